@@ -1,0 +1,179 @@
+"""What a destination is: it takes a frozen batch and says what became of it.
+
+A destination does one network call per :meth:`Destination.send` and keeps no queue.
+Whatever the seller answers becomes one of the five outcomes below;
+the way from answers to outcomes is the table in :mod:`adcp_tracker.destinations.answers`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@attrs.frozen
+class Batch:
+    """Frozen events on their way to one seller.
+
+    Attributes:
+        events: The events' final JSON, one object each, in their frozen order.
+        identity: What these very bytes are known by; the same after a restart,
+            different once the batch's members or its generation change.
+        test_event_code: Marks the whole request as a test; ``None`` for live events.
+    """
+
+    events: Sequence[bytes]
+    identity: bytes
+    test_event_code: str | None = None
+
+
+@attrs.frozen
+class EventFailure:
+    """One event that the seller, or the destination itself, does not take.
+
+    Attributes:
+        code: The seller's code, such as ``INVALID_EVENT_TIME``.
+        message: The seller's words, without control characters.
+        event_id: Which event, where the answer names it by id.
+        index: Which event, where the answer names it by its place in the request.
+        remedy: What its sender can do about it.
+    """
+
+    code: str
+    message: str
+    event_id: str | None = None
+    index: int | None = None
+    remedy: str = ""
+
+
+@attrs.frozen
+class Delivered:
+    """The seller took the batch, except for the events in ``failures``.
+
+    Attributes:
+        failures: Events that are settled as dead letters.
+        received: How many events the seller says it received; ``None`` if it does not.
+        processed: How many it says it processed; fewer than received without failures
+            is legal, and then the missing ones cannot be known.
+        warnings: The seller's advice, without control characters.
+        match_quality: The share of events the seller could match, 0–1.
+        replayed: The answer of an earlier try.
+    """
+
+    failures: tuple[EventFailure, ...] = ()
+    received: int | None = None
+    processed: int | None = None
+    warnings: tuple[str, ...] = ()
+    match_quality: float | None = None
+    replayed: bool = False
+
+
+@attrs.frozen
+class Retry:
+    """Nothing is decided: try the same bytes again.
+
+    Attributes:
+        code: Why, in one word, such as ``timeout``, ``http_503`` or ``RATE_LIMITED``.
+        message: Why, for a person.
+        retry_after: The least number of seconds to wait, already within 1–3600.
+        fresh_key: The next try needs a new idempotency key.
+        budgeted: The reason is unknown, so tries are counted and end in a dead letter.
+        rate_limited: The seller is well, only asked too often.
+    """
+
+    code: str
+    message: str
+    retry_after: float | None = None
+    fresh_key: bool = False
+    budgeted: bool = False
+    rate_limited: bool = False
+
+
+@attrs.frozen
+class TooLarge:
+    """The request is over the seller's limit: halve it and remember."""
+
+    code: str
+    message: str
+
+
+@attrs.frozen
+class Rejected:
+    """The seller refuses the whole request for the sake of some events.
+
+    Attributes:
+        failures: The events it names; empty when it names none, so that they
+            have to be found by bisection.
+        code: The seller's code.
+        message: The seller's words, without control characters.
+    """
+
+    code: str
+    message: str
+    failures: tuple[EventFailure, ...] = ()
+
+
+@attrs.frozen
+class Paused:
+    """The configuration is wrong: keep everything, send nothing, probe rarely.
+
+    Attributes:
+        code: Why, in one word.
+        message: Why, for a person.
+        remedy: What to change.
+    """
+
+    code: str
+    message: str
+    remedy: str
+
+
+Outcome = Delivered | Retry | TooLarge | Rejected | Paused
+
+
+@runtime_checkable
+class Destination(Protocol):
+    """Where events go. Implement it to reach another kind of seller."""
+
+    @property
+    def name(self) -> str:
+        """Its stable, unique name: deliveries are kept under it, so it holds no secret."""
+
+    @property
+    def max_events(self) -> int:
+        """How many events one request may carry."""
+
+    @property
+    def max_bytes(self) -> int:
+        """How large a request may be, in bytes before compression."""
+
+    def send(self, batch: Batch) -> Outcome:
+        """Deliver `batch` with one request. Never raises for what a seller or network does."""
+
+    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+        """Say why this kind of seller cannot take `event`, if it cannot.
+
+        Only asked of events that use more than every seller understands.
+        """
+
+    def close(self) -> None:
+        """Close connections. A later :meth:`send` opens new ones."""
+
+    def abandon(self) -> None:
+        """Forget connections without closing them: they belong to the parent of a fork."""
+
+
+def idempotency_key(credential: str, destination: str, identity: bytes) -> str:
+    """Derive the key of a batch: stable, different per seller, unguessable, never stored.
+
+    Returns:
+        64 lower-case hex digits, which fit ``^[A-Za-z0-9_.:-]{16,255}$``.
+    """
+    message = destination.encode() + b"\0" + identity
+    return hmac.new(credential.encode(), message, hashlib.sha256).hexdigest()
