@@ -3,11 +3,11 @@
 ::
 
     AdcpTrackerError
-    ├── InvalidEventError       (ValueError)   an event breaks a rule of the protocol
-    ├── ConfigurationError      (ValueError)   a setting is missing, unknown or contradictory
-    ├── UnsafeDirectoryError    (PermissionError)  the queue directory could be read or planted by others
-    ├── QueueFullError          (OSError)      ``when_full="raise"`` and the queue has no room
-    └── OutboxError             (RuntimeError) the queue's state cannot be read or written
+    ├── InvalidEventError     (ValueError)       an event breaks a rule of the protocol
+    ├── ConfigurationError    (ValueError)       a setting is missing, unknown or contradictory
+    ├── UnsafeDirectoryError  (PermissionError)  others could read the queue directory or plant in it
+    ├── QueueFullError        (OSError)          ``when_full="raise"`` and the queue has no room
+    └── OutboxError           (RuntimeError)     the queue's state cannot be read or written
 
 A message says what, where, expected, got and the remedy.
 It never carries personal data or a secret.
