@@ -31,7 +31,7 @@ class RequestContext:
     click_id_type: str | None = None
 
     def __repr__(self) -> str:
-        present = [name for name in self.__slots__ if getattr(self, name, None)]
+        present = [field.name for field in attrs.fields(type(self)) if getattr(self, field.name)]
         return f"RequestContext({', '.join(present)})"
 
 

@@ -5,7 +5,7 @@
     AdcpTrackerError
     ├── InvalidEventError     (ValueError)       an event breaks a rule of the protocol
     ├── ConfigurationError    (ValueError)       a setting is missing, unknown or contradictory
-    ├── UnsafeDirectoryError  (PermissionError)  others could read the queue directory or plant in it
+    ├── UnsafeDirectoryError  (PermissionError)  others could read the directory or plant in it
     ├── QueueFullError        (OSError)          ``when_full="raise"`` and the queue has no room
     └── OutboxError           (RuntimeError)     the queue's state cannot be read or written
 
