@@ -1,1 +1,1 @@
-"""queue."""
+"""The durable queue: journal, segments, sealer, outbox and dead letters."""

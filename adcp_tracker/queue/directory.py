@@ -1,0 +1,139 @@
+"""The queue directory: where everything lies, and who may look into it.
+
+::
+
+    directory/           0700, ours
+        leader.lock      held by the process that uploads
+        leader.wanted    somebody else asks to upload
+        books.json       the last counts, for other processes to read
+        segments/        journals, one writer each
+        state/           the outbox
+        dead/            dead letters
+        damaged/         bytes that were no records, as evidence
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from adcp_tracker.exceptions import UnsafeDirectoryError
+
+_DIRECTORY_MODE = 0o700
+_FILE_MODE = 0o600
+_OTHERS = 0o077
+
+
+class QueueDirectory:
+    """One directory on a local file system, private to one user.
+
+    Args:
+        path: Where it is; created on first use, parents included.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - keeps a link visible as a link
+        self.segments = self.path / "segments"
+        self.state = self.path / "state"
+        self.dead = self.path / "dead"
+        self.damaged = self.path / "damaged"
+        self.leader_lock = self.path / "leader.lock"
+        self.leader_wanted = self.path / "leader.wanted"
+        self.books = self.path / "books.json"
+
+    def prepare(self) -> None:
+        """Create what is missing and check what is there.
+
+        Raises:
+            UnsafeDirectoryError: If a part of it is a link, another user's, or open to others.
+            OSError: If it cannot be created.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
+            _make_private(folder)
+
+    def used_bytes(self) -> int:
+        """Return how much room segments, dead letters and evidence take."""
+        return sum(
+            _size(entry)
+            for folder in (self.segments, self.dead, self.damaged)
+            for entry in _entries(folder)
+        )
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file of the queue, never through a link; a new one is ours alone.
+
+    Raises:
+        UnsafeDirectoryError: If what is there is a link, another user's, or open to others.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+    except OSError as error:
+        if path.is_symlink():
+            raise UnsafeDirectoryError(f"{path}: expected a file, got a link; remove it") from error
+        raise
+    try:
+        _check_private(path, os.fstat(descriptor), stat.S_IFREG)
+    except UnsafeDirectoryError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def sync_directory(path: Path) -> None:
+    """Make names created in or removed from a folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a whole new content in place of a file, so that no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = open_private(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=_DIRECTORY_MODE)
+    except FileExistsError:
+        _check_private(folder, folder.lstat(), stat.S_IFDIR)
+
+
+def _check_private(path: Path, status: os.stat_result, kind: int) -> None:
+    expected = "a directory" if kind == stat.S_IFDIR else "a file"
+    if stat.S_IFMT(status.st_mode) != kind:
+        raise UnsafeDirectoryError(f"{path}: expected {expected}, got a link or another kind")
+    if status.st_uid != os.geteuid():
+        raise UnsafeDirectoryError(
+            f"{path}: expected user {os.geteuid()} to own it, got user {status.st_uid}; "
+            f"give each user a directory of its own"
+        )
+    if status.st_mode & _OTHERS:
+        raise UnsafeDirectoryError(
+            f"{path}: expected no rights for others, got mode {stat.S_IMODE(status.st_mode):04o}; "
+            f"run: chmod go-rwx {path}"
+        )
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # delivered and deleted while we looked
+        return 0

@@ -1,0 +1,258 @@
+"""This process's own journal: where an event becomes durable.
+
+One process writes one segment file at a time. It holds the file's lock for as long as it
+may write to it, and the kernel frees the lock when the process dies, however it dies.
+So a segment whose lock is free will never grow again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from adcp_tracker.clock import SystemClock
+from adcp_tracker.exceptions import QueueFullError
+from adcp_tracker.forks import fork_mark
+from adcp_tracker.queue import appending
+from adcp_tracker.queue.directory import open_private, sync_directory
+from adcp_tracker.queue.records import frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.queue.directory import QueueDirectory
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+SUFFIX = ".log"
+UNFINISHED = ".new"
+_GROWTH_BYTES = 512 * 1024
+_FULL_RECHECK_SECONDS = 0.25
+_SWITCH_SECONDS = 0.01
+_CLOSED = -1
+_NOTHING = -1
+
+
+class Journal:
+    """Appends records to segment files. Opened by its first append, and anew after a fork.
+
+    Args:
+        directory: The queue directory.
+        max_bytes: How much the directory may hold in all; ``None`` for no bound.
+        segment_bytes: When a segment is closed and the next one begun.
+        synchronous: Wait until the disk itself has each record (``durability="power"``).
+        on_growth: Called from the appending thread each time about half a megabyte has come.
+        append: How bytes get into the file.
+        clock: Where the time is read.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a decision of its own, by keyword
+        self,
+        directory: QueueDirectory,
+        *,
+        max_bytes: int | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        synchronous: bool = False,
+        on_growth: Callable[[], None] | None = None,
+        append: appending.Append | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
+        self._synchronous = synchronous
+        self._on_growth = on_growth
+        self._write = append or appending.best()
+        self._clock = clock or SystemClock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start from nothing, as a new process does."""
+        self._mark = fork_mark()
+        self._lock = threading.RLock()
+        self._descriptor = _CLOSED
+        self._path: Path | None = None
+        self._opened_at = 0.0
+        self._position = 0
+        self._watermark = 0
+        self._full_until = 0.0
+        self._sync_lock = threading.RLock()
+        self._synced = 0
+
+    @property
+    def path(self) -> Path | None:
+        """The segment being written, if any."""
+        return self._path
+
+    def append(self, body: bytes, accepted_ms: int) -> None:
+        """Make a plain event durable.
+
+        Args:
+            body: The event's JSON.
+            accepted_ms: When it was accepted, in milliseconds since the epoch.
+
+        Raises:
+            QueueFullError: If the directory holds ``max_bytes``.
+            OSError: If the disk does not take it.
+        """
+        if not self._mark[0]:
+            self.abandon()
+        # The record is framed here, not by a call: this is the one path that must be short.
+        record = b"%08x %d E\t%b\n" % (crc32(body, accepted_ms & 0xFFFFFFFF), accepted_ms, body)
+        size = len(record)
+        written = self._write(self._descriptor, record, size)
+        if written != size:
+            self._append_slowly(record, written)
+            return
+        self._position = position = self._position + size
+        if position > self._watermark:
+            self._grown()
+        if self._synchronous:
+            self._sync(position)
+
+    def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        """Make a record of any kind durable; raises like :meth:`append`."""
+        if not self._mark[0]:
+            self.abandon()
+        self._append_slowly(frame(body, accepted_ms, kind), _NOTHING)
+
+    def roll(self, older_than: float = 0.0) -> None:
+        """Close the segment, if it is older than so many seconds; the next append opens one.
+
+        A closed segment can be deleted once it is delivered, so that personal data
+        does not stay on disk for longer than it takes.
+        """
+        with self._lock:
+            if (
+                self._descriptor != _CLOSED
+                and self._clock.monotonic() - self._opened_at >= older_than
+            ):
+                self._close()
+
+    def abandon(self) -> None:
+        """Let go of the parent's segment, in a child made by a fork."""
+        inherited = self._descriptor
+        self._forget()
+        if inherited != _CLOSED:
+            os.close(inherited)
+
+    def _append_slowly(self, record: bytes, written: int) -> None:
+        """Append when the quick way did not do it: not open yet, full, or failing."""
+        with self._lock:
+            if written > 0:
+                # The torn record is sealed off: nothing follows it in its segment, and
+                # nobody was promised it.
+                self._close()
+            if self._descriptor == _CLOSED:
+                self._open()
+            # os.write tells why it fails, which the quick way does not.
+            written = os.write(self._descriptor, record)
+            if written != len(record):
+                self._close()
+                raise QueueFullError(
+                    f"{self._directory.path}: expected room for {len(record)} bytes, "
+                    f"the disk took {written}; free some room on its volume"
+                )
+            self._position = position = self._position + written
+            if position > self._watermark:
+                self._grown()
+        if self._synchronous:
+            self._sync(position)
+
+    def _open(self) -> None:
+        """Begin a segment. Its name appears only once it is locked."""
+        self._check_room()
+        self._directory.prepare()
+        name = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
+        path = self._directory.segments / f"{name}{SUFFIX}"
+        descriptor = _create_locked(path)
+        self._descriptor, self._path = descriptor, path
+        self._opened_at = self._clock.monotonic()
+        self._position = self._synced = 0
+        self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
+        if self._synchronous:
+            sync_directory(self._directory.segments)
+
+    def _grown(self) -> None:
+        """Do what is due each time the segment has grown by a good piece."""
+        with self._lock:
+            self._watermark = self._position + min(_GROWTH_BYTES, self._segment_bytes)
+            if self._position >= self._segment_bytes:
+                self._succeed()
+        if self._on_growth is not None:
+            self._on_growth()
+
+    def _succeed(self) -> None:
+        """Go on in a new segment, under the same descriptor number.
+
+        Another thread may stand between reading the number and writing to it.
+        As the number never changes hands, its record lands in the new segment.
+        """
+        old = self._descriptor
+        with self._sync_lock:
+            if self._synchronous:
+                os.fdatasync(old)
+            try:
+                self._open()
+            except OSError:
+                self._descriptor = old
+                self._close()  # the next append says what is wrong
+                return
+            new, self._descriptor = self._descriptor, old
+            os.dup2(new, old, inheritable=False)
+            os.close(new)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor, self._path = self._descriptor, _CLOSED, None
+        if threading.active_count() > 1:
+            # A thread may hold the number already: let it finish its write before the
+            # number is free for somebody else's file.
+            self._clock.sleep(_SWITCH_SECONDS)
+        if self._synchronous:
+            os.fdatasync(descriptor)
+        os.close(descriptor)
+
+    def _check_room(self) -> None:
+        if self._max_bytes is None:
+            return
+        now = self._clock.monotonic()
+        if now >= self._full_until:
+            used = self._directory.used_bytes()
+            if used < self._max_bytes:
+                return
+            self._full_until = now + _FULL_RECHECK_SECONDS
+        raise QueueFullError(
+            f"{self._directory.path}: expected less than {self._max_bytes} bytes waiting, "
+            f"and there are more; see why nothing is delivered, or raise max_bytes"
+        )
+
+    def _sync(self, position: int) -> None:
+        """Wait until the disk has everything up to `position`.
+
+        Threads that come while one is waiting are served by the next wait together.
+        """
+        with self._sync_lock:
+            # A closed segment was synced by whoever closed it.
+            if self._synced < position and self._descriptor != _CLOSED:
+                reached = self._position
+                os.fdatasync(self._descriptor)
+                self._synced = reached
+
+
+def _create_locked(path: Path) -> int:
+    """Create a segment that nobody can see before it is ours."""
+    hidden = path.with_suffix(UNFINISHED)
+    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden.rename(path)
+    except OSError:
+        os.close(descriptor)
+        hidden.unlink(missing_ok=True)
+        raise
+    return descriptor

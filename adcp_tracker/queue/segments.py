@@ -1,0 +1,139 @@
+"""All segments of a queue directory, as the uploading process sees them.
+
+Writers only ever append; everything else that happens to a segment happens here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from adcp_tracker.queue.directory import open_private, sync_directory
+from adcp_tracker.queue.journal import SUFFIX, UNFINISHED
+from adcp_tracker.queue.records import erased
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.records import Record
+
+
+class Segments:
+    """The segment files of one directory.
+
+    Args:
+        directory: The queue directory.
+    """
+
+    def __init__(self, directory: QueueDirectory) -> None:
+        self._folder = directory.segments
+        self._synced: dict[str, int] = {}
+
+    def sizes(self) -> dict[str, int]:
+        """Return every segment's size in bytes by its name, the oldest first."""
+        found: dict[str, int] = {}
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return dict(sorted(found.items()))
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        """Return up to `length` bytes of a segment from `start` on."""
+        descriptor = open_private(self._folder / name, os.O_RDONLY)
+        try:
+            return os.pread(descriptor, length, start)
+        finally:
+            os.close(descriptor)
+
+    def is_finished(self, name: str) -> bool:
+        """Say whether no process can write to the segment any more."""
+        descriptor = open_private(self._folder / name, os.O_RDONLY)
+        try:
+            return _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def delete(self, name: str, size: int) -> bool:
+        """Delete a segment, if it is finished and still of that size.
+
+        Returns:
+            Whether it is gone.
+        """
+        path = self._folder / name
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            if not _lock(descriptor) or os.fstat(descriptor).st_size != size:
+                return False
+            path.unlink()
+        finally:
+            os.close(descriptor)
+        self._synced.pop(name, None)
+        return True
+
+    def erase(self, name: str, records: Iterable[Record]) -> None:
+        """Overwrite records in place, so that nothing of what they said is left on disk."""
+        descriptor = open_private(self._folder / name, os.O_RDWR)
+        try:
+            for record in records:
+                old = os.pread(descriptor, record.stop - record.start, record.start)
+                os.pwrite(descriptor, erased(old), record.start)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync(self) -> None:
+        """Have the disk take whatever was appended since the last call.
+
+        With it, a power cut costs at most what came after the last round.
+        """
+        sizes = self.sizes()
+        grown = [name for name, size in sizes.items() if self._synced.get(name) != size]
+        for name in grown:
+            _sync_file(self._folder / name)
+        if grown:
+            sync_directory(self._folder)
+        self._synced = sizes
+
+    def sweep(self) -> None:
+        """Remove what a process left that died while it began a segment."""
+        for path in self._folder.glob(f"*{UNFINISHED}"):
+            _remove_if_abandoned(path)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        # A writer that is just about to lock it will find its name gone and begin another.
+        if _lock(descriptor):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
