@@ -1,0 +1,230 @@
+"""What the uploading process knows: how far each destination has got, and with what.
+
+It is held in memory by the one process that uploads, and written to the outbox
+in one transaction after each change. It stays small however many events wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+from cattrs.preconf.orjson import make_converter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from adcp_tracker.queue.outbox import Outbox
+
+_DESTINATION = "destination:"
+_DELIVERY = "delivery:"
+_converter = make_converter(omit_if_default=True)
+
+
+@attrs.frozen
+class Span:
+    """Whole records that follow each other in one segment.
+
+    Attributes:
+        segment: The segment's name.
+        start: Where the first begins, in bytes.
+        stop: Where the last ends.
+    """
+
+    segment: str
+    start: int
+    stop: int
+
+
+@attrs.frozen
+class Delivery:
+    """A frozen batch on its way to one destination.
+
+    Attributes:
+        destination: Whose it is.
+        number: Its place in the order of that destination's deliveries.
+        spans: Its records, in their frozen order. Segments never change, so neither does it.
+        count: How many they are.
+        test_event_code: Marks the whole batch as a test.
+        generation: Counts the idempotency keys it has had, from 0.
+        attempts: How often it has been tried.
+        next_attempt_at: Not before, in seconds since the epoch.
+        last_code: Why the last try failed, in one word.
+        last_message: Why, for a person.
+    """
+
+    destination: str
+    number: int
+    spans: tuple[Span, ...]
+    count: int
+    test_event_code: str | None = None
+    generation: int = 0
+    attempts: int = 0
+    next_attempt_at: float = 0.0
+    last_code: str = ""
+    last_message: str = ""
+
+    @property
+    def identity(self) -> bytes:
+        """What its very bytes are known by; another generation is another identity."""
+        frozen = (
+            self.generation,
+            self.test_event_code,
+            [(s.segment, s.start, s.stop) for s in self.spans],
+        )
+        return hashlib.sha256(repr(frozen).encode()).digest()
+
+
+@attrs.frozen
+class Pause:
+    """Why a destination sends nothing until its configuration is mended.
+
+    Attributes:
+        code: In one word.
+        message: For a person.
+        remedy: What to change.
+        since: Seconds since the epoch.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    since: float
+
+
+@attrs.define
+class Counts:
+    """What became of a destination's events.
+
+    Attributes:
+        accepted: All that were taken up for it.
+        delivered: Those the seller has.
+        dead: Those set aside.
+        dropped: Those that were let go, by reason.
+        unprocessed: Of those delivered, how many the seller says it did not process
+            without saying which.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    dead: int = 0
+    dropped: Counter[str] = attrs.field(factory=Counter)
+    unprocessed: int = 0
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count events that were taken up and let go."""
+        self.accepted += count
+        self.dropped[reason] += count
+
+
+@attrs.define
+class DestinationState:
+    """How far one destination has got.
+
+    Attributes:
+        cursors: Up to where each segment has been sealed for it.
+        failures: Tries that failed in a row, whatever the delivery.
+        resume_at: No request before, in seconds since the epoch.
+        pause: Why it sends nothing, if so.
+        max_events: The most events a request may carry, as learned from the seller.
+        max_bytes: The most bytes, likewise.
+        next_number: The next delivery's number.
+        counts: Its books.
+    """
+
+    cursors: dict[str, int] = attrs.field(factory=dict)
+    failures: int = 0
+    resume_at: float = 0.0
+    pause: Pause | None = None
+    max_events: int | None = None
+    max_bytes: int | None = None
+    next_number: int = 0
+    counts: Counts = attrs.field(factory=Counts)
+
+
+class State:
+    """Everything the outbox holds, as objects.
+
+    Args:
+        outbox: Where it is kept.
+        destinations: The names of those that are configured now.
+
+    Raises:
+        DamagedOutboxError: If the outbox holds something else.
+        OutboxError: If it cannot be read for now.
+    """
+
+    def __init__(self, outbox: Outbox, destinations: Iterable[str]) -> None:
+        self._outbox = outbox
+        self._saved = outbox.load()
+        self.destinations: dict[str, DestinationState] = {}
+        self.deliveries: dict[str, list[Delivery]] = {}
+        for key, value in sorted(self._saved.items()):
+            self._restore(key, value)
+        for name in destinations:
+            self.destinations.setdefault(name, DestinationState())
+        for name in self.destinations:
+            self.deliveries.setdefault(name, []).sort(key=lambda delivery: delivery.number)
+
+    def freeze(
+        self, destination: str, spans: Iterable[Span], count: int, test_event_code: str | None
+    ) -> Delivery:
+        """Add a delivery."""
+        state = self.destinations[destination]
+        number, state.next_number = state.next_number, state.next_number + 1
+        delivery = Delivery(destination, number, tuple(spans), count, test_event_code)
+        self.deliveries[destination].append(delivery)
+        return delivery
+
+    def replace(self, old: Delivery, *new: Delivery) -> None:
+        """Put other deliveries, or none, in the place of one."""
+        deliveries = self.deliveries[old.destination]
+        place = next(i for i, each in enumerate(deliveries) if each.number == old.number)
+        deliveries[place : place + 1] = new
+
+    def retire(self, destination: str) -> None:
+        """Forget a destination and whatever waits for it."""
+        self.destinations.pop(destination, None)
+        self.deliveries.pop(destination, None)
+
+    def referenced(self) -> set[str]:
+        """Return the segments that deliveries still need."""
+        return {
+            span.segment
+            for deliveries in self.deliveries.values()
+            for delivery in deliveries
+            for span in delivery.spans
+        }
+
+    def commit(self) -> None:
+        """Write what has changed since the last commit, in one transaction.
+
+        Raises:
+            OutboxError: If it cannot be written; the next commit tries again.
+        """
+        current = self._encode()
+        puts = {key: value for key, value in current.items() if self._saved.get(key) != value}
+        removes = self._saved.keys() - current.keys()
+        if puts or removes:
+            self._outbox.apply(puts, removes)
+            self._saved = current
+
+    def _restore(self, key: str, value: bytes) -> None:
+        if key.startswith(_DESTINATION):
+            name = key.removeprefix(_DESTINATION)
+            self.destinations[name] = _converter.loads(value, DestinationState)
+        elif key.startswith(_DELIVERY):
+            delivery = _converter.loads(value, Delivery)
+            self.deliveries.setdefault(delivery.destination, []).append(delivery)
+
+    def _encode(self) -> dict[str, bytes]:
+        encoded = {
+            f"{_DESTINATION}{name}": _converter.dumps(state)
+            for name, state in self.destinations.items()
+        }
+        for deliveries in self.deliveries.values():
+            for each in deliveries:
+                encoded[f"{_DELIVERY}{each.destination}:{each.number}"] = _converter.dumps(each)
+        return encoded
