@@ -1,0 +1,152 @@
+"""Dead letters: events set aside with a reason, kept until somebody decides.
+
+They are records of the same format in files of their own, so that they outlive the outbox,
+can be read with ordinary tools, and can be erased in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+from cattrs.preconf.orjson import make_converter
+
+from adcp_tracker.queue.directory import open_private
+from adcp_tracker.queue.records import ENVELOPED, Record, enveloped, erased, frame, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+    from adcp_tracker.queue.directory import QueueDirectory
+
+_FILE_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 1 << 30
+_SUFFIX = ".log"
+_converter = make_converter(omit_if_default=True)
+
+
+@attrs.frozen
+class DeadLetter:
+    """One event that one destination will not get, unless somebody replays it.
+
+    Attributes:
+        destination: Whose event it was.
+        segment: The segment it was recorded in.
+        offset: Where in it; with the segment and destination, this names the letter.
+        died_at: When it was set aside, in seconds since the epoch.
+        code: Why, in one word.
+        message: Why, for a person.
+        remedy: What to do about it.
+        test_event_code: The test it belonged to.
+        replayable: Whether it is a whole event that could be sent again.
+    """
+
+    destination: str
+    segment: str
+    offset: int
+    died_at: float
+    code: str
+    message: str
+    remedy: str = ""
+    test_event_code: str | None = None
+    replayable: bool = True
+    event: bytes = b"{}"
+
+    @property
+    def id(self) -> str:
+        """Its short name, the same whenever the same event dies again."""
+        name = f"{self.destination}\0{self.segment}\0{self.offset}"
+        return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+
+    def summary(self) -> dict[str, object]:
+        """Return what a person needs to see of it, as JSON takes it."""
+        shown = attrs.asdict(self, filter=lambda field, _: field.name != "event")
+        return {"id": self.id, **shown, "event": orjson.loads(self.event)}
+
+
+class DeadLetters:
+    """The dead letters of one queue directory. Written by the uploading process only.
+
+    Args:
+        directory: The queue directory.
+    """
+
+    def __init__(self, directory: QueueDirectory) -> None:
+        self._folder = directory.dead
+
+    def add(self, letters: Iterable[DeadLetter], now: float) -> None:
+        """Write letters and have the disk take them, before anything forgets their events."""
+        data = b"".join(_record(letter) for letter in letters)
+        if not data:
+            return
+        path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
+        descriptor = open_private(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        seen: set[str] = set()
+        for path in self._files():
+            for _, letter in _letters(path):
+                if letter.id not in seen:
+                    seen.add(letter.id)
+                    yield letter
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Erase letters.
+
+        Returns:
+            How many there were.
+        """
+        removed: set[str] = set()
+        for path in self._files():
+            found = [(record, letter) for record, letter in _letters(path) if letter.id in ids]
+            if found:
+                _erase(path, [record for record, _ in found])
+                removed.update(letter.id for _, letter in found)
+            if not any(True for _ in _letters(path)):
+                path.unlink()
+        return len(removed)
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{_SUFFIX}"))
+
+    def _open_file(self) -> Path | None:
+        """Return the file that still has room."""
+        files = self._files()
+        return files[-1] if files and files[-1].stat().st_size < _FILE_BYTES else None
+
+
+def _record(letter: DeadLetter) -> bytes:
+    envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
+    return frame(enveloped(envelope, letter.event), int(letter.died_at * 1000), ENVELOPED)
+
+
+def _letters(path: Path) -> Iterator[tuple[Record, DeadLetter]]:
+    descriptor = open_private(path, os.O_RDONLY)
+    with os.fdopen(descriptor, "rb") as file:
+        records, _ = scan(file.read(_READ_BYTES))
+    for record in records:
+        if record.kind == ENVELOPED:
+            envelope, event = record.opened()
+            yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+
+
+def _erase(path: Path, records: list[Record]) -> None:
+    descriptor = open_private(path, os.O_RDWR)
+    try:
+        for record in records:
+            old = os.pread(descriptor, record.stop - record.start, record.start)
+            os.pwrite(descriptor, erased(old), record.start)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,203 @@
+"""The sealer: freezes what waits in the segments into batches.
+
+A batch is a list of spans over segments that never change again,
+so its bytes are frozen without being copied.
+It is made anew for each destination, as large as that destination takes,
+at the moment that destination is ready for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+
+from adcp_tracker.queue.batches import Groups, Limit, Placed, spans
+from adcp_tracker.queue.deadletters import DeadLetter
+from adcp_tracker.queue.records import DROPPED, ENVELOPED, ERASED, EVENT, Record, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.queue.segments import Segments
+    from adcp_tracker.queue.state import Delivery, DestinationState, State
+
+LARGEST_EVENT_BYTES = 256 * 1024
+"""No event is larger, so that one read always holds a whole record."""
+
+_LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
+_MOST_READ_BYTES = 4 * 1024 * 1024
+
+
+@attrs.define
+class Sealed:
+    """What one round of sealing came to.
+
+    Attributes:
+        deliveries: The new deliveries, each with its records.
+        letters: Events that this destination can never take.
+        damages: Bytes that were no records, by segment.
+        advanced: Whether any bytes were dealt with.
+    """
+
+    deliveries: list[tuple[Delivery, list[Placed]]] = attrs.field(factory=list)
+    letters: list[DeadLetter] = attrs.field(factory=list)
+    damages: list[tuple[str, bytes]] = attrs.field(factory=list)
+    advanced: bool = False
+
+
+class Sealer:
+    """Reads on from each destination's cursors.
+
+    Args:
+        segments: The segments.
+        state: What is known of the destinations. Sealing changes it, and whoever calls
+            commits it before anything is sent.
+    """
+
+    def __init__(self, segments: Segments, state: State) -> None:
+        self._segments = segments
+        self._state = state
+
+    def seal(self, destination: Destination, sizes: Mapping[str, int], now: float) -> Sealed:
+        """Freeze the next events of one destination.
+
+        Args:
+            destination: Whose.
+            sizes: Each segment's size, the oldest first.
+            now: Seconds since the epoch, for dead letters.
+        """
+        state = self._state.destinations[destination.name]
+        one = _Pass(self._segments, destination, state, now)
+        for name, size in sizes.items():
+            one.read_on(name, size)
+        for code, members in one.groups:
+            frozen = self._state.freeze(destination.name, spans(members), len(members), code)
+            one.sealed.deliveries.append((frozen, members))
+        return one.sealed
+
+    def read(self, delivery: Delivery) -> list[Placed]:
+        """Return a delivery's records as they stand on disk now."""
+        placed: list[Placed] = []
+        for span in delivery.spans:
+            data = self._segments.read(span.segment, span.start, span.stop - span.start)
+            records, _ = scan(data, span.start)
+            placed.extend(
+                Placed(span.segment, record, record.opened()[1])
+                for record in records
+                if record.kind in (EVENT, ENVELOPED)
+            )
+        return placed
+
+
+class _Pass:
+    """One reading of the segments for one destination, until a batch is full."""
+
+    def __init__(
+        self, segments: Segments, destination: Destination, state: DestinationState, now: float
+    ) -> None:
+        self._segments = segments
+        self._destination = destination
+        self._state = state
+        self._now = now
+        self._limit = Limit(
+            min(destination.max_events, state.max_events or destination.max_events),
+            min(destination.max_bytes, state.max_bytes or destination.max_bytes),
+        )
+        self.groups = Groups()
+        self.sealed = Sealed()
+
+    def read_on(self, name: str, size: int) -> None:
+        """Take what one segment has, as far as there is room."""
+        while self._state.cursors.get(name, 0) < size and not self._limit.is_reached:
+            if not self._read_piece(name, size):
+                return
+            self.sealed.advanced = True
+
+    def _read_piece(self, name: str, size: int) -> bool:
+        start = self._state.cursors.get(name, 0)
+        wanted = min(max(self._limit.bytes, _LEAST_READ_BYTES), _MOST_READ_BYTES)
+        data = self._segments.read(name, start, min(size - start, wanted))
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return self._skip_torn(name, start, size)
+        records, damages = scan(data[:end], start)
+        taken = self._limit.take(records)
+        stop = start + end if len(taken) == len(records) else records[len(taken)].start
+        self._state.cursors[name] = stop
+        self._route(name, taken)
+        for damage in damages:
+            if damage.start < stop:
+                self._state.counts.drop("damaged")
+                self.sealed.damages.append((name, damage.data))
+        return True
+
+    def _skip_torn(self, name: str, start: int, size: int) -> bool:
+        """Pass over an unfinished last record, once its writer can no longer finish it."""
+        if not self._segments.is_finished(name):
+            return False
+        rest = self._segments.read(name, start, _MOST_READ_BYTES)
+        if b"\n" in rest:  # finished since the size was read
+            return False
+        self._state.cursors[name] = max(size, start + len(rest))
+        return True
+
+    def _route(self, name: str, records: Sequence[Record]) -> None:
+        counts, add = self._state.counts, self.groups.add
+        for record in records:
+            if record.kind == EVENT:
+                counts.accepted += 1
+                add(None, Placed(name, record, record.body))
+            elif record.kind == ENVELOPED:
+                self._open(name, record)
+            elif record.kind == DROPPED:
+                for reason, count in orjson.loads(record.body).items():
+                    counts.drop(reason, count)
+            else:
+                counts.drop("erased" if record.kind == ERASED else "unknown_kind")
+
+    def _open(self, name: str, record: Record) -> None:
+        """Treat an event as its envelope says."""
+        envelope, event = record.opened()
+        if envelope.get("only", self._destination.name) != self._destination.name:
+            return
+        self._state.counts.accepted += 1
+        test_event_code = envelope.get("test")
+        reason = self._refusal(envelope, event)
+        if reason is None:
+            code = test_event_code if isinstance(test_event_code, str) else None
+            self.groups.add(code, Placed(name, record, event))
+            return
+        self._state.counts.dead += 1
+        letter = attrs.evolve(
+            reason, segment=name, offset=record.start, test_event_code=test_event_code, event=event
+        )
+        self.sealed.letters.append(letter)
+
+    def _refusal(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
+        """Return why an event is dead before it was ever sent, if it is."""
+        if "code" in envelope:
+            return self._letter(
+                str(envelope["code"]),
+                str(envelope.get("message", "")),
+                str(envelope.get("remedy", "")),
+                replayable=False,
+            )
+        refusal = self._destination.refuses(orjson.loads(event)) if envelope.get("look") else None
+        if refusal is None:
+            return None
+        return self._letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
+
+    def _letter(self, code: str, message: str, remedy: str, *, replayable: bool) -> DeadLetter:
+        return DeadLetter(
+            destination=self._destination.name,
+            segment="",
+            offset=0,
+            died_at=self._now,
+            code=code,
+            message=message,
+            remedy=remedy,
+            replayable=replayable,
+        )
