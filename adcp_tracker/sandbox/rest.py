@@ -1,0 +1,134 @@
+"""The Interchange side: plain HTTP and JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+from starlette.responses import Response
+from starlette.routing import Route
+
+from adcp_tracker.sandbox.gate import check_token, decode, note, read_body, take_turn
+from adcp_tracker.sandbox.mishaps import NoAnswer, befall
+from adcp_tracker.sandbox.refusal import RefusalError
+from adcp_tracker.sandbox.seller import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from adcp_tracker.sandbox.faults import Fault
+    from adcp_tracker.sandbox.seller import Seller
+
+BASES = ("/api/v2/buyer", "")
+"""The paths under which the calls are found."""
+
+
+@attrs.frozen
+class Asked:
+    """A call as its handler sees it.
+
+    Attributes:
+        seller: Whom it asks.
+        request: The HTTP request.
+        body: The body as it came.
+        fault: What is to go wrong.
+        advertiser_id: On whose behalf it asks.
+    """
+
+    seller: Seller
+    request: Request
+    body: bytes
+    fault: Fault | None
+    advertiser_id: str
+
+    def decoded(self) -> object:
+        """Return the body as JSON."""
+        return decode(self.body, self.request, self.seller.config)
+
+
+Handler = "Callable[[Asked], dict[str, object]]"
+
+
+def rest_routes(seller: Seller) -> list[Route]:
+    """Return the routes of the Interchange side."""
+    calls = (("POST", "log-event", "log_event", _log_event),)
+    return [
+        Route(
+            f"{base}/advertisers/{{advertiser_id}}/{path}",
+            _endpoint(seller, call, handler),
+            methods=[method],
+        )
+        for base in BASES
+        for method, path, call, handler in calls
+    ]
+
+
+def _log_event(asked: Asked) -> dict[str, object]:
+    lose = 0 if asked.fault is None else asked.fault.lose
+    delivery = Delivery(asked.decoded(), "interchange", asked.advertiser_id, lose)
+    return asked.seller.log_events(delivery)
+
+
+def _endpoint(
+    seller: Seller, call: str, handler: Callable[[Asked], dict[str, object]]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        size, limits = 0, dict[str, str]()
+        try:
+            limits = take_turn(seller)
+            body = await read_body(request, seller.config)
+            size = len(body)
+            response = await _handle(seller, request, call, body, handler)
+        except RefusalError as refusal:
+            response = render_refusal(refusal, seller)
+        response.headers.update(limits)
+        status = 0 if isinstance(response, NoAnswer) else response.status_code
+        note(request, seller, call=call, size=size, status=status)
+        return response
+
+    return answer
+
+
+async def _handle(
+    seller: Seller,
+    request: Request,
+    call: str,
+    body: bytes,
+    handler: Callable[[Asked], dict[str, object]],
+) -> Response:
+    fault = seller.faults.take(call)
+
+    def produce() -> Response:
+        check_token(request, seller.config)
+        advertiser_id = str(request.path_params["advertiser_id"])
+        if not seller.sources.knows(advertiser_id):
+            raise RefusalError(404, "ADVERTISER_NOT_FOUND", "No such advertiser.")
+        asked = Asked(seller, request, body, fault, advertiser_id)
+        return _render(handler(asked), seller)
+
+    def refuse(refusal: RefusalError) -> Response:
+        return render_refusal(refusal, seller)
+
+    return await befall(fault, produce, refuse, seller.die)
+
+
+def _render(data: dict[str, object], seller: Seller) -> Response:
+    answer: object = {"data": data, "error": None} if seller.config.wrapped else data
+    return json_response(answer)
+
+
+def render_refusal(refusal: RefusalError, seller: Seller) -> Response:
+    """Answer with an error as Interchange words it, without a ``recovery``."""
+    error = refusal.body(seller.config)
+    answer = {"data": None, "error": error} if seller.config.wrapped else {"error": error}
+    response = json_response(answer, refusal.status)
+    response.headers.update(refusal.headers)
+    return response
+
+
+def json_response(content: object, status: int = 200) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(content), status, media_type="application/json")

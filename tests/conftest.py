@@ -1,0 +1,30 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.seller import run_seller, run_seller_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from adcp_tracker.sandbox import Sandbox
+    from tests.support.seller import SellerProcess
+
+
+@pytest.fixture
+def seller() -> Iterator[Sandbox]:
+    """A fresh local seller in a thread of this process."""
+    with run_seller() as running:
+        yield running
+
+
+@pytest.fixture
+def seller_process(tmp_path: Path) -> Iterator[SellerProcess]:
+    """A fresh local seller in a process of its own."""
+    with run_seller_process(tmp_path) as running:
+        yield running
