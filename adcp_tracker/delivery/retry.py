@@ -1,0 +1,40 @@
+"""How long to wait before the next try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FIRST_SECONDS = 2.0
+_LONGEST_SECONDS = 60.0
+_JITTER = 0.25
+_ENOUGH_DOUBLINGS = 10
+
+
+@attrs.frozen
+class RetryPolicy:
+    """When to try again, and how often.
+
+    The numbers are those the protocol's notes advise: exponential from 2 s, at most 60 s,
+    a quarter of jitter either way, and what the seller asks for as a minimum.
+
+    Attributes:
+        random: Returns numbers from 0 to 1, for the jitter.
+        probe_seconds: How often a paused destination is probed.
+        budget: How often a batch is tried for a reason nobody knows.
+    """
+
+    random: Callable[[], float]
+    probe_seconds: float = 300.0
+    budget: int = 12
+
+    def delay(self, failures: int, retry_after: float | None = None) -> float:
+        """Return the seconds to wait after so many failures in a row, from 1 on."""
+        doublings = min(failures - 1, _ENOUGH_DOUBLINGS)
+        steady = min(_FIRST_SECONDS * 2.0**doublings, _LONGEST_SECONDS)
+        jittered = steady * (1.0 + _JITTER * (2.0 * self.random() - 1.0))
+        return max(jittered, retry_after or 0.0)
