@@ -1,0 +1,94 @@
+"""Measure the library beside its peers: ``python -m tests.bench``.
+
+Nothing is installed: peers come with the extra ``bench``, and one that is missing is a row
+that says so. Every measurement has a process and a directory of its own; rounds are interleaved;
+figures are medians over rounds, and ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import attrs
+
+from tests.bench import machine, plots, report, scales
+from tests.bench.plan import known_names, sections
+from tests.bench.runner import run
+from tests.bench.targets import Target, as_table, targets
+
+if TYPE_CHECKING:
+    from tests.bench.results import Results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for, print it, and write it down where asked.
+
+    Returns:
+        The exit code: 0, whether or not targets are met.
+    """
+    options = _parse(arguments)
+    plan = sections(options.scale, frozenset(options.only))
+    if options.rounds:
+        plan = [attrs.evolve(section, rounds=options.rounds) for section in plan]
+    start = time.monotonic()
+    results = run(
+        plan, lambda text: _say(sys.stderr, f"[{time.monotonic() - start:5.0f} s] {text}")
+    )
+    about = machine.describe() | {"scale": options.scale.name}
+    found = targets(results)
+    lines = [f"{name}: {value}" for name, value in about.items()]
+    text = "\n\n".join(["\n".join(lines), *map(str, report.tables(results)), str(as_table(found))])
+    _say(sys.stdout, text)
+    if options.out:
+        _write(options.out, text, {"machine": about, "results": results.as_json()}, found)
+        _draw(results, options.out)
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    for scale, words in ((scales.QUICK, "under 3 minutes"), (scales.FULL, "an hour or so")):
+        size.add_argument(
+            f"--{scale.name}", dest="scale", action="store_const", const=scale, help=words
+        )
+    parser.set_defaults(scale=scales.DEFAULT)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        choices=sorted(known_names()),
+        help=f"sections and subjects: {', '.join(sorted(known_names()))}",
+    )
+    parser.add_argument("--rounds", type=int, help="rounds of every section")
+    parser.add_argument("--out", type=Path, help="write results, tables and plots to this folder")
+    return parser.parse_args(arguments)
+
+
+def _say(stream: TextIO, text: str) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def _write(directory: Path, text: str, data: dict[str, object], found: list[Target]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    data["targets"] = [attrs.asdict(target) | {"met": target.met} for target in found]
+    (directory / "results.json").write_text(json.dumps(data, indent=1) + "\n")
+    (directory / "tables.md").write_text(text + "\n")
+
+
+def _draw(results: Results, directory: Path) -> None:
+    if plots.can_plot():
+        plots.draw(results, directory)
+    else:
+        _say(sys.stderr, "no plots: matplotlib is not installed (extra bench)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What is measured in each section, and how often."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, MAPPING, OURS, STORES
+from tests.bench.tasks import Key, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.bench.scales import Scale
+    from tests.bench.subjects import Subject
+
+BURNERS = 2
+THREADS = 4
+_APPENDS = 20_000
+_BESIDE_CALLS = 5_000
+_SMALL_BACKLOG = 10_000
+_ALWAYS = {OURS, MAPPING, JOURNAL, FLOOR, "adcp_tracker", "httpx"}
+
+
+@attrs.frozen
+class Section:
+    """One part of a run.
+
+    Attributes:
+        name: What ``--only`` takes.
+        rounds: How often each of its tasks is done.
+        tasks: What is done in each round.
+    """
+
+    name: str
+    rounds: int
+    tasks: tuple[Task, ...]
+
+
+def sections(scale: Scale, only: frozenset[str] = frozenset()) -> list[Section]:
+    """Lay out the sections named in `only`, or all, for the subjects named there, or all.
+
+    The library itself, and what its ratios stand on, are always among the subjects.
+    """
+    wanted = only & set(SECTIONS)
+    subjects = only - wanted
+    plan = [
+        Section(name, rounds(scale), tuple(_chosen(build(scale), subjects)))
+        for name, (rounds, build) in SECTIONS.items()
+        if not wanted or name in wanted
+    ]
+    return [section for section in plan if section.tasks]
+
+
+def known_names() -> frozenset[str]:
+    """Give every name that ``--only`` may take."""
+    subjects = {subject.name for subject in (*CLIENTS, *STORES, *IMPORTS)}
+    return frozenset(SECTIONS) | subjects
+
+
+def _chosen(tasks: Iterable[Task], subjects: frozenset[str]) -> Iterable[Task]:
+    return (task for task in tasks if not subjects or task.key.subject in subjects | _ALWAYS)
+
+
+def _each(
+    subjects: Iterable[Subject], section: str, measure: str, variant: str = "", **options: float
+) -> list[Task]:
+    return [Task(Key(section, subject.name, variant), measure, options) for subject in subjects]
+
+
+def _call(scale: Scale) -> list[Task]:
+    return _each(CLIENTS, "call", "call", calls=scale.calls)
+
+
+def _beside(scale: Scale) -> list[Task]:
+    return _each(
+        CLIENTS,
+        "beside",
+        "beside",
+        calls=_BESIDE_CALLS,
+        burners=BURNERS,
+        seconds=scale.beside_seconds,
+    )
+
+
+def _threads(scale: Scale) -> list[Task]:
+    return [
+        task
+        for threads in (1, THREADS)
+        for task in _each(
+            CLIENTS, "threads", "threads", str(threads), calls=scale.calls, threads=threads
+        )
+    ]
+
+
+def _append(scale: Scale) -> list[Task]:
+    seconds = {"seconds": scale.append_seconds}
+    beside = {"burners": BURNERS, "seconds": scale.beside_seconds}
+    tasks = _each(STORES, "append", "append", "alone", appends=_APPENDS, **seconds)
+    tasks += _each(STORES, "append", "append", "beside", appends=_BESIDE_CALLS, **beside)
+    tasks += _each(STORES, "append", "append", f"threads-{THREADS}", workers=THREADS, **seconds)
+    for workers in scale.processes:
+        tasks += _each(
+            STORES, "append", "append", f"processes-{workers}", workers=workers, **seconds
+        )
+    return tasks
+
+
+def _delivery(scale: Scale) -> list[Task]:
+    return _each(CLIENTS, "delivery", "delivery", events=scale.delivered)
+
+
+def _memory(scale: Scale) -> list[Task]:
+    ours = [client for client in CLIENTS if client.name == OURS]
+    peers = [client for client in CLIENTS if client.name not in {OURS, MAPPING}]
+    tasks = _each([*ours, *peers], "memory", "growth", "heap", events=scale.traced)
+    tasks += _each(ours, "memory", "growth", "queued", events=scale.queued)
+    tasks += _each(peers, "memory", "growth", "queued", events=scale.peers_queued)
+    for state, fewest in (("down", 0), ("drain", _SMALL_BACKLOG)):
+        for events in (fewest, scale.queued):
+            tasks += _each(ours, "memory", "backlog", f"{state}-{events}", events=events)
+    return tasks
+
+
+def _imports(scale: Scale) -> list[Task]:
+    return _each(IMPORTS, "imports", "imports", repeats=scale.import_repeats)
+
+
+SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]] = {
+    "call": (lambda scale: scale.rounds, _call),
+    "beside": (lambda scale: scale.long_rounds, _beside),
+    "threads": (lambda scale: scale.long_rounds, _threads),
+    "append": (lambda scale: scale.long_rounds, _append),
+    "delivery": (lambda scale: scale.long_rounds, _delivery),
+    "memory": (lambda scale: 1 if scale.name != "full" else scale.long_rounds, _memory),
+    "imports": (lambda scale: scale.long_rounds, _imports),
+}

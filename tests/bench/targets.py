@@ -1,0 +1,169 @@
+"""What the library promises about its speed, and whether this run bears it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from tests.bench.results import Results, Series
+from tests.bench.subjects import CLIENTS, FLOOR, JOURNAL, MAPPING, OURS
+from tests.bench.tables import NOTHING, Table
+from tests.bench.tasks import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_PEERS = [client.name for client in CLIENTS if client.name not in {OURS, MAPPING}]
+_HEAP_NOISE_BYTES = 1.0
+
+
+@attrs.frozen
+class Target:
+    """One promise and what was found.
+
+    Attributes:
+        promise: In words.
+        limit: The number it stands on.
+        found: What the run shows; ``None`` if it was not measured.
+        at_least: Whether more is better.
+        unit: What is behind the numbers; ``×`` for a ratio.
+    """
+
+    promise: str
+    limit: float
+    found: float | None
+    at_least: bool = False
+    unit: str = "×"
+
+    @property
+    def met(self) -> bool | None:
+        """Say whether the run bears it out, ``None`` if it was not measured."""
+        if self.found is None:
+            return None
+        return self.found >= self.limit if self.at_least else self.found <= self.limit
+
+
+def targets(results: Results) -> list[Target]:
+    """Hold `results` against every promise."""
+    return [
+        *_of_the_call(results),
+        *_of_the_tail(results),
+        *_of_the_append(results),
+        *_of_the_delivery(results),
+        *_of_the_memory(results),
+        _of_the_import(results),
+    ]
+
+
+def as_table(found: Iterable[Target]) -> Table:
+    """Show each promise beside what was found."""
+    words = {True: "met", False: "MISSED", None: "not measured"}
+    rows = []
+    for target in found:
+        sign = "≥" if target.at_least else "≤"
+        shown = NOTHING if target.found is None else f"{target.found:.3g} {target.unit}"
+        limit = f"{sign} {target.limit:,g} {target.unit}"
+        rows.append([target.promise, limit, shown, words[target.met]])
+    return Table("Targets", ["promise", "target", "found", ""], rows)
+
+
+def _of(section: str, subject: str, variant: str = "") -> Key:
+    return Key(section, subject, variant)
+
+
+def _ratio(results: Results, ours: Key, subject: str, figure: str) -> float | None:
+    theirs = attrs.evolve(ours, subject=subject)
+    return results.ratio(Series(ours, figure), Series(theirs, figure))
+
+
+def _peer_ratios(results: Results, ours: Key, figure: str) -> list[float]:
+    ratios = (_ratio(results, ours, peer, figure) for peer in _PEERS)
+    return [ratio for ratio in ratios if ratio is not None]
+
+
+def _of_the_call(results: Results) -> Iterator[Target]:
+    ours = _of("call", OURS)
+    for label, peer, limits in (
+        ("PostHog's capture", "posthog_client", (0.25, 0.22)),
+        ("Segment's track", "segment_client", (0.5, 0.40)),
+        ("Snowplow's track", "snowplow_client", (0.55,)),
+        ("Mixpanel's buffered track", "mixpanel_client", (1.0, 0.9)),
+    ):
+        for limit in limits:
+            found = _ratio(results, ours, peer, "p50")
+            yield Target(f"durable call p50, to {label}", limit, found)
+    mapping = results.ratio(Series(_of("call", MAPPING), "p50"), Series(ours, "p50"))
+    yield Target("a plain mapping's p50, to an Order's", 1.5, mapping)
+    one, four = (Series(_of("threads", OURS, count), "rate") for count in ("1", "4"))
+    yield Target("four threads' calls/s, to one's", 0.8, results.ratio(four, one), at_least=True)
+
+
+def _of_the_tail(results: Results) -> Iterator[Target]:
+    ours = _of("call", OURS)
+    spread = results.ratio(Series(ours, "p99"), Series(ours, "p50"))
+    yield Target("durable call p99, to its p50", 4, spread)
+    for section, where in (("call", "alone"), ("beside", "beside CPU-bound threads")):
+        worst = max(_peer_ratios(results, _of(section, OURS), "p99"), default=None)
+        yield Target(f"durable call p99 {where}, to the best peer's", 1, worst)
+    beside = _ratio(results, _of("beside", OURS), "posthog_client", "p99")
+    yield Target("durable call p99 beside CPU-bound threads, to PostHog's", 1, beside)
+
+
+def _of_the_append(results: Results) -> Iterator[Target]:
+    alone, beside, four = (
+        _of("append", JOURNAL, variant) for variant in ("alone", "beside", "processes-4")
+    )
+    above = _ratio(results, alone, FLOOR, "p50")
+    yield Target("append p50, to a bare os.write", 2.2, above)
+    tail = results.median(beside, "p99")
+    yield Target("append p99 beside CPU-bound threads", 150, tail, unit="µs")
+    slower = results.ratio(
+        Series(attrs.evolve(beside, subject="diskcache_push"), "p99"), Series(beside, "p99")
+    )
+    yield Target("diskcache.push p99 there, to the append's", 300, slower, at_least=True)
+    faster = _ratio(results, four, "diskcache_push", "rate")
+    yield Target("4 processes' appends/s, to diskcache.push's", 30, faster, at_least=True)
+    rate = results.median(four, "rate")
+    yield Target("4 processes' appends/s", 400_000, rate, at_least=True, unit="/s")
+
+
+def _of_the_delivery(results: Results) -> Iterator[Target]:
+    ours = _of("delivery", OURS)
+    for label, peer, limit in (
+        ("Segment's", "segment_client", 4.0),
+        ("Mixpanel's", "mixpanel_client", 3.5),
+    ):
+        found = _ratio(results, ours, peer, "rate")
+        yield Target(f"delivered events/s, to {label}", limit, found, at_least=True)
+    least = min(_peer_ratios(results, ours, "rate"), default=None)
+    yield Target("delivered events/s, to the best peer's", 4, least, at_least=True)
+    yield Target("CPU per delivered event", 20, results.median(ours, "cpu"), unit="µs")
+
+
+def _of_the_memory(results: Results) -> Iterator[Target]:
+    heap = results.median(_of("memory", OURS, "heap"), "heap")
+    yield Target("heap per queued event", _HEAP_NOISE_BYTES, heap, unit="bytes")
+    queued = _of("memory", OURS, "queued")
+    first = Series(queued, "p50@1000")
+    grown = [
+        ratio
+        for power in range(4, 7)
+        if (ratio := results.ratio(Series(queued, f"p50@{10**power}"), first)) is not None
+    ]
+    for limit, found, at_least in ((1.2, max, False), (0.8, min, True)):
+        value = found(grown, default=None)
+        yield Target("call p50 from 10^3 to 10^6 queued", limit, value, at_least=at_least)
+    full = sorted(
+        (key for key in results.rounds if key.variant.startswith("down-")),
+        key=lambda key: int(key.variant.partition("-")[2]),
+    )
+    carried = (
+        results.ratio(Series(full[-1], "VmRSS"), Series(full[0], "VmRSS")) if full[1:] else None
+    )
+    yield Target("resident memory with the backlog, to that with none", 1.2, carried)
+
+
+def _of_the_import(results: Results) -> Target:
+    found = _ratio(results, _of("imports", "adcp_tracker"), "httpx", "ms")
+    return Target("import, to httpx", 1.3, found)
