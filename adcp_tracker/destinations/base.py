@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -64,6 +64,8 @@ class Delivered:
         warnings: The seller's advice, without control characters.
         match_quality: The share of events the seller could match, 0–1.
         replayed: The answer of an earlier try.
+        wait: The least number of seconds until the next request, already within
+            1–3600, where this one used up what the seller allows; else ``None``.
     """
 
     failures: tuple[EventFailure, ...] = ()
@@ -72,6 +74,7 @@ class Delivered:
     warnings: tuple[str, ...] = ()
     match_quality: float | None = None
     replayed: bool = False
+    wait: float | None = None
 
 
 @attrs.frozen
@@ -135,6 +138,21 @@ class Paused:
 
 
 Outcome = Delivered | Retry | TooLarge | Rejected | Paused
+
+
+@attrs.frozen
+class Finding:
+    """One thing found out about a seller by asking it, without sending an event.
+
+    Attributes:
+        level: ``good``, ``advice`` or ``fault``.
+        message: What was found, for a person.
+        remedy: What to change; empty when nothing has to be.
+    """
+
+    level: Literal["good", "advice", "fault"]
+    message: str
+    remedy: str = ""
 
 
 @runtime_checkable

@@ -1,0 +1,74 @@
+"""Which addresses a seller may be reached at."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import httpx
+
+from adcp_tracker.exceptions import ConfigurationError
+
+
+def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
+    """Return `url` without a trailing slash, if a secret may be sent there.
+
+    Args:
+        url: The address as configured.
+        setting: The setting's name, for the error.
+        allow_http: Whether plain http may leave this machine.
+
+    Raises:
+        ConfigurationError: If it is no absolute http(s) URL, carries credentials, a query or
+            a fragment, or would send the credential over a network in the clear.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise ConfigurationError(f"{setting}: expected an absolute URL, got none") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        message = f"{setting}: expected an absolute http(s) URL, got scheme {parsed.scheme!r}"
+        raise ConfigurationError(message)
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        message = f"{setting}: expected a URL without user, query and fragment; give secrets apart"
+        raise ConfigurationError(message)
+    if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
+        message = (
+            f"{setting}: expected https, got http to {parsed.host!r}, which would show the "
+            "credential and the events to the network; use https, or allow_http=True on a "
+            "network you trust"
+        )
+        raise ConfigurationError(message)
+    return str(parsed).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` never leaves this machine: ``localhost``, 127/8 or ``::1``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_secret(secret: str, setting: str) -> str:
+    """Return `secret`, if it can stand in a header.
+
+    Raises:
+        ConfigurationError: If it is empty or holds anything but visible ASCII.
+    """
+    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+        message = f"{setting}: expected visible ASCII without spaces; its value is not shown"
+        raise ConfigurationError(message)
+    return secret
+
+
+def checked_text(text: str, setting: str, limit: int) -> str:
+    """Return `text`, if it is 1 to `limit` visible characters.
+
+    Raises:
+        ConfigurationError: If it is empty, longer, or holds control characters.
+    """
+    if not 0 < len(text) <= limit or not text.isprintable():
+        raise ConfigurationError(f"{setting}: expected 1–{limit} visible characters, got {text!r}")
+    return text

@@ -1,0 +1,235 @@
+"""Make one HTTP call to a seller that cannot hang, flood or leak.
+
+Every call has a deadline in total, beside httpx's timeouts that begin anew with each byte;
+of an answer no more than a megabyte is read; no redirect is followed, so that credential and
+events go where the configuration says. A connection never crosses a fork.
+
+Proxies and ``SSL_CERT_FILE`` are taken from the environment for https only: through a proxy
+an https request stays sealed, a plain one would show the proxy the credential.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import attrs
+import httpx
+
+import adcp_tracker
+from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
+from adcp_tracker.destinations.replies import OVERSIZE, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from adcp_tracker.destinations.base import Paused, Retry
+
+ANSWER_LIMIT = 1_000_000
+
+
+@attrs.frozen
+class Timeouts:
+    """How long a call may take, in seconds.
+
+    Attributes:
+        connect: Until the connection stands, encryption included.
+        read: Between two pieces of the answer.
+        write: Between two pieces of the request.
+        total: For everything together, from the first byte of the request.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    write: float = 30.0
+    total: float = 120.0
+
+
+@attrs.define(eq=False, repr=False)
+class Caller:
+    """Calls one seller, one call at a time, over one kept-alive connection per process.
+
+    Attributes:
+        timeouts: How long a call may take.
+        transport: What carries the calls instead of the network; for tests.
+        auth: Signs each request; for sellers that want more than a bearer token.
+        now: The clock that dates in answers are read against.
+    """
+
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    transport: httpx.BaseTransport | None = None
+    auth: httpx.Auth | None = None
+    now: Callable[[], float] = time.time
+    _client: httpx.Client | None = attrs.field(default=None, init=False)
+    _pid: int = attrs.field(default=0, init=False)
+    _socket: socket.socket | None = attrs.field(default=None, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        enough: Callable[[bytes], bool] | None = None,
+    ) -> Reply | Retry | Paused:
+        """Make one call and return the answer, or what it means that there is none.
+
+        Args:
+            method: The HTTP method.
+            url: The absolute address.
+            headers: What to send besides httpx's own headers.
+            body: The body, if any.
+            enough: Gets each piece of the answer and says when the rest is of no use.
+        """
+        if self._pid != os.getpid():
+            self.abandon()
+        with self._lock, self._deadline() as deadline:
+            try:
+                client = self._open(url)
+                request = client.build_request(
+                    method, url, headers=headers, content=body, extensions={"trace": self._trace}
+                )
+                return self._exchange(client, request, deadline, enough)
+            except Exception as error:  # noqa: BLE001 - no seller and no hook may break a delivery
+                return outcome_of(error, expired=deadline.expired)
+
+    def close(self) -> None:
+        """Close the connection; a later call opens a new one.
+
+        A call under way keeps its connection, since whoever closes must not wait for a seller.
+        """
+        if self._pid != os.getpid():
+            self.abandon()
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            client, self._client, self._socket = self._client, None, None
+            if client is not None:
+                client.close()
+        finally:
+            self._lock.release()
+
+    def abandon(self) -> None:
+        """Let go of a connection that belongs to the parent of a fork.
+
+        Only this process's copy of the descriptor is closed: the seller sees nothing, and
+        the parent goes on using its own.
+        """
+        inherited = self._socket if self._client is not None else None
+        self._lock = threading.Lock()
+        self._client, self._socket, self._pid = None, None, os.getpid()
+        if inherited is not None:
+            descriptor = inherited.detach()
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def _open(self, url: str) -> httpx.Client:
+        if self._client is None:
+            self._pid = os.getpid()
+            self._client = httpx.Client(
+                auth=self.auth,
+                transport=self.transport,
+                timeout=self._timeout(),
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+                follow_redirects=False,
+                trust_env=url.startswith("https:"),
+            )
+        return self._client
+
+    def _timeout(self) -> httpx.Timeout:
+        times = self.timeouts
+        return httpx.Timeout(
+            connect=times.connect, read=times.read, write=times.write, pool=times.connect
+        )
+
+    def _exchange(
+        self,
+        client: httpx.Client,
+        request: httpx.Request,
+        deadline: _Deadline,
+        enough: Callable[[bytes], bool] | None,
+    ) -> Reply:
+        response = client.send(request, stream=True)
+        try:
+            body, cut = _read(response, deadline, enough)
+        finally:
+            response.close()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status_code, headers, body, cut, self.now())
+
+    def _trace(self, _event: str, info: Mapping[str, object]) -> None:
+        """Remember the socket of the one connection, so that a deadline can cut it."""
+        describe = getattr(info.get("return_value"), "get_extra_info", None)
+        found = describe("socket") if callable(describe) else None
+        if isinstance(found, socket.socket):
+            self._socket = found
+
+    @contextmanager
+    def _deadline(self) -> Iterator[_Deadline]:
+        deadline = _Deadline(self._sever)
+        timer = threading.Timer(self.timeouts.total, deadline.expire)
+        timer.daemon = True
+        # A process that is ending starts no more threads; the timeouts must do then.
+        with suppress(RuntimeError):
+            timer.start()
+        try:
+            yield deadline
+        finally:
+            timer.cancel()
+            deadline.settle()
+
+    def _sever(self) -> None:
+        if self._socket is not None:
+            # The plain socket's own way: a TLS socket's would first forget its encryption,
+            # while another thread may still be writing.
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+def user_agent() -> str:
+    """Return how the library names itself to sellers."""
+    return f"adcp_tracker/{adcp_tracker.__version__}"
+
+
+@attrs.define(eq=False)
+class _Deadline:
+    """Cuts a call off once, unless the call was quicker."""
+
+    sever: Callable[[], None]
+    expired: bool = False
+    settled: bool = False
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def expire(self) -> None:
+        with self.lock:
+            if not self.settled:
+                self.expired = True
+                self.sever()
+
+    def settle(self) -> None:
+        with self.lock:
+            self.settled = True
+
+
+def _read(
+    response: httpx.Response, deadline: _Deadline, enough: Callable[[bytes], bool] | None
+) -> tuple[bytes, str]:
+    """Return the body, and why it is not whole if it is not."""
+    body = bytearray()
+    try:
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > ANSWER_LIMIT:
+                return bytes(body[:ANSWER_LIMIT]), OVERSIZE
+            if deadline.expired:
+                break
+            if enough is not None and enough(piece):
+                return bytes(body), ""
+    except httpx.HTTPError as error:
+        return bytes(body), reason_of(error, expired=deadline.expired)
+    return bytes(body), "deadline" if deadline.expired else ""

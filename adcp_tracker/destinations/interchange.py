@@ -1,0 +1,195 @@
+"""Deliver events to the Interchange over its REST interface."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+import attrs
+import orjson
+
+from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
+from adcp_tracker.destinations.answers import from_http
+from adcp_tracker.destinations.base import EventFailure, Finding, Paused
+from adcp_tracker.destinations.calls import Caller, Timeouts, user_agent
+from adcp_tracker.destinations.compression import gzip
+from adcp_tracker.destinations.replies import Reply
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+
+    from adcp_tracker.destinations.base import Batch, Outcome, Retry
+
+DEFAULT_BASE_URL = "https://api.interchange.io/api/v2/buyer"
+ACTION_SOURCES = frozenset(
+    {"website", "app", "in_store", "phone_call", "system_generated", "other"}
+)
+
+_COMPRESSION_REFUSED = 415
+_NOT_FOUND = 404
+
+
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Interchange:
+    """An event source of an advertiser at the Interchange.
+
+    Attributes:
+        advertiser_id: Whose conversions these are.
+        event_source_id: Which event source they belong to, 1–255 characters.
+        api_key: The credential; never shown.
+        base_url: Where the interface stands.
+        name: What deliveries are kept under; give one to keep the books when ids change.
+        max_events: How many events one request may carry.
+        max_bytes: How large a request may be, before compression.
+        timeout: How long a call may take.
+        compression: ``gzip``, or ``None``. Given up for good once the seller refuses it.
+        allow_http: Whether plain http may leave this machine.
+        transport: What carries the calls instead of the network; for tests.
+        now: The clock that dates in answers are read against.
+
+    Raises:
+        ConfigurationError: If a setting cannot be right; says which, and what is expected.
+    """
+
+    advertiser_id: str
+    event_source_id: str
+    api_key: str
+    base_url: str = DEFAULT_BASE_URL
+    name: str = attrs.field()
+    max_events: int = 10_000
+    max_bytes: int = 8 * 1024 * 1024
+    timeout: Timeouts = attrs.field(factory=Timeouts)
+    compression: Literal["gzip"] | None = None
+    allow_http: bool = False
+    transport: httpx.BaseTransport | None = None
+    now: Callable[[], float] = time.time
+    _caller: Caller = attrs.field(init=False)
+    _root: str = attrs.field(init=False)
+    _compresses: bool = attrs.field(init=False)
+
+    @name.default
+    def _default_name(self) -> str:
+        return f"interchange:{self.advertiser_id}/{self.event_source_id}"
+
+    def __attrs_post_init__(self) -> None:
+        checked_text(self.advertiser_id, "advertiser_id", 255)
+        checked_text(self.event_source_id, "event_source_id", 255)
+        checked_text(self.name, "name", 1024)
+        checked_secret(self.api_key, "api_key")
+        if self.advertiser_id in {".", ".."}:
+            raise ConfigurationError("advertiser_id: expected an id, got a path")
+        if self.compression not in {None, "gzip"}:
+            message = f"compression: expected 'gzip' or None, got {self.compression!r}"
+            raise ConfigurationError(message)
+        self.base_url = checked_url(self.base_url, "base_url", allow_http=self.allow_http)
+        self._root = f"{self.base_url}/advertisers/{quote(self.advertiser_id, safe='')}"
+        self._caller = Caller(self.timeout, self.transport, None, self.now)
+        self._compresses = self.compression == "gzip"
+
+    def __repr__(self) -> str:
+        return f"Interchange(name={self.name!r}, base_url={self.base_url!r}, api_key='***')"
+
+    def send(self, batch: Batch) -> Outcome:
+        """Deliver `batch` with one request, and with a second one if compression is refused."""
+        body = _body(self.event_source_id, batch)
+        reply = self._post(body, compress=self._compresses)
+        if isinstance(reply, Reply) and reply.status == _COMPRESSION_REFUSED and self._compresses:
+            self._compresses = False
+            reply = self._post(body, compress=False)
+        return from_http(reply, len(batch.events)) if isinstance(reply, Reply) else reply
+
+    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+        """Say why the Interchange cannot take `event`, if it cannot.
+
+        It knows six of the protocol's nine action sources and wants a name for a custom
+        event. One such event would have it refuse the whole request.
+        """
+        source = event.get("action_source")
+        if source is not None and source not in ACTION_SOURCES:
+            remedy = f"Use one of {', '.join(sorted(ACTION_SOURCES))} for this destination."
+            message = f"The Interchange knows no action source {source!r}."
+            return _refusal("UNSUPPORTED_ACTION_SOURCE", message, event, remedy)
+        if event.get("event_type") == "custom" and not event.get("custom_event_name"):
+            message = "The Interchange takes a custom event only with a name."
+            return _refusal("MISSING_CUSTOM_EVENT_NAME", message, event, "Give custom_event_name.")
+        return None
+
+    def probe(self) -> list[Finding]:
+        """Ask the Interchange whether it knows credential, advertiser and event source."""
+        url = f"{self._root}/event-sources?take=100&skip=0"
+        reply = self._caller.call("GET", url, self._headers())
+        if not isinstance(reply, Reply):
+            return [_unreached(reply)]
+        if reply.is_success:
+            return [self._listed(reply)]
+        if reply.status == _NOT_FOUND:
+            message = f"There is no list of event sources for advertiser {self.advertiser_id!r}."
+            return [Finding("fault", message, "Check advertiser_id and base_url.")]
+        outcome = from_http(reply, 1)
+        if isinstance(outcome, Paused):
+            return [Finding("fault", outcome.message, outcome.remedy)]
+        message = f"The list of event sources was answered by HTTP {reply.status}."
+        return [Finding("advice", message, "Send a test event to learn more.")]
+
+    def close(self) -> None:
+        """Close the connection. A later :meth:`send` opens a new one."""
+        self._caller.close()
+
+    def abandon(self) -> None:
+        """Forget the connection without closing it: it belongs to the parent of a fork."""
+        self._caller.abandon()
+
+    def _post(self, body: bytes, *, compress: bool) -> Reply | Retry | Paused:
+        headers = self._headers()
+        if compress:
+            headers["Content-Encoding"] = "gzip"
+        url = f"{self._root}/log-event"
+        return self._caller.call("POST", url, headers, gzip(body) if compress else body)
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self.api_key}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": user_agent(),
+        }
+
+    def _listed(self, reply: Reply) -> Finding:
+        known = f'"{self.event_source_id}"'.encode() in reply.body
+        if known:
+            return Finding("good", f"The Interchange knows {self.event_source_id!r}.")
+        message = (
+            f"The event source {self.event_source_id!r} is not among the first hundred listed."
+        )
+        return Finding("advice", message, "Check event_source_id, or sync event sources first.")
+
+
+def _body(event_source_id: str, batch: Batch) -> bytes:
+    """Join the frozen events into a request without ever decoding one."""
+    test = batch.test_event_code
+    return b"".join(
+        (
+            b'{"event_source_id":',
+            orjson.dumps(event_source_id),
+            b',"events":[',
+            b",".join(batch.events),
+            b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test),
+            b"}",
+        )
+    )
+
+
+def _refusal(code: str, message: str, event: Mapping[str, object], remedy: str) -> EventFailure:
+    event_id = event.get("event_id")
+    named = event_id if isinstance(event_id, str) else None
+    return EventFailure(code, message, event_id=named, remedy=remedy)
+
+
+def _unreached(outcome: Retry | Paused) -> Finding:
+    remedy = outcome.remedy if isinstance(outcome, Paused) else "Check address and network."
+    return Finding("fault", outcome.message, remedy)
