@@ -13,6 +13,9 @@ DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - what the local seller takes unle
 DEFAULT_ADVERTISER = "12345"
 DEFAULT_SOURCE = "website_pixel"
 
+Line = Literal["3.0", "3.1", "3.2"]
+"""A line of the protocol."""
+
 ErrorPlace = Literal["adcp_error", "jsonrpc", "text", "errors", "http", "plain"]
 """Where an MCP answer holds its error; ``plain`` is words for people and no code."""
 
@@ -46,6 +49,9 @@ class SandboxConfig:
         keep_events: How many good and how many bad events are kept for inspection.
         ids_only: Whether good events are kept without their bodies, to save memory.
         remember_ids: How many events are known again when they come twice.
+        needs_name: Whether an event source without a name cannot be registered.
+        instructions: What the buyer is told to do with a new event source.
+        summary_delay_s: How late the hourly summary lags behind.
         seed: Starts the random numbers that pick the share of requests to fail.
         sessions: Whether MCP asks for a session.
         sse: Whether MCP answers with server-sent events instead of JSON.
@@ -77,10 +83,13 @@ class SandboxConfig:
     keep_events: int = 100_000
     ids_only: bool = False
     remember_ids: int = 1_000_000
+    needs_name: bool = False
+    instructions: str = "Send events from your server; there is nothing to install."
+    summary_delay_s: float = 0.0
     seed: int = 0
     sessions: bool = True
     sse: bool = False
-    versions: tuple[Literal["3.0", "3.1", "3.2"], ...] = ("3.0", "3.1", "3.2")
+    versions: tuple[Line, ...] = ("3.0", "3.1", "3.2")
     status: str | None = "completed"
     error_place: ErrorPlace = "adcp_error"
     idempotency_ttl_s: float = 86_400.0

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _KEPT_KEYS = 10_000
+_NOT_COMPARED = frozenset({"context", "idempotency_key"})
+
+Answer = dict[str, object] | RefusalError
+"""What is kept: an answer's body, or the refusal that a stubborn seller repeats."""
 
 
 @attrs.define
 class _Entry:
     digest: bytes
     started_at: float
-    answer: object = None
+    answer: Answer | None = None
 
 
 class Replays:
@@ -33,7 +37,7 @@ class Replays:
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
-    def begin(self, key: str, request: Mapping[str, object], ttl_s: float) -> object:
+    def begin(self, key: str, request: Mapping[str, object], ttl_s: float) -> Answer | None:
         """Open `key` for `request`, unless it was answered before.
 
         Returns:
@@ -62,16 +66,18 @@ class Replays:
         if len(self._entries) > _KEPT_KEYS:
             self._entries.popitem(last=False)
 
-    def finish(self, key: str, answer: object) -> None:
+    def finish(self, key: str, answer: Answer) -> None:
         """Keep `answer` for `key`."""
         with self._lock:
             if key in self._entries:
                 self._entries[key].answer = answer
 
-    def abandon(self, key: str) -> None:
-        """Forget `key`: its request came to nothing and may be tried again."""
+    def abandon_unanswered(self, key: str) -> None:
+        """Forget `key` if its request came to nothing, so that it may be tried again."""
         with self._lock:
-            self._entries.pop(key, None)
+            entry = self._entries.get(key)
+            if entry is not None and entry.answer is None:
+                del self._entries[key]
 
     def clear(self) -> None:
         """Forget every key."""
@@ -82,9 +88,6 @@ class Replays:
 def _digest(request: Mapping[str, object]) -> bytes:
     compared = {name: value for name, value in request.items() if name not in _NOT_COMPARED}
     return hashlib.sha256(orjson.dumps(compared, option=orjson.OPT_SORT_KEYS)).digest()
-
-
-_NOT_COMPARED = frozenset({"context", "idempotency_key"})
 
 
 def _refusal(code: str, message: str) -> RefusalError:

@@ -9,10 +9,12 @@ import orjson
 from starlette.responses import Response
 from starlette.routing import Route
 
+from adcp_tracker.sandbox.calls import list_sources, summarise, sync_sources
+from adcp_tracker.sandbox.checks import Issue
 from adcp_tracker.sandbox.gate import check_token, decode, note, read_body, take_turn
 from adcp_tracker.sandbox.mishaps import NoAnswer, befall
 from adcp_tracker.sandbox.refusal import RefusalError
-from adcp_tracker.sandbox.seller import Delivery
+from adcp_tracker.sandbox.seller import Delivery, validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 BASES = ("/api/v2/buyer", "")
 """The paths under which the calls are found."""
+
+_USUAL_TAKE = 50
 
 
 @attrs.frozen
@@ -49,9 +53,6 @@ class Asked:
         return decode(self.body, self.request, self.seller.config)
 
 
-Handler = "Callable[[Asked], dict[str, object]]"
-
-
 def rest_routes(seller: Seller) -> list[Route]:
     """Return the routes of the Interchange side."""
     calls = (("POST", "log-event", "log_event", _log_event),)
@@ -70,6 +71,38 @@ def _log_event(asked: Asked) -> dict[str, object]:
     lose = 0 if asked.fault is None else asked.fault.lose
     delivery = Delivery(asked.decoded(), "interchange", asked.advertiser_id, lose)
     return asked.seller.log_events(delivery)
+
+
+def _sync_sources(asked: Asked) -> dict[str, object]:
+    body = asked.decoded()
+    if not isinstance(body, dict):
+        raise RefusalError(400, "BAD_REQUEST", "The body must be a JSON object.")
+    if body.get("account") != {"account_id": asked.advertiser_id}:
+        issue = Issue("/account/account_id", "must be the advertiser of the path", "const")
+        raise validation_error([issue])
+    if "event_sources" not in body:
+        raise validation_error([Issue("/event_sources", "is required", "required")])
+    return sync_sources(asked.seller, body, asked.advertiser_id)
+
+
+def _list_sources(asked: Asked) -> dict[str, object]:
+    take, skip = _number(asked, "take", _USUAL_TAKE), _number(asked, "skip", 0)
+    return list_sources(asked.seller, asked.advertiser_id, take, skip)
+
+
+def _summarise(asked: Asked) -> dict[str, object]:
+    query = asked.request.query_params
+    if query.get("eventType") != "conversion":
+        raise RefusalError(400, "BAD_REQUEST", "eventType must be conversion.")
+    start, end = query.get("startHour"), query.get("endHour")
+    return summarise(asked.seller, asked.advertiser_id, start, end)
+
+
+def _number(asked: Asked, name: str, usual: int) -> int:
+    given = asked.request.query_params.get(name, str(usual))
+    if not given.isascii() or not given.isdecimal():
+        raise RefusalError(400, "BAD_REQUEST", f"{name} must be a whole number.")
+    return int(given)
 
 
 def _endpoint(

@@ -122,7 +122,7 @@ _PROGRESS: dict[str, Check] = {
     "progress_percent": check_number(0, 100),
     "progress_seconds": check_number(0),
 }
-_SURFACE = check_object(
+SURFACE = check_object(
     {
         "category": check_word(ACTION_SOURCES | {"owned_property"}),
         "property_type": check_text(1, 128),
@@ -155,7 +155,7 @@ def _user_match(uid_types: frozenset[str]) -> Check:
 def _event(dialect: Dialect) -> Check:
     old = dialect == "3.0"
     rest = dialect == "interchange"
-    newer: dict[str, Check] = {} if old else {"surface": _SURFACE}
+    newer: dict[str, Check] = {} if old else {"surface": SURFACE}
     custom_data = _CUSTOM_DATA if old else _CUSTOM_DATA | _PROGRESS
     return check_object(
         {
