@@ -101,6 +101,10 @@ class DeadLetters:
                     seen.add(letter.id)
                     yield letter
 
+    def is_empty(self) -> bool:
+        """Say whether there are none."""
+        return not self._files()
+
     def remove(self, ids: Collection[str]) -> int:
         """Erase letters.
 

@@ -10,12 +10,14 @@
         state/           the outbox
         dead/            dead letters
         damaged/         bytes that were no records, as evidence
+        state.damaged-*  an outbox that could not be read any more
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 from adcp_tracker.exceptions import UnsafeDirectoryError
@@ -52,6 +54,17 @@ class QueueDirectory:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
             _make_private(folder)
+
+    def set_state_aside(self) -> Path:
+        """Put a damaged outbox out of the way, kept for whoever wants to look into it.
+
+        Returns:
+            Where it is now.
+        """
+        aside = self.path / f"state.damaged-{time.time_ns()}"
+        self.state.rename(aside)
+        _make_private(self.state)
+        return aside
 
     def used_bytes(self) -> int:
         """Return how much room segments, dead letters and evidence take."""

@@ -34,6 +34,7 @@ UNFINISHED = ".new"
 _GROWTH_BYTES = 512 * 1024
 _FULL_RECHECK_SECONDS = 0.25
 _SWITCH_SECONDS = 0.01
+_ATTEMPTS = 5
 _CLOSED = -1
 _NOTHING = -1
 
@@ -168,15 +169,26 @@ class Journal:
         """Begin a segment. Its name appears only once it is locked."""
         self._check_room()
         self._directory.prepare()
-        name = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
-        path = self._directory.segments / f"{name}{SUFFIX}"
-        descriptor = _create_locked(path)
+        descriptor, path = self._create()
         self._descriptor, self._path = descriptor, path
         self._opened_at = self._clock.monotonic()
         self._position = self._synced = 0
         self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
         if self._synchronous:
             sync_directory(self._directory.segments)
+
+    def _create(self) -> tuple[int, Path]:
+        for attempt in range(_ATTEMPTS):
+            stem = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
+            path = self._directory.segments / f"{stem}{SUFFIX}"
+            try:
+                return _create_locked(path), path
+            except (BlockingIOError, FileNotFoundError):
+                # A new leader swept it away as an unfinished one, in the instant before
+                # it was locked.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     def _grown(self) -> None:
         """Do what is due each time the segment has grown by a good piece."""

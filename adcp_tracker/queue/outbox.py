@@ -7,6 +7,7 @@ This is the one module that knows diskcache.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -20,6 +21,8 @@ from adcp_tracker.queue.directory import open_private
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
+
+    from adcp_tracker.queue.directory import QueueDirectory
 
 _DATABASE = "cache.db"
 _SUM = "sum"
@@ -91,6 +94,13 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
         return _plain(bytes(value) if isinstance(value, memoryview) else value)
 
 
+def _check_pages(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database, timeout=_TIMEOUT_SECONDS)) as connection:
+        ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
 def _plain(value: object) -> object:
     if type(value) not in (bytes, str, int):
         raise DamagedOutboxError(f"expected bytes, text or an integer, got {type(value).__name__}")
@@ -113,10 +123,11 @@ class DiskcacheOutbox:
     """
 
     def __init__(self, folder: Path) -> None:
-        # Created beforehand, so that it and its journal get our rights, not the umask's.
-        os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
         self._sums: dict[str, int] = {}
         try:
+            # Created beforehand, so that it and its journal get our rights, not the umask's.
+            os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
+            _check_pages(folder / _DATABASE)
             self._cache = diskcache.Cache(
                 str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS
             )
@@ -182,6 +193,6 @@ def _translated(error: Exception, what: str) -> OutboxError:
 _PASSING = (sqlite3.OperationalError, diskcache.Timeout, OSError)
 
 
-def open_outbox(folder: Path) -> Outbox:
+def open_outbox(directory: QueueDirectory) -> Outbox:
     """Open the outbox of a queue directory."""
-    return DiskcacheOutbox(folder)
+    return DiskcacheOutbox(directory.state)

@@ -164,17 +164,18 @@ class _Pass:
         if envelope.get("only", self._destination.name) != self._destination.name:
             return
         self._state.counts.accepted += 1
-        test_event_code = envelope.get("test")
-        reason = self._refusal(envelope, event)
-        if reason is None:
-            code = test_event_code if isinstance(test_event_code, str) else None
+        test = envelope.get("test")
+        code = test if isinstance(test, str) else None
+        letter = self._refusal(envelope, event)
+        if letter is None:
             self.groups.add(code, Placed(name, record, event))
             return
         self._state.counts.dead += 1
-        letter = attrs.evolve(
-            reason, segment=name, offset=record.start, test_event_code=test_event_code, event=event
+        self.sealed.letters.append(
+            attrs.evolve(
+                letter, segment=name, offset=record.start, test_event_code=code, event=event
+            )
         )
-        self.sealed.letters.append(letter)
 
     def _refusal(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
         """Return why an event is dead before it was ever sent, if it is."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.records import Record
 
 
+_EVIDENCE_BYTES = 1024 * 1024
+
+
 class Segments:
     """The segment files of one directory.
 
@@ -30,6 +33,7 @@ class Segments:
 
     def __init__(self, directory: QueueDirectory) -> None:
         self._folder = directory.segments
+        self._evidence = directory.damaged
         self._synced: dict[str, int] = {}
 
     def sizes(self) -> dict[str, int]:
@@ -85,6 +89,15 @@ class Segments:
                 old = os.pread(descriptor, record.stop - record.start, record.start)
                 os.pwrite(descriptor, erased(old), record.start)
             os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def keep_evidence(self, name: str, data: bytes) -> None:
+        """Keep bytes that were no record, up to a bound per segment."""
+        descriptor = open_private(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        try:
+            room = _EVIDENCE_BYTES - os.fstat(descriptor).st_size
+            os.write(descriptor, data[: max(room, 0)])
         finally:
             os.close(descriptor)
 

@@ -11,7 +11,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
+from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
+
+from adcp_tracker.queue.outbox import DamagedOutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,6 +154,11 @@ class State:
         outbox: Where it is kept.
         destinations: The names of those that are configured now.
 
+    Attributes:
+        destinations: How far each has got, by name.
+        deliveries: Each one's frozen batches, in order.
+        is_new: Whether nothing had been kept before.
+
     Raises:
         DamagedOutboxError: If the outbox holds something else.
         OutboxError: If it cannot be read for now.
@@ -159,10 +167,17 @@ class State:
     def __init__(self, outbox: Outbox, destinations: Iterable[str]) -> None:
         self._outbox = outbox
         self._saved = outbox.load()
+        self._foreign: dict[str, bytes] = {}
+        self.is_new = not self._saved
         self.destinations: dict[str, DestinationState] = {}
         self.deliveries: dict[str, list[Delivery]] = {}
-        for key, value in sorted(self._saved.items()):
-            self._restore(key, value)
+        try:
+            for key, value in sorted(self._saved.items()):
+                self._restore(key, value)
+        except (BaseValidationError, TypeError, ValueError) as error:
+            raise DamagedOutboxError(
+                f"expected the state as written, got {type(error).__name__} on reading it"
+            ) from error
         for name in destinations:
             self.destinations.setdefault(name, DestinationState())
         for name in self.destinations:
@@ -211,6 +226,20 @@ class State:
             self._outbox.apply(puts, removes)
             self._saved = current
 
+    def suspend(self) -> None:
+        """Close the outbox, keeping everything in memory."""
+        self._outbox.close()
+
+    def resume(self, outbox: Outbox) -> None:
+        """Go on with the same outbox, opened again.
+
+        Raises:
+            DamagedOutboxError: If it is not as it was left.
+        """
+        self._outbox = outbox
+        if outbox.load() != self._saved:
+            raise DamagedOutboxError("expected the state as it was left, got another")
+
     def _restore(self, key: str, value: bytes) -> None:
         if key.startswith(_DESTINATION):
             name = key.removeprefix(_DESTINATION)
@@ -218,9 +247,11 @@ class State:
         elif key.startswith(_DELIVERY):
             delivery = _converter.loads(value, Delivery)
             self.deliveries.setdefault(delivery.destination, []).append(delivery)
+        else:  # a newer version's; it will want it back
+            self._foreign[key] = value
 
     def _encode(self) -> dict[str, bytes]:
-        encoded = {
+        encoded = self._foreign | {
             f"{_DESTINATION}{name}": _converter.dumps(state)
             for name, state in self.destinations.items()
         }

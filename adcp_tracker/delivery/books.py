@@ -1,0 +1,173 @@
+"""The books: what became of every event, for people and for other processes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+from cattrs.preconf.orjson import make_converter
+
+from adcp_tracker.queue.directory import replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.segments import Segments
+    from adcp_tracker.queue.state import State
+
+_converter = make_converter()
+_PIECE_BYTES = 4 * 1024 * 1024
+_PLACES_KEPT = 16
+
+
+@attrs.frozen
+class Books:
+    """What became of one destination's events.
+
+    ``accepted = delivered + pending + dead + sum(dropped)`` at all times.
+
+    Attributes:
+        accepted: Events taken up.
+        delivered: Events the seller has.
+        pending: Events on disk, on their way.
+        dead: Events set aside with a reason.
+        dropped: Events let go, by reason.
+        unprocessed: Of the delivered, those the seller left out without saying which.
+        paused: Why nothing is sent, and what to do about it; empty if all is well.
+        retrying: Why the last try failed; empty if it did not.
+        configured: Whether a running tracker knows this destination.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    pending: int = 0
+    dead: int = 0
+    dropped: dict[str, int] = attrs.field(factory=dict)
+    unprocessed: int = 0
+    paused: str = ""
+    retrying: str = ""
+    configured: bool = True
+
+
+@attrs.frozen
+class Stats:
+    """The books of all destinations.
+
+    Attributes:
+        destinations: Each one's books, by its name.
+        waiting: Events that wait while there is no destination at all.
+        taken_at: When they were taken, in seconds since the epoch.
+        leader: The id of the process that uploads.
+    """
+
+    destinations: dict[str, Books] = attrs.field(factory=dict)
+    waiting: int = 0
+    taken_at: float = 0.0
+    leader: int = 0
+
+    @property
+    def pending(self) -> int:
+        """How many deliveries of events are still to be made."""
+        return self.waiting + sum(books.pending for books in self.destinations.values())
+
+    def total(self) -> Books:
+        """Return all destinations' books as one."""
+        every = self.destinations.values()
+        dropped: Counter[str] = Counter()
+        for books in every:
+            dropped.update(books.dropped)
+        return Books(
+            accepted=self.waiting + sum(books.accepted for books in every),
+            delivered=sum(books.delivered for books in every),
+            pending=self.pending,
+            dead=sum(books.dead for books in every),
+            dropped=dict(dropped),
+            unprocessed=sum(books.unprocessed for books in every),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON takes it."""
+        plain: dict[str, object] = _converter.unstructure(self)
+        return plain
+
+
+class Bookkeeper:
+    """Takes the books. Events not sealed yet are counted by their line feeds.
+
+    Args:
+        segments: The segments.
+        state: What is known of the destinations.
+    """
+
+    def __init__(self, segments: Segments, state: State) -> None:
+        self._segments = segments
+        self._state = state
+        self._lines: dict[str, dict[int, int]] = {}
+
+    def take(self, sizes: Mapping[str, int], configured: Iterable[str], now: float) -> Stats:
+        """Count everything, as of `now`, in seconds since the epoch."""
+        names = set(configured)
+        self._lines = {name: self._lines.get(name, {}) for name in sizes}
+        destinations = {
+            name: self._books(name, sizes, configured=name in names)
+            for name in self._state.destinations
+        }
+        waiting = 0 if destinations else self._count(dict.fromkeys(sizes, 0), sizes)
+        return Stats(destinations, waiting, now, os.getpid())
+
+    def _books(self, name: str, sizes: Mapping[str, int], *, configured: bool) -> Books:
+        state, deliveries = self._state.destinations[name], self._state.deliveries[name]
+        unsealed = self._count(state.cursors, sizes)
+        sealed = sum(delivery.count for delivery in deliveries)
+        pause = state.pause
+        return Books(
+            accepted=state.counts.accepted + unsealed,
+            delivered=state.counts.delivered,
+            pending=unsealed + sealed,
+            dead=state.counts.dead,
+            dropped=dict(state.counts.dropped),
+            unprocessed=state.counts.unprocessed,
+            paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",
+            retrying=next((each.last_code for each in deliveries if each.attempts), ""),
+            configured=configured,
+        )
+
+    def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:
+        return sum(
+            self._line_feeds(name, size) - self._line_feeds(name, cursors.get(name, 0))
+            for name, size in sizes.items()
+            if cursors.get(name, 0) < size
+        )
+
+    def _line_feeds(self, name: str, stop: int) -> int:
+        """Count line feeds up to `stop`, from the nearest place counted before."""
+        known = self._lines[name]
+        start = max((place for place in known if place <= stop), default=0)
+        count = known.get(start, 0)
+        place = start
+        while place < stop:
+            piece = self._segments.read(name, place, min(stop - place, _PIECE_BYTES))
+            if not piece:
+                break
+            count += piece.count(b"\n")
+            place += len(piece)
+        known[stop] = count
+        for old in sorted(known)[:-_PLACES_KEPT]:  # behind every cursor, or soon
+            del known[old]
+        return count
+
+
+def publish(directory: QueueDirectory, stats: Stats) -> None:
+    """Write the books where other processes find them."""
+    replace_file(directory.books, _converter.dumps(stats))
+
+
+def published(directory: QueueDirectory) -> Stats:
+    """Read the books that the uploading process last wrote; empty ones if there are none."""
+    try:
+        return _converter.loads(directory.books.read_bytes(), Stats)
+    except (OSError, ValueError):
+        return Stats()

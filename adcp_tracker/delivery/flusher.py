@@ -1,0 +1,289 @@
+"""The flusher: one background thread per process that takes part in the election.
+
+The thread that wins it leads, step by step, until it is stopped or asked to step down.
+The others cost one sleeping thread. Whoever wants something done with the queue hands it
+in as an errand, and it is run by the leading thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+
+from adcp_tracker.delivery.books import publish, published
+from adcp_tracker.delivery.election import Election
+from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker.exceptions import AdcpTrackerError
+from adcp_tracker.log import Occasionally, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adcp_tracker.delivery.books import Stats
+    from adcp_tracker.delivery.leadership import Setting
+
+    Result = TypeVar("Result")
+
+_HANDOVER_SECONDS = 0.2
+_BUSY_POLL_SECONDS = 0.05
+_PARK_SECONDS = 5.0
+
+
+@attrs.define(eq=False)
+class _Flush:
+    """Somebody waits until everything is delivered, or cannot be before the deadline."""
+
+    deadline: float
+    done: threading.Event = attrs.field(factory=threading.Event)
+
+
+class Flusher:
+    """Takes part in the election, and leads when elected.
+
+    Args:
+        setting: What a leadership works with.
+        housekeeping: Called by the thread about once per idle interval, elected or not.
+    """
+
+    def __init__(self, setting: Setting, housekeeping: Callable[[], None]) -> None:
+        self._setting = setting
+        self._clock = setting.clock
+        self._housekeeping = housekeeping
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from nothing, as a new process does."""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._election = Election(self._setting.directory, self._clock)
+        self._errands: SimpleQueue[Callable[[Leadership], None]] = SimpleQueue()
+        self._flushes: list[_Flush] = []
+        self._parking: threading.Event | None = None
+        self._unparked = threading.Event()
+        self._occasionally = Occasionally(self._clock)
+        self._published_at = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process uploads."""
+        return self._election.is_held
+
+    def start(self) -> None:
+        """Start the thread, unless it is there."""
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            self._stopping = False
+            thread = threading.Thread(target=self._run, name="adcp_tracker", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def wake(self) -> None:
+        """Have the thread look at once."""
+        self._wake.set()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until every destination has everything.
+
+        Args:
+            timeout: How long to wait at most, in seconds.
+
+        Returns:
+            Whether it has.
+        """
+        self.start()
+        flush = _Flush(self._clock.monotonic() + timeout)
+        self._flushes.append(flush)
+        self._wake.set()
+        try:
+            flush.done.wait(timeout)
+        finally:
+            self._flushes.remove(flush)
+        return self._call(Leadership.is_drained, _HANDOVER_SECONDS, default=False)
+
+    def run(self, errand: Callable[[Leadership], Result], timeout: float) -> Result:
+        """Have the leading thread do something with the queue.
+
+        Args:
+            errand: What to do.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Raises:
+            TimeoutError: If another process did not hand over in time.
+        """
+        self.start()
+        future: Future[Result] = Future()
+
+        def do(leadership: Leadership) -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(errand(leadership))
+                except Exception as error:  # noqa: BLE001 - handed to whoever waits
+                    future.set_exception(error)
+
+        self._errands.put(do)
+        self._wake.set()
+        try:
+            return future.result(timeout)
+        except FutureTimeoutError:
+            if future.cancel():
+                raise TimeoutError(
+                    f"{self._setting.directory.path}: expected the process that uploads "
+                    f"({published(self._setting.directory).leader}) to hand over within "
+                    f"{timeout:g} s, and it did not; try again, or stop it"
+                ) from None
+            return future.result()
+
+    def stats(self) -> Stats:
+        """Return the books: fresh ones where this process uploads, else the last written."""
+        if self.is_leading:
+            try:
+                return self.run(Leadership.books, _PARK_SECONDS)
+            except TimeoutError:
+                pass
+        return published(self._setting.directory)
+
+    def stop(self, timeout: float) -> None:
+        """End the thread, after the request that is on its way if that is soon enough."""
+        thread = self._thread
+        self._stopping = True
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            if thread.is_alive():
+                for destination in self._setting.destinations:
+                    destination.close()  # breaks the request off; its batch stays frozen
+                thread.join(_HANDOVER_SECONDS)
+        self._thread = None
+        for destination in self._setting.destinations:
+            destination.close()
+
+    def park(self) -> None:
+        """Have the leading thread close the database, as before a fork."""
+        self._unparked.clear()
+        if self._thread is None or not self._election.is_held:
+            return
+        if self._thread is threading.current_thread():
+            return
+        parked = threading.Event()
+        self._parking = parked
+        self._wake.set()
+        parked.wait(_PARK_SECONDS)
+
+    def unpark(self) -> None:
+        """Let it go on, in the parent of the fork."""
+        self._parking = None
+        self._unparked.set()
+
+    def abandon(self) -> None:
+        """Be a process that has never uploaded, in a child made by a fork."""
+        self._election.abandon()
+        for destination in self._setting.destinations:
+            destination.abandon()
+        self.forget()
+
+    def _call(
+        self, errand: Callable[[Leadership], Result], timeout: float, default: Result
+    ) -> Result:
+        try:
+            return self.run(errand, timeout)
+        except (TimeoutError, AdcpTrackerError, OSError):
+            return default
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                if self._is_elected():
+                    self._lead()
+                    continue
+            except (AdcpTrackerError, OSError) as error:
+                self._occasionally.warning("flusher.failed", error=str(error))
+            self._housekeep()
+            self._rest(self._setting.idle_seconds)
+
+    def _is_elected(self) -> bool:
+        if self._flushes or not self._errands.empty():
+            self._setting.directory.prepare()
+            return self._election.acquire(_HANDOVER_SECONDS)
+        return not self._election.is_wanted() and self._election.try_acquire()
+
+    def _lead(self) -> None:
+        leadership: Leadership | None = None
+        try:
+            leadership = Leadership(self._setting, self._wake.set)
+            logger.debug("leader.elected", directory=str(self._setting.directory.path))
+            while not self._stopping and not self._is_asked_to_go():
+                delay = leadership.step()
+                self._attend(leadership)
+                self._rest(delay)
+            self._finish(leadership)
+        finally:
+            if leadership is not None:
+                leadership.close()
+            self._election.release()
+
+    def _is_asked_to_go(self) -> bool:
+        return not self._flushes and self._errands.empty() and self._election.is_wanted()
+
+    def _attend(self, leadership: Leadership) -> None:
+        """Serve whoever waits, in between two steps."""
+        if self._parking is not None:
+            self._wait_out_a_fork(leadership)
+        while not self._errands.empty():
+            self._errands.get()(leadership)
+        self._answer_flushes(leadership)
+        self._housekeep(leadership)
+
+    def _wait_out_a_fork(self, leadership: Leadership) -> None:
+        parked = self._parking
+        if parked is None:
+            return
+        leadership.suspend()
+        parked.set()
+        self._unparked.wait(_PARK_SECONDS)
+        self._parking = None
+        leadership.resume()
+
+    def _answer_flushes(self, leadership: Leadership) -> None:
+        if not self._flushes:
+            return
+        drained = leadership.is_drained()
+        rest = leadership.rests_until() - self._clock.now()
+        for flush in list(self._flushes):
+            hopeless = self._clock.monotonic() + rest > flush.deadline
+            if drained or (hopeless and not leadership.is_sending):
+                flush.done.set()
+
+    def _housekeep(self, leadership: Leadership | None = None) -> None:
+        now = self._clock.monotonic()
+        if now - self._published_at < self._setting.idle_seconds and not self._stopping:
+            return
+        self._published_at = now
+        self._housekeeping()
+        if leadership is not None:
+            leadership.segments.sync()
+            publish(self._setting.directory, leadership.books())
+
+    def _finish(self, leadership: Leadership) -> None:
+        """Wait for what is on its way: another leader must not send it at the same time."""
+        while leadership.is_sending:
+            self._rest(_BUSY_POLL_SECONDS)
+            leadership.settle_arrived()
+        publish(self._setting.directory, leadership.books())
+
+    def _rest(self, seconds: float) -> None:
+        if seconds > 0.0:
+            self._wake.wait(seconds)
+        self._wake.clear()

@@ -1,0 +1,70 @@
+"""One thread per destination, so that a slow seller holds up nobody else.
+
+A lane does nothing but send: it knows no state, no disk and no other lane.
+"""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from adcp_tracker.destinations.base import Retry
+from adcp_tracker.log import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adcp_tracker.destinations.base import Batch, Destination, Outcome
+
+
+class Lane:
+    """Sends one batch at a time to one destination, in a thread of its own.
+
+    Args:
+        destination: Where to.
+        on_done: Called from the lane's thread after each outcome.
+    """
+
+    def __init__(self, destination: Destination, on_done: Callable[[], None]) -> None:
+        self._destination = destination
+        self._on_done = on_done
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.is_busy = False
+
+    def send(self, batch: Batch) -> None:
+        """Start to send a batch. There must be none on the way."""
+        self.is_busy = True
+        if self._thread is None:
+            name = f"adcp_tracker-{self._destination.name}"
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+        self._batches.put(batch)
+
+    def outcome(self) -> Outcome | None:
+        """Return what became of the batch on the way, once that is known."""
+        if not self.is_busy or self._outcomes.empty():
+            return None
+        self.is_busy = False
+        return self._outcomes.get()
+
+    def stop(self) -> None:
+        """Let the thread end after what it is doing."""
+        self._batches.put(None)
+        self._thread = None
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._outcomes.put(self._try(batch))
+            self._on_done()
+
+    def _try(self, batch: Batch) -> Outcome:
+        try:
+            return self._destination.send(batch)
+        except Exception as error:  # noqa: BLE001 - a destination may be anybody's code
+            # Its words are not logged: they may hold anything.
+            what = type(error).__name__
+            logger.error("destination.raised", destination=self._destination.name, error=what)
+            return Retry("raised", f"the destination raised {what}")

@@ -1,0 +1,284 @@
+"""What the uploading process does: seal, send, settle and delete, one step at a time.
+
+A step never waits for the network. Everything here runs in one thread, and that thread
+alone opens the outbox.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker.delivery.books import Bookkeeper
+from adcp_tracker.delivery.lanes import Lane
+from adcp_tracker.delivery.recovery import open_state, tidy_up
+from adcp_tracker.delivery.settle import Settlement
+from adcp_tracker.destinations.base import Batch
+from adcp_tracker.exceptions import OutboxError
+from adcp_tracker.log import Occasionally
+from adcp_tracker.queue.deadletters import DeadLetters
+from adcp_tracker.queue.sealer import Sealer
+from adcp_tracker.queue.segments import Segments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.delivery.books import Stats
+    from adcp_tracker.delivery.retry import RetryPolicy
+    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.queue.batches import Placed
+    from adcp_tracker.queue.deadletters import DeadLetter
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.queue.state import Delivery
+
+_MOST_UNWRITTEN_LETTERS = 10_000
+
+
+@attrs.frozen
+class Setting:
+    """What a leadership works with.
+
+    Attributes:
+        directory: The queue directory.
+        destinations: Where events go.
+        policy: When to try again.
+        clock: Where the time is read.
+        open_outbox: Opens the outbox of a directory's state folder.
+        idle_seconds: How long to wait when there is nothing to do.
+    """
+
+    directory: QueueDirectory
+    destinations: Sequence[Destination]
+    policy: RetryPolicy
+    clock: Clock
+    open_outbox: Callable[[QueueDirectory], Outbox]
+    idle_seconds: float
+
+
+class Leadership:
+    """The queue in the hands of the one process that uploads.
+
+    Args:
+        setting: What it works with.
+        on_outcome: Called from another thread when there is something to settle.
+
+    Raises:
+        OutboxError: If the outbox cannot be opened for now.
+    """
+
+    def __init__(self, setting: Setting, on_outcome: Callable[[], None]) -> None:
+        self._setting = setting
+        self._clock = setting.clock
+        self.segments = Segments(setting.directory)
+        self.dead_letters = DeadLetters(setting.directory)
+        names = [destination.name for destination in setting.destinations]
+        self.state = open_state(
+            setting.directory, setting.open_outbox, names, self.dead_letters, self.segments
+        )
+        self._sealer = Sealer(self.segments, self.state)
+        self._bookkeeper = Bookkeeper(self.segments, self.state)
+        self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
+        self._on_way: dict[str, tuple[Delivery, list[Placed]]] = {}
+        self._fresh: dict[tuple[str, int], list[Placed]] = {}
+        self._unwritten: list[DeadLetter] = []
+        self._occasionally = Occasionally(setting.clock)
+        self._progressed = False
+        tidy_up(self.state, self.segments, self.dead_letters, self._sealer)
+
+    def step(self) -> float:
+        """Do what can be done now.
+
+        Returns:
+            The seconds until there is more to do, unless something happens before.
+        """
+        self._progressed = False
+        sizes = self.segments.sizes()
+        departing = [
+            departure
+            for destination in self._setting.destinations
+            if (departure := self._turn(destination, sizes)) is not None
+        ]
+        self.commit()
+        for name, batch in departing:
+            self._lanes[name].send(batch)
+        self._delete_settled(sizes)
+        return self._delay(sizes)
+
+    def commit(self) -> None:
+        """Write dead letters, then the state; what cannot be written stays to be written."""
+        try:
+            self.dead_letters.add(self._unwritten, self._clock.now())
+            self._unwritten.clear()
+            self.state.commit()
+        except (OutboxError, OSError) as error:
+            # Sending goes on from memory, or a full disk could never be drained. After a
+            # crash now, some events go again under their own ids, which sellers ignore.
+            self._occasionally.warning(
+                "outbox.not_written", error=str(error), remedy="free some room on its volume"
+            )
+
+    def is_drained(self) -> bool:
+        """Say whether every destination has everything."""
+        sizes = self.segments.sizes()
+        return not any(self._has_work(each.name, sizes) for each in self._setting.destinations)
+
+    def rests_until(self) -> float:
+        """Return when the first destination that has work will be tried, since the epoch."""
+        sizes = self.segments.sizes()
+        return min(
+            (
+                self._due(each.name, sizes)
+                for each in self._setting.destinations
+                if self._has_work(each.name, sizes)
+            ),
+            default=0.0,
+        )
+
+    def books(self) -> Stats:
+        """Take the books."""
+        names = [destination.name for destination in self._setting.destinations]
+        return self._bookkeeper.take(self.segments.sizes(), names, self._clock.now())
+
+    def suspend(self) -> None:
+        """Close the database, as for a fork; requests on their way go on."""
+        self.state.suspend()
+
+    def resume(self) -> None:
+        """Open the database again.
+
+        Raises:
+            OutboxError: If it cannot be opened, or is not as it was left.
+        """
+        self.state.resume(self._setting.open_outbox(self._setting.directory))
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a request is on its way."""
+        return any(lane.is_busy for lane in self._lanes.values())
+
+    def settle_arrived(self) -> None:
+        """Settle what has come back, and send nothing more."""
+        for destination in self._setting.destinations:
+            self._settle(destination.name)
+        self.commit()
+
+    def close(self) -> None:
+        """Settle what has come back, delete what is done and close the database."""
+        self.settle_arrived()
+        self._delete_settled(self.segments.sizes())
+        self.commit()
+        for lane in self._lanes.values():
+            lane.stop()
+        self.state.suspend()
+
+    def _turn(self, destination: Destination, sizes: Mapping[str, int]) -> tuple[str, Batch] | None:
+        """Settle what came back from one destination, and get its next batch ready."""
+        name = destination.name
+        self._settle(name)
+        state = self.state.destinations[name]
+        crowded = len(self._unwritten) > _MOST_UNWRITTEN_LETTERS
+        if self._lanes[name].is_busy or crowded or self._clock.now() < state.resume_at:
+            return None
+        ready = self._due_delivery(name) or self._seal(destination, sizes)
+        if ready is None:
+            return None
+        delivery, members = self._on_way[name] = ready
+        events = [member.event for member in members]
+        return name, Batch(events, delivery.identity, delivery.test_event_code)
+
+    def _settle(self, name: str) -> None:
+        outcome = self._lanes[name].outcome()
+        if outcome is None:
+            return
+        delivery, members = self._on_way.pop(name)
+        settlement = Settlement(
+            self.state, self._setting.policy, delivery, members, self._clock.now()
+        )
+        self._unwritten.extend(settlement.settle(outcome))
+        self._progressed = True
+
+    def _due_delivery(self, name: str) -> tuple[Delivery, list[Placed]] | None:
+        """Return the first frozen batch whose time has come."""
+        now = self._clock.now()
+        for delivery in list(self.state.deliveries[name]):
+            if delivery.next_attempt_at > now:
+                continue
+            members = self._fresh.pop((name, delivery.number), None)
+            if members is None:
+                members = self._sealer.read(delivery)
+            if len(members) == delivery.count:
+                return delivery, members
+            shrunk = self._shrink(delivery, len(members))
+            if shrunk is not None:
+                return shrunk, members
+        return None
+
+    def _shrink(self, delivery: Delivery, count: int) -> Delivery | None:
+        """Go on with what is left of a batch whose records were damaged or erased on disk."""
+        lost = delivery.count - count
+        counts = self.state.destinations[delivery.destination].counts
+        counts.dropped["damaged"] += lost
+        self._occasionally.warning("segment.damaged", destination=delivery.destination, events=lost)
+        if not count:
+            self.state.replace(delivery)
+            return None
+        shrunk = attrs.evolve(delivery, count=count, generation=delivery.generation + 1)
+        self.state.replace(delivery, shrunk)
+        return shrunk
+
+    def _seal(
+        self, destination: Destination, sizes: Mapping[str, int]
+    ) -> tuple[Delivery, list[Placed]] | None:
+        """Freeze the next batches of a destination, and return the first."""
+        sealed = self._sealer.seal(destination, sizes, self._clock.now())
+        self._unwritten.extend(sealed.letters)
+        self._progressed |= sealed.advanced
+        for segment, data in sealed.damages:
+            self.segments.keep_evidence(segment, data)
+            self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
+        self._fresh = {
+            (delivery.destination, delivery.number): members
+            for delivery, members in sealed.deliveries[1:2]
+        }
+        return sealed.deliveries[0] if sealed.deliveries else None
+
+    def _delete_settled(self, sizes: Mapping[str, int]) -> None:
+        """Delete the segments that no destination needs any more."""
+        states = self.state.destinations.values()
+        if self._unwritten or not states:
+            return
+        needed = self.state.referenced()
+        for name, size in sizes.items():
+            done = all(state.cursors.get(name, 0) >= size for state in states)
+            if done and name not in needed and self.segments.delete(name, size):
+                for state in states:
+                    state.cursors.pop(name, None)
+
+    def _has_work(self, name: str, sizes: Mapping[str, int]) -> bool:
+        cursors = self.state.destinations[name].cursors
+        return (
+            self._lanes[name].is_busy
+            or bool(self.state.deliveries[name])
+            or any(cursors.get(segment, 0) < size for segment, size in sizes.items())
+        )
+
+    def _due(self, name: str, sizes: Mapping[str, int]) -> float:
+        """Return when a destination with work is to be tried next."""
+        state = self.state.destinations[name]
+        unsealed = any(state.cursors.get(each, 0) < size for each, size in sizes.items())
+        first = min((each.next_attempt_at for each in self.state.deliveries[name]), default=0.0)
+        return max(state.resume_at, 0.0 if unsealed else first)
+
+    def _delay(self, sizes: Mapping[str, int]) -> float:
+        waits = [
+            self._due(name, sizes) - self._clock.now()
+            for name, lane in self._lanes.items()
+            if not lane.is_busy and self._has_work(name, sizes)
+        ]
+        delay = min([*waits, self._setting.idle_seconds])
+        if delay <= 0.0 and not self._progressed:  # such as half a record, still being written
+            return self._setting.idle_seconds
+        return max(delay, 0.0)

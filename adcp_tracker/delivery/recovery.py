@@ -1,0 +1,114 @@
+"""Taking over: what a new leader finds, and how it sets right what was left half done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adcp_tracker.exceptions import OutboxError
+from adcp_tracker.log import logger
+from adcp_tracker.queue.deadletters import DeadLetter
+from adcp_tracker.queue.outbox import DamagedOutboxError
+from adcp_tracker.queue.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from adcp_tracker.queue.deadletters import DeadLetters
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.queue.sealer import Sealer
+    from adcp_tracker.queue.segments import Segments
+
+
+def open_state(
+    directory: QueueDirectory,
+    open_outbox: Callable[[QueueDirectory], Outbox],
+    destinations: Sequence[str],
+    letters: DeadLetters,
+    segments: Segments,
+) -> State:
+    """Open the state; if it is damaged, set it aside and begin anew from the segments.
+
+    Then every event still on disk goes again, under its own id, so nothing is lost and
+    sellers count nothing twice.
+    """
+    directory.prepare()
+    segments.sweep()
+    try:
+        state = _open(directory, open_outbox, destinations)
+    except DamagedOutboxError as error:
+        aside = directory.set_state_aside()
+        logger.error("outbox.rebuilt", error=str(error), set_aside=str(aside))
+        state = _open(directory, open_outbox, destinations)
+    if state.is_new:
+        _restore_letters(state, letters, segments)
+    return state
+
+
+def _open(
+    directory: QueueDirectory,
+    open_outbox: Callable[[QueueDirectory], Outbox],
+    destinations: Sequence[str],
+) -> State:
+    outbox = open_outbox(directory)
+    try:
+        return State(outbox, destinations)
+    except OutboxError:
+        outbox.close()
+        raise
+
+
+def _restore_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
+    """Take dead letters back into books that were begun anew.
+
+    A letter whose event is still in a segment is decided again with it.
+    """
+    present = segments.sizes()
+    letters.remove({letter.id for letter in letters if letter.segment in present})
+    for letter in letters:
+        if letter.destination in state.destinations:
+            counts = state.destinations[letter.destination].counts
+            counts.accepted += 1
+            counts.dead += 1
+
+
+def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Sealer) -> None:
+    """Set right what the last leader left between two writes."""
+    _forget_vanished(state, segments.sizes())
+    _forget_undone_letters(state, letters, sealer)
+    for destination in state.destinations.values():
+        if destination.pause is not None:  # whoever restarted may have mended it
+            destination.resume_at = 0.0
+
+
+def _forget_vanished(state: State, present: Iterable[str]) -> None:
+    """Drop what is known of segments that are gone."""
+    names = set(present)
+    for destination in state.destinations.values():
+        for name in destination.cursors.keys() - names:
+            del destination.cursors[name]
+    for deliveries in list(state.deliveries.values()):
+        for delivery in list(deliveries):
+            if any(span.segment not in names for span in delivery.spans):
+                counts = state.destinations[delivery.destination].counts
+                counts.dropped["vanished"] += delivery.count
+                state.replace(delivery)
+                logger.warning(
+                    "segment.vanished", destination=delivery.destination, events=delivery.count
+                )
+
+
+def _forget_undone_letters(state: State, letters: DeadLetters, sealer: Sealer) -> None:
+    """Remove dead letters whose delivery was not settled when the last leader died.
+
+    Letters are written first, so that none is lost; the delivery goes again, and decides.
+    """
+    pending = [each for deliveries in state.deliveries.values() for each in deliveries]
+    if not pending or letters.is_empty():
+        return
+    ids = {
+        DeadLetter(delivery.destination, member.segment, member.record.start, 0.0, "", "").id
+        for delivery in pending
+        for member in sealer.read(delivery)
+    }
+    letters.remove(ids)
