@@ -157,14 +157,14 @@ class CallableConsent:
         """Return what the function says.
 
         Raises:
-            TypeError: if it says anything but ``True``, ``False``, ``None`` or a Consent.
+            ConfigurationError: if it says anything but ``True``, ``False``, ``None`` or a Consent.
         """
         said = self.function(facts.request)
         if isinstance(said, Consent):
             return said
         if said is None or isinstance(said, bool):
             return _ANSWERS[said]
-        raise TypeError(
+        raise ConfigurationError(
             f"consent: expected True, False, None or a Consent, got {type(said).__name__}; "
             "truth is not guessed, since 'no' is a true string"
         )

@@ -151,7 +151,7 @@ def test_a_sites_own_function_answers(said: object, consent: Consent) -> None:
 @pytest.mark.parametrize("said", ["no", "yes", 1, 0, object()])
 def test_truth_is_not_guessed(said: object) -> None:
     """The string 'no' is true, so only real answers count."""
-    with pytest.raises(TypeError, match="expected True, False, None"):
+    with pytest.raises(ConfigurationError, match="expected True, False, None"):
         consent_reader(lambda _: said).read(facts())
 
 
