@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     about = machine.describe() | {"scale": options.scale.name}
     found = targets(results)
     lines = [f"{name}: {value}" for name, value in about.items()]
-    text = "\n\n".join(["\n".join(lines), *map(str, report.tables(results)), str(as_table(found))])
+    parts = ["\n".join(lines), *map(str, report.tables(results)), str(as_table(found))]
+    text = "\n\n".join([*parts, "\n".join(report.problems(results))]).strip()
     _say(sys.stdout, text)
     if options.out:
         _write(options.out, text, {"machine": about, "results": results.as_json()}, found)
@@ -80,7 +81,7 @@ def _write(directory: Path, text: str, data: dict[str, object], found: list[Targ
     directory.mkdir(parents=True, exist_ok=True)
     data["targets"] = [attrs.asdict(target) | {"met": target.met} for target in found]
     (directory / "results.json").write_text(json.dumps(data, indent=1) + "\n")
-    (directory / "tables.md").write_text(text + "\n")
+    (directory / "tables.txt").write_text(text + "\n")
 
 
 def _draw(results: Results, directory: Path) -> None:

@@ -95,15 +95,18 @@ def _threads(scale: Scale) -> list[Task]:
 
 
 def _append(scale: Scale) -> list[Task]:
+    sizes = {"appends": _APPENDS, "seconds": scale.append_seconds}
+    return _each(STORES, "append", "append", "alone", **sizes)
+
+
+def _crowded(scale: Scale) -> list[Task]:
     seconds = {"seconds": scale.append_seconds}
     beside = {"burners": BURNERS, "seconds": scale.beside_seconds}
-    tasks = _each(STORES, "append", "append", "alone", appends=_APPENDS, **seconds)
-    tasks += _each(STORES, "append", "append", "beside", appends=_BESIDE_CALLS, **beside)
-    tasks += _each(STORES, "append", "append", f"threads-{THREADS}", workers=THREADS, **seconds)
+    tasks = _each(STORES, "crowded", "append", "beside", appends=_BESIDE_CALLS, **beside)
+    tasks += _each(STORES, "crowded", "append", f"threads-{THREADS}", workers=THREADS, **seconds)
     for workers in scale.processes:
-        tasks += _each(
-            STORES, "append", "append", f"processes-{workers}", workers=workers, **seconds
-        )
+        variant = f"processes-{workers}"
+        tasks += _each(STORES, "crowded", "append", variant, workers=workers, **seconds)
     return tasks
 
 
@@ -131,7 +134,8 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
     "call": (lambda scale: scale.rounds, _call),
     "beside": (lambda scale: scale.long_rounds, _beside),
     "threads": (lambda scale: scale.long_rounds, _threads),
-    "append": (lambda scale: scale.long_rounds, _append),
+    "append": (lambda scale: scale.rounds, _append),
+    "crowded": (lambda scale: scale.long_rounds, _crowded),
     "delivery": (lambda scale: scale.long_rounds, _delivery),
     "memory": (lambda scale: 1 if scale.name != "full" else scale.long_rounds, _memory),
     "imports": (lambda scale: scale.long_rounds, _imports),

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _OURS_COLOUR = "#0b6e4f"
 _THEIR_COLOUR = "#9aa5b1"
-_LINE_COLOURS = ("#9aa5b1", _OURS_COLOUR, "#c8553d", "#3d5a80", "#e0a458")
 _WIDTH_INCHES = 7.0
 _INCHES_PER_BAR = 0.42
 
@@ -34,14 +33,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
     from matplotlib import use  # noqa: PLC0415 - optional, and heavy
 
     use("svg")
-    drawn = (
-        _bars(
-            results,
-            directory / f"{bars.name}.svg",
-            bars,
-        )
-        for bars in _BARS
-    )
+    drawn = (_bars(results, directory / f"{bars.name}.svg", bars) for bars in _BARS)
     lines = (_processes(results, directory), _growth(results, directory))
     return [path for path in (*drawn, *lines) if path is not None]
 
@@ -72,6 +64,7 @@ _BARS = (
     ),
     _Bars("delivery", "Delivered events a second", CLIENTS, "delivery", "", "rate"),
     _Bars("cpu", "CPU µs per delivered event", CLIENTS, "delivery", "", "cpu"),
+    _Bars("heap", "Heap bytes per queued event", CLIENTS, "memory", "heap", "heap"),
     _Bars(
         "append",
         "One durable append, p50 µs",
@@ -89,6 +82,7 @@ def _bars(results: Results, path: Path, bars: _Bars) -> Path | None:
         (subject, value)
         for subject in bars.subjects
         if (value := results.median(Key(bars.section, subject.name, bars.variant), bars.figure))
+        is not None
     ]
     if not found:
         return None
@@ -118,7 +112,7 @@ def _processes(results: Results, directory: Path) -> Path | None:
         points = [
             (count, value)
             for count in (1, 2, 4, 8)
-            if (value := results.median(Key("append", store.name, f"processes-{count}"), "rate"))
+            if (value := results.median(Key("crowded", store.name, f"processes-{count}"), "rate"))
         ]
         if points:
             lines[store.label] = points
@@ -137,28 +131,23 @@ def _growth(results: Results, directory: Path) -> Path | None:
         if points:
             lines[client.label] = points
     title = "One call, p50 µs, by events already queued"
-    return _lines(directory / "growth.svg", title, lines, logarithmic_x=True)
+    return _lines(directory / "growth.svg", title, lines)
 
 
-def _lines(
-    path: Path,
-    title: str,
-    lines: dict[str, list[tuple[int, float]]],
-    *,
-    logarithmic_x: bool = False,
-) -> Path | None:
+def _lines(path: Path, title: str, lines: dict[str, list[tuple[int, float]]]) -> Path | None:
     if not lines:
         return None
 
     def paint(axes: Any) -> None:  # noqa: ANN401 - matplotlib need not be here
         for label, points in lines.items():
             ours = label.startswith("adcp_tracker")
-            axes.plot(
-                *zip(*points, strict=True), marker="o", label=label, linewidth=3 if ours else 1.5
-            )
+            style = {"color": _OURS_COLOUR, "linewidth": 3} if ours else {"linewidth": 1.5}
+            axes.plot(*zip(*points, strict=True), marker="o", label=label, **style)
         axes.set_yscale("log")
-        if logarithmic_x:
-            axes.set_xscale("log")
+        axes.set_xscale("log")
+        counts = sorted({count for points in lines.values() for count, _ in points})
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
         axes.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
     return _picture(path, title, 4.0, paint)

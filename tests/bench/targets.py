@@ -111,9 +111,8 @@ def _of_the_tail(results: Results) -> Iterator[Target]:
 
 
 def _of_the_append(results: Results) -> Iterator[Target]:
-    alone, beside, four = (
-        _of("append", JOURNAL, variant) for variant in ("alone", "beside", "processes-4")
-    )
+    alone = _of("append", JOURNAL, "alone")
+    beside, four = (_of("crowded", JOURNAL, variant) for variant in ("beside", "processes-4"))
     above = _ratio(results, alone, FLOOR, "p50")
     yield Target("append p50, to a bare os.write", 2.2, above)
     tail = results.median(beside, "p99")

@@ -1,0 +1,136 @@
+"""The benchmark's own bearings: what it computes, and that what it measures really happens."""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.bench import plan, scales
+from tests.bench.results import Results, Series
+from tests.bench.runner import MeasurementError, measure
+from tests.bench.sink_process import running_sink
+from tests.bench.subjects import CLIENTS, MAPPING, OURS, STORES, Subject
+from tests.bench.tables import Table
+from tests.bench.targets import Target, targets
+from tests.bench.tasks import Key, Task, loads
+from tests.bench.timing import percentile, summarize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EVENTS = 250
+_PEERS = [client for client in CLIENTS if client.name not in {OURS, MAPPING}]
+
+
+def test_percentiles_are_nearest_ranks() -> None:
+    """The 99th percentile of 1 to 1,000 µs is the 990th sample, and one sample is all."""
+    ordered = [number * 1_000 for number in range(1, 1_001)]
+    assert [percentile(ordered, share) for share in (0.5, 0.99, 0.999)] == [500, 990, 999]
+    assert percentile([7_000], 0.99) == 7
+
+
+def test_a_summary_takes_off_what_the_clock_costs_and_never_falls_below_nothing() -> None:
+    """Samples shorter than reading the clock count as nothing."""
+    assert summarize([0, 0, 0])["mean"] == 0
+    assert summarize([1_000_000] * 3)["p50"] == pytest.approx(1_000, abs=5)
+
+
+def test_a_ratio_is_taken_within_each_round() -> None:
+    """A machine that slows down threefold between rounds leaves the ratio alone."""
+    results = Results()
+    for number, drift in enumerate((1, 3, 2)):
+        results.add(Key("call", "ours"), number, {"p50": 10.0 * drift})
+        results.add(Key("call", "theirs"), number, {"p50": 40.0 * drift})
+    ours, theirs = (Series(Key("call", name), "p50") for name in ("ours", "theirs"))
+    assert results.ratio(ours, theirs) == 0.25
+    assert results.median(ours.key, "p50") == 20.0
+
+
+def test_a_ratio_to_what_is_missing_is_nothing() -> None:
+    """A peer that is not installed gives no ratio, and its promise counts as not measured."""
+    results = Results()
+    results.add(Key("call", OURS), 0, {"p50": 10.0, "p99": 20.0})
+    results.fail(Key("call", "posthog_client"), "not installed")
+    ours, theirs = (Series(Key("call", name), "p50") for name in (OURS, "posthog_client"))
+    assert results.ratio(ours, theirs) is None
+    verdicts = {target.promise: target.met for target in targets(results)}
+    assert verdicts["durable call p50, to PostHog's capture"] is None
+    assert verdicts["durable call p99, to its p50"] is True
+
+
+@pytest.mark.parametrize(
+    ("found", "at_least", "met"),
+    [(0.9, False, True), (1.1, False, False), (1.1, True, True), (0.9, True, False)],
+)
+def test_a_promise_is_met_on_its_own_side_of_the_limit(
+    found: float, *, at_least: bool, met: bool
+) -> None:
+    """At most means at most, at least means at least."""
+    assert Target("promise", 1.0, found, at_least=at_least).met is met
+
+
+def test_a_table_is_markdown_with_aligned_columns() -> None:
+    """Every line of a table is as wide as the others."""
+    text = str(Table("Title", ["what", "µs"], [["a long name", "1.0"], ["b", "1,000"]]))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 4
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_task_survives_its_command_line() -> None:
+    """What the runner writes, the worker reads."""
+    task = Task(Key("append", "journal", "processes-4"), "append", {"workers": 4, "seconds": 0.5})
+    assert loads(task.dumps()) == task
+
+
+def test_only_keeps_what_the_ratios_stand_on() -> None:
+    """Naming one peer leaves it and the library, in every section it belongs to."""
+    sections = plan.sections(scales.QUICK, frozenset({"call", "posthog_client"}))
+    assert [section.name for section in sections] == ["call"]
+    assert {task.key.subject for task in sections[0].tasks} == {OURS, MAPPING, "posthog_client"}
+
+
+def test_the_sink_counts_markers_across_packets_and_answers_each_request(tmp_path: Path) -> None:
+    """Two requests on one connection, one of a megabyte, are counted to the last event."""
+    with running_sink(b'"event":', tmp_path) as sink:
+        connection = http.client.HTTPConnection(urlsplit(sink.url).netloc, timeout=10)
+        for body in (b'{"event":1}' * 90_000, b'{"event":2}'):
+            connection.request("POST", "/", body)
+            answer = connection.getresponse()
+            assert (answer.status, b'"events_received":' in answer.read()) == (200, True)
+        connection.close()
+        received = sink.received()
+    assert (received.requests, received.events) == (2, 90_001)
+    assert received.body_bytes == 90_001 * 11
+
+
+def test_a_measurement_that_fails_says_why() -> None:
+    """The last line of what its process wrote is the reason."""
+    task = Task(Key("append", "no_such_store", "alone"), "append", {"appends": 1, "seconds": 1})
+    with pytest.raises(MeasurementError, match="no_such_store"):
+        measure(task)
+
+
+@pytest.mark.parametrize("client", _PEERS, ids=lambda subject: subject.name)
+def test_each_peer_delivers_every_event_to_the_sink(client: Subject) -> None:
+    """What is timed as delivery has delivered all of it, each event counted once."""
+    _skip_unless_installed(client)
+    figures = measure(Task(Key("delivery", client.name), "delivery", {"events": _EVENTS}))
+    assert figures["share"] == 1
+    assert figures["requests"] >= 1
+
+
+@pytest.mark.parametrize("store", STORES, ids=lambda subject: subject.name)
+def test_each_store_appends_in_several_processes(store: Subject) -> None:
+    """Every store takes what two processes append at once."""
+    _skip_unless_installed(store)
+    task = Task(Key("append", store.name, "processes-2"), "append", {"workers": 2, "seconds": 0.05})
+    assert measure(task)["rate"] > 0
+
+
+def _skip_unless_installed(subject: Subject) -> None:
+    if subject.installed() is None:
+        pytest.skip(f"{subject.distribution} is not installed")
