@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 @attrs.frozen
@@ -51,14 +51,21 @@ class InvalidEventError(AdcpTrackerError, ValueError):
 
     Attributes:
         faults: Every broken rule, in the order of the event's fields; never empty.
+        event: What may be kept of the event: its id, type, time and custom data as far as
+            they were built, with the offending values masked; never who the shopper is.
     """
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(
+        self, faults: Iterable[Fault], *, event: Mapping[str, object] | None = None
+    ) -> None:
         self.faults = tuple(faults)
+        self.event = {} if event is None else event
         super().__init__("; ".join(map(str, self.faults)))
 
-    def __reduce__(self) -> tuple[type[InvalidEventError], tuple[tuple[Fault, ...]]]:
-        return type(self), (self.faults,)
+    def __reduce__(
+        self,
+    ) -> tuple[type[InvalidEventError], tuple[tuple[Fault, ...]], dict[str, object]]:
+        return type(self), (self.faults,), {"event": self.event}
 
 
 class ConfigurationError(AdcpTrackerError, ValueError):

@@ -1,0 +1,110 @@
+"""Money, digit for digit: exact numbers in, and how many decimals a currency has."""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, Inexact
+from typing import TYPE_CHECKING, Final
+
+from adcp_tracker.exceptions import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DECIMALS: Final = {
+    **dict.fromkeys(
+        "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN"
+        " BZD CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS"
+        " GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR"
+        " LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD"
+        " PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN"
+        " SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR"
+        " ZMW ZWG".split(),
+        2,
+    ),
+    **dict.fromkeys(
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+"""How many decimals the currencies of ISO 4217 have."""
+
+EXACT: Final = Context(prec=200, traps=[Inexact])
+"""Arithmetic that is exact or not done, whatever the host's own decimal context says."""
+
+_UNKNOWN: Final = 1000
+_CENTS: Final = 2
+_CENT: Final = Decimal("0.01")
+_is_number: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?").fullmatch
+
+
+def from_minor(amount: int, currency: str) -> Decimal:
+    """Turn an amount in a currency's smallest unit, such as cents, into money.
+
+    Args:
+        amount: As payment providers count it: 1999 is 19.99 USD, 1999 JPY, 1.999 KWD.
+        currency: A code of ISO 4217.
+
+    Raises:
+        KeyError: If the currency is not in ISO 4217, so that its units are unknown.
+    """
+    return Decimal(amount).scaleb(-DECIMALS[currency], EXACT)
+
+
+def read_amount(value: object) -> object:
+    """Read money as shops export it, and leave as it is what is none.
+
+    Args:
+        value: A number, also in a string or in an object with an ``amount``.
+            A float counts by the digits it is written with, never by its binary value.
+    """
+    if type(value) is Decimal or type(value) is int:
+        return value
+    if type(value) is float:
+        return Decimal(repr(value))
+    if isinstance(value, str):
+        return Decimal(value.strip()) if _is_number(value.strip()) else value
+    amount = getattr(value, "amount", None)
+    return value if amount is None else read_amount(amount)
+
+
+def add_up(lines: Iterable[tuple[object, object]]) -> Decimal | None:
+    """Sum up quantities times prices; ``None`` if any is unknown or no number."""
+    total = Decimal(0)
+    for quantity, price in lines:
+        if type(quantity) is not int or type(price) not in (int, Decimal):
+            return None
+        try:
+            total = EXACT.fma(quantity, price, total)  # type: ignore[arg-type]
+        except ArithmeticError:
+            return None
+    return total
+
+
+def check_decimals(amount: object, currency: object, path: str) -> tuple[Fault, ...]:
+    """Find whether `amount` has more decimals than its currency.
+
+    Trailing zeros count for nothing, so 59.9000 EUR and 1999.00 JPY are fine,
+    and so is any number of decimals in a currency that is not in ISO 4217.
+
+    Returns:
+        The fault there is, if there is one.
+    """
+    if type(amount) is not Decimal or type(currency) is not str:
+        return ()
+    allowed = DECIMALS.get(currency, _UNKNOWN)
+    if allowed == _CENTS and amount.same_quantum(_CENT):
+        return ()
+    found = _decimals(amount)
+    if found <= allowed:
+        return ()
+    return (Fault(path, f"at most {allowed} decimals in {currency}", f"{found} of them"),)
+
+
+def _decimals(amount: Decimal) -> int:
+    _, digits, exponent = amount.as_tuple()
+    if not isinstance(exponent, int):  # It is no finite number, which the event refuses.
+        return 0
+    trailing = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return -exponent - trailing if any(digits) else 0

@@ -1,0 +1,272 @@
+"""Orders in, events out: purchases, refunds and leads.
+
+A path in an error is the event's, whatever the order calls the field:
+``$.custom_data.contents[2].quantity`` is the quantity of the order's third item.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from adcp_tracker import ids
+from adcp_tracker.building import build_event, finish_event
+from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.identity import user_match
+from adcp_tracker.keepsake import keep
+from adcp_tracker.money import EXACT, add_up, check_decimals, read_amount
+from adcp_tracker.orderlike import Order, OrderItem, register_order, to_item, to_order
+from adcp_tracker.parts import EMPTY, Content, CustomData
+from adcp_tracker.reading import read_data
+from adcp_tracker.vocabulary import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from adcp_tracker.context import RequestContext
+    from adcp_tracker.events import Event
+    from adcp_tracker.exceptions import Fault
+
+__all__ = [
+    "Order",
+    "OrderItem",
+    "build_event",
+    "lead_event",
+    "purchase_event",
+    "refund_event",
+    "register_order",
+    "to_order",
+]
+
+_PURCHASE: Final = EventType.PURCHASE
+_SHOPPER: Final = (
+    "email",
+    "phone",
+    "uids",
+    "click_id",
+    "click_id_type",
+    "client_ip",
+    "client_user_agent",
+)
+
+
+def purchase_event(
+    order: Order,
+    *,
+    now: datetime,
+    context: RequestContext | None = None,
+    default_region: str | None = None,
+    **overrides: Any,
+) -> Event:
+    """Make the purchase of an order: the same order always makes the same event id.
+
+    Args:
+        order: The order; see :func:`to_order`.
+        now: The event's time if the order has none.
+        context: The request that placed the order, which fills in what the order lacks.
+        default_region: Where phone numbers are that do not begin with a plus.
+        **overrides: Anything :func:`build_event` takes, instead of what the order has;
+            custom_data is added to the order's own.
+
+    Raises:
+        InvalidEventError: If a rule is broken; it lists every broken one.
+    """
+    data = _custom_data(order, order.items, order.total)
+    event_time = now if order.created_at is None else order.created_at
+    if overrides:
+        basics = {
+            "now": now,
+            "event_id": ids.purchase_id(order.order_id),
+            "event_time": event_time,
+            "event_source_url": order.event_source_url,
+            "context": context,
+            "default_region": default_region,
+        }
+        return _overridden(_PURCHASE, order, data, basics, overrides)
+    faults = _decimal_faults(data)
+    try:
+        match = user_match(
+            email=order.email,
+            phone=order.phone,
+            uids=order.uids,
+            click_id=order.click_id,
+            click_id_type=order.click_id_type,
+            client_ip=order.client_ip,
+            client_user_agent=order.client_user_agent,
+            default_region=default_region,
+            context=context,
+        )
+    except InvalidEventError as error:
+        match, faults = None, error.faults + faults
+    return finish_event(
+        ids.purchase_id(order.order_id),
+        _PURCHASE,
+        event_time,
+        match,
+        data,
+        context,
+        faults,
+        event_source_url=order.event_source_url,
+    )
+
+
+def refund_event(
+    order: Order,
+    *,
+    now: datetime,
+    refund_id: str | None = None,
+    amount: Decimal | int | str | None = None,
+    items: Sequence[object] | None = None,
+    context: RequestContext | None = None,  # noqa: ARG001 - see below
+    default_region: str | None = None,
+    **overrides: Any,
+) -> Event:
+    """Make the refund of an order, of all of it or of a part; its value is positive.
+
+    The request's context stays out of it, as most refunds are made by the shop's staff:
+    who the shopper is, is what the order tells.
+
+    Args:
+        order: The refunded order; see :func:`to_order`.
+        now: The event's time.
+        refund_id: Which refund of the order. Give it wherever there is one: without it,
+            two refunds of the same amount and items count as one.
+        amount: What is paid back; left out, the price of `items`, or all of the order.
+        items: The refunded lines; left out, all of the order's if all of it is refunded.
+        context: Not used, and taken so that all events can be made in the same way.
+        default_region: Where phone numbers are that do not begin with a plus.
+        **overrides: Anything :func:`build_event` takes, instead of what the order has;
+            custom_data is added to the order's own.
+
+    Raises:
+        InvalidEventError: If a rule is broken; it lists every broken one.
+    """
+    value = read_amount(amount)
+    full = items is None and (value is None or value == order.total)
+    if full:
+        data = _custom_data(order, order.items, order.total)
+    else:
+        lines = () if items is None else tuple(map(to_item, items))
+        data = _custom_data(order, lines, value)
+    if refund_id is None and not full:
+        refund_id = _refund_digest(data)
+    known = isinstance(order.order_id, str)
+    event_id = ids.refund_id(order.order_id, refund_id) if known else order.order_id
+    return _overridden(
+        EventType.REFUND,
+        order,
+        data,
+        {"now": now, "event_id": event_id, "event_time": now, "default_region": default_region},
+        overrides,
+    )
+
+
+def lead_event(lead_id: str | None = None, *, now: datetime, **details: Any) -> Event:
+    """Make a lead: the same lead always makes the same event id.
+
+    Args:
+        lead_id: The lead's own id; left out, the event's id is given or a random one.
+        now: The event's time if none is given.
+        **details: Anything :func:`build_event` takes.
+
+    Raises:
+        InvalidEventError: If a rule is broken; it lists every broken one.
+    """
+    if lead_id is not None:
+        details.setdefault("event_id", ids.lead_id(lead_id))
+    return build_event(EventType.LEAD, now=now, **details)
+
+
+def _overridden(
+    event_type: EventType,
+    order: Order,
+    data: object,
+    basics: dict[str, Any],
+    overrides: dict[str, Any],
+) -> Event:
+    """Build an order's event from its fields and from what the caller puts in their place."""
+    own = {name: getattr(order, name) for name in _SHOPPER}
+    if "click_id" in overrides:
+        del own["click_id_type"]
+    if custom_data := overrides.pop("custom_data", None):
+        data = _merged(data, custom_data)
+    faults = _decimal_faults(data)
+    arguments: dict[str, Any] = {**own, **basics, **overrides, "custom_data": data}
+    try:
+        event = build_event(event_type, **arguments)
+    except InvalidEventError as error:
+        raise InvalidEventError((*faults, *error.faults), event=error.event) from None
+    if faults:
+        kept = keep(event.event_id, event_type, event.event_time, data, faults)
+        raise InvalidEventError(faults, event=kept)
+    return event
+
+
+def _custom_data(order: Order, items: Sequence[OrderItem], total: Decimal | int | None) -> object:
+    contents: list[object] = []
+    content_ids: list[str] = []
+    count: int | None = 0
+    try:
+        for item in items:
+            fields = item.__dict__
+            item_id, name = fields["id"], fields["name"]
+            extra = EMPTY if name is None else {"name": name}
+            contents.append(
+                Content(item_id, fields["quantity"], fields["price"], fields["brand"], extra)
+            )
+            content_ids.append(item_id)
+            count += fields["quantity"]
+    except (AttributeError, LookupError, TypeError):
+        contents, content_ids, count = _doubtful(items), [], None
+    if total is None and contents:
+        total = add_up((getattr(c, "quantity", None), getattr(c, "price", None)) for c in contents)
+    data = CustomData(
+        total,
+        order.currency,
+        order.order_id,
+        tuple(contents) if contents else None,  # type: ignore[arg-type]  # The event judges it.
+        tuple(content_ids) if content_ids else None,
+        count if content_ids else None,
+    )
+    return data if order.custom is EMPTY else _merged(data, order.custom)
+
+
+def _doubtful(items: object) -> list[object]:
+    """Make contents of what is not all a clean :class:`OrderItem`, for the event to judge."""
+    lines = items if isinstance(items, Iterable) and not isinstance(items, str) else [items]
+    return [
+        Content(line.id, line.quantity, line.price, line.brand)
+        if isinstance(line, OrderItem)
+        else line
+        for line in map(to_item, lines)
+    ]
+
+
+def _merged(data: object, more: object) -> object:
+    """Lay what `more` knows over `data`."""
+    more = read_data(more)
+    if not isinstance(more, CustomData) or not isinstance(data, CustomData):
+        return more
+    changes = {name: value for name, value in vars(more).items() if value is not None}
+    changes["extra"] = {**data.extra, **more.extra} or EMPTY
+    return attrs.evolve(data, **changes)
+
+
+def _decimal_faults(data: object) -> tuple[Fault, ...]:
+    if not isinstance(data, CustomData):
+        return ()
+    return check_decimals(data.value, data.currency, "$.custom_data.value")
+
+
+def _refund_digest(data: object) -> str:
+    """Name a partial refund by what is refunded, as nothing better is known."""
+    if not isinstance(data, CustomData):
+        return ids.digest_id("part")
+    lines = [(line.id, line.quantity) for line in data.contents or () if isinstance(line, Content)]
+    value = data.value.normalize(EXACT) if isinstance(data.value, Decimal) else data.value
+    return ids.digest_id("part", value, *itertools.chain.from_iterable(lines))
