@@ -77,10 +77,6 @@ class _Entry:
 
 
 def _networks(proxies: Sequence[str]) -> tuple[Network, ...]:
-    if isinstance(proxies, str):
-        raise ConfigurationError(
-            f"trusted_proxies: expected a list of networks, got the string {proxies!r}"
-        )
     return tuple(
         _network(index, text) for index, text in enumerate(proxies) if text.lower() != UNIX
     )

@@ -8,6 +8,7 @@ can change how an entry to its right is read. Nothing here raises.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ Address = IPv4Address | IPv6Address
 MAX_CHARACTERS = 16_384
 """How much of a header is read, from its end; servers take rarely more than 8,192."""
 
+_LONGEST_NODE = 128
 _V4_WITH_PORT = re.compile(r"([0-9.]+):(?:[0-9]{1,5}|_[\w.-]+)", re.ASCII)
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII)
 _PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*', re.ASCII)
@@ -33,6 +35,11 @@ def parse_node(text: str) -> Address | None:
         The address, a v4-mapped one as IPv4; ``None`` for anything else, such as
         ``unknown``, ``_hidden``, a host name or nothing.
     """
+    return _parsed(text) if len(text) <= _LONGEST_NODE else None
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Address | None:
     node = text.strip()
     if len(node) > 1 and node[0] == node[-1] == '"':
         node = node[1:-1].strip()

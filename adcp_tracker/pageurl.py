@@ -30,6 +30,7 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CUT_ESCAPE = re.compile(r"%[0-9A-Fa-f]?\Z")
 _SAFE_IN_PATH = "/:@!$&'()*+,;=~%"
 _SAFE_IN_QUERY = "/?:@!$'()*+,;~%"
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 _MASK = "-"
 
 
@@ -117,4 +118,6 @@ def _holds_email(text: str) -> bool:
 
 def _escaped(text: str, safe: str) -> str:
     """Percent-encode whatever a URL cannot hold, control characters among it."""
+    if _PLAIN.fullmatch(text):
+        return text
     return _STRAY_PERCENT.sub("%25", quote(text, safe=safe, errors="replace"))
