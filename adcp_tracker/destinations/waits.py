@@ -93,7 +93,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, str):
         return _text_number(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return float(max(min(value, LONGEST), 0))
     return None
 
 
