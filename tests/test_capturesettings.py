@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import attrs
 import pytest
 
@@ -93,7 +95,7 @@ def test_options_are_divided() -> None:
 
 def test_every_setting_is_documented() -> None:
     """No setting is there that its class does not explain."""
-    documented = CaptureSettings.__doc__ or ""
+    documented = inspect.getdoc(CaptureSettings) or ""
     for field in attrs.fields(CaptureSettings):
-        assert f"        {field.name}: " in documented
+        assert f"\n    {field.name}: " in documented
         assert field.name in CAPTURE_OPTIONS
