@@ -1,3 +1,54 @@
 """Durable conversion tracking for sellers that speak AdCP, the Ad Context Protocol."""
 
+from adcp_tracker.context import Consent, RequestContext, bind_context, current_context
+from adcp_tracker.destinations.base import Batch, Destination
+from adcp_tracker.destinations.interchange import Interchange
+from adcp_tracker.events import Event
+from adcp_tracker.exceptions import (
+    AdcpTrackerError,
+    ConfigurationError,
+    Fault,
+    InvalidEventError,
+    OutboxError,
+    QueueFullError,
+    UnsafeDirectoryError,
+)
+from adcp_tracker.orders import Order, OrderItem, register_order
+from adcp_tracker.parts import Content, CustomData, Surface, UniversalId, UserMatch
+from adcp_tracker.rejection import RejectedEvent
+from adcp_tracker.tracker import Tracker
+from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ActionSource",
+    "AdcpTrackerError",
+    "Batch",
+    "ConfigurationError",
+    "Consent",
+    "Content",
+    "CustomData",
+    "Destination",
+    "Event",
+    "EventType",
+    "Fault",
+    "Interchange",
+    "InvalidEventError",
+    "Order",
+    "OrderItem",
+    "OutboxError",
+    "QueueFullError",
+    "RejectedEvent",
+    "RequestContext",
+    "Surface",
+    "SurfaceCategory",
+    "Tracker",
+    "UidType",
+    "UniversalId",
+    "UnsafeDirectoryError",
+    "UserMatch",
+    "bind_context",
+    "current_context",
+    "register_order",
+]

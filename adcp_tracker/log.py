@@ -6,24 +6,58 @@ dots and key=value pairs, and never holds personal data or a secret.
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING
 
-import structlog
-
 if TYPE_CHECKING:
+    import structlog
+
     from adcp_tracker.clock import Clock
 
-logging.getLogger("adcp_tracker").addHandler(logging.NullHandler())
+_standard = logging.getLogger("adcp_tracker")
+_standard.addHandler(logging.NullHandler())
 
-logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-    logging.getLogger("adcp_tracker"),
-    processors=[
-        structlog.stdlib.filter_by_level,
-        structlog.processors.KeyValueRenderer(key_order=["event"]),
-    ],
-    wrapper_class=structlog.stdlib.BoundLogger,
-)
+
+@functools.cache
+def _bound() -> structlog.stdlib.BoundLogger:
+    # Imported with the first entry, since structlog takes as long to import as the rest.
+    import structlog  # noqa: PLC0415 - see above
+
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        _standard,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return logger
+
+
+class Logger:
+    """Logs named events with details."""
+
+    def debug(self, event: str, **details: object) -> None:
+        """Log what only somebody looking for it wants to know."""
+        if _standard.isEnabledFor(logging.DEBUG):
+            _bound().debug(event, **details)
+
+    def info(self, event: str, **details: object) -> None:
+        """Log what has gone as it should."""
+        if _standard.isEnabledFor(logging.INFO):
+            _bound().info(event, **details)
+
+    def warning(self, event: str, **details: object) -> None:
+        """Log what somebody should see to."""
+        _bound().warning(event, **details)
+
+    def error(self, event: str, **details: object) -> None:
+        """Log what somebody must see to."""
+        _bound().error(event, **details)
+
+
+logger = Logger()
 
 
 class Occasionally:
@@ -42,10 +76,11 @@ class Occasionally:
 
     def warning(self, event: str, **details: object) -> None:
         """Log a warning, unless the same one was logged within the interval."""
+        cause = f"{event} {details.get('reason', '')}"
         now = self._clock.monotonic()
-        last = self._last.get(event)
+        last = self._last.get(cause)
         if last is not None and now - last < self._interval:
-            self._unsaid[event] = self._unsaid.get(event, 0) + 1
+            self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
             return
-        self._last[event] = now
-        logger.warning(event, **details, unsaid=self._unsaid.pop(event, 0))
+        self._last[cause] = now
+        logger.warning(event, **details, unsaid=self._unsaid.pop(cause, 0))

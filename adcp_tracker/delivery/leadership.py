@@ -120,6 +120,10 @@ class Leadership:
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
 
+    def is_configured(self, destination: str) -> bool:
+        """Say whether a destination is one of this tracker's."""
+        return destination in self._lanes
+
     def is_drained(self) -> bool:
         """Say whether every destination has everything."""
         sizes = self.segments.sizes()

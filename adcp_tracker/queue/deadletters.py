@@ -43,6 +43,7 @@ class DeadLetter:
         remedy: What to do about it.
         test_event_code: The test it belonged to.
         replayable: Whether it is a whole event that could be sent again.
+        event: The event's JSON, as far as it may be kept.
     """
 
     destination: str
@@ -54,7 +55,7 @@ class DeadLetter:
     remedy: str = ""
     test_event_code: str | None = None
     replayable: bool = True
-    event: bytes = b"{}"
+    event: bytes = attrs.field(default=b"{}", repr=False)
 
     @property
     def id(self) -> str:

@@ -1,0 +1,86 @@
+"""What people have done with the queue, run by the thread that leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from adcp_tracker.delivery.leadership import Leadership
+    from adcp_tracker.queue.deadletters import DeadLetter
+    from adcp_tracker.queue.intake import Intake
+
+
+@attrs.frozen
+class Replayed:
+    """What came of asking for a replay.
+
+    Attributes:
+        replayed: The ids of letters that are on their way again.
+        refused: Those that cannot be sent as they are: their faults are in the event.
+        unknown: Those that are no letter's.
+    """
+
+    replayed: tuple[str, ...]
+    refused: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def replay(leadership: Leadership, intake: Intake, ids: Collection[str]) -> Replayed:
+    """Send dead letters again, each to its own destination."""
+    found = {letter.id: letter for letter in leadership.dead_letters if letter.id in ids}
+    again = [letter for letter in found.values() if letter.replayable]
+    for letter in again:
+        # On disk as a new record before it is gone as a letter.
+        intake.put_enveloped(_envelope(letter), letter.event, int(letter.died_at * 1000))
+        counts = leadership.state.destinations[letter.destination].counts
+        counts.accepted -= 1
+        counts.dead -= 1
+    replayed = {letter.id for letter in again}
+    leadership.dead_letters.remove(replayed)
+    leadership.commit()
+    return Replayed(
+        tuple(sorted(replayed)),
+        tuple(sorted(found.keys() - replayed)),
+        tuple(sorted(set(ids) - found.keys())),
+    )
+
+
+def drop(leadership: Leadership, ids: Collection[str]) -> int:
+    """Give dead letters up for good.
+
+    Returns:
+        How many there were.
+    """
+    found = [letter for letter in leadership.dead_letters if letter.id in ids]
+    for letter in found:
+        state = leadership.state.destinations.get(letter.destination)
+        if state is not None:
+            state.counts.dead -= 1
+            state.counts.dropped["operator"] += 1
+    leadership.dead_letters.remove({letter.id for letter in found})
+    leadership.commit()
+    return len(found)
+
+
+def retire(leadership: Leadership, destination: str) -> bool:
+    """Forget a destination that is not configured any more, and what waits for it.
+
+    Returns:
+        Whether it was known and is not in use.
+    """
+    if leadership.is_configured(destination) or destination not in leadership.state.destinations:
+        return False
+    leadership.state.retire(destination)
+    leadership.commit()
+    return True
+
+
+def _envelope(letter: DeadLetter) -> dict[str, object]:
+    envelope: dict[str, object] = {"only": letter.destination}
+    if letter.test_event_code is not None:
+        envelope["test"] = letter.test_event_code
+    return envelope

@@ -1,0 +1,137 @@
+"""Living in somebody else's process: forks, exits and signals.
+
+Trackers are held weakly: a tracker that its owner has let go is none of our business.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import signal
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+_POLL_SECONDS = 0.005
+
+
+class Living(Protocol):
+    """What has to know when its process forks or ends."""
+
+    shutdown_timeout: float
+
+    def before_fork(self) -> None:
+        """Let go of what must not be open across a fork."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew."""
+
+    def hurry(self) -> None:
+        """Deliver what there is, without waiting for it."""
+
+    def finish(self) -> None:
+        """Deliver what there is, within :attr:`shutdown_timeout` seconds."""
+
+
+_living: weakref.WeakSet[Living] = weakref.WeakSet()
+_registered = False
+
+
+def watch(living: Living, *, sigterm: bool) -> None:
+    """Tell `living` of forks and of the end of the process, by SIGTERM too if asked to."""
+    global _registered  # noqa: PLW0603 - hooks are the process's, not an object's
+    _living.add(living)
+    if not _registered:
+        _registered = True
+        os.register_at_fork(
+            before=_before_fork,
+            after_in_parent=_after_fork_in_parent,
+            after_in_child=_after_fork_in_child,
+        )
+        atexit.register(_at_exit)
+    if sigterm and threading.current_thread() is threading.main_thread():
+        _chain_sigterm()
+
+
+def forget(living: Living) -> None:
+    """Stop telling `living` of anything."""
+    _living.discard(living)
+
+
+def _before_fork() -> None:
+    for each in list(_living):
+        each.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for each in list(_living):
+        each.after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    for each in list(_living):
+        each.after_fork_in_child()
+
+
+def _at_exit() -> None:
+    for each in list(_living):
+        each.finish()
+
+
+def _chain_sigterm() -> None:
+    """Put ourselves before the host's handler, never in its place."""
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous in (signal.SIG_IGN, None) or isinstance(previous, _Sigterm):
+        return
+    signal.signal(signal.SIGTERM, _Sigterm(previous))
+
+
+class _Sigterm:
+    """Flushes, then does what would have been done without us."""
+
+    def __init__(self, previous: object) -> None:
+        self._previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._previous):
+            # The host winds down in its own way and time; atexit waits, if it gets there.
+            _aside([each.hurry for each in list(_living)], 0.0)
+            self._previous(number, frame)
+            return
+        seconds = max((each.shutdown_timeout for each in list(_living)), default=0.0)
+        _aside([each.finish for each in list(_living)], seconds)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _aside(calls: list[Callable[[], None]], seconds: float) -> None:
+    """Make calls in a new thread and wait for it, without taking any lock here.
+
+    A signal handler runs in the middle of whatever the main thread was doing, which may
+    be holding the very lock that the calls need.
+    """
+    done: list[bool] = []
+
+    def run() -> None:
+        try:
+            for call in calls:
+                call()
+        finally:
+            done.append(True)
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # the interpreter is shutting down, so atexit has had its turn
+        return
+    deadline = time.monotonic() + seconds
+    while not done and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,161 @@
+"""An outbox in a diskcache directory; the one module that knows diskcache."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING, NoReturn
+from zlib import crc32
+
+import diskcache
+
+from adcp_tracker.exceptions import OutboxError
+from adcp_tracker.queue.directory import open_private
+from adcp_tracker.queue.outbox import DamagedOutboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+_DATABASE = "cache.db"
+_SUM = "sum"
+_CHECKSUM_BYTES = 8
+_TIMEOUT_SECONDS = 5.0
+_SETTINGS = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "statistics": False,
+    "sqlite_mmap_size": 0,
+    # diskcache writes its settings in forty transactions each time it opens. They need
+    # no sync of their own; ours do, and get it right after.
+    "sqlite_synchronous": 1,
+    # Values over this size would be spilled into files that diskcache never syncs.
+    "disk_min_file_size": 1 << 30,
+}
+_SYNCHRONOUS_FULL = 2
+
+
+class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
+    """Stores bytes, text and integers as they are, and nothing else.
+
+    diskcache would unpickle whatever is marked as a pickle, and so run code for whoever
+    can write the file (CVE-2025-69872, for which there is no fixed release).
+    """
+
+    def put(self, key: object) -> tuple[object, bool]:
+        """Return the key as the database takes it."""
+        return _plain(key), True
+
+    def get(self, key: object, raw: object) -> object:
+        """Return the key as it was given."""
+        return _plain(bytes(key) if isinstance(key, memoryview) else key) if raw else _refuse()
+
+    def store(self, value: object, read: object, key: object = None) -> tuple[object, ...]:  # noqa: ARG002 - diskcache's signature
+        """Return the value as the database takes it."""
+        return 0, diskcache.core.MODE_RAW, None, _plain(value)
+
+    def fetch(self, mode: object, filename: object, value: object, read: object) -> object:  # noqa: ARG002 - diskcache's signature
+        """Return the value as it was given."""
+        if mode != diskcache.core.MODE_RAW or filename is not None:
+            _refuse()
+        return _plain(bytes(value) if isinstance(value, memoryview) else value)
+
+
+def _check_pages(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database, timeout=_TIMEOUT_SECONDS)) as connection:
+        ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def _plain(value: object) -> object:
+    if type(value) not in (bytes, str, int):
+        raise DamagedOutboxError(f"expected bytes, text or an integer, got {type(value).__name__}")
+    return value
+
+
+def _refuse() -> NoReturn:
+    raise DamagedOutboxError("expected plain bytes, got a row that asks to be unpickled or read")
+
+
+class DiskcacheOutbox:
+    """An outbox in a diskcache directory.
+
+    Args:
+        folder: The directory, private already.
+
+    Raises:
+        DamagedOutboxError: If the database is no database.
+        OutboxError: If it cannot be opened for now.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._sums: dict[str, int] = {}
+        try:
+            # Created beforehand, so that it and its journal get our rights, not the umask's.
+            os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
+            _check_pages(folder / _DATABASE)
+            self._cache = diskcache.Cache(
+                str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS
+            )
+            self._cache.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
+        except (sqlite3.Error, diskcache.Timeout, OSError, ValueError) as error:
+            raise _translated(error, "opened") from error
+
+    def load(self) -> dict[str, bytes]:
+        """Return everything in it, once its checksums are right."""
+        try:
+            found = {key: self._cache[key] for key in self._cache.iterkeys()}
+        except (sqlite3.Error, diskcache.Timeout, KeyError, UnicodeDecodeError) as error:
+            raise _translated(error, "read") from error
+        total = found.pop(_SUM, _total({}))
+        values = {key: _checked(key, value) for key, value in found.items()}
+        self._sums = {key: crc32(value) for key, value in values.items()}
+        if total != _total(self._sums):
+            raise DamagedOutboxError("expected the rows last written, got fewer, more or others")
+        return values
+
+    def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
+        """Set and remove keys in one synced transaction."""
+        sums = {key: old for key, old in self._sums.items() if key not in removes}
+        sums.update((key, crc32(value)) for key, value in puts.items())
+        try:
+            with self._cache.transact():
+                for key, value in puts.items():
+                    self._cache.set(key, b"%08x" % crc32(value) + value)
+                for key in removes:
+                    self._cache.delete(key)
+                self._cache.set(_SUM, _total(sums))
+        except (sqlite3.Error, diskcache.Timeout, OSError) as error:
+            raise _translated(error, "written") from error
+        self._sums = sums
+
+    def close(self) -> None:
+        """Close the database."""
+        self._cache.close()
+
+
+def _checked(key: object, value: object) -> bytes:
+    if isinstance(key, str) and isinstance(value, bytes):
+        body = value[_CHECKSUM_BYTES:]
+        if value[:_CHECKSUM_BYTES] == b"%08x" % crc32(body):
+            return body
+    raise DamagedOutboxError(f"expected the value of {str(key)[:40]!a} as written, got another")
+
+
+def _total(sums: Mapping[str, int]) -> bytes:
+    """Return a checksum over all rows, so that a lost one is noticed."""
+    text = "".join(f"{key}={checksum};" for key, checksum in sorted(sums.items()))
+    return b"%08x" % crc32(text.encode())
+
+
+def _translated(error: Exception, what: str) -> OutboxError:
+    damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.OperationalError
+    )
+    kind = DamagedOutboxError if damaged or not isinstance(error, _PASSING) else OutboxError
+    return kind(f"the queue's state cannot be {what}: {type(error).__name__}: {error}")
+
+
+_PASSING = (sqlite3.OperationalError, diskcache.Timeout, OSError)

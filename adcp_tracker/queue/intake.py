@@ -1,0 +1,157 @@
+"""The way into the journal, also when the journal cannot take anything.
+
+A disk that fails must not break a checkout, and an event that cannot be kept must not
+vanish unseen. So what the disk refuses waits in a bounded piece of memory and is tried again,
+and whatever is let go is counted by reason and told to the books through the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+import orjson
+
+from adcp_tracker.exceptions import QueueFullError
+from adcp_tracker.log import Occasionally
+from adcp_tracker.queue.records import DROPPED, ENVELOPED, enveloped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.queue.journal import Journal
+
+_MEMORY_BYTES = 16 * 1024 * 1024
+_TELL_SECONDS = 1.0
+
+
+class Intake:
+    """Puts events into the journal, whatever happens.
+
+    Args:
+        journal: This process's journal.
+        clock: Where the time is read.
+        raise_when_full: Raise instead of dropping when the queue has no room.
+        on_drop: Called with the reason of each event that is let go.
+        memory_bytes: How much may wait in memory while the disk refuses everything.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        *,
+        raise_when_full: bool = False,
+        on_drop: Callable[[str], None] | None = None,
+        memory_bytes: int = _MEMORY_BYTES,
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._raise_when_full = raise_when_full
+        self._on_drop = on_drop
+        self._memory_bytes = memory_bytes
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from nothing, as a new process does."""
+        self._lock = threading.RLock()
+        self._waiting: deque[tuple[bytes, int, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._dropped: Counter[str] = Counter()
+        self._told_at = self._clock.monotonic()
+        self._occasionally = Occasionally(self._clock)
+
+    @property
+    def in_memory(self) -> int:
+        """How many events wait in memory for the disk to take them."""
+        return len(self._waiting)
+
+    def put(self, event: bytes, accepted_ms: int) -> None:
+        """Take a plain event.
+
+        Args:
+            event: Its JSON.
+            accepted_ms: When it was accepted, in milliseconds since the epoch.
+
+        Raises:
+            QueueFullError: If the queue is full, and only if it was told to raise then.
+        """
+        try:
+            self._journal.append(event, accepted_ms)
+        except OSError as error:
+            self._refused(error, event, accepted_ms, b"E")
+        if self._waiting or self._dropped:
+            self._catch_up()
+
+    def put_enveloped(self, envelope: Mapping[str, object], event: bytes, accepted_ms: int) -> None:
+        """Take an event with an envelope; raises like :meth:`put`."""
+        body = enveloped(envelope, event)
+        try:
+            self._journal.append_record(body, accepted_ms, ENVELOPED)
+        except OSError as error:
+            self._refused(error, body, accepted_ms, ENVELOPED)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count events that are let go."""
+        with self._lock:
+            self._dropped[reason] += count
+        if self._on_drop is not None:
+            for _ in range(count):
+                self._on_drop(reason)
+
+    def settle(self) -> None:
+        """Put what waits in memory on disk, and tell the books what was dropped."""
+        with self._lock:
+            self._write_waiting()
+            self._tell()
+
+    def abandon(self) -> None:
+        """Leave to the parent of a fork what is the parent's."""
+        self.forget()
+        self._journal.abandon()
+
+    def _catch_up(self) -> None:
+        if self._clock.monotonic() - self._told_at >= _TELL_SECONDS:
+            self.settle()
+
+    def _refused(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        if isinstance(error, QueueFullError) and self._raise_when_full:
+            raise error
+        if isinstance(error, QueueFullError):
+            self._occasionally.warning("event.dropped", reason="full", error=str(error))
+            self.drop("full")
+            return
+        self._occasionally.warning(
+            "journal.not_written", error=str(error), remedy="see to the queue's volume"
+        )
+        with self._lock:
+            if self._waiting_bytes + len(body) <= self._memory_bytes:
+                self._waiting.append((body, accepted_ms, kind))
+                self._waiting_bytes += len(body)
+                return
+        self._occasionally.warning("event.dropped", reason="disk", error=str(error))
+        self.drop("disk")
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            body, accepted_ms, kind = self._waiting[0]
+            try:
+                self._journal.append_record(body, accepted_ms, kind)
+            except OSError:
+                self._told_at = self._clock.monotonic()
+                return
+            self._waiting.popleft()
+            self._waiting_bytes -= len(body)
+
+    def _tell(self) -> None:
+        """Write the counts of what was dropped as a record of their own."""
+        self._told_at = self._clock.monotonic()
+        if not self._dropped:
+            return
+        told, self._dropped = self._dropped, Counter()
+        try:
+            self._journal.append_record(orjson.dumps(told), int(self._clock.now() * 1000), DROPPED)
+        except OSError:
+            self._dropped.update(told)

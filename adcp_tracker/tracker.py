@@ -1,0 +1,606 @@
+"""The tracker: what a shop's code calls."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import attrs
+
+from adcp_tracker import lifecycle
+from adcp_tracker.building import build_event
+from adcp_tracker.clock import SystemClock
+from adcp_tracker.config import Settings, destinations_from_env, settings_from_env
+from adcp_tracker.context import Consent, current_context, without_identifiers
+from adcp_tracker.delivery import errands
+from adcp_tracker.delivery.flusher import Flusher
+from adcp_tracker.delivery.leadership import Leadership, Setting
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.eventmethods import EventMethods
+from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
+from adcp_tracker.ids import digest_id
+from adcp_tracker.log import logger
+from adcp_tracker.orders import purchase_event, refund_event, to_order
+from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.intake import Intake
+from adcp_tracker.queue.journal import Journal
+from adcp_tracker.queue.outbox import open_outbox
+from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
+from adcp_tracker.rejection import RejectedEvent
+from adcp_tracker.vocabulary import EventType
+from adcp_tracker.wire import encode
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from decimal import Decimal
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.config import Durability, OnDenied, Uploader, WhenFull
+    from adcp_tracker.context import Context
+    from adcp_tracker.delivery.books import Stats
+    from adcp_tracker.delivery.errands import Replayed
+    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.eventmethods import EventDetails
+    from adcp_tracker.events import Event
+    from adcp_tracker.queue.outbox import Outbox
+
+Result = TypeVar("Result")
+
+_UTC: Final = timezone.utc
+_NS_PER_MS: Final = 1_000_000
+_ROLL_SECONDS: Final = 300.0
+_CLAIM_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.02
+_LONGEST_MESSAGE: Final = 4000
+_REFUSED: Final = "INVALID_EVENT"
+_REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
+_BY_NOBODY: Final = frozenset(
+    {
+        EventType.PAGE_VIEW,
+        EventType.VIEW_CONTENT,
+        EventType.SELECT_CONTENT,
+        EventType.SELECT_ITEM,
+        EventType.SEARCH,
+        EventType.VIEWED_CART,
+        EventType.CONTENT_VIEW,
+    }
+)
+"""Events that tell of a page being looked at, which is nothing if a robot did."""
+
+
+class Tracker(EventMethods):
+    """Takes events, keeps them on disk, and delivers each to every destination.
+
+    A call returns once its event is on disk. A background thread of one process per
+    directory delivers them; nothing on a request's path waits for it.
+
+    Args:
+        destinations: Where events go. While there is none, they wait on disk.
+        directory: Where they wait: a directory of one user, on a local disk.
+        durability: ``process`` survives the death of the process; ``power`` survives a
+            power cut too, and costs a sync of the disk per call.
+        flush_interval: The most seconds between an event and its upload.
+        max_bytes: How much the directory may hold; ``None`` for no bound.
+        when_full: ``drop_new`` counts and drops new events then; ``raise`` raises.
+        uploader: ``thread`` lets one process upload in a thread of its own; ``external``
+            leaves it to ``adcp-tracker worker``.
+        strict: Raise :class:`.InvalidEventError` instead of logging and keeping a dead letter.
+        default_region: Where phone numbers without a plus are, as in ``GB``.
+        test_event_code: Marks every event as a test; then none of them is a conversion.
+        shutdown_timeout: The most seconds to deliver in when the process ends.
+        handle_sigterm: Flush on SIGTERM, before the host's own handler.
+        on_denied: Without the shopper's consent, ``drop`` an event or ``strip`` it of
+            everything that tells who the shopper is.
+        on_drop: Called with the reason of each event that is let go.
+        hold: Offered each write; it returns whether it will make it later, as when a
+            database transaction has to be committed first.
+        clock: Where the queue reads the time.
+        policy: When to try again.
+        outbox: Opens another outbox than the default one.
+
+    Raises:
+        ConfigurationError: If a setting cannot be right; says which, and what is expected.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings, each by its name
+        self,
+        destinations: Iterable[Destination] = (),
+        *,
+        directory: str | os.PathLike[str],
+        durability: Durability = "process",
+        flush_interval: float = 1.0,
+        max_bytes: int | None = 2 * 1024 * 1024 * 1024,
+        when_full: WhenFull = "drop_new",
+        uploader: Uploader = "thread",
+        strict: bool = False,
+        default_region: str | None = None,
+        test_event_code: str | None = None,
+        shutdown_timeout: float = 2.0,
+        handle_sigterm: bool = True,
+        on_denied: OnDenied = "drop",
+        on_drop: Callable[[str], None] | None = None,
+        hold: Callable[[Callable[[], None]], bool] | None = None,
+        clock: Clock | None = None,
+        policy: RetryPolicy | None = None,
+        outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+    ) -> None:
+        self.settings = Settings(
+            directory=str(directory),
+            durability=durability,
+            flush_interval=flush_interval,
+            max_bytes=max_bytes,
+            when_full=when_full,
+            uploader=uploader,
+            strict=strict,
+            default_region=default_region,
+            test_event_code=test_event_code,
+            shutdown_timeout=shutdown_timeout,
+            handle_sigterm=handle_sigterm,
+            on_denied=on_denied,
+        )
+        self.destinations = _distinct(destinations)
+        self.shutdown_timeout = shutdown_timeout
+        self._clock = clock or SystemClock()
+        self._directory = QueueDirectory(directory)
+        self._hold = hold
+        self._default_region = default_region
+        self._test_event_code = test_event_code
+        self._journal = Journal(
+            self._directory,
+            max_bytes=max_bytes,
+            synchronous=durability == "power",
+            on_growth=self._grown,
+            clock=self._clock,
+        )
+        self._intake = Intake(
+            self._journal,
+            self._clock,
+            raise_when_full=when_full == "raise",
+            on_drop=on_drop,
+        )
+        self._flusher = Flusher(
+            Setting(
+                self._directory,
+                self.destinations,
+                policy or RetryPolicy(random.random),
+                self._clock,
+                outbox,
+                flush_interval,
+            ),
+            self._keep_house,
+        )
+        # A tracker without a thread of its own, or with one that runs, need not start it.
+        self._started = not self._uploads
+        lifecycle.watch(self, sigterm=handle_sigterm)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Make a tracker of what the ``ADCP_*`` environment variables say.
+
+        Raises:
+            ConfigurationError: If a variable is missing, misspelt or unreadable.
+        """
+        settings = settings_from_env(environ)
+        if "directory" not in settings:
+            raise ConfigurationError("ADCP_DIRECTORY: expected a directory for events, got nothing")
+        return cls(destinations_from_env(environ), **settings)  # type: ignore[arg-type]  # checked
+
+    def __repr__(self) -> str:
+        names = [destination.name for destination in self.destinations]
+        return f"Tracker(directory={self.settings.directory!r}, destinations={names!r})"
+
+    # --- events -----------------------------------------------------------------------
+
+    def track_purchase(
+        self,
+        order: object,
+        *,
+        context: Context | None = None,
+        default_region: str | None = None,
+        test_event_code: str | None = None,
+        **details: Unpack[EventDetails],
+    ) -> Event | RejectedEvent:
+        """Track the purchase of an order. The same order always has the same event id.
+
+        Args:
+            order: An :class:`.Order`, or any mapping or object with the usual names.
+            context: The request it came with; left out, the current one.
+            default_region: Where a phone number without a plus is, as in ``GB``; left out,
+                the tracker's.
+            test_event_code: Marks this event as a test.
+            **details: Anything an event has, instead of what the order says.
+
+        Raises:
+            InvalidEventError: If the event breaks a rule, and the tracker is strict.
+            QueueFullError: If the queue is full, and the tracker was told to raise then.
+        """
+        if context is None:
+            context = current_context()
+        try:
+            event = purchase_event(
+                to_order(order),
+                now=datetime.now(_UTC),
+                context=context,
+                default_region=default_region or self._default_region,
+                **details,
+            )
+            body = encode(event)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            return self._refuse(error, EventType.PURCHASE)
+        return self._accept(event, body, context, test_event_code)
+
+    def track_refund(  # noqa: PLR0913 - a refund's own facts, each by its name
+        self,
+        order: object,
+        *,
+        refund_id: str | None = None,
+        amount: Decimal | int | str | None = None,
+        items: Sequence[object] | None = None,
+        context: Context | None = None,
+        default_region: str | None = None,
+        test_event_code: str | None = None,
+        **details: Unpack[EventDetails],
+    ) -> Event | RejectedEvent:
+        """Track the refund of an order, of all of it or of a part; its value is positive.
+
+        Args:
+            order: The refunded order.
+            refund_id: Which refund of the order. Give it wherever there is one: without
+                it, two refunds of the same amount and items count as one.
+            amount: What is paid back; left out, the price of `items`, or all of it.
+            items: The refunded lines.
+            context: The request it came with; it does not tell who the shopper is.
+            default_region: Where a phone number without a plus is, as in ``GB``; left out,
+                the tracker's.
+            test_event_code: Marks this event as a test.
+            **details: Anything an event has, instead of what the order says.
+
+        Raises:
+            InvalidEventError: If the event breaks a rule, and the tracker is strict.
+            QueueFullError: If the queue is full, and the tracker was told to raise then.
+        """
+        try:
+            event = refund_event(
+                to_order(order),
+                now=datetime.now(_UTC),
+                refund_id=refund_id,
+                amount=amount,
+                items=items,
+                default_region=default_region or self._default_region,
+                **details,
+            )
+            body = encode(event)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            return self._refuse(error, EventType.REFUND)
+        return self._accept(event, body, context, test_event_code)
+
+    def track(
+        self,
+        event_type: EventType | str,
+        *,
+        key: object = None,
+        context: Context | None = None,
+        default_region: str | None = None,
+        test_event_code: str | None = None,
+        **details: Unpack[EventDetails],
+    ) -> Event | RejectedEvent:
+        """Track an event of any type.
+
+        Args:
+            event_type: One of the protocol's types.
+            key: What makes this event itself, such as a subscription's id: the same key
+                always makes the same event id. Not needed with an ``event_id``.
+            context: The request it came with; left out, the current one.
+            default_region: Where a phone number without a plus is, as in ``GB``; left out,
+                the tracker's.
+            test_event_code: Marks this event as a test.
+            **details: Anything else an event has.
+
+        Raises:
+            InvalidEventError: If the event breaks a rule, and the tracker is strict.
+            QueueFullError: If the queue is full, and the tracker was told to raise then.
+        """
+        if context is None:
+            context = current_context()
+        try:
+            if details.get("event_id") is None and key is not None:
+                details["event_id"] = digest_id(_name(event_type), key)
+            elif details.get("event_id") is None:
+                logger.debug("event.random_id", event_type=_name(event_type))
+            event = build_event(
+                event_type,
+                now=datetime.now(_UTC),
+                context=context,
+                default_region=default_region or self._default_region,
+                **details,
+            )
+            body = encode(event)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            return self._refuse(error, event_type)
+        return self._accept(event, body, context, test_event_code)
+
+    def _accept(
+        self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
+    ) -> Event | RejectedEvent:
+        """Make a valid event durable, unless the shopper or the rules say otherwise."""
+        if len(body) > LARGEST_EVENT_BYTES:
+            fault = Fault("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
+            return self._refuse(InvalidEventError([fault]), event.event_type)
+        if context is not None and (
+            context.consent is Consent.DENIED or context.automated is not None
+        ):
+            permitted = self._permitted(event, context)
+            if permitted is None:
+                return event
+            if permitted is not event:
+                event, body = permitted, encode(permitted)
+        accepted_ms = time.time_ns() // _NS_PER_MS
+        code = test_event_code or self._test_event_code
+        if event.plain and code is None and self._hold is None:
+            self._intake.put(body, accepted_ms)
+        else:
+            self._put(event, body, accepted_ms, code)
+        if not self._started:
+            self.start()
+        return event
+
+    def _put(self, event: Event, body: bytes, accepted_ms: int, code: str | None) -> None:
+        """Write an event that is not as most are, or not to be written yet."""
+        envelope: dict[str, object] = {}
+        if code is not None:
+            envelope["test"] = code
+        if not event.plain:
+            envelope["look"] = 1
+
+        def write() -> None:
+            if envelope:
+                self._intake.put_enveloped(envelope, body, accepted_ms)
+            else:
+                self._intake.put(body, accepted_ms)
+
+        if self._hold is None or not self._hold(write):
+            write()
+
+    def _permitted(self, event: Event, context: Context) -> Event | None:
+        """Return what may be sent of an event, if anything."""
+        if context.automated is not None and event.event_type in _BY_NOBODY:
+            self._intake.drop(context.automated)
+            return None
+        if context.consent is not Consent.DENIED:
+            return event
+        if self.settings.on_denied == "drop":
+            self._intake.drop("consent")
+            return None
+        url = without_identifiers(context).event_source_url
+        return attrs.evolve(event, user_match=None, event_source_url=url or event.event_source_url)
+
+    def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
+        """Set an event aside that cannot be sent."""
+        if self.settings.strict:
+            raise error
+        name = _name(event_type)
+        if not isinstance(error, InvalidEventError):
+            # Not its words: they may hold anything of the order.
+            logger.error("event.failed", event_type=name, error=type(error).__name__)
+            self._intake.drop("error")
+            return RejectedEvent(name, "", ())
+        logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
+        kept = {"event_type": name, **error.event}
+        message = str(error)[:_LONGEST_MESSAGE]
+        envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
+        self._intake.put_enveloped(envelope, _dumps(kept), time.time_ns() // _NS_PER_MS)
+        if not self._started:
+            self.start()
+        return RejectedEvent(name, str(kept.get("event_id", "")), error.faults)
+
+    # --- delivery ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start to deliver what waits on disk; the first event does it by itself."""
+        if not self._uploads:
+            return
+        try:
+            self._flusher.start()
+        except RuntimeError as error:  # the interpreter is shutting down: it is on disk
+            logger.warning("flusher.not_started", error=str(error))
+            return
+        self._started = True
+
+    def flush(self, timeout: float = 10.0) -> Stats:
+        """Deliver what waits, and wait for it.
+
+        Where another process uploads, it is asked to step down for this one.
+
+        Args:
+            timeout: How long to wait at most, in seconds.
+
+        Returns:
+            The books; ``.pending`` is what is left.
+        """
+        self._intake.settle()
+        if self._uploads:
+            self._flusher.flush(timeout)
+            self._started = self._flusher.is_running
+        elif self.destinations:
+            self._await_worker(timeout)
+        return self.stats()
+
+    async def aflush(self, timeout: float = 10.0) -> Stats:
+        """Do what :meth:`flush` does, without holding up the event loop."""
+        import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
+
+        return await asyncio.to_thread(self.flush, timeout)
+
+    def stats(self) -> Stats:
+        """Return the books of this directory, all processes together."""
+        if self._uploads and not self._flusher.is_running:
+            return self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
+        return self._flusher.stats()
+
+    def close(self, timeout: float | None = None) -> Stats:
+        """Deliver what can be delivered in time, and end the thread; the rest stays on disk.
+
+        Args:
+            timeout: How long to take at most, in seconds; left out, the tracker's
+                ``shutdown_timeout``.
+
+        Returns:
+            The books; ``.pending`` is what is left.
+        """
+        seconds = self.shutdown_timeout if timeout is None else timeout
+        self._intake.settle()
+        self._journal.roll()
+        left = self.flush(seconds)
+        self._flusher.stop(seconds)
+        self._started = not self._uploads
+        lifecycle.forget(self)
+        return left
+
+    async def aclose(self, timeout: float | None = None) -> Stats:
+        """Do what :meth:`close` does, without holding up the event loop."""
+        import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
+
+        return await asyncio.to_thread(self.close, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # --- dead letters -----------------------------------------------------------------
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return every event that was set aside, the oldest first."""
+        return list(DeadLetters(self._directory))
+
+    def replay(self, ids: Collection[str], timeout: float = 10.0) -> Replayed:
+        """Send dead letters again.
+
+        Args:
+            ids: Which.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Raises:
+            TimeoutError: If it did not.
+        """
+        return self._flusher.run(
+            lambda leadership: errands.replay(leadership, self._intake, ids), timeout
+        )
+
+    def drop(self, ids: Collection[str], timeout: float = 10.0) -> int:
+        """Give dead letters up for good, and return how many there were.
+
+        Args:
+            ids: Which.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Raises:
+            TimeoutError: If it did not.
+        """
+        return self._flusher.run(lambda leadership: errands.drop(leadership, ids), timeout)
+
+    # --- living in a process ----------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Close the database, which must not be open across a fork."""
+        self._flusher.park()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._flusher.unpark()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew, as a process of its own."""
+        self._intake.abandon()
+        self._flusher.abandon()
+        self._started = not self._uploads
+
+    def hurry(self) -> None:
+        """Deliver what there is, without waiting for it."""
+        self._flusher.wake()
+
+    def finish(self) -> None:
+        """Deliver what there is, within ``shutdown_timeout`` seconds."""
+        self._intake.settle()
+        if self._flusher.is_running and self._leads_soon():
+            self.close()
+        self._journal.roll()
+
+    @property
+    def _uploads(self) -> bool:
+        return self.settings.uploader == "thread" and bool(self.destinations)
+
+    def _leads_soon(self) -> bool:
+        """Say whether this process uploads; if none does, let it."""
+        self._flusher.wake()
+        deadline = self._clock.monotonic() + _CLAIM_SECONDS
+        while not self._flusher.is_leading and self._clock.monotonic() < deadline:
+            self._clock.sleep(_POLL_SECONDS)
+        return self._flusher.is_leading
+
+    def _await_worker(self, timeout: float) -> None:
+        """Wait until another process has delivered everything there is now."""
+        asked_at, deadline = self._clock.now(), self._clock.monotonic() + timeout
+        while self._clock.monotonic() < deadline:
+            stats = self._flusher.stats()
+            if stats.taken_at > asked_at and not stats.pending:
+                return
+            self._clock.sleep(_POLL_SECONDS)
+
+    def _run(self, errand: Callable[[Leadership], Result], timeout: float) -> Result | None:
+        try:
+            return self._flusher.run(errand, timeout)
+        except (TimeoutError, OSError, RuntimeError):
+            return None
+
+    def _grown(self) -> None:
+        self._flusher.wake()
+
+    def _keep_house(self) -> None:
+        self._intake.settle()
+        self._journal.roll(_ROLL_SECONDS)
+
+
+def _name(event_type: EventType | str) -> str:
+    return event_type.value if isinstance(event_type, EventType) else str(event_type)
+
+
+def _dumps(kept: Mapping[str, object]) -> bytes:
+    import orjson  # noqa: PLC0415 - the one place that writes what is no event
+
+    return orjson.dumps(kept)
+
+
+def _distinct(destinations: Iterable[Destination]) -> tuple[Destination, ...]:
+    found = tuple(destinations)
+    names = [each.name for each in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                f"destinations: expected distinct names, got {name!r} twice; give one a name="
+            )
+    return found

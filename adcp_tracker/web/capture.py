@@ -1,0 +1,247 @@
+"""What every web adapter shares: from a request to its context, and back to its one cookie.
+
+An adapter does three things and no more::
+
+    context = capture.begin(WsgiFacts(environ))       # costs next to nothing
+    token = set_context(context)
+    ...                                               # the host's own work
+    if cookie := capture.response_cookie(context):    # None, but for a landing
+        ...                                           # add a Set-Cookie header
+    reset_context(token)
+
+Nothing is read from the request before an event asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from adcp_tracker.clock import SystemClock
+from adcp_tracker.context import Consent, RequestContext
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.log import Occasionally
+from adcp_tracker.web.automation import automated
+from adcp_tracker.web.capturesettings import CaptureSettings
+from adcp_tracker.web.clickids import Click, ClickCookie, ClickNames, cookie_value, read_cookie
+from adcp_tracker.web.consent import consent_reader, opts_out_globally
+from adcp_tracker.web.pageurl import ALLOWED_QUERY, QueryFilter, page_url
+
+if TYPE_CHECKING:
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.context import Automated
+    from adcp_tracker.web.clientip import Origin
+    from adcp_tracker.web.requestfacts import RequestFacts
+
+MAX_USER_AGENT = 512
+"""Characters of a user agent that sellers take; a longer one is cut."""
+
+
+class LazyContext:
+    """The context of a request, computed whole when an event first asks for any of it.
+
+    It offers what :class:`~adcp_tracker.context.RequestContext` holds.
+    """
+
+    __slots__ = ("_capture", "_resolved", "facts")
+
+    def __init__(self, capture: Capture, facts: RequestFacts) -> None:
+        """Keep `facts` for later; use :meth:`Capture.begin`."""
+        self.facts = facts
+        self._capture = capture
+        self._resolved: RequestContext | None = None
+
+    def resolve(self) -> RequestContext:
+        """Return all of it, computed on the first call and the same ever after."""
+        resolved = self._resolved
+        if resolved is None:
+            resolved = self._resolved = self._capture.resolve(self.facts)
+        return resolved
+
+    @property
+    def client_ip(self) -> str | None:
+        """The shopper's public address, at most 45 characters."""
+        return self.resolve().client_ip
+
+    @property
+    def client_user_agent(self) -> str | None:
+        """The browser's name for itself, at most 512 characters."""
+        return self.resolve().client_user_agent
+
+    @property
+    def event_source_url(self) -> str | None:
+        """The page's absolute URL, stripped of whatever could be private."""
+        return self.resolve().event_source_url
+
+    @property
+    def click_id(self) -> str | None:
+        """The advertiser's click id that brought the shopper."""
+        return self.resolve().click_id
+
+    @property
+    def click_id_type(self) -> str | None:
+        """Which kind of click id, such as ``gclid``."""
+        return self.resolve().click_id_type
+
+    @property
+    def consent(self) -> Consent:
+        """The shopper's word on being measured."""
+        return self.resolve().consent
+
+    @property
+    def automated(self) -> Automated | None:
+        """Why no person looked at the page; ``None`` if one seems to."""
+        return self.resolve().automated
+
+    def __repr__(self) -> str:
+        return "LazyContext(not asked yet)" if self._resolved is None else repr(self._resolved)
+
+
+class Capture:
+    """Captures requests as a site has set it. One serves a whole application."""
+
+    def __init__(
+        self, settings: CaptureSettings | None = None, *, clock: Clock | None = None
+    ) -> None:
+        """Make the settings ready.
+
+        Raises:
+            ConfigurationError: if a setting is wrong; the message names it and the remedy.
+        """
+        self.settings = settings or CaptureSettings()
+        self._trust = self.settings.proxy_trust()
+        self._clicks = ClickNames(self.settings.click_ids)
+        self._query = QueryFilter((*ALLOWED_QUERY, *self._clicks.names, *self.settings.query_allow))
+        self._cookie = _click_cookie(self.settings)
+        given = self.settings.consent
+        self._consent = None if given is None else consent_reader(given)
+        self._unanswered = Consent(self.settings.consent_unanswered)
+        self._log = Occasionally(clock or SystemClock())
+
+    def begin(self, facts: RequestFacts) -> LazyContext:
+        """Return the context to bind while a request is handled. Reads nothing yet."""
+        return LazyContext(self, facts)
+
+    def resolve(self, facts: RequestFacts) -> RequestContext:
+        """Compute the whole context of a request. Never raises for what a client sends."""
+        origin = self._trust.origin(facts.peer, facts.header)
+        query, url = self._page(facts, origin)
+        user_agent = _user_agent(facts)
+        click = self._clicks.in_query(query) or self._kept_click(facts)
+        return RequestContext(
+            client_ip=origin.client_ip,
+            client_user_agent=user_agent,
+            event_source_url=url,
+            click_id=click.id if click else None,
+            click_id_type=click.type if click else None,
+            consent=self.consent(facts),
+            automated=self._automated(facts, user_agent or ""),
+        )
+
+    def consent(self, facts: RequestFacts) -> Consent:
+        """Return the shopper's word: ``UNKNOWN`` only where the site asks nobody."""
+        if self.settings.honour_gpc and opts_out_globally(facts):
+            return Consent.DENIED
+        if self._consent is None:
+            return Consent.UNKNOWN
+        try:
+            said = self._consent.read(facts)
+        except Exception as error:  # noqa: BLE001  # a site's own code must not break its checkout
+            told = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+            self._log.warning("consent.failed", error=told, taken_for=Consent.DENIED.value)
+            return Consent.DENIED
+        return self._unanswered if said is Consent.UNKNOWN else said
+
+    def response_cookie(self, context: LazyContext) -> str | None:
+        """Return the ``Set-Cookie`` value that the response has to carry, if any.
+
+        One is due when the shopper landed with a new click id and does not deny consent,
+        or denies it while an earlier cookie is still there; then the cookie is expired.
+        """
+        cookie = self._cookie
+        if cookie is None:
+            return None
+        facts = context.facts
+        query = facts.query
+        lands = bool(query) and self._clicks.occurs_in(query) is not None
+        kept = read_cookie(facts.header("Cookie"), cookie.name)
+        if not lands and not kept:
+            return None
+        landed = self._clicks.in_query(query) if lands else None
+        return self._due_cookie(cookie, facts, landed, kept)
+
+    def forget_cookie(self, context: LazyContext) -> str | None:
+        """Return the ``Set-Cookie`` value that makes a browser forget the click id.
+
+        For a site that erases a person's data on request; ``None`` if it keeps no cookie.
+        """
+        if self._cookie is None:
+            return None
+        return self._cookie.expire(https=self._is_https(context.facts))
+
+    def _due_cookie(
+        self, cookie: ClickCookie, facts: RequestFacts, landed: Click | None, kept: str | None
+    ) -> str | None:
+        if self.consent(facts) is Consent.DENIED:
+            return cookie.expire(https=self._is_https(facts)) if kept else None
+        if landed is None or cookie_value(landed) == kept:
+            return None
+        return cookie.set(landed, https=self._is_https(facts))
+
+    def _is_https(self, facts: RequestFacts) -> bool:
+        told = self._trust.origin(facts.peer, facts.header).scheme
+        return (told or facts.scheme) == "https"
+
+    def _kept_click(self, facts: RequestFacts) -> Click | None:
+        if self._cookie is None:
+            return None
+        value = read_cookie(facts.header("Cookie"), self._cookie.name)
+        return self._clicks.in_cookie(value) if value else None
+
+    def _page(self, facts: RequestFacts, origin: Origin) -> tuple[str, str | None]:
+        """Return the page's raw query and its URL."""
+        scheme = origin.scheme or facts.scheme
+        for host in filter(None, (origin.host, facts.host)):
+            page = _calling_page(facts, host)
+            path, query = (page.path, page.query) if page else (facts.path, facts.query)
+            if url := page_url(scheme, host, path, query, self._query):
+                return query, url
+        return facts.query, None
+
+    def _automated(self, facts: RequestFacts, user_agent: str) -> Automated | None:
+        return automated(facts, user_agent) if self.settings.detect_automation else None
+
+
+def _click_cookie(settings: CaptureSettings) -> ClickCookie | None:
+    if settings.click_cookie is None:
+        return None
+    return ClickCookie(
+        name=settings.click_cookie,
+        max_age_days=settings.click_cookie_days,
+        domain=settings.click_cookie_domain,
+        secure=settings.click_cookie_secure,
+    )
+
+
+def _calling_page(facts: RequestFacts, host: str) -> SplitResult | None:
+    """Return the page whose script made this request, if it is of the same host.
+
+    The shopper sees that page and not the endpoint that its script calls.
+    """
+    if "empty" not in facts.header("Sec-Fetch-Dest"):
+        return None
+    for referrer in facts.header("Referer")[:1]:
+        try:
+            page = urlsplit(referrer)
+        except ValueError:
+            return None
+        if page.netloc.lower() == host.lower():
+            return page
+    return None
+
+
+def _user_agent(facts: RequestFacts) -> str | None:
+    text = " ".join(facts.header("User-Agent"))
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return text.strip()[:MAX_USER_AGENT].rstrip() or None

@@ -1,0 +1,140 @@
+"""The few facts about a request that are read, over each of the two server interfaces.
+
+An adapter hands in one of these and no more. Nothing is copied or parsed before it is asked
+for, so making one costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class RequestFacts(Protocol):
+    """What a web framework knows about the request it handles."""
+
+    @property
+    def request(self) -> object:
+        """The framework's own request, for a site's own consent callable."""
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket; empty if it has none."""
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server saw it."""
+
+    @property
+    def host(self) -> str:
+        """The host asked for, with its port if one was given."""
+
+    @property
+    def path(self) -> str:
+        """The whole path, decoded or percent-encoded."""
+
+    @property
+    def query(self) -> str:
+        """The query, percent-encoded, without question mark."""
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return every line of the header `name`, in their order; none if it is absent."""
+
+
+class WsgiFacts:
+    """The facts in a WSGI environ (PEP 3333), or in Django's ``request.META``."""
+
+    __slots__ = ("_environ", "request")
+
+    def __init__(self, environ: Mapping[str, object], request: object = None) -> None:
+        """Read from `environ`; `request` is the framework's own, by default the environ."""
+        self._environ = environ
+        self.request = environ if request is None else request
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket; empty if it has none."""
+        return self._text("REMOTE_ADDR")
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server saw it."""
+        return self._text("wsgi.url_scheme")
+
+    @property
+    def host(self) -> str:
+        """The ``Host`` header, or else the server's own name."""
+        host = self._text("HTTP_HOST")
+        return host or f"{self._text('SERVER_NAME')}:{self._text('SERVER_PORT')}"
+
+    @property
+    def path(self) -> str:
+        """The whole path, decoded."""
+        path = self._text("SCRIPT_NAME") + self._text("PATH_INFO")
+        try:
+            return path.encode("latin-1").decode()
+        except UnicodeError:
+            return path
+
+    @property
+    def query(self) -> str:
+        """The query, percent-encoded, without question mark."""
+        return self._text("QUERY_STRING")
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return the header `name`, whose lines the server has joined, if it is there."""
+        value = self._environ.get("HTTP_" + name.upper().replace("-", "_"))
+        return () if value is None else (str(value),)
+
+    def _text(self, key: str) -> str:
+        value = self._environ.get(key)
+        return "" if value is None else str(value)
+
+
+class AsgiFacts:
+    """The facts in an ASGI HTTP scope."""
+
+    __slots__ = ("_scope", "request")
+
+    def __init__(self, scope: Mapping[str, object], request: object = None) -> None:
+        """Read from `scope`; `request` is the framework's own, by default the scope."""
+        self._scope = scope
+        self.request = scope if request is None else request
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket; empty if it has none."""
+        client = self._scope.get("client")
+        return str(client[0] or "") if isinstance(client, (tuple, list)) and client else ""
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server saw it."""
+        return str(self._scope.get("scheme", "http"))
+
+    @property
+    def host(self) -> str:
+        """The ``Host`` header, or else the server's own address."""
+        if lines := self.header("host"):
+            return lines[0]
+        server = self._scope.get("server")
+        return ":".join(map(str, server)) if isinstance(server, (tuple, list)) else ""
+
+    @property
+    def path(self) -> str:
+        """The whole path, decoded."""
+        return str(self._scope.get("path", ""))
+
+    @property
+    def query(self) -> str:
+        """The query, percent-encoded, without question mark."""
+        query = self._scope.get("query_string", b"")
+        return query.decode("latin-1") if isinstance(query, bytes) else ""
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return every line of the header `name`, in their order; none if it is absent."""
+        wanted = name.lower().encode("latin-1")
+        lines: Sequence[tuple[bytes, bytes]] = self._scope["headers"]  # type: ignore[assignment]  # as the ASGI specification has it
+        return [value.decode("latin-1") for key, value in lines if key == wanted]
