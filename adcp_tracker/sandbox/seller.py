@@ -187,7 +187,7 @@ def _live() -> None:
 
 def validation_error(issues: list[Issue]) -> RefusalError:
     """Return the refusal of a request for the sake of `issues`."""
-    message = f"The request breaks {len(issues)} rules: {issues[0].message}."
+    message = f"The request is not valid; the first of its faults: {issues[0].message}."
     return RefusalError(400, "VALIDATION_ERROR", message, issues=tuple(issues))
 
 
