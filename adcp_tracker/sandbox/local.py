@@ -62,6 +62,7 @@ class Sandbox:
         self._origin = ""
         self._server: ShortServer | None = None
         self._thread: threading.Thread | None = None
+        self._dying = False
         self._seller = Seller(config, now=now, monotonic=monotonic)
         self._seller.die = self._die
 
@@ -71,6 +72,8 @@ class Sandbox:
         Raises:
             ConfigurationError: If the host is no loopback address, or the port is taken.
         """
+        if self._dying:
+            self.stop()
         if self._thread is not None:
             return self
         sock = bind(self._host, self._port)
@@ -91,6 +94,7 @@ class Sandbox:
         self._thread.join(_STOP_S)
         self._seller.sessions.clear()
         self._server = self._thread = None
+        self._dying = False
 
     def __enter__(self) -> Self:
         return self.start()
@@ -104,6 +108,7 @@ class Sandbox:
         self.stop()
 
     def _die(self) -> None:
+        self._dying = True
         if self._server is not None:
             self._server.stop()
 
