@@ -64,7 +64,7 @@ def from_task(task: object, reply: Reply, count: int) -> Outcome:
         status = clean(task.get("status"), CODE_LENGTH)
         if status in TASK_STATUSES:
             error = SellerError(f"task_{status}", clean(task.get("message")))
-            return _apply(TASK_STATUSES[status], error, reply, count)
+            return apply(TASK_STATUSES[status], error, reply, count)
         if status in {"submitted", "working"} and "events_received" not in task:
             return Delivered(warnings=("The seller took the events for later processing.",))
     return read_receipt(task, reply, count)
@@ -75,10 +75,11 @@ def refused(error: SellerError, reply: Reply, count: int) -> Outcome:
     if any(issue.is_about_size for issue in error.issues):
         return TooLarge(_code(error, reply), _message(error, reply))
     row = judge(error.code, error.recovery, reply.status)
-    return _apply(row, error, reply, count)
+    return apply(row, error, reply, count)
 
 
-def _apply(row: Row, error: SellerError, reply: Reply, count: int) -> Outcome:
+def apply(row: Row, error: SellerError, reply: Reply, count: int) -> Outcome:
+    """Return what a row of the table makes of an error."""
     if row.action is Action.PAUSE:
         return _pause(row, error, reply)
     return _ACTIONS[row.action](row, error, reply, count)

@@ -158,6 +158,13 @@ TASK_STATUSES: Mapping[str, Row] = {
 }
 """What a task's status means where it comes without an error; any other is success."""
 
+RPC_CODES: Mapping[int, Row] = {
+    -32603: Row(Action.RETRY),
+    -32602: Row(Action.REJECT, _EVENT),
+    -32601: Row(Action.PAUSE, _OFFER),
+}
+"""What an error of JSON-RPC itself means where nothing else is told; any other is unknown."""
+
 UNKNOWN = Row(Action.BUDGET)
 
 _OWN_CURE = frozenset({Action.SHRINK, Action.FRESH_KEY})

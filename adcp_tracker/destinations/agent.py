@@ -1,0 +1,221 @@
+"""Deliver events to a seller's AdCP agent, by its tool ``log_event``."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+import httpx
+import orjson
+
+from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
+from adcp_tracker.destinations.base import (
+    EventFailure,
+    Finding,
+    Paused,
+    Rejected,
+    idempotency_key,
+)
+from adcp_tracker.destinations.calls import Caller, Timeouts
+from adcp_tracker.destinations.lines import LINES, Line, lacks, spoken
+from adcp_tracker.destinations.mcp import Heard, McpSession
+from adcp_tracker.destinations.mcp_answers import from_mcp
+from adcp_tracker.destinations.offers import Offer, read_offer
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from adcp_tracker.destinations.base import Batch, Outcome, Retry
+
+_TOOL = "log_event"
+_MAJOR = b"3"
+_NO_TOOL = Paused(
+    code="TOOL_NOT_FOUND",
+    message="The agent offers no tool log_event.",
+    remedy="Check url: it has to be the MCP address of an agent that takes conversion events.",
+)
+
+
+@attrs.define(kw_only=True, eq=False, repr=False)
+class Agent:
+    """An event source at a seller's AdCP agent.
+
+    Attributes:
+        url: The agent's MCP address, such as ``https://seller.example/mcp``.
+        event_source_id: Which event source the events belong to, 1–255 characters.
+        token: The bearer token, never shown; ``None`` where ``auth`` does it all.
+        adcp_version: The protocol line to speak: ``3.0``, ``3.1`` or ``3.2``.
+        auth: Signs each request, for sellers that ask for more than a token.
+        key_secret: What idempotency keys are derived under where there is no token.
+        name: What deliveries are kept under; give one to keep the books when the url changes.
+        max_events: How many events one request may carry.
+        max_bytes: How large a request may be.
+        timeout: How long a call may take.
+        allow_http: Whether plain http may leave this machine.
+        transport: What carries the calls instead of the network; for tests.
+        now: The clock that dates in answers are read against.
+
+    Raises:
+        ConfigurationError: If a setting cannot be right; says which, and what is expected.
+    """
+
+    url: str
+    event_source_id: str
+    token: str | None = None
+    adcp_version: Line = "3.1"
+    auth: httpx.Auth | None = None
+    key_secret: str | None = None
+    name: str = attrs.field()
+    max_events: int = 10_000
+    max_bytes: int = 8 * 1024 * 1024
+    timeout: Timeouts = attrs.field(factory=Timeouts)
+    allow_http: bool = False
+    transport: httpx.BaseTransport | None = None
+    now: Callable[[], float] = time.time
+    _session: McpSession = attrs.field(init=False)
+    _offer: Offer | None = attrs.field(default=None, init=False)
+    _asked_in: int = attrs.field(default=-1, init=False)
+    _pid: int = attrs.field(factory=os.getpid, init=False)
+
+    @name.default
+    def _default_name(self) -> str:
+        url = httpx.URL(checked_url(self.url, "url", allow_http=True))
+        return f"agent:{url.netloc.decode()}{url.path}/{self.event_source_id}"
+
+    def __attrs_post_init__(self) -> None:
+        self.url = checked_url(self.url, "url", allow_http=self.allow_http)
+        checked_text(self.event_source_id, "event_source_id", 255)
+        checked_text(self.name, "name", 1024)
+        if self.token is not None:
+            checked_secret(self.token, "token")
+        elif self.auth is not None and not self.key_secret:
+            message = "key_secret: expected a secret beside auth without token, got none"
+            raise ConfigurationError(message)
+        if self.adcp_version not in LINES:
+            message = f"adcp_version: expected one of {LINES}, got {self.adcp_version!r}"
+            raise ConfigurationError(message)
+        credential = None if self.token is None else f"Bearer {self.token}"
+        caller = Caller(self.timeout, self.transport, self.auth, self.now)
+        self._session = McpSession(self.url, caller, credential)
+
+    def __repr__(self) -> str:
+        version = self.adcp_version
+        return f"Agent(name={self.name!r}, url={self.url!r}, adcp_version={version!r}, token='***')"
+
+    def send(self, batch: Batch) -> Outcome:
+        """Deliver `batch` with one call of ``log_event``.
+
+        The first call of a process also opens a session and asks what the agent offers.
+        """
+        self._stay_in_process()
+        refused = self._learn()
+        if refused is not None:
+            return refused
+        heard = self._session.request("tools/call", self._params(batch))
+        if not isinstance(heard, Heard):
+            return heard
+        outcome = from_mcp(heard.message, heard.reply, len(batch.events))
+        return self._not_the_events(outcome)
+
+    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+        """Say why this agent cannot take `event`, if it cannot.
+
+        Judged by the protocol line that is spoken, and by the agent's capabilities once they
+        are known; never asks the network.
+        """
+        offer = self._offer
+        versions = offer.capabilities.versions if offer else ()
+        line = spoken(self.adcp_version, versions)
+        lacking = lacks(event, line)
+        if lacking is not None:
+            what, needed = lacking
+            message = f"The event's {what} needs AdCP {needed}; this destination speaks {line}."
+            remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
+            return _failure("VERSION_UNSUPPORTED", message, remedy, event)
+        objection = offer.capabilities.objection(event) if offer else None
+        return _failure(*objection, event) if objection else None
+
+    def probe(self) -> list[Finding]:
+        """Ask the agent whether it takes events, and which, without sending one."""
+        self._stay_in_process()
+        self._asked_in = -1
+        refused = self._learn()
+        if refused is not None:
+            remedy = refused.remedy if isinstance(refused, Paused) else "Check url and network."
+            return [Finding("fault", refused.message, remedy)]
+        return self._offer.findings(self.adcp_version) if self._offer else []
+
+    def close(self) -> None:
+        """Close the connection. A later :meth:`send` opens a new one in the same session."""
+        self._session.caller.close()
+
+    def abandon(self) -> None:
+        """Forget connection and session: they belong to the parent of a fork."""
+        self._session.caller.abandon()
+        self._session.forget()
+        self._pid = os.getpid()
+
+    def _stay_in_process(self) -> None:
+        if self._pid != os.getpid():
+            self.abandon()
+
+    def _learn(self) -> Retry | Paused | None:
+        """Ask once a session what the agent offers; return what forbids to go on."""
+        if self._asked_in == self._session.openings:
+            return None
+        offer = read_offer(self._session, self.adcp_version)
+        # Also where that failed in mid-session, so that an agent that cannot answer it
+        # is not asked again.
+        self._asked_in = self._session.openings
+        if not isinstance(offer, Offer):
+            return offer
+        self._offer = offer
+        if offer.lacks(_TOOL):
+            self._asked_in = -1
+            return _NO_TOOL
+        return None
+
+    def _not_the_events(self, outcome: Outcome) -> Outcome:
+        """Return `outcome`, unless an unknown tool may be what is wrong with the call.
+
+        JSON-RPC has one number for wrong parameters and for unknown tools. Bisecting for
+        the wrong event is right only where the tool is known to be there.
+        """
+        known = self._offer is not None and self._offer.has(_TOOL)
+        if isinstance(outcome, Rejected) and outcome.code == "rpc_-32602" and not known:
+            return outcome if outcome.failures else _NO_TOOL
+        return outcome
+
+    def _params(self, batch: Batch) -> bytes:
+        """Join the frozen events into the tool's arguments without ever decoding one."""
+        credential = self.token or self.key_secret or ""
+        key = idempotency_key(credential, self.name, batch.identity)
+        test = batch.test_event_code
+        return b"".join(
+            (
+                b'{"name":"log_event","arguments":{"idempotency_key":"',
+                key.encode(),
+                b'",' + _versions(self.adcp_version) + b'"event_source_id":',
+                orjson.dumps(self.event_source_id),
+                b',"events":[',
+                b",".join(batch.events),
+                b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test),
+                b"}}",
+            )
+        )
+
+
+def _versions(line: Line) -> bytes:
+    # Before 3.1 requests named no version, and a seller reads one without as 3.0.
+    if line == "3.0":
+        return b""
+    return b'"adcp_version":"%b","adcp_major_version":%b,' % (line.encode(), _MAJOR)
+
+
+def _failure(code: str, message: str, remedy: str, event: Mapping[str, object]) -> EventFailure:
+    event_id = event.get("event_id")
+    named = event_id if isinstance(event_id, str) else None
+    return EventFailure(code, message, event_id=named, remedy=remedy)
