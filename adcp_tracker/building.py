@@ -13,6 +13,7 @@ from adcp_tracker.exceptions import Fault, InvalidEventError
 from adcp_tracker.identity import user_match as gather
 from adcp_tracker.ids import random_id
 from adcp_tracker.keepsake import keep
+from adcp_tracker.quick import quick
 from adcp_tracker.reading import read_data, read_match, read_surface, read_time, read_word
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from adcp_tracker.context import RequestContext
     from adcp_tracker.parts import UniversalId
 
+_event: Final = quick(Event)
 _UTC: Final = timezone.utc
 _WEBSITE: Final = ActionSource.WEBSITE
 
@@ -145,7 +147,7 @@ def finish_event(  # noqa: PLR0913 - an event's fields, each by its name
         ext,
     )
     try:
-        event = Event(*fields)
+        event = _event(*fields)
     except InvalidEventError as error:
         found = (*faults, *error.faults)
         raise InvalidEventError(found, event=keep(*fields[:3], data, found)) from None

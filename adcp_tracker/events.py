@@ -1,12 +1,13 @@
 """The conversion event, and the names of everything it is made of.
 
 All the protocol's rules are checked once, for the whole event, when it is constructed.
-An event that exists is valid, so nothing behind it checks again.
+An event that exists is valid and has its final JSON, so nothing behind it checks or
+writes again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - cattrs resolves the fields' types
+from collections.abc import Mapping, Sequence  # noqa: TC003 - cattrs resolves the fields' types
 from datetime import datetime  # noqa: TC003 - cattrs resolves the fields' types
 
 import attrs
@@ -14,8 +15,16 @@ import attrs
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.faults import find_faults
 from adcp_tracker.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
-from adcp_tracker.validation import is_plain, is_sound
-from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
+from adcp_tracker.judging import write_sound
+from adcp_tracker.vocabulary import (
+    COMMON_ACTION_SOURCES,
+    NEWER_EVENT_TYPES,
+    ActionSource,
+    EventType,
+    SurfaceCategory,
+    UidType,
+)
+from adcp_tracker.writing import write
 
 __all__ = [
     "ActionSource",
@@ -31,7 +40,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(slots=False, repr=False)
+@attrs.frozen(repr=False)
 class Event:
     """A valid conversion event.
 
@@ -47,6 +56,7 @@ class Event:
         surface: Where it happened, in detail; not every seller takes it.
         ext: Extensions, each under its vendor's key.
         extra: Keys the protocol does not name.
+        line: Its final JSON, written as it was judged.
 
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
@@ -64,14 +74,34 @@ class Event:
     ext: Mapping[str, object] | None = attrs.field(default=None, hash=False)
     extra: Mapping[str, object] = attrs.field(default=EMPTY, hash=False)
 
+    line: bytes = attrs.field(init=False, eq=False)
+
     def __attrs_post_init__(self) -> None:
-        if not is_sound(self) and (faults := find_faults(self)):
-            raise InvalidEventError(faults)
+        line = write_sound(self)
+        if line is None:
+            if faults := find_faults(self):
+                raise InvalidEventError(faults)
+            line = write(self)
+        _set(self, "line", line)
 
     @property
     def plain(self) -> bool:
-        """Say whether every kind and line of seller takes this event."""
-        return is_plain(self)
+        """Tell whether the event uses nothing but what every kind and line of seller takes."""
+        data, match = self.custom_data, self.user_match
+        return (
+            self.surface is None
+            and self.event_type not in NEWER_EVENT_TYPES
+            and self.action_source in COMMON_ACTION_SOURCES
+            and (data is None or data.progress_percent is data.progress_seconds is None)
+            and (match is None or match.uids is None or _knows_all(match.uids))
+        )
 
     def __repr__(self) -> str:
         return f"Event(event_id={self.event_id!r}, event_type={self.event_type.value!r})"
+
+
+def _knows_all(uids: Sequence[UniversalId]) -> bool:
+    return all(uid.type is not UidType.WORLD_ID_NULLIFIER for uid in uids)
+
+
+_set = object.__setattr__

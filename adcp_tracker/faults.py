@@ -9,7 +9,7 @@ import attrs
 
 from adcp_tracker.inspection import Inspection, describe, join
 from adcp_tracker.parts import Content, CustomData, Surface, UniversalId, UserMatch
-from adcp_tracker.validation import (
+from adcp_tracker.limits import (
     MAX_ID,
     MAX_PERCENT,
     MAX_TOKEN,

@@ -22,8 +22,9 @@ from adcp_tracker.exceptions import Fault, InvalidEventError
 from adcp_tracker.faults import identifies
 from adcp_tracker.inspection import describe
 from adcp_tracker.parts import UniversalId, UserMatch
+from adcp_tracker.quick import quick
 from adcp_tracker.reading import read_uid
-from adcp_tracker.validation import MAX_TOKEN
+from adcp_tracker.limits import MAX_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
 
+_match: Final = quick(UserMatch)
 _MAX_EMAIL: Final = 320
 _is_email: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+").fullmatch
 _is_e164: Final = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
@@ -168,7 +170,7 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
         faults += error.faults
     if faults:
         raise InvalidEventError(faults)
-    match = UserMatch(
+    match = _match(
         hashed_email,
         hashed_phone,
         uids and tuple(map(read_uid, uids)),

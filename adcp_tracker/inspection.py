@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 
 from adcp_tracker.exceptions import Fault
-from adcp_tracker.validation import (
+from adcp_tracker.limits import (
     DIGEST_LENGTH,
     MAX_EXPONENT,
     MAX_NUMBER,

@@ -21,11 +21,12 @@ from adcp_tracker.exceptions import Fault, InvalidEventError
 from adcp_tracker.inspection import describe
 from adcp_tracker.money import read_amount
 from adcp_tracker.parts import EMPTY, UniversalId
+from adcp_tracker.quick import quick
 from adcp_tracker.reading import read_time
 from adcp_tracker.wire import converter
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class OrderItem:
     """One line of an order.
 
@@ -44,7 +45,7 @@ class OrderItem:
     name: str | None = None
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class Order:
     """What a shop knows of an order; only the id is needed, more is matched better.
 
@@ -115,6 +116,8 @@ PEOPLE: Final = ("customer", "billing_address", "billing", "user", "buyer", "shi
 PRODUCTS: Final = ("variant", "product")
 """Where shops keep an item's id that is not on the line itself."""
 
+_order: Final = quick(Order)
+_item: Final = quick(OrderItem)
 _MAX_PLANS: Final = 256
 _Source = TypeVar("_Source")
 _Convert = Callable[[Any], object]
@@ -158,7 +161,7 @@ def to_item(source: object) -> object:
     values, found = _item_shape.read(source)
     if values[0] is None:
         values[0] = _product_id(source)
-    return OrderItem(*values) if found else source
+    return _item(*values) if found else source
 
 
 @singledispatch
@@ -173,7 +176,7 @@ def _read_order(source: object) -> Order:
         raise InvalidEventError([Fault("$", expected, describe(source))])
     if values[_EMAIL] is None or values[_PHONE] is None:
         _ask_people(source, values)
-    return Order(*values)
+    return _order(*values)
 
 
 @attrs.define
@@ -191,7 +194,10 @@ class _Shape:
         if isinstance(source, Mapping):
             shape, get = tuple(source), source.__getitem__
         else:
-            shape, get = (type(source), *getattr(source, "__dict__", ())), partial(_attribute, source)
+            shape, get = (
+                (type(source), *getattr(source, "__dict__", ())),
+                partial(_attribute, source),
+            )
         plan = self.plans.get(shape)
         if plan is None:
             plan = self._plan(shape, source)

@@ -21,6 +21,7 @@ from adcp_tracker.keepsake import keep
 from adcp_tracker.money import EXACT, add_up, check_decimals, read_amount
 from adcp_tracker.orderlike import Order, OrderItem, register_order, to_item, to_order
 from adcp_tracker.parts import EMPTY, Content, CustomData
+from adcp_tracker.quick import quick
 from adcp_tracker.reading import read_data
 from adcp_tracker.vocabulary import EventType
 
@@ -43,6 +44,8 @@ __all__ = [
     "to_order",
 ]
 
+_content: Final = quick(Content)
+_data: Final = quick(CustomData)
 _PURCHASE: Final = EventType.PURCHASE
 _SHOPPER: Final = (
     "email",
@@ -213,19 +216,16 @@ def _custom_data(order: Order, items: Sequence[OrderItem], total: Decimal | int 
     count: int | None = 0
     try:
         for item in items:
-            fields = item.__dict__
-            item_id, name = fields["id"], fields["name"]
+            item_id, quantity, name = item.id, item.quantity, item.name
             extra = EMPTY if name is None else {"name": name}
-            contents.append(
-                Content(item_id, fields["quantity"], fields["price"], fields["brand"], extra)
-            )
+            contents.append(_content(item_id, quantity, item.price, item.brand, extra))
             content_ids.append(item_id)
-            count += fields["quantity"]
-    except (AttributeError, LookupError, TypeError):
+            count += quantity
+    except (AttributeError, TypeError):
         contents, content_ids, count = _doubtful(items), [], None
     if total is None and contents:
         total = add_up((getattr(c, "quantity", None), getattr(c, "price", None)) for c in contents)
-    data = CustomData(
+    data = _data(
         total,
         order.currency,
         order.order_id,
@@ -252,7 +252,7 @@ def _merged(data: object, more: object) -> object:
     more = read_data(more)
     if not isinstance(more, CustomData) or not isinstance(data, CustomData):
         return more
-    changes = {name: value for name, value in vars(more).items() if value is not None}
+    changes = {name: value for name, value in attrs.asdict(more, recurse=False).items() if value is not None}
     changes["extra"] = {**data.extra, **more.extra} or EMPTY
     return attrs.evolve(data, **changes)
 

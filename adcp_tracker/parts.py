@@ -41,7 +41,7 @@ EMPTY: Final[Mapping[str, object]] = _Empty()
 """The ``extra`` of a part without unknown keys."""
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class UniversalId:
     """An id of the shopper that sellers know, sent as it is and never hashed.
 
@@ -56,7 +56,7 @@ class UniversalId:
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
-@attrs.frozen(slots=False, repr=False)
+@attrs.frozen(repr=False)
 class UserMatch:
     """Who the shopper is, in hashes and ids; never a raw e-mail address or phone number.
 
@@ -84,11 +84,11 @@ class UserMatch:
     extra: Mapping[str, object] = attrs.field(default=EMPTY, hash=False)
 
     def __repr__(self) -> str:
-        present = [name for name, value in vars(self).items() if value is not None and value]
+        present = [field.name for field in attrs.fields(UserMatch) if getattr(self, field.name)]
         return f"UserMatch({', '.join(present)})"
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class Content:
     """One line of a basket.
 
@@ -107,7 +107,7 @@ class Content:
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class CustomData:
     """What the event was about.
 
@@ -142,7 +142,7 @@ class CustomData:
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class Surface:
     """The place an event happened on, in more detail than its action source (line 3.1).
 

@@ -1,0 +1,236 @@
+"""Judging and writing an event in one quick pass.
+
+:func:`write_sound` runs on the caller's path for every event, so it is written for speed:
+it looks at each value once, judges it and puts it where it is written, and says "no"
+wherever a closer look is needed. :mod:`adcp_tracker.faults` gives that closer look and has
+the last word. What is valid but out of the ordinary is written by :mod:`adcp_tracker.writing`.
+
+Some rules cost nothing this way: orjson refuses torn strings and foreign types by itself,
+and a line without a backslash has no control character in any of its strings.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_hex
+from datetime import datetime, timezone
+from decimal import Decimal
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import orjson
+
+from adcp_tracker.limits import (
+    DIGEST_LENGTH,
+    MAX_EXPONENT,
+    MAX_ID,
+    MAX_NUMBER,
+    MAX_TOKEN,
+    MAX_TYPE,
+    MAX_WORD,
+    MIN_EXPONENT,
+    is_currency,
+    is_uri,
+)
+from adcp_tracker.parts import EMPTY, Content, CustomData
+from adcp_tracker.vocabulary import ActionSource, EventType
+from adcp_tracker.writing import OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from adcp_tracker.events import Event
+    from adcp_tracker.parts import UserMatch
+    from adcp_tracker.writing import Wire
+
+_MILLISECOND: Final = 1000
+_BACKSLASH: Final = ord("\\")
+_DELETE: Final = 0x7F
+_LISTS: Final = (tuple, list)
+_DATA_NAMES: Final = frozenset({"ext", *(field.name for field in attrs.fields(CustomData))})
+_CONTENT_NAMES: Final = frozenset({"ext", *(field.name for field in attrs.fields(Content))})
+_UTC: Final = timezone.utc
+_WEBSITE: Final = ActionSource.WEBSITE
+_CONDITIONAL: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
+_COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
+_find_wide_control: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]").search
+_dumps: Final = orjson.dumps
+_Fragment: Final = orjson.Fragment
+
+
+class _Doubtful(Exception):  # noqa: N818 - a signal between the functions below, never an error
+    """A value asks for the closer look."""
+
+
+def write_sound(event: Event) -> bytes | None:
+    """Write `event` if it is surely valid; ``None`` only asks for a closer look."""
+    try:
+        line = _dumps(_sound_event(event), None, OPTIONS)
+    except (_Doubtful, ArithmeticError, AttributeError, OSError, TypeError, ValueError):
+        # Some value is not of its field's kind. The closer look tells which.
+        return None
+    if line.find(_BACKSLASH) >= 0 or line.find(_DELETE) >= 0:
+        return None
+    return line if line.isascii() or not _find_wide_control(line) else None
+
+
+def _sound_event(event: Event) -> Wire:
+    event_id, event_type, event_time = event.event_id, event.event_type, event.event_time
+    source, url = event.action_source, event.event_source_url
+    if not (
+        type(event_id) is str
+        and 0 < len(event_id) <= MAX_ID
+        and type(event_type) is EventType
+        and event_type not in _CONDITIONAL
+        and type(event_time) is datetime
+        and event_time.tzinfo is _UTC
+        and (event_time.microsecond % _MILLISECOND or not event_time.microsecond)
+        and event.custom_event_name is event.surface is event.ext is None
+        and event.extra is EMPTY
+    ):
+        raise _Doubtful
+    wire: Wire = {"event_id": event_id, "event_type": event_type._value_, "event_time": event_time}
+    if event.user_match is not None:
+        wire["user_match"] = _sound_match(event.user_match)
+    if event.custom_data is not None:
+        wire["custom_data"] = _sound_data(event.custom_data)
+    if source is not None:
+        if type(source) is not ActionSource or (source is _WEBSITE and url is None):
+            raise _Doubtful
+        wire["action_source"] = source._value_
+    if url is not None:
+        if not is_uri(url):
+            raise _Doubtful
+        wire["event_source_url"] = url
+    return wire
+
+
+def _sound_match(match: UserMatch) -> Wire:
+    email, phone, click_id = match.hashed_email, match.hashed_phone, match.click_id
+    ip, agent = match.client_ip, match.client_user_agent
+    wire: Wire = {}
+    if email is not None:
+        if len(email) != DIGEST_LENGTH or a2b_hex(email).hex() != email:
+            raise _Doubtful
+        wire["hashed_email"] = email
+    if phone is not None:
+        if len(phone) != DIGEST_LENGTH or a2b_hex(phone).hex() != phone:
+            raise _Doubtful
+        wire["hashed_phone"] = phone
+    if click_id is not None:
+        wire["click_id"] = _token(click_id, MAX_TOKEN)
+    if match.click_id_type is not None:
+        wire["click_id_type"] = _token(match.click_id_type, MAX_TYPE)
+    if ip is not None:
+        inet_pton(AF_INET6 if ":" in ip else AF_INET, ip)
+        wire["client_ip"] = ip
+    if agent is not None:
+        if type(agent) is not str or not 0 < len(agent) <= MAX_TOKEN:
+            raise _Doubtful
+        wire["client_user_agent"] = agent
+    identified = email or phone or click_id or (ip and agent)
+    if not identified or match.uids is not None or match.extra is not EMPTY:
+        raise _Doubtful
+    return wire
+
+
+def _sound_data(data: CustomData) -> Wire:
+    currency, order_id, ids = data.currency, data.order_id, data.content_ids
+    wire: Wire = {}
+    if data.value is not None:
+        wire["value"] = _number(data.value)
+    if currency is not None:
+        if currency not in _COMMON_CURRENCIES and not is_currency(currency):
+            raise _Doubtful
+        wire["currency"] = currency
+    if order_id is not None:
+        if type(order_id) is not str or not 0 < len(order_id) <= MAX_ID:
+            raise _Doubtful
+        wire["order_id"] = order_id
+    if data.contents is not None:
+        wire["contents"] = _sound_contents(data.contents)
+    if ids is not None:
+        for content_id in ids:
+            if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
+                raise _Doubtful
+        wire["content_ids"] = ids
+    if data.num_items is not None:
+        wire["num_items"] = _integer(data.num_items, 0)
+    if data.progress_percent is not None or data.progress_seconds is not None:
+        raise _Doubtful
+    if data.content_type is not None:
+        wire["content_type"] = _token(data.content_type, MAX_WORD)
+    if data.content_name is not None:
+        wire["content_name"] = _text(data.content_name)
+    if data.content_category is not None:
+        wire["content_category"] = _text(data.content_category)
+    if data.search_string is not None:
+        wire["search_string"] = _text(data.search_string)
+    if data.extra is not EMPTY:
+        _add_sound_extra(wire, data.extra, _DATA_NAMES)
+    return wire
+
+
+def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
+    if type(contents) not in _LISTS:
+        raise _Doubtful
+    wires = []
+    for content in contents:
+        content_id, quantity, price = content.id, content.quantity, content.price
+        if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
+            raise _Doubtful
+        wire: Wire = {"id": content_id}
+        if quantity is not None:
+            if type(quantity) is not int or not 0 < quantity < MAX_NUMBER:
+                raise _Doubtful
+            wire["quantity"] = quantity
+        if price is not None:
+            wire["price"] = _number(price)
+        if content.brand is not None:
+            wire["brand"] = _text(content.brand, MAX_ID)
+        if content.extra is not EMPTY:
+            _add_sound_extra(wire, content.extra, _CONTENT_NAMES)
+        wires.append(wire)
+    return wires
+
+
+def _add_sound_extra(wire: Wire, extra: Mapping[str, object], named: frozenset[str]) -> None:
+    """Put unknown keys beside the named ones, as long as they hold the simplest of values."""
+    for key, value in extra.items():
+        kind = type(value)
+        if key in named or (kind is not str and kind is not bool and kind is not int):
+            raise _Doubtful
+        wire[key] = value
+
+
+def _token(value: str, longest: int) -> str:
+    if type(value) is not str or not 0 < len(value) <= longest:
+        raise _Doubtful
+    return value
+
+
+def _text(value: str, longest: int | None = None) -> str:
+    if type(value) is not str or (longest is not None and len(value) > longest):
+        raise _Doubtful
+    return value
+
+
+def _integer(value: int, least: int) -> int:
+    if type(value) is not int or not least <= value < MAX_NUMBER:
+        raise _Doubtful
+    return value
+
+
+def _number(value: Decimal | int) -> object:
+    """Give a number's own digits to orjson, which knows no Decimal."""
+    if type(value) is not Decimal:
+        return _integer(value, 0)  # type: ignore[arg-type]  # Or it is what _integer refuses.
+    if (
+        value.is_signed()
+        or not MIN_EXPONENT < value.adjusted() < MAX_EXPONENT
+        or not value.is_finite()
+    ):
+        raise _Doubtful
+    text = str(value)
+    return _Fragment(text if "E" not in text else format(value, "f"))
