@@ -34,6 +34,16 @@ _SETTINGS = {
     "disk_min_file_size": 1 << 30,
 }
 _SYNCHRONOUS_FULL = 2
+_OUT_OF_REACH = (
+    "locked",
+    "busy",
+    "full",
+    "disk I/O error",
+    "unable to open",
+    "readonly",
+    "interrupted",
+    "out of memory",
+)
 
 
 class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
@@ -151,11 +161,13 @@ def _total(sums: Mapping[str, int]) -> bytes:
 
 
 def _translated(error: Exception, what: str) -> OutboxError:
-    damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
-        error, sqlite3.OperationalError
-    )
-    kind = DamagedOutboxError if damaged or not isinstance(error, _PASSING) else OutboxError
+    kind = OutboxError if _will_pass(error) else DamagedOutboxError
     return kind(f"the queue's state cannot be {what}: {type(error).__name__}: {error}")
 
 
-_PASSING = (sqlite3.OperationalError, diskcache.Timeout, OSError)
+def _will_pass(error: Exception) -> bool:
+    """Say whether the database may be well, and only out of reach for now."""
+    if isinstance(error, sqlite3.OperationalError):
+        # Python before 3.11 tells SQLite's errors apart by nothing but their words.
+        return any(words in str(error) for words in _OUT_OF_REACH)
+    return isinstance(error, (diskcache.Timeout, OSError))
