@@ -55,7 +55,12 @@ class Asked:
 
 def rest_routes(seller: Seller) -> list[Route]:
     """Return the routes of the Interchange side."""
-    calls = (("POST", "log-event", "log_event", _log_event),)
+    calls = (
+        ("POST", "log-event", "log_event", _log_event),
+        ("POST", "event-sources/sync", "sync_event_sources", _sync_sources),
+        ("GET", "event-sources", "list_event_sources", _list_sources),
+        ("GET", "events/summary", "events_summary", _summarise),
+    )
     return [
         Route(
             f"{base}/advertisers/{{advertiser_id}}/{path}",

@@ -27,6 +27,7 @@ _TICK_S = 0.1
 _BACKLOG = 128
 _DIED = 70
 _IPV4 = 4
+_TURNS = 4
 
 
 class OpenProtocol(H11Protocol):
@@ -66,19 +67,29 @@ class ShortServer(uvicorn.Server):
         """Close the listeners and reset every connection."""
         for listener in self.servers:
             listener.close()
-        for connection in list(self.server_state.connections):
-            reset_transport(connection.transport)
-        for task in list(self.server_state.tasks):
-            task.cancel()
         for sock in sockets or []:
             sock.close()
-        # The resets and the cancelled tasks run their course.
-        await asyncio.sleep(0)
+        # Whoever was accepted just now becomes a connection first, and is reset then.
+        await _let_run()
+        for connection in list(self.server_state.connections):
+            reset_transport(connection.transport)
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _let_run()
 
     def stop(self) -> None:
-        """End :meth:`main_loop`; may be called from any thread."""
+        """End :meth:`main_loop`; may be called from any thread, even before it begins."""
+        self.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
+
+
+async def _let_run() -> None:
+    """Let what waits for its turn on the loop run its course."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def server_of(seller: Seller) -> ShortServer:
@@ -93,6 +104,7 @@ def server_of(seller: Seller) -> ShortServer:
         log_level="critical",
         access_log=False,
         server_header=False,
+        backlog=_BACKLOG,
     )
     config.load()
     return ShortServer(config)

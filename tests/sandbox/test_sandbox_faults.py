@@ -332,6 +332,7 @@ def test_dying_after_an_answer(seller: Sandbox) -> None:
     deadline = time.monotonic() + 5
     while listens(seller):
         assert time.monotonic() < deadline
+        time.sleep(0.01)
     seller.start()
     assert send(seller, make_event("b")).status_code == 200
     assert [event["event_id"] for event in seller.events] == ["a", "b"]

@@ -69,7 +69,7 @@ class SellerProcess:
         self.port_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "adcp_tracker.sandbox", "--port", str(self.port)]
         command += ["--port-file", str(self.port_file), "--config", json.dumps(self.settings)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_S
         while not self.port_file.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -1,0 +1,480 @@
+"""Starting, stopping and steering the local seller."""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.sandbox import Sandbox, SandboxConfig, run
+from adcp_tracker.sandbox.__main__ import main
+from adcp_tracker.sandbox.config import structure
+from tests.support.seller import ADVERTISER, SOURCE, SellerProcess, run_seller, run_seller_process
+from tests.support.wire import AUTHORIZED, make_event, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NASTY = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&'
+
+
+def control(seller: Sandbox, method: str, path: str, content: object = None) -> httpx.Response:
+    """Use the seller's own API."""
+    return httpx.request(method, f"{seller.origin}/_sandbox/{path}", json=content)
+
+
+class Markup(HTMLParser):
+    """Collects the tags and attributes that a browser would see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+
+def test_it_starts_and_stops_quickly() -> None:
+    """A test may have its own seller: start, one request and stop take a moment."""
+    begin = time.perf_counter()
+    with Sandbox() as seller:
+        assert send(seller, make_event()).status_code == 200
+    assert time.perf_counter() - begin < 1
+
+
+def test_it_listens_on_loopback_only() -> None:
+    """Any host but this machine is refused before anything listens."""
+    for host in ("0.0.0.0", "192.0.2.1", "shop.example", "::", ""):  # noqa: S104 - it is refused
+        with pytest.raises(ConfigurationError, match="loopback"):
+            Sandbox(host=host).start()
+        with pytest.raises(ConfigurationError, match="loopback"):
+            run(host=host)
+    with Sandbox(host="localhost") as seller:
+        assert urlsplit(seller.origin).hostname == "127.0.0.1"
+
+
+def test_it_listens_on_ipv6() -> None:
+    """The loopback address of IPv6 does as well."""
+    with Sandbox(host="::1") as seller:
+        assert seller.origin.startswith("http://[::1]:")
+        assert send(seller, make_event()).status_code == 200
+
+
+def test_a_taken_port_is_a_clear_error(seller: Sandbox) -> None:
+    """The message names the port and the reason."""
+    port = urlsplit(seller.origin).port or 0
+    with pytest.raises(ConfigurationError, match=f"got {port}: Address already in use"):
+        Sandbox(port=port).start()
+
+
+def test_it_comes_back_on_its_port(seller: Sandbox) -> None:
+    """Stopped and started again it has its port and what it took; both may be repeated."""
+    origin = seller.origin
+    send(seller, make_event("a"))
+    seller.stop()
+    seller.stop()
+    with pytest.raises(httpx.ConnectError):
+        send(seller, make_event("b"))
+    seller.start()
+    seller.start()
+    assert seller.origin == origin
+    send(seller, make_event("b"))
+    assert [event["event_id"] for event in seller.events] == ["a", "b"]
+
+
+def expect_a_reset(seller: Sandbox) -> None:
+    """Send a request that is not answered."""
+    with pytest.raises(httpx.ReadError):
+        send(seller, make_event())
+
+
+def test_stopping_resets_open_connections(seller: Sandbox) -> None:
+    """A stop is as hard as a crash, for requests that are being handled and for idle ones."""
+    seller.fail(connection="stall")
+    parts = urlsplit(seller.origin)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), 5) as idle:
+        waiting = threading.Thread(target=expect_a_reset, args=(seller,))
+        waiting.start()
+        idle.sendall(b"GET /_sandbox/counts HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert idle.recv(65_536).startswith(b"HTTP/1.1 200")
+        while not seller.requests:
+            time.sleep(0.01)
+        seller.stop()
+        with pytest.raises(ConnectionResetError):
+            idle.recv(1)
+        waiting.join(5)
+        assert not waiting.is_alive()
+
+
+def test_nothing_is_left_open() -> None:
+    """No socket and no thread outlives a seller, however many clients it had."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with Sandbox() as seller:
+            parts = urlsplit(seller.origin)
+            address = (parts.hostname or "", parts.port or 0)
+            clients = [socket.create_connection(address, 5) for _ in range(50)]
+        for client in clients:
+            client.close()
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+    assert not any(thread.name == "adcp-tracker-sandbox" for thread in threading.enumerate())
+
+
+def test_importing_the_library_needs_no_server() -> None:
+    """The library imports neither Starlette nor uvicorn."""
+    code = "import sys, adcp_tracker; print({'starlette', 'uvicorn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_without_the_extra_the_remedy_is_named(tmp_path: Path) -> None:
+    """Where Starlette is missing, the error says what to install."""
+    (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError(name='starlette')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import adcp_tracker.sandbox"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'adcp-tracker[sandbox]'" in done.stderr
+
+
+def test_the_command_refuses_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake on the command line is a line on stderr and exit code 2."""
+    for arguments in (["--host", "192.0.2.1"], ["--config", "{"], ["--config", '{"max": 1}']):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_command_says_where_it_listens(tmp_path: Path) -> None:
+    """The process prints its URL, takes settings as JSON and ends on SIGTERM."""
+    port_file = tmp_path / "port"
+    command = [sys.executable, "-m", "adcp_tracker.sandbox", "--port", "0"]
+    command += ["--port-file", str(port_file), "--config", '{"tokens": ["other"]}']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline().split()[-1]
+        assert said == f"http://127.0.0.1:{port_file.read_text()}"
+        url = f"{said}/advertisers/{ADVERTISER}/log-event"
+        assert httpx.post(url, json={}, headers=AUTHORIZED).status_code == 401
+        process.terminate()
+        assert process.wait(10) == -15
+
+
+def test_process_seller_works_alike(seller_process: SellerProcess) -> None:
+    """A seller in its own process takes events, counts them and comes back after a kill."""
+    assert send(seller_process, make_event("a")).status_code == 200
+    seller_process.wait_for(1)
+    assert seller_process.event_ids == ["a"]
+    seller_process.configure(max_events=7)
+    seller_process.fail(status=503, times=1)
+    assert send(seller_process, make_event("b")).status_code == 503
+    seller_process.kill()
+    with pytest.raises(httpx.TransportError):
+        send(seller_process, make_event("b"))
+    seller_process.start()
+    assert send(seller_process, make_event("b")).status_code == 200
+    assert seller_process.counts["good"] == 1
+    seller_process.reset()
+    assert seller_process.counts["good"] == 0
+    with pytest.raises(TimeoutError):
+        seller_process.wait_for(1, timeout=0.05)
+
+
+def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
+    """Wrong settings of a seller process are not waited for."""
+    with (
+        pytest.raises(RuntimeError, match="did not start: 2"),
+        run_seller_process(tmp_path, nonsense=1),
+    ):
+        pass
+
+
+def test_looking_into_the_seller(seller: Sandbox) -> None:
+    """Good and bad events, requests and counts are shown as JSON, the newest last."""
+    send(seller, make_event("a"), make_event("b"), test_event_code="T")
+    send(seller, make_event("c", event_time="now"))
+    good = control(seller, "GET", "events?limit=1").json()
+    assert [(kept["event"], kept["test_event_code"]) for kept in good] == [(make_event("b"), "T")]
+    assert (good[0]["advertiser_id"], good[0]["event_source_id"]) == (ADVERTISER, SOURCE)
+    (bad,) = control(seller, "GET", "bad").json()
+    assert bad["event"]["event_id"] == "c"
+    assert bad["issues"][0]["pointer"] == "/events/0/event_time"
+    seen = control(seller, "GET", "requests").json()
+    assert [each["status"] for each in seen] == [200, 400]
+    assert control(seller, "GET", "counts").json() == seller.counts
+    assert control(seller, "GET", "events?limit=0").json() == []
+    assert control(seller, "GET", "events?limit=x").status_code == 400
+
+
+def test_steering_the_seller(seller: Sandbox) -> None:
+    """Faults and settings can be set over HTTP, and be undone."""
+    standing = control(seller, "POST", "faults", {"status": 503, "times": 2}).json()
+    assert (standing[0]["status"], standing[0]["left"]) == (503, 2)
+    assert send(seller, make_event()).status_code == 503
+    assert control(seller, "GET", "faults").json()[0]["left"] == 1
+    assert control(seller, "DELETE", "faults").json() == []
+    assert send(seller, make_event()).status_code == 200
+    two = [{"status": 500}, {"connection": "close", "retry_after": "3"}]
+    assert len(control(seller, "POST", "faults", two).json()) == 2
+    shown = control(seller, "POST", "config", {"max_events": 3, "tokens": ["secret"]}).json()
+    assert (shown["max_events"], shown["tokens"]) == (3, 1)
+    assert "secret" not in control(seller, "GET", "config").text
+    assert seller.config.tokens == ("secret",)
+    assert control(seller, "POST", "reset").json()["good"] == 0
+    assert control(seller, "GET", "faults").json() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("faults", {"statsu": 500}),
+        ("faults", {"share": 2}),
+        ("faults", {"after": "yes"}),
+        ("faults", {"connection": "burn"}),
+        ("faults", [{"status": 500}, 7]),
+        ("config", {"max": 1}),
+        ("config", {"versions": ["2.0"]}),
+        ("config", [1]),
+    ],
+)
+def test_wrong_wishes_are_refused(seller: Sandbox, path: str, content: object) -> None:
+    """A wish that cannot be met says why, and changes nothing."""
+    before = seller.config
+    answer = control(seller, "POST", path, content)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert seller.config == before
+    assert control(seller, "GET", "faults").json() == []
+
+
+def test_other_pages_cannot_steer(seller: Sandbox) -> None:
+    """What a page of another origin can send is refused: plain text, and other names."""
+    url = f"{seller.origin}/_sandbox/faults"
+    sent = httpx.post(url, content='{"status": 500}', headers={"Content-Type": "text/plain"})
+    assert sent.status_code == 400
+    assert httpx.post(url, content="{", headers={"Content-Type": "application/json"}).is_error
+    for host in ("shop.example", "127.0.0.1.shop.example", "localhost.shop.example:80", ""):
+        assert httpx.get(seller.origin, headers={"Host": host}).status_code == 421
+    for host in ("localhost:1", "127.0.0.1", "[::1]:80", "127.9.9.9"):
+        assert httpx.get(seller.origin, headers={"Host": host}).status_code == 200
+
+
+def test_the_page_escapes_what_events_hold(seller: Sandbox) -> None:
+    """Whatever stands in good or bad events stays text."""
+    good = make_event(NASTY, custom_data={NASTY: NASTY}, event_type="custom")
+    good["custom_event_name"] = NASTY
+    send(seller, good, test_event_code=NASTY)
+    send(seller, {"event_id": NASTY, "event_type": NASTY, "event_time": NASTY, NASTY: None})
+    send(seller, NASTY)
+    answer = httpx.get(seller.origin)
+    markup = Markup()
+    markup.feed(answer.text)
+    assert markup.tags.count("script") == 1
+    assert "img" not in markup.tags
+    assert "onerror" not in markup.attributes
+    assert answer.text.count("&lt;script&gt;alert(1)") >= 4
+
+
+def test_the_page_lets_no_other_script_run(seller: Sandbox) -> None:
+    """Its policy names the hashes of its own script and style, and nothing else."""
+    answer = httpx.get(seller.origin)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert policy.count("'sha256-") == 2
+    markup = Markup()
+    markup.feed(answer.text)
+    assert not {"src", "href", "onclick", "style"} & set(markup.attributes)
+
+
+def test_the_page_shows_what_came(seller: Sandbox) -> None:
+    """Empty at first, then with the newest events and the counts."""
+    assert httpx.get(seller.origin).text.count("None so far.") == 2
+    send(seller, *(make_event(f"id-{number}") for number in range(60)))
+    send(seller, make_event("x" * 256, custom_data={"long": "y" * 10_000}))
+    text = httpx.get(seller.origin).text
+    assert "<dt>good</dt><dd>61</dd>" in text
+    assert "id-59" in text
+    assert "id-10<" not in text
+    assert "y" * 5_000 not in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (SandboxConfig, {"strict": "false"}),
+        (SandboxConfig, {"notation": "xpath"}),
+        (SandboxConfig, {"max_bytes": "many"}),
+        (SandboxConfig, []),
+    ],
+)
+def test_settings_are_read_strictly(kind: type, settings: object) -> None:
+    """Settings of a wrong type are refused with their place."""
+    with pytest.raises(ConfigurationError, match="expected the settings of a SandboxConfig"):
+        structure(settings, kind)
+
+
+def test_settings_of_every_kind_are_read() -> None:
+    """Settings from JSON are the same as from Python."""
+    settings = {"advertisers": {"1": ["a", "b"]}, "versions": ["3.1"], "max_nodes": 9}
+    read = structure(json.loads(json.dumps(settings)), SandboxConfig)
+    assert read == SandboxConfig(advertisers={"1": ("a", "b")}, versions=("3.1",), max_nodes=9)
+    assert "token" not in repr(read)
+
+
+def sync(seller: Sandbox, *sources: object, **more: object) -> httpx.Response:
+    """Register event sources over REST."""
+    url = f"{seller.url}/advertisers/{ADVERTISER}/event-sources/sync"
+    body = {"account": {"account_id": ADVERTISER}, "event_sources": list(sources), **more}
+    return httpx.post(url, json=body, headers=AUTHORIZED)
+
+
+def get(seller: Sandbox, path: str, **query: object) -> httpx.Response:
+    """Ask for something over REST."""
+    url = f"{seller.url}/advertisers/{ADVERTISER}/{path}"
+    return httpx.get(url, params=dict(query), headers=AUTHORIZED)  # type: ignore[arg-type]
+
+
+def actions(answer: httpx.Response) -> dict[str, str]:
+    """Return what became of each source."""
+    assert answer.status_code == 200, answer.text
+    sources = answer.json()["data"]["event_sources"]
+    return {source["event_source_id"]: source["action"] for source in sources}
+
+
+def test_sources_are_created_updated_and_deleted(seller: Sandbox) -> None:
+    """Each source tells what became of it; missing ones go only when asked for."""
+    app = {"event_source_id": "app", "name": "App"}
+    assert actions(sync(seller, app)) == {"app": "created"}
+    assert actions(sync(seller, app)) == {"app": "unchanged"}
+    renamed = app | {"name": "Our app", "value_currencies": ["EUR"]}
+    assert actions(sync(seller, renamed)) == {"app": "updated"}
+    listed = get(seller, "event-sources").json()["data"]
+    assert (listed["total"], listed["event_sources"][1]["name"]) == (2, "Our app")
+    assert (
+        get(seller, "event-sources", take=1, skip=1).json()["data"]["event_sources"]
+        == (listed["event_sources"][1:])
+    )
+    assert actions(sync(seller, app, delete_missing=True)) == {"app": "updated", SOURCE: "deleted"}
+    assert send(seller, make_event()).status_code == 404
+    assert send(seller, make_event(), event_source_id="app").status_code == 200
+
+
+def test_wrong_sources_fail_by_themselves(seller: Sandbox) -> None:
+    """One wrong source says why, and the others are registered."""
+    seller.configure(needs_name=True)
+    answer = sync(
+        seller,
+        {"event_source_id": "a", "name": "A"},
+        {"event_source_id": "b"},
+        {"event_source_id": "c", "name": "C", "event_types": ["buy"]},
+        {"name": "D"},
+    )
+    assert actions(answer) == {"a": "created", "b": "failed", "c": "failed", "": "failed"}
+    errors = [source.get("errors") for source in answer.json()["data"]["event_sources"]]
+    assert [error[0]["field"] for error in errors if error] == [
+        "/name",
+        "/event_types/0",
+        "/event_source_id",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"account": {"account_id": "777"}},
+        {"account": None},
+        {"event_sources": []},
+        {"event_sources": [{"event_source_id": str(number)} for number in range(51)]},
+        {"event_sources": {}},
+        {"event_sources": [None]},
+        {"delete_missing": "yes"},
+    ],
+    ids=range(7),
+)
+def test_wrong_registrations_are_refused(seller: Sandbox, change: dict[str, Any]) -> None:
+    """A registration that is wrong as a whole changes nothing."""
+    assert sync(seller, {"event_source_id": "a"}, **change).status_code == 400
+    assert get(seller, "event-sources").json()["data"]["total"] == 1
+    url = f"{seller.url}/advertisers/{ADVERTISER}/event-sources/sync"
+    body = {"account": {"account_id": ADVERTISER}}
+    assert httpx.post(url, json=body, headers=AUTHORIZED).status_code == 400
+    assert httpx.post(url, json=[], headers=AUTHORIZED).status_code == 400
+
+
+def test_sources_restrict_their_events(seller: Sandbox) -> None:
+    """A source's event types and currencies bind its events."""
+    sync(
+        seller,
+        {"event_source_id": "a", "event_types": ["purchase"], "value_currencies": ["EUR"]},
+    )
+    lead = make_event("l", event_type="lead")
+    data = send(seller, make_event("p"), lead, event_source_id="a").json()["data"]
+    assert [(each["event_id"], each["code"]) for each in data["partial_failures"]] == [
+        ("l", "INVALID_EVENT_TYPE")
+    ]
+    dollars = make_event(custom_data={"value": 1, "currency": "USD"})
+    error = send(seller, dollars, event_source_id="a").json()["error"]
+    assert error["field"] == "/events/0/custom_data/currency"
+
+
+@pytest.fixture
+def at_noon() -> Callable[[], float]:
+    """A clock that stands at noon of 2 January 2026."""
+    return lambda: 1_767_355_200.0
+
+
+def test_events_are_counted_by_the_hour(at_noon: Callable[[], float]) -> None:
+    """The summary counts live events per hour, and lags behind if it is told to."""
+    hours = {"eventType": "conversion", "startHour": "2026-01-02T10:00:00Z"}
+    with Sandbox(now=at_noon) as seller:
+        send(seller, make_event("a"), make_event("b"))
+        send(seller, make_event("c"), test_event_code="T")
+        data = get(seller, "events/summary", **hours, endHour="2026-01-02T13").json()["data"]
+        hour = {"hour": "2026-01-02T12:00:00Z", "event_source_id": SOURCE, "events_received": 2}
+        assert data == {"hours": [hour], "total": 2}
+        before = get(seller, "events/summary", **hours, endHour="2026-01-02T14:00:00+02:00")
+        assert before.json()["data"]["total"] == 0
+        health = get(seller, "event-sources").json()["data"]["event_sources"][0]["health"]
+        assert (health["status"], health["events_received_24h"]) == ("good", 2)
+        seller.configure(summary_delay_s=3600)
+        late = get(seller, "events/summary", **hours, endHour="2026-01-02T13:00:00Z")
+        assert late.json()["data"]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"eventType": "click", "startHour": "2026-01-02T10", "endHour": "2026-01-02T11"},
+        {"eventType": "conversion", "startHour": "today", "endHour": "2026-01-02T11"},
+        {"eventType": "conversion", "startHour": "2026-01-02T10"},
+    ],
+)
+def test_wrong_questions_are_refused(seller: Sandbox, query: dict[str, Any]) -> None:
+    """A summary needs its type and both hours, a list whole numbers."""
+    assert get(seller, "events/summary", **query).status_code == 400
+    assert get(seller, "event-sources", take="x").status_code == 400
+
+
+def test_every_rest_call_asks_for_the_token_and_the_advertiser() -> None:
+    """No call answers strangers, or for advertisers nobody knows."""
+    with run_seller() as seller:
+        for path in ("event-sources", "events/summary"):
+            url = f"{seller.url}/advertisers/{ADVERTISER}/{path}"
+            assert httpx.get(url).status_code == 401
+            other = f"{seller.url}/advertisers/777/{path}"
+            assert httpx.get(other, headers=AUTHORIZED).status_code == 404
