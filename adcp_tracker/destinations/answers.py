@@ -20,6 +20,7 @@ from adcp_tracker.destinations.receipts import read_receipt
 from adcp_tracker.destinations.seller_errors import Issue, SellerError, find_error, read_error
 from adcp_tracker.destinations.table import (
     TASK_STATUSES,
+    UNKNOWN,
     Action,
     Row,
     judge,
@@ -72,6 +73,9 @@ def from_task(task: object, reply: Reply, count: int) -> Outcome:
 
 def refused(error: SellerError, reply: Reply, count: int) -> Outcome:
     """Return what an error means for the request it answers."""
+    if error.about_answer:
+        # The seller's own check of its own answer: the events are taken and not to blame.
+        return apply(UNKNOWN, error, reply, count)
     if any(issue.is_about_size for issue in error.issues):
         return TooLarge(_code(error, reply), _message(error, reply))
     row = judge(error.code, error.recovery, reply.status)

@@ -77,6 +77,7 @@ class SellerError:
         issues: Every fault it lists, in its order.
         supported_versions: The protocol lines it offers instead.
         replayed: The answer of an earlier try under the same key.
+        about_answer: Not the request broke a rule, but the answer the seller made of it.
     """
 
     code: str = ""
@@ -86,6 +87,7 @@ class SellerError:
     issues: tuple[Issue, ...] = ()
     supported_versions: tuple[str, ...] = ()
     replayed: bool = False
+    about_answer: bool = False
 
 
 def read_error(source: Mapping[str, object], *, replayed: bool = False) -> SellerError:
@@ -101,6 +103,7 @@ def read_error(source: Mapping[str, object], *, replayed: bool = False) -> Selle
         issues=tuple(_issues(source, details)),
         supported_versions=tuple(filter(None, (clean(v, 20) for v in _listed(versions)[:20]))),
         replayed=replayed or source.get("replayed") is True,
+        about_answer=isinstance(details, dict) and details.get("side") == "response",
     )
 
 

@@ -318,6 +318,18 @@ def test_a_terminal_or_unknown_recovery_pauses_unless_events_are_named(recovery:
     assert [failure.index for failure in named.failures] == [1]
 
 
+def test_a_seller_whose_own_answer_breaks_its_rules_is_no_fault_of_the_events() -> None:
+    """The pointer is into the seller's answer, so nothing is searched in the request."""
+    error = {
+        "code": "VALIDATION_ERROR",
+        "recovery": "correctable",
+        "details": {"side": "response", "issues": [{"pointer": "/events/0"}]},
+    }
+    outcome = from_task({"adcp_error": error}, said({}), COUNT)
+    assert isinstance(outcome, Retry)
+    assert outcome.budgeted
+
+
 def test_what_is_kept_of_an_error_is_clean_and_bounded() -> None:
     """Neither escapes nor floods get into the books."""
     error = {"code": "X\x1b" * 500, "message": "\x00\n" + "y" * 10_000}
