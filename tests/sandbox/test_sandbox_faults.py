@@ -19,7 +19,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import Fault, Sandbox, create_app
 from adcp_tracker.sandbox.faults import FaultBook
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN, SellerProcess, run_seller
-from tests.support.wire import make_event, send
+from tests.support.wire import make_event, request, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def test_latency_delays_the_answer(seller: Sandbox) -> None:
     assert time.monotonic() - start >= 0.15
     seller.fail(latency_ms=5000)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(seller.url + f"/advertisers/{ADVERTISER}/log-event", timeout=0.1)
+        request("POST", seller.url + f"/advertisers/{ADVERTISER}/log-event", timeout=0.1)
 
 
 @pytest.mark.parametrize(

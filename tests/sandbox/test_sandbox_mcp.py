@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 
 from adcp_tracker.sandbox import Sandbox, SandboxConfig
 from tests.support.seller import SOURCE, run_seller
-from tests.support.wire import AUTHORIZED, McpClient, events_of, make_event
+from tests.support.wire import AUTHORIZED, McpClient, events_of, make_event, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ def test_a_conversation(seller: Sandbox) -> None:
     assert result["structuredContent"] == answer
     assert json.loads(result["content"][0]["text"]) == answer
     assert seller.events == [make_event()]
-    assert httpx.delete(client.url, headers=client.headers).status_code == 204
+    assert request("DELETE", client.url, headers=client.headers).status_code == 204
     assert client.post("ping").status_code == 404
 
 
@@ -105,7 +106,7 @@ def test_bodies_are_checked(client: McpClient, seller: Sandbox) -> None:
 
     def status(content: str, kind: str = "application/json") -> int:
         headers = client.headers | {"Content-Type": kind}
-        return httpx.post(client.url, content=content, headers=headers).status_code
+        return request("POST", client.url, content=content, headers=headers).status_code
 
     ping = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
     assert status(ping) == 200
@@ -118,7 +119,7 @@ def test_bodies_are_checked(client: McpClient, seller: Sandbox) -> None:
     assert status('{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}') == 400
     seller.configure(max_bytes=10)
     assert status(ping) == 413
-    assert httpx.get(client.url, headers=client.headers).status_code == 405
+    assert request("GET", client.url, headers=client.headers).status_code == 405
 
 
 def test_unknown_methods_and_tools_are_errors(client: McpClient) -> None:
@@ -297,25 +298,18 @@ def test_old_keys_are_expired() -> None:
 
 def test_keys_in_flight(client: McpClient, seller: Sandbox) -> None:
     """A second try while the first is handled is told to wait, and then gets its answer."""
-    seller.fail(latency_ms=600)
+    seller.fail(latency_ms=400)
     first = threading.Thread(target=client.use, args=("log_event",), kwargs=arguments())
     other = McpClient(client.url, dict(client.headers))
     first.start()
-    while not (error := in_flight(other)):
-        pass
+    while request("GET", f"{seller.origin}/_sandbox/faults").json():
+        time.sleep(0.01)
+    error = adcp_error(other.use("log_event", **arguments()))
     first.join()
-    assert (error["recovery"], error["retry_after"]) == ("transient", 1)
+    assert (error["code"], error["recovery"]) == ("IDEMPOTENCY_IN_FLIGHT", "transient")
+    assert error["retry_after"] == 1
     assert other.use("log_event", **arguments())["structuredContent"]["replayed"] is True
     assert seller.counts["good"] == 1
-
-
-def in_flight(client: McpClient) -> dict[str, Any] | None:
-    """Ask with the key of another request; return the error if that is being handled."""
-    result = client.use("get_adcp_capabilities", idempotency_key="another-key-0000")
-    assert not result["isError"]
-    result = client.use("log_event", **arguments())
-    error: dict[str, Any] | None = (result.get("structuredContent") or {}).get("adcp_error")
-    return error
 
 
 def test_refused_requests_may_be_tried_again(client: McpClient, seller: Sandbox) -> None:

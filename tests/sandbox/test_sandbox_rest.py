@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,10 @@ from adcp_tracker.sandbox.refusal import RefusalError, name_place
 from adcp_tracker.sandbox.rules import check_event
 from adcp_tracker.sandbox.seller import Delivery, Seller
 from tests.support.seller import ADVERTISER, SOURCE, run_seller
-from tests.support.wire import AUTHORIZED, HASH, log_event_url, make_event, send
+from tests.support.wire import AUTHORIZED, HASH, log_event_url, make_event, request, send
+
+if TYPE_CHECKING:
+    import httpx
 
 NOON = 1_767_355_200.0  # 2026-01-02T12:00:00Z
 
@@ -66,8 +68,8 @@ def test_the_path_may_have_a_base_or_none(seller: Sandbox) -> None:
     """The call is found under the Interchange's base path and bare."""
     url = f"{seller.origin}/advertisers/{ADVERTISER}/log-event"
     body = {"event_source_id": SOURCE, "events": [make_event()]}
-    assert httpx.post(url, json=body, headers=AUTHORIZED).status_code == 200
-    assert httpx.get(url).status_code == 405
+    assert request("POST", url, json=body, headers=AUTHORIZED).status_code == 200
+    assert request("GET", url).status_code == 405
 
 
 def test_bare_answers_on_request() -> None:
@@ -90,7 +92,7 @@ def test_bare_answers_on_request() -> None:
 def test_unknown_tokens_are_refused(seller: Sandbox, headers: dict[str, str]) -> None:
     """A request needs one of the seller's tokens."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    answer = httpx.post(log_event_url(seller), json={}, headers=raw)
+    answer = request("POST", log_event_url(seller), json={}, headers=raw)
     assert (answer.status_code, error_of(answer)["code"]) == (401, "UNAUTHORIZED")
     assert answer.headers["www-authenticate"] == "Bearer"
 
@@ -106,7 +108,7 @@ def test_tokens_can_be_changed_or_dropped(seller: Sandbox) -> None:
 def test_unknown_references_are_named(seller: Sandbox) -> None:
     """An unknown advertiser and an unknown source have a code each."""
     body = {"event_source_id": SOURCE, "events": [make_event()]}
-    answer = httpx.post(log_event_url(seller, "777"), json=body, headers=AUTHORIZED)
+    answer = request("POST", log_event_url(seller, "777"), json=body, headers=AUTHORIZED)
     assert (answer.status_code, error_of(answer)["code"]) == (404, "ADVERTISER_NOT_FOUND")
     answer = send(seller, make_event(), event_source_id="other")
     assert (answer.status_code, error_of(answer)["code"]) == (404, "EVENT_SOURCE_NOT_FOUND")
@@ -117,14 +119,14 @@ def test_unknown_references_are_named(seller: Sandbox) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"NaN", b'{"a": Infinity}'])
 def test_what_is_not_json_is_refused(seller: Sandbox, content: bytes) -> None:
     """A body that is not JSON is a 400 in JSON."""
-    answer = httpx.post(log_event_url(seller), content=content, headers=AUTHORIZED)
+    answer = request("POST", log_event_url(seller), content=content, headers=AUTHORIZED)
     assert (answer.status_code, error_of(answer)["code"]) == (400, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("body", [None, [], "events", 3])
 def test_what_is_no_object_is_refused(seller: Sandbox, body: object) -> None:
     """A body has to be an object."""
-    answer = httpx.post(log_event_url(seller), content=json.dumps(body), headers=AUTHORIZED)
+    answer = request("POST", log_event_url(seller), content=json.dumps(body), headers=AUTHORIZED)
     assert (answer.status_code, error_of(answer)["code"]) == (400, "BAD_REQUEST")
 
 
@@ -134,7 +136,7 @@ def test_large_bodies_are_refused() -> None:
         answer = send(seller, make_event("x" * 256), make_event("y" * 256), make_event("z" * 256))
         assert (answer.status_code, error_of(answer)["code"]) == (413, "PAYLOAD_TOO_LARGE")
         parts = iter([b"x" * 600, b"x" * 600])
-        answer = httpx.post(log_event_url(seller), content=parts, headers=AUTHORIZED)
+        answer = request("POST", log_event_url(seller), content=parts, headers=AUTHORIZED)
         assert answer.status_code == 413
         assert send(seller, make_event("x")).status_code == 200
 
@@ -147,7 +149,7 @@ def pack(*events: object) -> bytes:
 def post_packed(seller: Sandbox, content: bytes, packing: str = "gzip") -> httpx.Response:
     """Send a packed body."""
     headers = AUTHORIZED | {"Content-Encoding": packing}
-    return httpx.post(log_event_url(seller), content=content, headers=headers)
+    return request("POST", log_event_url(seller), content=content, headers=headers)
 
 
 def test_gzip_is_unpacked(seller: Sandbox) -> None:

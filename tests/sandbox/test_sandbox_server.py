@@ -22,7 +22,7 @@ from adcp_tracker.sandbox import Sandbox, SandboxConfig, run
 from adcp_tracker.sandbox.__main__ import main
 from adcp_tracker.sandbox.config import structure
 from tests.support.seller import ADVERTISER, SOURCE, SellerProcess, run_seller, run_seller_process
-from tests.support.wire import AUTHORIZED, make_event, send
+from tests.support.wire import AUTHORIZED, make_event, request, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ NASTY = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&'
 
 def control(seller: Sandbox, method: str, path: str, content: object = None) -> httpx.Response:
     """Use the seller's own API."""
-    return httpx.request(method, f"{seller.origin}/_sandbox/{path}", json=content)
+    return request(method, f"{seller.origin}/_sandbox/{path}", json=content)
 
 
 class Markup(HTMLParser):
@@ -98,6 +98,14 @@ def test_it_comes_back_on_its_port(seller: Sandbox) -> None:
     assert [event["event_id"] for event in seller.events] == ["a", "b"]
 
 
+def read_answer(connection: socket.socket) -> None:
+    """Read an answer to its end, which is that of a JSON object."""
+    whole = b""
+    while not whole.endswith(b"}"):
+        whole += connection.recv(65_536)
+    assert whole.startswith(b"HTTP/1.1 200")
+
+
 def expect_a_reset(seller: Sandbox) -> None:
     """Send a request that is not answered."""
     with pytest.raises(httpx.ReadError):
@@ -112,7 +120,7 @@ def test_stopping_resets_open_connections(seller: Sandbox) -> None:
         waiting = threading.Thread(target=expect_a_reset, args=(seller,))
         waiting.start()
         idle.sendall(b"GET /_sandbox/counts HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        assert idle.recv(65_536).startswith(b"HTTP/1.1 200")
+        read_answer(idle)
         while not seller.requests:
             time.sleep(0.01)
         seller.stop()
@@ -169,7 +177,7 @@ def test_the_command_says_where_it_listens(tmp_path: Path) -> None:
         said = process.stdout.readline().split()[-1]
         assert said == f"http://127.0.0.1:{port_file.read_text()}"
         url = f"{said}/advertisers/{ADVERTISER}/log-event"
-        assert httpx.post(url, json={}, headers=AUTHORIZED).status_code == 401
+        assert request("POST", url, json={}, headers=AUTHORIZED).status_code == 401
         process.terminate()
         assert process.wait(10) == -15
 
@@ -264,13 +272,13 @@ def test_wrong_wishes_are_refused(seller: Sandbox, path: str, content: object) -
 def test_other_pages_cannot_steer(seller: Sandbox) -> None:
     """What a page of another origin can send is refused: plain text, and other names."""
     url = f"{seller.origin}/_sandbox/faults"
-    sent = httpx.post(url, content='{"status": 500}', headers={"Content-Type": "text/plain"})
+    sent = request("POST", url, content='{"status": 500}', headers={"Content-Type": "text/plain"})
     assert sent.status_code == 400
-    assert httpx.post(url, content="{", headers={"Content-Type": "application/json"}).is_error
+    assert request("POST", url, content="{", headers={"Content-Type": "application/json"}).is_error
     for host in ("shop.example", "127.0.0.1.shop.example", "localhost.shop.example:80", ""):
-        assert httpx.get(seller.origin, headers={"Host": host}).status_code == 421
+        assert request("GET", seller.origin, headers={"Host": host}).status_code == 421
     for host in ("localhost:1", "127.0.0.1", "[::1]:80", "127.9.9.9"):
-        assert httpx.get(seller.origin, headers={"Host": host}).status_code == 200
+        assert request("GET", seller.origin, headers={"Host": host}).status_code == 200
 
 
 def test_the_page_escapes_what_events_hold(seller: Sandbox) -> None:
@@ -280,7 +288,7 @@ def test_the_page_escapes_what_events_hold(seller: Sandbox) -> None:
     send(seller, good, test_event_code=NASTY)
     send(seller, {"event_id": NASTY, "event_type": NASTY, "event_time": NASTY, NASTY: None})
     send(seller, NASTY)
-    answer = httpx.get(seller.origin)
+    answer = request("GET", seller.origin)
     markup = Markup()
     markup.feed(answer.text)
     assert markup.tags.count("script") == 1
@@ -291,7 +299,7 @@ def test_the_page_escapes_what_events_hold(seller: Sandbox) -> None:
 
 def test_the_page_lets_no_other_script_run(seller: Sandbox) -> None:
     """Its policy names the hashes of its own script and style, and nothing else."""
-    answer = httpx.get(seller.origin)
+    answer = request("GET", seller.origin)
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -303,10 +311,10 @@ def test_the_page_lets_no_other_script_run(seller: Sandbox) -> None:
 
 def test_the_page_shows_what_came(seller: Sandbox) -> None:
     """Empty at first, then with the newest events and the counts."""
-    assert httpx.get(seller.origin).text.count("None so far.") == 2
+    assert request("GET", seller.origin).text.count("None so far.") == 2
     send(seller, *(make_event(f"id-{number}") for number in range(60)))
     send(seller, make_event("x" * 256, custom_data={"long": "y" * 10_000}))
-    text = httpx.get(seller.origin).text
+    text = request("GET", seller.origin).text
     assert "<dt>good</dt><dd>61</dd>" in text
     assert "id-59" in text
     assert "id-10<" not in text
@@ -340,13 +348,13 @@ def sync(seller: Sandbox, *sources: object, **more: object) -> httpx.Response:
     """Register event sources over REST."""
     url = f"{seller.url}/advertisers/{ADVERTISER}/event-sources/sync"
     body = {"account": {"account_id": ADVERTISER}, "event_sources": list(sources), **more}
-    return httpx.post(url, json=body, headers=AUTHORIZED)
+    return request("POST", url, json=body, headers=AUTHORIZED)
 
 
 def get(seller: Sandbox, path: str, **query: object) -> httpx.Response:
     """Ask for something over REST."""
     url = f"{seller.url}/advertisers/{ADVERTISER}/{path}"
-    return httpx.get(url, params=dict(query), headers=AUTHORIZED)  # type: ignore[arg-type]
+    return request("GET", url, params=dict(query), headers=AUTHORIZED)  # type: ignore[arg-type]
 
 
 def actions(answer: httpx.Response) -> dict[str, str]:
@@ -412,8 +420,8 @@ def test_wrong_registrations_are_refused(seller: Sandbox, change: dict[str, Any]
     assert get(seller, "event-sources").json()["data"]["total"] == 1
     url = f"{seller.url}/advertisers/{ADVERTISER}/event-sources/sync"
     body = {"account": {"account_id": ADVERTISER}}
-    assert httpx.post(url, json=body, headers=AUTHORIZED).status_code == 400
-    assert httpx.post(url, json=[], headers=AUTHORIZED).status_code == 400
+    assert request("POST", url, json=body, headers=AUTHORIZED).status_code == 400
+    assert request("POST", url, json=[], headers=AUTHORIZED).status_code == 400
 
 
 def test_sources_restrict_their_events(seller: Sandbox) -> None:
@@ -475,6 +483,6 @@ def test_every_rest_call_asks_for_the_token_and_the_advertiser() -> None:
     with run_seller() as seller:
         for path in ("event-sources", "events/summary"):
             url = f"{seller.url}/advertisers/{ADVERTISER}/{path}"
-            assert httpx.get(url).status_code == 401
+            assert request("GET", url).status_code == 401
             other = f"{seller.url}/advertisers/777/{path}"
-            assert httpx.get(other, headers=AUTHORIZED).status_code == 404
+            assert request("GET", other, headers=AUTHORIZED).status_code == 404

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import httpx
 
-from tests.support.seller import ADVERTISER, SOURCE, TOKEN
+from tests.support.seller import ADVERTISER, PLAIN, SOURCE, TOKEN
 
 if TYPE_CHECKING:
     from adcp_tracker.sandbox import Sandbox
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 HASH = "ff8d9819fc0e12bf0d24892e45987e249a28dce836a85cad60e28eaaa8c6d976"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+
+request = partial(httpx.request, verify=PLAIN)
+"""Send one request over a connection of its own."""
 
 
 def make_event(event_id: object = "o-1", **more: object) -> dict[str, Any]:
@@ -38,7 +42,7 @@ def log_event_url(seller: Sandbox | SellerProcess, advertiser: str = ADVERTISER)
 def send(seller: Sandbox | SellerProcess, *events: object, **more: object) -> httpx.Response:
     """Send `events` in one REST request, with more keys around them."""
     body = {"event_source_id": SOURCE, "events": list(events), **more}
-    return httpx.post(log_event_url(seller), json=body, headers=AUTHORIZED)
+    return request("POST", log_event_url(seller), json=body, headers=AUTHORIZED)
 
 
 def events_of(response: httpx.Response) -> list[dict[str, Any]]:
@@ -65,7 +69,7 @@ class McpClient:
         message: dict[str, object] = {"jsonrpc": "2.0", "method": method, "params": params or {}}
         if not note:
             message["id"] = self.message_id
-        return httpx.post(self.url, json=message, headers=self.headers)
+        return request("POST", self.url, json=message, headers=self.headers)
 
     def ask(self, method: str, params: object = None) -> dict[str, Any]:
         """Send one request, and return the message that answers it."""
