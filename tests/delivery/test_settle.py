@@ -1,0 +1,229 @@
+"""What each outcome does to a delivery, to its destination and to the books."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.settle import Settlement
+from adcp_tracker.destinations.base import (
+    Delivered,
+    EventFailure,
+    Outcome,
+    Paused,
+    Rejected,
+    Retry,
+    TooLarge,
+)
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.journal import Journal
+from adcp_tracker.queue.outbox import open_outbox
+from adcp_tracker.queue.sealer import Sealer
+from adcp_tracker.queue.segments import Segments
+from adcp_tracker.queue.state import Delivery, DestinationState, State
+from tests.support.destinations import ScriptedDestination
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from adcp_tracker.queue.batches import Placed
+    from adcp_tracker.queue.deadletters import DeadLetter
+
+NOW = 1_767_225_700.0
+NAME = "scripted"
+
+
+class Desk:
+    """A sealed batch of four events, ready to be settled in any way."""
+
+    def __init__(self, path: Path) -> None:
+        directory = QueueDirectory(path / "queue")
+        journal = Journal(directory)
+        for number in range(4):
+            journal.append(b'{"event_id":"A-%d","event_type":"lead"}' % number, 1_767_225_600_123)
+        self.outbox = open_outbox(directory)
+        self.state = State(self.outbox, [NAME])
+        self.segments = Segments(directory)
+        self.sealer = Sealer(self.segments, self.state)
+        sealed = self.sealer.seal(ScriptedDestination(), self.segments.sizes(), NOW)
+        ((self.delivery, self.members),) = sealed.deliveries
+        self.policy = RetryPolicy(lambda: 0.5, budget=3)
+        journal.roll()
+
+    @property
+    def destination(self) -> DestinationState:
+        """What is known of the destination."""
+        return self.state.destinations[NAME]
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """What is left to deliver."""
+        return self.state.deliveries[NAME]
+
+    def settle(self, outcome: Outcome, delivery: Delivery | None = None) -> list[DeadLetter]:
+        """Settle one delivery, and commit."""
+        chosen = delivery or self.delivery
+        members = self.sealer.read(chosen)
+        letters = Settlement(self.state, self.policy, chosen, members, NOW).settle(outcome)
+        self.state.commit()
+        self.check_books()
+        return letters
+
+    def check_books(self) -> None:
+        """Every event is in exactly one place."""
+        counts = self.destination.counts
+        pending = sum(delivery.count for delivery in self.deliveries)
+        dropped = sum(counts.dropped.values())
+        assert counts.accepted == counts.delivered + counts.dead + pending + dropped == 4
+
+    def ids_left(self) -> list[list[str]]:
+        """Return the event ids of each delivery that is left."""
+        return [[name(member) for member in self.sealer.read(each)] for each in self.deliveries]
+
+
+def name(member: Placed) -> str:
+    """Return an event's id."""
+    return member.event[13:16].decode()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Return a batch to settle."""
+    made = Desk(tmp_path)
+    with closing(made.outbox):
+        yield made
+
+
+def test_a_delivered_batch_is_done(desk: Desk) -> None:
+    """Everything is in the books as delivered, and nothing is left."""
+    assert desk.settle(Delivered(received=4, processed=4)) == []
+    assert desk.deliveries == []
+    assert desk.destination.counts.delivered == 4
+
+
+@pytest.mark.parametrize(
+    "failure", [EventFailure("C", "m", event_id="A-2"), EventFailure("C", "m", index=2)]
+)
+def test_partial_failures_are_dead_letters(desk: Desk, failure: EventFailure) -> None:
+    """The events a seller names die with its words; the others are delivered."""
+    (letter,) = desk.settle(Delivered(failures=(failure,)))
+    assert (letter.code, letter.message, letter.event[13:16]) == ("C", "m", b"A-2")
+    assert (desk.destination.counts.delivered, desk.destination.counts.dead) == (3, 1)
+
+
+def test_failures_of_events_nobody_sent_are_nothing(desk: Desk) -> None:
+    """A seller that names other events, or places outside, harms none of ours."""
+    strangers = (EventFailure("C", "m", event_id="Z"), EventFailure("C", "m", index=9))
+    assert desk.settle(Delivered(failures=strangers)) == []
+    assert desk.destination.counts.delivered == 4
+
+
+def test_fewer_processed_than_received_is_counted_and_not_sent_again(desk: Desk) -> None:
+    """Which ones were left out cannot be known."""
+    desk.settle(Delivered(received=4, processed=3))
+    assert desk.destination.counts.unprocessed == 1
+    assert desk.deliveries == []
+
+
+def test_a_retry_keeps_the_batch_as_it_is(desk: Desk) -> None:
+    """The same bytes under the same identity, later."""
+    desk.settle(Retry("timeout", "no answer in 10 s"))
+    (again,) = desk.deliveries
+    assert again.identity == desk.delivery.identity
+    assert (again.attempts, again.last_code) == (1, "timeout")
+    assert again.next_attempt_at == desk.destination.resume_at == NOW + 2.0
+    desk.settle(Retry("timeout", "no answer in 10 s"), again)
+    assert desk.destination.resume_at == NOW + 4.0
+
+
+def test_a_seller_is_not_asked_before_it_wants_to_be(desk: Desk) -> None:
+    """What the seller asks for is a minimum."""
+    desk.settle(Retry("RATE_LIMITED", "slow down", retry_after=120.0))
+    assert desk.destination.resume_at == NOW + 120.0
+
+
+def test_a_fresh_key_is_another_identity_for_the_same_events(desk: Desk) -> None:
+    """After a conflict the same events go under a new key."""
+    desk.settle(Retry("IDEMPOTENCY_CONFLICT", "other payload", fresh_key=True))
+    (again,) = desk.deliveries
+    assert again.spans == desk.delivery.spans
+    assert again.identity != desk.delivery.identity
+
+
+def test_a_reason_nobody_knows_is_tried_so_often_and_then_isolated(desk: Desk) -> None:
+    """An unknown code costs bounded tries; then the batch is halved, down to a dead letter."""
+    outcome = Retry("WHAT", "?", budgeted=True)
+    for _ in range(2):
+        desk.settle(outcome, desk.deliveries[0])
+    assert desk.ids_left() == [["A-0", "A-1", "A-2", "A-3"]]
+    desk.settle(outcome, desk.deliveries[0])
+    assert desk.ids_left() == [["A-0", "A-1"], ["A-2", "A-3"]]
+
+
+def test_too_large_is_halved_and_remembered(desk: Desk) -> None:
+    """The smaller limit holds for all that follows."""
+    desk.settle(TooLarge("http_413", "too large"))
+    assert desk.ids_left() == [["A-0", "A-1"], ["A-2", "A-3"]]
+    assert desk.destination.max_events == 2
+    assert desk.destination.max_bytes == sum(len(each.event) + 1 for each in desk.members) // 2
+
+
+def test_one_event_that_is_too_large_is_a_dead_letter(desk: Desk) -> None:
+    """What cannot be made smaller is set aside, and the limit is not learned from it."""
+    desk.settle(TooLarge("http_413", "too large"))
+    first, _ = desk.deliveries
+    desk.settle(TooLarge("http_413", "too large"), first)
+    single = desk.deliveries[-1]
+    learned = desk.destination.max_events
+    (letter,) = desk.settle(TooLarge("http_413", "too large"), single)
+    assert letter.code == "http_413"
+    assert desk.destination.max_events == learned
+
+
+def test_named_events_die_and_the_rest_goes_again(desk: Desk) -> None:
+    """The rest is another batch under another identity."""
+    outcome = Rejected("VALIDATION_ERROR", "bad", (EventFailure("BAD", "when?", index=1),))
+    (letter,) = desk.settle(outcome)
+    assert letter.event[13:16] == b"A-1"
+    assert desk.ids_left() == [["A-0", "A-2", "A-3"]]
+    assert desk.deliveries[0].identity != desk.delivery.identity
+    assert len(desk.deliveries[0].spans) == 2
+
+
+def test_an_unnamed_rejection_is_bisected_to_the_event(desk: Desk) -> None:
+    """Halving finds the bad one, and every other event is delivered."""
+    dead: list[DeadLetter] = []
+    while desk.deliveries:
+        delivery = desk.deliveries[0]
+        bad = any(name(member) == "A-2" for member in desk.sealer.read(delivery))
+        dead += desk.settle(Rejected("BAD_REQUEST", "no") if bad else Delivered(), delivery)
+    assert [letter.event[13:16] for letter in dead] == [b"A-2"]
+    assert desk.destination.counts.delivered == 3
+
+
+def test_a_pause_keeps_everything_and_says_why(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A wrong configuration loses nothing; it is loud, once, and probed rarely."""
+    outcome = Paused("http_401", "unknown token", "Set ADCP_API_KEY.")
+    desk.settle(outcome)
+    (again,) = desk.deliveries
+    assert (again.attempts, again.identity) == (0, desk.delivery.identity)
+    assert desk.destination.resume_at == NOW + 300.0
+    assert desk.destination.pause is not None
+    desk.settle(outcome, again)
+    (entry,) = caplog.messages
+    assert "destination.paused" in entry
+    assert "Set ADCP_API_KEY." in entry
+
+
+def test_an_answer_ends_pause_and_backoff(desk: Desk) -> None:
+    """Once the seller takes a batch, everything is as if nothing had been."""
+    desk.settle(Paused("http_401", "unknown token", "Set ADCP_API_KEY."))
+    desk.settle(Delivered(), desk.deliveries[0])
+    state = desk.destination
+    assert (state.pause, state.failures, state.resume_at) == (None, 0, 0.0)
