@@ -134,25 +134,27 @@ def finish_event(  # noqa: PLR0913 - an event's fields, each by its name
             action_source = _WEBSITE
     if type(event_time) is not datetime or event_time.tzinfo is not _UTC:
         event_time = _in_utc(event_time)
-    fields: tuple[Any, ...] = (
-        event_id,
-        event_type,
-        event_time,
-        match,
-        data,
-        action_source,
-        event_source_url,
-        custom_event_name,
-        surface if surface is None else read_surface(surface),
-        ext,
-    )
+    if surface is not None:
+        surface = read_surface(surface)  # type: ignore[assignment]  # The event judges it.
     try:
-        event = _event(*fields)
+        event = _event(
+            event_id,
+            event_type,
+            event_time,
+            match,
+            data,
+            action_source,
+            event_source_url,
+            custom_event_name,
+            surface,
+            ext,
+        )
     except InvalidEventError as error:
         found = (*faults, *error.faults)
-        raise InvalidEventError(found, event=keep(*fields[:3], data, found)) from None
+        kept = keep(event_id, event_type, event_time, data, found)
+        raise InvalidEventError(found, event=kept) from None
     if faults:
-        raise InvalidEventError(faults, event=keep(*fields[:3], data, faults))
+        raise InvalidEventError(faults, event=keep(event_id, event_type, event_time, data, faults))
     return event
 
 

@@ -97,11 +97,11 @@ class Event:
         )
 
     def __repr__(self) -> str:
-        return f"Event(event_id={self.event_id!r}, event_type={self.event_type.value!r})"
+        return f"Event(event_id={self.event_id!r}, event_type={EventType(self.event_type).value!r})"
 
 
 def _knows_all(uids: Sequence[UniversalId]) -> bool:
-    return all(uid.type is not UidType.WORLD_ID_NULLIFIER for uid in uids)
+    return all(uid.type != UidType.WORLD_ID_NULLIFIER for uid in uids)
 
 
 _set = object.__setattr__

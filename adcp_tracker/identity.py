@@ -35,7 +35,7 @@ EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
 
 _match: Final = quick(UserMatch)
-_MAX_EMAIL: Final = 320
+_is_plain_email: Final = re.compile(r"[!-?A-~]+@(?:[0-9a-z-]+\.)+[0-9a-z-]+").fullmatch
 _is_email: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+").fullmatch
 _is_e164: Final = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 _is_digest: Final = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -54,14 +54,13 @@ def hash_email(raw: str, *, path: str = EMAIL_PATH) -> str:
     Raises:
         InvalidEventError: If `raw` cannot be an address.
     """
-    try:
-        address = raw.strip().lower()
-        if _is_email(address) and address.isprintable() and len(address) <= _MAX_EMAIL:
-            return sha256(address.encode()).hexdigest()
-        if _is_digest(address):
-            return address
-    except (AttributeError, TypeError):
-        pass  # It is no string, which is told below.
+    address = raw.strip().lower() if isinstance(raw, str) else ""
+    if _is_plain_email(address):
+        return sha256(address.encode()).hexdigest()
+    if _is_digest(address):
+        return address
+    if _is_email(address) and address.isprintable():
+        return sha256(address.encode()).hexdigest()
     _refuse(path, "an e-mail address or its SHA-256", describe(raw))
 
 
@@ -80,7 +79,7 @@ def hash_phone(raw: str, default_region: str | None = None, *, path: str = PHONE
     Raises:
         InvalidEventError: If `raw` cannot be a number, or not without a region.
     """
-    if type(raw) is str and _is_e164(raw):
+    if isinstance(raw, str) and _is_e164(raw):
         return sha256(raw.encode()).hexdigest()
     if not isinstance(raw, str):
         _refuse(path, "a phone number or its SHA-256", describe(raw))

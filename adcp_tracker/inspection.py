@@ -111,8 +111,8 @@ class Inspection:
             self.add(path, "a string of whole characters", "half of a surrogate pair")
 
     def member(self, path: str, value: object, words: type[Enum]) -> None:
-        """Ask for a member of an enumeration."""
-        if not isinstance(value, words):
+        """Ask for a member of an enumeration, or a string of the same value."""
+        if not isinstance(value, str) or value not in list(words):
             expected = f"an {words.__name__}: {', '.join(word.value for word in words)}"
             self.add(path, expected, _show_word(value))
 

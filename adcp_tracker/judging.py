@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_hex
-from datetime import datetime, timezone
+from datetime import timezone
 from decimal import Decimal
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING, Final
@@ -23,13 +23,11 @@ import orjson
 
 from adcp_tracker.limits import (
     DIGEST_LENGTH,
-    MAX_EXPONENT,
     MAX_ID,
     MAX_NUMBER,
     MAX_TOKEN,
     MAX_TYPE,
     MAX_WORD,
-    MIN_EXPONENT,
     is_currency,
     is_uri,
 )
@@ -51,8 +49,12 @@ _LISTS: Final = (tuple, list)
 _DATA_NAMES: Final = frozenset({"ext", *(field.name for field in attrs.fields(CustomData))})
 _CONTENT_NAMES: Final = frozenset({"ext", *(field.name for field in attrs.fields(Content))})
 _UTC: Final = timezone.utc
-_WEBSITE: Final = ActionSource.WEBSITE
+_WEBSITE: Final = ActionSource.WEBSITE.value
+_SOURCES: Final = {source: source.value for source in ActionSource}
 _CONDITIONAL: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
+_UNCONDITIONAL: Final = {word: word.value for word in EventType if word not in _CONDITIONAL}
+_ZERO: Final = Decimal(0)
+_LIMIT: Final = Decimal(MAX_NUMBER)
 _COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
 _find_wide_control: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]").search
 _dumps: Final = orjson.dumps
@@ -63,11 +65,22 @@ class _Doubtful(Exception):  # noqa: N818 - a signal between the functions below
     """A value asks for the closer look."""
 
 
+_OBJECTIONS: Final = (
+    _Doubtful,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+
+
 def write_sound(event: Event) -> bytes | None:
     """Write `event` if it is surely valid; ``None`` only asks for a closer look."""
     try:
         line = _dumps(_sound_event(event), None, OPTIONS)
-    except (_Doubtful, ArithmeticError, AttributeError, OSError, TypeError, ValueError):
+    except _OBJECTIONS:
         # Some value is not of its field's kind. The closer look tells which.
         return None
     if line.find(_BACKSLASH) >= 0 or line.find(_DELETE) >= 0:
@@ -76,29 +89,30 @@ def write_sound(event: Event) -> bytes | None:
 
 
 def _sound_event(event: Event) -> Wire:
-    event_id, event_type, event_time = event.event_id, event.event_type, event.event_time
-    source, url = event.action_source, event.event_source_url
+    event_id, event_time, microsecond = event.event_id, event.event_time, event.event_time.microsecond
+    url = event.event_source_url
     if not (
         type(event_id) is str
         and 0 < len(event_id) <= MAX_ID
-        and type(event_type) is EventType
-        and event_type not in _CONDITIONAL
-        and type(event_time) is datetime
         and event_time.tzinfo is _UTC
-        and (event_time.microsecond % _MILLISECOND or not event_time.microsecond)
+        and (microsecond % _MILLISECOND or not microsecond)
         and event.custom_event_name is event.surface is event.ext is None
         and event.extra is EMPTY
     ):
         raise _Doubtful
-    wire: Wire = {"event_id": event_id, "event_type": event_type._value_, "event_time": event_time}
+    wire: Wire = {
+        "event_id": event_id,
+        "event_type": _UNCONDITIONAL[event.event_type],
+        "event_time": event_time,
+    }
     if event.user_match is not None:
         wire["user_match"] = _sound_match(event.user_match)
     if event.custom_data is not None:
         wire["custom_data"] = _sound_data(event.custom_data)
-    if source is not None:
-        if type(source) is not ActionSource or (source is _WEBSITE and url is None):
+    if event.action_source is not None:
+        wire["action_source"] = source = _SOURCES[event.action_source]
+        if url is None and source is _WEBSITE:
             raise _Doubtful
-        wire["action_source"] = source._value_
     if url is not None:
         if not is_uri(url):
             raise _Doubtful
@@ -185,8 +199,13 @@ def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
             if type(quantity) is not int or not 0 < quantity < MAX_NUMBER:
                 raise _Doubtful
             wire["quantity"] = quantity
-        if price is not None:
-            wire["price"] = _number(price)
+        if type(price) is Decimal:
+            text = str(price)
+            if not _ZERO <= price < _LIMIT or "E" in text:
+                raise _Doubtful
+            wire["price"] = _Fragment(text)
+        elif price is not None:
+            wire["price"] = _integer(price, 0)
         if content.brand is not None:
             wire["brand"] = _text(content.brand, MAX_ID)
         if content.extra is not EMPTY:
@@ -226,11 +245,7 @@ def _number(value: Decimal | int) -> object:
     """Give a number's own digits to orjson, which knows no Decimal."""
     if type(value) is not Decimal:
         return _integer(value, 0)  # type: ignore[arg-type]  # Or it is what _integer refuses.
-    if (
-        value.is_signed()
-        or not MIN_EXPONENT < value.adjusted() < MAX_EXPONENT
-        or not value.is_finite()
-    ):
-        raise _Doubtful
     text = str(value)
-    return _Fragment(text if "E" not in text else format(value, "f"))
+    if not _ZERO <= value < _LIMIT or "E" in text:
+        raise _Doubtful
+    return _Fragment(text)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime  # noqa: TC003 - cattrs resolves the fields' types
 from decimal import Decimal
 from functools import partial, singledispatch
-from types import MethodType
+from types import MethodType, NoneType
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -121,7 +121,6 @@ _item: Final = quick(OrderItem)
 _MAX_PLANS: Final = 256
 _Source = TypeVar("_Source")
 _Convert = Callable[[Any], object]
-_Plan = tuple[tuple[int, str, _Convert | None], ...]
 
 
 def to_order(source: object) -> Order:
@@ -158,10 +157,10 @@ def to_item(source: object) -> object:
     """Take an order's line as the shop has it; what has nothing of one is left as it is."""
     if isinstance(source, OrderItem):
         return source
-    values, found = _item_shape.read(source)
-    if values[0] is None:
-        values[0] = _product_id(source)
-    return _item(*values) if found else source
+    values, plan = _items.read(source)
+    if values[0] is None and plan.nested:
+        values[0] = _product_id(source, plan.nested)
+    return _item(*values) if plan.steps or plan.nested else source
 
 
 @singledispatch
@@ -170,42 +169,57 @@ def _to_order(source: object) -> Order:
 
 
 def _read_order(source: object) -> Order:
-    values, found = _order_shape.read(source)
-    if not found:
+    values, plan = _orders.read(source)
+    if not plan.steps:
         expected = "an Order, a mapping or an object with an order's attributes, or register_order"
         raise InvalidEventError([Fault("$", expected, describe(source))])
-    if values[_EMAIL] is None or values[_PHONE] is None:
-        _ask_people(source, values)
+    if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
+        _ask_people(source, values, plan.nested)
     return _order(*values)
 
 
-@attrs.define
-class _Shape:
-    """How to read one class from sources of many shapes; each shape is worked out once."""
+@attrs.frozen
+class _Plan:
+    """What a source of one shape has: which of its names fills which place, and people."""
+
+    steps: tuple[tuple[int, str, type, _Convert], ...]
+    nested: tuple[str, ...]
+
+
+@attrs.frozen
+class _Reader:
+    """How to read one class from sources of many shapes; each shape is worked out once.
+
+    Attributes:
+        names: What a source may call each field.
+        ready: Which class of value a field takes as it is, and how it takes another.
+        defaults: What a field is if the source has no name for it.
+        nested: Where else a source may keep values.
+        plans: The shapes met so far.
+    """
 
     names: Mapping[str, tuple[str, ...]]
-    converters: Mapping[str, _Convert]
-    defaults: list[Any]
+    ready: Mapping[str, tuple[type, _Convert]]
+    defaults: Sequence[object]
+    nested: tuple[str, ...] = ()
     plans: dict[object, _Plan] = attrs.field(factory=dict)
 
-    def read(self, source: object) -> tuple[list[Any], bool]:
+    def read(self, source: object) -> tuple[list[Any], _Plan]:
         """Read the values that `source` has, in the order of the class's fields."""
-        values = self.defaults.copy()
-        if isinstance(source, Mapping):
+        if type(source) is dict or isinstance(source, Mapping):
             shape, get = tuple(source), source.__getitem__
         else:
-            shape, get = (
-                (type(source), *getattr(source, "__dict__", ())),
-                partial(_attribute, source),
-            )
-        plan = self.plans.get(shape)
-        if plan is None:
-            plan = self._plan(shape, source)
-        for index, name, convert in plan:
+            shape = (type(source), *getattr(source, "__dict__", ()))
+            get = partial(_attribute, source)
+        plan = self.plans.get(shape) or self._plan(shape, source)
+        values = [*self.defaults]
+        for index, name, ready, convert in plan.steps:
             value = get(name)
-            if value is not None:
-                values[index] = value if convert is None else convert(value)
-        return values, bool(plan)
+            if type(value) is ready:
+                values[index] = value
+            elif value is not None:
+                values[index] = convert(value)
+        return values, plan
 
     def _plan(self, shape: object, source: object) -> _Plan:
         has = source.__contains__ if isinstance(source, Mapping) else partial(hasattr, source)
@@ -213,10 +227,11 @@ class _Shape:
         for index, (field, names) in enumerate(self.names.items()):
             name = next(filter(has, names), None)
             if name is not None:
-                steps.append((index, name, self.converters.get(field)))
+                steps.append((index, name, *self.ready.get(field, _AS_IT_IS)))
         if len(self.plans) >= _MAX_PLANS:
             self.plans.clear()
-        return self.plans.setdefault(shape, tuple(steps))
+        plan = _Plan(tuple(steps), tuple(filter(has, self.nested)))
+        return self.plans.setdefault(shape, plan)
 
 
 def _attribute(source: object, name: str) -> object:
@@ -224,24 +239,23 @@ def _attribute(source: object, name: str) -> object:
     return value() if isinstance(value, MethodType) else value
 
 
-def _ask_people(source: object, values: list[Any]) -> None:
+def _ask_people(source: object, values: list[Any], people: Sequence[str]) -> None:
     """Fill in the e-mail address and phone number from the first person who has them."""
-    for name in PEOPLE:
+    for name in people:
         person = _member(source, name)
         if person is not None and not isinstance(person, str):
-            found, _ = _person_shape.read(person)
-            values[_EMAIL] = values[_EMAIL] or found[0]
-            values[_PHONE] = values[_PHONE] or found[1]
+            (email, phone), _ = _people.read(person)
+            values[_EMAIL] = values[_EMAIL] or email
+            values[_PHONE] = values[_PHONE] or phone
 
 
-def _product_id(source: object) -> object:
-    for name in PRODUCTS:
+def _product_id(source: object, products: Sequence[str]) -> object:
+    for name in products:
         product = _member(source, name)
         if isinstance(product, (str, int)):
             return _read_id(product)
         if product is not None:
-            found, _ = _item_shape.read(product)
-            return found[0]
+            return _items.read(product)[0][0]
     return None
 
 
@@ -269,8 +283,14 @@ def _read_currency(value: object) -> object:
     return value if isinstance(value, str) else getattr(value, "code", value)
 
 
+def _as_it_is(value: object) -> object:
+    return value
+
+
 def _read_items(value: object) -> object:
     """Read the lines of a list, of a generator, or of a manager of related objects."""
+    if type(value) is list:
+        return tuple(map(to_item, value))
     if hasattr(value, "all"):
         value = value.all()
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
@@ -278,27 +298,34 @@ def _read_items(value: object) -> object:
     return tuple(map(to_item, value))
 
 
+_AS_IT_IS: Final = (str, _as_it_is)
 _EMAIL: Final = list(ORDER_NAMES).index("email")
 _PHONE: Final = list(ORDER_NAMES).index("phone")
 
-_order_shape: Final = _Shape(
+_orders: Final = _Reader(
     ORDER_NAMES,
     {
-        "order_id": _read_id,
-        "total": read_amount,
-        "currency": _read_currency,
-        "items": _read_items,
-        "created_at": read_time,
+        "order_id": (str, _read_id),
+        "total": (Decimal, read_amount),
+        "currency": (str, _read_currency),
+        "items": (NoneType, _read_items),
+        "created_at": (datetime, read_time),
     },
-    [None, None, None, (), *[None] * 9, EMPTY],
+    (None, None, None, (), *[None] * 9, EMPTY),
+    PEOPLE,
 )
-_item_shape: Final = _Shape(
+_items: Final = _Reader(
     ITEM_NAMES,
-    {"id": _read_id, "quantity": _read_quantity, "price": read_amount},
-    [None, 1, None, None, None],
+    {
+        "id": (str, _read_id),
+        "quantity": (int, _read_quantity),
+        "price": (Decimal, read_amount),
+    },
+    (None, 1, None, None, None),
+    PRODUCTS,
 )
-_person_shape: Final = _Shape(
-    {name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, [None, None]
+_people: Final = _Reader(
+    {name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, (None, None)
 )
 
 converter.register_structure_hook(Order, lambda source, _: to_order(source))
