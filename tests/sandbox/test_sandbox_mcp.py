@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from adcp_tracker.sandbox import Sandbox, SandboxConfig
+from adcp_tracker.sandbox.replays import Replays
 from tests.support.seller import SOURCE, run_seller
 from tests.support.wire import AUTHORIZED, McpClient, events_of, make_event, request
 
@@ -294,6 +295,16 @@ def test_old_keys_are_expired() -> None:
         client.use("log_event", **arguments())
         times[0] += 61
         assert adcp_error(client.use("log_event", **arguments()))["code"] == "IDEMPOTENCY_EXPIRED"
+
+
+def test_keys_are_kept_within_bounds() -> None:
+    """The oldest of very many keys is forgotten, the others are not."""
+    replays = Replays(time.time)
+    for number in range(10_001):
+        assert replays.begin(f"key-{number}", {}, 60) is None
+        replays.finish(f"key-{number}", {"number": number})
+    assert replays.begin("key-1", {}, 60) == {"number": 1}
+    assert replays.begin("key-0", {}, 60) is None
 
 
 def test_keys_in_flight(client: McpClient, seller: Sandbox) -> None:

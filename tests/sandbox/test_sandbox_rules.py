@@ -93,6 +93,11 @@ BAD: dict[str, tuple[object, str]] = {
     "no such offset": (make_event(event_time="2026-01-02T00:00:00+24:00"), "/event_time"),
     "short offset": (make_event(event_time="2026-01-02T00:00:00+0100"), "/event_time"),
     "other digits": (make_event(event_time="٢٠٢٦-01-02T00:00:00Z"), "/event_time"),
+    "leap second at noon": (make_event(event_time="2016-12-31T12:59:60Z"), "/event_time"),
+    "leap second before all time": (
+        make_event(event_time="0001-01-01T00:00:60+01:00"),
+        "/event_time",
+    ),
     "line end": (make_event(event_time="2026-01-02T00:00:00Z\n"), "/event_time"),
     "null match": (make_event(user_match=None), "/user_match"),
     "empty match": (with_match(), "/user_match"),

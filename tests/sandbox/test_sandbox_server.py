@@ -338,9 +338,16 @@ def test_settings_are_read_strictly(kind: type, settings: object) -> None:
 
 def test_settings_of_every_kind_are_read() -> None:
     """Settings from JSON are the same as from Python."""
-    settings = {"advertisers": {"1": ["a", "b"]}, "versions": ["3.1"], "max_nodes": 9}
+    settings = {
+        "advertisers": {"1": ["a", "b"]},
+        "versions": ["3.1"],
+        "max_nodes": 9,
+        "sse": True,
+    }
     read = structure(json.loads(json.dumps(settings)), SandboxConfig)
-    assert read == SandboxConfig(advertisers={"1": ("a", "b")}, versions=("3.1",), max_nodes=9)
+    assert read == SandboxConfig(
+        advertisers={"1": ("a", "b")}, versions=("3.1",), max_nodes=9, sse=True
+    )
     assert "token" not in repr(read)
 
 
