@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import attrs
 
@@ -14,7 +14,14 @@ from adcp_tracker.identity import user_match as gather
 from adcp_tracker.ids import random_id
 from adcp_tracker.keepsake import keep
 from adcp_tracker.quick import quick
-from adcp_tracker.reading import read_data, read_match, read_surface, read_time, read_word
+from adcp_tracker.reading import (
+    Unjudged,
+    read_data,
+    read_match,
+    read_surface,
+    read_time,
+    read_word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +32,27 @@ if TYPE_CHECKING:
 _event: Final = quick(Event)
 _UTC: Final = timezone.utc
 _WEBSITE: Final = ActionSource.WEBSITE
+
+
+class Details(TypedDict, total=False):
+    """What :func:`build_event` takes of an event besides its type and its surroundings."""
+
+    event_id: str | None
+    event_time: datetime | str | None
+    user_match: UserMatch | Mapping[str, object] | None
+    email: str | None
+    phone: str | None
+    uids: Sequence[UniversalId | Mapping[str, object]] | None
+    click_id: str | None
+    click_id_type: str | None
+    client_ip: str | None
+    client_user_agent: str | None
+    custom_data: CustomData | Mapping[str, object] | None
+    action_source: ActionSource | str | None
+    event_source_url: str | None
+    custom_event_name: str | None
+    surface: Surface | Mapping[str, object] | None
+    ext: Mapping[str, object] | None
 
 
 def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each by its name
@@ -105,19 +133,19 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
     )
 
 
-def finish_event(  # noqa: PLR0913 - an event's fields, each by its name
-    event_id: object,
-    event_type: object,
-    event_time: object,
-    match: object,
-    data: object,
+def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
+    event_id: Unjudged,
+    event_type: Unjudged,
+    event_time: Unjudged,
+    match: Unjudged,
+    data: Unjudged,
     context: RequestContext | None,
     faults: tuple[Fault, ...],
     *,
-    action_source: ActionSource | str | None = None,
+    action_source: Unjudged = None,
     event_source_url: str | None = None,
     custom_event_name: str | None = None,
-    surface: Surface | Mapping[str, object] | None = None,
+    surface: Unjudged = None,
     ext: Mapping[str, object] | None = None,
 ) -> Event:
     """Add where an event happened, and let it be judged together with `faults` found before.
@@ -126,7 +154,7 @@ def finish_event(  # noqa: PLR0913 - an event's fields, each by its name
         InvalidEventError: If a rule is broken, or was before.
     """
     if action_source is not None and type(action_source) is not ActionSource:
-        action_source = read_word(action_source, ActionSource)  # type: ignore[assignment]
+        action_source = read_word(action_source, ActionSource)
     if action_source is None or action_source is _WEBSITE:
         if event_source_url is None and context is not None:
             event_source_url = context.event_source_url
@@ -135,7 +163,7 @@ def finish_event(  # noqa: PLR0913 - an event's fields, each by its name
     if type(event_time) is not datetime or event_time.tzinfo is not _UTC:
         event_time = _in_utc(event_time)
     if surface is not None:
-        surface = read_surface(surface)  # type: ignore[assignment]  # The event judges it.
+        surface = read_surface(surface)
     try:
         event = _event(
             event_id,
@@ -158,7 +186,7 @@ def finish_event(  # noqa: PLR0913 - an event's fields, each by its name
     return event
 
 
-def _in_utc(event_time: object) -> object:
+def _in_utc(event_time: object) -> Unjudged:
     """Turn a time into UTC, which sellers prefer, if it is known where it stands."""
     event_time = read_time(event_time)
     if isinstance(event_time, datetime) and event_time.utcoffset() is not None:
@@ -171,7 +199,7 @@ def _identify(
     given: dict[str, Any],
     default_region: str | None,
     context: RequestContext | None,
-) -> tuple[object, tuple[Fault, ...]]:
+) -> tuple[Unjudged, tuple[Fault, ...]]:
     unknown: dict[str, object] = {}
     if isinstance(match, Mapping):
         for key, value in match.items():

@@ -14,8 +14,8 @@ import attrs
 
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.faults import find_faults
-from adcp_tracker.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
 from adcp_tracker.judging import write_sound
+from adcp_tracker.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
 from adcp_tracker.vocabulary import (
     COMMON_ACTION_SOURCES,
     NEWER_EVENT_TYPES,

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from adcp_tracker.inspection import Inspection, describe, join
-from adcp_tracker.parts import Content, CustomData, Surface, UniversalId, UserMatch
 from adcp_tracker.limits import (
     MAX_ID,
     MAX_PERCENT,
     MAX_TOKEN,
     MAX_TYPE,
     MAX_WORD,
-    is_currency,
 )
+from adcp_tracker.parts import Content, CustomData, Surface, UniversalId, UserMatch
 from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
 
 if TYPE_CHECKING:

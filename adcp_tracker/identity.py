@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from adcp_tracker.exceptions import Fault, InvalidEventError
 from adcp_tracker.faults import identifies
 from adcp_tracker.inspection import describe
+from adcp_tracker.limits import MAX_TOKEN
 from adcp_tracker.parts import UniversalId, UserMatch
 from adcp_tracker.quick import quick
-from adcp_tracker.reading import read_uid
-from adcp_tracker.limits import MAX_TOKEN
+from adcp_tracker.reading import Unjudged, read_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ _is_e164: Final = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 _is_digest: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
-def hash_email(raw: str, *, path: str = EMAIL_PATH) -> str:
+def hash_email(raw: object, *, path: str = EMAIL_PATH) -> str:
     """Hash an e-mail address, trimmed and lower-cased, as sellers expect it.
 
     Args:
@@ -61,10 +61,10 @@ def hash_email(raw: str, *, path: str = EMAIL_PATH) -> str:
         return address
     if _is_email(address) and address.isprintable():
         return sha256(address.encode()).hexdigest()
-    _refuse(path, "an e-mail address or its SHA-256", describe(raw))
+    return _refuse(path, "an e-mail address or its SHA-256", describe(raw))
 
 
-def hash_phone(raw: str, default_region: str | None = None, *, path: str = PHONE_PATH) -> str:
+def hash_phone(raw: object, default_region: str | None = None, *, path: str = PHONE_PATH) -> str:
     """Hash a phone number in its E.164 form, plus included, as sellers expect it.
 
     Args:
@@ -172,10 +172,14 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
     match = _match(
         hashed_email,
         hashed_phone,
-        uids and tuple(map(read_uid, uids)),
+        _uids(uids) if uids else None,
         click_id or None,
         click_id_type or None,
         client_ip or None,
         client_user_agent or None,
     )
     return match if identifies(match) else None
+
+
+def _uids(uids: Sequence[UniversalId | Mapping[str, object]]) -> Unjudged:
+    return tuple(map(read_uid, uids)) if isinstance(uids, (list, tuple)) else uids

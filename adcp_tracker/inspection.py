@@ -65,12 +65,11 @@ def describe(value: object) -> str:
 def _show_number(value: object) -> str:
     if type(value) is float:
         return f'the float {value!r}; write Decimal("{value!r}")'
-    if type(value) in (int, Decimal):
-        # A number of thousands of digits is not even turned into text.
-        small = type(value) is Decimal or abs(value) < _MAX_INTEGER  # type: ignore[operator]
-        text = str(value) if small else ""
-        return text if 0 < len(text) <= _MAX_SHOWN else f"{describe(value)} too large to show"
-    return describe(value)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return describe(value)
+    # An integer of thousands of digits is not even turned into text.
+    text = str(value) if isinstance(value, Decimal) or abs(value) < _MAX_INTEGER else ""
+    return text if 0 < len(text) <= _MAX_SHOWN else f"{describe(value)} too large to show"
 
 
 def _show_word(value: object) -> str:
@@ -112,7 +111,7 @@ class Inspection:
 
     def member(self, path: str, value: object, words: type[Enum]) -> None:
         """Ask for a member of an enumeration, or a string of the same value."""
-        if not isinstance(value, str) or value not in list(words):
+        if not isinstance(value, str) or value not in {word.value for word in words}:
             expected = f"an {words.__name__}: {', '.join(word.value for word in words)}"
             self.add(path, expected, _show_word(value))
 
@@ -123,7 +122,7 @@ class Inspection:
 
     def number(self, path: str, value: object, most: int | None = None) -> None:
         """Ask for an exact number from 0, up to `most` where there is one."""
-        expected = "a Decimal or int ≥ 0" if most is None else f"a Decimal or int from 0 to {most}"
+        expected = "a number ≥ 0" if most is None else f"a number from 0 to {most}"
         if type(value) is int:
             fits = 0 <= value < MAX_NUMBER
         else:

@@ -54,7 +54,7 @@ def _part(part: attrs.AttrsInstance, path: str, wrong: set[str]) -> dict[str, ob
     return kept
 
 
-def _value(value: object, path: str, wrong: set[str]) -> object:
+def _value(value: object, path: str, wrong: set[str]) -> object:  # noqa: PLR0911 - a line a kind
     if path in wrong:
         return describe(value)
     if isinstance(value, Enum):

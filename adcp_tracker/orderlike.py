@@ -8,7 +8,7 @@ by the event that is made from it, all at once. :func:`register_order` takes the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime  # noqa: TC003 - cattrs resolves the fields' types
+from datetime import datetime
 from decimal import Decimal
 from functools import partial, singledispatch
 from types import MethodType, NoneType
@@ -324,8 +324,6 @@ _items: Final = _Reader(
     (None, 1, None, None, None),
     PRODUCTS,
 )
-_people: Final = _Reader(
-    {name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, (None, None)
-)
+_people: Final = _Reader({name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, (None, None))
 
 converter.register_structure_hook(Order, lambda source, _: to_order(source))

@@ -6,32 +6,29 @@ A path in an error is the event's, whatever the order calls the field:
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
 from adcp_tracker import ids
+from adcp_tracker.baskets import custom_data, excess_decimals, merge, part_id
 from adcp_tracker.building import build_event, finish_event
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.identity import user_match
 from adcp_tracker.keepsake import keep
-from adcp_tracker.money import EXACT, add_up, check_decimals, read_amount
+from adcp_tracker.money import read_amount
 from adcp_tracker.orderlike import Order, OrderItem, register_order, to_item, to_order
-from adcp_tracker.parts import EMPTY, Content, CustomData
-from adcp_tracker.quick import quick
-from adcp_tracker.reading import read_data
 from adcp_tracker.vocabulary import EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
+    from typing_extensions import Unpack
+
+    from adcp_tracker.building import Details
     from adcp_tracker.context import RequestContext
     from adcp_tracker.events import Event
-    from adcp_tracker.exceptions import Fault
+    from adcp_tracker.reading import Unjudged
 
 __all__ = [
     "Order",
@@ -44,8 +41,6 @@ __all__ = [
     "to_order",
 ]
 
-_content: Final = quick(Content)
-_data: Final = quick(CustomData)
 _PURCHASE: Final = EventType.PURCHASE
 _SHOPPER: Final = (
     "email",
@@ -64,7 +59,7 @@ def purchase_event(
     now: datetime,
     context: RequestContext | None = None,
     default_region: str | None = None,
-    **overrides: Any,
+    **overrides: Unpack[Details],
 ) -> Event:
     """Make the purchase of an order: the same order always makes the same event id.
 
@@ -79,7 +74,7 @@ def purchase_event(
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
-    data = _custom_data(order, order.items, order.total)
+    data = custom_data(order, order.items, order.total)
     event_time = now if order.created_at is None else order.created_at
     if overrides:
         basics = {
@@ -91,7 +86,7 @@ def purchase_event(
             "default_region": default_region,
         }
         return _overridden(_PURCHASE, order, data, basics, overrides)
-    faults = _decimal_faults(data)
+    faults = excess_decimals(data)
     try:
         match = user_match(
             email=order.email,
@@ -118,7 +113,7 @@ def purchase_event(
     )
 
 
-def refund_event(
+def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     order: Order,
     *,
     now: datetime,
@@ -127,7 +122,7 @@ def refund_event(
     items: Sequence[object] | None = None,
     context: RequestContext | None = None,  # noqa: ARG001 - see below
     default_region: str | None = None,
-    **overrides: Any,
+    **overrides: Unpack[Details],
 ) -> Event:
     """Make the refund of an order, of all of it or of a part; its value is positive.
 
@@ -152,12 +147,12 @@ def refund_event(
     value = read_amount(amount)
     full = items is None and (value is None or value == order.total)
     if full:
-        data = _custom_data(order, order.items, order.total)
+        data = custom_data(order, order.items, order.total)
     else:
         lines = () if items is None else tuple(map(to_item, items))
-        data = _custom_data(order, lines, value)
+        data = custom_data(order, lines, value)
     if refund_id is None and not full:
-        refund_id = _refund_digest(data)
+        refund_id = part_id(data)
     known = isinstance(order.order_id, str)
     event_id = ids.refund_id(order.order_id, refund_id) if known else order.order_id
     return _overridden(
@@ -169,12 +164,21 @@ def refund_event(
     )
 
 
-def lead_event(lead_id: str | None = None, *, now: datetime, **details: Any) -> Event:
+def lead_event(
+    lead_id: str | None = None,
+    *,
+    now: datetime,
+    context: RequestContext | None = None,
+    default_region: str | None = None,
+    **details: Unpack[Details],
+) -> Event:
     """Make a lead: the same lead always makes the same event id.
 
     Args:
         lead_id: The lead's own id; left out, the event's id is given or a random one.
         now: The event's time if none is given.
+        context: The request that made the lead.
+        default_region: Where phone numbers are that do not begin with a plus.
         **details: Anything :func:`build_event` takes.
 
     Raises:
@@ -182,23 +186,25 @@ def lead_event(lead_id: str | None = None, *, now: datetime, **details: Any) -> 
     """
     if lead_id is not None:
         details.setdefault("event_id", ids.lead_id(lead_id))
-    return build_event(EventType.LEAD, now=now, **details)
+    return build_event(
+        EventType.LEAD, now=now, context=context, default_region=default_region, **details
+    )
 
 
 def _overridden(
     event_type: EventType,
     order: Order,
-    data: object,
+    data: Unjudged,
     basics: dict[str, Any],
-    overrides: dict[str, Any],
+    overrides: Mapping[str, object],
 ) -> Event:
     """Build an order's event from its fields and from what the caller puts in their place."""
     own = {name: getattr(order, name) for name in _SHOPPER}
     if "click_id" in overrides:
         del own["click_id_type"]
-    if custom_data := overrides.pop("custom_data", None):
-        data = _merged(data, custom_data)
-    faults = _decimal_faults(data)
+    if more := overrides.get("custom_data"):
+        data = merge(data, more)
+    faults = excess_decimals(data)
     arguments: dict[str, Any] = {**own, **basics, **overrides, "custom_data": data}
     try:
         event = build_event(event_type, **arguments)
@@ -208,65 +214,3 @@ def _overridden(
         kept = keep(event.event_id, event_type, event.event_time, data, faults)
         raise InvalidEventError(faults, event=kept)
     return event
-
-
-def _custom_data(order: Order, items: Sequence[OrderItem], total: Decimal | int | None) -> object:
-    contents: list[object] = []
-    content_ids: list[str] = []
-    count: int | None = 0
-    try:
-        for item in items:
-            item_id, quantity, name = item.id, item.quantity, item.name
-            extra = EMPTY if name is None else {"name": name}
-            contents.append(_content(item_id, quantity, item.price, item.brand, extra))
-            content_ids.append(item_id)
-            count += quantity
-    except (AttributeError, TypeError):
-        contents, content_ids, count = _doubtful(items), [], None
-    if total is None and contents:
-        total = add_up((getattr(c, "quantity", None), getattr(c, "price", None)) for c in contents)
-    data = _data(
-        total,
-        order.currency,
-        order.order_id,
-        tuple(contents) if contents else None,  # type: ignore[arg-type]  # The event judges it.
-        tuple(content_ids) if content_ids else None,
-        count if content_ids else None,
-    )
-    return data if order.custom is EMPTY else _merged(data, order.custom)
-
-
-def _doubtful(items: object) -> list[object]:
-    """Make contents of what is not all a clean :class:`OrderItem`, for the event to judge."""
-    lines = items if isinstance(items, Iterable) and not isinstance(items, str) else [items]
-    return [
-        Content(line.id, line.quantity, line.price, line.brand)
-        if isinstance(line, OrderItem)
-        else line
-        for line in map(to_item, lines)
-    ]
-
-
-def _merged(data: object, more: object) -> object:
-    """Lay what `more` knows over `data`."""
-    more = read_data(more)
-    if not isinstance(more, CustomData) or not isinstance(data, CustomData):
-        return more
-    changes = {name: value for name, value in attrs.asdict(more, recurse=False).items() if value is not None}
-    changes["extra"] = {**data.extra, **more.extra} or EMPTY
-    return attrs.evolve(data, **changes)
-
-
-def _decimal_faults(data: object) -> tuple[Fault, ...]:
-    if not isinstance(data, CustomData):
-        return ()
-    return check_decimals(data.value, data.currency, "$.custom_data.value")
-
-
-def _refund_digest(data: object) -> str:
-    """Name a partial refund by what is refunded, as nothing better is known."""
-    if not isinstance(data, CustomData):
-        return ids.digest_id("part")
-    lines = [(line.id, line.quantity) for line in data.contents or () if isinstance(line, Content)]
-    value = data.value.normalize(EXACT) if isinstance(data.value, Decimal) else data.value
-    return ids.digest_id("part", value, *itertools.chain.from_iterable(lines))

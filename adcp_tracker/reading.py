@@ -11,50 +11,56 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
 from adcp_tracker.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
 from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
 
+if TYPE_CHECKING:
+    from enum import Enum
+
+Unjudged: TypeAlias = Any
+"""What should be of its field's kind, and may not be: an :class:`.Event` will tell."""
+
 Fields = Mapping[str, None]
 Readers = Mapping[str, Callable[[object], object]]
 
 _match_time: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))?",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
+    r"(?:([Zz])|([+-])(\d\d):(\d\d))?",
     re.ASCII,
 ).fullmatch
 
 
-def read_match(value: object) -> object:
+def read_match(value: object) -> Unjudged:
     """Read a :class:`.UserMatch`; anything but a mapping is left as it is."""
     return _read(value, UserMatch, _MATCH_FIELDS, _MATCH_READERS)
 
 
-def read_data(value: object) -> object:
+def read_data(value: object) -> Unjudged:
     """Read :class:`.CustomData`; anything but a mapping is left as it is."""
     return _read(value, CustomData, _DATA_FIELDS, _DATA_READERS)
 
 
-def read_surface(value: object) -> object:
+def read_surface(value: object) -> Unjudged:
     """Read a :class:`.Surface`; anything but a mapping is left as it is."""
     return _read(value, Surface, _SURFACE_FIELDS, _SURFACE_READERS)
 
 
-def read_uid(value: object) -> object:
+def read_uid(value: object) -> Unjudged:
     """Read a :class:`.UniversalId`; anything but a mapping is left as it is."""
     return _read(value, UniversalId, _UID_FIELDS, _UID_READERS)
 
 
-def read_content(value: object) -> object:
+def read_content(value: object) -> Unjudged:
     """Read a :class:`.Content`; anything but a mapping is left as it is."""
     return _read(value, Content, _CONTENT_FIELDS, _CONTENT_READERS)
 
 
-def read_word(value: object, words: type[Enum]) -> object:
+def read_word(value: object, words: type[Enum]) -> Unjudged:
     """Read a member of an enumeration from its value."""
     try:
         return words(value)
@@ -67,7 +73,7 @@ def read_number(value: object) -> object:
     return Decimal(repr(value)) if type(value) is float else value
 
 
-def read_time(value: object) -> object:
+def read_time(value: object) -> Unjudged:
     """Read a time of RFC 3339; digits beyond the microsecond are cut off."""
     if not isinstance(value, str) or not (found := _match_time(value)):
         return value
@@ -84,18 +90,19 @@ def read_time(value: object) -> object:
         return value
 
 
-def read_event(value: Mapping[str, object]) -> dict[str, Any]:
+def read_event(value: Mapping[str, object]) -> dict[str, Unjudged]:
     """Read the arguments of an :class:`.Event`, which its constructor judges."""
     return _arguments(value, _EVENT_FIELDS, _EVENT_READERS)
 
 
-def _read(value: object, kind: Callable[..., object], fields: Fields, readers: Readers) -> object:
+def _read(value: object, kind: Callable[..., object], fields: Fields, readers: Readers) -> Unjudged:
     return kind(**_arguments(value, fields, readers)) if isinstance(value, Mapping) else value
 
 
 def _arguments(value: Mapping[Any, object], fields: Fields, readers: Readers) -> dict[str, Any]:
     """Sort a mapping's keys into named fields and extra; a null is as good as no key."""
-    known, extra = dict(fields), {}
+    known: dict[str, Any] = dict(fields)
+    extra: dict[Any, object] = {}
     for key, member in value.items():
         if member is None:
             continue

@@ -58,13 +58,10 @@ def _structure_event(wire: object, _: type[Event]) -> Event:
 
 
 converter.register_structure_hook(Event, _structure_event)
-for _kind, _read in (
-    (UserMatch, read_match),
-    (UniversalId, read_uid),
-    (CustomData, read_data),
-    (Content, read_content),
-    (Surface, read_surface),
-):
-    converter.register_structure_hook(_kind, lambda wire, _, read=_read: read(wire))
-for _kind in (Event, UserMatch, UniversalId, CustomData, Content, Surface):
-    converter.register_unstructure_hook(_kind, unstructure)
+converter.register_structure_hook(UserMatch, lambda wire, _: read_match(wire))
+converter.register_structure_hook(UniversalId, lambda wire, _: read_uid(wire))
+converter.register_structure_hook(CustomData, lambda wire, _: read_data(wire))
+converter.register_structure_hook(Content, lambda wire, _: read_content(wire))
+converter.register_structure_hook(Surface, lambda wire, _: read_surface(wire))
+for _part in (Event, UserMatch, UniversalId, CustomData, Content, Surface):
+    converter.register_unstructure_hook(_part, unstructure)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
-from adcp_tracker.parts import EMPTY
+from adcp_tracker.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
 
 if TYPE_CHECKING:
     from adcp_tracker.events import Event
@@ -26,6 +26,7 @@ Wire = dict[str, Any]
 OPTIONS: Final = orjson.OPT_UTC_Z
 """How orjson writes events."""
 
+_PARTS: Final = (Content, CustomData, Surface, UniversalId, UserMatch)
 _MILLISECOND: Final = 1000
 _UTC_OFFSET: Final = "+00:00"
 
@@ -53,7 +54,7 @@ def _value(value: object) -> object:
         return write_time(value)
     if isinstance(value, (list, tuple)):
         return [_value(member) for member in value]
-    if attrs.has(type(value)):
+    if isinstance(value, _PARTS):
         return unstructure(value)
     return value
 
