@@ -40,8 +40,11 @@ def unstructure(part: attrs.AttrsInstance) -> Wire:
     """Turn an event or a part of one into what orjson writes."""
     wire: Wire = {}
     for field in attrs.fields(type(part)):
+        # What is not given but worked out is not there yet: the line itself.
+        if not field.init or field.name == "extra":
+            continue
         value = getattr(part, field.name)
-        if value is not None and field.init and field.name != "extra":
+        if value is not None:
             wire[field.name] = _value(value)
     wire.update(getattr(part, "extra", EMPTY))
     return wire
