@@ -148,12 +148,11 @@ class Flusher:
 
     def stats(self) -> Stats:
         """Return the books: fresh ones where this process uploads, else the last written."""
-        if self.is_leading:
-            try:
-                return self.run(Leadership.books, _PARK_SECONDS)
-            except TimeoutError:
-                pass
-        return published(self._setting.directory)
+        last = published(self._setting.directory)
+        starting = self.is_running and not last.leader
+        if self.is_leading or starting:
+            return self._call(Leadership.books, _PARK_SECONDS, default=last)
+        return last
 
     def stop(self, timeout: float) -> None:
         """End the thread, after the request that is on its way if that is soon enough."""
@@ -214,8 +213,8 @@ class Flusher:
             self._rest(self._setting.idle_seconds)
 
     def _is_elected(self) -> bool:
+        self._setting.directory.prepare()
         if self._flushes or not self._errands.empty():
-            self._setting.directory.prepare()
             return self._election.acquire(_HANDOVER_SECONDS)
         return not self._election.is_wanted() and self._election.try_acquire()
 

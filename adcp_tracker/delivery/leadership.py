@@ -17,6 +17,7 @@ from adcp_tracker.delivery.settle import Settlement
 from adcp_tracker.destinations.base import Batch
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
+from adcp_tracker.queue.batches import spans
 from adcp_tracker.queue.deadletters import DeadLetters
 from adcp_tracker.queue.sealer import Sealer
 from adcp_tracker.queue.segments import Segments
@@ -169,6 +170,30 @@ class Leadership:
             self._settle(destination.name)
         self.commit()
 
+    def let_go(self, is_unwanted: Callable[[bytes], bool]) -> int:
+        """Let go of events that were erased on disk, wherever else they are held.
+
+        Batches that lost some get a new identity. What is on its way cannot be called
+        back; it is settled as it was sent, and what would go again has shrunk by then.
+
+        Args:
+            is_unwanted: Tells those events by their JSON.
+
+        Returns:
+            How many of them are on their way.
+        """
+        self._fresh.clear()
+        for letter in [each for each in self._unwritten if is_unwanted(each.event)]:
+            self._unwritten.remove(letter)
+        on_way = {(delivery.destination, delivery.number) for delivery, _ in self._on_way.values()}
+        for deliveries in list(self.state.deliveries.values()):
+            for delivery in list(deliveries):
+                members = self._sealer.read(delivery)
+                sent = (delivery.destination, delivery.number) in on_way
+                if len(members) != delivery.count and not sent:
+                    self._shrink(delivery, members)
+        return sum(_blank(members, is_unwanted) for _, members in self._on_way.values())
+
     def close(self) -> None:
         """Settle what has come back, delete what is done and close the database."""
         self.settle_arrived()
@@ -215,21 +240,30 @@ class Leadership:
                 members = self._sealer.read(delivery)
             if len(members) == delivery.count:
                 return delivery, members
-            shrunk = self._shrink(delivery, len(members))
+            shrunk = self._shrink(delivery, members)
             if shrunk is not None:
                 return shrunk, members
         return None
 
-    def _shrink(self, delivery: Delivery, count: int) -> Delivery | None:
-        """Go on with what is left of a batch whose records were damaged or erased on disk."""
-        lost = delivery.count - count
-        counts = self.state.destinations[delivery.destination].counts
-        counts.dropped["damaged"] += lost
-        self._occasionally.warning("segment.damaged", destination=delivery.destination, events=lost)
-        if not count:
+    def _shrink(self, delivery: Delivery, members: Sequence[Placed]) -> Delivery | None:
+        """Go on with what is left of a batch whose records were erased or damaged on disk."""
+        name, lost = delivery.destination, delivery.count - len(members)
+        erased = min(self._sealer.count_erased(delivery), lost)
+        counts = self.state.destinations[name].counts
+        if erased:
+            counts.dropped["erased"] += erased
+        if lost > erased:
+            counts.dropped["damaged"] += lost - erased
+            self._occasionally.warning("segment.damaged", destination=name, events=lost - erased)
+        if not members:
             self.state.replace(delivery)
             return None
-        shrunk = attrs.evolve(delivery, count=count, generation=delivery.generation + 1)
+        shrunk = attrs.evolve(
+            delivery,
+            spans=tuple(spans(members)),
+            count=len(members),
+            generation=delivery.generation + 1,
+        )
         self.state.replace(delivery, shrunk)
         return shrunk
 
@@ -286,3 +320,11 @@ class Leadership:
         if delay <= 0.0 and not self._progressed:  # such as half a record, still being written
             return self._setting.idle_seconds
         return max(delay, 0.0)
+
+
+def _blank(members: list[Placed], is_unwanted: Callable[[bytes], bool]) -> int:
+    """Blank events in memory, so that no dead letter can be made of them any more."""
+    found = [place for place, member in enumerate(members) if is_unwanted(member.event)]
+    for place in found:
+        members[place] = members[place]._replace(event=b"{}")
+    return len(found)

@@ -17,33 +17,13 @@ from adcp_tracker.queue.records import DROPPED, ENVELOPED, enveloped
 from adcp_tracker.queue.sealer import Sealed, Sealer
 from adcp_tracker.queue.segments import Segments
 from adcp_tracker.queue.state import State
-from tests.support.destinations import ScriptedDestination
+from tests.support.destinations import MemoryOutbox, ScriptedDestination
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 NOW_MS = 1_767_225_600_123
-
-
-class MemoryOutbox:
-    """An outbox that forgets with the process."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, bytes] = {}
-
-    def load(self) -> dict[str, bytes]:
-        """Return everything in it."""
-        return dict(self.values)
-
-    def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
-        """Set and remove keys."""
-        self.values.update(puts)
-        for key in removes:
-            self.values.pop(key, None)
-
-    def close(self) -> None:
-        """Have nothing to close."""
 
 
 class Desk:

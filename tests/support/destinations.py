@@ -1,4 +1,4 @@
-"""Destinations that do as they are told, for tests of what happens around them."""
+"""Destinations, outboxes and clocks that do as they are told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 class ScriptedDestination:
@@ -74,6 +74,26 @@ class ScriptedDestination:
 
     def abandon(self) -> None:
         """Have nothing to abandon."""
+
+
+class MemoryOutbox:
+    """An outbox that forgets with the process."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    def load(self) -> dict[str, bytes]:
+        """Return everything in it."""
+        return dict(self.values)
+
+    def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
+        """Set and remove keys."""
+        self.values.update(puts)
+        for key in removes:
+            self.values.pop(key, None)
+
+    def close(self) -> None:
+        """Have nothing to close."""
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 20.0) -> None:
