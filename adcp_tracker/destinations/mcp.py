@@ -110,7 +110,7 @@ class McpSession:
         self._session = _matching(heard.reply.headers.get("mcp-session-id"), _SESSION)
         self._protocol = _matching(heard.result.get("protocolVersion"), _VERSION) or PROTOCOL
         note = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
-        said = self._post(note, None)
+        said = self._post(note, lambda _: True)
         if not isinstance(said, Reply):
             return said
         self._open = True

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Outcome
     from adcp_tracker.destinations.replies import Reply
 
+_NO_WORDS = SellerError()
+
 _MOST_TEXTS = 10
 
 
@@ -36,13 +38,12 @@ def from_mcp(message: object, reply: Reply, count: int) -> Outcome:
     if not isinstance(message, dict):
         return from_task(None, reply, count) if reply.is_success else from_http(reply, count)
     error, result = message.get("error"), message.get("result")
-    if isinstance(error, dict):
+    content = result.get("structuredContent") if isinstance(result, dict) else None
+    if isinstance(error, dict) and _adcp_error(content) is None:
         return _rpc_error(error, reply, count)
-    if not reply.is_success:
-        return refused(SellerError(), reply, count)
-    if not isinstance(result, dict):
-        return from_task(None, reply, count)
-    return _result(result, reply, count)
+    if isinstance(result, dict):
+        return _result(result, reply, count)
+    return from_task(None, reply, count) if reply.is_success else refused(_NO_WORDS, reply, count)
 
 
 def is_protocol_error(message: object) -> bool:
@@ -65,6 +66,8 @@ def _result(result: Mapping[str, object], reply: Reply, count: int) -> Outcome:
         return refused(read_error(found, replayed=replayed), reply, count)
     if result.get("isError") is True:
         return Retry("tool_error", _words(result), budgeted=True)
+    if not reply.is_success:
+        return refused(_NO_WORDS, reply, count)
     return from_task(structured(result), reply, count)
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from adcp_tracker import __version__
@@ -20,8 +21,9 @@ from adcp_tracker.destinations.base import (
 )
 from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.sandbox import SandboxConfig
 from tests.destinations.rawseller import answering, http, raw_seller
-from tests.support.seller import ADVERTISER, SOURCE, TOKEN
+from tests.support.seller import ADVERTISER, SOURCE, TOKEN, run_seller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +60,21 @@ def interchange(url: str, **settings: Any) -> Interchange:  # noqa: ANN401 - set
         "base_url": url,
     }
     return Interchange(**(known | settings))
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Sandbox]:
+    """One seller for all tests of this module."""
+    with run_seller() as seller:
+        yield seller
+
+
+@pytest.fixture
+def seller(running: Sandbox) -> Sandbox:
+    """The seller as if it were fresh."""
+    running.reset()
+    running.configure(**attrs.asdict(SandboxConfig(), recurse=False))
+    return running
 
 
 @pytest.fixture
