@@ -38,7 +38,7 @@ _PROMPT_S = 15.0
 def _shop(queue: Path, seller: Sandbox, ending: str) -> Iterator[subprocess.Popen[bytes]]:
     settings = {"directory": str(queue), "url": seller.url, "ending": ending, "count": COUNT}
     command = [sys.executable, "-m", "tests.support.shop", json.dumps(settings)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=_ROOT) as shop:  # noqa: S603 - ours
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=_ROOT) as shop:
         try:
             yield shop
         finally:
