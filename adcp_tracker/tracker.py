@@ -15,6 +15,7 @@ from adcp_tracker.clock import SystemClock
 from adcp_tracker.config import Settings, destinations_from_env, settings_from_env
 from adcp_tracker.context import Consent, current_context, without_identifiers
 from adcp_tracker.delivery import errands
+from adcp_tracker.delivery.books import published
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.leadership import Leadership, Setting
 from adcp_tracker.delivery.retry import RetryPolicy
@@ -463,6 +464,23 @@ class Tracker(EventMethods):
         lifecycle.forget(self)
         return left
 
+    def stop(self, timeout: float | None = None) -> Stats:
+        """End the thread after the request that is on its way; the rest stays on disk.
+
+        Args:
+            timeout: How long that request may take, in seconds; left out, the tracker's
+                ``shutdown_timeout``.
+
+        Returns:
+            The books as the uploading process last wrote them.
+        """
+        self._intake.settle()
+        self._journal.roll()
+        self._flusher.stop(self.shutdown_timeout if timeout is None else timeout)
+        self._started = not self._uploads
+        lifecycle.forget(self)
+        return published(self._directory)
+
     async def aclose(self, timeout: float | None = None) -> Stats:
         """Do what :meth:`close` does, without holding up the event loop."""
         import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
@@ -522,6 +540,23 @@ class Tracker(EventMethods):
             TimeoutError: If it did not.
         """
         return self._flusher.run(lambda leadership: errands.drop(leadership, ids), timeout)
+
+    def retire(self, destination: str, timeout: float = 10.0) -> bool:
+        """Forget a destination that is not configured any more, and what waits for it.
+
+        Args:
+            destination: Its name.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Returns:
+            Whether it was known and is none of this tracker's.
+
+        Raises:
+            TimeoutError: If it did not.
+        """
+        return self._flusher.run(
+            lambda leadership: errands.retire(leadership, destination), timeout
+        )
 
     # --- living in a process ----------------------------------------------------------
 

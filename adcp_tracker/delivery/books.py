@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 from cattrs.preconf.orjson import make_converter
 
+from adcp_tracker.delivery.waiting import oldest_waiting
 from adcp_tracker.queue.directory import replace_file
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Books:
         paused: Why nothing is sent, and what to do about it; empty if all is well.
         retrying: Why the last try failed; empty if it did not.
         configured: Whether a running tracker knows this destination.
+        oldest_at: When the oldest pending event was accepted, in seconds since the epoch.
     """
 
     accepted: int = 0
@@ -50,6 +52,7 @@ class Books:
     paused: str = ""
     retrying: str = ""
     configured: bool = True
+    oldest_at: float | None = None
 
 
 @attrs.frozen
@@ -61,12 +64,14 @@ class Stats:
         waiting: Events that wait while there is no destination at all.
         taken_at: When they were taken, in seconds since the epoch.
         leader: The id of the process that uploads.
+        oldest_at: When the oldest event that any destination waits for was accepted.
     """
 
     destinations: dict[str, Books] = attrs.field(factory=dict)
     waiting: int = 0
     taken_at: float = 0.0
     leader: int = 0
+    oldest_at: float | None = None
 
     @property
     def pending(self) -> int:
@@ -116,7 +121,9 @@ class Bookkeeper:
             for name in self._state.destinations
         }
         waiting = 0 if destinations else self._count(dict.fromkeys(sizes, 0), sizes)
-        return Stats(destinations, waiting, now, os.getpid())
+        ages = [books.oldest_at for books in destinations.values() if books.oldest_at is not None]
+        oldest = min(ages, default=oldest_waiting(self._segments, sizes, {}) if waiting else None)
+        return Stats(destinations, waiting, now, os.getpid(), oldest)
 
     def _books(self, name: str, sizes: Mapping[str, int], *, configured: bool) -> Books:
         state, deliveries = self._state.destinations[name], self._state.deliveries[name]
@@ -133,6 +140,7 @@ class Bookkeeper:
             paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",
             retrying=next((each.last_code for each in deliveries if each.attempts), ""),
             configured=configured,
+            oldest_at=oldest_waiting(self._segments, sizes, state.cursors, deliveries),
         )
 
     def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:

@@ -20,7 +20,8 @@ class Replayed:
 
     Attributes:
         replayed: The ids of letters that are on their way again.
-        refused: Those that cannot be sent as they are: their faults are in the event.
+        refused: Those that cannot be sent as they are: their faults are in the event,
+            or nobody knows their destination any more.
         unknown: Those that are no letter's.
     """
 
@@ -32,11 +33,12 @@ class Replayed:
 def replay(leadership: Leadership, intake: Intake, ids: Collection[str]) -> Replayed:
     """Send dead letters again, each to its own destination."""
     found = {letter.id: letter for letter in leadership.dead_letters if letter.id in ids}
-    again = [letter for letter in found.values() if letter.replayable]
+    known = leadership.state.destinations
+    again = [each for each in found.values() if each.replayable and each.destination in known]
     for letter in again:
         # On disk as a new record before it is gone as a letter.
         intake.put_enveloped(_envelope(letter), letter.event, int(letter.died_at * 1000))
-        counts = leadership.state.destinations[letter.destination].counts
+        counts = known[letter.destination].counts
         counts.accepted -= 1
         counts.dead -= 1
     replayed = {letter.id for letter in again}

@@ -137,7 +137,10 @@ def _record(letter: DeadLetter) -> bytes:
 
 
 def _letters(path: Path) -> Iterator[tuple[Record, DeadLetter]]:
-    descriptor = open_private(path, os.O_RDONLY)
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except FileNotFoundError:  # its last letter was removed while we looked
+        return
     with os.fdopen(descriptor, "rb") as file:
         records, _ = scan(file.read(_READ_BYTES))
     for record in records:
