@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.ids import digest_id
-from adcp_tracker.money import add_up, check_decimals
+from adcp_tracker.money import DECIMALS, add_up, check_decimals
 from adcp_tracker.orderlike import OrderItem, to_item
 from adcp_tracker.parts import EMPTY, Content, CustomData
 from adcp_tracker.quick import quick
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _content: Final = quick(Content)
 _data: Final = quick(CustomData)
+_CENTS: Final = 2
+_CENT: Final = Decimal("0.01")
+_WITH_CENTS: Final = frozenset(
+    {None, *(code for code, count in DECIMALS.items() if count == _CENTS)}
+)
 _WIDE: Final = Context(prec=200, traps=[])
 
 
@@ -80,7 +85,9 @@ def excess_decimals(data: Unjudged) -> tuple[Fault, ...]:
 
     Only the value is what was paid: a price per unit may well be finer, as 0.0125 EUR a screw.
     """
-    if not isinstance(data, CustomData):
+    if type(data) is not CustomData or type(data.value) is not Decimal:
+        return ()
+    if data.value.same_quantum(_CENT) and data.currency in _WITH_CENTS:
         return ()
     return check_decimals(data.value, data.currency, "$.custom_data.value")
 

@@ -35,8 +35,6 @@ EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
 
 _match: Final = quick(UserMatch)
-_is_plain_email: Final = re.compile(r"[!-?A-~]+@(?:[0-9a-z-]+\.)+[0-9a-z-]+").fullmatch
-_is_email: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+").fullmatch
 _is_e164: Final = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 _is_digest: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
@@ -55,12 +53,17 @@ def hash_email(raw: object, *, path: str = EMAIL_PATH) -> str:
         InvalidEventError: If `raw` cannot be an address.
     """
     address = raw.strip().lower() if isinstance(raw, str) else ""
-    if _is_plain_email(address):
+    local, _, domain = address.partition("@")
+    if (
+        local
+        and "." in domain[1:-1]
+        and "@" not in domain
+        and " " not in address
+        and address.isprintable()
+    ):
         return sha256(address.encode()).hexdigest()
     if _is_digest(address):
         return address
-    if _is_email(address) and address.isprintable():
-        return sha256(address.encode()).hexdigest()
     return _refuse(path, "an e-mail address or its SHA-256", describe(raw))
 
 

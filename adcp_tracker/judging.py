@@ -53,8 +53,9 @@ _WEBSITE: Final = ActionSource.WEBSITE.value
 _SOURCES: Final = {source: source.value for source in ActionSource}
 _CONDITIONAL: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
 _UNCONDITIONAL: Final = {word: word.value for word in EventType if word not in _CONDITIONAL}
-_ZERO: Final = Decimal(0)
-_LIMIT: Final = Decimal(MAX_NUMBER)
+_MAX_NUMBERS: Final = 4096
+_numbers: Final[dict[str, orjson.Fragment]] = {}
+_is_money: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,20})?").fullmatch
 _COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
 _find_wide_control: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]").search
 _dumps: Final = orjson.dumps
@@ -175,8 +176,10 @@ def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a 
             if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
                 raise _Doubtful
         wire["content_ids"] = ids
-    if data.num_items is not None:
-        wire["num_items"] = _integer(data.num_items, 0)
+    if (count := data.num_items) is not None:
+        if type(count) is not int or not 0 <= count < MAX_NUMBER:
+            raise _Doubtful
+        wire["num_items"] = count
     if data.progress_percent is not None or data.progress_seconds is not None:
         raise _Doubtful
     if data.content_type is not None:
@@ -192,7 +195,7 @@ def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a 
     return wire
 
 
-def _sound_contents(contents: Sequence[Content]) -> list[Wire]:  # noqa: C901 - as above
+def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
     if type(contents) not in _LISTS:
         raise _Doubtful
     wires = []
@@ -207,11 +210,9 @@ def _sound_contents(contents: Sequence[Content]) -> list[Wire]:  # noqa: C901 - 
             wire["quantity"] = quantity
         if type(price) is Decimal:
             text = str(price)
-            if not _ZERO <= price < _LIMIT or "E" in text:
-                raise _Doubtful
-            wire["price"] = _Fragment(text)
+            wire["price"] = _numbers.get(text) or _fragment(text)
         elif price is not None:
-            wire["price"] = _number(price)
+            wire["price"] = _integer(price, 0)
         if content.brand is not None:
             wire["brand"] = _text(content.brand, MAX_ID)
         if content.extra is not EMPTY:
@@ -249,9 +250,16 @@ def _integer(value: object, least: int) -> int:
 
 def _number(value: Decimal | int) -> object:
     """Give a number's own digits to orjson, which knows no Decimal."""
-    if type(value) is not Decimal:
-        return _integer(value, 0)
-    text = str(value)
-    if not _ZERO <= value < _LIMIT or "E" in text:
+    if type(value) is Decimal:
+        text = str(value)
+        return _numbers.get(text) or _fragment(text)
+    return _integer(value, 0)
+
+
+def _fragment(text: str) -> orjson.Fragment:
+    """Keep the digits of a number that looks like money, as prices come again and again."""
+    if not _is_money(text):
         raise _Doubtful
-    return _Fragment(text)
+    if len(_numbers) >= _MAX_NUMBERS:
+        _numbers.clear()
+    return _numbers.setdefault(text, _Fragment(text))
