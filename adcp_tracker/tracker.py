@@ -177,6 +177,8 @@ class Tracker(EventMethods):
             ),
             self._keep_house,
         )
+        if self._uploads:
+            _load_what_uploading_takes()
         # A tracker without a thread of its own, or with one that runs, need not start it.
         self._started = not self._uploads
         lifecycle.watch(self, sigterm=handle_sigterm)
@@ -618,6 +620,16 @@ class Tracker(EventMethods):
     def _keep_house(self) -> None:
         self._intake.settle()
         self._journal.roll(_ROLL_SECONDS)
+
+
+def _load_what_uploading_takes() -> None:
+    """Import now, in whoever makes the tracker, what the thread would import later.
+
+    A fork in the middle of a thread's import leaves the child waiting for it for ever.
+    """
+    import structlog  # noqa: F401, PLC0415 - see above
+
+    import adcp_tracker.queue.diskcacheoutbox  # noqa: F401, PLC0415 - see above
 
 
 def _name(event_type: EventType | str) -> str:

@@ -170,12 +170,11 @@ class Flusher:
             destination.close()
 
     def park(self) -> None:
-        """Have the leading thread close the database, as before a fork."""
+        """Have the thread stand still with the database closed, as before a fork."""
+        thread = self._thread
+        if thread is None or not thread.is_alive() or thread is threading.current_thread():
+            return
         self._unparked.clear()
-        if self._thread is None or not self._election.is_held:
-            return
-        if self._thread is threading.current_thread():
-            return
         parked = threading.Event()
         self._parking = parked
         self._wake.set()
@@ -210,6 +209,7 @@ class Flusher:
             except (AdcpTrackerError, OSError) as error:
                 self._occasionally.warning("flusher.failed", error=str(error))
             self._housekeep()
+            self._wait_out_a_fork()
             self._rest(self._setting.idle_seconds)
 
     def _is_elected(self) -> bool:
@@ -238,22 +238,23 @@ class Flusher:
 
     def _attend(self, leadership: Leadership) -> None:
         """Serve whoever waits, in between two steps."""
-        if self._parking is not None:
-            self._wait_out_a_fork(leadership)
+        self._wait_out_a_fork(leadership)
         while not self._errands.empty():
             self._errands.get()(leadership)
         self._answer_flushes(leadership)
         self._housekeep(leadership)
 
-    def _wait_out_a_fork(self, leadership: Leadership) -> None:
+    def _wait_out_a_fork(self, leadership: Leadership | None = None) -> None:
         parked = self._parking
         if parked is None:
             return
-        leadership.suspend()
+        if leadership is not None:
+            leadership.suspend()
+        self._parking = None
         parked.set()
         self._unparked.wait(_PARK_SECONDS)
-        self._parking = None
-        leadership.resume()
+        if leadership is not None:
+            leadership.resume()
 
     def _answer_flushes(self, leadership: Leadership) -> None:
         if not self._flushes:
