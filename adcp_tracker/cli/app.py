@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 import adcp_tracker
+from adcp_tracker.cli.check import check
+from adcp_tracker.cli.dead import dead
 from adcp_tracker.cli.demo import demo
+from adcp_tracker.cli.flush import flush
+from adcp_tracker.cli.retire import retire
+from adcp_tracker.cli.seller import sandbox
+from adcp_tracker.cli.status import status
+from adcp_tracker.cli.worker import worker
 
 app = typer.Typer(
     help="Look after a queue of conversion events. Settings come from ADCP_* variables.",
@@ -17,7 +24,9 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo)
+for command in (demo, sandbox, status, flush, worker, check, retire):
+    app.command()(command)
+app.add_typer(dead, name="dead")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it

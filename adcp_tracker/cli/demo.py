@@ -14,6 +14,7 @@ from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.options import AsJson
 from adcp_tracker.cli.remedies import remedy_for
+from adcp_tracker.cli.seller import expect_sandbox
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def demo(  # noqa: PLR0913 - options, each by its name
     wrong: each is set aside with its reason and a remedy. Exits with 0 if the books balance
     and nothing is left.
     """
+    expect_sandbox()
     from adcp_tracker.cli.demo_run import run  # noqa: PLC0415 - for a quick --help
 
     wait = _LEAST_SECONDS + (orders or 0) / _ORDERS_PER_SECOND if timeout is None else timeout

@@ -17,7 +17,7 @@ _GENERAL_REMEDY: Final = "Mend the order where it comes from."
 _REMEDIES: Final = {
     "$.event_id": "Give the order its number: it is what keeps it from counting twice.",
     "$.event_time": "Export the time with its offset from UTC, as in 2026-01-02 03:04:05 +0100.",
-    "$.user_match.hashed_email": "Correct the address or leave it empty: a wrong one never matches.",
+    "$.user_match.hashed_email": "Correct the address or leave it empty: a wrong one is nobody's.",
     "$.user_match.hashed_phone": (
         "Write the number with plus and country code, or give default_region and a whole number."
     ),

@@ -52,6 +52,11 @@ def say(text: str = "", style: str = "", *, indent: int = 0) -> None:
     _console().print(Text(line, style), soft_wrap=True)
 
 
+def flush() -> None:
+    """Let whoever reads have what was printed so far."""
+    sys.stdout.flush()
+
+
 def complain(text: str) -> None:
     """Print one line to the error output."""
     sys.stderr.write(f"adcp-tracker: {shown(text)}\n")
