@@ -1,6 +1,7 @@
 """Durable conversion tracking for sellers that speak AdCP, the Ad Context Protocol."""
 
 from adcp_tracker.context import Consent, RequestContext, bind_context, current_context
+from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Destination
 from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.events import Event
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActionSource",
     "AdcpTrackerError",
+    "Agent",
     "Batch",
     "ConfigurationError",
     "Consent",

@@ -1,0 +1,158 @@
+"""Settings: read from the environment, checked, and never shown where they are secret."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from adcp_tracker import Agent, ConfigurationError, Interchange, Tracker
+from adcp_tracker.config import (
+    AGENT_VARIABLES,
+    INTERCHANGE_VARIABLES,
+    TRACKER_VARIABLES,
+    VARIABLES,
+    Settings,
+    destinations_from_env,
+    settings_from_env,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTERCHANGE = {
+    "ADCP_ADVERTISER_ID": "12345",
+    "ADCP_API_KEY": "key-that-nobody-may-see",
+    "ADCP_EVENT_SOURCE_ID": "website_pixel",
+}
+AGENT = {
+    "ADCP_AGENT_URL": "https://seller.example/mcp",
+    "ADCP_AGENT_TOKEN": "token-that-nobody-may-see",
+    "ADCP_EVENT_SOURCE_ID": "website_pixel",
+}
+
+
+def test_every_setting_has_a_variable_and_an_argument() -> None:
+    """Whatever the tracker can be told in code it can be told by the environment."""
+    names = {field.name for field in attrs.fields(Settings)}
+    assert {variable.setting for variable in TRACKER_VARIABLES} == names
+    assert names <= set(inspect.signature(Tracker.__init__).parameters)
+
+
+def test_defaults_are_the_same_everywhere() -> None:
+    """The tracker's own defaults are the settings' defaults."""
+    parameters = inspect.signature(Tracker.__init__).parameters
+    for field in attrs.fields(Settings):
+        if field.default is not attrs.NOTHING:
+            assert parameters[field.name].default == field.default, field.name
+
+
+def test_destinations_take_what_their_variables_set() -> None:
+    """The tables name real arguments."""
+    for variables, kind in ((INTERCHANGE_VARIABLES, Interchange), (AGENT_VARIABLES, Agent)):
+        parameters = inspect.signature(kind).parameters
+        assert {variable.setting for variable in variables} <= set(parameters)
+
+
+def test_a_tracker_is_made_of_the_environment(tmp_path: Path) -> None:
+    """Settings and both destinations come from variables."""
+    environ = {
+        **INTERCHANGE,
+        **AGENT,
+        "ADCP_DIRECTORY": str(tmp_path),
+        "ADCP_FLUSH_INTERVAL": "0.5",
+        "ADCP_MAX_BYTES": "none",
+        "ADCP_STRICT": "yes",
+        "ADCP_COMPRESSION": "gzip",
+        "ADCP_HANDLE_SIGTERM": "off",
+    }
+    tracker = Tracker.from_env(environ)
+    assert [each.name for each in tracker.destinations] == [
+        "interchange:12345/website_pixel",
+        "agent:seller.example/mcp/website_pixel",
+    ]
+    assert tracker.settings == Settings(
+        directory=str(tmp_path),
+        flush_interval=0.5,
+        max_bytes=None,
+        strict=True,
+        handle_sigterm=False,
+    )
+    tracker.close()
+
+
+def test_without_destinations_there_are_none() -> None:
+    """An environment that describes no seller makes a tracker that keeps events."""
+    assert destinations_from_env({"ADCP_EVENT_SOURCE_ID": "website_pixel"}) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "ADCP_DIRECTORY: expected a directory"),
+        ({"ADCP_DIRECTORY": ""}, "ADCP_DIRECTORY: expected a directory"),
+        ({"ADCP_FLUSH_INTERVAL": "soon"}, "ADCP_FLUSH_INTERVAL: expected a number, got 'soon'"),
+        ({"ADCP_FLUSH_INTERVAL": "0"}, "flush_interval: expected 0.01 seconds or more, got 0.0"),
+        ({"ADCP_FLUSH_INTERVAL": "nan"}, "flush_interval: expected 0.01 seconds or more"),
+        ({"ADCP_MAX_BYTES": "1GB"}, "ADCP_MAX_BYTES: expected a number of bytes, got '1GB'"),
+        ({"ADCP_MAX_BYTES": "-5"}, "max_bytes: expected 1 bytes or more, got -5"),
+        ({"ADCP_STRICT": "maybe"}, "ADCP_STRICT: expected true or false, got 'maybe'"),
+        ({"ADCP_DURABILITY": "disk"}, "durability: expected 'process' or 'power', got 'disk'"),
+        ({"ADCP_WHEN_FULL": "wait"}, "when_full: expected 'drop_new' or 'raise', got 'wait'"),
+        ({"ADCP_UPLOADER": "cron"}, "uploader: expected 'thread' or 'external', got 'cron'"),
+        ({"ADCP_ON_DENIED": "send"}, "on_denied: expected 'drop' or 'strip', got 'send'"),
+        ({"ADCP_SHUTDOWN_TIMEOUT": "-1"}, "shutdown_timeout: expected 0 seconds or more"),
+        ({"ADCP_DIRECTROY": "/x"}, "ADCP_DIRECTROY: expected a known variable, maybe ADCP_DIREC"),
+        ({"ADCP_API_KEYS": "x"}, "ADCP_API_KEYS: expected a known variable, maybe ADCP_API_KEY"),
+        ({"ADCP_API_KEY": "x"}, "expected ADCP_ADVERTISER_ID and ADCP_EVENT_SOURCE_ID to be set"),
+        ({"ADCP_ADVERTISER_ID": "1"}, "expected ADCP_API_KEY and ADCP_EVENT_SOURCE_ID to be set"),
+        ({"ADCP_AGENT_URL": "https://x.example/"}, "an agent: expected ADCP_AGENT_TOKEN and"),
+        ({**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"}, "base_url"),
+        ({**INTERCHANGE, "ADCP_BASE_URL": "ftp://x.example"}, "base_url"),
+        ({**INTERCHANGE, "ADCP_COMPRESSION": "zip"}, "compression: expected 'gzip' or None"),
+        ({**AGENT, "ADCP_AGENT_VERSION": "2.0"}, "adcp_version"),
+        ({**AGENT, "ADCP_AGENT_URL": "http://seller.example/mcp"}, "url"),
+    ],
+)
+def test_a_wrong_environment_is_told_clearly(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    """What is wrong, what was expected, what was got; and no credential in it."""
+    directory = {"ADCP_DIRECTORY": str(tmp_path)} if "ADCP_DIRECTORY" not in environ else {}
+    whole = {**(directory if environ else {}), **environ}
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker.from_env(whole)
+    assert message in str(raised.value)
+    assert "nobody-may-see" not in str(raised.value)
+
+
+def test_other_variables_are_none_of_our_business() -> None:
+    """A variable of somebody else's with our prefix is let be, unless it is surely a typo."""
+    assert settings_from_env({"ADCP_PORT": "80", "PATH": "/bin", "ADCP_DIRECTORY": "/x"}) == {
+        "directory": "/x"
+    }
+
+
+def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
+    """Neither a tracker nor a destination shows its credential."""
+    with Tracker(
+        destinations_from_env({**INTERCHANGE, **AGENT}), directory=tmp_path / "q"
+    ) as tracker:
+        shown = repr(tracker) + repr(tracker.destinations) + repr(tracker.settings)
+    assert "nobody-may-see" not in shown
+    assert "interchange:12345" in shown
+
+
+def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Books are kept by name, so it has to be one destination's own."""
+    twice = destinations_from_env(INTERCHANGE) * 2
+    with pytest.raises(ConfigurationError, match="got 'interchange:12345/website_pixel' twice"):
+        Tracker(twice, directory=tmp_path)
+
+
+def test_every_variable_is_explained() -> None:
+    """The table that the documentation prints has a sentence for each."""
+    assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
+    assert all(variable.meaning.endswith(".") for variable in VARIABLES)
