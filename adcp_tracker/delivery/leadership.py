@@ -6,6 +6,7 @@ alone opens the outbox.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
@@ -185,6 +186,7 @@ class Leadership:
         self._fresh.clear()
         for letter in [each for each in self._unwritten if is_unwanted(each.event)]:
             self._unwritten.remove(letter)
+        self._recount_dead()
         on_way = {(delivery.destination, delivery.number) for delivery, _ in self._on_way.values()}
         for deliveries in list(self.state.deliveries.values()):
             for delivery in list(deliveries):
@@ -266,6 +268,17 @@ class Leadership:
         )
         self.state.replace(delivery, shrunk)
         return shrunk
+
+    def _recount_dead(self) -> None:
+        """Count letters that are there no more as erased, if only a crash ago."""
+        there = Counter(
+            {each.id: each.destination for each in (*self.dead_letters, *self._unwritten)}.values()
+        )
+        for name, state in self.state.destinations.items():
+            gone = state.counts.dead - there[name]
+            if gone > 0:
+                state.counts.dead -= gone
+                state.counts.dropped["erased"] += gone
 
     def _seal(
         self, destination: Destination, sizes: Mapping[str, int]

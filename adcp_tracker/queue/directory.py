@@ -11,6 +11,8 @@
         dead/            dead letters
         damaged/         bytes that were no records, as evidence
         state.damaged-*  an outbox that could not be read any more
+        context.key      signs shoppers' contexts, where the site gives no key
+        remembered/      shoppers' contexts, by order
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ class QueueDirectory:
         self.leader_lock = self.path / "leader.lock"
         self.leader_wanted = self.path / "leader.wanted"
         self.books = self.path / "books.json"
+        self.context_key = self.path / "context.key"
+        self.remembered = self.path / "remembered"
 
     def prepare(self) -> None:
         """Create what is missing and check what is there.
@@ -54,6 +58,16 @@ class QueueDirectory:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
             _make_private(folder)
+
+    def prepare_remembered(self) -> None:
+        """Create the folder for shoppers' contexts, which most sites never need.
+
+        Raises:
+            UnsafeDirectoryError: If it is a link, another user's, or open to others.
+            OSError: If it cannot be created.
+        """
+        self.prepare()
+        _make_private(self.remembered)
 
     def set_state_aside(self) -> Path:
         """Put a damaged outbox out of the way, kept for whoever wants to look into it.

@@ -15,7 +15,7 @@ import orjson
 
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.log import Occasionally
-from adcp_tracker.queue.records import DROPPED, ENVELOPED, enveloped
+from adcp_tracker.queue.records import DROPPED, ENVELOPED, Record, enveloped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,6 +106,28 @@ class Intake:
         with self._lock:
             self._write_waiting()
             self._tell()
+
+    def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
+        """Let go of events in memory that may not be kept.
+
+        Args:
+            is_unwanted: Tells those events by their JSON.
+
+        Returns:
+            How many there were.
+        """
+        with self._lock:
+            kept = [
+                each
+                for each in self._waiting
+                if not is_unwanted(Record(0, 0, each[2], each[0]).opened()[1])
+            ]
+            gone = len(self._waiting) - len(kept)
+            self._waiting = deque(kept)
+            self._waiting_bytes = sum(len(body) for body, _, _ in kept)
+        if gone:
+            self.drop("erased", gone)
+        return gone
 
     def abandon(self) -> None:
         """Leave to the parent of a fork what is the parent's."""

@@ -18,7 +18,7 @@ from adcp_tracker.queue.deadletters import DeadLetter
 from adcp_tracker.queue.records import DROPPED, ENVELOPED, ERASED, EVENT, Record, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.queue.segments import Segments
@@ -80,16 +80,21 @@ class Sealer:
 
     def read(self, delivery: Delivery) -> list[Placed]:
         """Return a delivery's records as they stand on disk now."""
-        placed: list[Placed] = []
+        return [
+            Placed(segment, record, record.opened()[1])
+            for segment, record in self._records(delivery)
+            if record.kind in (EVENT, ENVELOPED)
+        ]
+
+    def count_erased(self, delivery: Delivery) -> int:
+        """Return how many of a delivery's records have been erased on disk."""
+        return sum(record.kind == ERASED for _, record in self._records(delivery))
+
+    def _records(self, delivery: Delivery) -> Iterator[tuple[str, Record]]:
         for span in delivery.spans:
             data = self._segments.read(span.segment, span.start, span.stop - span.start)
-            records, _ = scan(data, span.start)
-            placed.extend(
-                Placed(span.segment, record, record.opened()[1])
-                for record in records
-                if record.kind in (EVENT, ENVELOPED)
-            )
-        return placed
+            for record in scan(data, span.start)[0]:
+                yield span.segment, record
 
 
 class _Pass:
