@@ -1,0 +1,95 @@
+"""Listing what the queue holds of a person, for the person to have."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+
+from adcp_tracker.privacy.searching import search
+from adcp_tracker.privacy.standing import Standing
+from adcp_tracker.queue.records import accepted_ms
+
+if TYPE_CHECKING:
+    from adcp_tracker.context import Context
+    from adcp_tracker.delivery.leadership import Leadership
+    from adcp_tracker.privacy.person import Person
+    from adcp_tracker.privacy.remembering import Memory
+    from adcp_tracker.privacy.searching import Found
+    from adcp_tracker.queue.deadletters import DeadLetter
+    from adcp_tracker.queue.intake import Intake
+
+_UTC = timezone.utc
+_HEAD_BYTES = 25
+
+
+@attrs.frozen
+class Listing:
+    """Lists one person's data, as an errand of the leading thread.
+
+    Attributes:
+        intake: What this process holds in memory.
+        memory: The contexts that are remembered.
+        person: Whose.
+        follow: List what shares an order, a click or an id with their events as well.
+    """
+
+    intake: Intake
+    memory: Memory
+    person: Person
+    follow: bool = True
+
+    def __call__(self, leadership: Leadership) -> list[dict[str, object]]:
+        """Return everything found, as JSON takes it, each with where it is."""
+        self.intake.settle()
+        leadership.settle_arrived()
+        findings = search(leadership, self.person, follow=self.follow)
+        standing = Standing(leadership)
+        events = [_event(leadership, standing, found) for found in findings.events]
+        letters = [_letter(letter) for letter in findings.letters]
+        kept: list[dict[str, object]] = [
+            {"kind": "remembered", "where": each.path.name, "context": _context(each.context)}
+            for each in self.memory.of(findings.person)
+            if each.context is not None
+        ]
+        return [*events, *letters, *kept]
+
+
+def _event(leadership: Leadership, standing: Standing, found: Found) -> dict[str, object]:
+    head = leadership.segments.read(found.segment, found.record.start, _HEAD_BYTES)
+    return {
+        "kind": "event",
+        "where": f"segments/{found.segment}:{found.record.start}",
+        "accepted_at": _time(accepted_ms(head) / 1000),
+        "destinations": standing.of(found.segment, found.record),
+        "event": orjson.loads(found.event),
+    }
+
+
+def _letter(letter: DeadLetter) -> dict[str, object]:
+    return {
+        "kind": "dead_letter",
+        "where": f"dead/{letter.id}",
+        "died_at": _time(letter.died_at),
+        "destination": letter.destination,
+        "code": letter.code,
+        "message": letter.message,
+        "event": orjson.loads(letter.event),
+    }
+
+
+def _context(context: Context) -> dict[str, object]:
+    return {
+        "client_ip": context.client_ip,
+        "client_user_agent": context.client_user_agent,
+        "event_source_url": context.event_source_url,
+        "click_id": context.click_id,
+        "click_id_type": context.click_id_type,
+        "consent": context.consent.value,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, _UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,214 @@
+"""What a tracker does with a person's data: erase it, list it, and keep it for later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adcp_tracker.context import RequestContext, current_context
+from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.identity import hash_email, hash_phone
+from adcp_tracker.log import logger
+from adcp_tracker.privacy.remembering import Memory
+from adcp_tracker.privacy.restoring import Restorer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.context import Context
+    from adcp_tracker.delivery.flusher import Flusher
+    from adcp_tracker.privacy.forgetting import Forgotten
+    from adcp_tracker.privacy.person import Uid
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.intake import Intake
+
+
+class PrivacyMethods:
+    """Handles the data of persons in a tracker's queue."""
+
+    _directory: QueueDirectory
+    _intake: Intake
+    _flusher: Flusher
+    _default_region: str | None
+    _restorer: Restorer
+    _memory: Memory
+
+    def _remember_with(self, keys: Sequence[str | bytes], clock: Clock) -> None:
+        """Make ready to keep contexts, signed with `keys` or the directory's own."""
+        self._restorer = Restorer(self._directory, keys, clock)
+        self._memory = Memory(self._directory, self._restorer, clock)
+
+    def forget(  # noqa: PLR0913 - what a person is known by, each by its name
+        self,
+        *,
+        email: str | Iterable[str] | None = None,
+        phone: str | Iterable[str] | None = None,
+        uid: Uid | Iterable[Uid] | None = None,
+        click_id: str | Iterable[str] | None = None,
+        order_id: str | Iterable[str] | None = None,
+        event_id: str | Iterable[str] | None = None,
+        default_region: str | None = None,
+        follow: bool = True,
+        timeout: float = 10.0,
+    ) -> Forgotten:
+        """Erase a person from the queue: events on disk and in memory, batches, dead letters.
+
+        Give all that is known of them, one or several of each. Where another process
+        uploads, it is asked to step down for this. May be called again at any time,
+        and should be if it was interrupted.
+
+        Args:
+            email: Their address, raw or hashed.
+            phone: Their number, raw or hashed.
+            uid: A universal id: its value for any type, or a :class:`.UniversalId`.
+            click_id: A click that brought them.
+            order_id: An order of theirs.
+            event_id: An event of theirs.
+            default_region: Where phone numbers without a plus are; left out, the tracker's.
+            follow: Erase as well what shares an order, a click, a phone number or a
+                universal id with these events and names nobody else.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Returns:
+            What was erased, what could not be reached, and what is left to do.
+
+        Raises:
+            InvalidEventError: If an e-mail address or phone number is none.
+            TypeError: If nothing is given.
+            TimeoutError: If another process did not hand over.
+            OSError: If the disk does not take it.
+        """
+        from adcp_tracker.privacy.forgetting import Erasure  # noqa: PLC0415 - rarely needed
+        from adcp_tracker.privacy.person import person  # noqa: PLC0415 - likewise
+
+        whom = person(
+            email=email,
+            phone=phone,
+            uid=uid,
+            click_id=click_id,
+            order_id=order_id,
+            event_id=event_id,
+            default_region=default_region or self._default_region,
+        )
+        erasure = Erasure(self._directory, self._intake, self._memory, whom, follow)
+        forgotten = self._flusher.run(erasure, timeout)
+        logger.info(
+            "person.forgotten",
+            events=forgotten.events,
+            dead_letters=forgotten.dead_letters,
+            complete=forgotten.is_complete,
+        )
+        return forgotten
+
+    def export(  # noqa: PLR0913 - what a person is known by, each by its name
+        self,
+        *,
+        email: str | Iterable[str] | None = None,
+        phone: str | Iterable[str] | None = None,
+        uid: Uid | Iterable[Uid] | None = None,
+        click_id: str | Iterable[str] | None = None,
+        order_id: str | Iterable[str] | None = None,
+        event_id: str | Iterable[str] | None = None,
+        default_region: str | None = None,
+        follow: bool = True,
+        timeout: float = 10.0,
+    ) -> list[dict[str, object]]:
+        """List what the queue holds of a person; takes what :meth:`forget` takes.
+
+        Returns:
+            Events, dead letters and remembered contexts as JSON takes them, each with
+            what ``kind`` it is, ``where`` it is, and how far it has got.
+
+        Raises:
+            InvalidEventError: If an e-mail address or phone number is none.
+            TypeError: If nothing is given.
+            TimeoutError: If another process did not hand over.
+        """
+        from adcp_tracker.privacy.exporting import Listing  # noqa: PLC0415 - rarely needed
+        from adcp_tracker.privacy.person import person  # noqa: PLC0415 - likewise
+
+        whom = person(
+            email=email,
+            phone=phone,
+            uid=uid,
+            click_id=click_id,
+            order_id=order_id,
+            event_id=event_id,
+            default_region=default_region or self._default_region,
+        )
+        return self._flusher.run(Listing(self._intake, self._memory, whom, follow), timeout)
+
+    def capture_context(self, context: Context | None = None) -> str:
+        """Return the current context as a small signed token, for a purchase still to come.
+
+        Store it with the order, or hand it to the task that will track it, and give it to
+        ``track_purchase(order, context=token)``. It restores the shopper's address, browser,
+        page, click id and consent for 30 days. It is signed and not encrypted, so keep it
+        where personal data may be kept.
+
+        Args:
+            context: Another context than the current one.
+
+        Returns:
+            Printable ASCII, 200 to 300 characters as a rule; empty outside of a request.
+        """
+        return self._restorer.token(current_context() if context is None else context)
+
+    def remember(
+        self,
+        order_id: object,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        context: Context | None = None,
+    ) -> bool:
+        """Keep the current context in the queue directory, to be found by the order's id.
+
+        ``track_purchase`` and ``track_refund`` find it by themselves when they are called
+        outside of any request, in any process with this directory, for 30 days.
+
+        Args:
+            order_id: The order, as the purchase will name it.
+            email: Whose it is, so that :meth:`forget` finds it by the address as well.
+                Only a keyed hash is kept.
+            phone: The same, by the number.
+            context: Another context than the current one.
+
+        Returns:
+            Whether there was a context, and it is kept.
+        """
+        context = current_context() if context is None else context
+        if context is None:
+            return False
+        return self._memory.remember(
+            str(order_id),
+            context,
+            hashed_email=_hashed(hash_email, email),
+            hashed_phone=_hashed(lambda raw: hash_phone(raw, self._default_region), phone),
+        )
+
+    def recall(self, order_id: object) -> RequestContext:
+        """Return what was remembered for an order, or a context that tells nothing.
+
+        For a view that a payment provider calls: the current request is the provider's,
+        so ``track_purchase(order, context=tracker.recall(order.id))`` keeps it out.
+
+        Args:
+            order_id: The order.
+        """
+        return self._memory.recall(str(order_id)) or RequestContext()
+
+    def _restored(self, token: str | None, order_id: object = None) -> RequestContext | None:
+        """Return the context of a token, or without one what is remembered of an order."""
+        if token is not None:
+            return self._restorer.restored(token)
+        return None if order_id is None else self._memory.recall(str(order_id))
+
+
+def _hashed(hash_of: Callable[[str], str], raw: str | None) -> str | None:
+    try:
+        return hash_of(raw) if raw else None
+    except InvalidEventError as error:
+        # The order is more important than its being found by this.
+        logger.warning("context.without_owner", faults=[str(each) for each in error.faults])
+        return None

@@ -1,0 +1,239 @@
+"""Shoppers' contexts kept by the order they placed, for whoever hears of its payment.
+
+::
+
+    remembered/
+        5f0c…          a token, then the hidden names of e-mail address and phone number
+
+A name is a keyed hash of the order's id, so that nothing personal can be read from it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker.exceptions import AdcpTrackerError
+from adcp_tracker.log import logger
+from adcp_tracker.queue.directory import open_private
+from adcp_tracker.web.contexttoken import MAX_CHARACTERS, THIRTY_DAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.context import Context, RequestContext
+    from adcp_tracker.privacy.person import Person
+    from adcp_tracker.privacy.restoring import Restorer
+    from adcp_tracker.queue.directory import QueueDirectory
+
+MOST_REMEMBERED = 100_000
+"""How many orders are remembered; the oldest make room."""
+
+_SWEEP_SECONDS = 3600.0
+_LOOK_AGAIN_SECONDS = 0.1
+_UNFINISHED_SECONDS = 60.0
+_MOST_BYTES = MAX_CHARACTERS + 1024
+_ORDER, _EMAIL, _PHONE = "order", "email", "phone"
+_OTHER_KEYS = "bad_signature"
+
+
+@attrs.frozen(repr=False)
+class Remembered:
+    """One order's context.
+
+    Attributes:
+        path: The file it is kept in.
+        context: The context; ``None`` if it cannot be read.
+        fault: Why it cannot.
+        names: Hidden names of whom it belongs to.
+    """
+
+    path: Path
+    context: RequestContext | None
+    fault: str | None
+    names: frozenset[str]
+
+
+class Memory:
+    """The remembered contexts of one queue directory, shared by all its processes.
+
+    Args:
+        directory: The queue directory.
+        restorer: Makes and reads their tokens.
+        clock: Where the time is read.
+        most: How many are kept.
+    """
+
+    def __init__(
+        self,
+        directory: QueueDirectory,
+        restorer: Restorer,
+        clock: Clock,
+        *,
+        most: int = MOST_REMEMBERED,
+    ) -> None:
+        self._directory = directory
+        self._folder = directory.remembered
+        self._restorer = restorer
+        self._clock = clock
+        self._most = most
+        self._exists = False
+        self._looked_at = float("-inf")
+        self._swept_at = float("-inf")
+
+    def remember(
+        self,
+        order_id: str,
+        context: Context,
+        *,
+        hashed_email: str | None = None,
+        hashed_phone: str | None = None,
+    ) -> bool:
+        """Keep a context under an order's id, in place of what was kept before.
+
+        Args:
+            order_id: The order.
+            context: What to keep.
+            hashed_email: Whose it is, so that it is found when that person is erased.
+            hashed_phone: The same.
+
+        Returns:
+            Whether it is kept; if not, the log says why.
+        """
+        token = self._restorer.token(context)
+        try:
+            if not token:
+                return False
+            keys = self._restorer.keys
+            lines = [token]
+            if hashed_email is not None:
+                lines.append(keys.names(_EMAIL, hashed_email)[0])
+            if hashed_phone is not None:
+                lines.append(keys.names(_PHONE, hashed_phone)[0])
+            self._directory.prepare_remembered()
+            self._write(keys.names(_ORDER, order_id)[0], "\n".join(lines).encode())
+        except (AdcpTrackerError, OSError) as error:
+            self._restorer.occasionally.warning("context.not_remembered", error=str(error))
+            return False
+        self._exists = True
+        return True
+
+    def recall(self, order_id: str) -> RequestContext | None:
+        """Return the context that was remembered for an order, in whichever process."""
+        if not self._may_hold():
+            return None
+        try:
+            for path in self._paths(order_id):
+                found = self._read(path)
+                if found is not None:
+                    return self._restorer.restored(found[0])
+        except (AdcpTrackerError, OSError) as error:
+            self._restorer.occasionally.warning("context.not_recalled", error=str(error))
+        return None
+
+    def of(self, person: Person) -> list[Remembered]:
+        """Return what is remembered of a person, and all that cannot be read."""
+        if not self._folder.is_dir():
+            return []
+        keys = self._restorer.keys
+        given, followed = person.given, person.followed
+        orders = given.order_ids | followed.order_ids
+        paths = {path for order_id in orders for path in self._paths(order_id)}
+        names: set[str] = set()
+        for email in given.emails:
+            names.update(keys.names(_EMAIL, email))
+        for phone in given.phones | followed.phones:
+            names.update(keys.names(_PHONE, phone))
+        clicks = given.click_ids | followed.click_ids
+        return [
+            each
+            for each in self._all()
+            if each.context is None
+            or each.path in paths
+            or each.names & names
+            or each.context.click_id in clicks
+        ]
+
+    def forget(self, remembered: Iterable[Remembered]) -> tuple[int, int]:
+        """Remove what was remembered.
+
+        Returns:
+            How much there was, and how much stays since it was signed by other keys.
+        """
+        known = removed = 0
+        for each in remembered:
+            known += 1
+            if each.fault != _OTHER_KEYS:
+                each.path.unlink(missing_ok=True)
+                removed += 1
+        return removed, known - removed
+
+    def sweep(self) -> None:
+        """Remove what has expired, about once an hour; and the oldest, if there is too much."""
+        now = self._clock.monotonic()
+        if now - self._swept_at < _SWEEP_SECONDS or not self._may_hold():
+            return
+        self._swept_at = now
+        try:
+            self._remove_aged(self._clock.now())
+        except OSError as error:
+            self._restorer.occasionally.warning("remembered.not_swept", error=str(error))
+
+    def _remove_aged(self, today: float) -> None:
+        with os.scandir(self._folder) as entries:
+            aged = sorted((entry.stat().st_mtime, entry.name) for entry in entries)
+        for place, (kept_at, name) in enumerate(aged):
+            unfinished = name.startswith(".") and today - kept_at > _UNFINISHED_SECONDS
+            if unfinished or today - kept_at > THIRTY_DAYS or place < len(aged) - self._most:
+                (self._folder / name).unlink(missing_ok=True)
+        if len(aged) > self._most:
+            logger.warning(
+                "remembered.full", kept=self._most, remedy="store capture_context() with the order"
+            )
+
+    def _may_hold(self) -> bool:
+        """Say whether anything was ever remembered, mostly without a system call."""
+        if not self._exists:
+            now = self._clock.monotonic()
+            if now - self._looked_at >= _LOOK_AGAIN_SECONDS:
+                self._looked_at = now
+                self._exists = self._folder.is_dir()
+        return self._exists
+
+    def _paths(self, order_id: str) -> Iterator[Path]:
+        for name in self._restorer.keys.names(_ORDER, order_id):
+            yield self._folder / name
+
+    def _write(self, name: str, data: bytes) -> None:
+        hidden = self._folder / f".{name}.{secrets.token_hex(4)}"
+        descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        try:
+            os.write(descriptor, data)
+            os.utime(descriptor, (self._clock.now(),) * 2)
+        finally:
+            os.close(descriptor)
+        hidden.replace(self._folder / name)
+
+    def _read(self, path: Path) -> tuple[str, frozenset[str]] | None:
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            token, *names = os.read(descriptor, _MOST_BYTES).decode(errors="replace").split("\n")
+        finally:
+            os.close(descriptor)
+        return token, frozenset(names)
+
+    def _all(self) -> Iterator[Remembered]:
+        tokens = self._restorer.keys.tokens
+        for path in sorted(self._folder.glob("[!.]*")):
+            found = self._read(path)
+            if found is not None:
+                reading = tokens.read(found[0])
+                yield Remembered(path, reading.context, reading.fault, found[1])
