@@ -50,6 +50,7 @@ class Settings:
     shutdown_timeout: float = 2.0
     handle_sigterm: bool = True
     on_denied: OnDenied = "drop"
+    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), repr=False)
 
     def __attrs_post_init__(self) -> None:
         _check_choice("durability", self.durability, ("process", "power"))
@@ -104,6 +105,10 @@ def _flag(text: str) -> bool:
     if word not in _TRUE | _FALSE:
         raise ConfigurationError(f"expected true or false, got {text!r}")
     return word in _TRUE
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 TRACKER_VARIABLES = (
@@ -180,6 +185,13 @@ TRACKER_VARIABLES = (
         "Without consent, `drop` the event or `strip` the shopper's identifiers from it.",
         str,
         "drop",
+    ),
+    Variable(
+        "ADCP_CONTEXT_KEYS",
+        "context_keys",
+        "What signs shoppers' contexts, the first for new ones; divided by commas.",
+        _secrets,
+        "a key kept in the directory",
     ),
 )
 

@@ -66,14 +66,14 @@ class EventArguments(EventDetails, total=False):
 
     Attributes:
         key: What makes this event itself: the same key always makes the same event id.
-        context: The request it came with; left out, the current one.
+        context: The request it came with, or the token of one; left out, the current one.
         default_region: Where a phone number without a plus is, as in ``GB``; left out,
             the tracker's.
         test_event_code: Marks this event as a test.
     """
 
     key: object
-    context: Context | None
+    context: Context | str | None
     default_region: str | None
     test_event_code: str | None
 
@@ -87,7 +87,7 @@ class EventMethods(ABC):
         event_type: EventType | str,
         *,
         key: object = None,
-        context: Context | None = None,
+        context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
         **details: Unpack[EventDetails],

@@ -24,10 +24,12 @@ from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
 from adcp_tracker.ids import digest_id
 from adcp_tracker.log import logger
 from adcp_tracker.orders import purchase_event, refund_event, to_order
+from adcp_tracker.privacy.methods import PrivacyMethods
+from adcp_tracker.privacy.restoring import with_shopper
 from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
-from adcp_tracker.queue.journal import Journal
+from adcp_tracker.queue.journal import Journal, segment_bytes
 from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
 from adcp_tracker.rejection import RejectedEvent
@@ -76,7 +78,7 @@ _BY_NOBODY: Final = frozenset(
 """Events that tell of a page being looked at, which is nothing if a robot did."""
 
 
-class Tracker(EventMethods):
+class Tracker(PrivacyMethods, EventMethods):
     """Takes events, keeps them on disk, and delivers each to every destination.
 
     A call returns once its event is on disk. A background thread of one process per
@@ -100,6 +102,8 @@ class Tracker(EventMethods):
         on_denied: Without the shopper's consent, ``drop`` an event or ``strip`` it of
             everything that tells who the shopper is.
         on_drop: Called with the reason of each event that is let go.
+        context_keys: What signs shoppers' contexts, the first for new ones; left out, a key
+            that the directory keeps. Needed where several machines share orders.
         hold: Offered each write; it returns whether it will make it later, as when a
             database transaction has to be committed first.
         clock: Where the queue reads the time.
@@ -127,6 +131,7 @@ class Tracker(EventMethods):
         handle_sigterm: bool = True,
         on_denied: OnDenied = "drop",
         on_drop: Callable[[str], None] | None = None,
+        context_keys: Sequence[str | bytes] = (),
         hold: Callable[[Callable[[], None]], bool] | None = None,
         clock: Clock | None = None,
         policy: RetryPolicy | None = None,
@@ -145,17 +150,20 @@ class Tracker(EventMethods):
             shutdown_timeout=shutdown_timeout,
             handle_sigterm=handle_sigterm,
             on_denied=on_denied,
+            context_keys=tuple(context_keys),
         )
         self.destinations = _distinct(destinations)
         self.shutdown_timeout = shutdown_timeout
         self._clock = clock or SystemClock()
         self._directory = QueueDirectory(directory)
+        self._remember_with(self.settings.context_keys, self._clock)
         self._hold = hold
         self._default_region = default_region
         self._test_event_code = test_event_code
         self._journal = Journal(
             self._directory,
             max_bytes=max_bytes,
+            segment_bytes=segment_bytes(max_bytes),
             synchronous=durability == "power",
             on_growth=self._grown,
             clock=self._clock,
@@ -205,7 +213,7 @@ class Tracker(EventMethods):
         self,
         order: object,
         *,
-        context: Context | None = None,
+        context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
         **details: Unpack[EventDetails],
@@ -214,7 +222,8 @@ class Tracker(EventMethods):
 
         Args:
             order: An :class:`.Order`, or any mapping or object with the usual names.
-            context: The request it came with; left out, the current one.
+            context: The request it came with, or the token of one; left out, the current one,
+                and outside of any, what :meth:`remember` kept for the order.
             default_region: Where a phone number without a plus is, as in ``GB``; left out,
                 the tracker's.
             test_event_code: Marks this event as a test.
@@ -227,8 +236,11 @@ class Tracker(EventMethods):
         if context is None:
             context = current_context()
         try:
+            placed = to_order(order)
+            if context is None or isinstance(context, str):
+                context = self._restored(context, placed.order_id)
             event = purchase_event(
-                to_order(order),
+                placed,
                 now=datetime.now(_UTC),
                 context=context,
                 default_region=default_region or self._default_region,
@@ -246,7 +258,7 @@ class Tracker(EventMethods):
         refund_id: str | None = None,
         amount: Decimal | int | str | None = None,
         items: Sequence[object] | None = None,
-        context: Context | None = None,
+        context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
         **details: Unpack[EventDetails],
@@ -259,7 +271,8 @@ class Tracker(EventMethods):
                 it, two refunds of the same amount and items count as one.
             amount: What is paid back; left out, the price of `items`, or all of it.
             items: The refunded lines.
-            context: The request it came with; it does not tell who the shopper is.
+            context: The request it came with, which does not tell who the shopper is; or
+                the token of the shopper's own, which does.
             default_region: Where a phone number without a plus is, as in ``GB``; left out,
                 the tracker's.
             test_event_code: Marks this event as a test.
@@ -270,8 +283,12 @@ class Tracker(EventMethods):
             QueueFullError: If the queue is full, and the tracker was told to raise then.
         """
         try:
+            placed = to_order(order)
+            if isinstance(context, str) or (context is None and current_context() is None):
+                context = self._restored(context, placed.order_id)
+                placed = with_shopper(placed, context)
             event = refund_event(
-                to_order(order),
+                placed,
                 now=datetime.now(_UTC),
                 refund_id=refund_id,
                 amount=amount,
@@ -289,7 +306,7 @@ class Tracker(EventMethods):
         event_type: EventType | str,
         *,
         key: object = None,
-        context: Context | None = None,
+        context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
         **details: Unpack[EventDetails],
@@ -300,7 +317,7 @@ class Tracker(EventMethods):
             event_type: One of the protocol's types.
             key: What makes this event itself, such as a subscription's id: the same key
                 always makes the same event id. Not needed with an ``event_id``.
-            context: The request it came with; left out, the current one.
+            context: The request it came with, or the token of one; left out, the current one.
             default_region: Where a phone number without a plus is, as in ``GB``; left out,
                 the tracker's.
             test_event_code: Marks this event as a test.
@@ -312,6 +329,8 @@ class Tracker(EventMethods):
         """
         if context is None:
             context = current_context()
+        elif isinstance(context, str):
+            context = self._restored(context)
         try:
             if details.get("event_id") is None and key is not None:
                 details["event_id"] = digest_id(_name(event_type), key)
@@ -620,6 +639,8 @@ class Tracker(EventMethods):
     def _keep_house(self) -> None:
         self._intake.settle()
         self._journal.roll(_ROLL_SECONDS)
+        if self._flusher.is_leading:
+            self._memory.sweep()
 
 
 def _load_what_uploading_takes() -> None:
