@@ -12,7 +12,7 @@ import typer
 
 from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
-from adcp_tracker.cli.options import AsJson
+from adcp_tracker.cli.options import LONGEST_SECONDS, AsJson
 from adcp_tracker.cli.remedies import remedy_for
 from adcp_tracker.cli.seller import expect_sandbox
 from adcp_tracker.exceptions import ConfigurationError
@@ -49,7 +49,12 @@ def demo(  # noqa: PLR0913 - options, each by its name
     ] = True,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.0, metavar="SECONDS", help="How long delivery may take. [default: 60+]"),
+        typer.Option(
+            min=0.0,
+            max=LONGEST_SECONDS,
+            metavar="SECONDS",
+            help="How long delivery may take. [default: 60+]",
+        ),
     ] = None,
     details: Annotated[
         bool, typer.Option("--details", help="Show every wrong row; in JSON, all that is known.")
@@ -80,12 +85,15 @@ def _place(directory: str | None) -> AbstractContextManager[str]:
     """Return where the queue lies: never where another one does already."""
     if directory is None:
         return tempfile.TemporaryDirectory(prefix="adcp-tracker-demo-")
+    from adcp_tracker.queue.directory import QueueDirectory  # noqa: PLC0415 - for a quick --help
+
     path = Path(directory)
     if path.is_dir() and any(path.iterdir()):
         raise ConfigurationError(
             f"{path}: expected a new or empty directory for the demo, got one with files in it; "
             "choose another"
         )
+    QueueDirectory(path).prepare()  # or the demo would wait for the disk to get well
     return nullcontext(directory)
 
 
@@ -149,8 +157,9 @@ def _tell(shown: Demonstration, *, every_row: bool, kept_at: str | None) -> None
 def _tell_wrong_rows(shown: Demonstration, *, every_row: bool) -> None:
     rows = shown.wrong if every_row else shown.wrong[:_ROWS_SHOWN]
     for row in rows:
+        order = f" ({row.order_id})" if row.order_id else ""
         for fault in row.faults:
-            screen.say(f"line {row.line} {row.order_id}: {fault}", "yellow")
+            screen.say(f"line {row.line}{order}: {fault}", "yellow")
             screen.say(remedy_for(fault), indent=4)
     more = shown.wrong_count - len(rows)
     if more:

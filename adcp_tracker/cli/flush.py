@@ -11,7 +11,7 @@ from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import BUSY, FINE, LEFT, command
 from adcp_tracker.cli.ledger import print_books
 from adcp_tracker.cli.opening import at_work, existing_queue, uploading_tracker
-from adcp_tracker.cli.options import AsJson, Directory
+from adcp_tracker.cli.options import LONGEST_SECONDS, AsJson, Directory
 
 if TYPE_CHECKING:
     from adcp_tracker.delivery.books import Stats
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def flush(
     *,
     timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long it may take.")
+        float,
+        typer.Option(min=0.0, max=LONGEST_SECONDS, metavar="SECONDS", help="How long it may take."),
     ] = 60.0,
     directory: Directory = None,
     as_json: AsJson = False,

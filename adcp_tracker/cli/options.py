@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from adcp_tracker.cli.screen import shown
 from adcp_tracker.exceptions import ConfigurationError
+
+LONGEST_SECONDS: Final = 1_000_000.0
+"""As long as anything may be told to wait: the system's own clocks end somewhere."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 Directory = Annotated[
@@ -20,6 +23,7 @@ Handover = Annotated[
     typer.Option(
         "--timeout",
         min=0.0,
+        max=LONGEST_SECONDS,
         metavar="SECONDS",
         help="How long another process may take to hand over.",
     ),

@@ -16,7 +16,7 @@ from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.ledger import print_books
 from adcp_tracker.cli.opening import uploading_tracker
-from adcp_tracker.cli.options import AsJson, Directory
+from adcp_tracker.cli.options import LONGEST_SECONDS, AsJson, Directory
 from adcp_tracker.log import logger
 
 if TYPE_CHECKING:
@@ -34,12 +34,18 @@ def worker(  # noqa: PLR0913 - options, each by its name
     *,
     once: Annotated[bool, typer.Option("--once", help="Deliver what waits, and end.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long --once may take.")
+        float,
+        typer.Option(
+            min=0.0, max=LONGEST_SECONDS, metavar="SECONDS", help="How long --once may take."
+        ),
     ] = 60.0,
     grace: Annotated[
         float,
         typer.Option(
-            min=0.0, metavar="SECONDS", help="How long the last request may take at the end."
+            min=0.0,
+            max=LONGEST_SECONDS,
+            metavar="SECONDS",
+            help="How long the last request may take at the end.",
         ),
     ] = 10.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details too.")] = False,
@@ -51,6 +57,8 @@ def worker(  # noqa: PLR0913 - options, each by its name
     The request that is on its way is finished; the rest stays on disk. A second signal ends
     it at once. Prints the books at the end. With --once, exits with 1 if anything is left.
     """
+    from adcp_tracker.queue.directory import QueueDirectory  # noqa: PLC0415 - for a quick --help
+
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,
@@ -58,6 +66,7 @@ def worker(  # noqa: PLR0913 - options, each by its name
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     tracker = uploading_tracker(directory, handle_sigterm=False)
+    QueueDirectory(tracker.settings.directory).prepare()  # or say at once what is wrong with it
     names = [destination.name for destination in tracker.destinations]
     logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
     if once:
