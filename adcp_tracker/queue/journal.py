@@ -31,12 +31,25 @@ if TYPE_CHECKING:
 SEGMENT_BYTES = 8 * 1024 * 1024
 SUFFIX = ".log"
 UNFINISHED = ".new"
+_SMALLEST_SEGMENT_BYTES = 4096
+_LEAST_SEGMENTS = 16
 _GROWTH_BYTES = 512 * 1024
 _FULL_RECHECK_SECONDS = 0.25
 _SWITCH_SECONDS = 0.01
 _ATTEMPTS = 5
 _CLOSED = -1
 _NOTHING = -1
+
+
+def segment_bytes(max_bytes: int | None) -> int:
+    """Return a good size for the segments of a directory that may hold `max_bytes`.
+
+    The bound is kept to within a segment per process, so that segments have to be small
+    against it.
+    """
+    if max_bytes is None:
+        return SEGMENT_BYTES
+    return min(SEGMENT_BYTES, max(max_bytes // _LEAST_SEGMENTS, _SMALLEST_SEGMENT_BYTES))
 
 
 class Journal:

@@ -1,0 +1,455 @@
+"""The tracker as a shop's code calls it: what it returns, writes, refuses and withholds."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from freezegun import freeze_time
+
+from adcp_tracker import (
+    Consent,
+    Event,
+    EventType,
+    InvalidEventError,
+    Order,
+    OrderItem,
+    QueueFullError,
+    RejectedEvent,
+    RequestContext,
+    Tracker,
+    bind_context,
+)
+from tests.support.destinations import ScriptedDestination, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from adcp_tracker.context import Automated
+
+    Make = Callable[..., Tracker]
+
+EMAIL = "alice.private@example.com"
+PHONE = "+12065551234"
+ORDER = {
+    "id": "A-1001",
+    "total": Decimal("129.90"),
+    "currency": "EUR",
+    "email": EMAIL,
+    "phone": PHONE,
+    "items": [{"sku": "SKU-1", "quantity": 2, "price": Decimal("64.95")}],
+}
+CONTEXT = RequestContext(
+    client_ip="8.8.8.8",
+    client_user_agent="Mozilla/5.0 (private)",
+    event_source_url="https://shop.example/thanks?gclid=c1",
+    click_id="c1",
+    click_id_type="gclid",
+)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Return a maker of trackers over one directory, closed at the end."""
+    made: list[Tracker] = []
+
+    def maker(*destinations: ScriptedDestination, **settings: Any) -> Tracker:  # noqa: ANN401 - by name
+        options = {"directory": tmp_path / "queue", "handle_sigterm": False, **settings}
+        tracker = Tracker(destinations, **options)
+        made.append(tracker)
+        return tracker
+
+    yield maker
+    for tracker in made:
+        tracker.close(timeout=5.0)
+
+
+def delivered(tracker: Tracker) -> list[dict[str, Any]]:
+    """Deliver everything and return the events as the seller reads them."""
+    assert tracker.flush(10.0).pending == 0
+    (destination,) = tracker.destinations
+    assert isinstance(destination, ScriptedDestination)
+    return [orjson.loads(event) for event in destination.delivered]
+
+
+def test_a_purchase_is_an_event_with_the_orders_id(make: Make) -> None:
+    """The call returns the event, and the seller gets it with money digit for digit."""
+    tracker = make(ScriptedDestination())
+    event = tracker.track_purchase(ORDER)
+    assert isinstance(event, Event)
+    assert (event.event_id, event.event_type) == ("A-1001", EventType.PURCHASE)
+    delivered(tracker)
+    (destination,) = tracker.destinations
+    assert isinstance(destination, ScriptedDestination)
+    assert b'"value":129.90' in destination.delivered[0]
+    assert b'"price":64.95' in destination.delivered[0]
+
+
+def test_the_same_order_is_the_same_event(make: Make) -> None:
+    """A checkout that is tried again makes no second conversion."""
+    tracker = make()
+    first, second = tracker.track_purchase(ORDER), tracker.track_purchase(dict(ORDER))
+    third = tracker.track_purchase(
+        Order("A-1001", Decimal("129.90"), "EUR", [OrderItem("SKU-1", 2, Decimal("64.95"))])
+    )
+    assert first.event_id == second.event_id == third.event_id == "A-1001"
+
+
+def test_repeated_events_go_in_separate_requests(make: Make) -> None:
+    """No request names an id twice, as sellers answer by id alone."""
+    destination = ScriptedDestination()
+    tracker = make(uploader="external")
+    for _ in range(3):
+        tracker.track_purchase(ORDER)
+    assert make(destination).flush(10.0).pending == 0
+    assert [len(batch.events) for batch in destination.batches] == [1, 1, 1]
+
+
+def test_nothing_raw_is_written_anywhere(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Addresses and numbers are in no file, log or repr, whether the event is valid or not."""
+    caplog.set_level(logging.DEBUG, "adcp_tracker")
+    tracker = make(ScriptedDestination(), default_region="US")
+    shown = []
+    wrong: list[dict[str, object]] = [
+        {},
+        {"total": Decimal(-1)},
+        {"email": "alice.private@", "phone": "02079460958"},
+        {"phone": "not-a-number-alice"},
+        {"email": 5},
+        {"items": [{"sku": "", "quantity": 0}]},
+    ]
+    for number, changes in enumerate(wrong):
+        result = tracker.track_purchase({**ORDER, "id": f"A-{number}", **changes})
+        shown.append(repr(result))
+    shown.append(repr(tracker.track_lead(lead_id="L", email="bob.private@example.com")))
+    shown.append(repr(CONTEXT))
+    tracker.flush(10.0)
+    written = b"".join(
+        path.read_bytes() for path in (tmp_path / "queue").rglob("*") if path.is_file()
+    )
+    everything = written + "".join([*shown, caplog.text]).encode()
+    for secret in (b"private", b"5551234", b"2065551234", b"20794609", b"not-a-number", b"alice"):
+        assert secret not in everything, secret
+    destination = tracker.destinations[0]
+    assert isinstance(destination, ScriptedDestination)
+    hashed = hashlib.sha256(EMAIL.encode()).hexdigest()
+    assert hashed.encode() in destination.delivered[0]
+
+
+def test_an_invalid_event_breaks_no_checkout(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, kept as a dead letter with every fault, and returned as rejected."""
+    tracker = make(ScriptedDestination())
+    result = tracker.track_purchase({**ORDER, "total": Decimal(-1), "currency": "euro"})
+    assert isinstance(result, RejectedEvent)
+    assert (result.event_id, result.event_type) == ("A-1001", "purchase")
+    assert [fault.path for fault in result.faults] == [
+        "$.custom_data.value",
+        "$.custom_data.currency",
+    ]
+    assert "event.invalid" in caplog.text
+    tracker.flush(10.0)
+    (letter,) = tracker.dead_letters()
+    assert letter.code == "INVALID_EVENT"
+    assert "$.custom_data.currency: expected" in letter.message
+    total = tracker.stats().total()
+    assert (total.accepted, total.dead, total.delivered) == (1, 1, 0)
+    assert tracker.replay([letter.id]).refused == (letter.id,)
+
+
+def test_strict_raises_instead(make: Make) -> None:
+    """Under strict the caller hears of it, and nothing is kept."""
+    tracker = make(strict=True)
+    with pytest.raises(InvalidEventError, match=r"\$\.custom_data\.value: expected"):
+        tracker.track_purchase({**ORDER, "total": Decimal(-1)})
+    with pytest.raises(InvalidEventError):
+        tracker.track("no_such_type")
+    with pytest.raises(InvalidEventError):
+        tracker.track_custom("")
+
+
+class Broken:
+    """An order whose every attribute fails."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"database gone while reading alice.private {name}")
+
+
+ORDERS: dict[str, object] = {
+    "none": None,
+    "number": 5,
+    "text": "A-1",
+    "object": object(),
+    "broken": Broken(),
+    "list": [],
+    "bytes": b"x",
+    "empty": {},
+    "no id": {"id": None},
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_no_order_however_broken_raises(
+    make: Make, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Whatever the shop's code hands in, the checkout goes on and the loss is counted."""
+    order = ORDERS[name]
+    tracker = make(ScriptedDestination())
+    result = tracker.track_purchase(order)
+    assert isinstance(result, RejectedEvent)
+    tracker.track_refund(order, refund_id="R")
+    assert "alice.private" not in caplog.text
+    total = tracker.flush(10.0).total()
+    assert total.accepted == total.dead + sum(total.dropped.values()) == 2
+
+
+METHODS = [
+    event_type
+    for event_type in EventType
+    if event_type not in {EventType.PURCHASE, EventType.REFUND, EventType.CUSTOM}
+]
+
+
+@pytest.mark.parametrize("event_type", METHODS)
+def test_there_is_a_method_for_each_type(make: Make, event_type: EventType) -> None:
+    """Every type of the protocol has a method that makes it, with the details given."""
+    tracker = make(strict=True)
+    method = getattr(tracker, f"track_{event_type.value}")
+    event = method(event_id="E-1", email=EMAIL, custom_data={"progress_percent": 75, "mine": 1})
+    assert (event.event_type, event.event_id) == (event_type, "E-1")
+    assert event.custom_data.extra == {"mine": 1}
+
+
+def test_a_custom_event_has_its_name(make: Make) -> None:
+    """What the protocol has no type for goes under a name of its own."""
+    event = make(strict=True).track_custom("quiz_finished", event_id="Q-1", email=EMAIL)
+    assert isinstance(event, Event)
+    assert event.custom_event_name == "quiz_finished"
+
+
+def test_ids_are_stable_by_key_and_lead(make: Make, tmp_path: Path) -> None:
+    """The same business key gives the same id in every process, and types do not mix."""
+    tracker = make(strict=True)
+    other = make(strict=True, directory=tmp_path / "other")
+    first = tracker.track_subscribe(key="sub-1", email=EMAIL)
+    assert first.event_id == other.track("subscribe", key="sub-1", email=EMAIL).event_id
+    assert first.event_id != tracker.track_subscribe(key="sub-2", email=EMAIL).event_id
+    assert first.event_id != tracker.track_start_trial(key="sub-1", email=EMAIL).event_id
+    assert tracker.track_lead("L-1", email=EMAIL).event_id == "L-1"
+    assert tracker.track_qualify_lead("L-1", email=EMAIL).event_id != "L-1"
+    assert (
+        tracker.track_page_view(email=EMAIL).event_id
+        != tracker.track_page_view(email=EMAIL).event_id
+    )
+
+
+def test_refunds_are_told_apart(make: Make) -> None:
+    """A full refund, and partial ones, have stable and distinct ids and positive values."""
+    tracker = make(strict=True)
+    full = tracker.track_refund(ORDER)
+    first = tracker.track_refund(ORDER, refund_id="R-1", amount="10.00")
+    second = tracker.track_refund(ORDER, refund_id="R-2", amount="10.00")
+    assert full.event_id == tracker.track_refund(ORDER).event_id
+    assert len({full.event_id, first.event_id, second.event_id, "A-1001"}) == 4
+    assert isinstance(first, Event)
+    assert first.custom_data is not None
+    assert first.custom_data.value == Decimal("10.00")
+
+
+@freeze_time("2026-03-29T00:30:00.123Z")
+def test_event_times_follow_a_frozen_clock_and_delivery_does_not(make: Make) -> None:
+    """A test that freezes time gets that time in its events, and they are delivered."""
+    tracker = make(ScriptedDestination())
+    tracker.track_lead(event_id="L", email=EMAIL)
+    (event,) = delivered(tracker)
+    when = datetime.fromisoformat(event["event_time"].replace("Z", "+00:00"))
+    assert when == datetime(2026, 3, 29, 0, 30, 0, 123000, tzinfo=timezone.utc)
+
+
+def test_the_requests_context_is_in_the_event(make: Make) -> None:
+    """What the middleware bound is in every event tracked meanwhile, in threads of its own."""
+    tracker = make(ScriptedDestination())
+    with bind_context(CONTEXT):
+        tracker.track_purchase(ORDER)
+        outside = threading.Thread(target=tracker.track_lead, args=("L",))
+        outside.start()
+        outside.join()
+    purchase = next(each for each in delivered(tracker) if each["event_type"] == "purchase")
+    assert purchase["user_match"]["client_ip"] == "8.8.8.8"
+    assert purchase["user_match"]["click_id"] == "c1"
+    assert purchase["event_source_url"] == "https://shop.example/thanks?gclid=c1"
+    assert purchase["action_source"] == "website"
+
+
+def test_without_consent_nothing_is_sent(make: Make, tmp_path: Path) -> None:
+    """A denied shopper's event is dropped before it is written, and counted."""
+    reasons: list[str] = []
+    tracker = make(ScriptedDestination(), on_drop=reasons.append)
+    with bind_context(denied()):
+        assert tracker.track_purchase(ORDER).event_id == "A-1001"
+    assert delivered(tracker) == []
+    assert reasons == ["consent"]
+    assert tracker.stats().total().dropped == {"consent": 1}
+    assert not any(b"A-1001" in path.read_bytes() for path in tmp_path.rglob("*.log"))
+
+
+def test_without_consent_an_event_can_go_without_the_shopper(make: Make) -> None:
+    """Stripped events say that something was sold, and not to whom."""
+    tracker = make(ScriptedDestination(), on_denied="strip")
+    with bind_context(denied()):
+        tracker.track_purchase(ORDER)
+    (event,) = delivered(tracker)
+    assert "user_match" not in event
+    assert event["event_source_url"] == "https://shop.example/thanks"
+    assert event["custom_data"]["value"] == 129.9
+    assert "c1" not in str(event)
+
+
+def denied() -> RequestContext:
+    """Return the context of a shopper who said no."""
+    return RequestContext(
+        client_ip=CONTEXT.client_ip,
+        client_user_agent=CONTEXT.client_user_agent,
+        event_source_url=CONTEXT.event_source_url,
+        click_id=CONTEXT.click_id,
+        click_id_type=CONTEXT.click_id_type,
+        consent=Consent.DENIED,
+    )
+
+
+@pytest.mark.parametrize("automated", ["crawler", "link_preview", "prefetch"])
+def test_page_events_of_robots_are_dropped_and_purchases_never(
+    make: Make, automated: Automated
+) -> None:
+    """A robot looks at pages; whoever buys is taken at his word."""
+    tracker = make(ScriptedDestination())
+    context = RequestContext(client_ip="8.8.8.8", client_user_agent="x", automated=automated)
+    with bind_context(context):
+        tracker.track_page_view(email=EMAIL)
+        tracker.track_purchase(ORDER)
+    assert [event["event_type"] for event in delivered(tracker)] == ["purchase"]
+    assert tracker.stats().total().dropped == {automated: 1}
+
+
+def test_a_test_event_code_marks_its_whole_request(make: Make) -> None:
+    """Test events never share a request with live ones."""
+    destination = ScriptedDestination()
+    tracker = make(destination)
+    tracker.track_lead("L-1", email=EMAIL)
+    tracker.track_lead("L-2", email=EMAIL, test_event_code="TEST1")
+    tracker.flush(10.0)
+    codes = {
+        orjson.loads(event)["event_id"]: batch.test_event_code
+        for batch in destination.batches
+        for event in batch.events
+    }
+    assert codes == {"L-1": None, "L-2": "TEST1"}
+    everything = make(ScriptedDestination("b"), test_event_code="ALL")
+    everything.track_lead("L-3", email=EMAIL)
+    everything.flush(10.0)
+    assert {batch.test_event_code for batch in destination.batches} == {None, "TEST1"}
+
+
+def test_a_held_event_is_written_when_it_is_let_go(make: Make, tmp_path: Path) -> None:
+    """Whoever holds a write decides when, and whether, it is made."""
+    held: list[Callable[[], None]] = []
+
+    def hold(write: Callable[[], None]) -> bool:
+        held.append(write)
+        return len(held) < 3
+
+    tracker = make(hold=hold)
+    for name in ("L-1", "L-2", "L-3"):
+        tracker.track_lead(name, email=EMAIL)
+    held[1]()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*.log"))
+    assert [name in written for name in (b"L-1", b"L-2", b"L-3")] == [False, True, True]
+
+
+def test_an_event_over_the_size_limit_is_refused_whole(make: Make) -> None:
+    """A quarter of a megabyte is more than any event; it is told, not cut."""
+    tracker = make(strict=True)
+    with pytest.raises(InvalidEventError, match=r"\$: expected at most 262144 bytes"):
+        tracker.track_lead("L", email=EMAIL, custom_data={"blob": "x" * 300_000})
+
+
+def test_a_full_queue_costs_the_event_and_not_the_checkout(make: Make) -> None:
+    """By default new events are dropped and counted, and those on disk are delivered."""
+    reasons: list[str] = []
+    tracker = make(uploader="external", max_bytes=20_000, on_drop=reasons.append)
+    track_many(tracker)
+    assert set(reasons) == {"full"}
+    destination = ScriptedDestination()
+    later = make(destination)
+
+    def told() -> bool:
+        tracker.flush(0.0)
+        return later.flush(1.0).total().accepted == 500
+
+    later.flush(10.0)
+    wait_until(told)
+    assert later.stats().total().dropped == {"full": len(reasons)}
+    assert len(destination.delivered) == 500 - len(reasons) > 20
+
+
+def test_a_full_queue_raises_where_that_was_asked_for(make: Make) -> None:
+    """With when_full="raise" the caller hears of it."""
+    tracker = make(uploader="external", max_bytes=20_000, when_full="raise")
+    with pytest.raises(QueueFullError, match="expected less than 20000 bytes waiting"):
+        track_many(tracker)
+
+
+def track_many(tracker: Tracker) -> None:
+    """Track five hundred leads."""
+    for number in range(500):
+        tracker.track_lead(f"L-{number}", email=EMAIL)
+
+
+def test_it_is_a_context_manager_of_both_kinds(make: Make, tmp_path: Path) -> None:
+    """Leaving the block delivers, in sync code and in async code."""
+    first, second = ScriptedDestination("a"), ScriptedDestination("b")
+    with make(first) as tracker:
+        tracker.track_lead("L-1", email=EMAIL)
+
+    async def main() -> None:
+        async with make(second, directory=tmp_path / "b") as tracker:
+            tracker.track_lead("L-2", email=EMAIL)
+            assert (await tracker.aflush(10.0)).pending == 0
+
+    asyncio.run(main())
+    assert "L-1" in first.ids
+    assert "L-2" in second.ids
+
+
+def test_a_closed_tracker_still_keeps_events(make: Make) -> None:
+    """An event tracked after the end is on disk for the next process."""
+    destination = ScriptedDestination()
+    tracker = make(destination)
+    tracker.track_lead("L-1", email=EMAIL)
+    tracker.close()
+    tracker.track_lead("L-2", email=EMAIL)
+    assert make(destination).flush(10.0).pending == 0
+    assert destination.ids == ["L-1", "L-2"]
+
+
+def test_orders_of_other_shops_need_one_line(make: Make) -> None:
+    """Yen without decimals, dinars with three, and a region for national numbers."""
+    tracker = make(ScriptedDestination(), strict=True, default_region="GB")
+    tracker.track_purchase({"id": "1", "total": 1500, "currency": "JPY", "email": EMAIL})
+    tracker.track_purchase({"id": "2", "total": "1.234", "currency": "KWD", "email": EMAIL})
+    tracker.track_purchase(
+        {"id": "3", "total": "9.99", "currency": "GBP", "phone": "020 7946 0958"}
+    )
+    with pytest.raises(InvalidEventError):
+        tracker.track_purchase({"id": "4", "total": "15.5", "currency": "JPY"})
+    values = [event["custom_data"]["value"] for event in delivered(tracker)]
+    assert values == [1500, 1.234, 9.99]
