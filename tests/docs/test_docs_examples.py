@@ -1,0 +1,106 @@
+"""Every example in the README and in the documentation does what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adcp_tracker.sandbox import Sandbox
+
+_ELSEWHERE = "integrations/"
+"""Pages about frameworks are run by the frameworks' own tests, under their own servers."""
+
+
+def _pages() -> list[str]:
+    found = [pages.ROOT / "README.md", *(pages.ROOT / "docs").rglob("*.md")]
+    names = [str(page.relative_to(pages.ROOT)) for page in sorted(found)]
+    return [name for name in names if _ELSEWHERE not in name]
+
+
+def _has_examples(name: str) -> bool:
+    return any(block.language in pages.RUN for block in pages.blocks(pages.ROOT / name))
+
+
+def _run(page: Path, seller: Sandbox, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, pages.__file__, str(page)],
+        cwd=directory,
+        env=pages.environment(seller.origin, directory),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in _pages() if _has_examples(name)])
+def test_a_page_does_what_it_says(name: str, seller: Sandbox, tmp_path: Path) -> None:
+    """Run from top to bottom against the local seller, a page's examples all work as shown."""
+    done = _run(pages.ROOT / name, seller, tmp_path)
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("name", _pages())
+def test_every_block_says_what_it_is(name: str) -> None:
+    """No block escapes being run by having no language, or one that nobody knows."""
+    known = pages.RUN | pages.SHOWN
+    odd = [
+        block
+        for block in pages.blocks(pages.ROOT / name)
+        if block.language not in known and not block.language.startswith("{")
+    ]
+
+    assert not odd
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nraise ValueError\n```\n",
+        "```python\nx = 1\n```\n\n```python\n>>> x\n2\n```\n",
+        "```console\n$ false\n```\n",
+        "```console\n$ echo one\ntwo\n```\n",
+    ],
+)
+def test_a_wrong_example_is_found(text: str, seller: Sandbox, tmp_path: Path) -> None:
+    """An example that raises, fails or prints something else is not passed over."""
+    page = tmp_path / "page.md"
+    page.write_text(text)
+
+    assert _run(page, seller, tmp_path).returncode != 0
+
+
+def test_the_readme_has_its_two_commands() -> None:
+    """Each stands alone on its line, in a block, as whoever copies it needs it."""
+    shell = [
+        line
+        for block in pages.blocks(pages.ROOT / "README.md")
+        if block.language == "bash"
+        for line in block.text.splitlines()
+    ]
+
+    assert shell == [
+        'python3 -m venv .venv && .venv/bin/pip install -e ".[dev]" && .venv/bin/adcp-tracker demo',
+        ".venv/bin/python -m pytest",
+    ]
+
+
+def test_bash_blocks_are_only_the_readmes() -> None:
+    """What is not run here is run by whoever checks a change: the two commands, no more."""
+    found = {
+        name
+        for name in _pages()
+        for block in pages.blocks(pages.ROOT / name)
+        if block.language == "bash"
+    }
+
+    assert found <= {"README.md"}
