@@ -176,7 +176,7 @@ def _pick(payload: object, number: int, *, is_strict: bool) -> object:
     messages = payload if isinstance(payload, list) else [payload]
     answers = (message for message in messages if _answers(message, number))
     found: object = next(answers, None)
-    if found is None and not is_strict and isinstance(payload, dict) and "jsonrpc" in payload:
+    if found is None and not is_strict and isinstance(payload, dict) and "error" in payload:
         return payload
     return found
 

@@ -26,7 +26,7 @@ from adcp_tracker.destinations.base import (
 from adcp_tracker.destinations.calls import Timeouts
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import SandboxConfig
-from tests.destinations.rawseller import http, raw_seller
+from tests.destinations.rawseller import RawRequest, answering, http, raw_seller
 from tests.support.seller import SOURCE, TOKEN, run_seller
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.lines import Line
     from adcp_tracker.sandbox import Sandbox
-    from tests.destinations.rawseller import RawRequest, RawSeller, Script
+    from tests.destinations.rawseller import RawSeller, Script
 
 KEY = re.compile(rb'"idempotency_key":"([A-Za-z0-9_.:-]{16,255})"')
 OPENING = ["initialize", "notifications/initialized", "tools/list", "get_adcp_capabilities"]
@@ -424,7 +424,7 @@ def speaking(tool: Callable[[RawRequest], object], tools: object = None) -> Scri
     return script
 
 
-def taken(_: RawRequest) -> object:
+def taken(_: RawRequest) -> dict[str, object]:
     """Answer with a success."""
     content = {"events_received": 1, "events_processed": 1}
     return {"result": {"structuredContent": content, "content": []}}
@@ -494,6 +494,8 @@ def test_an_agent_without_the_tool_pauses_until_it_has_it(offered: dict[str, Any
         outcome = destination.send(Batch([ODD], b"i"))
         assert isinstance(outcome, Paused)
         assert outcome.code == "TOOL_NOT_FOUND"
+        assert destination.send(Batch([ODD], b"i")) == outcome
+        assert all(b"log_event" not in request.body for request in seller.requests)
         offered["tools"].append({"name": "log_event"})
         assert isinstance(destination.send(Batch([ODD], b"i")), Delivered)
         destination.close()
@@ -524,9 +526,33 @@ def test_wrong_parameters_are_searched_only_where_the_tool_is_known(
     assert isinstance(outcome, kind)
 
 
+def test_a_400_of_the_protocol_does_not_open_a_session_anew() -> None:
+    """Only a bare 400 may mean that the session is lost."""
+    error = {"code": "VALIDATION_ERROR", "field": "events[0].event_time"}
+    refusal = {"id": None, "error": {"code": -32000, "data": {"adcp_error": error}}}
+    answers = [
+        http(200, b'{"id":1,"result":{}}', "Mcp-Session-Id: s1\r\n"),
+        http(202),
+        http(200, b'{"id":2,"result":{"tools":[{"name":"log_event"}]}}'),
+        http(200, b'{"id":3,"result":{"structuredContent":{"events_received":1}}}'),
+        http(400, json.dumps(refusal).encode()),
+    ]
+    with raw_seller(answering(*answers)) as seller:
+        destination = agent(f"{seller.origin}/mcp")
+        assert isinstance(destination.send(Batch([ODD], b"i")), Delivered)
+        outcome = destination.send(Batch([ODD], b"j"))
+        destination.close()
+    assert isinstance(outcome, Rejected)
+    assert [failure.index for failure in outcome.failures] == [0]
+    assert len(seller.requests) == 5
+    assert seller.requests[-1].headers["mcp-session-id"] == "s1"
+    assert seller.requests[-1].headers["mcp-protocol-version"] == "2025-06-18"
+
+
 def test_answers_to_other_requests_are_no_answer() -> None:
     """An id that was not asked with does not count."""
-    with raw_seller(speaking(lambda _: {"id": 999, "result": {}})) as seller:
+    other = {"id": 999, **taken(RawRequest("", {}, b""))}
+    with raw_seller(speaking(lambda _: other)) as seller:
         destination = agent(f"{seller.origin}/mcp")
         outcome = destination.send(Batch([ODD], b"i"))
         destination.close()
