@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -26,33 +26,12 @@ from adcp_tracker.reading import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adcp_tracker.context import RequestContext
+    from adcp_tracker.context import Context
     from adcp_tracker.parts import UniversalId
 
 _event: Final = quick(Event)
 _UTC: Final = timezone.utc
 _WEBSITE: Final = ActionSource.WEBSITE
-
-
-class Details(TypedDict, total=False):
-    """What :func:`build_event` takes of an event besides its type and its surroundings."""
-
-    event_id: str | None
-    event_time: datetime | str | None
-    user_match: UserMatch | Mapping[str, object] | None
-    email: str | None
-    phone: str | None
-    uids: Sequence[UniversalId | Mapping[str, object]] | None
-    click_id: str | None
-    click_id_type: str | None
-    client_ip: str | None
-    client_user_agent: str | None
-    custom_data: CustomData | Mapping[str, object] | None
-    action_source: ActionSource | str | None
-    event_source_url: str | None
-    custom_event_name: str | None
-    surface: Surface | Mapping[str, object] | None
-    ext: Mapping[str, object] | None
 
 
 def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each by its name
@@ -61,7 +40,7 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
     now: datetime,
     event_id: str | None = None,
     event_time: datetime | str | None = None,
-    context: RequestContext | None = None,
+    context: Context | None = None,
     user_match: UserMatch | Mapping[str, object] | None = None,
     email: str | None = None,
     phone: str | None = None,
@@ -139,7 +118,7 @@ def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
     event_time: Unjudged,
     match: Unjudged,
     data: Unjudged,
-    context: RequestContext | None,
+    context: Context | None,
     faults: tuple[Fault, ...],
     *,
     action_source: Unjudged = None,
@@ -198,7 +177,7 @@ def _identify(
     match: UserMatch | Mapping[str, object] | None,
     given: dict[str, Any],
     default_region: str | None,
-    context: RequestContext | None,
+    context: Context | None,
 ) -> tuple[Unjudged, tuple[Fault, ...]]:
     unknown: dict[str, object] = {}
     if isinstance(match, Mapping):

@@ -194,7 +194,7 @@ def _extra(look: Inspection, path: str, part: attrs.AttrsInstance) -> None:
     if not isinstance(extra, Mapping):
         look.add(join(path, "extra"), "a mapping", describe(extra))
         return
-    named = {field.name for field in attrs.fields(type(part))} - {"extra"}
+    named = {field.name for field in attrs.fields(type(part)) if field.init} - {"extra"}
     for key, value in extra.items():
         look.key(path, key)
         if key in named:

@@ -29,7 +29,7 @@ from adcp_tracker.reading import Unjudged, read_uid
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from adcp_tracker.context import RequestContext
+    from adcp_tracker.context import Context
 
 EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
@@ -128,7 +128,7 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
     client_ip: str | None = None,
     client_user_agent: str | None = None,
     default_region: str | None = None,
-    context: RequestContext | None = None,
+    context: Context | None = None,
 ) -> UserMatch | None:
     """Gather every identifier there is: what is given, and else what the request tells.
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from adcp_tracker.building import Details
-    from adcp_tracker.context import RequestContext
+    from adcp_tracker.context import Context
+    from adcp_tracker.eventmethods import EventDetails
     from adcp_tracker.events import Event
     from adcp_tracker.reading import Unjudged
 
@@ -57,9 +57,9 @@ def purchase_event(
     order: Order,
     *,
     now: datetime,
-    context: RequestContext | None = None,
+    context: Context | None = None,
     default_region: str | None = None,
-    **overrides: Unpack[Details],
+    **overrides: Unpack[EventDetails],
 ) -> Event:
     """Make the purchase of an order: the same order always makes the same event id.
 
@@ -120,9 +120,9 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     refund_id: str | None = None,
     amount: Decimal | int | str | None = None,
     items: Sequence[object] | None = None,
-    context: RequestContext | None = None,  # noqa: ARG001 - see below
+    context: Context | None = None,  # noqa: ARG001 - see below
     default_region: str | None = None,
-    **overrides: Unpack[Details],
+    **overrides: Unpack[EventDetails],
 ) -> Event:
     """Make the refund of an order, of all of it or of a part; its value is positive.
 
@@ -168,9 +168,9 @@ def lead_event(
     lead_id: str | None = None,
     *,
     now: datetime,
-    context: RequestContext | None = None,
+    context: Context | None = None,
     default_region: str | None = None,
-    **details: Unpack[Details],
+    **details: Unpack[EventDetails],
 ) -> Event:
     """Make a lead: the same lead always makes the same event id.
 
