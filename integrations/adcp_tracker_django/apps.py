@@ -1,0 +1,21 @@
+"""The app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core.signals import setting_changed
+
+
+class AdcpTrackerConfig(AppConfig):
+    """Registers the system checks; starts nothing."""
+
+    name = "adcp_tracker_django"
+    label = "adcp_tracker"
+    verbose_name = "AdCP tracker"
+
+    def ready(self) -> None:
+        """Register what Django is to call."""
+        from adcp_tracker_django import checks, site  # noqa: PLC0415 - settings are ready now
+
+        checks.register()
+        setting_changed.connect(site.on_setting_changed, dispatch_uid="adcp_tracker.site")

@@ -1,0 +1,138 @@
+"""System checks: what is wrong, or likely to be, before the first event is lost to it.
+
+======================  ====================================================================
+``adcp_tracker.E001``   ``ADCP_TRACKER`` cannot be right.
+``adcp_tracker.W001``   The middleware is missing, so events carry no context.
+``adcp_tracker.W002``   The middleware stands below the cache, which would share its cookies.
+``adcp_tracker.W003``   Events are marked as tests though ``DEBUG`` is off: none counts.
+``adcp_tracker.W004``   There is a proxy, and nothing says whom to believe about the shopper.
+``adcp_tracker.W005``   The directory cannot be used as it is.
+``adcp_tracker.I001``   There is no destination, so events wait on disk.
+======================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker_django.site import SETTING, make_setup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adcp_tracker.web.setup import Setup
+
+TAG = "adcp_tracker"
+MIDDLEWARE = "adcp_tracker_django.middleware.AdcpTrackerMiddleware"
+_CACHE = "django.middleware.cache.UpdateCacheMiddleware"
+
+
+def register() -> None:
+    """Have Django run the checks."""
+    checks.register(check_site, TAG)
+
+
+def check_site(app_configs: object = None, **_: object) -> list[checks.CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Check what the site has set. Writes nothing, but below a directory that is there."""
+    found = list(_check_middleware())
+    try:
+        setup = make_setup(handle_sigterm=False)
+    except ConfigurationError as error:
+        return [checks.Error(str(error), id=f"{TAG}.E001"), *found]
+    return [*found, *_check_setup(setup)]
+
+
+def _check_setup(setup: Setup) -> Iterator[checks.CheckMessage]:
+    tracker, trust = setup.tracker.settings, setup.capture.settings
+    if tracker.test_event_code is not None and not settings.DEBUG:
+        yield checks.Warning(
+            f"{SETTING}: every event is marked as a test, and none counts as a conversion.",
+            hint="Take TEST_EVENT_CODE, or ADCP_TEST_EVENT_CODE, out of what production uses.",
+            id=f"{TAG}.W003",
+        )
+    trusts = trust.trusted_proxies or trust.trusted_hops or trust.platform
+    if settings.SECURE_PROXY_SSL_HEADER and not trusts:
+        yield checks.Warning(
+            f"{SETTING}: a proxy stands in front, as SECURE_PROXY_SSL_HEADER says, and is not "
+            "trusted about the shopper's address, so events carry none.",
+            hint="Set TRUSTED_PROXIES to the proxy's networks, or TRUSTED_HOPS, or PLATFORM.",
+            id=f"{TAG}.W004",
+        )
+    if problem := directory_problem(tracker.directory):
+        yield checks.Warning(
+            f"{SETTING}: {problem}",
+            hint="Ignore this where another user than the web server's runs the check.",
+            id=f"{TAG}.W005",
+        )
+    if not setup.tracker.destinations:
+        yield checks.Info(
+            f"{SETTING}: there is no destination, so events wait on disk until there is one.",
+            hint="Set ADVERTISER_ID, API_KEY and EVENT_SOURCE_ID, or DESTINATIONS.",
+            id=f"{TAG}.I001",
+        )
+
+
+def directory_problem(directory: str) -> str | None:
+    """Say why this user could not keep events in a directory, without creating it.
+
+    Who runs a check need not be who serves the site, and a directory belongs to whoever
+    makes it.
+    """
+    path = Path(directory).absolute()
+    if os.path.lexists(path):
+        return _problem_within(path)
+    parent = next(each for each in path.parents if each.exists())
+    if not parent.is_dir():
+        return f"{path}: expected a path that can be created, got a file at {parent}"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"{path}: expected a path that can be created, got no right to write to {parent}"
+    return None
+
+
+def _problem_within(path: Path) -> str | None:
+    try:
+        QueueDirectory(path).prepare()
+    except OSError as error:
+        return str(error)
+    if not os.access(path, os.W_OK | os.X_OK):
+        return f"{path}: expected a directory that can be written to"
+    return None
+
+
+def _check_middleware() -> Iterator[checks.CheckMessage]:
+    chain = [_imported(path) for path in settings.MIDDLEWARE]
+    ours = _imported(MIDDLEWARE)
+    place = next((index for index, each in enumerate(chain) if _is_kind(each, ours)), None)
+    if place is None:
+        yield checks.Warning(
+            f"MIDDLEWARE: events carry no address, browser, page or click id without {MIDDLEWARE}.",
+            hint="Put it first.",
+            id=f"{TAG}.W001",
+        )
+    elif any(_is_kind(each, _imported(_CACHE)) for each in chain[:place]):
+        yield checks.Warning(
+            f"MIDDLEWARE: {_CACHE} stands above {MIDDLEWARE}, so one shopper's click id would "
+            "be cached and handed to the next.",
+            hint=f"Put {MIDDLEWARE} first.",
+            id=f"{TAG}.W002",
+        )
+
+
+def _imported(path: str) -> object:
+    try:
+        found: object = import_string(path)
+    except ImportError:  # Django says so itself, and better
+        return None
+    return found
+
+
+def _is_kind(found: object, kind: object) -> bool:
+    return isinstance(found, type) and isinstance(kind, type) and issubclass(found, kind)

@@ -1,0 +1,1 @@
+"""The commands, each named after what it does."""

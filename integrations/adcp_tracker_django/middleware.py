@@ -1,0 +1,78 @@
+"""The middleware: every event tracked during a request carries that request's context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+
+from adcp_tracker.context import reset_context, set_context
+from adcp_tracker_django.facts import facts_of
+from adcp_tracker_django.site import get_capture, get_tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from django.http import HttpRequest, HttpResponseBase
+
+    from adcp_tracker.web.capture import LazyContext
+
+    Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class AdcpTrackerMiddleware:
+    """Bind the request's context, and keep the click id of a landing in a cookie.
+
+    Put it first: what stands above it tracks without context, and a cache above it keeps a
+    landing's cookie away from other shoppers only if it stands below.
+
+    Args:
+        get_response: The rest of the site.
+
+    Raises:
+        ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right, so that a wrong
+            setting stops the site's start and not its first checkout.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+        self._started = False
+        get_tracker()
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Handle a request; in an asynchronous site, return what is to be awaited."""
+        if self._is_async:
+            return self._acall(request)
+        context = self._begin(request)
+        token = set_context(context)
+        try:
+            return _with_cookie(self.get_response(request), context)
+        finally:
+            reset_context(token)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        context = self._begin(request)
+        token = set_context(context)
+        try:
+            return _with_cookie(await self.get_response(request), context)
+        finally:
+            reset_context(token)
+
+    def _begin(self, request: HttpRequest) -> LazyContext:
+        if not self._started:
+            # Events that a dead process left on disk need not wait for the next one.
+            self._started = True
+            get_tracker().start()
+        return get_capture().begin(facts_of(request))
+
+
+def _with_cookie(response: HttpResponseBase, context: LazyContext) -> HttpResponseBase:
+    if cookie := get_capture().response_cookie(context):
+        response.cookies.load(cookie)
+    return response
