@@ -7,6 +7,7 @@ alone opens the outbox.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,7 +16,7 @@ from adcp_tracker.delivery.books import Bookkeeper
 from adcp_tracker.delivery.lanes import Lane
 from adcp_tracker.delivery.recovery import open_state, tidy_up
 from adcp_tracker.delivery.settle import Settlement
-from adcp_tracker.destinations.base import Batch
+from adcp_tracker.destinations.base import Batch, Preparing
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
 from adcp_tracker.queue.batches import spans
@@ -74,6 +75,7 @@ class Leadership:
     def __init__(self, setting: Setting, on_outcome: Callable[[], None]) -> None:
         self._setting = setting
         self._clock = setting.clock
+        _prepare(setting.destinations)
         self.segments = Segments(setting.directory)
         self.dead_letters = DeadLetters(setting.directory)
         names = [destination.name for destination in setting.destinations]
@@ -333,6 +335,14 @@ class Leadership:
         if delay <= 0.0 and not self._progressed:  # such as half a record, still being written
             return self._setting.idle_seconds
         return max(delay, 0.0)
+
+
+def _prepare(destinations: Sequence[Destination]) -> None:
+    for destination in destinations:
+        if isinstance(destination, Preparing):
+            # Whatever is wrong, the first request says it in the destination's own words.
+            with suppress(Exception):
+                destination.prepare()
 
 
 def _blank(members: list[Placed], is_unwanted: Callable[[bytes], bool]) -> int:

@@ -148,6 +148,10 @@ class Agent:
             return [Finding("fault", refused.message, remedy)]
         return self._offer.findings(self.adcp_version) if self._offer else []
 
+    def prepare(self) -> None:
+        """Load what a request needs, so that no fork finds it half loaded."""
+        self._session.caller.prepare(self.url)
+
     def close(self) -> None:
         """Close the connection. A later :meth:`send` opens a new one in the same session."""
         self._session.caller.close()

@@ -187,6 +187,19 @@ class Destination(Protocol):
         """Forget connections without closing them: they belong to the parent of a fork."""
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A destination that has something to load before its first request.
+
+    A module that is half imported at a fork stays so in the child for good. What a
+    destination imports only when it is first used, it should import here: the thread that
+    calls this is one that a fork waits for, and the one that sends is not.
+    """
+
+    def prepare(self) -> None:
+        """Load what :meth:`Destination.send` will need; connect to nothing."""
+
+
 def idempotency_key(credential: str, destination: str, identity: bytes) -> str:
     """Derive the key of a batch: stable, different per seller, unguessable, never stored.
 

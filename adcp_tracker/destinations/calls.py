@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import attrs
@@ -97,6 +98,17 @@ class Caller:
                 return self._exchange(client, request, deadline, enough)
             except Exception as error:  # noqa: BLE001 - no seller and no hook may break a delivery
                 return outcome_of(error, expired=deadline.expired)
+
+    def prepare(self, url: str) -> None:
+        """Load what a call to `url` needs, without making one.
+
+        httpx, and Python's own look-up of names, import much of themselves when first used.
+        """
+        if self._pid != os.getpid():
+            self.abandon()
+        import_module("encodings.idna")
+        with self._lock:
+            self._open(url)
 
     def close(self) -> None:
         """Close the connection; a later call opens a new one.

@@ -135,6 +135,10 @@ class Interchange:
         message = f"The list of event sources was answered by HTTP {reply.status}."
         return [Finding("advice", message, "Send a test event to learn more.")]
 
+    def prepare(self) -> None:
+        """Load what a request needs, so that no fork finds it half loaded."""
+        self._caller.prepare(self._root)
+
     def close(self) -> None:
         """Close the connection. A later :meth:`send` opens a new one."""
         self._caller.close()
