@@ -187,11 +187,17 @@ class Memory:
     def _remove_aged(self, today: float) -> None:
         with os.scandir(self._folder) as entries:
             aged = sorted((entry.stat().st_mtime, entry.name) for entry in entries)
-        for place, (kept_at, name) in enumerate(aged):
-            unfinished = name.startswith(".") and today - kept_at > _UNFINISHED_SECONDS
-            if unfinished or today - kept_at > THIRTY_DAYS or place < len(aged) - self._most:
-                (self._folder / name).unlink(missing_ok=True)
-        if len(aged) > self._most:
+        whole = [(kept_at, name) for kept_at, name in aged if not name.startswith(".")]
+        gone = {name for kept_at, name in whole if today - kept_at > THIRTY_DAYS}
+        gone.update(name for _, name in whole[: -self._most])
+        gone.update(
+            name
+            for kept_at, name in aged
+            if name.startswith(".") and today - kept_at > _UNFINISHED_SECONDS
+        )
+        for name in gone:
+            (self._folder / name).unlink(missing_ok=True)
+        if len(whole) > self._most:
             logger.warning(
                 "remembered.full", kept=self._most, remedy="store capture_context() with the order"
             )

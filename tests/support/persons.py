@@ -1,0 +1,128 @@
+"""A person to forget, others to keep, and a look at everything that is on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from adcp_tracker.clock import SystemClock
+from adcp_tracker.delivery.leadership import Leadership, Setting
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.privacy.forgetting import Erasure
+from adcp_tracker.privacy.remembering import Memory
+from adcp_tracker.privacy.restoring import Restorer
+from adcp_tracker.queue.intake import Intake
+from adcp_tracker.queue.journal import Journal
+from adcp_tracker.queue.outbox import open_outbox
+from adcp_tracker.web.contexttoken import ContextTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from adcp_tracker.clock import Clock
+    from adcp_tracker.delivery.books import Books, Stats
+    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.privacy.person import Person
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.tracker import Tracker
+
+EMAIL = "Alice@Example.com"
+PHONE = "+12065551234"
+UID = "crm-alice-0001"
+CLICK = "Cj0KCQjw-alice"
+ALICE = (
+    hashlib.sha256(b"alice@example.com").hexdigest(),
+    hashlib.sha256(b"+12065551234").hexdigest(),
+    UID,
+    CLICK,
+)
+"""What must be found nowhere any more."""
+
+STEADY = RetryPolicy(lambda: 0.5)
+
+
+def track_alice(tracker: Tracker, event_id: str = "alice", **details: object) -> None:
+    """Track an event that says everything about Alice."""
+    uids = [{"type": "other", "value": UID}]
+    tracker.track_lead(
+        event_id=event_id,
+        **{  # type: ignore[arg-type]  # by name, as given
+            "email": EMAIL,
+            "phone": PHONE,
+            "uids": uids,
+            "click_id": CLICK,
+            "click_id_type": "gclid",
+            "event_source_url": f"https://shop.example/?gclid={CLICK}",
+            **details,
+        },
+    )
+
+
+def track_others(tracker: Tracker, count: int, first: int = 0) -> list[str]:
+    """Track events of other people and return their ids."""
+    ids = [f"B-{number}" for number in range(first, first + count)]
+    for each in ids:
+        tracker.track_lead(event_id=each, email=f"{each}@example.com")
+    return ids
+
+
+def found_on_disk(directory: Path, *more: str) -> list[str]:
+    """Return the files below a directory in which anything of Alice's stands."""
+    needles = [needle.lower().encode() for needle in (*ALICE, "alice@example.com", *more)]
+    return sorted(
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if path.is_file() and any(needle in path.read_bytes().lower() for needle in needles)
+    )
+
+
+def remembered_tokens(directory: Path) -> list[str]:
+    """Return the tokens of remembered contexts."""
+    return [path.read_text().partition("\n")[0] for path in (directory / "remembered").glob("*")]
+
+
+def balanced(stats: Stats, name: str = "scripted") -> Books:
+    """Return one destination's books, which must balance."""
+    books = stats.destinations[name]
+    dropped = sum(books.dropped.values())
+    assert books.accepted == books.delivered + books.pending + books.dead + dropped
+    return books
+
+
+@contextmanager
+def leading(
+    directory: QueueDirectory,
+    *destinations: Destination,
+    clock: Clock | None = None,
+    outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+) -> Iterator[Leadership]:
+    """Lead a queue in this very thread."""
+    setting = Setting(directory, destinations, STEADY, clock or SystemClock(), outbox, 0.01)
+    leadership = Leadership(setting, lambda: None)
+    try:
+        yield leadership
+    finally:
+        leadership.close()
+
+
+def erasure(
+    directory: QueueDirectory,
+    person: Person,
+    *,
+    intake: Intake | None = None,
+    keys: Sequence[str] = (),
+    follow: bool = True,
+) -> Erasure:
+    """Return the errand that erases a person."""
+    clock = SystemClock()
+    memory = Memory(directory, Restorer(directory, keys, clock), clock)
+    intake = intake or Intake(Journal(directory), clock)
+    return Erasure(directory, intake, memory, person, follow)
+
+
+def reader(directory: QueueDirectory) -> ContextTokens:
+    """Return what reads the tokens of a directory's own key."""
+    return ContextTokens([bytes.fromhex(directory.context_key.read_text().strip())])
