@@ -9,6 +9,7 @@ import _thread
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -65,6 +66,16 @@ def watch(living: Living, *, sigterm: bool) -> None:
 def forget(living: Living) -> None:
     """Stop telling `living` of anything."""
     _living.discard(living)
+
+
+def threads_run() -> bool:
+    """Say whether a thread runs on its own in this process.
+
+    Up to 2.0.26, uWSGI keeps the interpreter lock between requests unless it is started
+    with ``--enable-threads``. A thread then stands still wherever it happens to be, which
+    could be while it holds what another process waits for.
+    """
+    return bool(getattr(sys.modules.get("uwsgi"), "has_threads", True))
 
 
 def _before_fork() -> None:

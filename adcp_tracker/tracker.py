@@ -190,6 +190,12 @@ class Tracker(PrivacyMethods, EventMethods):
         # A tracker without a thread of its own, or with one that runs, need not start it.
         self._started = not self._uploads
         lifecycle.watch(self, sigterm=handle_sigterm)
+        if uploader == "thread" and not lifecycle.threads_run():
+            logger.warning(
+                "flusher.no_threads",
+                uploader="external",
+                remedy="start uWSGI with --enable-threads, or run adcp-tracker worker",
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -433,6 +439,7 @@ class Tracker(PrivacyMethods, EventMethods):
         except RuntimeError as error:  # the interpreter is shutting down: it is on disk
             logger.warning("flusher.not_started", error=str(error))
             return
+        lifecycle.watch(self, sigterm=False)  # again, if it was closed meanwhile
         self._started = True
 
     def flush(self, timeout: float = 10.0) -> Stats:
@@ -608,7 +615,9 @@ class Tracker(PrivacyMethods, EventMethods):
 
     @property
     def _uploads(self) -> bool:
-        return self.settings.uploader == "thread" and bool(self.destinations)
+        """Whether a thread of this process may upload; else an external worker does."""
+        wanted = self.settings.uploader == "thread" and bool(self.destinations)
+        return wanted and lifecycle.threads_run()
 
     def _leads_soon(self) -> bool:
         """Say whether this process uploads; if none does, let it."""
