@@ -1,7 +1,6 @@
 """From one flat mapping of options to a tracker and a capture, alike in every web framework.
 
-The options are a tracker's settings, ``destinations``, ``hold``, ``on_drop`` and those of
-:class:`~adcp_tracker.web.capturesettings.CaptureSettings`, each by its own name.
+The options are those of :class:`~adcp_tracker.web.options.Options`, each by its own name.
 What is left out is read from the ``ADCP_*`` environment variables.
 """
 
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker.config import Settings, destinations_from_env, settings_from_env
+from adcp_tracker.config import destinations_from_env, settings_from_env
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS, take_settings
 from adcp_tracker.web.consent import ConsentReader
+from adcp_tracker.web.options import TrackerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     Hold = Callable[[Callable[[], None]], bool]
 
-TRACKER_OPTIONS = frozenset(
-    {*(field.name for field in attrs.fields(Settings)), "destinations", "hold", "on_drop"}
-)
+TRACKER_OPTIONS = frozenset(TrackerOptions.__annotations__)
 """The names of all options that are about the tracker."""
 
 _SURELY_A_TYPO = 0.7
@@ -76,6 +74,15 @@ def set_up(  # noqa: PLR0913 - what an adapter knows, each by its name
     if tracker is None:
         tracker = _tracker({"hold": hold, **others}, environ, debug=debug)
     return Setup(tracker, capture)
+
+
+def uploading(tracker: Tracker) -> Tracker:
+    """Return a tracker over the same queue that uploads, whatever its ``uploader`` says.
+
+    For commands that deliver what a site left to an external worker.
+    """
+    settings = attrs.evolve(tracker.settings, uploader="thread", handle_sigterm=False)
+    return Tracker(tracker.destinations, **attrs.asdict(settings))
 
 
 def _asking(

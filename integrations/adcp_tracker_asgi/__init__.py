@@ -1,0 +1,11 @@
+"""Let the events of any ASGI application carry the shopper's request.
+
+::
+
+    app = AdcpTrackerMiddleware(app, directory="/var/lib/shop/adcp", …)
+"""
+
+from adcp_tracker_asgi.lifespan import closing_lifespan
+from adcp_tracker_asgi.middleware import TRACKER_KEY, AdcpTrackerMiddleware, get_tracker
+
+__all__ = ["TRACKER_KEY", "AdcpTrackerMiddleware", "closing_lifespan", "get_tracker"]

@@ -1,0 +1,98 @@
+"""A pure ASGI middleware that binds each request's context while it is handled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from adcp_tracker.context import reset_context, set_context
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.tracker import Tracker
+from adcp_tracker.web.requestfacts import AsgiFacts
+from adcp_tracker.web.setup import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from typing_extensions import Unpack
+
+    from adcp_tracker.web.capture import Capture, LazyContext
+    from adcp_tracker.web.options import Options
+
+    # The specification says dict; frameworks each type these in a way of their own.
+    Scope = Any
+    Message = Any
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+TRACKER_KEY = "adcp_tracker"
+"""Where an HTTP scope holds the tracker."""
+
+
+class AdcpTrackerMiddleware:
+    """Binds the context of each request, hands the tracker on and sets the click cookie.
+
+    What the request sets off sees the context too: background tasks, tasks it creates and
+    functions that run in a thread. Websockets and lifespans pass through untouched.
+
+    Args:
+        app: The application.
+        tracker: A tracker that is there already; left out, one is made of `options`.
+        capture: A capture that is there already; left out, one is made of `options`.
+        **options: A tracker's settings and destinations, and what is captured of a
+            request; see :class:`adcp_tracker.web.options.Options`.
+
+    Raises:
+        ConfigurationError: If an option is unknown, missing or cannot be right.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        tracker: Tracker | None = None,
+        capture: Capture | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        setup = set_up(options, tracker=tracker)
+        self._app = app
+        self.tracker = setup.tracker
+        self.capture = capture or setup.capture
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = self.capture.begin(AsgiFacts(scope))
+        scope[TRACKER_KEY] = self.tracker
+        token = set_context(context)
+        try:
+            await self._app(scope, receive, self._with_cookie(context, send))
+        finally:
+            reset_context(token)
+
+    def _with_cookie(self, context: LazyContext, send: Send) -> Send:
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                cookie = self.capture.response_cookie(context)
+                if cookie is not None:
+                    lines = [*message.get("headers", ()), (b"set-cookie", cookie.encode())]
+                    message = {**message, "headers": lines}
+            await send(message)
+
+        return send_with_cookie
+
+
+def get_tracker(scope: Mapping[str, object]) -> Tracker:
+    """Return the tracker of the middleware that this request came through.
+
+    Raises:
+        ConfigurationError: If it came through none.
+    """
+    tracker = scope.get(TRACKER_KEY)
+    if not isinstance(tracker, Tracker):
+        raise ConfigurationError(
+            f"scope[{TRACKER_KEY!r}]: expected a tracker, got none; "
+            "put adcp_tracker_asgi.AdcpTrackerMiddleware around the application"
+        )
+    return tracker

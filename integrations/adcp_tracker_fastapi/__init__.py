@@ -1,0 +1,22 @@
+"""Track conversions in a FastAPI or Starlette application.
+
+::
+
+    AdcpTracker(app, directory="/var/lib/shop/adcp", destinations=[Interchange(…)])
+
+    @app.post("/checkout")
+    def checkout(order: Order, tracker: TrackerDep):
+        tracker.track_purchase(order)
+"""
+
+from adcp_tracker_asgi import AdcpTrackerMiddleware, closing_lifespan
+from adcp_tracker_fastapi.dependency import TrackerDep, get_tracker
+from adcp_tracker_fastapi.installation import AdcpTracker
+
+__all__ = [
+    "AdcpTracker",
+    "AdcpTrackerMiddleware",
+    "TrackerDep",
+    "closing_lifespan",
+    "get_tracker",
+]

@@ -1,0 +1,66 @@
+"""Put a tracker into a FastAPI or Starlette application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from starlette.requests import Request
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.web.setup import set_up
+from adcp_tracker_asgi import TRACKER_KEY, AdcpTrackerMiddleware, closing_lifespan
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.types import Scope
+    from typing_extensions import Unpack
+
+    from adcp_tracker.tracker import Tracker
+    from adcp_tracker.web.options import Options
+
+
+class AdcpTracker:
+    """Gives an application a tracker, and its events the shopper's request.
+
+    Adds the middleware, closes the tracker after the application's own lifespan, and keeps
+    the tracker as ``app.state.adcp_tracker``. Each application gets a tracker of its own.
+    With ``debug=True`` on the application it is strict unless told otherwise.
+
+    Args:
+        app: The application; left out, call :meth:`init_app` for each.
+        **options: A tracker's settings and destinations, and what is captured of a
+            request; see :class:`adcp_tracker.web.options.Options`.
+
+    Raises:
+        ConfigurationError: If an option is unknown, missing or cannot be right.
+    """
+
+    def __init__(self, app: Starlette | None = None, **options: Unpack[Options]) -> None:
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Starlette) -> Tracker:
+        """Give `app` a tracker, before it has started, and return it.
+
+        Raises:
+            ConfigurationError: If an option is wrong, or `app` has a tracker already.
+        """
+        if hasattr(app.state, TRACKER_KEY):
+            raise ConfigurationError(
+                f"app.state.{TRACKER_KEY}: expected none yet, got one; "
+                "initialise each application once"
+            )
+        setup = set_up(self._options, debug=app.debug, request=_request)
+        app.add_middleware(
+            AdcpTrackerMiddleware,
+            tracker=setup.tracker,
+            capture=setup.capture,
+        )
+        app.router.lifespan_context = closing_lifespan(setup.tracker, app.router.lifespan_context)
+        setattr(app.state, TRACKER_KEY, setup.tracker)
+        return setup.tracker
+
+
+def _request(scope: object) -> Request:
+    return Request(cast("Scope", scope))

@@ -1,0 +1,136 @@
+"""A WSGI middleware (PEP 3333) that binds each request's context while it is handled."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from adcp_tracker.context import bind_context, reset_context, set_context
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.tracker import Tracker
+from adcp_tracker.web.requestfacts import WsgiFacts
+from adcp_tracker.web.setup import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from typing_extensions import Unpack
+
+    from adcp_tracker.web.capture import Capture, LazyContext
+    from adcp_tracker.web.options import Options
+
+    ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
+TRACKER_KEY = "adcp_tracker.tracker"
+"""Where the environ holds the tracker."""
+
+
+class AdcpTrackerMiddleware:
+    """Binds the context of each request, hands the tracker on and sets the click cookie.
+
+    Args:
+        app: The application.
+        tracker: A tracker that is there already; left out, one is made of `options`.
+        capture: A capture that is there already; left out, one is made of `options`.
+        **options: A tracker's settings and destinations, and what is captured of a
+            request; see :class:`adcp_tracker.web.options.Options`.
+
+    Raises:
+        ConfigurationError: If an option is unknown, missing or cannot be right.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        tracker: Tracker | None = None,
+        capture: Capture | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        setup = set_up(options, tracker=tracker)
+        self._app = app
+        self.tracker = setup.tracker
+        self.capture = capture or setup.capture
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Handle one request."""
+        context = self.capture.begin(WsgiFacts(environ))
+        environ[TRACKER_KEY] = self.tracker
+        token = set_context(context)
+        try:
+            body = self._app(environ, self._with_cookie(context, start_response))
+        finally:
+            reset_context(token)
+        return body if _is_finished(body, environ) else _Body(body, context)
+
+    def _with_cookie(self, context: LazyContext, start_response: StartResponse) -> StartResponse:
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
+        ) -> Callable[[bytes], object]:
+            cookie = self.capture.response_cookie(context)
+            if cookie is not None:
+                headers = [*headers, ("Set-Cookie", cookie)]
+            return start_response(status, headers, exc_info)
+
+        return start
+
+
+class _Body:
+    """A response body whose pieces are made with the context bound, one by one.
+
+    A server may ask for them when other requests have begun in the same thread.
+    """
+
+    __slots__ = ("_body", "_context", "_pieces")
+
+    def __init__(self, body: Iterable[bytes], context: LazyContext) -> None:
+        self._body = body
+        self._context = context
+        self._pieces: Iterator[bytes] | None = None
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        token = set_context(self._context)
+        try:
+            pieces = self._pieces
+            if pieces is None:
+                pieces = self._pieces = iter(self._body)
+            return next(pieces)
+        finally:
+            reset_context(token)
+
+    def close(self) -> None:
+        """Let the application clean up, which may be when it tracks what it has sent."""
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            with bind_context(self._context):
+                close()
+
+
+def _is_finished(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    """Say whether no more of the application's code runs for this body.
+
+    Servers send a list and a file in quicker ways, so these are left as they are.
+    """
+    if isinstance(body, (list, tuple, io.IOBase)):
+        return True
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def get_tracker(environ: WSGIEnvironment) -> Tracker:
+    """Return the tracker of the middleware that this request came through.
+
+    Raises:
+        ConfigurationError: If it came through none.
+    """
+    tracker = environ.get(TRACKER_KEY)
+    if not isinstance(tracker, Tracker):
+        raise ConfigurationError(
+            f"environ[{TRACKER_KEY!r}]: expected a tracker, got none; "
+            "wrap the application in adcp_tracker_wsgi.AdcpTrackerMiddleware"
+        )
+    return tracker

@@ -1,0 +1,32 @@
+"""FastAPI under uvicorn with two workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.integrations.losing_none import check_all_delivered, check_killing_loses_none
+from tests.integrations.servers import SCRIPTS, serve, shop_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.seller import SellerProcess
+
+SHOP = "tests.integrations.fastapi.fastapi_shop:app"
+
+
+def test_under_uvicorn(tmp_path: Path, seller_process: SellerProcess) -> None:
+    """500 orders make 500 events with their shopper, and killed workers lose none."""
+    environment = shop_environment(tmp_path / "queue", seller_process)
+
+    def command(port: int) -> list[str]:
+        # The site's proxies are told to the tracker, and uvicorn leaves addresses alone.
+        own = ["--workers", "2", "--no-proxy-headers", "--port", str(port)]
+        return [str(SCRIPTS / "uvicorn"), SHOP, *own]
+
+    with serve(command, environment, tmp_path) as server:
+        workers = check_all_delivered(server, seller_process)
+        assert len(workers) == 2
+        check_killing_loses_none(server, seller_process)
+        server.stop()
+    assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,48 @@
+"""Flask under gunicorn, with every kind of worker it is usually run with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integrations.losing_none import check_all_delivered, check_killing_loses_none
+from tests.integrations.servers import SCRIPTS, serve, shop_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.seller import SellerProcess
+
+SHOP = "tests.integrations.flask.flask_shop:app"
+
+
+def gunicorn(*options: str) -> list[str]:
+    """Return gunicorn's command line, but for the port."""
+    common = ["--workers", "2", "--graceful-timeout", "5", "--no-control-socket", SHOP]
+    return [str(SCRIPTS / "gunicorn"), *options, *common]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--worker-class", "sync"],
+        ["--worker-class", "sync", "--preload"],
+        ["--worker-class", "gthread", "--threads", "4"],
+        ["--worker-class", "gevent"],
+    ],
+    ids=["sync", "sync, preloaded", "threads", "gevent"],
+)
+def test_under_gunicorn(options: list[str], tmp_path: Path, seller_process: SellerProcess) -> None:
+    """500 orders make 500 events with their shopper, and killed workers lose none."""
+    environment = shop_environment(tmp_path / "queue", seller_process)
+
+    def command(port: int) -> list[str]:
+        return [*gunicorn(*options), "--bind", f"127.0.0.1:{port}"]
+
+    with serve(command, environment, tmp_path) as server:
+        workers = check_all_delivered(server, seller_process)
+        assert len(workers) == 2
+        check_killing_loses_none(server, seller_process)
+        server.stop()
+    assert "Traceback" not in server.log.read_text()
