@@ -6,6 +6,8 @@ import gzip
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -415,6 +417,22 @@ def test_abandoning_closes_only_this_processs_descriptor(caller: Caller) -> None
         assert os.waitstatus_to_exitcode(status) == 0
         assert code_of(post(caller, seller.origin)) == "200"
         assert seller.connections == 1
+
+
+LAST_WORDS = """
+import atexit, sys
+from adcp_tracker.destinations.calls import Caller
+caller = Caller()
+atexit.register(lambda: print(caller.call("POST", sys.argv[1], {}, b"{}").status))
+"""
+
+
+def test_a_process_that_ends_can_still_call() -> None:
+    """Newer Pythons start no thread at exit, so the call then goes without a deadline."""
+    with raw_seller(answering(http(200, b"{}"))) as seller:
+        command = [sys.executable, "-c", LAST_WORDS, seller.origin]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.stdout.strip(), done.stderr) == ("200", "")
 
 
 def test_closing_does_not_wait_for_a_call_under_way() -> None:
