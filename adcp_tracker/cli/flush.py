@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adcp_tracker.cli import screen
-from adcp_tracker.cli.exits import BUSY, FINE, LEFT, command
+from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.ledger import print_books
 from adcp_tracker.cli.opening import at_work, existing_queue, uploading_tracker
 from adcp_tracker.cli.options import LONGEST_SECONDS, AsJson, Directory
@@ -33,17 +34,22 @@ def flush(
     and with 4 if that is because another process did not step aside.
     """
     existing_queue(directory)
+    began = time.time()
     with at_work(uploading_tracker(directory)) as tracker:
         names = [destination.name for destination in tracker.destinations]
         stats = tracker.flush(timeout)
+    if stats.leader != os.getpid() and (stats.pending or stats.taken_at < began):
+        who = f"process {stats.leader}" if stats.leader else "another process"
+        raise TimeoutError(
+            f"{tracker.settings.directory}: expected {who}, which uploads, to step aside within "
+            f"{timeout:g} s, and it did not; try again, or stop it"
+        )
     if as_json:
         screen.emit(stats.as_json() | {"pending": stats.pending})
     else:
         print_books(stats, names)
         _tell_rest(stats, timeout)
-    if not stats.pending:
-        return FINE
-    return LEFT if _is_ours(stats) else BUSY
+    return LEFT if stats.pending else FINE
 
 
 def _tell_rest(stats: Stats, timeout: float) -> None:
@@ -51,11 +57,5 @@ def _tell_rest(stats: Stats, timeout: float) -> None:
         screen.say("Everything is delivered or settled.", "green")
         return
     screen.say(f"{stats.pending:,} deliveries are left, safe on disk.", "yellow")
-    if not _is_ours(stats):
-        screen.say(f"Process {stats.leader} uploads, and did not step aside within {timeout:g} s.")
-    elif not any(books.paused or books.retrying for books in stats.destinations.values()):
+    if not any(books.paused or books.retrying for books in stats.destinations.values()):
         screen.say(f"{timeout:g} s were not enough; give a longer --timeout, or flush again.")
-
-
-def _is_ours(stats: Stats) -> bool:
-    return stats.leader == os.getpid()

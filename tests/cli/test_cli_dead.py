@@ -1,0 +1,141 @@
+"""``adcp-tracker dead``: what was set aside, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
+from adcp_tracker.queue.directory import QueueDirectory
+from tests.cli.program import NAME, fill, pointing_at, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adcp_tracker.sandbox import Sandbox
+
+HOSTILE = "\x1b[31m\x1b]0;owned\x07[bold]no markup[/bold]\r\n\u202eforged \x9b2J"
+
+
+def bury(directory: Path, count: int = 3, **changes: str) -> list[str]:
+    """Put dead letters in a queue, and return their ids."""
+    queue = QueueDirectory(directory)
+    queue.prepare()
+    letters = [
+        DeadLetter(
+            destination=changes.get("destination", NAME),
+            segment="gone.log",
+            offset=number,
+            died_at=1_767_268_800.0 + number,
+            code=changes.get("code", "INVALID_EVENT_TIME"),
+            message=changes.get("message", "It is too old."),
+            event=b'{"event_id":"A-%d"}' % number,
+        )
+        for number in range(count)
+    ]
+    DeadLetters(queue).add(letters, letters[-1].died_at)
+    return [letter.id for letter in letters]
+
+
+def test_a_refused_event_is_replayed_once_the_seller_is_mended(
+    tmp_path: Path, seller: Sandbox
+) -> None:
+    """What the seller refused is listed, shown, sent again and then delivered."""
+    fill(tmp_path, "A-1", "A-2")
+    fill(tmp_path, "A-3", value="-1")
+    seller.configure(refuse_events={"A-2": "INVALID_EVENT_TIME"})
+    here = {"ADCP_DIRECTORY": str(tmp_path)}
+    assert run("flush", **here, **pointing_at(seller)).code == 0
+    assert run("status", **here).code == 1
+
+    (letter,) = run("dead", "list", "--code", "INVALID_EVENT_TIME", "--json", **here).json[
+        "letters"
+    ]
+    assert (letter["event_id"], letter["destination"]) == ("A-2", NAME)
+    shown = run("dead", "show", letter["id"], "--json", **here)
+    assert shown.json["event"]["custom_data"]["value"] == 12.5
+
+    seller.configure(refuse_events={})
+    replayed = run("dead", "replay", "--code", "INVALID_EVENT_TIME", "--json", **here)
+    assert replayed.code == 0
+    assert replayed.json == {"replayed": [letter["id"]], "refused": [], "unknown": []}
+    stats = run("flush", "--json", **here, **pointing_at(seller)).json
+    books = stats["destinations"][NAME]
+    assert (books["accepted"], books["delivered"], books["dead"]) == (3, 2, 1)
+    assert {event["event_id"] for event in seller.events} == {"A-1", "A-2"}
+
+    broken = run("dead", "replay", "--all", **here)
+    assert broken.code == 1
+    assert "1 cannot be sent as they are" in broken.out
+    assert run("dead", "list", "--json", **here).json["count"] == 1
+
+
+def test_letters_are_listed_by_code_and_destination_the_newest_first(tmp_path: Path) -> None:
+    """Filters and the limit narrow the list; the count says how many there are."""
+    first = bury(tmp_path)
+    bury(tmp_path, destination="other", code="OTHER_CODE")
+    here = ("--directory", tmp_path, "--json")
+    assert run("dead", "list", *here).json["count"] == 6
+    newest = run("dead", "list", *here, "--destination", NAME, "--limit", "2").json
+    assert newest["count"] == 3
+    assert [letter["id"] for letter in newest["letters"]] == [first[2], first[1]]
+    assert newest["letters"][0]["died_at"] == "2026-01-01 12:00:02+00:00"
+    human = run("dead", "list", "--directory", tmp_path, "--code", "OTHER_CODE")
+    assert human.code == 0
+    assert "3 of 3 dead letters." in human.out
+    assert "A-2" in human.out
+    assert NAME not in human.out
+
+
+def test_a_sellers_words_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """Control characters are taken out, and markup is text like any other."""
+    (letter_id,) = bury(tmp_path, 1, message=HOSTILE, code="[red]CODE[/red]")
+    here = ("--directory", tmp_path)
+    for ended in (run("dead", "list", *here), run("dead", "show", letter_id, *here)):
+        assert ended.code == 0
+        assert "[bold]no markup[/bold]" in ended.out
+        assert "[red]CODE[/red]" in ended.out
+        assert not set(ended.out) & set("\x1b\x07\r\x9b\u202e")
+        assert any("no markup[/bold] forged" in line for line in ended.out.splitlines())
+    scripted = run("dead", "show", letter_id, "--json", *here)
+    assert scripted.json["message"] == HOSTILE
+    assert scripted.out.isascii()
+    assert "\x1b" not in scripted.out
+
+
+def test_letters_are_dropped_only_when_somebody_means_it(tmp_path: Path) -> None:
+    """Without anybody to ask, it takes --yes; what is dropped is gone from the disk."""
+    ids = bury(tmp_path)
+    here = ("--directory", tmp_path)
+    unasked = run("dead", "drop", "--all", *here)
+    assert unasked.code == 2
+    assert "--yes" in unasked.err
+    one = run("dead", "drop", ids[0], "--yes", "--json", *here)
+    assert (one.code, one.json) == (0, {"dropped": 1, "unknown": []})
+    rest = run("dead", "drop", ids[0], ids[1], "--yes", *here)
+    assert rest.code == 1
+    assert "1 dead letters dropped." in rest.out
+    assert f"1 are no dead letter's id: {ids[0]}." in rest.out
+    assert [each.id for each in DeadLetters(QueueDirectory(tmp_path))] == [ids[2]]
+
+
+def test_a_letter_nobody_knows_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """Neither showing nor replaying makes anything up."""
+    ids = bury(tmp_path)
+    shown = run("dead", "show", "nonsense", "--directory", tmp_path)
+    assert (shown.code, shown.out) == (1, "")
+    assert "nonsense: expected the id of a dead letter" in shown.err
+    # Nobody has ever sent to their destination here, so they cannot be sent again.
+    replayed = run("dead", "replay", "nonsense", ids[0], "--json", "--directory", tmp_path)
+    assert replayed.code == 1
+    assert replayed.json == {"replayed": [], "refused": [ids[0]], "unknown": ["nonsense"]}
+
+
+@pytest.mark.parametrize("arguments", [[], ["an-id", "--all"]], ids=["none", "both"])
+def test_which_letters_must_be_said_in_one_way(tmp_path: Path, arguments: list[str]) -> None:
+    """A forgotten filter does not replay everything."""
+    bury(tmp_path)
+    ended = run("dead", "replay", *arguments, "--directory", tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected either their ids, or --all, --code or --destination" in ended.err

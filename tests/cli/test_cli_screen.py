@@ -1,0 +1,83 @@
+"""What is printed, and what is not."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import unicodedata
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adcp_tracker.cli import screen
+from adcp_tracker.cli.exits import BUSY, MACHINE, USAGE, judged
+from adcp_tracker.exceptions import (
+    AdcpTrackerError,
+    ConfigurationError,
+    OutboxError,
+    QueueFullError,
+    UnsafeDirectoryError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@given(st.text())
+def test_no_character_steers_a_terminal(text: str) -> None:
+    """Whatever a cell holds, only visible characters and spaces are shown of it."""
+    categories = {unicodedata.category(each) for each in screen.shown(screen.Mark(text, "red"))}
+    assert not categories & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+@given(st.text())
+def test_json_is_one_line_of_ascii(text: str) -> None:
+    """A script reads back what was there; a terminal is not steered by it."""
+    printed = printed_by(lambda: screen.emit({"text": text}))
+    assert printed.isascii()
+    assert printed.endswith("\n")
+    assert printed[:-1].isprintable()
+    assert json.loads(printed) == {"text": text}
+
+
+def printed_by(call: Callable[[], None]) -> str:
+    """Return what a call writes to the standard output."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        call()
+    return out.getvalue()
+
+
+def test_plain_tables_stand_in_columns() -> None:
+    """Numbers on the right, words on the left, nothing behind the last."""
+    rows = [("a", 1000, screen.Mark("well", "green")), ("long name", 5, "x\ny")]
+    assert printed_by(lambda: screen.table(("name", "n", "state"), rows)) == (
+        "name           n  state\na          1,000  well\nlong name      5  x y\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (ConfigurationError("a: expected b, got c"), USAGE, "a: expected b, got c"),
+        (UnsafeDirectoryError("run: chmod"), USAGE, "run: chmod"),
+        (TimeoutError("try again"), BUSY, "try again"),
+        (OutboxError("locked"), MACHINE, "locked; the events are safe on disk"),
+        (OSError(errno.ENOSPC, "No space", "/q"), MACHINE, "/q: No space; free some room"),
+        (OSError(errno.EIO, "Input/output error"), MACHINE, "Input/output error; see to it"),
+        (QueueFullError("full"), MACHINE, "full; free some room"),
+        (OSError("odd"), MACHINE, "odd"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_has_its_exit_code_and_remedy(
+    error: AdcpTrackerError | OSError, code: int, says: str
+) -> None:
+    """A script goes by the code, and a person by the line."""
+    found, message = judged(error)
+    assert found == code
+    assert message.startswith(says)

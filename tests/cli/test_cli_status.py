@@ -1,0 +1,144 @@
+"""``adcp-tracker status``: how a queue stands."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker import Interchange, Tracker
+from adcp_tracker.cli.status import age, size
+from tests.cli.program import NAME, fill, pointing_at, run
+from tests.support.seller import ADVERTISER, SOURCE, TOKEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adcp_tracker.sandbox import Sandbox
+
+_LONGEST_SECONDS = 20
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file is there."""
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return what the queue's events and books are."""
+    return {
+        str(path): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and not path.name.startswith("cache.db") and path.name != "leader.lock"
+    }
+
+
+def test_events_that_nobody_uploads_need_somebody(tmp_path: Path) -> None:
+    """Waiting events are counted without credentials, and looking changes nothing."""
+    fill(tmp_path / "queue", "A-1", "A-2")
+    before = contents(tmp_path)
+    ended = run("status", "--directory", tmp_path / "queue", "--json")
+    stands = ended.json
+    assert (ended.code, ended.err) == (1, "")
+    assert (stands["pending"], stands["waiting"], stands["leader"]) == (2, 2, None)
+    assert stands["used_bytes"] > 0
+    assert abs(stands["oldest_at"] - time.time()) < 60
+    assert contents(tmp_path) == before
+    human = run("status", ADCP_DIRECTORY=str(tmp_path / "queue"))
+    assert human.code == 1
+    assert "Uploading: no process" in human.out
+    assert "2 events wait until a destination is configured" in human.out
+    assert "The oldest event waits for " in human.out
+
+
+def test_a_delivered_queue_is_well(tmp_path: Path, seller: Sandbox) -> None:
+    """With everything delivered there is nothing to do, also while a process uploads."""
+    destination = Interchange(
+        advertiser_id=ADVERTISER, event_source_id=SOURCE, api_key=TOKEN, base_url=seller.url
+    )
+    with Tracker([destination], directory=tmp_path / "queue", flush_interval=0.05) as tracker:
+        tracker.track_purchase({"order_id": "A-1", "total": "5", "currency": "EUR"})
+        tracker.flush(10)
+        wait_for(tmp_path / "queue/books.json")
+        during = run("status", "--directory", tmp_path / "queue", "--json")
+    assert during.code == 0
+    assert during.json["leader"] == os.getpid()
+    after = run("status", "--directory", tmp_path / "queue", **pointing_at(seller))
+    assert after.code == 0
+    row = next(line for line in after.out.splitlines() if line.startswith(NAME))
+    assert row.split() == [NAME, "1", "1", "0", "0", "0", "well"]
+
+
+def test_another_destination_than_the_configured_is_pointed_out(
+    tmp_path: Path, seller: Sandbox
+) -> None:
+    """Events kept for a destination that is gone are not forgotten silently."""
+    fill(tmp_path, "A-1")
+    old = pointing_at(seller, ADCP_EVENT_SOURCE_ID="unknown_source")
+    run("flush", "--directory", tmp_path, "--timeout", "5", **old)
+    ended = run("status", "--directory", tmp_path, **pointing_at(seller))
+    assert ended.code == 1
+    assert f"adcp-tracker retire interchange:{ADVERTISER}/unknown_source" in ended.out
+    assert "paused" in ended.out
+
+
+def test_a_damaged_state_is_told_and_left_to_be_rebuilt(tmp_path: Path, seller: Sandbox) -> None:
+    """Looking neither repairs nor hides it."""
+    fill(tmp_path, "A-1")
+    run("flush", "--directory", tmp_path, **pointing_at(seller))
+    database = tmp_path / "state/cache.db"
+    database.write_bytes(b"no database " * 1000)
+    ended = run("status", "--directory", tmp_path, "--json")
+    assert ended.code == 1
+    assert ended.json["damage"]
+    assert ended.json["destinations"][NAME]["delivered"] == 1
+    assert database.read_bytes().startswith(b"no database")
+
+
+@pytest.mark.parametrize("command", [["status"], ["dead", "list"], ["flush"]], ids=" ".join)
+def test_no_queue_is_made_by_looking_for_one(tmp_path: Path, command: list[str]) -> None:
+    """A mistyped path is a mistake, not an empty queue."""
+    ended = run(*command, "--directory", tmp_path / "typo")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"adcp-tracker: {tmp_path}/typo: expected a queue of events")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_queue_open_to_others_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """The line says what to run."""
+    fill(tmp_path / "queue", "A-1")
+    (tmp_path / "queue").chmod(0o755)
+    ended = run("status", "--directory", tmp_path / "queue")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"chmod go-rwx {tmp_path}/queue" in ended.err
+
+
+def test_a_directory_is_asked_for() -> None:
+    """Without one, the line names both ways to give it."""
+    ended = run("status")
+    assert ended.code == 2
+    assert "--directory" in ended.err
+    assert "ADCP_DIRECTORY" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2e6, "2 MB"), (5e12, "5e+03 GB")],
+)
+def test_sizes_are_short(number: float, text: str) -> None:
+    """A size has three digits and a unit."""
+    assert size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (4e6, "1,111 h 6 min")],
+)
+def test_ages_are_short(seconds: float, text: str) -> None:
+    """An age has one or two units; a clock that went back makes none below zero."""
+    assert age(seconds) == text
