@@ -1,0 +1,166 @@
+"""The documentation says what the code says: names, settings, errors, commands."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Final, get_args
+
+import attrs
+import pytest
+
+import adcp_tracker
+from adcp_tracker import cli, config, exceptions, testing
+from adcp_tracker.config import VARIABLES, Settings
+from adcp_tracker.context import Automated
+from adcp_tracker.orderlike import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
+from tests.support import pages
+
+DOCS: Final = pages.ROOT / "docs"
+_ROW: Final = re.compile(r"^\| `(ADCP_\w+)` \| (.*?) \| (.*?) \| (.*) \|$", re.MULTILINE)
+_MEMBER: Final = re.compile(r"^\.\. (?:auto\w+|py:function):: ([\w.]+)", re.MULTILINE)
+_ENTRY: Final = re.compile(r"\b_?(?:logger|occasionally)\.(?:warning|error)\(\s*\"([\w.]+)\"")
+_REASON: Final = re.compile(r"\bdrop(?:ped)?(?:\(|\[)\"(\w+)\"")
+
+
+def _page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def _sources() -> str:
+    """Return all of the library's own code, wherever it is installed."""
+    package = Path(adcp_tracker.__file__).parent
+    return "".join(source.read_text(encoding="utf-8") for source in package.rglob("*.py"))
+
+
+def _documented() -> set[str]:
+    """Return the last parts of all names that the reference documents."""
+    return {
+        name.rpartition(".")[2]
+        for page in (DOCS / "reference").glob("*.md")
+        for name in _MEMBER.findall(page.read_text(encoding="utf-8"))
+    }
+
+
+def test_what_is_exported_is_in_all() -> None:
+    """``__all__`` is sorted, and holds each public name of the package and no other."""
+    public = {
+        name
+        for name, value in vars(adcp_tracker).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+
+    assert adcp_tracker.__all__ == sorted(adcp_tracker.__all__)
+    assert set(adcp_tracker.__all__) == public
+
+
+@pytest.mark.parametrize("module", [adcp_tracker, exceptions, testing])
+def test_every_public_name_is_documented(module: ModuleType) -> None:
+    """Whatever can be imported is found in the reference."""
+    names = set(getattr(module, "__all__", ())) or {
+        name for name, _ in inspect.getmembers(module, inspect.isclass) if name.endswith("Error")
+    }
+
+    assert not names - _documented()
+
+
+def test_the_table_of_variables_is_the_codes() -> None:
+    """Each variable stands in the table with its setting, its meaning and its default."""
+    rows = _ROW.findall(_page("configuration.md"))
+
+    assert rows == [
+        (
+            variable.name,
+            f"`{variable.setting}`",
+            variable.meaning,
+            variable.default or "none",
+        )
+        for variable in VARIABLES
+    ]
+
+
+def test_every_setting_has_a_variable() -> None:
+    """What a tracker takes as a plain value can be set in the environment, too."""
+    settings = {field.name for field in attrs.fields(Settings)}
+
+    assert settings == {variable.setting for variable in config.TRACKER_VARIABLES}
+
+
+def test_the_defaults_in_the_table_are_the_settings() -> None:
+    """A default as a person reads it is the one that the code has."""
+    defaults = {field.name: field.default for field in attrs.fields(Settings)}
+    for variable in config.TRACKER_VARIABLES:
+        default = defaults[variable.setting]
+        if default is attrs.NOTHING:
+            assert variable.default == "required"
+        elif default is None:
+            assert variable.default.startswith("none")
+        elif default == ():
+            assert variable.default not in {"", "none"}  # says in words what counts instead
+        else:
+            assert variable.read(variable.default) == default
+
+
+def test_the_tracker_takes_every_setting() -> None:
+    """``Tracker`` takes each setting by its name, with the same default."""
+    parameters = inspect.signature(adcp_tracker.Tracker).parameters
+
+    assert {field.name: field.default for field in attrs.fields(Settings)}.keys() <= set(parameters)
+    for field in attrs.fields(Settings):
+        if field.default is not attrs.NOTHING:
+            assert parameters[field.name].default == field.default
+
+
+def test_the_names_of_order_fields_are_the_codes() -> None:
+    """The tables of names that shops use list all of them, in the order they are tried."""
+    page = _page("events.md")
+    for names in (*ORDER_NAMES.values(), *ITEM_NAMES.values()):
+        listed = " ".join(f"`{name}`" for name in names)
+        assert listed in page if len(names) == 1 else f"| {listed} |" in page
+
+    for name in (*PEOPLE, *PRODUCTS):
+        assert f"`{name}`" in page
+
+
+def test_every_capture_option_is_explained() -> None:
+    """What is captured of a request is listed on the page about web frameworks."""
+    listed = set(re.findall(r"^\| `(\w+)` \|", _page("integrations/index.md"), re.MULTILINE))
+
+    assert listed == CAPTURE_OPTIONS
+
+
+def test_every_warning_is_explained() -> None:
+    """Whatever the library logs for somebody to see to is in the page that says what to do."""
+    entries = set(_ENTRY.findall(_sources()))
+
+    assert entries
+    assert not {entry for entry in entries if f"`{entry}`" not in _page("operations.md")}
+
+
+def test_every_reason_of_a_drop_is_explained() -> None:
+    """A reason that stands in somebody's books is found in the page about them."""
+    reasons = set(_REASON.findall(_sources())) | set(get_args(Automated))
+
+    assert {"full", "disk", "consent", "prefetch"} <= reasons
+    assert not {reason for reason in reasons if f"`{reason}`" not in _page("operations.md")}
+
+
+def test_the_exit_codes_are_the_codes() -> None:
+    """The table of exit codes is the one in the command line's own words."""
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", _page("operations.md"), re.MULTILINE)
+    words = re.findall(r"^(\d+) +(\S.*)$", cli.__doc__ or "", re.MULTILINE)
+
+    assert rows == words
+
+
+def test_the_queue_directory_is_explained() -> None:
+    """Every file and folder that can be in the directory is in the page about it."""
+    text = _page("operations.md")
+    directory = QueueDirectory("/nowhere")
+    parts = [value.name for name, value in vars(directory).items() if name != "path"]
+
+    assert not [part for part in parts if part not in text]
