@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -131,6 +132,25 @@ def test_every_capture_option_is_explained() -> None:
     listed = set(re.findall(r"^\| `(\w+)` \|", _page("integrations/index.md"), re.MULTILINE))
 
     assert listed == CAPTURE_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("adcp_tracker_django.middleware", "AdcpTrackerMiddleware"),
+        ("adcp_tracker_flask", "AdcpTracker"),
+        ("adcp_tracker_fastapi", "AdcpTracker"),
+        ("adcp_tracker_wsgi", "AdcpTrackerMiddleware"),
+        ("adcp_tracker_asgi", "AdcpTrackerMiddleware"),
+    ],
+)
+def test_the_readmes_lines_for_frameworks_are_there(package: str, name: str) -> None:
+    """What the README has people write for their framework can be imported."""
+    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert package in readme
+    assert name in readme
+    assert hasattr(importlib.import_module(package), name)
 
 
 def test_every_warning_is_explained() -> None:

@@ -120,7 +120,12 @@ def _commands(text: str) -> list[tuple[str, str]]:
 
 
 def environment(origin: str, directory: Path) -> dict[str, str]:
-    """Return what a page is run with: the variables ``adcp-tracker sandbox`` prints."""
+    """Return what a page is run with: the variables ``adcp-tracker sandbox`` prints, and a place.
+
+    Args:
+        origin: Where the local seller stands.
+        directory: Where the page is run; its queue lies in there.
+    """
     tools = Path(sys.executable).parent
     return {
         "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
@@ -133,6 +138,8 @@ def environment(origin: str, directory: Path) -> dict[str, str]:
         "ADCP_BASE_URL": f"{origin}/api/v2/buyer",
         "ADCP_AGENT_URL": f"{origin}/mcp",
         "ADCP_AGENT_TOKEN": "sandbox-token",
+        # More than a reader needs, for machines that are busy with other tests.
+        "ADCP_SHUTDOWN_TIMEOUT": "20",
     }
 
 
