@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import orjson
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.context import RequestContext
+from adcp_tracker.delivery.books import publish
 from adcp_tracker.destinations.base import (
     Batch,
     Delivered,
@@ -23,6 +25,7 @@ from adcp_tracker.destinations.base import (
 from adcp_tracker.privacy import Forgotten
 from adcp_tracker.privacy.person import Recognition, person
 from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.diskcacheoutbox import DiskcacheOutbox
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import Journal
 from adcp_tracker.queue.records import ENVELOPED, EVENT, enveloped, frame
@@ -369,6 +372,62 @@ def test_the_site_is_told_what_only_it_can_do() -> None:
     told = " ".join(Forgotten(traces=("segments/x.log",)).left_to_do)
     for word in ("segments/x.log", "forget_cookie", "seller", "tokens", "transaction"):
         assert word in told
+
+
+def put(directory: QueueDirectory, *events: tuple[str, str | None]) -> None:
+    """Write events, each an id and a test code, of whoever the id begins with."""
+    journal = Journal(directory)
+    for event_id, code in events:
+        click_id = CLICK if event_id.startswith("alice") else event_id
+        event = orjson.dumps({"event_id": event_id, "user_match": {"click_id": click_id}})
+        body = enveloped({"test": code}, event) if code else event
+        journal.append_record(body, NOW_MS, ENVELOPED if code else EVENT)
+    journal.roll()
+
+
+def test_a_batch_that_was_read_ahead_is_read_again(tmp_path: Path) -> None:
+    """What comes next is kept in memory between two steps, and the person with it."""
+    directory = QueueDirectory(tmp_path / "queue")
+    put(directory, ("bob-1", None), ("alice", "T"), ("bob-2", "T"))
+    destination = ScriptedDestination()
+    with leading(directory, destination) as leadership:
+        leadership.step()
+        erasure(directory, person(click_id=CLICK))(leadership)
+        _step(leadership, 3, HandClock())
+        assert balanced(leadership.books()).dropped == {"erased": 1}
+    assert destination.ids == ["bob-1", "bob-2"]
+
+
+def test_what_has_come_back_is_settled_first(tmp_path: Path) -> None:
+    """An answer that is already here makes it sent, and not on its way."""
+    directory, arrived = QueueDirectory(tmp_path / "queue"), threading.Event()
+    put(directory, ("alice", None))
+    with leading(directory, ScriptedDestination(), on_outcome=arrived.set) as leadership:
+        leadership.step()
+        assert arrived.wait(20.0)
+        report = erasure(directory, person(click_id=CLICK))(leadership)
+    assert (report.on_the_way, report.sent, report.undelivered) == (0, {"scripted": 1}, 0)
+
+
+def test_no_file_keeps_what_a_seller_said(tmp_path: Path) -> None:
+    """Neither the books for other processes, nor rows that a database has freed."""
+
+    def careless(directory: QueueDirectory) -> DiskcacheOutbox:
+        outbox = DiskcacheOutbox(directory.state)
+        outbox._cache._sql("PRAGMA secure_delete = OFF")  # noqa: SLF001 - as elsewhere by default
+        return outbox
+
+    directory = QueueDirectory(tmp_path / "queue")
+    put(directory, ("alice", None), *((f"bob-{number}", None) for number in range(3)))
+    words = Paused("AUTH", f"{CLICK} is unknown " * 20, "mend it")
+    destination = ScriptedDestination(outcomes=[words])
+    with leading(directory, destination, outbox=careless) as leadership:
+        _step(leadership, 1, HandClock())
+        publish(directory, leadership.books())
+        assert {"books.json", "state/cache.db-wal"} < set(found_on_disk(directory.path))
+        assert erasure(directory, person(click_id=CLICK))(leadership).is_complete
+        assert found_on_disk(directory.path) == []
+        leadership.commit()
 
 
 KINDS = st.sampled_from([None, {"test": "T"}, {"code": "BAD"}])

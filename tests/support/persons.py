@@ -98,10 +98,11 @@ def leading(
     *destinations: Destination,
     clock: Clock | None = None,
     outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+    on_outcome: Callable[[], None] = lambda: None,
 ) -> Iterator[Leadership]:
     """Lead a queue in this very thread."""
     setting = Setting(directory, destinations, STEADY, clock or SystemClock(), outbox, 0.01)
-    leadership = Leadership(setting, lambda: None)
+    leadership = Leadership(setting, on_outcome)
     try:
         yield leadership
     finally:
