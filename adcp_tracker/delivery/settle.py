@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.state import Delivery, DestinationState, State
 
 
+_TRIES_PER_KEY = 5
+_SAME_KEY = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
+_REFUSED_IN_A_ROW = 5
+_NOT_THE_EVENTS = (
+    "Several events were refused one by one for this, and none was taken: see whether the "
+    "destination's own settings are right."
+)
+
+
 @attrs.frozen
 class Settlement:
     """Settles one delivery after one try.
@@ -83,12 +92,15 @@ class Settlement:
     def _delivered(self, outcome: Delivered) -> list[DeadLetter]:
         self._well()
         failed = self._named(outcome.failures)
+        self._destination.refused_alone = 0
         counts = self._destination.counts
         counts.delivered += len(self.members) - len(failed)
         counts.dead += len(failed)
         if outcome.received is not None and outcome.processed is not None:
             missing = outcome.received - outcome.processed - len(outcome.failures)
             counts.unprocessed += max(missing, 0)
+        if outcome.wait is not None:
+            self._destination.resume_at = self.now + outcome.wait
         self.state.replace(self.delivery)
         return self._letters(failed)
 
@@ -103,13 +115,26 @@ class Settlement:
         again = attrs.evolve(
             self.delivery,
             attempts=attempts,
-            generation=self.delivery.generation + outcome.fresh_key,
+            generation=self.delivery.generation + self._needs_fresh_key(outcome, attempts),
             next_attempt_at=self.now + self.policy.delay(attempts, outcome.retry_after),
             last_code=outcome.code,
             last_message=outcome.message,
         )
         self.state.replace(self.delivery, again)
         return []
+
+    def _needs_fresh_key(self, outcome: Retry, attempts: int) -> bool:
+        """Say whether the next try goes under a new key.
+
+        Some sellers replay an error for as long as its key comes, and do not say so. The
+        same code of theirs, again and again, is escaped by another key; a request that may
+        still be under way is not, and neither is one whose fate is unknown.
+        """
+        if outcome.fresh_key:
+            return True
+        sellers_own = outcome.code.isupper() and outcome.code not in _SAME_KEY
+        same = outcome.code == self.delivery.last_code
+        return sellers_own and same and attempts % _TRIES_PER_KEY == 0
 
     def _too_large(self, outcome: TooLarge) -> list[DeadLetter]:
         self._well()
@@ -130,12 +155,29 @@ class Settlement:
     def _rejected(self, outcome: Rejected) -> list[DeadLetter]:
         self._well()
         failed = self._named(outcome.failures)
+        if not failed and len(self.members) == 1:
+            return self._rejected_alone(outcome)
         if not failed:
             return self._isolate(outcome.code, outcome.message)
         self._destination.counts.dead += len(failed)
         rest = [each for place, each in enumerate(self.members) if place not in failed]
         self._divide(rest)
         return self._letters(failed)
+
+    def _rejected_alone(self, outcome: Rejected) -> list[DeadLetter]:
+        """Set aside the one event that spoils every batch, unless it is not the event.
+
+        A wrong setting can look like a bad event. So after a few that were refused alone,
+        with nothing delivered in between, the destination pauses, and the next probe is
+        made with another event.
+        """
+        state = self._destination
+        if state.refused_alone >= _REFUSED_IN_A_ROW:
+            self.state.replace(self.delivery)
+            self.state.deliveries[self.delivery.destination].append(self.delivery)
+            return self._paused(Paused(outcome.code, outcome.message, _NOT_THE_EVENTS))
+        state.refused_alone += 1
+        return self._isolate(outcome.code, outcome.message)
 
     def _paused(self, outcome: Paused) -> list[DeadLetter]:
         state = self._destination

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-import httpx
-
 from adcp_tracker.exceptions import ConfigurationError
 
 
@@ -21,6 +19,8 @@ def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
         ConfigurationError: If it is no absolute http(s) URL, carries credentials, a query or
             a fragment, or would send the credential over a network in the clear.
     """
+    import httpx  # noqa: PLC0415 - slow to load, and needed only where there is a destination
+
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import attrs
-import httpx
 import orjson
 
 from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
@@ -18,8 +17,8 @@ from adcp_tracker.destinations.base import (
     Rejected,
     idempotency_key,
 )
-from adcp_tracker.destinations.calls import Caller, Timeouts
 from adcp_tracker.destinations.lines import LINES, Line, lacks, spoken
+from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.mcp import Heard, McpSession
 from adcp_tracker.destinations.mcp_answers import from_mcp
 from adcp_tracker.destinations.offers import Offer, read_offer
@@ -27,6 +26,8 @@ from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import httpx
 
     from adcp_tracker.destinations.base import Batch, Outcome, Retry
 
@@ -82,10 +83,13 @@ class Agent:
 
     @name.default
     def _default_name(self) -> str:
-        url = httpx.URL(checked_url(self.url, "url", allow_http=True))
-        return f"agent:{url.netloc.decode()}{url.path}/{self.event_source_id}"
+        place = checked_url(self.url, "url", allow_http=True).partition("://")[2]
+        return f"agent:{place}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
+        # Loaded with the first destination and not with the library, as httpx is slow to.
+        from adcp_tracker.destinations.calls import Caller  # noqa: PLC0415 - see above
+
         self.url = checked_url(self.url, "url", allow_http=self.allow_http)
         checked_text(self.event_source_id, "event_source_id", 255)
         checked_text(self.name, "name", 1024)

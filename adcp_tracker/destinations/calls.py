@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import attrs
 import httpx
 
-import adcp_tracker
 from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
+from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.replies import OVERSIZE, Reply
 
 if TYPE_CHECKING:
@@ -31,23 +31,6 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Paused, Retry
 
 ANSWER_LIMIT = 1_000_000
-
-
-@attrs.frozen
-class Timeouts:
-    """How long a call may take, in seconds.
-
-    Attributes:
-        connect: Until the connection stands, encryption included.
-        read: Between two pieces of the answer.
-        write: Between two pieces of the request.
-        total: For everything together, from the first byte of the request.
-    """
-
-    connect: float = 5.0
-    read: float = 30.0
-    write: float = 30.0
-    total: float = 120.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -201,11 +184,6 @@ class Caller:
             # while another thread may still be writing.
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
-def user_agent() -> str:
-    """Return how the library names itself to sellers."""
-    return f"adcp_tracker/{adcp_tracker.__version__}"
 
 
 @attrs.define(eq=False)

@@ -12,8 +12,8 @@ import orjson
 from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
 from adcp_tracker.destinations.answers import from_http
 from adcp_tracker.destinations.base import EventFailure, Finding, Paused
-from adcp_tracker.destinations.calls import Caller, Timeouts, user_agent
 from adcp_tracker.destinations.compression import gzip
+from adcp_tracker.destinations.manners import Timeouts, user_agent
 from adcp_tracker.destinations.replies import Reply
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, Outcome, Retry
+    from adcp_tracker.destinations.calls import Caller
 
 DEFAULT_BASE_URL = "https://api.interchange.io/api/v2/buyer"
 ACTION_SOURCES = frozenset(
@@ -76,6 +77,9 @@ class Interchange:
         return f"interchange:{self.advertiser_id}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
+        # Loaded with the first destination and not with the library, as httpx is slow to.
+        from adcp_tracker.destinations.calls import Caller  # noqa: PLC0415 - see above
+
         checked_text(self.advertiser_id, "advertiser_id", 255)
         checked_text(self.event_source_id, "event_source_id", 255)
         checked_text(self.name, "name", 1024)

@@ -16,7 +16,7 @@ import orjson
 
 import adcp_tracker
 from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge
-from adcp_tracker.destinations.calls import user_agent
+from adcp_tracker.destinations.manners import user_agent
 from adcp_tracker.destinations.mcp_answers import from_mcp, is_protocol_error
 from adcp_tracker.destinations.replies import Reply
 from adcp_tracker.destinations.sse import EventStream

@@ -133,6 +133,7 @@ class DestinationState:
         pause: Why it sends nothing, if so.
         max_events: The most events a request may carry, as learned from the seller.
         max_bytes: The most bytes, likewise.
+        refused_alone: Events refused one by one since the last that was taken.
         next_number: The next delivery's number.
         counts: Its books.
     """
@@ -143,6 +144,7 @@ class DestinationState:
     pause: Pause | None = None
     max_events: int | None = None
     max_bytes: int | None = None
+    refused_alone: int = 0
     next_number: int = 0
     counts: Counts = attrs.field(factory=Counts)
 

@@ -227,3 +227,34 @@ def test_an_answer_ends_pause_and_backoff(desk: Desk) -> None:
     desk.settle(Delivered(), desk.deliveries[0])
     state = desk.destination
     assert (state.pause, state.failures, state.resume_at) == (None, 0, 0.0)
+
+
+def test_a_seller_whose_allowance_is_used_up_is_left_in_peace(desk: Desk) -> None:
+    """A delivered batch can come with a wish to wait."""
+    desk.settle(Delivered(wait=30.0))
+    assert desk.destination.resume_at == NOW + 30.0
+
+
+@pytest.mark.parametrize(
+    ("code", "fresh"),
+    [("SERVICE_UNAVAILABLE", True), ("IDEMPOTENCY_IN_FLIGHT", False), ("read_timeout", False)],
+)
+def test_an_error_replayed_for_ever_is_escaped(desk: Desk, code: str, fresh: bool) -> None:  # noqa: FBT001 - a case
+    """The same code of the seller's own, five times, gets a fresh key; the unknown does not."""
+    for _ in range(5):
+        desk.settle(Retry(code, "again"), desk.deliveries[0])
+    assert (desk.deliveries[0].identity != desk.delivery.identity) == fresh
+
+
+def test_a_wrong_setting_that_looks_like_bad_events_kills_few(desk: Desk) -> None:
+    """When every event is refused alone, the destination pauses before all are dead."""
+    desk.destination.refused_alone = 3
+    dead: list[DeadLetter] = []
+    for _ in range(20):
+        dead += desk.settle(Rejected("INVALID_REQUEST", "no caller identity"), desk.deliveries[0])
+    assert len(dead) == 2
+    assert desk.destination.pause is not None
+    assert "settings" in desk.destination.pause.remedy
+    assert sum(delivery.count for delivery in desk.deliveries) == 2
+    desk.settle(Delivered(), desk.deliveries[0])
+    assert desk.destination.refused_alone == 0

@@ -23,7 +23,7 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
-from adcp_tracker.destinations.calls import Timeouts
+from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import SandboxConfig
 from tests.destinations.rawseller import RawRequest, answering, http, raw_seller

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from adcp_tracker.destinations.base import Paused, Retry
-from adcp_tracker.destinations.calls import ANSWER_LIMIT, Caller, Timeouts
+from adcp_tracker.destinations.calls import ANSWER_LIMIT, Caller
+from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.replies import Reply
 from tests.destinations.rawseller import answering, http, raw_seller, reset
 
