@@ -18,6 +18,11 @@ from adcp_tracker.cli.worker import worker
 
 app = typer.Typer(
     help="Look after a queue of conversion events. Settings come from ADCP_* variables.",
+    epilog=(
+        "Exit codes: 0 all is well; 1 something is left, dead, refused or at fault; 2 the command "
+        "or the configuration has to be changed; 3 the machine is at fault; 4 another process "
+        "uploads and did not hand over; 130 stopped by Ctrl-C."
+    ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,

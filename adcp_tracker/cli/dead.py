@@ -10,8 +10,9 @@ import typer
 
 from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
-from adcp_tracker.cli.opening import at_work, existing_queue, tracker_of
+from adcp_tracker.cli.opening import existing_queue, tracker_of
 from adcp_tracker.cli.options import AsJson, Directory, Handover, Yes, confirmed
+from adcp_tracker.cli.working import at_work
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

@@ -12,9 +12,7 @@ import attrs
 
 from adcp_tracker.building import build_event
 from adcp_tracker.cli.opening import destinations, expect_destinations, tracker_of
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.delivery.books import published
-from adcp_tracker.delivery.election import Election
+from adcp_tracker.cli.standing import standing
 from adcp_tracker.destinations.base import (
     Batch,
     Delivered,
@@ -24,7 +22,7 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
-from adcp_tracker.exceptions import UnsafeDirectoryError
+from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.queue.directory import QueueDirectory, open_private
 from adcp_tracker.wire import encode
 
@@ -113,12 +111,17 @@ def _write_and_remove(queue: QueueDirectory) -> None:
 
 
 def _of_uploading(settings: Settings, queue: QueueDirectory) -> Iterator[Finding]:
-    election = Election(queue, SystemClock())
-    if not election.try_acquire():
-        yield Finding("good", f"Process {published(queue).leader} uploads from it.")
+    try:
+        found = standing(queue, ())
+    except (OutboxError, OSError) as error:
+        yield Finding("fault", str(error), "See to its volume; the events are safe on disk.")
         return
-    election.release()
-    if settings.uploader == "external":
+    if found.damage:
+        remedy = "Nothing: the next process that uploads rebuilds it from the events."
+        yield Finding("advice", f"Its state cannot be read: {found.damage}", remedy)
+    if found.leader is not None:
+        yield Finding("good", f"Process {found.leader or 'unknown'} uploads from it.")
+    elif settings.uploader == "external":
         message = "No process uploads from it, and the trackers are told not to."
         yield Finding("advice", message, "Keep running: adcp-tracker worker")
 

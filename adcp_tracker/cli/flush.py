@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,9 @@ import typer
 from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.ledger import print_books
-from adcp_tracker.cli.opening import at_work, existing_queue, uploading_tracker
+from adcp_tracker.cli.opening import existing_queue, uploading_tracker
 from adcp_tracker.cli.options import LONGEST_SECONDS, AsJson, Directory
+from adcp_tracker.cli.working import at_work, expect_led
 
 if TYPE_CHECKING:
     from adcp_tracker.delivery.books import Stats
@@ -38,12 +38,7 @@ def flush(
     with at_work(uploading_tracker(directory)) as tracker:
         names = [destination.name for destination in tracker.destinations]
         stats = tracker.flush(timeout)
-    if stats.leader != os.getpid() and (stats.pending or stats.taken_at < began):
-        who = f"process {stats.leader}" if stats.leader else "another process"
-        raise TimeoutError(
-            f"{tracker.settings.directory}: expected {who}, which uploads, to step aside within "
-            f"{timeout:g} s, and it did not; try again, or stop it"
-        )
+        expect_led(stats, began, tracker, timeout)
     if as_json:
         screen.emit(stats.as_json() | {"pending": stats.pending})
     else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.queue.directory import QueueDirectory
@@ -58,15 +57,6 @@ def uploading_tracker(directory: str | None, **overrides: object) -> Tracker:
     tracker = tracker_of(directory, uploader="thread", **overrides)
     expect_destinations(tracker.destinations)
     return tracker
-
-
-@contextmanager
-def at_work(tracker: Tracker) -> Iterator[Tracker]:
-    """Have a tracker end with the work it was made for, however that ends."""
-    try:
-        yield tracker
-    finally:
-        tracker.stop()
 
 
 def destinations() -> list[Destination]:

@@ -25,7 +25,8 @@ class Standing:
 
     Attributes:
         stats: The books: fresh ones, or those that the uploading process wrote last.
-        leader: The id of the process that uploads; ``None`` if none does.
+        leader: The id of the process that uploads, 0 if it has not told yet; ``None`` if
+            none does.
         used_bytes: How much room the queue takes.
         damage: Why the queue's state could not be read; empty if it could.
     """
@@ -53,7 +54,7 @@ def standing(queue: QueueDirectory, names: Collection[str]) -> Standing:
     used = queue.used_bytes()
     if not election.try_acquire():
         stats = published(queue)
-        return Standing(stats, stats.leader or None, used)
+        return Standing(stats, stats.leader, used)
     try:
         return Standing(_take(queue, names), None, used)
     except DamagedOutboxError as error:

@@ -72,9 +72,9 @@ def _print(found: Standing, path: str, names: list[str]) -> None:
     if found.damage:
         screen.say(f"The queue's state cannot be read: {found.damage}", "red")
         screen.say("The next process that uploads rebuilds it from the events; none is lost.")
-    uploads = f"process {found.leader}" if found.leader else "no process"
-    style = "" if found.leader or not stats.pending else "red"
-    screen.say(f"Uploading: {uploads}", style)
+    idle = found.leader is None
+    uploads = "no process" if idle else f"process {found.leader or 'unknown'}"
+    screen.say(f"Uploading: {uploads}", "red" if idle and stats.pending else "")
     if stats.waiting:
         screen.say(f"{stats.waiting:,} events wait until a destination is configured.")
     if stats.oldest_at is not None:

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.ledger import print_books
 from adcp_tracker.cli.opening import uploading_tracker
 from adcp_tracker.cli.options import LONGEST_SECONDS, AsJson, Directory
+from adcp_tracker.cli.working import at_work, expect_led
 from adcp_tracker.log import logger
 
 if TYPE_CHECKING:
@@ -69,12 +71,13 @@ def worker(  # noqa: PLR0913 - options, each by its name
     QueueDirectory(tracker.settings.directory).prepare()  # or say at once what is wrong with it
     names = [destination.name for destination in tracker.destinations]
     logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
-    if once:
-        _deliver_once(tracker, timeout)
-    else:
-        _deliver(tracker)
-    logger.info("worker.stopping", grace=grace)
-    stats = tracker.stop(grace)
+    with at_work(tracker, grace):
+        if once:
+            _deliver_once(tracker, timeout)
+        else:
+            _deliver(tracker)
+        logger.info("worker.stopping", grace=grace)
+    stats = tracker.stop()
     _print(stats, as_json=as_json)
     return LEFT if once and stats.pending else FINE
 
@@ -82,8 +85,9 @@ def worker(  # noqa: PLR0913 - options, each by its name
 def _deliver_once(tracker: Tracker, timeout: float) -> None:
     """Deliver what waits, or until a signal comes."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.time()
     with suppress(KeyboardInterrupt):
-        tracker.flush(timeout)
+        expect_led(tracker.flush(timeout), began, tracker, timeout)
 
 
 def _deliver(tracker: Tracker) -> None:
