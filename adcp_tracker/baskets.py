@@ -11,7 +11,7 @@ import attrs
 
 from adcp_tracker.ids import digest_id
 from adcp_tracker.money import DECIMALS, add_up, check_decimals
-from adcp_tracker.orderlike import OrderItem, to_item
+from adcp_tracker.orderlike import OrderItem, read_items, to_item
 from adcp_tracker.parts import EMPTY, Content, CustomData
 from adcp_tracker.quick import quick
 from adcp_tracker.reading import Unjudged, read_data
@@ -32,6 +32,8 @@ _WIDE: Final = Context(prec=200, traps=[])
 
 def custom_data(order: Order, items: Unjudged, total: Unjudged) -> Unjudged:
     """Make custom data of `total` and `items`, and of what `order` says of itself."""
+    if type(items) is not tuple and type(items) is not list:
+        items = read_items(items)
     contents: list[Unjudged] = []
     content_ids: list[str] = []
     count = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from adcp_tracker.exceptions import Fault
 
 _Part = TypeVar("_Part", UserMatch, CustomData, Surface)
+
+_RAW: Final = frozenset({"email", "phone"})
 
 
 def find_faults(event: Event) -> list[Fault]:
@@ -79,6 +81,9 @@ def _match(look: Inspection, path: str, match: UserMatch) -> None:
         look.address(f"{path}.client_ip", match.client_ip)
     if match.client_user_agent is not None:
         look.text(f"{path}.client_user_agent", match.client_user_agent, MAX_TOKEN)
+    extra: object = match.extra
+    for raw in sorted(_RAW.intersection(extra if isinstance(extra, Mapping) else ())):
+        look.add(f"{path}.{raw}", f"hashed_{raw}, as it is never sent raw", "it raw")
     if not identifies(match):
         look.add(
             path,

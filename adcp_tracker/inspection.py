@@ -112,7 +112,7 @@ class Inspection:
     def member(self, path: str, value: object, words: type[Enum]) -> None:
         """Ask for a member of an enumeration, or a string of the same value."""
         if not isinstance(value, str) or value not in {word.value for word in words}:
-            expected = f"an {words.__name__}: {', '.join(word.value for word in words)}"
+            expected = f"one of {', '.join(word.value for word in words)}"
             self.add(path, expected, _show_word(value))
 
     def currency(self, path: str, value: object) -> None:

@@ -172,6 +172,8 @@ def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a 
     if data.contents is not None:
         wire["contents"] = _sound_contents(data.contents)
     if ids is not None:
+        if type(ids) not in _LISTS:
+            raise _Doubtful
         for content_id in ids:
             if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
                 raise _Doubtful

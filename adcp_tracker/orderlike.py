@@ -101,8 +101,10 @@ ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What shops call the fields of an :class:`Order`, the first of them that is there wins."""
 
+_LINE_ID: Final = "id"
+
 ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "id": ("sku", "product_id", "item_id", "variant_id", "id"),
+    "id": ("sku", "product_id", "item_id", "variant_id", _LINE_ID),
     "quantity": ("quantity", "qty"),
     "price": ("price", "unit_price"),
     "brand": ("brand",),
@@ -155,11 +157,11 @@ def register_order(kind: type[_Source], hook: Callable[[_Source], object]) -> No
 
 def to_item(source: object) -> object:
     """Take an order's line as the shop has it; what has nothing of one is left as it is."""
-    if isinstance(source, OrderItem):
+    if isinstance(source, (OrderItem, str, bytes)):
         return source
     values, plan = _items.read(source)
-    if values[0] is None and plan.nested:
-        values[0] = _product_id(source, plan.nested)
+    if plan.nested:
+        values[0] = _product_id(source, plan, values[0])
     return _item(*values) if plan.steps or plan.nested else source
 
 
@@ -170,7 +172,7 @@ def _to_order(source: object) -> Order:
 
 def _read_order(source: object) -> Order:
     values, plan = _orders.read(source)
-    if not plan.steps:
+    if not plan.steps or isinstance(source, type):
         expected = "an Order, a mapping or an object with an order's attributes, or register_order"
         raise InvalidEventError([Fault("$", expected, describe(source))])
     if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
@@ -235,7 +237,7 @@ class _Reader:
 
 
 def _attribute(source: object, name: str) -> object:
-    value = getattr(source, name)
+    value = getattr(source, name, None)
     return value() if isinstance(value, MethodType) else value
 
 
@@ -249,14 +251,17 @@ def _ask_people(source: object, values: list[Any], people: Sequence[str]) -> Non
             values[_PHONE] = values[_PHONE] or phone
 
 
-def _product_id(source: object, products: Sequence[str]) -> object:
-    for name in products:
+def _product_id(source: object, plan: _Plan, own: object) -> object:
+    """Prefer the id of an item's product to that of the line, which no catalogue has."""
+    if own is not None and plan.steps[0][1] != _LINE_ID:
+        return own
+    for name in plan.nested:
         product = _member(source, name)
         if isinstance(product, (str, int)):
-            return _read_id(product)
-        if product is not None:
-            return _items.read(product)[0][0]
-    return None
+            own = _read_id(product) if own is None else own
+        elif product is not None:
+            return _items.read(product)[0][0] or own
+    return own
 
 
 def _member(source: object, name: str) -> object:
@@ -287,8 +292,12 @@ def _as_it_is(value: object) -> object:
     return value
 
 
-def _read_items(value: object) -> object:
-    """Read the lines of a list, of a generator, or of a manager of related objects."""
+def read_items(value: object) -> object:
+    """Read the lines of a list, of a generator, or of a manager of related objects.
+
+    Returns:
+        A tuple; what is none of them is left as it is.
+    """
     if type(value) is list:
         return tuple(map(to_item, value))
     if hasattr(value, "all"):
@@ -308,7 +317,7 @@ _orders: Final = _Reader(
         "order_id": (str, _read_id),
         "total": (Decimal, read_amount),
         "currency": (str, _read_currency),
-        "items": (NoneType, _read_items),
+        "items": (NoneType, read_items),
         "created_at": (datetime, read_time),
     },
     (None, None, None, (), *[None] * 9, EMPTY),

@@ -15,7 +15,7 @@ from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.identity import user_match
 from adcp_tracker.keepsake import keep
 from adcp_tracker.money import read_amount
-from adcp_tracker.orderlike import Order, OrderItem, register_order, to_item, to_order
+from adcp_tracker.orderlike import Order, OrderItem, read_items, register_order, to_order
 from adcp_tracker.vocabulary import EventType
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def purchase_event(
     if overrides:
         basics = {
             "now": now,
-            "event_id": ids.purchase_id(order.order_id),
+            "event_id": _id(order),
             "event_time": event_time,
             "event_source_url": order.event_source_url,
             "context": context,
@@ -145,16 +145,15 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
     value = read_amount(amount)
-    full = items is None and (value is None or value == order.total)
+    full = items is None and (value is None or _same(value, order.total))
     if full:
         data = custom_data(order, order.items, order.total)
     else:
-        lines = () if items is None else tuple(map(to_item, items))
-        data = custom_data(order, lines, value)
+        data = custom_data(order, () if items is None else read_items(items), value)
     if refund_id is None and not full:
         refund_id = part_id(data)
     known = isinstance(order.order_id, str)
-    event_id = ids.refund_id(order.order_id, refund_id) if known else order.order_id
+    event_id = ids.refund_id(order.order_id, refund_id) if known else _id(order)
     return _overridden(
         EventType.REFUND,
         order,
@@ -191,6 +190,19 @@ def lead_event(
     )
 
 
+def _id(order: Order) -> Unjudged:
+    """Give the order's id; one that is missing is empty, lest it be replaced by a random one."""
+    order_id: Unjudged = order.order_id
+    return "" if order_id is None else order_id
+
+
+def _same(amount: Unjudged, total: Unjudged) -> bool:
+    try:
+        return bool(amount == total)
+    except ArithmeticError:  # A signalling NaN does not even compare.
+        return False
+
+
 def _overridden(
     event_type: EventType,
     order: Order,
@@ -200,12 +212,13 @@ def _overridden(
 ) -> Event:
     """Build an order's event from its fields and from what the caller puts in their place."""
     own = {name: getattr(order, name) for name in _SHOPPER}
-    if "click_id" in overrides:
+    more = {name: value for name, value in overrides.items() if value is not None}
+    if "click_id" in more:
         del own["click_id_type"]
-    if more := overrides.get("custom_data"):
-        data = merge(data, more)
+    if "custom_data" in more:
+        data = merge(data, more["custom_data"])
     faults = excess_decimals(data)
-    arguments: dict[str, Any] = {**own, **basics, **overrides, "custom_data": data}
+    arguments: dict[str, Any] = {**own, **basics, **more, "custom_data": data}
     try:
         event = build_event(event_type, **arguments)
     except InvalidEventError as error:
