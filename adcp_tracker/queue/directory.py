@@ -119,8 +119,11 @@ def sync_directory(path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put a whole new content in place of a file, so that no reader sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Put a whole new content in place of a file, so that no reader sees half of it.
+
+    One process at a time may do so. What it leaves when it dies meanwhile, the next replaces.
+    """
+    temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     descriptor = open_private(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     with os.fdopen(descriptor, "wb") as file:
