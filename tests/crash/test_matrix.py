@@ -1,0 +1,111 @@
+"""The crash matrix: how a process ends, times where it stood.
+
+A victim lives a plan while a tracer counts the lines of the library that it executes.
+Then it is run again and again, and ended at one of those lines: the first few times the
+line is about to run, the middle one and the last. So it is stopped before, between and
+after each step of appending, rolling, sealing, committing, sending, settling and deleting,
+in whichever thread that happens. After each end another process takes over the directory.
+
+By default an evenly spread share of the points is covered; ``--crash-points all`` covers all
+of them, ``--crash-seed`` repeats the choice of a run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.crashing import ledger
+from tests.support.crashing.cases import Case, Forge, points_of
+from tests.support.crashing.killpoints import CONTAINER_STOP, FORK, OUTLIVED, Point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SHARE = 24
+_REACHED = 0.5
+
+
+def _line_of(text: str) -> int:
+    """Return the number of the line of the ledger's `send` that holds `text`."""
+    lines, first = inspect.getsourcelines(ledger.LedgerDestination.send)
+    return first + next(number for number, line in enumerate(lines) if text in line)
+
+
+TAKEN_BUT_NOT_SETTLED = Case(
+    "leave behind", "SIGKILL", Point("crashing/ledger.py", _line_of("return outcome"), 2)
+)
+FROZEN_BUT_NOT_SENT = Case(
+    "leave behind", "SIGKILL", Point("crashing/ledger.py", _line_of("identity ="), 2)
+)
+MATRIX = [
+    *(
+        Case("sales", end)
+        for end in (
+            "SIGKILL",
+            "SIGTERM",
+            "SIGINT",
+            CONTAINER_STOP,
+            "os._exit",
+            "exec",
+            "clean exit",
+            "unhandled exception",
+            FORK,
+            OUTLIVED,
+        )
+    ),
+    Case("roll", "SIGKILL"),
+    Case("threads", "SIGKILL"),
+    Case("threads", FORK),
+    Case("threads", OUTLIVED),
+    Case("daemons", "clean exit"),
+    Case("daemons", "unhandled exception"),
+    Case("lead", "SIGKILL", beside="join"),
+    Case("recover", "SIGKILL", before=TAKEN_BUT_NOT_SETTLED),
+    Case("recover", "SIGKILL", before=FROZEN_BUT_NOT_SENT),
+]
+
+
+@pytest.fixture(scope="module")
+def forge() -> Iterator[Forge]:
+    """A process that forks victims."""
+    one = Forge()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def seed(pytestconfig: pytest.Config) -> int:
+    """What this run's choices begin with."""
+    given: int | None = pytestconfig.getoption("--crash-seed", default=None)
+    return random.randrange(1 << 30) if given is None else given  # noqa: S311 - a choice
+
+
+def _chosen(points: list[Point], wanted: str, seed: int) -> list[Point]:
+    if wanted == "all":
+        return points
+    count = _SHARE if wanted == "share" else int(wanted)
+    step = max(len(points) / count, 1.0)
+    offset = random.Random(seed).random() * step  # noqa: S311 - a choice
+    places = (int(offset + step * number) for number in range(count))
+    return [points[place] for place in places if place < len(points)]
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("case", MATRIX, ids=str)
+def test_whatever_ends_a_process_wherever_it_stands_nothing_is_lost_or_doubled(
+    case: Case, forge: Forge, seed: int, pytestconfig: pytest.Config
+) -> None:
+    """Each promised event is delivered with its bytes, under one key a batch; books balance."""
+    points = points_of(forge.survey(case))
+    wanted = str(pytestconfig.getoption("--crash-points", default="share"))
+    chosen = _chosen(points, wanted, seed)
+    verdicts = [forge.judge(case.at(point)) for point in chosen]
+    reached = sum(verdict.reached for verdict in verdicts)
+    print(f"{case}: {len(chosen)} of {len(points)} points, {reached} reached, seed {seed}")  # noqa: T201 - figures
+    wrong = [str(verdict) for verdict in verdicts if verdict.problems]
+    assert not wrong, f"seed {seed}: {len(wrong)} of {len(chosen)}\n" + "\n\n".join(wrong[:10])
+    assert reached >= _REACHED * len(chosen)

@@ -1,0 +1,248 @@
+"""One case of the crash matrix: a victim, its end, the next process, and the verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from tests.support.crashing.killpoints import OUTLIVED, Point
+from tests.support.crashing.ledger import Ledger, keys_at_odds, taken_by
+from tests.support.crashing.plans import JOINED, SELLERS, promised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOT = Path(__file__).parents[3]
+_QUICK = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+_KNOWN = {"leader.lock", "leader.wanted", "books.json", "segments", "state", "dead", "damaged"}
+
+
+@attrs.frozen
+class Case:
+    """What is done to a victim.
+
+    Attributes:
+        plan: What the victim does.
+        end: How it ends, or is forked.
+        point: Where; ``None`` lets it live.
+        before: Another victim that left something in the directory before.
+        beside: What another process does with the directory meanwhile.
+    """
+
+    plan: str
+    end: str = "SIGKILL"
+    point: Point | None = None
+    before: Case | None = None
+    beside: str | None = None
+
+    def at(self, point: Point) -> Case:
+        """Return the same case at a point."""
+        return attrs.evolve(self, point=point)
+
+    def __str__(self) -> str:
+        where = f" at {self.point}" if self.point else ""
+        after = f", after {self.before.point}" if self.before else ""
+        return f"{self.plan}: {self.end}{where}{after}"
+
+
+@attrs.frozen
+class Verdict:
+    """What a case came to.
+
+    Attributes:
+        case: The case.
+        reached: Whether the victim came to the point.
+        problems: What is wrong, one sentence each; empty if all is well.
+    """
+
+    case: Case
+    reached: bool
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.case}: " + "; ".join(self.problems)
+
+
+class Forge:
+    """The process that forks victims."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.crashing.forge"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+            text=True,
+        )
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Have something done, and return how it went."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps(request) + "\n")
+        stdin.flush()
+        answer: dict[str, Any] = json.loads(stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+    def survey(self, case: Case) -> dict[tuple[str, int], int]:
+        """Let a victim live, and return how often each line was executed."""
+        with _folder() as folder:
+            (folder / JOINED).touch()
+            if case.before is not None:
+                self._live(case.before, folder)
+            answer = self.ask(do="live", plan=case.plan, end="SIGKILL", folder=str(folder))
+            assert answer == {"status": 0, "hung": False}, (answer, _log(folder))
+            counts = json.loads((folder / "counts").read_text())
+        return {(file, line): count for file, line, count in counts}
+
+    def judge(self, case: Case) -> Verdict:
+        """Run a case, be the next process, and look at everything."""
+        with _folder() as folder:
+            if case.before is not None:
+                self._live(case.before, folder)
+                (folder / "reached").unlink(missing_ok=True)
+            with self._company(case, folder) as problems:
+                problems.extend(self._live(case, folder))
+            reached = (folder / "reached").exists()
+            problems += self._recover(folder)
+            child = folder / "child"
+            if case.end == OUTLIVED and child.exists():
+                problems += _of_others(folder, child.read_text())
+                os.kill(int(child.read_text()), signal.SIGKILL)
+                problems += self._recover(folder)
+            problems += examine(folder)
+            if problems:
+                problems.append(_log(folder))
+        return Verdict(case, reached, tuple(problems))
+
+    def _recover(self, folder: Path) -> list[str]:
+        answer = self.ask(do="recover", folder=str(folder))
+        return ["the next process hung"] if answer["hung"] else []
+
+    @contextmanager
+    def _company(self, case: Case, folder: Path) -> Iterator[list[str]]:
+        """Have another process beside the victim, if there is to be one."""
+        problems: list[str] = []
+        if case.beside is None:
+            yield problems
+            return
+        other = Forge()
+        request = {"do": "live", "plan": case.beside, "end": "SIGKILL", "suffix": "-b"}
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(other.ask, **request, folder=str(folder))
+            yield problems
+            if answer.result() != {"status": 0, "hung": False}:
+                problems.append(f"the process beside it ended by {answer.result()}")
+        other.close()
+
+    def _live(self, case: Case, folder: Path) -> list[str]:
+        last = "SIGKILL" if case.end == OUTLIVED else None
+        point = list(case.point) if case.point else None
+        answer = self.ask(
+            do="live", plan=case.plan, end=case.end, point=point, last=last, folder=str(folder)
+        )
+        return ["the victim hung"] if answer["hung"] else []
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a private folder in memory where there is such a thing: a kill spares both alike."""
+    base = _QUICK if os.access(_QUICK, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="adcp-crash-", dir=base))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _log(folder: Path) -> str:
+    path = folder / "log"
+    return path.read_text()[-3000:] if path.exists() else ""
+
+
+def examine(folder: Path) -> list[str]:
+    """Say what is wrong in the folder of a case whose directory was flushed and closed."""
+    if not (folder / "recovered").exists():
+        return ["the next process did not come to its end"]
+    found = json.loads((folder / "recovered").read_text())
+    entries = list(Ledger(folder))
+    problems = [*keys_at_odds(entries), *_left_behind(folder / "queue")]
+    for seller in SELLERS:
+        taken = taken_by(entries, seller)
+        letters = [name for destination, name in found["letters"] if destination == seller]
+        books = found["stats"]["destinations"][seller]
+        problems += [
+            f"{seller}: {problem}"
+            for problem in (
+                *_lost(promised(folder), taken, letters),
+                *_unbalanced(books, len(taken), letters),
+            )
+        ]
+    return problems
+
+
+def _lost(
+    promises: dict[str, str], taken: dict[str, set[str]], letters: list[str]
+) -> Iterator[str]:
+    for name, digest in promises.items():
+        if name not in taken and name not in letters:
+            yield f"{name} was promised and is lost"
+        for form in taken.get(name, ()):
+            if hashlib.sha256(form.encode()).hexdigest() != digest:
+                yield f"{name} was delivered with other bytes"
+    for name, forms in taken.items():
+        if len(forms) > 1:
+            yield f"{name} was delivered in {len(forms)} forms"
+
+
+def _unbalanced(books: dict[str, Any], delivered: int, letters: list[str]) -> Iterator[str]:
+    dropped = sum(books["dropped"].values())
+    if books["accepted"] != books["delivered"] + books["dead"] + books["pending"] + dropped:
+        yield f"the books do not balance: {books}"
+    if books["pending"] or dropped:
+        yield f"expected nothing pending or dropped: {books}"
+    if books["delivered"] != delivered:
+        yield f"the seller took {delivered}, the books say {books['delivered']}"
+    if books["dead"] != len(letters) or len(set(letters)) != len(letters):
+        yield f"there are dead letters {letters}, the books say {books['dead']}"
+
+
+def _left_behind(queue: Path) -> list[str]:
+    left = [f"segments/{path.name} is left" for path in (queue / "segments").iterdir()]
+    left += [f"damaged/{path.name} is left" for path in (queue / "damaged").iterdir()]
+    return left + [f"{path.name} is left" for path in queue.iterdir() if path.name not in _KNOWN]
+
+
+def _of_others(folder: Path, child: str) -> list[str]:
+    """Say which segments are left that are not those of a child that still lives."""
+    left = (folder / "queue" / "segments").iterdir()
+    return [f"{path.name} is left" for path in left if path.name.split("-")[1] != child]
+
+
+def points_of(survey: dict[tuple[str, int], int]) -> list[Point]:
+    """Return the points to reach: each line's first times, its middle and its last."""
+    return [
+        Point(file, line, time)
+        for (file, line), count in sorted(survey.items())
+        for time in sorted({1, 2, 3, (count + 1) // 2, count})
+        if time <= count
+    ]

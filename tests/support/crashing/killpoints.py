@@ -1,0 +1,210 @@
+"""Ending a process at a chosen line of the library, without the library knowing.
+
+A tracer counts the lines that are executed. Asked for the n-th time that one line is
+about to run, in whichever thread, it ends the process there: before that line, and after
+the one before it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import adcp_tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from _typeshed import TraceFunction
+
+_LIBRARY = Path(adcp_tracker.__file__).parent
+_SUPPORT = Path(__file__).parent
+TRACED = (
+    *sorted(_LIBRARY.glob("queue/*.py")),
+    *sorted(_LIBRARY.glob("delivery/*.py")),
+    _LIBRARY / "tracker.py",
+    _LIBRARY / "lifecycle.py",
+    _SUPPORT / "ledger.py",
+)
+_TRUE = "/bin/true"
+_EXIT_STATUS = 70
+CONTAINER_STOP = "container stop"
+FORK = "fork"
+OUTLIVED = "fork, and the child lives on"
+_PATIENCE_S = 0.05
+
+
+class Point(NamedTuple):
+    """A place in a run.
+
+    Attributes:
+        file: The module's file, its last two parts.
+        line: The line that is about to run.
+        time: For the how many-th time, from 1.
+    """
+
+    file: str
+    line: int
+    time: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} #{self.time}"
+
+
+class Tracer:
+    """Counts lines, and calls something at one point.
+
+    Args:
+        point: Where to call; ``None`` only counts.
+        at_point: What to call, in the thread that stands there.
+
+    Attributes:
+        counts: How often each line was executed, by file and line.
+        is_armed: Whether lines count at all.
+    """
+
+    def __init__(self, point: Point | None, at_point: Callable[[], None]) -> None:
+        self._names = {str(path): "/".join(path.parts[-2:]) for path in TRACED}
+        self._point = point
+        self._at_point = at_point
+        self.is_armed = True
+        self.counts: dict[tuple[str, int], int] = {}
+
+    def install(self) -> None:
+        """Trace this thread from its next call on, and every thread that starts later."""
+        threading.settrace(self._enter)
+        sys.settrace(self._enter)
+
+    def arm(self) -> None:
+        """Let lines count from now on."""
+        self.is_armed = True
+
+    def _enter(self, frame: FrameType, event: str, argument: object) -> TraceFunction | None:
+        del event, argument
+        return self._step if frame.f_code.co_filename in self._names else None
+
+    def _step(self, frame: FrameType, event: str, argument: object) -> TraceFunction:
+        del argument
+        if event == "line" and self.is_armed:
+            place = self._names[frame.f_code.co_filename], frame.f_lineno
+            count = self.counts[place] = self.counts.get(place, 0) + 1
+            if self._point == (*place, count):
+                self._at_point()
+        return self._step
+
+
+class HostError(BaseException):
+    """Something in the host went wrong that nobody handles, nor may a library."""
+
+
+def _raise_in_main(error: BaseException) -> None:
+    """Have the main thread raise an error wherever it stands."""
+    if threading.current_thread() is threading.main_thread():
+        raise error
+
+    _errors.append(error)
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+_errors: list[BaseException] = []
+
+
+def _raise(number: int, frame: object) -> None:
+    del number, frame
+    raise _errors.pop()
+
+
+def prepare() -> None:
+    """Make this process ready to be ended in any way; to be called in its main thread."""
+    signal.signal(signal.SIGUSR1, _raise)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _leave_at_once() -> None:
+    os._exit(_EXIT_STATUS)
+
+
+def _become_another() -> None:
+    os.execv(_TRUE, [_TRUE])  # noqa: S606 - a program that does nothing
+
+
+def _leave() -> None:
+    _raise_in_main(SystemExit(0))
+
+
+def _fail() -> None:
+    _raise_in_main(HostError())
+
+
+ENDS: dict[str, Callable[[], None]] = {
+    "SIGKILL": _kill,
+    "SIGTERM": _terminate,
+    "SIGINT": _interrupt,
+    CONTAINER_STOP: _terminate,  # and SIGKILL soon after, from outside
+    "os._exit": _leave_at_once,
+    "exec": _become_another,
+    "clean exit": _leave,
+    "unhandled exception": _fail,
+}
+"""The ways for a process to end; a fork is none, and is told apart by not standing here."""
+
+
+class Forker:
+    """Forks from a thread of its own while another stands at a point.
+
+    Args:
+        in_child: What the child does; it ends with it.
+    """
+
+    def __init__(self, in_child: Callable[[], None]) -> None:
+        self._in_child = in_child
+        self._asked = threading.Event()
+        self._forked = threading.Event()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; to be called before anything is traced."""
+        self._thread.start()
+
+    def fork(self) -> None:
+        """Have it fork, and stand still until it has, if it can without us."""
+        self._asked.set()
+        if threading.current_thread() is not self._thread:
+            self._forked.wait(_PATIENCE_S)
+
+    def wait(self) -> None:
+        """Wait for the child, if there is one."""
+        if self._asked.is_set():
+            self._done.wait()
+
+    def _run(self) -> None:
+        self._asked.wait()
+        child = os.fork()
+        if child == 0:
+            sys.settrace(None)
+            threading.settrace(None)
+            try:
+                self._in_child()
+            finally:
+                os._exit(0)
+        self._forked.set()
+        os.waitpid(child, 0)
+        self._done.set()

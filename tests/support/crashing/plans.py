@@ -1,0 +1,210 @@
+"""What a victim does with its tracker until it is ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker import Tracker
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.events import Event
+from tests.support.crashing.ledger import BAD, FRESH, MENDED, SPLIT, Ledger, LedgerDestination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SELLERS = ("north", "south")
+FLUSH_S = 20.0
+LEADING, JOINED = "leading", "joined"
+_LARGE = "x" * 250_000
+_SEGMENT_EVENTS = 35
+_THREADS = 3
+_EACH = 4
+
+
+class Promptly(RetryPolicy):
+    """Tries again at once."""
+
+    def delay(self, failures: int, retry_after: float | None = None) -> float:
+        """Return no time at all."""
+        del failures, retry_after
+        return 0.0
+
+
+@attrs.define
+class Shop:
+    """A tracker over one case's directory, and a list of what it was promised.
+
+    Attributes:
+        folder: The case's folder.
+        tracker: The tracker.
+        suffix: Ends the ids of this process's events.
+        arm: Called when the plan comes to what it is about.
+    """
+
+    folder: Path
+    tracker: Tracker
+    suffix: str = ""
+    arm: Callable[[], None] = lambda: None
+
+    def track(self, name: str, *, large: bool = False, test: str | None = None) -> None:
+        """Track an event; once that has returned, write down what was promised."""
+        event = self.tracker.track(
+            "purchase",
+            event_id=f"{name}{self.suffix}",
+            email="shopper@shop.example",
+            custom_data={"value": 7, "currency": "EUR", "note": _LARGE if large else "small"},
+            action_source="website",
+            event_source_url="https://shop.example/thanks",
+            test_event_code=test,
+        )
+        if not isinstance(event, Event):
+            raise TypeError(f"expected an event, got {event!r}")
+        promise = [event.event_id, hashlib.sha256(event.line).hexdigest()]
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
+        descriptor = os.open(self.folder / "promised", flags, 0o600)
+        try:
+            os.write(descriptor, json.dumps(promise).encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+
+def open_shop(folder: Path, suffix: str = "") -> Shop:
+    """Make a tracker over the case's directory; its sellers keep one ledger."""
+    ledger = Ledger(folder)
+    tracker = Tracker(
+        [LedgerDestination(name, ledger) for name in SELLERS],
+        directory=folder / "queue",
+        flush_interval=0.02,
+        policy=Promptly(lambda: 0.5),
+    )
+    return Shop(folder, tracker, suffix)
+
+
+def promised(folder: Path) -> dict[str, str]:
+    """Return the ids of the events that were promised, with their bytes' digests."""
+    path = folder / "promised"
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return dict(json.loads(line) for line in lines)
+
+
+def _sales(shop: Shop) -> None:
+    """Everything that can become of an event, one thing after the other."""
+    for name in ("a-1", "a-2", f"{BAD}1", f"{MENDED}1", f"{MENDED}2"):
+        shop.track(name)
+    shop.tracker.flush(FLUSH_S)
+    for name in (f"{SPLIT}1", f"{SPLIT}2", f"{SPLIT}3", "a-3"):
+        shop.track(name)
+    shop.track("t-1", test="TEST-1")
+    shop.tracker.flush(FLUSH_S)
+    shop.track(f"{FRESH}1")
+    shop.tracker.flush(FLUSH_S)
+    Ledger(shop.folder).mend()
+    letters = shop.tracker.dead_letters()
+    mended = [each.id for each in letters if MENDED.encode() in each.event]
+    shop.tracker.replay(mended)
+    shop.track("a-4")
+    shop.tracker.close(FLUSH_S)
+
+
+def _roll(shop: Shop) -> None:
+    """More than a segment holds."""
+    for number in range(_SEGMENT_EVENTS):
+        shop.track(f"l-{number}", large=True)
+    shop.track("l-last")
+    shop.tracker.close(FLUSH_S)
+
+
+def _threads(shop: Shop) -> None:
+    """Several threads that track at once."""
+
+    def sell(thread: int) -> None:
+        for number in range(_EACH):
+            shop.track(f"w-{thread}-{number}")
+
+    threads = [threading.Thread(target=sell, args=(each,)) for each in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shop.tracker.flush(FLUSH_S)
+    shop.track("w-last")
+    shop.tracker.close(FLUSH_S)
+
+
+def _daemons(shop: Shop) -> None:
+    """Daemon threads that go on tracking while the interpreter shuts down."""
+
+    def sell(thread: int) -> None:
+        number = 0
+        while True:
+            shop.track(f"d-{thread}-{number}")
+            number += 1
+            idle.wait(0.002)
+
+    idle = threading.Event()
+    for each in range(_THREADS):
+        threading.Thread(target=sell, args=(each,), daemon=True).start()
+    shop.track("d-first")
+    shop.tracker.flush(0.1)
+
+
+def _lead(shop: Shop) -> None:
+    """Upload for another process too, which joins in."""
+    shop.track("e-1")
+    shop.tracker.flush(FLUSH_S)
+    (shop.folder / LEADING).touch()
+    _wait_for(shop.folder / JOINED)
+    shop.arm()
+    _sales(shop)
+
+
+def _join(shop: Shop) -> None:
+    """Write beside a process that uploads."""
+    _wait_for(shop.folder / LEADING)
+    shop.track("j-1")
+    (shop.folder / JOINED).touch()
+    _threads(shop)
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + FLUSH_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"expected {path.name} within {FLUSH_S:g} s")
+        time.sleep(0.001)
+
+
+def _leave_behind(shop: Shop) -> None:
+    """Something of everything, to be found by the next process."""
+    for name in ("r-1", f"{BAD}2", f"{MENDED}3", "r-2"):
+        shop.track(name)
+    shop.tracker.flush(FLUSH_S)
+    shop.track("r-3")
+
+
+def _recover(shop: Shop) -> None:
+    """Find what another process left behind, and go on."""
+    shop.tracker.flush(FLUSH_S)
+    shop.track("r-4")
+    shop.tracker.close(FLUSH_S)
+
+
+PLANS: dict[str, Callable[[Shop], None]] = {
+    "sales": _sales,
+    "roll": _roll,
+    "threads": _threads,
+    "daemons": _daemons,
+    "lead": _lead,
+    "join": _join,
+    "leave behind": _leave_behind,
+    "recover": _recover,
+}
+"""The plans, by name."""
