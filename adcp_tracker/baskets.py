@@ -54,7 +54,8 @@ def custom_data(order: Order, items: Unjudged, total: Unjudged) -> Unjudged:
         order.order_id,
         tuple(contents) if contents else None,
         tuple(content_ids) if content_ids else None,
-        count if content_ids else None,
+        # A count that cannot be right follows from a quantity, which is told already.
+        count if type(count) is int and count > 0 else None,
     )
     return data if order.custom is EMPTY else merge(data, order.custom)
 

@@ -366,7 +366,6 @@ def test_what_may_be_kept_of_a_refused_order_is_kept() -> None:
             "order_id": "7",
             "contents": [{"id": "a", "quantity": "an integer"}],
             "content_ids": ["a"],
-            "num_items": 0,
         },
     }
 

@@ -1,0 +1,202 @@
+"""Malformed orders and identities, each with the clear error it gets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+
+from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.orders import purchase_event, to_order
+from tests.support.events import NOW
+
+GOOD: dict[str, Any] = {
+    "id": "1001",
+    "total": "59.90",
+    "currency": "EUR",
+    "email": "alice@example.com",
+    "phone": "+44 20 7946 0958",
+    "items": [{"sku": "sock", "quantity": 1, "price": "59.90"}],
+}
+ID = "$.event_id: expected a string of 1–256 characters, got "
+ORDER_ID = "$.custom_data.order_id: expected a string of 1–256 characters, got "
+VALUE = "$.custom_data.value: expected a number ≥ 0, got "
+CURRENCY = "$.custom_data.currency: expected three capital letters, such as USD, got "
+EMAIL = "$.user_match.hashed_email: expected an e-mail address or its SHA-256, got "
+PHONE = "$.user_match.hashed_phone: expected a phone number or its SHA-256, got "
+NATIONAL = (
+    "$.user_match.hashed_phone: expected a number in E.164 form, such as +12065551234, "
+    "or a default_region to read it by, got a string of {} characters without a country code, "
+    "and no default_region"
+)
+UNREADABLE = "$.user_match.hashed_phone: expected a phone number, got a string of {} characters"
+TIME = "$.event_time: expected a datetime with its UTC offset, got "
+NAIVE = TIME + "a naive datetime, which could be any of 24 hours"
+ITEMS = "$.custom_data.contents"
+ITEM_ID = ITEMS + "[0].id: expected a string of 1–256 characters, got "
+CONTENT_ID = "$.custom_data.content_ids[0]: expected a string of 1–256 characters, got "
+QUANTITY = ITEMS + "[0].quantity: expected an integer ≥ 1, got "
+PRICE = ITEMS + "[0].price: expected a number ≥ 0, got "
+CLIENT_IP = "$.user_match.client_ip: expected an IPv4 or IPv6 address, got "
+CLICK = "$.user_match.click_id: expected a string of 1–512 characters, got "
+CONTROL = "expected a string without control characters, got a string of {} characters with some"
+URL = "$.event_source_url: expected an absolute URI, percent-encoded, got "
+
+
+def item(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - also wrong ones
+    """Change the one line of an order."""
+    return {"items": [{"sku": "sock", "quantity": 1, "price": "59.90", **fields}]}
+
+
+CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    # The order's id
+    "no id": ({"id": None}, [ID + "nothing"]),
+    "empty id": ({"id": ""}, [ID + "an empty string", ORDER_ID + "an empty string"]),
+    "long id": (
+        {"id": "x" * 257},
+        [ID + "a string of 257 characters", ORDER_ID + "a string of 257 characters"],
+    ),
+    "float for an id": ({"id": 1001.0}, [ID + "a float", ORDER_ID + "a float"]),
+    "boolean for an id": ({"id": True}, [ID + "a boolean", ORDER_ID + "a boolean"]),
+    "line break in an id": (
+        {"id": "1001\n"},
+        ["$.event_id: " + CONTROL.format(5), "$.custom_data.order_id: " + CONTROL.format(5)],
+    ),
+    # Money
+    "negative total": ({"total": "-1.00"}, [VALUE + "-1.00"]),
+    "decimal comma": ({"total": "59,90"}, [VALUE + "a string of 5 characters"]),
+    "thousands": ({"total": "1,059.90"}, [VALUE + "a string of 8 characters"]),
+    "currency sign": ({"total": "€59.90"}, [VALUE + "a string of 6 characters"]),
+    "words for money": ({"total": "free"}, [VALUE + "a string of 4 characters"]),
+    "NaN": ({"total": float("nan")}, [VALUE + "NaN"]),
+    "infinity": ({"total": Decimal("Infinity")}, [VALUE + "Infinity"]),
+    "boolean for money": ({"total": False}, [VALUE + "a boolean"]),
+    "list for money": ({"total": [59]}, [VALUE + "a list"]),
+    "a sum of floats": (
+        {"total": 0.1 + 0.2},
+        ["$.custom_data.value: expected at most 2 decimals in EUR, got 17 of them"],
+    ),
+    "cents of a yen": (
+        {"currency": "JPY"},
+        ["$.custom_data.value: expected at most 0 decimals in JPY, got 1 of them"],
+    ),
+    "more than three decimals of a dinar": (
+        {"currency": "KWD", "total": "1.2345"},
+        ["$.custom_data.value: expected at most 3 decimals in KWD, got 4 of them"],
+    ),
+    "astronomical": (
+        {"total": Decimal("1E+400")},
+        [
+            (
+                "$.custom_data.value: expected a number below 10^18 and not finer than 10^-20,"
+                " got a Decimal out of that range"
+            )
+        ],
+    ),
+    "lower-case currency": ({"currency": "eur"}, [CURRENCY + "'eur'"]),
+    "name of a currency": ({"currency": "Euro"}, [CURRENCY + "'Euro'"]),
+    "sign for a currency": ({"currency": "€"}, [CURRENCY + "a string of 1 characters"]),
+    "number of a currency": ({"currency": 978}, [CURRENCY + "an integer"]),
+    "empty currency": ({"currency": ""}, [CURRENCY + "an empty string"]),
+    # Lines
+    "no item id": (item(sku=None), [ITEM_ID + "nothing", CONTENT_ID + "nothing"]),
+    "empty item id": (item(sku=""), [ITEM_ID + "an empty string", CONTENT_ID + "an empty string"]),
+    "quantity of nought": (item(quantity=0), [QUANTITY + "0"]),
+    "negative quantity": (item(quantity=-1), [QUANTITY + "-1"]),
+    "half a piece": (item(quantity=0.5), [QUANTITY + 'the float 0.5; write Decimal("0.5")']),
+    "text for a quantity": (item(quantity="two"), [QUANTITY + "a string of 3 characters"]),
+    "boolean for a quantity": (item(quantity=True), [QUANTITY + "a boolean"]),
+    "negative price": (item(price=-1), [PRICE + "-1"]),
+    "price with a sign": (item(price="$5"), [PRICE + "a string of 2 characters"]),
+    "NaN for a price": (item(price="NaN"), [PRICE + "a string of 3 characters"]),
+    "no line at all": ({"items": [None]}, [ITEMS + "[0]: expected a Content, got nothing"]),
+    "names for lines": (
+        {"items": ["sock"]},
+        [ITEMS + "[0]: expected a Content, got a string of 4 characters"],
+    ),
+    "text for lines": (
+        {"items": "sock,hat"},
+        [ITEMS + "[0]: expected a Content, got a string of 8 characters"],
+    ),
+    "a count for lines": ({"items": 3}, [ITEMS + "[0]: expected a Content, got an integer"]),
+    # Who
+    "no at sign": ({"email": "alice"}, [EMAIL + "a string of 5 characters"]),
+    "two addresses": ({"email": "a@b.example, c@d.example"}, [EMAIL + "a string of 24 characters"]),
+    "no domain": ({"email": "alice@localhost"}, [EMAIL + "a string of 15 characters"]),
+    "list for an address": ({"email": ["a@b.example"]}, [EMAIL + "a list"]),
+    "hash cut short": ({"email": "f" * 63}, [EMAIL + "a string of 63 characters"]),
+    "national number": ({"phone": "020 7946 0958"}, [NATIONAL.format(13)]),
+    "number without a plus": ({"phone": "12065551234"}, [NATIONAL.format(11)]),
+    "no number": ({"phone": "n/a"}, [NATIONAL.format(3)]),
+    "integer for a number": ({"phone": 12065551234}, [PHONE + "an integer"]),
+    "plus and too little": (
+        {"phone": "+44 20"},
+        [UNREADABLE.format(6) + ", which is too short or too long"],
+    ),
+    "plus and no digits": ({"phone": "+call me"}, [UNREADABLE.format(8)]),
+    "half an ip": ({"client_ip": "203.0.113"}, [CLIENT_IP + "a string of 9 characters"]),
+    "list of ips": (
+        {"client_ip": "203.0.113.7, 10.0.0.1"},
+        [CLIENT_IP + "a string of 21 characters"],
+    ),
+    "ip with a port": ({"client_ip": "203.0.113.7:443"}, [CLIENT_IP + "a string of 15 characters"]),
+    "script for an ip": ({"client_ip": "<script>"}, [CLIENT_IP + "a string of 8 characters"]),
+    "long click id": ({"click_id": "x" * 513}, [CLICK + "a string of 513 characters"]),
+    "header in a click id": (
+        {"click_id": "x\r\nSet-Cookie: a=b"},
+        ["$.user_match.click_id: " + CONTROL.format(18)],
+    ),
+    "unknown uid": (
+        {"uids": [{"type": "id5", "value": ""}]},
+        ["$.user_match.uids[0].value: expected a string of 1–512 characters, got an empty string"],
+    ),
+    "text for uids": (
+        {"uids": "ID5*abc"},
+        ["$.user_match.uids: expected a tuple or list, got a string of 7 characters"],
+    ),
+    # When and where
+    "naive time": ({"created_at": datetime(2026, 1, 1)}, [NAIVE]),  # noqa: DTZ001 - the case
+    "naive text": ({"created_at": "2026-01-01T00:00:00"}, [NAIVE]),
+    "a date": ({"created_at": "2026-01-01"}, [TIME + "a string of 10 characters"]),
+    "no such day": ({"created_at": "2026-02-30T00:00:00Z"}, [TIME + "a string of 20 characters"]),
+    "seconds since 1970": ({"created_at": 1767225600}, [TIME + "an integer"]),
+    "relative page": ({"event_source_url": "/thanks"}, [URL + "a string of 7 characters"]),
+    "page with a space": (
+        {"event_source_url": "https://a.example/a b"},
+        [URL + "a string of 21 characters"],
+    ),
+    # Custom keys
+    "null among custom keys": (
+        {"custom": {"a": {"b": None}}},
+        [
+            (
+                "$.custom_data.a.b: expected a string, a finite number, true, false, a list"
+                " or a mapping, got nothing"
+            )
+        ],
+    ),
+    "text for custom keys": (
+        {"custom": "gold"},
+        ["$.custom_data: expected a CustomData, got a string of 4 characters"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), CASES.values(), ids=CASES)
+def test_a_malformed_order_gets_a_clear_error(change: dict[str, Any], told: list[str]) -> None:
+    """The error is exactly this, shows no shopper, and leaves something to be kept as JSON."""
+    with pytest.raises(InvalidEventError) as caught:
+        purchase_event(to_order(GOOD | change), now=NOW)
+    assert [str(fault) for fault in caught.value.faults] == told
+    kept = orjson.dumps(caught.value.event).decode()
+    for secret in ("alice", "7946", "203.0.113"):
+        assert secret not in kept + str(caught.value)
+
+
+def test_the_order_they_all_differ_from_is_good() -> None:
+    """Each case is refused for its one change."""
+    assert purchase_event(to_order(GOOD), now=NOW).event_id == "1001"
+    assert len(CASES) >= 60
