@@ -79,6 +79,7 @@ class Memory:
     ) -> None:
         self._directory = directory
         self._folder = directory.remembered
+        self._root = str(directory.remembered)
         self._restorer = restorer
         self._clock = clock
         self._most = most
@@ -128,10 +129,11 @@ class Memory:
         if not self._may_hold():
             return None
         try:
-            for path in self._paths(order_id):
-                found = self._read(path)
-                if found is not None:
-                    return self._restorer.restored(found[0])
+            for name in self._restorer.keys.names(_ORDER, order_id):
+                # Most orders are not remembered, and most calls are to be quick.
+                if os.path.lexists(f"{self._root}/{name}"):
+                    found = self._read(self._folder / name)
+                    return found and self._restorer.restored(found[0])
         except (AdcpTrackerError, OSError) as error:
             self._restorer.occasionally.warning("context.not_recalled", error=str(error))
         return None
@@ -143,7 +145,7 @@ class Memory:
         keys = self._restorer.keys
         given, followed = person.given, person.followed
         orders = given.order_ids | followed.order_ids
-        paths = {path for order_id in orders for path in self._paths(order_id)}
+        files = {name for order_id in orders for name in keys.names(_ORDER, order_id)}
         names: set[str] = set()
         for email in given.emails:
             names.update(keys.names(_EMAIL, email))
@@ -154,7 +156,7 @@ class Memory:
             each
             for each in self._all()
             if each.context is None
-            or each.path in paths
+            or each.path.name in files
             or each.names & names
             or each.context.click_id in clicks
         ]
@@ -210,10 +212,6 @@ class Memory:
                 self._looked_at = now
                 self._exists = self._folder.is_dir()
         return self._exists
-
-    def _paths(self, order_id: str) -> Iterator[Path]:
-        for name in self._restorer.keys.names(_ORDER, order_id):
-            yield self._folder / name
 
     def _write(self, name: str, data: bytes) -> None:
         hidden = self._folder / f".{name}.{secrets.token_hex(4)}"

@@ -52,5 +52,5 @@ def test_the_page_on_webhooks() -> None:
         for each in events
         if each["kind"] == "event"
     ]
-    assert shoppers == ["203.0.113.7"] * 5
+    assert shoppers == ["203.0.113.7"] * 6
     tracker.close()
