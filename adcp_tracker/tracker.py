@@ -5,28 +5,24 @@ from __future__ import annotations
 import random
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final, TypeVar
-
-import attrs
+from typing import TYPE_CHECKING, Final
 
 from adcp_tracker import lifecycle
 from adcp_tracker.building import build_event
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.config import Settings, destinations_from_env, settings_from_env
-from adcp_tracker.context import Consent, current_context, without_identifiers
-from adcp_tracker.delivery import errands
-from adcp_tracker.delivery.books import published
+from adcp_tracker.context import Consent, current_context
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.leadership import Leadership, Setting
+from adcp_tracker.delivery.leadership import Setting
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.eventmethods import EventMethods
 from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
+from adcp_tracker.gate import why_not, without_shopper
 from adcp_tracker.ids import digest_id
 from adcp_tracker.log import logger
 from adcp_tracker.orders import purchase_event, refund_event, to_order
 from adcp_tracker.privacy.methods import PrivacyMethods
 from adcp_tracker.privacy.restoring import with_shopper
-from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import Journal, segment_bytes
@@ -38,44 +34,24 @@ from adcp_tracker.wire import encode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
-    from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from adcp_tracker.clock import Clock
     from adcp_tracker.config import Durability, OnDenied, Uploader, WhenFull
     from adcp_tracker.context import Context
-    from adcp_tracker.delivery.books import Stats
-    from adcp_tracker.delivery.errands import Replayed
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.eventmethods import EventDetails
     from adcp_tracker.events import Event
     from adcp_tracker.queue.outbox import Outbox
 
-Result = TypeVar("Result")
-
 _UTC: Final = timezone.utc
 _NS_PER_MS: Final = 1_000_000
-_ROLL_SECONDS: Final = 300.0
-_CLAIM_SECONDS: Final = 0.05
-_POLL_SECONDS: Final = 0.02
 _LONGEST_MESSAGE: Final = 4000
 _REFUSED: Final = "INVALID_EVENT"
 _REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
-_BY_NOBODY: Final = frozenset(
-    {
-        EventType.PAGE_VIEW,
-        EventType.VIEW_CONTENT,
-        EventType.SELECT_CONTENT,
-        EventType.SELECT_ITEM,
-        EventType.SEARCH,
-        EventType.VIEWED_CART,
-        EventType.CONTENT_VIEW,
-    }
-)
-"""Events that tell of a page being looked at, which is nothing if a robot did."""
 
 
 class Tracker(PrivacyMethods, EventMethods):
@@ -212,8 +188,6 @@ class Tracker(PrivacyMethods, EventMethods):
     def __repr__(self) -> str:
         names = [destination.name for destination in self.destinations]
         return f"Tracker(directory={self.settings.directory!r}, destinations={names!r})"
-
-    # --- events -----------------------------------------------------------------------
 
     def track_purchase(
         self,
@@ -364,11 +338,12 @@ class Tracker(PrivacyMethods, EventMethods):
         if context is not None and (
             context.consent is Consent.DENIED or context.automated is not None
         ):
-            permitted = self._permitted(event, context)
-            if permitted is None:
+            reason = why_not(event, context, self.settings.on_denied)
+            if reason is not None:
+                self._intake.drop(reason)
                 return event
-            if permitted is not event:
-                event, body = permitted, encode(permitted)
+            event = without_shopper(event, context)
+            body = encode(event)
         accepted_ms = time.time_ns() // _NS_PER_MS
         code = test_event_code or self._test_event_code
         if event.plain and code is None and self._hold is None:
@@ -396,19 +371,6 @@ class Tracker(PrivacyMethods, EventMethods):
         if self._hold is None or not self._hold(write):
             write()
 
-    def _permitted(self, event: Event, context: Context) -> Event | None:
-        """Return what may be sent of an event, if anything."""
-        if context.automated is not None and event.event_type in _BY_NOBODY:
-            self._intake.drop(context.automated)
-            return None
-        if context.consent is not Consent.DENIED:
-            return event
-        if self.settings.on_denied == "drop":
-            self._intake.drop("consent")
-            return None
-        url = without_identifiers(context).event_source_url
-        return attrs.evolve(event, user_match=None, event_source_url=url or event.event_source_url)
-
     def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
         """Set an event aside that cannot be sent."""
         if self.settings.strict:
@@ -416,7 +378,9 @@ class Tracker(PrivacyMethods, EventMethods):
         name = _name(event_type)
         if not isinstance(error, InvalidEventError):
             # Not its words: they may hold anything of the order.
-            logger.error("event.failed", event_type=name, error=type(error).__name__)
+            logger.error(
+                "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
+            )
             self._intake.drop("error")
             return RejectedEvent(name, "", ())
         logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
@@ -427,229 +391,6 @@ class Tracker(PrivacyMethods, EventMethods):
         if not self._started:
             self.start()
         return RejectedEvent(name, str(kept.get("event_id", "")), error.faults)
-
-    # --- delivery ---------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start to deliver what waits on disk; the first event does it by itself."""
-        if not self._uploads:
-            return
-        try:
-            self._flusher.start()
-        except RuntimeError as error:  # the interpreter is shutting down: it is on disk
-            logger.warning("flusher.not_started", error=str(error))
-            return
-        lifecycle.watch(self, sigterm=False)  # again, if it was closed meanwhile
-        self._started = True
-
-    def flush(self, timeout: float = 10.0) -> Stats:
-        """Deliver what waits, and wait for it.
-
-        Where another process uploads, it is asked to step down for this one.
-
-        Args:
-            timeout: How long to wait at most, in seconds.
-
-        Returns:
-            The books; ``.pending`` is what is left.
-        """
-        self._intake.settle()
-        if self._uploads:
-            self._flusher.flush(timeout)
-            self._started = self._flusher.is_running
-        elif self.destinations:
-            self._await_worker(timeout)
-        return self.stats()
-
-    async def aflush(self, timeout: float = 10.0) -> Stats:
-        """Do what :meth:`flush` does, without holding up the event loop."""
-        import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
-
-        return await asyncio.to_thread(self.flush, timeout)
-
-    def stats(self) -> Stats:
-        """Return the books of this directory, all processes together."""
-        if self._uploads and not self._flusher.is_running:
-            return self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
-        return self._flusher.stats()
-
-    def close(self, timeout: float | None = None) -> Stats:
-        """Deliver what can be delivered in time, and end the thread; the rest stays on disk.
-
-        Args:
-            timeout: How long to take at most, in seconds; left out, the tracker's
-                ``shutdown_timeout``.
-
-        Returns:
-            The books; ``.pending`` is what is left.
-        """
-        seconds = self.shutdown_timeout if timeout is None else timeout
-        self._intake.settle()
-        self._journal.roll()
-        left = self.flush(seconds)
-        self._flusher.stop(seconds)
-        self._started = not self._uploads
-        lifecycle.forget(self)
-        return left
-
-    def stop(self, timeout: float | None = None) -> Stats:
-        """End the thread after the request that is on its way; the rest stays on disk.
-
-        Args:
-            timeout: How long that request may take, in seconds; left out, the tracker's
-                ``shutdown_timeout``.
-
-        Returns:
-            The books as the uploading process last wrote them.
-        """
-        self._intake.settle()
-        self._journal.roll()
-        self._flusher.stop(self.shutdown_timeout if timeout is None else timeout)
-        self._started = not self._uploads
-        lifecycle.forget(self)
-        return published(self._directory)
-
-    async def aclose(self, timeout: float | None = None) -> Stats:
-        """Do what :meth:`close` does, without holding up the event loop."""
-        import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
-
-        return await asyncio.to_thread(self.close, timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    # --- dead letters -----------------------------------------------------------------
-
-    def dead_letters(self) -> list[DeadLetter]:
-        """Return every event that was set aside, the oldest first."""
-        return list(DeadLetters(self._directory))
-
-    def replay(self, ids: Collection[str], timeout: float = 10.0) -> Replayed:
-        """Send dead letters again.
-
-        Args:
-            ids: Which.
-            timeout: How long to wait for another process to hand over, in seconds.
-
-        Raises:
-            TimeoutError: If it did not.
-        """
-        return self._flusher.run(
-            lambda leadership: errands.replay(leadership, self._intake, ids), timeout
-        )
-
-    def drop(self, ids: Collection[str], timeout: float = 10.0) -> int:
-        """Give dead letters up for good, and return how many there were.
-
-        Args:
-            ids: Which.
-            timeout: How long to wait for another process to hand over, in seconds.
-
-        Raises:
-            TimeoutError: If it did not.
-        """
-        return self._flusher.run(lambda leadership: errands.drop(leadership, ids), timeout)
-
-    def retire(self, destination: str, timeout: float = 10.0) -> bool:
-        """Forget a destination that is not configured any more, and what waits for it.
-
-        Args:
-            destination: Its name.
-            timeout: How long to wait for another process to hand over, in seconds.
-
-        Returns:
-            Whether it was known and is none of this tracker's.
-
-        Raises:
-            TimeoutError: If it did not.
-        """
-        return self._flusher.run(
-            lambda leadership: errands.retire(leadership, destination), timeout
-        )
-
-    # --- living in a process ----------------------------------------------------------
-
-    def before_fork(self) -> None:
-        """Close the database, which must not be open across a fork."""
-        self._flusher.park()
-
-    def after_fork_in_parent(self) -> None:
-        """Go on."""
-        self._flusher.unpark()
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew, as a process of its own."""
-        self._intake.abandon()
-        self._flusher.abandon()
-        self._started = not self._uploads
-
-    def hurry(self) -> None:
-        """Deliver what there is, without waiting for it."""
-        self._flusher.wake()
-
-    def finish(self) -> None:
-        """Deliver what there is, within ``shutdown_timeout`` seconds."""
-        self._intake.settle()
-        if self._flusher.is_running and self._leads_soon():
-            self.close()
-        self._journal.roll()
-
-    @property
-    def _uploads(self) -> bool:
-        """Whether a thread of this process may upload; else an external worker does."""
-        wanted = self.settings.uploader == "thread" and bool(self.destinations)
-        return wanted and lifecycle.threads_run()
-
-    def _leads_soon(self) -> bool:
-        """Say whether this process uploads; if none does, let it."""
-        self._flusher.wake()
-        deadline = self._clock.monotonic() + _CLAIM_SECONDS
-        while not self._flusher.is_leading and self._clock.monotonic() < deadline:
-            self._clock.sleep(_POLL_SECONDS)
-        return self._flusher.is_leading
-
-    def _await_worker(self, timeout: float) -> None:
-        """Wait until another process has delivered everything there is now."""
-        asked_at, deadline = self._clock.now(), self._clock.monotonic() + timeout
-        while self._clock.monotonic() < deadline:
-            stats = self._flusher.stats()
-            if stats.taken_at > asked_at and not stats.pending:
-                return
-            self._clock.sleep(_POLL_SECONDS)
-
-    def _run(self, errand: Callable[[Leadership], Result], timeout: float) -> Result | None:
-        try:
-            return self._flusher.run(errand, timeout)
-        except (TimeoutError, OSError, RuntimeError):
-            return None
-
-    def _grown(self) -> None:
-        self._flusher.wake()
-
-    def _keep_house(self) -> None:
-        self._intake.settle()
-        self._journal.roll(_ROLL_SECONDS)
-        if self._flusher.is_leading:
-            self._memory.sweep()
 
 
 def _load_what_uploading_takes() -> None:
@@ -664,6 +405,14 @@ def _load_what_uploading_takes() -> None:
 
 def _name(event_type: EventType | str) -> str:
     return event_type.value if isinstance(event_type, EventType) else str(event_type)
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised; a line of code tells nothing of the order in it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def _dumps(kept: Mapping[str, object]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adcp_tracker.context import RequestContext, current_context
+from adcp_tracker.deliverymethods import DeliveryMethods
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.identity import hash_email, hash_phone
 from adcp_tracker.log import logger
@@ -16,22 +17,15 @@ if TYPE_CHECKING:
 
     from adcp_tracker.clock import Clock
     from adcp_tracker.context import Context
-    from adcp_tracker.delivery.flusher import Flusher
-    from adcp_tracker.privacy.forgetting import Forgotten
+    from adcp_tracker.privacy.forgotten import Forgotten
     from adcp_tracker.privacy.person import Uid
-    from adcp_tracker.queue.directory import QueueDirectory
-    from adcp_tracker.queue.intake import Intake
 
 
-class PrivacyMethods:
+class PrivacyMethods(DeliveryMethods):
     """Handles the data of persons in a tracker's queue."""
 
-    _directory: QueueDirectory
-    _intake: Intake
-    _flusher: Flusher
     _default_region: str | None
     _restorer: Restorer
-    _memory: Memory
 
     def _remember_with(self, keys: Sequence[str | bytes], clock: Clock) -> None:
         """Make ready to keep contexts, signed with `keys` or the directory's own."""
@@ -91,7 +85,7 @@ class PrivacyMethods:
             default_region=default_region or self._default_region,
         )
         erasure = Erasure(self._directory, self._intake, self._memory, whom, follow)
-        forgotten = self._flusher.run(erasure, timeout)
+        forgotten = self._errand(erasure, timeout)
         logger.info(
             "person.forgotten",
             events=forgotten.events,
@@ -136,7 +130,7 @@ class PrivacyMethods:
             event_id=event_id,
             default_region=default_region or self._default_region,
         )
-        return self._flusher.run(Listing(self._intake, self._memory, whom, follow), timeout)
+        return self._errand(Listing(self._intake, self._memory, whom, follow), timeout)
 
     def capture_context(self, context: Context | None = None) -> str:
         """Return the current context as a small signed token, for a purchase still to come.
