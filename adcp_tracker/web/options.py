@@ -28,6 +28,7 @@ class TrackerOptions(TypedDict, total=False):
     shutdown_timeout: float
     handle_sigterm: bool
     on_denied: OnDenied
+    context_keys: Sequence[str | bytes]
     on_drop: Callable[[str], None] | None
     hold: Callable[[Callable[[], None]], bool] | None
 

@@ -16,7 +16,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS, take_settings
-from adcp_tracker.web.consent import ConsentReader
+from adcp_tracker.web.consent import CallableConsent, consent_reader
 from adcp_tracker.web.options import TrackerOptions
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def uploading(tracker: Tracker) -> Tracker:
     For commands that deliver what a site left to an external worker.
     """
     settings = attrs.evolve(tracker.settings, uploader="thread", handle_sigterm=False)
-    return Tracker(tracker.destinations, **attrs.asdict(settings))
+    return Tracker(tracker.destinations, **attrs.asdict(settings, recurse=False))
 
 
 def _asking(
@@ -90,9 +90,13 @@ def _asking(
 ) -> Mapping[str, object]:
     """Let a site's consent function be asked with the request it knows."""
     consent = options.get("consent")
-    if request is None or not callable(consent) or isinstance(consent, ConsentReader):
+    if request is None or consent is None:
         return options
-    return {**options, "consent": lambda given: consent(request(given))}
+    reader = consent_reader(consent)
+    if not isinstance(reader, CallableConsent):
+        return options
+    function = reader.function
+    return {**options, "consent": lambda given: function(request(given))}
 
 
 def _tracker(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from adcp_tracker import ConfigurationError, Consent, Interchange, Tracker
+from adcp_tracker.config import Settings
+from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
 from adcp_tracker.web.consent import ConsentCookie
+from adcp_tracker.web.options import CaptureOptions, Options, TrackerOptions
 from adcp_tracker.web.requestfacts import WsgiFacts
-from adcp_tracker.web.setup import TRACKER_OPTIONS, set_up
+from adcp_tracker.web.setup import TRACKER_OPTIONS, set_up, uploading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,3 +148,35 @@ def test_a_hold_of_the_frameworks_is_offered_writes_unless_the_site_has_its_own(
     for write in held:
         write()  # type: ignore[operator]  # as a transaction's end does
     assert b"".join(path.read_bytes() for path in tmp_path.glob("segments/*")).count(b"\n") == 2
+
+
+async def ask_later(_: object) -> bool:
+    """Consent, too late."""
+    return True
+
+
+@pytest.mark.parametrize("wrong", ["marketing", ConsentCookie, ask_later])
+def test_wrong_consent_is_refused_behind_a_frameworks_request_too(
+    wrong: object, tmp_path: Path
+) -> None:
+    """An async function would be true without being asked."""
+    with pytest.raises(ConfigurationError, match="consent: expected a function of the request"):
+        set_up({"directory": str(tmp_path), "consent": wrong}, request=lambda given: given)
+
+
+def test_the_typed_options_are_the_settings() -> None:
+    """What editors complete is what trackers and captures take."""
+    beside = {"destinations", "hold", "on_drop"}
+    settings = {field.name for field in attrs.fields(Settings)}
+    assert set(TrackerOptions.__annotations__) == settings | beside
+    assert set(CaptureOptions.__annotations__) == CAPTURE_OPTIONS
+    assert set(Options.__annotations__) == CAPTURE_OPTIONS | TRACKER_OPTIONS
+
+
+def test_a_command_uploads_whatever_the_site_left_to_a_worker(tmp_path: Path) -> None:
+    """It is the same queue and the same settings otherwise."""
+    options = {"directory": str(tmp_path), "destinations": [SELLER], "default_region": "GB"}
+    site = set_up({**options, "uploader": "external"}, environ={}).tracker
+    tracker = uploading(site)
+    assert tracker.settings == attrs.evolve(site.settings, uploader="thread", handle_sigterm=False)
+    assert tracker.destinations == site.destinations

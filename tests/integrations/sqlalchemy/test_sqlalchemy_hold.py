@@ -279,7 +279,8 @@ def test_scoped_and_single_sessions(sessions: sessionmaker[Session], tmp_path: P
     """The way Flask-SQLAlchemy makes sessions, and a script that has just one."""
     scoped = scoped_session(sessions)
     single = sessions()
-    for number, (target, session) in enumerate(((scoped, scoped()), (single, single))):
+    targets: list[tuple[Sessions, Session]] = [(scoped, scoped()), (single, single)]
+    for number, (target, session) in enumerate(targets):
         tracker = Tracker(directory=tmp_path / "queue", hold=hold_for_session(target))
         session.add(Order(id=str(number)))
         buy(tracker, str(number))
