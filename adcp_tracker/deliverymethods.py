@@ -204,11 +204,13 @@ class DeliveryMethods:
         return self._errand(lambda leadership: errands.retire(leadership, destination), timeout)
 
     def before_fork(self) -> None:
-        """Close the database, which must not be open across a fork."""
+        """Close the database, which must not be open across a fork, and hold the journal."""
         self._flusher.park()
+        self._journal.hold()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
+        self._journal.resume()
         self._flusher.unpark()
 
     def after_fork_in_child(self) -> None:

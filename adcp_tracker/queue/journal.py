@@ -36,6 +36,7 @@ _LEAST_SEGMENTS = 16
 _GROWTH_BYTES = 512 * 1024
 _FULL_RECHECK_SECONDS = 0.25
 _SWITCH_SECONDS = 0.01
+_HOLD_SECONDS = 5.0
 _ATTEMPTS = 5
 _CLOSED = -1
 _NOTHING = -1
@@ -89,6 +90,7 @@ class Journal:
         """Start from nothing, as a new process does."""
         self._mark = fork_mark()
         self._lock = threading.RLock()
+        self._holders: list[int] = []
         self._descriptor = _CLOSED
         self._path: Path | None = None
         self._opened_at = 0.0
@@ -147,6 +149,21 @@ class Journal:
                 and self._clock.monotonic() - self._opened_at >= older_than
             ):
                 self._close()
+
+    def hold(self) -> None:
+        """Open and close nothing until :meth:`resume`, as across a fork.
+
+        A segment whose descriptor a child inherits without knowing seems to be written for
+        as long as the child lives. Appending goes on meanwhile.
+        """
+        if self._lock.acquire(timeout=_HOLD_SECONDS):
+            self._holders.append(threading.get_ident())
+
+    def resume(self) -> None:
+        """Go on, in the thread that called :meth:`hold`."""
+        if threading.get_ident() in self._holders:
+            self._holders.remove(threading.get_ident())
+            self._lock.release()
 
     def abandon(self) -> None:
         """Let go of the parent's segment, in a child made by a fork."""

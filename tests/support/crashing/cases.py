@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -127,7 +128,7 @@ class Forge:
             child = folder / "child"
             if case.end == OUTLIVED and child.exists():
                 problems += _of_others(folder, child.read_text())
-                os.kill(int(child.read_text()), signal.SIGKILL)
+                _kill(int(child.read_text()))
                 problems += self._recover(folder)
             problems += examine(folder)
             if problems:
@@ -230,6 +231,16 @@ def _left_behind(queue: Path) -> list[str]:
     left = [f"segments/{path.name} is left" for path in (queue / "segments").iterdir()]
     left += [f"damaged/{path.name} is left" for path in (queue / "damaged").iterdir()]
     return left + [f"{path.name} is left" for path in queue.iterdir() if path.name not in _KNOWN]
+
+
+def _kill(process: int) -> None:
+    """Kill a process and wait until the kernel has taken back what it held."""
+    descriptor = os.pidfd_open(process)
+    try:
+        os.kill(process, signal.SIGKILL)
+        select.select([descriptor], [], [])
+    finally:
+        os.close(descriptor)
 
 
 def _of_others(folder: Path, child: str) -> list[str]:

@@ -1,0 +1,69 @@
+"""A fork at the worst moment leaves the child nothing that is the parent's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker import Tracker
+from adcp_tracker.clock import SystemClock
+from tests.support.destinations import ScriptedDestination
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Python ≥ 3.12 warns of what is shown here to go well.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+_MOMENT_S = 0.3
+_WAIT_S = 20.0
+
+
+class _Lingering(SystemClock):
+    """A clock under which closing a segment takes long enough for a fork."""
+
+    def __init__(self) -> None:
+        self.is_closing = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def sleep(self, seconds: float) -> None:  # type: ignore[override]  # the system's is static
+        """Sleep, for the first time as long as it takes to be forked meanwhile."""
+        if not self.is_closing.is_set():
+            self.is_closing.set()
+            self.may_go_on.wait(_MOMENT_S)
+        SystemClock.sleep(seconds)
+
+
+@contextmanager
+def _child() -> Iterator[None]:
+    """Have a child of a fork that lives on."""
+    child = os.fork()
+    if child == 0:
+        while True:
+            signal.pause()
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_child_never_holds_a_segment_that_another_thread_was_closing(tmp_path: Path) -> None:
+    """Else the parent's segment would count as being written for as long as the child lives."""
+    clock, seller = _Lingering(), ScriptedDestination()
+    tracker = Tracker([seller], directory=tmp_path, handle_sigterm=False, clock=clock)
+    tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
+    closing = threading.Thread(target=tracker.close, args=(_WAIT_S,))
+    closing.start()
+    assert clock.is_closing.wait(_WAIT_S)
+    with _child():
+        clock.may_go_on.set()
+        closing.join(_WAIT_S)
+        assert seller.ids == ["A-1"]
+        assert list((tmp_path / "segments").iterdir()) == []
