@@ -171,9 +171,10 @@ class DeliveryMethods:
 
         Raises:
             TimeoutError: If it did not.
+            OSError: If the disk does not take them; then they stay where they are.
         """
         return self._errand(
-            lambda leadership: errands.replay(leadership, self._intake, ids), timeout
+            lambda leadership: errands.replay(leadership, self._journal, ids), timeout
         )
 
     def drop(self, ids: Collection[str], timeout: float = 10.0) -> int:

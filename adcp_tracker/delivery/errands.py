@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from adcp_tracker.queue.records import ENVELOPED, enveloped
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from adcp_tracker.delivery.leadership import Leadership
     from adcp_tracker.queue.deadletters import DeadLetter
-    from adcp_tracker.queue.intake import Intake
+    from adcp_tracker.queue.journal import Journal
 
 
 @attrs.frozen
@@ -30,14 +32,20 @@ class Replayed:
     unknown: tuple[str, ...]
 
 
-def replay(leadership: Leadership, intake: Intake, ids: Collection[str]) -> Replayed:
-    """Send dead letters again, each to its own destination."""
+def replay(leadership: Leadership, journal: Journal, ids: Collection[str]) -> Replayed:
+    """Send dead letters again, each to its own destination.
+
+    Raises:
+        OSError: If the disk does not take them; then they stay where they are.
+    """
     found = {letter.id: letter for letter in leadership.dead_letters if letter.id in ids}
     known = leadership.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
     for letter in again:
-        # On disk as a new record before it is gone as a letter.
-        intake.put_enveloped(_envelope(letter), letter.event, int(letter.died_at * 1000))
+        body = enveloped(_envelope(letter), letter.event)
+        journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
+    leadership.segments.sync()  # on disk as records before they are gone as letters
+    for letter in again:
         counts = known[letter.destination].counts
         counts.accepted -= 1
         counts.dead -= 1
