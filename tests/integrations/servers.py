@@ -81,7 +81,7 @@ def serve(
         environment: Its environment.
         folder: Where its log is kept.
     """
-    port = _free_port()
+    port = free_port()
     log = folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -101,7 +101,8 @@ def serve(
                 process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

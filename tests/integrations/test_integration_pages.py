@@ -1,0 +1,64 @@
+"""The pages about frameworks take a newcomer from nothing to a delivered purchase."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integrations.servers import free_port
+from tests.support import pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from adcp_tracker.sandbox import Sandbox
+
+FOLDER = pages.ROOT / "docs" / "integrations"
+PORT = re.compile(r"\b800\d\b")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory, in which no server is left running."""
+    yield tmp_path
+    for file in tmp_path.glob("*.pid"):
+        with suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("name", "delivered"),
+    [("flask", ["A-1001"]), ("fastapi", ["A-1001"]), ("wsgi", ["A-1001"]), ("custom", [])],
+)
+def test_a_page_does_what_it_says(
+    name: str, delivered: list[str], seller: Sandbox, folder: Path
+) -> None:
+    """Its blocks, run from top to bottom, work as shown, and the seller has the purchase."""
+    page = folder / f"{name}.md"
+    page.write_text(PORT.sub(str(free_port()), (FOLDER / page.name).read_text(encoding="utf-8")))
+    done = subprocess.run(
+        [sys.executable, pages.__file__, str(page)],
+        cwd=folder,
+        env=pages.environment(seller.origin, folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert [event["event_id"] for event in seller.events] == delivered
+
+
+@pytest.mark.parametrize("name", ["flask", "fastapi", "wsgi", "custom"])
+def test_every_block_says_what_it_is(name: str) -> None:
+    """No block escapes being run by having no language, or one that nobody knows."""
+    languages = {block.language for block in pages.blocks(FOLDER / f"{name}.md")}
+    assert languages <= pages.RUN | pages.SHOWN
