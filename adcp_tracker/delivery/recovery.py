@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from adcp_tracker.exceptions import OutboxError
@@ -61,10 +62,17 @@ def _open(
 def _restore_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
     """Take dead letters back into books that were begun anew.
 
-    A letter whose event is still in a segment is decided again with it.
+    A letter whose event is still in a segment is decided again with it, unless nobody
+    knows its destination.
     """
     present = segments.sizes()
-    letters.remove({letter.id for letter in letters if letter.segment in present})
+    letters.remove(
+        {
+            letter.id
+            for letter in letters
+            if letter.segment in present and letter.destination in state.destinations
+        }
+    )
     for letter in letters:
         if letter.destination in state.destinations:
             counts = state.destinations[letter.destination].counts
@@ -76,6 +84,7 @@ def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Seal
     """Set right what the last leader left between two writes."""
     _forget_vanished(state, segments.sizes())
     _forget_undone_letters(state, letters, sealer)
+    _forget_removed_letters(state, letters)
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have mended it
             destination.resume_at = 0.0
@@ -112,3 +121,17 @@ def _forget_undone_letters(state: State, letters: DeadLetters, sealer: Sealer) -
         for member in sealer.read(delivery)
     }
     letters.remove(ids)
+
+
+def _forget_removed_letters(state: State, letters: DeadLetters) -> None:
+    """Take letters off the books that the last leader removed and then died.
+
+    Each was on its way again as a new record, or given up.
+    """
+    if not any(destination.counts.dead for destination in state.destinations.values()):
+        return
+    there = Counter(letter.destination for letter in letters)
+    for name, destination in state.destinations.items():
+        gone = max(destination.counts.dead - there[name], 0)
+        destination.counts.accepted -= gone
+        destination.counts.dead -= gone

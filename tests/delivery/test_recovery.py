@@ -1,0 +1,61 @@
+"""What a new leader sets right that the last one left half done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adcp_tracker import Tracker
+from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
+from adcp_tracker.queue.deadletters import DeadLetters
+from adcp_tracker.queue.directory import QueueDirectory
+from tests.support.destinations import ScriptedDestination, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAIT_S = 20.0
+
+
+def refuse_all(batch: Batch) -> Delivered:
+    """Refuse every event of a batch."""
+    return Delivered(
+        tuple(EventFailure("NO", "no", index=index) for index in range(len(batch.events)))
+    )
+
+
+def run(directory: Path, *destinations: ScriptedDestination, ids: tuple[str, ...] = ()) -> Tracker:
+    """Live a tracker's life, from its first event to its end."""
+    tracker = Tracker(destinations, directory=directory, flush_interval=0.02, handle_sigterm=False)
+    for each in ids:
+        tracker.track("purchase", event_id=each, email="shopper@shop.example")
+    tracker.flush(WAIT_S)
+    tracker.close(WAIT_S)
+    return tracker
+
+
+def test_letters_removed_before_the_books_were_written_leave_the_books(tmp_path: Path) -> None:
+    """Whoever died between the two had put them on their way again, or given them up."""
+    tracker = run(tmp_path, ScriptedDestination(outcomes=[refuse_all]), ids=("A-1", "A-2", "A-3"))
+    first, *_ = tracker.dead_letters()
+    assert DeadLetters(QueueDirectory(tmp_path)).remove({first.id}) == 1
+    books = run(tmp_path, ScriptedDestination(), ids=("A-4",)).stats().total()
+    assert (books.accepted, books.delivered, books.dead) == (3, 1, 2)
+
+
+def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_path: Path) -> None:
+    """Nobody would decide again about an event whose destination nobody knows."""
+    old, new = ScriptedDestination("old", [refuse_all]), ScriptedDestination("new")
+    new.gate.clear()
+    tracker = Tracker([old, new], directory=tmp_path, flush_interval=0.02, handle_sigterm=False)
+    tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
+    wait_until(tracker.dead_letters)
+    new.gate.set()
+    segment = (tmp_path / "segments").iterdir()
+    kept = {path: path.read_bytes() for path in segment}
+    tracker.close(WAIT_S)
+    for path, data in kept.items():
+        path.write_bytes(data)
+        path.chmod(0o600)
+    (tmp_path / "state" / "cache.db").write_bytes(b"no database")
+    run(tmp_path, new)
+    assert [letter.destination for letter in tracker.dead_letters()] == ["old"]
