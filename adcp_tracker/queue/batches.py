@@ -53,6 +53,14 @@ class Limit:
 
     def take(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return the first records, as many as still fit, and at least one in all."""
+        if len(records) <= self._events:
+            # Most often all of them fit, which one sum tells.
+            total = sum(record.stop - record.start for record in records)
+            if total <= self._bytes:
+                self._events -= len(records)
+                self._bytes -= total
+                self._empty = self._empty and not records
+                return records
         for taken, record in enumerate(records):
             size = len(record.body) + 1
             if self._events <= 0 or (size > self._bytes and not self._empty):
@@ -78,6 +86,18 @@ class Groups:
         self._layers[key] = layer + 1
         self._batches.setdefault((test_event_code, layer), []).append(placed)
 
+    def add_all(self, segment: str, records: Sequence[Record]) -> None:
+        """Put plain, live events of one segment into the first batches they can go with."""
+        make = tuple.__new__
+        members = [make(Placed, (segment, record, record.body)) for record in records]
+        ids = {(None, event_id(record.body)) for record in records}
+        if len(ids) == len(members) and self._layers.keys().isdisjoint(ids):
+            self._layers.update(dict.fromkeys(ids, 1))
+            self._batches.setdefault((None, 0), []).extend(members)
+            return
+        for member in members:  # some id comes twice
+            self.add(None, member)
+
     def __iter__(self) -> Iterator[tuple[str | None, list[Placed]]]:
         for (test_event_code, _), members in self._batches.items():
             yield test_event_code, members
@@ -98,13 +118,13 @@ def spans(members: Iterable[Placed]) -> list[Span]:
     """Return the spans of records, those that follow each other as one."""
     found: list[Span] = []
     segment, start, stop = "", 0, -1
-    for name, record, _ in members:
-        if record.start == stop and name == segment:
-            stop = record.stop
+    for name, (begin, end, _, _), _ in members:
+        if begin == stop and name == segment:
+            stop = end
             continue
         if stop >= 0:
             found.append(Span(segment, start, stop))
-        segment, start, stop = name, record.start, record.stop
+        segment, start, stop = name, begin, end
     if stop >= 0:
         found.append(Span(segment, start, stop))
     return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
+from adcp_tracker.log import logger
 from adcp_tracker.queue.batches import Groups, Limit, Placed, spans
 from adcp_tracker.queue.deadletters import DeadLetter
 from adcp_tracker.queue.records import DROPPED, ENVELOPED, ERASED, EVENT, Record, scan
@@ -20,7 +21,7 @@ from adcp_tracker.queue.records import DROPPED, ENVELOPED, ERASED, EVENT, Record
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.queue.segments import Segments
     from adcp_tracker.queue.state import Delivery, DestinationState, State
 
@@ -70,9 +71,12 @@ class Sealer:
             now: Seconds since the epoch, for dead letters.
         """
         state = self._state.destinations[destination.name]
-        one = _Pass(self._segments, destination, state, now)
+        draft = state.draft()
+        one = _Pass(self._segments, destination, draft, now)
         for name, size in sizes.items():
             one.read_on(name, size)
+        # An error until here leaves the cursors where they were: in front of what was read.
+        state.cursors, state.counts = draft.cursors, draft.counts
         for code, members in one.groups:
             frozen = self._state.freeze(destination.name, spans(members), len(members), code)
             one.sealed.deliveries.append((frozen, members))
@@ -150,12 +154,17 @@ class _Pass:
         return True
 
     def _route(self, name: str, records: Sequence[Record]) -> None:
-        counts, add = self._state.counts, self.groups.add
+        counts = self._state.counts
+        plain = [record for record in records if record.kind == EVENT]
+        counts.accepted += len(plain)
+        if plain:
+            self.groups.add_all(name, plain)
+        if len(plain) == len(records):
+            return
         for record in records:
             if record.kind == EVENT:
-                counts.accepted += 1
-                add(None, Placed(name, record, record.body))
-            elif record.kind == ENVELOPED:
+                continue
+            if record.kind == ENVELOPED:
                 self._open(name, record)
             elif record.kind == DROPPED:
                 for reason, count in orjson.loads(record.body).items():
@@ -191,10 +200,19 @@ class _Pass:
                 str(envelope.get("remedy", "")),
                 replayable=False,
             )
-        refusal = self._destination.refuses(orjson.loads(event)) if envelope.get("look") else None
+        refusal = self._ask(event) if envelope.get("look") else None
         if refusal is None:
             return None
         return self._letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
+
+    def _ask(self, event: bytes) -> EventFailure | None:
+        try:
+            return self._destination.refuses(orjson.loads(event))
+        except Exception as error:  # noqa: BLE001 - a destination may be anybody's code
+            # Its words are not logged: they may hold anything. The seller will decide.
+            what = type(error).__name__
+            logger.error("destination.raised", destination=self._destination.name, error=what)
+            return None
 
     def _letter(self, code: str, message: str, remedy: str, *, replayable: bool) -> DeadLetter:
         return DeadLetter(

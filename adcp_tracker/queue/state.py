@@ -148,6 +148,11 @@ class DestinationState:
     next_number: int = 0
     counts: Counts = attrs.field(factory=Counts)
 
+    def draft(self) -> DestinationState:
+        """Return a copy whose cursors and books can be changed, to be taken or left."""
+        counts = attrs.evolve(self.counts, dropped=Counter(self.counts.dropped))
+        return attrs.evolve(self, cursors=dict(self.cursors), counts=counts)
+
 
 class State:
     """Everything the outbox holds, as objects.
