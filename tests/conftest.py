@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.seller import run_seller, run_seller_process
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from adcp_tracker.sandbox import Sandbox
     from tests.support.seller import SellerProcess
+
+# How long an example takes says something about the machine, and nothing about the code.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture
