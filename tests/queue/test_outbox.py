@@ -68,7 +68,10 @@ def test_removing_what_is_not_there_is_nothing(
         assert outbox.load() == {}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=25,
+)
 @given(
     st.lists(
         st.tuples(

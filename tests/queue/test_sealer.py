@@ -89,7 +89,10 @@ def test_a_batch_reads_back_as_it_was_frozen(desk: Desk) -> None:
     assert [each.event for each in desk.sealer.read(delivery)] == [each.event for each in members]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
+)
 @given(
     numbers=st.lists(st.integers(0, 6), max_size=40),
     max_events=st.integers(1, 8),
