@@ -15,6 +15,7 @@ import attrs
 from adcp_tracker.delivery.books import Bookkeeper
 from adcp_tracker.delivery.lanes import Lane
 from adcp_tracker.delivery.recovery import open_state, tidy_up
+from adcp_tracker.delivery.retry import end_impossible_waits
 from adcp_tracker.delivery.settle import Settlement
 from adcp_tracker.destinations.base import Batch, Preparing
 from adcp_tracker.exceptions import OutboxError
@@ -99,6 +100,7 @@ class Leadership:
             The seconds until there is more to do, unless something happens before.
         """
         self._progressed = False
+        end_impossible_waits(self.state, self._setting.policy, self._clock.now())
         sizes = self.segments.sizes()
         departing = [
             departure

@@ -9,10 +9,13 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from adcp_tracker.queue.state import State
+
 _FIRST_SECONDS = 2.0
 _LONGEST_SECONDS = 60.0
 _JITTER = 0.25
 _ENOUGH_DOUBLINGS = 10
+_LONGEST_ASKED_SECONDS = 3600.0
 
 
 @attrs.frozen
@@ -38,3 +41,21 @@ class RetryPolicy:
         steady = min(_FIRST_SECONDS * 2.0**doublings, _LONGEST_SECONDS)
         jittered = steady * (1.0 + _JITTER * (2.0 * self.random() - 1.0))
         return max(jittered, retry_after or 0.0)
+
+    def longest(self) -> float:
+        """Return the most seconds that anything is ever made to wait."""
+        return max(_LONGEST_ASKED_SECONDS, _LONGEST_SECONDS * (1.0 + _JITTER), self.probe_seconds)
+
+
+def end_impossible_waits(state: State, policy: RetryPolicy, now: float) -> None:
+    """Make due what would wait for longer than anything may: the clock was set back since.
+
+    Waits are kept by the time of day, which survives a restart and may be set meanwhile.
+    """
+    latest = now + policy.longest()
+    for destination in state.destinations.values():
+        if destination.resume_at > latest:
+            destination.resume_at = now
+    for deliveries in state.deliveries.values():
+        for delivery in [each for each in deliveries if each.next_attempt_at > latest]:
+            state.replace(delivery, attrs.evolve(delivery, next_attempt_at=now))

@@ -119,7 +119,8 @@ class Journal:
         if not self._mark[0]:
             self.abandon()
         # The record is framed here, not by a call: this is the one path that must be short.
-        record = b"%08x %d E\t%b\n" % (crc32(body, accepted_ms & 0xFFFFFFFF), accepted_ms, body)
+        seed = accepted_ms & 0xFFFFFFFF
+        record = b"%08x %013d E\t%b\n" % (crc32(body, seed), accepted_ms, body)
         size = len(record)
         written = self._write(self._descriptor, record, size)
         if written != size:

@@ -45,9 +45,9 @@ def frame_event(body: bytes, accepted_ms: int) -> bytes:
 
     Args:
         body: The event's JSON.
-        accepted_ms: When it was accepted, in milliseconds since the epoch (13 digits).
+        accepted_ms: When it was accepted, in milliseconds since the epoch.
     """
-    return b"%08x %d E\t%b\n" % (crc32(body, accepted_ms & _SEED_MASK), accepted_ms, body)
+    return b"%08x %013d E\t%b\n" % (crc32(body, accepted_ms & _SEED_MASK), accepted_ms, body)
 
 
 def frame(body: bytes, accepted_ms: int, kind: bytes) -> bytes:

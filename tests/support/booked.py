@@ -1,0 +1,25 @@
+"""Books that must balance, and events to put in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adcp_tracker.delivery.books import Books
+    from adcp_tracker.tracker import Tracker
+
+
+def track(tracker: Tracker, count: int, first: int = 0) -> list[str]:
+    """Track leads and return their ids."""
+    ids = [f"L-{number}" for number in range(first, first + count)]
+    for each in ids:
+        tracker.track_lead(event_id=each, email="a@example.com")
+    return ids
+
+
+def balanced(tracker: Tracker, name: str = "scripted") -> Books:
+    """Return one destination's books, which must balance."""
+    found = tracker.stats().destinations[name]
+    dropped = sum(found.dropped.values())
+    assert found.accepted == found.delivered + found.pending + found.dead + dropped
+    return found
