@@ -202,15 +202,29 @@ class Flusher:
 
     def _run(self) -> None:
         while not self._stopping:
-            try:
-                if self._is_elected():
-                    self._lead()
-                    continue
-            except (AdcpTrackerError, OSError) as error:
-                self._occasionally.warning("flusher.failed", error=str(error))
-            self._housekeep()
+            if self._survives(self._lead_if_elected):
+                continue
+            self._survives(self._housekeep)
             self._wait_out_a_fork()
             self._rest(self._setting.idle_seconds)
+
+    def _survives(self, do: Callable[[], object]) -> object:
+        """Do something and return what it returns; log what goes wrong, whatever it is."""
+        try:
+            return do()
+        except (AdcpTrackerError, OSError) as error:
+            self._occasionally.warning("flusher.failed", error=str(error))
+        except Exception as error:  # noqa: BLE001 - or nothing would be delivered any more
+            # Its words are not logged: they may hold anything.
+            self._occasionally.warning("flusher.failed", reason=type(error).__name__)
+        return False
+
+    def _lead_if_elected(self) -> bool:
+        """Lead until there is a reason to stop; say whether this process was elected."""
+        if not self._is_elected():
+            return False
+        self._lead()
+        return True
 
     def _is_elected(self) -> bool:
         self._setting.directory.prepare()
