@@ -243,9 +243,11 @@ class Flusher:
                 self._rest(delay)
             self._finish(leadership)
         finally:
-            if leadership is not None:
-                leadership.close()
-            self._election.release()
+            try:
+                if leadership is not None:
+                    leadership.close()
+            finally:
+                self._election.release()
 
     def _is_asked_to_go(self) -> bool:
         return not self._flushes and self._errands.empty() and self._election.is_wanted()
@@ -288,14 +290,24 @@ class Flusher:
         self._housekeeping()
         if leadership is not None:
             leadership.segments.sync()
-            publish(self._setting.directory, leadership.books())
+            self._publish(leadership)
+
+    def _publish(self, leadership: Leadership) -> None:
+        """Write the books for other processes; uploading goes on without them."""
+        books = leadership.books()
+        try:
+            publish(self._setting.directory, books)
+        except OSError as error:
+            self._occasionally.warning(
+                "books.not_written", error=str(error), remedy="see to the queue's volume"
+            )
 
     def _finish(self, leadership: Leadership) -> None:
         """Wait for what is on its way: another leader must not send it at the same time."""
         while leadership.is_sending:
             self._rest(_BUSY_POLL_SECONDS)
             leadership.settle_arrived()
-        publish(self._setting.directory, leadership.books())
+        self._publish(leadership)
 
     def _rest(self, seconds: float) -> None:
         if seconds > 0.0:

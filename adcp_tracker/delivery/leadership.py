@@ -20,7 +20,6 @@ from adcp_tracker.delivery.settle import Settlement
 from adcp_tracker.destinations.base import Batch, Preparing
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
-from adcp_tracker.queue.batches import spans
 from adcp_tracker.queue.deadletters import DeadLetters
 from adcp_tracker.queue.sealer import Sealer
 from adcp_tracker.queue.segments import Segments
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.books import Stats
     from adcp_tracker.delivery.retry import RetryPolicy
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.queue.batches import Placed
+    from adcp_tracker.queue.batches import Members
     from adcp_tracker.queue.deadletters import DeadLetter
     from adcp_tracker.queue.directory import QueueDirectory
     from adcp_tracker.queue.outbox import Outbox
@@ -86,8 +85,8 @@ class Leadership:
         self._sealer = Sealer(self.segments, self.state)
         self._bookkeeper = Bookkeeper(self.segments, self.state)
         self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
-        self._on_way: dict[str, tuple[Delivery, list[Placed]]] = {}
-        self._fresh: dict[tuple[str, int], list[Placed]] = {}
+        self._on_way: dict[str, tuple[Delivery, Members]] = {}
+        self._fresh: dict[tuple[str, int], Members] = {}
         self._unwritten: list[DeadLetter] = []
         self._occasionally = Occasionally(setting.clock)
         self._progressed = False
@@ -221,8 +220,7 @@ class Leadership:
         if ready is None:
             return None
         delivery, members = self._on_way[name] = ready
-        events = [member.event for member in members]
-        return name, Batch(events, delivery.identity, delivery.test_event_code)
+        return name, Batch(tuple(members.events), delivery.identity, delivery.test_event_code)
 
     def _settle(self, name: str) -> None:
         outcome = self._lanes[name].outcome()
@@ -235,7 +233,7 @@ class Leadership:
         self._unwritten.extend(settlement.settle(outcome))
         self._progressed = True
 
-    def _due_delivery(self, name: str) -> tuple[Delivery, list[Placed]] | None:
+    def _due_delivery(self, name: str) -> tuple[Delivery, Members] | None:
         """Return the first frozen batch whose time has come."""
         now = self._clock.now()
         for delivery in list(self.state.deliveries[name]):
@@ -251,7 +249,7 @@ class Leadership:
                 return shrunk, members
         return None
 
-    def _shrink(self, delivery: Delivery, members: Sequence[Placed]) -> Delivery | None:
+    def _shrink(self, delivery: Delivery, members: Members) -> Delivery | None:
         """Go on with what is left of a batch whose records were erased or damaged on disk."""
         name, lost = delivery.destination, delivery.count - len(members)
         erased = min(self._sealer.count_erased(delivery), lost)
@@ -266,7 +264,7 @@ class Leadership:
             return None
         shrunk = attrs.evolve(
             delivery,
-            spans=tuple(spans(members)),
+            spans=tuple(members.spans()),
             count=len(members),
             generation=delivery.generation + 1,
         )
@@ -286,19 +284,25 @@ class Leadership:
 
     def _seal(
         self, destination: Destination, sizes: Mapping[str, int]
-    ) -> tuple[Delivery, list[Placed]] | None:
+    ) -> tuple[Delivery, Members] | None:
         """Freeze the next batches of a destination, and return the first."""
         sealed = self._sealer.seal(destination, sizes, self._clock.now())
         self._unwritten.extend(sealed.letters)
         self._progressed |= sealed.advanced
         for segment, data in sealed.damages:
-            self.segments.keep_evidence(segment, data)
             self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
+            self._keep_evidence(segment, data)
         self._fresh = {
             (delivery.destination, delivery.number): members
             for delivery, members in sealed.deliveries[1:2]
         }
         return sealed.deliveries[0] if sealed.deliveries else None
+
+    def _keep_evidence(self, segment: str, data: bytes) -> None:
+        try:
+            self.segments.keep_evidence(segment, data)
+        except OSError as error:
+            self._occasionally.warning("evidence.not_kept", segment=segment, error=str(error))
 
     def _delete_settled(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
@@ -347,9 +351,9 @@ def _prepare(destinations: Sequence[Destination]) -> None:
                 destination.prepare()
 
 
-def _blank(members: list[Placed], is_unwanted: Callable[[bytes], bool]) -> int:
+def _blank(members: Members, is_unwanted: Callable[[bytes], bool]) -> int:
     """Blank events in memory, so that no dead letter can be made of them any more."""
-    found = [place for place, member in enumerate(members) if is_unwanted(member.event)]
+    found = [place for place, event in enumerate(members.events) if is_unwanted(event)]
     for place in found:
-        members[place] = members[place]._replace(event=b"{}")
+        members.blank(place)
     return len(found)

@@ -1,0 +1,190 @@
+"""A volume that is full, at each thing that writes to it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
+from adcp_tracker.queue.directory import QueueDirectory
+from tests.support.booked import balanced, track
+from tests.support.destinations import ScriptedDestination, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.conftest import Make
+
+BUSY = Retry("http_503", "busy")
+SMALL_SEGMENTS = 1 << 20
+"""A bound that makes segments of 64 KiB, sixteen to the volume."""
+
+
+class Ballast:
+    """A file that takes all room there is on a volume."""
+
+    def __init__(self, volume: Path) -> None:
+        self.path = volume / "ballast"
+
+    def fill(self, leaving: int = 0) -> None:
+        """Take all room but so many bytes."""
+        with self.path.open("ab", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                file.truncate(max(self.path.stat().st_size - leaving, 0))
+
+    def drop(self) -> None:
+        """Give the room back."""
+        self.path.unlink()
+
+
+@pytest.fixture
+def ballast(volume: Path) -> Ballast:
+    """Return what can fill the volume."""
+    return Ballast(volume)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> Counter[str]:
+    """Count the log entries by their names."""
+    return Counter(record.getMessage().split("'")[1] for record in caplog.records)
+
+
+def test_an_append_waits_in_memory_for_room(
+    make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No event is lost, none breaks a checkout, and the log says so once."""
+    seller = ScriptedDestination()
+    writer = make(directory=volume / "queue", uploader="external")
+    ids = track(writer, 10)
+    ballast.fill()
+    ids += track(writer, 400, first=10)
+    assert told(caplog) == {"journal.not_written": 1}
+    ballast.drop()
+    writer.flush(0.0)
+    writer.close()
+    tracker = make(seller, directory=volume / "queue")
+    tracker.flush(10.0)
+    assert sorted(seller.ids) == sorted(ids)
+    assert balanced(tracker).dropped == {}
+
+
+def test_a_segment_that_cannot_be_begun_waits_for_room(
+    make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Room runs out just as one segment ends and the next begins; a torn record is whole later."""
+    seller = ScriptedDestination()
+    writer = make(directory=volume / "queue", uploader="external", max_bytes=SMALL_SEGMENTS)
+    ids = track(writer, 10)
+    ballast.fill(leaving=64 * 1024)
+    ids += track(writer, 1000, first=10)
+    assert told(caplog) == {"journal.not_written": 1}
+    ballast.drop()
+    writer.flush(0.0)
+    writer.close()
+    tracker = make(seller, directory=volume / "queue")
+    tracker.flush(10.0)
+    assert sorted(seller.ids) == sorted(ids)
+    assert balanced(tracker).dropped == {}
+
+
+def test_a_full_volume_is_drained_in_one_leadership(
+    make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """State and books cannot be written; events are sent once all the same, and give room."""
+    caplog.set_level(logging.DEBUG, "adcp_tracker")
+    seller = ScriptedDestination()
+    seller.gate.clear()
+    tracker = make(seller, directory=volume / "queue", max_bytes=SMALL_SEGMENTS)
+    ids = track(tracker, 1)
+    wait_until(lambda: seller.batches)
+    ids += track(tracker, 1000, first=1)
+    ballast.fill()
+    books_were = (volume / "queue" / "books.json").stat().st_mtime_ns
+    seller.gate.set()
+    wait_until(lambda: len(seller.ids) == len(ids))
+    wait_until(lambda: told(caplog)["books.not_written"])
+    assert sorted(seller.ids) == sorted(ids)
+    assert balanced(tracker).delivered == len(ids)
+    found = told(caplog)
+    assert found["leader.elected"] == 1
+    assert found["outbox.not_written"] == 1
+    assert len(list((volume / "queue" / "segments").iterdir())) == 1
+    ballast.drop()
+    books = volume / "queue" / "books.json"
+    wait_until(lambda: books.exists() and books.stat().st_mtime_ns > books_were)
+    assert tracker.close(10.0).total().delivered == len(ids)
+
+
+def test_dead_letters_wait_for_room(make: Make, volume: Path, ballast: Ballast) -> None:
+    """An event that dies on a full disk is a letter once there is room, and its segment stays."""
+
+    def refuse(batch: Batch) -> Outcome:
+        return Rejected(
+            "BAD", "no", tuple(EventFailure("BAD", "no", index=0) for _ in batch.events)
+        )
+
+    seller = ScriptedDestination(outcomes=[refuse])
+    seller.gate.clear()
+    tracker = make(seller, directory=volume / "queue")
+    ids = track(tracker, 2)
+    wait_until(lambda: seller.batches)
+    ballast.fill()
+    seller.gate.set()
+    wait_until(lambda: balanced(tracker).dead == 1)
+    tracker.flush(5.0)
+    assert tracker.dead_letters() == []
+    assert any((volume / "queue" / "segments").iterdir())
+    ballast.drop()
+    wait_until(lambda: len(tracker.dead_letters()) == 1)
+    assert balanced(tracker).delivered == 1
+    assert seller.ids == ids[1:]
+
+
+def test_evidence_that_cannot_be_kept_holds_nothing_up(
+    make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged record is counted though its bytes find no room, and the others are delivered."""
+    seller = ScriptedDestination()
+    seller.gate.clear()
+    queue = QueueDirectory(volume / "queue")
+    tracker = make(seller, directory=queue.path)
+    track(tracker, 1)
+    wait_until(lambda: seller.batches)
+    writer = make(directory=queue.path, uploader="external")
+    ids = track(writer, 20, first=1)
+    writer.stop()
+    newest = max(queue.segments.glob("*.log"))
+    data = bytearray(newest.read_bytes())
+    data[300] ^= 1
+    newest.write_bytes(data)
+    ballast.fill()
+    seller.gate.set()
+    wait_until(lambda: balanced(tracker).delivered == 20)
+    assert set(seller.ids) == {"L-0", *ids} - {"L-2"}
+    assert balanced(tracker).dropped == {"damaged": 1}
+    assert told(caplog)["evidence.not_kept"] == 1
+
+
+def test_a_process_that_starts_on_a_full_volume_waits_for_room(
+    make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database cannot be opened then; events stay on disk, and are sent once it can."""
+    seller = ScriptedDestination()
+    writer = make(directory=volume / "queue", uploader="external")
+    ids = track(writer, 50)
+    writer.stop()
+    ballast.fill()
+    tracker = make(seller, directory=volume / "queue")
+    tracker.start()
+    wait_until(lambda: told(caplog)["flusher.failed"])
+    assert tracker.flush(0.2).destinations == {}
+    ballast.drop()
+    tracker.flush(10.0)
+    assert seller.ids == ids
+    assert told(caplog) == {"flusher.failed": 1}
+    assert balanced(tracker).delivered == 50
