@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.ids import digest_id
-from adcp_tracker.money import DECIMALS, add_up, check_decimals
+from adcp_tracker.money import add_up, check_decimals, is_exact
 from adcp_tracker.orderlike import OrderItem, read_items, to_item
 from adcp_tracker.parts import EMPTY, Content, CustomData
 from adcp_tracker.quick import quick
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 _content: Final = quick(Content)
 _data: Final = quick(CustomData)
-_CENTS: Final = 2
-_CENT: Final = Decimal("0.01")
-_WITH_CENTS: Final = frozenset(
-    {None, *(code for code, count in DECIMALS.items() if count == _CENTS)}
-)
 _WIDE: Final = Context(prec=200, traps=[])
 
 
@@ -90,7 +85,7 @@ def excess_decimals(data: Unjudged) -> tuple[Fault, ...]:
     """
     if type(data) is not CustomData or type(data.value) is not Decimal:
         return ()
-    if data.value.same_quantum(_CENT) and data.currency in _WITH_CENTS:
+    if is_exact(data.value, data.currency):
         return ()
     return check_decimals(data.value, data.currency, "$.custom_data.value")
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.parts import UniversalId
 
+NO_ID: Final[Unjudged] = object()
+"""Stands for an id that is missing, and that no random one may replace."""
+
 _event: Final = quick(Event)
 _UTC: Final = timezone.utc
 _WEBSITE: Final = ActionSource.WEBSITE
@@ -95,9 +98,13 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
         "client_ip": client_ip,
         "client_user_agent": client_user_agent,
     }
+    if event_id is None:
+        event_id = random_id()
+    elif event_id is NO_ID:
+        event_id = None
     match, faults = _identify(user_match, given, default_region, context)
     return finish_event(
-        random_id() if event_id is None else event_id,
+        event_id,
         read_word(event_type, EventType),
         now if event_time is None else event_time,
         match,

@@ -160,7 +160,7 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
         client_user_agent = client_user_agent or context.client_user_agent
         if not click_id and context.click_id:
             click_id, click_id_type = context.click_id, context.click_id_type
-    if client_user_agent and len(client_user_agent) > MAX_TOKEN:
+    if isinstance(client_user_agent, str):
         client_user_agent = client_user_agent[:MAX_TOKEN]
     try:
         hashed_email = hash_email(email) if email else None

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from adcp_tracker.parts import UserMatch
     from adcp_tracker.writing import Wire
 
-_MILLISECOND: Final = 1000
+MILLISECOND: Final = 1000
+"""In microseconds: a time of whole ones is written in another way."""
+
 _BACKSLASH: Final = ord("\\")
 _DELETE: Final = 0x7F
 _LISTS: Final = (tuple, list)
@@ -54,20 +56,29 @@ _SOURCES: Final = {source: source.value for source in ActionSource}
 _CONDITIONAL: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
 _UNCONDITIONAL: Final = {word: word.value for word in EventType if word not in _CONDITIONAL}
 _MAX_NUMBERS: Final = 4096
-_numbers: Final[dict[str, orjson.Fragment]] = {}
+_MAX_URIS: Final = 1024
+known_numbers: Final[dict[str, orjson.Fragment]] = {}
+"""Numbers that came before, as prices do, by their digits."""
+
 _is_money: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,20})?").fullmatch
-_COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
+known_uris: Final[set[str]] = set()
+"""Absolute URIs that came before, as a shop has few pages without their queries."""
+
+COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
+"""Currencies that need no second look."""
+
 _find_wide_control: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]").search
 _dumps: Final = orjson.dumps
 _Fragment: Final = orjson.Fragment
 
 
-class _Doubtful(Exception):  # noqa: N818 - a signal between the functions below, never an error
+class Doubtful(Exception):  # noqa: N818 - a signal between the functions below, never an error
     """A value asks for the closer look."""
 
 
-_OBJECTIONS: Final = (
-    _Doubtful,
+# What else is raised by a value that is not of its field's kind.
+OBJECTIONS: Final = (
+    Doubtful,
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -80,13 +91,23 @@ _OBJECTIONS: Final = (
 def write_sound(event: Event) -> bytes | None:
     """Write `event` if it is surely valid; ``None`` only asks for a closer look."""
     try:
-        line = _dumps(_sound_event(event), None, OPTIONS)
-    except _OBJECTIONS:
-        # Some value is not of its field's kind. The closer look tells which.
+        return write_clean(_sound_event(event))
+    except OBJECTIONS:
         return None
+
+
+def write_clean(wire: Wire) -> bytes:
+    """Write a judged event as its line, in which no string may need an escape.
+
+    Raises:
+        Doubtful: If one does, so that a control character could be in an id.
+    """
+    line = _dumps(wire, None, OPTIONS)
     if line.find(_BACKSLASH) >= 0 or line.find(_DELETE) >= 0:
-        return None
-    return line if line.isascii() or not _find_wide_control(line) else None
+        raise Doubtful
+    if not line.isascii() and _find_wide_control(line):
+        raise Doubtful
+    return line
 
 
 def _sound_event(event: Event) -> Wire:
@@ -100,13 +121,13 @@ def _sound_event(event: Event) -> Wire:
         type(event_id) is str
         and 0 < len(event_id) <= MAX_ID
         and event_time.tzinfo is _UTC
-        and (microsecond % _MILLISECOND or not microsecond)
+        and (microsecond % MILLISECOND or not microsecond)
         and event.custom_event_name is None
         and event.surface is None
         and event.ext is None
         and event.extra is EMPTY
     ):
-        raise _Doubtful
+        raise Doubtful
     wire: Wire = {
         "event_id": event_id,
         "event_type": _UNCONDITIONAL[event.event_type],
@@ -119,10 +140,10 @@ def _sound_event(event: Event) -> Wire:
     if event.action_source is not None:
         wire["action_source"] = source = _SOURCES[event.action_source]
         if url is None and source is _WEBSITE:
-            raise _Doubtful
+            raise Doubtful
     if url is not None:
-        if not is_uri(url):
-            raise _Doubtful
+        if url not in known_uris:
+            learn_uri(url)
         wire["event_source_url"] = url
     return wire
 
@@ -133,11 +154,11 @@ def _sound_match(match: UserMatch) -> Wire:  # noqa: C901 - one pass, a line a r
     wire: Wire = {}
     if email is not None:
         if len(email) != DIGEST_LENGTH or a2b_hex(email).hex() != email:
-            raise _Doubtful
+            raise Doubtful
         wire["hashed_email"] = email
     if phone is not None:
         if len(phone) != DIGEST_LENGTH or a2b_hex(phone).hex() != phone:
-            raise _Doubtful
+            raise Doubtful
         wire["hashed_phone"] = phone
     if click_id is not None:
         wire["click_id"] = _token(click_id, MAX_TOKEN)
@@ -148,11 +169,11 @@ def _sound_match(match: UserMatch) -> Wire:  # noqa: C901 - one pass, a line a r
         wire["client_ip"] = ip
     if agent is not None:
         if type(agent) is not str or not 0 < len(agent) <= MAX_TOKEN:
-            raise _Doubtful
+            raise Doubtful
         wire["client_user_agent"] = agent
     identified = email or phone or click_id or (ip and agent)
     if not identified or match.uids is not None or match.extra is not EMPTY:
-        raise _Doubtful
+        raise Doubtful
     return wire
 
 
@@ -162,28 +183,28 @@ def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a 
     if data.value is not None:
         wire["value"] = _number(data.value)
     if currency is not None:
-        if currency not in _COMMON_CURRENCIES and not is_currency(currency):
-            raise _Doubtful
+        if currency not in COMMON_CURRENCIES and not is_currency(currency):
+            raise Doubtful
         wire["currency"] = currency
     if order_id is not None:
         if type(order_id) is not str or not 0 < len(order_id) <= MAX_ID:
-            raise _Doubtful
+            raise Doubtful
         wire["order_id"] = order_id
     if data.contents is not None:
         wire["contents"] = _sound_contents(data.contents)
     if ids is not None:
         if type(ids) not in _LISTS:
-            raise _Doubtful
+            raise Doubtful
         for content_id in ids:
             if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
-                raise _Doubtful
+                raise Doubtful
         wire["content_ids"] = ids
     if (count := data.num_items) is not None:
         if type(count) is not int or not 0 <= count < MAX_NUMBER:
-            raise _Doubtful
+            raise Doubtful
         wire["num_items"] = count
     if data.progress_percent is not None or data.progress_seconds is not None:
-        raise _Doubtful
+        raise Doubtful
     if data.content_type is not None:
         wire["content_type"] = _token(data.content_type, MAX_WORD)
     if data.content_name is not None:
@@ -199,22 +220,22 @@ def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a 
 
 def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
     if type(contents) not in _LISTS:
-        raise _Doubtful
+        raise Doubtful
     wires = []
     for content in contents:
         content_id, quantity, price = content.id, content.quantity, content.price
         if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
-            raise _Doubtful
+            raise Doubtful
         wire: Wire = {"id": content_id}
         if quantity is not None:
             if type(quantity) is not int or not 0 < quantity < MAX_NUMBER:
-                raise _Doubtful
+                raise Doubtful
             wire["quantity"] = quantity
         if type(price) is Decimal:
             text = str(price)
-            wire["price"] = _numbers.get(text) or _fragment(text)
+            wire["price"] = known_numbers.get(text) or fragment(text)
         elif price is not None:
-            wire["price"] = _integer(price, 0)
+            wire["price"] = sound_integer(price, 0)
         if content.brand is not None:
             wire["brand"] = _text(content.brand, MAX_ID)
         if content.extra is not EMPTY:
@@ -228,25 +249,30 @@ def _add_sound_extra(wire: Wire, extra: Mapping[str, object], named: frozenset[s
     for key, value in extra.items():
         kind = type(value)
         if key in named or (kind is not str and kind is not bool and kind is not int):
-            raise _Doubtful
+            raise Doubtful
         wire[key] = value
 
 
 def _token(value: str, longest: int) -> str:
     if type(value) is not str or not 0 < len(value) <= longest:
-        raise _Doubtful
+        raise Doubtful
     return value
 
 
 def _text(value: str, longest: int | None = None) -> str:
     if type(value) is not str or (longest is not None and len(value) > longest):
-        raise _Doubtful
+        raise Doubtful
     return value
 
 
-def _integer(value: object, least: int) -> int:
+def sound_integer(value: object, least: int) -> int:
+    """Return `value` if it is an integer from `least`.
+
+    Raises:
+        Doubtful: If it is not.
+    """
     if type(value) is not int or not least <= value < MAX_NUMBER:
-        raise _Doubtful
+        raise Doubtful
     return value
 
 
@@ -254,14 +280,31 @@ def _number(value: Decimal | int) -> object:
     """Give a number's own digits to orjson, which knows no Decimal."""
     if type(value) is Decimal:
         text = str(value)
-        return _numbers.get(text) or _fragment(text)
-    return _integer(value, 0)
+        return known_numbers.get(text) or fragment(text)
+    return sound_integer(value, 0)
 
 
-def _fragment(text: str) -> orjson.Fragment:
-    """Keep the digits of a number that looks like money, as prices come again and again."""
+def learn_uri(url: str) -> None:
+    """Remember an absolute URI.
+
+    Raises:
+        Doubtful: If it is none.
+    """
+    if not is_uri(url):
+        raise Doubtful
+    if len(known_uris) >= _MAX_URIS:
+        known_uris.clear()
+    known_uris.add(url)
+
+
+def fragment(text: str) -> orjson.Fragment:
+    """Keep the digits of a number that looks like money.
+
+    Raises:
+        Doubtful: If it is negative, infinite, or written with a power of ten.
+    """
     if not _is_money(text):
-        raise _Doubtful
-    if len(_numbers) >= _MAX_NUMBERS:
-        _numbers.clear()
-    return _numbers.setdefault(text, _Fragment(text))
+        raise Doubtful
+    if len(known_numbers) >= _MAX_NUMBERS:
+        known_numbers.clear()
+    return known_numbers.setdefault(text, _Fragment(text))

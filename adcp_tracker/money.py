@@ -35,6 +35,8 @@ EXACT: Final = Context(prec=200, traps=[Inexact])
 """Arithmetic that is exact or not done, whatever the host's own decimal context says."""
 
 _UNKNOWN: Final = 1000
+_CENT: Final = Decimal("0.01")
+_CENTS: Final = frozenset(_WITH_CENTS.split())
 _is_number: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?").fullmatch
 
 
@@ -79,6 +81,13 @@ def add_up(lines: Iterable[tuple[object, object]]) -> Decimal | None:
         except ArithmeticError:
             return None
     return total
+
+
+def is_exact(amount: Decimal, currency: object) -> bool:
+    """Tell whether `amount` has no more decimals than its currency."""
+    if type(currency) is not str or (amount.same_quantum(_CENT) and currency in _CENTS):
+        return True
+    return not check_decimals(amount, currency, "$")
 
 
 def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[Fault, ...]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from adcp_tracker import ids
 from adcp_tracker.baskets import custom_data, excess_decimals, merge, part_id
-from adcp_tracker.building import build_event, finish_event
+from adcp_tracker.building import NO_ID, build_event, finish_event
 from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.express import express_purchase
 from adcp_tracker.identity import user_match
 from adcp_tracker.keepsake import keep
 from adcp_tracker.money import read_amount
@@ -74,6 +75,10 @@ def purchase_event(
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
+    if not overrides:
+        event = express_purchase(order, now, context, default_region)
+        if event is not None:
+            return event
     data = custom_data(order, order.items, order.total)
     event_time = now if order.created_at is None else order.created_at
     if overrides:
@@ -191,9 +196,8 @@ def lead_event(
 
 
 def _id(order: Order) -> Unjudged:
-    """Give the order's id; one that is missing is empty, lest it be replaced by a random one."""
     order_id: Unjudged = order.order_id
-    return "" if order_id is None else order_id
+    return NO_ID if order_id is None else order_id
 
 
 def _same(amount: Unjudged, total: Unjudged) -> bool:

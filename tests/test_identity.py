@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker.context import RequestContext
@@ -142,6 +142,7 @@ def test_what_is_no_number_is_refused_without_being_shown(raw: object, region: s
     assert caught.value.__suppress_context__
 
 
+@settings(deadline=None)  # The first number that has to be read imports a large package.
 @given(st.text())
 def test_any_text_is_hashed_or_refused(raw: str) -> None:
     """No text makes another error, or comes through as it is unless it is a hash."""

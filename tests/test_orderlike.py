@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import InvalidEventError
@@ -366,6 +366,7 @@ anything = st.recursive(
 names = ["id", "total", "currency", "items", "email", "phone", "created_at", "customer", "custom"]
 
 
+@settings(deadline=None)  # The first number that has to be read imports a large package.
 @given(st.dictionaries(st.sampled_from([*names, "price", "client_ip", "uids"]), anything))
 def test_any_mapping_is_an_event_or_its_faults(source: dict[str, object]) -> None:
     """Whatever a shop's export holds, nothing but a refusal comes of it."""
