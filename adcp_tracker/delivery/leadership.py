@@ -90,7 +90,11 @@ class Leadership:
         self._unwritten: list[DeadLetter] = []
         self._occasionally = Occasionally(setting.clock)
         self._progressed = False
-        tidy_up(self.state, self.segments, self.dead_letters, self._sealer)
+        try:
+            tidy_up(self.state, self.segments, self.dead_letters, self._sealer)
+        except OSError:
+            self.state.suspend()
+            raise
 
     def step(self) -> float:
         """Do what can be done now.
@@ -201,12 +205,14 @@ class Leadership:
 
     def close(self) -> None:
         """Settle what has come back, delete what is done and close the database."""
-        self.settle_arrived()
-        self._delete_settled(self.segments.sizes())
-        self.commit()
-        for lane in self._lanes.values():
-            lane.stop()
-        self.state.suspend()
+        try:
+            self.settle_arrived()
+            self._delete_settled(self.segments.sizes())
+            self.commit()
+        finally:
+            for lane in self._lanes.values():
+                lane.stop()
+            self.state.suspend()
 
     def _turn(self, destination: Destination, sizes: Mapping[str, int]) -> tuple[str, Batch] | None:
         """Settle what came back from one destination, and get its next batch ready."""

@@ -116,7 +116,7 @@ def _forget_undone_letters(state: State, letters: DeadLetters, sealer: Sealer) -
     if not pending or letters.is_empty():
         return
     ids = {
-        DeadLetter(delivery.destination, member.segment, member.record.start, 0.0, "", "").id
+        DeadLetter(delivery.destination, member.segment, member.start, 0.0, "", "").id
         for delivery in pending
         for member in sealer.read(delivery)
     }

@@ -21,7 +21,7 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.log import logger
-from adcp_tracker.queue.batches import spans
+from adcp_tracker.queue.batches import members_of
 from adcp_tracker.queue.deadletters import DeadLetter
 from adcp_tracker.queue.state import Pause
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adcp_tracker.delivery.retry import RetryPolicy
-    from adcp_tracker.queue.batches import Placed
+    from adcp_tracker.queue.batches import Members, Placed
     from adcp_tracker.queue.state import Delivery, DestinationState, State
 
 
@@ -57,7 +57,7 @@ class Settlement:
     state: State
     policy: RetryPolicy
     delivery: Delivery
-    members: Sequence[Placed]
+    members: Members
     now: float
 
     def settle(self, outcome: Outcome) -> list[DeadLetter]:
@@ -140,7 +140,7 @@ class Settlement:
         self._well()
         if len(self.members) > 1:
             state = self._destination
-            size = sum(len(member.event) + 1 for member in self.members)
+            size = sum(len(event) + 1 for event in self.members.events)
             state.max_events = len(self.members) // 2
             state.max_bytes = size // 2
             logger.info(
@@ -160,7 +160,7 @@ class Settlement:
         if not failed:
             return self._isolate(outcome.code, outcome.message)
         self._destination.counts.dead += len(failed)
-        rest = [each for place, each in enumerate(self.members) if place not in failed]
+        rest = members_of(each for place, each in enumerate(self.members) if place not in failed)
         self._divide(rest)
         return self._letters(failed)
 
@@ -207,19 +207,19 @@ class Settlement:
         failure = EventFailure(code, message)
         return self._letters(dict.fromkeys(range(len(self.members)), failure))
 
-    def _divide(self, *parts: Sequence[Placed]) -> None:
+    def _divide(self, *parts: Members) -> None:
         """Put smaller batches in the place of this one; other bytes, another identity."""
         self.state.replace(self.delivery)
         for part in parts:
             if part:
                 code = self.delivery.test_event_code
-                self.state.freeze(self.delivery.destination, spans(part), len(part), code)
+                self.state.freeze(self.delivery.destination, part.spans(), len(part), code)
 
     def _named(self, failures: Sequence[EventFailure]) -> dict[int, EventFailure]:
         """Find the events that the seller named, by their place in the batch."""
         if not failures:
             return {}
-        places = {event_id(each.event): place for place, each in enumerate(self.members)}
+        places = {event_id(event): place for place, event in enumerate(self.members.events)}
         named: dict[int, EventFailure] = {}
         for failure in failures:
             place = failure.index
@@ -236,7 +236,7 @@ class Settlement:
         return DeadLetter(
             destination=self.delivery.destination,
             segment=member.segment,
-            offset=member.record.start,
+            offset=member.start,
             died_at=self.now,
             code=failure.code,
             message=failure.message,

@@ -15,7 +15,8 @@ Kinds:
     ``E`` an event that any seller understands, as most are;
     ``S`` an event behind an envelope that says how to treat it, divided by a tab;
     ``D`` counts of events that were dropped before they became records;
-    ``X`` an erased record: it keeps its length and its time, and nothing else.
+    ``X`` an erased record: it keeps its length and its time, and nothing else;
+    ``C``, ``T``, ``L`` an event, one behind an envelope, and a dead letter, sealed with a key.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ HEADER_BYTES = 25
 """Bytes before the body of a record."""
 
 EVENT, ENVELOPED, DROPPED, ERASED = b"E", b"S", b"D", b"X"
+SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER = b"C", b"T", b"L"
+LOCKED = frozenset({SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER})
+"""Kinds of records that are still sealed when they have been read: their key is missing."""
 
 _SEED_MASK = 0xFFFFFFFF
 _PLAIN = b" E\t"
@@ -71,7 +75,7 @@ def erased(record: bytes) -> bytes:
 
 
 class Record(NamedTuple):
-    """One record that was read back; a tuple, as tens of thousands are made a second.
+    """One record that was read back.
 
     Attributes:
         start: Where it begins, in bytes from the start of its segment.
@@ -106,6 +110,41 @@ class Damage:
     data: bytes
 
 
+class PlainRecords(NamedTuple):
+    """Plain events that follow each other, in columns: tens of thousands come a second.
+
+    Attributes:
+        starts: Where each record begins, in bytes from the start of its segment.
+        stops: Where each ends, behind its line feed.
+        events: Each event's JSON.
+    """
+
+    starts: list[int]
+    stops: list[int]
+    events: list[bytes]
+
+
+def scan_plain(data: bytes, start: int = 0) -> PlainRecords | None:
+    """Read `data` as plain events and nothing else, as it mostly is.
+
+    Returns:
+        What :func:`scan` would return of it, in columns; ``None`` if there is anything that
+        is not the sound record of a plain event.
+    """
+    lines = data.split(b"\n")
+    lines.pop()
+    starts, stops, events = [], [], []
+    for line in lines:
+        body = line[HEADER_BYTES:]
+        if line[22:HEADER_BYTES] != _PLAIN or not _is_sound(line, body):
+            return None
+        starts.append(start)
+        start += len(line) + 1
+        stops.append(start)
+        events.append(body)
+    return PlainRecords(starts, stops, events)
+
+
 def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
     """Read the whole records in `data`, which stands at `start` of its segment.
 
@@ -114,21 +153,15 @@ def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
     """
     records: list[Record] = []
     damages: list[Damage] = []
-    add, make = records.append, tuple.__new__
     lines = data.split(b"\n")
     lines.pop()
     for line in lines:
         stop = start + len(line) + 1
-        body = line[HEADER_BYTES:]
-        # What most lines are is read here, without a call: this is done for every event.
-        if line[22:HEADER_BYTES] == _PLAIN and _is_sound(line, body):
-            add(make(Record, (start, stop, EVENT, body)))
+        record = _read(line, start, stop)
+        if record is not None:
+            records.append(record)
         else:
-            record = _read(line, start, stop)
-            if record is not None:
-                add(record)
-            else:
-                _salvage(line, start, records, damages)
+            _salvage(line, start, records, damages)
         start = stop
     return records, damages
 

@@ -14,12 +14,22 @@ import attrs
 import orjson
 
 from adcp_tracker.log import logger
-from adcp_tracker.queue.batches import Groups, Limit, Placed, spans
+from adcp_tracker.queue.batches import Groups, Limit, Members, Placed
 from adcp_tracker.queue.deadletters import DeadLetter
-from adcp_tracker.queue.records import DROPPED, ENVELOPED, ERASED, EVENT, Record, scan
+from adcp_tracker.queue.locks import Locks
+from adcp_tracker.queue.records import (
+    DROPPED,
+    ENVELOPED,
+    ERASED,
+    EVENT,
+    LOCKED,
+    PlainRecords,
+    Record,
+    scan_plain,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.queue.segments import Segments
@@ -43,7 +53,7 @@ class Sealed:
         advanced: Whether any bytes were dealt with.
     """
 
-    deliveries: list[tuple[Delivery, list[Placed]]] = attrs.field(factory=list)
+    deliveries: list[tuple[Delivery, Members]] = attrs.field(factory=list)
     letters: list[DeadLetter] = attrs.field(factory=list)
     damages: list[tuple[str, bytes]] = attrs.field(factory=list)
     advanced: bool = False
@@ -56,11 +66,15 @@ class Sealer:
         segments: The segments.
         state: What is known of the destinations. Sealing changes it, and whoever calls
             commits it before anything is sent.
+
+    Attributes:
+        locks: What cannot be read for want of a key, as far as it was come upon.
     """
 
     def __init__(self, segments: Segments, state: State) -> None:
         self._segments = segments
         self._state = state
+        self.locks = Locks()
 
     def seal(self, destination: Destination, sizes: Mapping[str, int], now: float) -> Sealed:
         """Freeze the next events of one destination.
@@ -72,23 +86,26 @@ class Sealer:
         """
         state = self._state.destinations[destination.name]
         draft = state.draft()
-        one = _Pass(self._segments, destination, draft, now)
+        one = _Pass(self._segments, destination, draft, self.locks, now)
         for name, size in sizes.items():
             one.read_on(name, size)
         # An error until here leaves the cursors where they were: in front of what was read.
         state.cursors, state.counts = draft.cursors, draft.counts
+        state.locked = self.locks.keys(destination.name, state.cursors)
         for code, members in one.groups:
-            frozen = self._state.freeze(destination.name, spans(members), len(members), code)
+            frozen = self._state.freeze(destination.name, members.spans(), len(members), code)
             one.sealed.deliveries.append((frozen, members))
         return one.sealed
 
-    def read(self, delivery: Delivery) -> list[Placed]:
-        """Return a delivery's records as they stand on disk now."""
-        return [
-            Placed(segment, record, record.opened()[1])
-            for segment, record in self._records(delivery)
-            if record.kind in (EVENT, ENVELOPED)
-        ]
+    def read(self, delivery: Delivery) -> Members:
+        """Return a delivery's events as they stand on disk now, those that can be read."""
+        members = Members()
+        for segment, record in self._records(delivery):
+            if record.kind in (EVENT, ENVELOPED):
+                members.add(Placed(segment, record.start, record.stop, record.opened()[1]))
+            elif record.kind in LOCKED:
+                self.locks.add_delivery(delivery, record)
+        return members
 
     def count_erased(self, delivery: Delivery) -> int:
         """Return how many of a delivery's records have been erased on disk."""
@@ -97,7 +114,7 @@ class Sealer:
     def _records(self, delivery: Delivery) -> Iterator[tuple[str, Record]]:
         for span in delivery.spans:
             data = self._segments.read(span.segment, span.start, span.stop - span.start)
-            for record in scan(data, span.start)[0]:
+            for record in self._segments.scan(data, span.start)[0]:
                 yield span.segment, record
 
 
@@ -105,9 +122,15 @@ class _Pass:
     """One reading of the segments for one destination, until a batch is full."""
 
     def __init__(
-        self, segments: Segments, destination: Destination, state: DestinationState, now: float
+        self,
+        segments: Segments,
+        destination: Destination,
+        state: DestinationState,
+        locks: Locks,
+        now: float,
     ) -> None:
         self._segments = segments
+        self._locks = locks
         self._destination = destination
         self._state = state
         self._now = now
@@ -121,6 +144,8 @@ class _Pass:
     def read_on(self, name: str, size: int) -> None:
         """Take what one segment has, as far as there is room."""
         while self._state.cursors.get(name, 0) < size and not self._limit.is_reached:
+            if self._locks.bars(name, self._state.cursors.get(name, 0)):
+                return
             if not self._read_piece(name, size):
                 return
             self.sealed.advanced = True
@@ -132,16 +157,43 @@ class _Pass:
         end = data.rfind(b"\n") + 1
         if not end:
             return self._skip_torn(name, start, size)
-        records, damages = scan(data[:end], start)
-        taken = self._limit.take(records)
-        stop = start + end if len(taken) == len(records) else records[len(taken)].start
+        data = data[:end]
+        plain = scan_plain(data, start)
+        if plain is not None:
+            self._take_plain(name, plain)
+        else:
+            self._take(name, data, start)
+        return True
+
+    def _take_plain(self, name: str, plain: PlainRecords) -> None:
+        count = self._limit.take(plain.starts, plain.stops)
+        if not count:
+            return
+        self._state.cursors[name] = plain.stops[count - 1]
+        self._state.counts.accepted += count
+        if count < len(plain.starts):
+            plain = PlainRecords(*(column[:count] for column in plain))  # type: ignore[arg-type]
+        self.groups.add_plain(name, plain)
+
+    def _take(self, name: str, data: bytes, start: int) -> None:
+        """Take records of all kinds, and what is none."""
+        records, damages = self._segments.scan(data, start)
+        end = start + len(data)
+        lock = next((at for at, each in enumerate(records) if each.kind in LOCKED), None)
+        if lock is not None:
+            self._locks.add(name, records[lock])
+            end, records = records[lock].start, records[:lock]
+        count = self._limit.take(
+            [record.start for record in records], [record.stop for record in records]
+        )
+        stop = end if count == len(records) else records[count].start
         self._state.cursors[name] = stop
-        self._route(name, taken)
+        for record in records[:count]:
+            self._route(name, record)
         for damage in damages:
             if damage.start < stop:
                 self._state.counts.drop("damaged")
                 self.sealed.damages.append((name, damage.data))
-        return True
 
     def _skip_torn(self, name: str, start: int, size: int) -> bool:
         """Pass over an unfinished last record, once its writer can no longer finish it."""
@@ -153,24 +205,18 @@ class _Pass:
         self._state.cursors[name] = max(size, start + len(rest))
         return True
 
-    def _route(self, name: str, records: Sequence[Record]) -> None:
+    def _route(self, name: str, record: Record) -> None:
         counts = self._state.counts
-        plain = [record for record in records if record.kind == EVENT]
-        counts.accepted += len(plain)
-        if plain:
-            self.groups.add_all(name, plain)
-        if len(plain) == len(records):
-            return
-        for record in records:
-            if record.kind == EVENT:
-                continue
-            if record.kind == ENVELOPED:
-                self._open(name, record)
-            elif record.kind == DROPPED:
-                for reason, count in orjson.loads(record.body).items():
-                    counts.drop(reason, count)
-            else:
-                counts.drop("erased" if record.kind == ERASED else "unknown_kind")
+        if record.kind == EVENT:
+            counts.accepted += 1
+            self.groups.add(None, Placed(name, record.start, record.stop, record.body))
+        elif record.kind == ENVELOPED:
+            self._open(name, record)
+        elif record.kind == DROPPED:
+            for reason, count in orjson.loads(record.body).items():
+                counts.drop(reason, count)
+        else:
+            counts.drop("erased" if record.kind == ERASED else "unknown_kind")
 
     def _open(self, name: str, record: Record) -> None:
         """Treat an event as its envelope says."""
@@ -182,7 +228,7 @@ class _Pass:
         code = test if isinstance(test, str) else None
         letter = self._refusal(envelope, event)
         if letter is None:
-            self.groups.add(code, Placed(name, record, event))
+            self.groups.add(code, Placed(name, record.start, record.stop, event))
             return
         self._state.counts.dead += 1
         self.sealed.letters.append(
