@@ -15,13 +15,23 @@ import orjson
 from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker.queue.directory import open_private
-from adcp_tracker.queue.records import ENVELOPED, Record, enveloped, erased, frame, scan
+from adcp_tracker.queue.records import (
+    ENVELOPED,
+    LOCKED,
+    SEALED_LETTER,
+    Record,
+    enveloped,
+    erased,
+    frame,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.encryption import Encryption
 
 _FILE_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 1 << 30
@@ -74,14 +84,17 @@ class DeadLetters:
 
     Args:
         directory: The queue directory.
+        encryption: What seals and opens them.
     """
 
-    def __init__(self, directory: QueueDirectory) -> None:
+    def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
         self._folder = directory.dead
+        self._encryption = encryption
+        self._scan = scan if encryption is None else encryption.scan_letters
 
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
         """Write letters and have the disk take them, before anything forgets their events."""
-        data = b"".join(_record(letter) for letter in letters)
+        data = b"".join(map(self._record, letters))
         if not data:
             return
         path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
@@ -97,10 +110,16 @@ class DeadLetters:
     def __iter__(self) -> Iterator[DeadLetter]:
         seen: set[str] = set()
         for path in self._files():
-            for _, letter in _letters(path):
+            for _, letter in self._letters(path):
                 if letter.id not in seen:
                     seen.add(letter.id)
                     yield letter
+
+    def locked(self) -> int:
+        """Return how many cannot be read, as they were sealed with a key that is not given."""
+        return sum(
+            record.kind in LOCKED for path in self._files() for record in self._records(path)
+        )
 
     def is_empty(self) -> bool:
         """Say whether there are none."""
@@ -114,11 +133,11 @@ class DeadLetters:
         """
         removed: set[str] = set()
         for path in self._files():
-            found = [(record, letter) for record, letter in _letters(path) if letter.id in ids]
+            found = [(record, letter) for record, letter in self._letters(path) if letter.id in ids]
             if found:
                 _erase(path, [record for record, _ in found])
                 removed.update(letter.id for _, letter in found)
-            if not any(True for _ in _letters(path)):
+            if not any(each.kind in {ENVELOPED, *LOCKED} for each in self._records(path)):
                 path.unlink()
         return len(removed)
 
@@ -130,23 +149,27 @@ class DeadLetters:
         files = self._files()
         return files[-1] if files and files[-1].stat().st_size < _FILE_BYTES else None
 
+    def _record(self, letter: DeadLetter) -> bytes:
+        envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
+        body, died_ms = enveloped(envelope, letter.event), int(letter.died_at * 1000)
+        if self._encryption is None:
+            return frame(body, died_ms, ENVELOPED)
+        sealed = self._encryption.seal(body, died_ms, SEALED_LETTER)
+        return frame(sealed, died_ms, SEALED_LETTER)
 
-def _record(letter: DeadLetter) -> bytes:
-    envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
-    return frame(enveloped(envelope, letter.event), int(letter.died_at * 1000), ENVELOPED)
+    def _records(self, path: Path) -> list[Record]:
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except FileNotFoundError:  # its last letter was removed while we looked
+            return []
+        with os.fdopen(descriptor, "rb") as file:
+            return self._scan(file.read(_READ_BYTES))[0]
 
-
-def _letters(path: Path) -> Iterator[tuple[Record, DeadLetter]]:
-    try:
-        descriptor = open_private(path, os.O_RDONLY)
-    except FileNotFoundError:  # its last letter was removed while we looked
-        return
-    with os.fdopen(descriptor, "rb") as file:
-        records, _ = scan(file.read(_READ_BYTES))
-    for record in records:
-        if record.kind == ENVELOPED:
-            envelope, event = record.opened()
-            yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+    def _letters(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
+        for record in self._records(path):
+            if record.kind == ENVELOPED:
+                envelope, event = record.opened()
+                yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
 
 
 def _erase(path: Path, records: list[Record]) -> None:

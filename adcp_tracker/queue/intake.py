@@ -15,7 +15,7 @@ import orjson
 
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.log import Occasionally
-from adcp_tracker.queue.records import DROPPED, ENVELOPED, Record, enveloped
+from adcp_tracker.queue.records import DROPPED, ENVELOPED, EVENT, enveloped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +81,7 @@ class Intake:
         try:
             self._journal.append(event, accepted_ms)
         except OSError as error:
-            self._refused(error, event, accepted_ms, b"E")
+            self._refused(error, event, accepted_ms, EVENT)
         if self._waiting or self._dropped:
             self._catch_up()
 
@@ -120,7 +120,7 @@ class Intake:
             kept = [
                 each
                 for each in self._waiting
-                if not is_unwanted(Record(0, 0, each[2], each[0]).opened()[1])
+                if not is_unwanted(self._journal.opened(*each).opened()[1])
             ]
             gone = len(self._waiting) - len(kept)
             self._waiting = deque(kept)
@@ -148,6 +148,7 @@ class Intake:
         self._occasionally.warning(
             "journal.not_written", error=str(error), remedy="see to the queue's volume"
         )
+        body, kind = self._journal.at_rest(body, accepted_ms, kind)
         with self._lock:
             if self._waiting_bytes + len(body) <= self._memory_bytes:
                 self._waiting.append((body, accepted_ms, kind))

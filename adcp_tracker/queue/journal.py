@@ -19,7 +19,7 @@ from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.forks import fork_mark
 from adcp_tracker.queue import appending
 from adcp_tracker.queue.directory import open_private, sync_directory
-from adcp_tracker.queue.records import frame
+from adcp_tracker.queue.records import Record, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,28 @@ class Journal:
         """Make a record of any kind durable; raises like :meth:`append`."""
         if not self._mark[0]:
             self.abandon()
-        self._append_slowly(frame(body, accepted_ms, kind), _NOTHING)
+        kept, kind = self.at_rest(body, accepted_ms, kind)
+        record = frame(kept, accepted_ms, kind)
+        size = len(record)
+        written = self._write(self._descriptor, record, size)
+        if written != size:
+            self._append_slowly(record, written)
+            return
+        self._position = position = self._position + size
+        if position > self._watermark:
+            self._grown()
+        if self._synchronous:
+            self._sync(position)
+
+    def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
+        """Return a record's body and kind as they may be kept, on disk or in memory."""
+        del accepted_ms
+        return body, kind
+
+    def opened(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
+        """Return the record of what is kept as :meth:`at_rest` says."""
+        del accepted_ms
+        return Record(0, 0, kind, body)
 
     def roll(self, older_than: float = 0.0) -> None:
         """Close the segment, if it is older than so many seconds; the next append opens one.

@@ -39,6 +39,7 @@ SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER = b"C", b"T", b"L"
 LOCKED = frozenset({SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER})
 """Kinds of records that are still sealed when they have been read: their key is missing."""
 
+_SEALED_BY = re.compile(rb"([A-Za-z0-9_-]{8})\.")
 _SEED_MASK = 0xFFFFFFFF
 _PLAIN = b" E\t"
 _CANDIDATE = re.compile(rb"[0-9a-f]{8} [0-9]{13} [A-Z]\t")
@@ -186,6 +187,12 @@ def _read(line: bytes, start: int, stop: int) -> Record | None:
     if line[:9] != b"%08x " % checksum or line[24:25] != b"\t" or line[22:23] != b" ":
         return None
     return Record(start, stop, kind, body)
+
+
+def sealed_by(record: Record) -> str:
+    """Return the short name of the key that a sealed record was sealed with."""
+    matched = _SEALED_BY.match(record.body)
+    return matched[1].decode() if matched else "unknown"
 
 
 def accepted_ms(record: bytes) -> int:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.queue.directory import open_private, sync_directory
 from adcp_tracker.queue.journal import SUFFIX, UNFINISHED
-from adcp_tracker.queue.records import erased
+from adcp_tracker.queue.records import erased, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.encryption import Encryption
     from adcp_tracker.queue.records import Record
 
 
@@ -29,9 +30,14 @@ class Segments:
 
     Args:
         directory: The queue directory.
+        encryption: What opens sealed records.
+
+    Attributes:
+        scan: Reads records as :func:`.records.scan` does, opened as far as there are keys.
     """
 
-    def __init__(self, directory: QueueDirectory) -> None:
+    def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
+        self.scan = scan if encryption is None else encryption.scan
         self._folder = directory.segments
         self._evidence = directory.damaged
         self._synced: dict[str, int] = {}

@@ -136,6 +136,7 @@ class DestinationState:
         refused_alone: Events refused one by one since the last that was taken.
         next_number: The next delivery's number.
         counts: Its books.
+        locked: The keys that are missing to read some of its events; empty if none is.
     """
 
     cursors: dict[str, int] = attrs.field(factory=dict)
@@ -147,6 +148,7 @@ class DestinationState:
     refused_alone: int = 0
     next_number: int = 0
     counts: Counts = attrs.field(factory=Counts)
+    locked: str = ""
 
     def draft(self) -> DestinationState:
         """Return a copy whose cursors and books can be changed, to be taken or left."""

@@ -1,0 +1,224 @@
+"""Encryption at rest: records that only whoever has the key can read.
+
+::
+
+    8d3f0c1a 1767225600123 C<TAB>dBv3x_0Q.m0Yw…kA.qL2f…<LF>
+                                 └ key id └ salt  └ base64 of nonce, ciphertext and tag
+
+The header stays in clear: the queue tells by it how old a record is, and whether it is whole.
+It is authenticated with the body, so that a record under another time or kind is refused.
+
+A key given is never used itself. What encrypts is derived from it by HKDF with a salt of this
+process's own, so that random nonces of 96 bits cannot meet however many processes share it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.forks import fork_mark
+from adcp_tracker.queue import records as plain
+from adcp_tracker.queue.records import (
+    ENVELOPED,
+    EVENT,
+    SEALED_ENVELOPED,
+    SEALED_EVENT,
+    SEALED_LETTER,
+    Damage,
+    Record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+SEALED: Final = {EVENT: SEALED_EVENT, ENVELOPED: SEALED_ENVELOPED}
+"""What kind a record of a segment becomes when it is sealed."""
+
+_IN_SEGMENTS: Final = {sealed: opened for opened, sealed in SEALED.items()}
+_AMONG_LETTERS: Final = {SEALED_LETTER: ENVELOPED}
+_KEY_BYTES: Final = 32
+_KEY_ID_BYTES: Final = 6
+_SALT_BYTES: Final = 16
+_NONCE_BYTES: Final = 12
+_HEAD_BYTES: Final = 32
+_HEAD: Final = re.compile(rb"([A-Za-z0-9_-]{8})\.[A-Za-z0-9_-]{22}\.")
+_TIME: Final = slice(9, 24)
+_NONCES_DRAWN: Final = 512
+_DRAWS_PER_SALT: Final = 1 << 15
+_MOST_CIPHERS: Final = 256
+_INFO: Final = b"adcp_tracker records at rest"
+_ID_INFO: Final = b"adcp_tracker key id"
+_HOW: Final = (
+    "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
+)
+
+
+class Encryption:
+    """Seals records with the first of its keys, and opens what any of them sealed.
+
+    Args:
+        keys: Keys of 32 bytes, as bytes or as URL-safe base64.
+
+    Raises:
+        ConfigurationError: If one is none, or the package ``cryptography`` is missing.
+    """
+
+    def __init__(self, keys: str | bytes | Sequence[str | bytes]) -> None:
+        _expect_cryptography()
+        decoded = _decoded(keys)
+        self._keys = {_key_id(key): key for key in decoded}
+        self._first = _key_id(decoded[0])
+        self._ciphers: dict[bytes, AESGCM] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take a salt of this process's own, and no nonce that another may use."""
+        salt = base64.urlsafe_b64encode(os.urandom(_SALT_BYTES)).rstrip(b"=")
+        head = b"%b.%b." % (self._first, salt)
+        self._draws = 0
+        self._nonces: list[bytes] = []
+        self._writing = head, self._derived(head).encrypt
+        self._mark = fork_mark()  # last, so that no other thread goes on with what it was
+
+    def seal(self, body: bytes, accepted_ms: int, kind: bytes) -> bytes:
+        """Return the body of a sealed record.
+
+        Args:
+            body: What to seal.
+            accepted_ms: The record's time.
+            kind: The record's kind, as it will stand in its header.
+        """
+        if not self._mark[0]:
+            self._begin()
+        head, encrypt = self._writing
+        try:
+            nonce = self._nonces.pop()
+        except IndexError:
+            nonce = self._draw()
+        sealed = encrypt(nonce, body, b"%013d %b" % (accepted_ms, kind))
+        return head + binascii.b2a_base64(nonce + sealed, newline=False)
+
+    def scan(self, data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
+        """Read a segment's records as :func:`.records.scan` does, opened.
+
+        What was sealed with a key that is not given keeps its kind.
+        What cannot be what that key sealed there is damage.
+        """
+        return self._scan(data, start, _IN_SEGMENTS)
+
+    def scan_letters(self, data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
+        """Read dead letters in the same way."""
+        return self._scan(data, start, _AMONG_LETTERS)
+
+    def _scan(
+        self, data: bytes, start: int, kinds: Mapping[bytes, bytes]
+    ) -> tuple[list[Record], list[Damage]]:
+        found, damages = plain.scan(data, start)
+        records: list[Record] = []
+        for record in found:
+            kind = kinds.get(record.kind)
+            if kind is None:
+                records.append(record)
+                continue
+            place = record.start - start
+            opened = self._opened(record, kind, data[place:][_TIME])
+            if opened is None:
+                stop = record.stop - start - 1
+                damages.append(Damage(record.start, data[place:stop]))
+            else:
+                records.append(opened)
+        return records, damages
+
+    def _opened(self, record: Record, kind: bytes, bound: bytes) -> Record | None:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra's package
+
+        head = record.body[:_HEAD_BYTES]
+        cipher = self._ciphers.get(head)
+        if cipher is None:
+            matched = _HEAD.fullmatch(head)
+            if matched is None:
+                return None
+            if matched[1] not in self._keys:
+                return record
+            cipher = self._derived(head)
+        try:
+            sealed = binascii.a2b_base64(record.body[_HEAD_BYTES:])
+            body = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError):
+            return None
+        return Record(record.start, record.stop, kind, body)
+
+    def _derived(self, head: bytes) -> AESGCM:
+        """Return the cipher of one key and salt, in clear before each record."""
+        from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - an extra's
+            AESGCM,
+        )
+
+        key_id, salt, _ = head.split(b".")
+        if len(self._ciphers) >= _MOST_CIPHERS:
+            self._ciphers.clear()
+        cipher = AESGCM(_hkdf(self._keys[key_id], salt, _INFO, _KEY_BYTES))
+        self._ciphers[head] = cipher
+        return cipher
+
+    def _draw(self) -> bytes:
+        """Return a nonce, and keep more at hand: each system call may cost a thread's turn."""
+        self._draws += 1
+        if self._draws > _DRAWS_PER_SALT:
+            self._begin()
+        drawn = os.urandom(_NONCES_DRAWN * _NONCE_BYTES)
+        nonces = [drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)]
+        self._nonces.extend(nonces[1:])
+        return nonces[0]
+
+
+def _decoded(keys: str | bytes | Sequence[str | bytes]) -> list[bytes]:
+    given = [keys] if isinstance(keys, (str, bytes)) else list(keys)
+    if not given:
+        raise ConfigurationError(f"encryption_keys: expected a key, got none; make one: {_HOW}")
+    return [_key(place, key) for place, key in enumerate(given)]
+
+
+def _key(place: int, given: object) -> bytes:
+    key = given
+    if isinstance(given, str):
+        try:
+            padded = given.strip().rstrip("=") + "="
+            key = base64.b64decode(padded, altchars=b"-_", validate=True)
+        except ValueError:  # its words would tell what was given
+            key = None
+    if isinstance(key, bytes) and len(key) == _KEY_BYTES:
+        return key
+    sized = f" of {len(given)}" if isinstance(given, (str, bytes)) else ""
+    raise ConfigurationError(
+        f"encryption_keys[{place}]: expected {_KEY_BYTES} bytes, as bytes or as URL-safe "
+        f"base64, got {type(given).__name__}{sized}; make one: {_HOW}"
+    )
+
+
+def _key_id(key: bytes) -> bytes:
+    return base64.urlsafe_b64encode(_hkdf(key, None, _ID_INFO, _KEY_ID_BYTES))
+
+
+def _hkdf(key: bytes, salt: bytes | None, info: bytes, length: int) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - an extra's package
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - likewise
+
+    return HKDF(SHA256(), length, salt, info).derive(key)
+
+
+def _expect_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401, PLC0415 - an extra's package
+    except ImportError:
+        raise ConfigurationError(
+            "encryption_keys: expected the package cryptography, got none; "
+            'run: pip install "adcp-tracker[encryption]"'
+        ) from None
