@@ -68,7 +68,8 @@ class AdcpTracker:
         app.wsgi_app = AdcpTrackerMiddleware(  # type: ignore[method-assign]  # Flask's own way
             app.wsgi_app, setup.tracker, setup.capture
         )
-        app.after_request(_resolve_for_stream)
+        if options.get("consent") is not None:
+            app.after_request(_resolve_for_stream)
         app.cli.add_command(adcp)
         return setup.tracker
 

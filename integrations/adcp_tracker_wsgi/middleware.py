@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from adcp_tracker.context import bind_context, reset_context, set_context
+from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.requestfacts import WsgiFacts
@@ -105,9 +105,13 @@ class _Body:
     def close(self) -> None:
         """Let the application clean up, which may be when it tracks what it has sent."""
         close = getattr(self._body, "close", None)
-        if close is not None:
-            with bind_context(self._context):
-                close()
+        if close is None:
+            return
+        token = set_context(self._context)
+        try:
+            close()
+        finally:
+            reset_context(token)
 
 
 def _is_finished(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,9 +36,10 @@ pytestmark = pytest.mark.skipif(UWSGI is None, reason="needs the extra uwsgi, wh
 
 def uwsgi(port: int, *options: str) -> list[str]:
     """Return uWSGI's command line."""
-    shop = ["--module", SHOP, "--need-app", "--master", "--processes", "2", "--die-on-term"]
+    shop = ["--module", SHOP, "--need-app", "--master", "--processes", "2"]
     where = ["--virtualenv", sys.prefix, "--http-socket", f"127.0.0.1:{port}"]
-    return [str(UWSGI), *shop, *where, "--disable-logging", *options]
+    ends = ["--die-on-term", "--no-orphans"]
+    return [str(UWSGI), *shop, *where, *ends, "--disable-logging", *options]
 
 
 @pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["forked", "lazy"])
@@ -52,6 +54,8 @@ def test_with_threads(options: list[str], tmp_path: Path, seller_process: Seller
         workers = check_all_delivered(server, seller_process)
         assert len(workers) == 2
         check_killing_loses_none(server, seller_process)
+        if options:
+            await_loaded(server.log)
         server.stop()
     assert "Traceback" not in server.log.read_text()
 
@@ -73,6 +77,14 @@ def test_without_threads(options: list[str], tmp_path: Path, seller_process: Sel
         seen = sorted(map(told, seller_process.events))
         assert seen == sorted(each.seen for each in bought)
         assert "flusher.no_threads" in server.log.read_text()
+
+
+def await_loaded(log: Path) -> None:
+    """Wait for workers to load the application: uWSGI hangs if it is stopped meanwhile."""
+    deadline = time.monotonic() + 20
+    while (text := log.read_text().lower()).count("wsgi app 0 ") < text.count("spawned uwsgi w"):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.02)
 
 
 def deliver(environment: dict[str, str]) -> None:
