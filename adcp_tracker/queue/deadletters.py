@@ -14,7 +14,7 @@ import attrs
 import orjson
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.queue.directory import open_private
+from adcp_tracker.queue.directory import open_private, sync_directory
 from adcp_tracker.queue.records import (
     ENVELOPED,
     LOCKED,
@@ -97,7 +97,9 @@ class DeadLetters:
         data = b"".join(map(self._record, letters))
         if not data:
             return
-        path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
+        path, is_new = self._open_file(), False
+        if path is None:
+            path, is_new = self._folder / f"{int(now * 1e9):020d}{_SUFFIX}", True
         descriptor = open_private(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         try:
             view = memoryview(data)
@@ -106,6 +108,8 @@ class DeadLetters:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+        if is_new:
+            sync_directory(self._folder)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         seen: set[str] = set()

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from adcp_tracker.exceptions import UnsafeDirectoryError
@@ -55,7 +56,7 @@ class QueueDirectory:
             UnsafeDirectoryError: If a part of it is a link, another user's, or open to others.
             OSError: If it cannot be created.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(self.path)
         for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
             _make_private(folder)
 
@@ -136,6 +137,22 @@ def _make_private(folder: Path) -> None:
         folder.mkdir(mode=_DIRECTORY_MODE)
     except FileExistsError:
         _check_private(folder, folder.lstat(), stat.S_IFDIR)
+    else:
+        _sync_parent(folder)
+
+
+def _make_parents(path: Path) -> None:
+    """Make the folders above a directory; a power cut must not take one that holds events."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_parent(folder)
+
+
+def _sync_parent(folder: Path) -> None:
+    # Where we may not read, we may not sync; the file system will do it in its own time.
+    with suppress(PermissionError):
+        sync_directory(folder.parent)
 
 
 def _check_private(path: Path, status: os.stat_result, kind: int) -> None:

@@ -106,7 +106,7 @@ class Forge:
 
     def survey(self, case: Case) -> dict[tuple[str, int], int]:
         """Let a victim live, and return how often each line was executed."""
-        with _folder() as folder:
+        with quick_folder() as folder:
             (folder / JOINED).touch()
             if case.before is not None:
                 self._live(case.before, folder)
@@ -117,7 +117,7 @@ class Forge:
 
     def judge(self, case: Case) -> Verdict:
         """Run a case, be the next process, and look at everything."""
-        with _folder() as folder:
+        with quick_folder() as folder:
             if case.before is not None:
                 self._live(case.before, folder)
                 (folder / "reached").unlink(missing_ok=True)
@@ -165,7 +165,7 @@ class Forge:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def quick_folder() -> Iterator[Path]:
     """Make a private folder in memory where there is such a thing: a kill spares both alike."""
     base = _QUICK if os.access(_QUICK, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="adcp-crash-", dir=base))
@@ -201,6 +201,26 @@ def examine(folder: Path) -> list[str]:
     return problems
 
 
+def examine_after_power_cut(folder: Path) -> list[str]:
+    """Say what is wrong where more than a process has ended.
+
+    Events that were delivered may be so again, and what nobody was promised may be torn.
+    """
+    if not (folder / "recovered").exists():
+        return ["the next process did not come to its end"]
+    found = json.loads((folder / "recovered").read_text())
+    entries = list(Ledger(folder))
+    problems = [f"segments/{path.name} is left" for path in (folder / "queue/segments").iterdir()]
+    problems += [each for each in keys_at_odds(entries) if "under one key" in each]
+    for seller in SELLERS:
+        letters = [name for destination, name in found["letters"] if destination == seller]
+        books = found["stats"]["destinations"][seller]
+        problems += _lost(promised(folder), taken_by(entries, seller), letters)
+        if books["pending"] or not _is_balanced(books):
+            problems.append(f"{seller}: the books do not balance: {books}")
+    return problems
+
+
 def _lost(
     promises: dict[str, str], taken: dict[str, set[str]], letters: list[str]
 ) -> Iterator[str]:
@@ -216,15 +236,19 @@ def _lost(
 
 
 def _unbalanced(books: dict[str, Any], delivered: int, letters: list[str]) -> Iterator[str]:
-    dropped = sum(books["dropped"].values())
-    if books["accepted"] != books["delivered"] + books["dead"] + books["pending"] + dropped:
+    if not _is_balanced(books):
         yield f"the books do not balance: {books}"
-    if books["pending"] or dropped:
+    if books["pending"] or books["dropped"]:
         yield f"expected nothing pending or dropped: {books}"
     if books["delivered"] != delivered:
         yield f"the seller took {delivered}, the books say {books['delivered']}"
     if books["dead"] != len(letters) or len(set(letters)) != len(letters):
         yield f"there are dead letters {letters}, the books say {books['dead']}"
+
+
+def _is_balanced(books: dict[str, Any]) -> bool:
+    ends = books["delivered"] + books["dead"] + books["pending"] + sum(books["dropped"].values())
+    return bool(books["accepted"] == ends)
 
 
 def _left_behind(queue: Path) -> list[str]:

@@ -34,6 +34,9 @@ SPLIT = "split-"
 FRESH = "fresh-"
 """Events of such ids are only taken under their second key."""
 
+AWAY = "away-"
+"""While there are events of such ids, the seller does not answer until it is mended."""
+
 _MOST_TOGETHER = 2
 
 
@@ -146,6 +149,8 @@ class LedgerDestination:
         """Have nothing to abandon."""
 
     def _decide(self, ids: list[str], identity: str, events: tuple[str, ...]) -> Outcome:
+        if not self._ledger.is_mended and any(each.startswith(AWAY) for each in ids):
+            return Retry("timeout", "the seller is away")
         if len(ids) > _MOST_TOGETHER and any(each.startswith(SPLIT) for each in ids):
             return TooLarge("BATCH_TOO_LARGE", "the seller takes two at once")
         if any(each.startswith(FRESH) for each in ids) and not self._was_seen(identity, events):

@@ -14,17 +14,22 @@ import attrs
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events import Event
-from tests.support.crashing.ledger import BAD, FRESH, MENDED, SPLIT, Ledger, LedgerDestination
+from tests.support.crashing.ledger import AWAY, BAD, FRESH, MENDED, SPLIT, Ledger, LedgerDestination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from adcp_tracker.config import Durability
+
 SELLERS = ("north", "south")
 FLUSH_S = 20.0
 LEADING, JOINED = "leading", "joined"
-_LARGE = "x" * 250_000
-_SEGMENT_EVENTS = 35
+_MOST_BYTES = 1024 * 1024  # segments are a sixteenth of it
+_LARGE = "x" * 5_000
+_SEGMENT_EVENTS = 30
+_STEADY_EVENTS = 60
+_STEADY_S = 0.004
 _THREADS = 3
 _EACH = 4
 
@@ -76,7 +81,7 @@ class Shop:
             os.close(descriptor)
 
 
-def open_shop(folder: Path, suffix: str = "") -> Shop:
+def open_shop(folder: Path, suffix: str = "", durability: Durability = "process") -> Shop:
     """Make a tracker over the case's directory; its sellers keep one ledger."""
     ledger = Ledger(folder)
     tracker = Tracker(
@@ -84,6 +89,8 @@ def open_shop(folder: Path, suffix: str = "") -> Shop:
         directory=folder / "queue",
         flush_interval=0.02,
         policy=Promptly(lambda: 0.5),
+        durability=durability,
+        max_bytes=_MOST_BYTES,
     )
     return Shop(folder, tracker, suffix)
 
@@ -115,7 +122,7 @@ def _sales(shop: Shop) -> None:
 
 
 def _roll(shop: Shop) -> None:
-    """More than a segment holds."""
+    """More than two segments hold."""
     for number in range(_SEGMENT_EVENTS):
         shop.track(f"l-{number}", large=True)
     shop.track("l-last")
@@ -137,6 +144,27 @@ def _threads(shop: Shop) -> None:
     shop.tracker.flush(FLUSH_S)
     shop.track("w-last")
     shop.tracker.close(FLUSH_S)
+
+
+def _crowd(shop: Shop) -> None:
+    """Several threads that fill segment after segment, for a seller that is away."""
+
+    def sell(thread: int) -> None:
+        for number in range(_SEGMENT_EVENTS):
+            shop.track(f"{AWAY}{thread}-{number}", large=True)
+
+    threads = [threading.Thread(target=sell, args=(each,)) for each in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _steady(shop: Shop) -> None:
+    """One event after the other, for a seller that is away."""
+    for number in range(_STEADY_EVENTS):
+        shop.track(f"{AWAY}{number}")
+        time.sleep(_STEADY_S)
 
 
 def _daemons(shop: Shop) -> None:
@@ -201,6 +229,8 @@ PLANS: dict[str, Callable[[Shop], None]] = {
     "sales": _sales,
     "roll": _roll,
     "threads": _threads,
+    "crowd": _crowd,
+    "steady": _steady,
     "daemons": _daemons,
     "lead": _lead,
     "join": _join,
