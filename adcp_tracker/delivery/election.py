@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING
 
 from adcp_tracker.clock import SystemClock
-from adcp_tracker.queue.directory import open_private
+from adcp_tracker.queue.directory import is_elsewhere, open_private
 
 if TYPE_CHECKING:
     from adcp_tracker.clock import Clock
@@ -43,8 +43,18 @@ class Election:
         """Whether this process is the one that uploads."""
         return self._descriptor != _NONE
 
+    @property
+    def is_void(self) -> bool:
+        """Whether the lock that is held is not the directory's any more.
+
+        Somebody deleted or moved the directory; another process can hold the new one's.
+        """
+        return self.is_held and is_elsewhere(self._descriptor, self._lock_path)
+
     def try_acquire(self) -> bool:
         """Take the lock if it is free; say whether this process holds it."""
+        if self.is_void:
+            self.release()
         if self.is_held:
             return True
         descriptor = open_private(self._lock_path, os.O_CREAT | os.O_RDWR)

@@ -237,7 +237,7 @@ class Flusher:
         try:
             leadership = Leadership(self._setting, self._wake.set)
             logger.debug("leader.elected", directory=str(self._setting.directory.path))
-            while not self._stopping and not self._is_asked_to_go():
+            while not self._stopping and not self._is_to_go():
                 delay = leadership.step()
                 self._attend(leadership)
                 self._rest(delay)
@@ -249,7 +249,14 @@ class Flusher:
             finally:
                 self._election.release()
 
-    def _is_asked_to_go(self) -> bool:
+    def _is_to_go(self) -> bool:
+        if self._election.is_void:
+            self._occasionally.warning(
+                "directory.replaced",
+                directory=str(self._setting.directory.path),
+                remedy="see who deletes or moves it",
+            )
+            return True
         return not self._flushes and self._errands.empty() and self._election.is_wanted()
 
     def _attend(self, leadership: Leadership) -> None:
@@ -307,7 +314,8 @@ class Flusher:
         while leadership.is_sending:
             self._rest(_BUSY_POLL_SECONDS)
             leadership.settle_arrived()
-        self._publish(leadership)
+        if not self._election.is_void:
+            self._publish(leadership)
 
     def _rest(self, seconds: float) -> None:
         if seconds > 0.0:

@@ -110,6 +110,17 @@ def open_private(path: Path, flags: int) -> int:
     return descriptor
 
 
+def is_elsewhere(descriptor: int, path: Path) -> bool:
+    """Say whether an open file is not the one at its path any more.
+
+    Whoever deletes or moves the queue directory does so under everybody who has it open.
+    """
+    try:
+        return not os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return True
+
+
 def sync_directory(path: Path) -> None:
     """Make names created in or removed from a folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -17,8 +17,9 @@ from zlib import crc32
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.forks import fork_mark
+from adcp_tracker.log import logger
 from adcp_tracker.queue import appending
-from adcp_tracker.queue.directory import open_private, sync_directory
+from adcp_tracker.queue.directory import is_elsewhere, open_private, sync_directory
 from adcp_tracker.queue.records import Record, frame
 
 if TYPE_CHECKING:
@@ -164,12 +165,19 @@ class Journal:
 
         A closed segment can be deleted once it is delivered, so that personal data
         does not stay on disk for longer than it takes.
+
+        A segment that somebody deleted or moved meanwhile is written once more, as long as
+        this process still has it open.
         """
         with self._lock:
+            if self._is_gone():
+                self._succeed()
             if (
                 self._descriptor != _CLOSED
                 and self._clock.monotonic() - self._opened_at >= older_than
             ):
+                if self._is_gone():
+                    logger.error("segment.lost", directory=str(self._directory.path))
                 self._close()
 
     def hold(self) -> None:
@@ -257,7 +265,7 @@ class Journal:
         Another thread may stand between reading the number and writing to it.
         As the number never changes hands, its record lands in the new segment.
         """
-        old = self._descriptor
+        old, was_gone = self._descriptor, self._is_gone()
         with self._sync_lock:
             if self._synchronous:
                 os.fdatasync(old)
@@ -265,11 +273,40 @@ class Journal:
                 self._open()
             except OSError:
                 self._descriptor = old
-                self._close()  # the next append says what is wrong
+                if not was_gone:
+                    self._close()  # the next append says what is wrong
                 return
             new, self._descriptor = self._descriptor, old
+            gone = os.dup(old) if was_gone else _CLOSED
             os.dup2(new, old, inheritable=False)
             os.close(new)
+        if was_gone:
+            self._write_again(gone)
+
+    def _is_gone(self) -> bool:
+        """Say whether nobody else can find the segment any more."""
+        path = self._path
+        return (
+            self._descriptor != _CLOSED
+            and path is not None
+            and is_elsewhere(self._descriptor, path)
+        )
+
+    def _write_again(self, gone: int) -> None:
+        """Put what is in a segment that nobody else can find into the current one."""
+        self._clock.sleep(_SWITCH_SECONDS)  # as in closing: a thread may be writing to it yet
+        with os.fdopen(gone, "rb") as file:
+            file.seek(0)
+            data = file.read()
+        records = data[: data.rfind(b"\n") + 1]
+        written = os.write(self._descriptor, records)
+        self._position += written
+        logger.warning(
+            "segment.rescued",
+            directory=str(self._directory.path),
+            bytes=written,
+            remedy="see who deletes or moves the queue directory",
+        )
 
     def _close(self) -> None:
         descriptor, self._descriptor, self._path = self._descriptor, _CLOSED, None
@@ -311,7 +348,7 @@ class Journal:
 def _create_locked(path: Path) -> int:
     """Create a segment that nobody can see before it is ours."""
     hidden = path.with_suffix(UNFINISHED)
-    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
+    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.queue.directory import QueueDirectory
+from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
 
@@ -47,11 +47,6 @@ class Ballast:
 def ballast(volume: Path) -> Ballast:
     """Return what can fill the volume."""
     return Ballast(volume)
-
-
-def told(caplog: pytest.LogCaptureFixture) -> Counter[str]:
-    """Count the log entries by their names."""
-    return Counter(record.getMessage().split("'")[1] for record in caplog.records)
 
 
 def test_an_append_waits_in_memory_for_room(
