@@ -51,6 +51,7 @@ class Settings:
     handle_sigterm: bool = True
     on_denied: OnDenied = "drop"
     context_keys: tuple[str | bytes, ...] = attrs.field(default=(), repr=False)
+    encryption_keys: tuple[str | bytes, ...] = attrs.field(default=(), repr=False)
 
     def __attrs_post_init__(self) -> None:
         _check_choice("durability", self.durability, ("process", "power"))
@@ -192,6 +193,13 @@ TRACKER_VARIABLES = (
         "What signs shoppers' contexts, the first for new ones; divided by commas.",
         _secrets,
         "a key kept in the directory",
+    ),
+    Variable(
+        "ADCP_ENCRYPTION_KEYS",
+        "encryption_keys",
+        "What seals events on disk, the first new ones; all read; divided by commas.",
+        _secrets,
+        "nothing is sealed",
     ),
 )
 

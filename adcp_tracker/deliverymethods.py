@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.privacy.remembering import Memory
     from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.encryption import Encryption
     from adcp_tracker.queue.intake import Intake
     from adcp_tracker.queue.journal import Journal
 
@@ -45,6 +46,7 @@ class DeliveryMethods:
     _directory: QueueDirectory
     _intake: Intake
     _journal: Journal
+    _encryption: Encryption | None
     _flusher: Flusher
     _memory: Memory
     _started: bool
@@ -160,7 +162,7 @@ class DeliveryMethods:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return every event that was set aside, the oldest first."""
-        return list(DeadLetters(self._directory))
+        return list(DeadLetters(self._directory, self._encryption))
 
     def replay(self, ids: Collection[str], timeout: float = 10.0) -> Replayed:
         """Send dead letters again.

@@ -23,9 +23,10 @@ from adcp_tracker.log import logger
 from adcp_tracker.orders import purchase_event, refund_event, to_order
 from adcp_tracker.privacy.methods import PrivacyMethods
 from adcp_tracker.privacy.restoring import with_shopper
+from adcp_tracker.queue.atrest import encryption_with, journal_with, several
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
-from adcp_tracker.queue.journal import Journal, segment_bytes
+from adcp_tracker.queue.journal import segment_bytes
 from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
 from adcp_tracker.rejection import RejectedEvent
@@ -80,6 +81,8 @@ class Tracker(PrivacyMethods, EventMethods):
         on_drop: Called with the reason of each event that is let go.
         context_keys: What signs shoppers' contexts, the first for new ones; left out, a key
             that the directory keeps. Needed where several machines share orders.
+        encryption_keys: What seals events on disk, each key 32 bytes, as they are or as
+            URL-safe base64. The first seals; all of them read, so that keys can be rotated.
         hold: Offered each write; it returns whether it will make it later, as when a
             database transaction has to be committed first.
         clock: Where the queue reads the time.
@@ -108,6 +111,7 @@ class Tracker(PrivacyMethods, EventMethods):
         on_denied: OnDenied = "drop",
         on_drop: Callable[[str], None] | None = None,
         context_keys: Sequence[str | bytes] = (),
+        encryption_keys: Sequence[str | bytes] = (),
         hold: Callable[[Callable[[], None]], bool] | None = None,
         clock: Clock | None = None,
         policy: RetryPolicy | None = None,
@@ -127,6 +131,7 @@ class Tracker(PrivacyMethods, EventMethods):
             handle_sigterm=handle_sigterm,
             on_denied=on_denied,
             context_keys=tuple(context_keys),
+            encryption_keys=several(encryption_keys),
         )
         self.destinations = _distinct(destinations)
         self.shutdown_timeout = shutdown_timeout
@@ -136,7 +141,8 @@ class Tracker(PrivacyMethods, EventMethods):
         self._hold = hold
         self._default_region = default_region
         self._test_event_code = test_event_code
-        self._journal = Journal(
+        self._encryption = encryption_with(self.settings.encryption_keys)
+        self._journal = journal_with(self._encryption)(
             self._directory,
             max_bytes=max_bytes,
             segment_bytes=segment_bytes(max_bytes),
@@ -158,6 +164,7 @@ class Tracker(PrivacyMethods, EventMethods):
                 self._clock,
                 outbox,
                 flush_interval,
+                self._encryption,
             ),
             self._keep_house,
         )

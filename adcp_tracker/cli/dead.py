@@ -10,7 +10,7 @@ import typer
 
 from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
-from adcp_tracker.cli.opening import existing_queue, tracker_of
+from adcp_tracker.cli.opening import encryption, existing_queue, tracker_of
 from adcp_tracker.cli.options import AsJson, Directory, Handover, Yes, confirmed
 from adcp_tracker.cli.working import at_work
 from adcp_tracker.exceptions import ConfigurationError
@@ -163,7 +163,7 @@ def _letters(
 
     return [
         letter
-        for letter in DeadLetters(existing_queue(directory))
+        for letter in DeadLetters(existing_queue(directory), encryption())
         if code in (None, letter.code) and destination in (None, letter.destination)
     ]
 

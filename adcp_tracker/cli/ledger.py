@@ -41,15 +41,19 @@ def print_books(stats: Stats, configured: Collection[str] = ()) -> None:
 
 
 def state_of(books: Books) -> str:
-    """Return ``paused``, ``retrying`` or ``well``."""
+    """Return ``paused``, ``locked``, ``retrying`` or ``well``."""
     if books.paused:
         return "paused"
+    if books.locked:
+        return "locked"
     return "retrying" if books.retrying else "well"
 
 
 def _state(books: Books) -> screen.Mark:
     word = state_of(books)
-    return screen.Mark(word, {"paused": "red", "retrying": "yellow"}.get(word, "green"))
+    return screen.Mark(
+        word, {"paused": "red", "locked": "red", "retrying": "yellow"}.get(word, "green")
+    )
 
 
 def _print_reasons(name: str, books: Books, *, is_known: bool) -> None:
@@ -57,6 +61,12 @@ def _print_reasons(name: str, books: Books, *, is_known: bool) -> None:
         screen.say(f"{name} is paused, and nothing is lost: {books.paused}", "red")
     elif books.retrying:
         screen.say(f"{name} is tried again by itself; the last try ended in {books.retrying}.")
+    if books.locked:
+        screen.say(
+            f"{name} waits for events that were sealed with another key, and nothing is lost: "
+            f"add {books.locked} to encryption_keys, or ADCP_ENCRYPTION_KEYS.",
+            "red",
+        )
     if books.dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
         screen.say(f"{name} let go of: {reasons}.")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.encryption import Encryption
     from adcp_tracker.tracker import Tracker
 
 
@@ -68,6 +69,19 @@ def destinations() -> list[Destination]:
     from adcp_tracker.config import destinations_from_env  # noqa: PLC0415 - for a quick --help
 
     return destinations_from_env()
+
+
+def encryption() -> Encryption | None:
+    """Return what opens sealed records, as the environment has it.
+
+    Raises:
+        ConfigurationError: If a key is none, or a variable is misspelt.
+    """
+    from adcp_tracker.config import settings_from_env  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.queue.atrest import encryption_with  # noqa: PLC0415 - likewise
+
+    keys = settings_from_env().get("encryption_keys", ())
+    return encryption_with(keys)  # type: ignore[arg-type]  # it checks
 
 
 def expect_destinations(found: Sequence[Destination]) -> None:

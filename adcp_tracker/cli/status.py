@@ -25,7 +25,7 @@ def status(*, directory: Directory = None, as_json: AsJson = False) -> int:
     """Show the books of each destination and whether all is well.
 
     Needs no credentials and sends nothing. Exits with 1 if a destination is paused, events
-    are dead, or events wait while no process uploads.
+    are dead or cannot be read, or events wait while no process uploads.
     """
     from adcp_tracker.cli.standing import standing  # noqa: PLC0415 - for a quick --help
 
@@ -49,7 +49,7 @@ def _configured() -> list[str]:
 
 def _needs_somebody(found: Standing) -> bool:
     every = found.stats.destinations.values()
-    troubled = any(books.paused or books.dead for books in every)
+    troubled = any(books.paused or books.dead or books.locked for books in every)
     return troubled or bool(found.damage) or (found.leader is None and found.stats.pending > 0)
 
 

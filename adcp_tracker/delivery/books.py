@@ -41,6 +41,7 @@ class Books:
         retrying: Why the last try failed; empty if it did not.
         configured: Whether a running tracker knows this destination.
         oldest_at: When the oldest pending event was accepted, in seconds since the epoch.
+        locked: Which keys are missing to read some of the pending events; empty if none is.
     """
 
     accepted: int = 0
@@ -53,6 +54,7 @@ class Books:
     retrying: str = ""
     configured: bool = True
     oldest_at: float | None = None
+    locked: str = ""
 
 
 @attrs.frozen
@@ -141,6 +143,7 @@ class Bookkeeper:
             retrying=next((each.last_code for each in deliveries if each.attempts), ""),
             configured=configured,
             oldest_at=oldest_waiting(self._segments, sizes, state.cursors, deliveries),
+            locked=state.locked,
         )
 
     def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:

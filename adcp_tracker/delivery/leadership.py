@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.batches import Members
     from adcp_tracker.queue.deadletters import DeadLetter
     from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.encryption import Encryption
     from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.queue.state import Delivery
 
@@ -51,6 +53,7 @@ class Setting:
         clock: Where the time is read.
         open_outbox: Opens the outbox of a directory's state folder.
         idle_seconds: How long to wait when there is nothing to do.
+        encryption: What seals and opens what is kept of events, if anything does.
     """
 
     directory: QueueDirectory
@@ -59,6 +62,7 @@ class Setting:
     clock: Clock
     open_outbox: Callable[[QueueDirectory], Outbox]
     idle_seconds: float
+    encryption: Encryption | None = None
 
 
 class Leadership:
@@ -76,8 +80,8 @@ class Leadership:
         self._setting = setting
         self._clock = setting.clock
         _prepare(setting.destinations)
-        self.segments = Segments(setting.directory)
-        self.dead_letters = DeadLetters(setting.directory)
+        self.segments = Segments(setting.directory, setting.encryption)
+        self.dead_letters = DeadLetters(setting.directory, setting.encryption)
         names = [destination.name for destination in setting.destinations]
         self.state = open_state(
             setting.directory, setting.open_outbox, names, self.dead_letters, self.segments
@@ -199,7 +203,8 @@ class Leadership:
             for delivery in list(deliveries):
                 members = self._sealer.read(delivery)
                 sent = (delivery.destination, delivery.number) in on_way
-                if len(members) != delivery.count and not sent:
+                locked = self._sealer.locks.holds(delivery)
+                if len(members) != delivery.count and not sent and not locked:
                     self._shrink(delivery, members)
         return sum(_blank(members, is_unwanted) for _, members in self._on_way.values())
 
@@ -243,13 +248,15 @@ class Leadership:
         """Return the first frozen batch whose time has come."""
         now = self._clock.now()
         for delivery in list(self.state.deliveries[name]):
-            if delivery.next_attempt_at > now:
+            if delivery.next_attempt_at > now or self._sealer.locks.holds(delivery):
                 continue
             members = self._fresh.pop((name, delivery.number), None)
             if members is None:
                 members = self._sealer.read(delivery)
             if len(members) == delivery.count:
                 return delivery, members
+            if self._sealer.locks.holds(delivery):
+                continue
             shrunk = self._shrink(delivery, members)
             if shrunk is not None:
                 return shrunk, members
@@ -279,6 +286,8 @@ class Leadership:
 
     def _recount_dead(self) -> None:
         """Count letters that are there no more as erased, if only a crash ago."""
+        if self.dead_letters.locked():  # nobody can say whose they are
+            return
         there = Counter(
             {each.id: each.destination for each in (*self.dead_letters, *self._unwritten)}.values()
         )
@@ -298,11 +307,22 @@ class Leadership:
         for segment, data in sealed.damages:
             self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
             self._keep_evidence(segment, data)
+        self._tell_locked(destination.name)
         self._fresh = {
             (delivery.destination, delivery.number): members
             for delivery, members in sealed.deliveries[1:2]
         }
         return sealed.deliveries[0] if sealed.deliveries else None
+
+    def _tell_locked(self, name: str) -> None:
+        keys = self.state.destinations[name].locked
+        if keys:
+            self._occasionally.warning(
+                "events.locked",
+                destination=name,
+                sealed_with=keys,
+                remedy="add the key of that name to encryption_keys",
+            )
 
     def _keep_evidence(self, segment: str, data: bytes) -> None:
         try:
@@ -332,9 +352,16 @@ class Leadership:
 
     def _due(self, name: str, sizes: Mapping[str, int]) -> float:
         """Return when a destination with work is to be tried next."""
-        state = self.state.destinations[name]
-        unsealed = any(state.cursors.get(each, 0) < size for each, size in sizes.items())
-        first = min((each.next_attempt_at for each in self.state.deliveries[name]), default=0.0)
+        state, locks = self.state.destinations[name], self._sealer.locks
+        unsealed = any(
+            cursor < size and not locks.bars(each, cursor)
+            for each, size in sizes.items()
+            for cursor in (state.cursors.get(each, 0),)
+        )
+        first = min(
+            (each.next_attempt_at for each in self.state.deliveries[name] if not locks.holds(each)),
+            default=inf if state.locked else 0.0,
+        )
         return max(state.resume_at, 0.0 if unsealed else first)
 
     def _delay(self, sizes: Mapping[str, int]) -> float:

@@ -88,6 +88,7 @@ def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Seal
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have mended it
             destination.resume_at = 0.0
+        destination.locked = ""  # and given a key, or taken one away
 
 
 def _forget_vanished(state: State, present: Iterable[str]) -> None:

@@ -87,6 +87,7 @@ class Erasure:
             remembered=remembered,
             unsearched=unsearched,
             unreadable=unreadable,
+            locked=findings.locked,
             traces=traces(self.directory.path, self.person.traits()),
         )
 

@@ -13,6 +13,7 @@ _SENT = "Ask {} to delete what they were sent: {} events still on disk had been 
 _SENT_BEFORE = "Ask every seller to delete what was delivered before; the queue does not keep it."
 _ON_WAY = "Ask again shortly: {} events were in a request just then, which nobody can call back."
 _UNSEARCHED = "Ask again with the site's context_keys: {} remembered orders are signed by others."
+_LOCKED = "Ask again with every key in encryption_keys: {} events are sealed with another one."
 _TRACES = "See to {}: something of the person still stands there, as in somebody else's event."
 
 
@@ -31,6 +32,7 @@ class Forgotten:
         unsearched: Orders whose context was signed with keys that this process does not know.
         unreadable: Pieces of damage and set-aside files that cannot be searched, and so
             were removed whole.
+        locked: Events and dead letters that were sealed with a key that is not given.
         traces: Files in which something of the person is still found.
     """
 
@@ -43,12 +45,13 @@ class Forgotten:
     remembered: int = 0
     unsearched: int = 0
     unreadable: int = 0
+    locked: int = 0
     traces: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing of the person is left in the queue."""
-        return not (self.on_the_way or self.unsearched or self.traces)
+        return not (self.on_the_way or self.unsearched or self.locked or self.traces)
 
     @property
     def left_to_do(self) -> tuple[str, ...]:
@@ -60,6 +63,8 @@ class Forgotten:
             told.insert(0, _ON_WAY.format(self.on_the_way))
         if self.unsearched:
             told.insert(0, _UNSEARCHED.format(self.unsearched))
+        if self.locked:
+            told.insert(0, _LOCKED.format(self.locked))
         if self.traces:
             told.insert(0, _TRACES.format(", ".join(self.traces)))
         return tuple(told)

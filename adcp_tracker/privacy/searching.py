@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import attrs
 
 from adcp_tracker.privacy.person import Recognition
-from adcp_tracker.queue.records import DROPPED, ERASED, Damage, Record, scan
+from adcp_tracker.queue.records import DROPPED, ERASED, LOCKED, Damage, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     event: bytes
 
 
-@attrs.frozen(repr=False)
+@attrs.define(repr=False)
 class Findings:
     """Everything of one person's.
 
@@ -44,12 +44,14 @@ class Findings:
         events: Their events in segments.
         letters: Their events among the dead letters.
         damages: What could not be read, and so not be searched, by segment.
+        locked: How many events and dead letters were sealed with a key that is not given.
     """
 
     person: Person
     events: list[Found]
     letters: list[DeadLetter]
     damages: dict[str, list[Damage]]
+    locked: int = 0
 
 
 def search(leadership: Leadership, person: Person, *, follow: bool) -> Findings:
@@ -71,12 +73,14 @@ def search(leadership: Leadership, person: Person, *, follow: bool) -> Findings:
 def _pass(leadership: Leadership, person: Person) -> tuple[Findings, list[Facts]]:
     recognition = Recognition(person)
     known: list[Facts] = []
-    findings = Findings(person, [], [], {})
+    findings = Findings(person, [], [], {}, leadership.dead_letters.locked())
     for name, size in leadership.segments.sizes().items():
         for records, damages in pieces(leadership.segments, name, size):
             findings.damages.setdefault(name, []).extend(damages)
             for record in records:
-                if record.kind not in (DROPPED, ERASED):
+                if record.kind in LOCKED:
+                    findings.locked += 1
+                elif record.kind not in (DROPPED, ERASED):
                     event = record.opened()[1]
                     facts = recognition.facts(event)
                     if facts is not None:
@@ -100,7 +104,7 @@ def pieces(segments: Segments, name: str, size: int) -> Iterator[tuple[list[Reco
         data = segments.read(name, start, min(size - start, _PIECE_BYTES))
         end = data.rfind(b"\n") + 1
         if end:
-            yield scan(data[:end], start)
+            yield segments.scan(data[:end], start)
         elif len(data) == _PIECE_BYTES or (data and segments.is_finished(name)):
             end = len(data)
             yield [], [Damage(start, data)]

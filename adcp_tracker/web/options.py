@@ -29,6 +29,7 @@ class TrackerOptions(TypedDict, total=False):
     handle_sigterm: bool
     on_denied: OnDenied
     context_keys: Sequence[str | bytes]
+    encryption_keys: Sequence[str | bytes]
     on_drop: Callable[[str], None] | None
     hold: Callable[[Callable[[], None]], bool] | None
 
