@@ -224,7 +224,10 @@ class Tracker(PrivacyMethods, EventMethods):
             context = current_context()
         try:
             placed = to_order(order)
-            if context is None or isinstance(context, str):
+            if context is None:
+                if self._memory.may_hold():
+                    context = self._restored(None, placed.order_id)
+            elif isinstance(context, str):
                 context = self._restored(context, placed.order_id)
             event = purchase_event(
                 placed,

@@ -126,7 +126,7 @@ class Memory:
 
     def recall(self, order_id: str) -> RequestContext | None:
         """Return the context that was remembered for an order, in whichever process."""
-        if not self._may_hold():
+        if not self.may_hold():
             return None
         try:
             for name in self._restorer.keys.names(_ORDER, order_id):
@@ -178,7 +178,7 @@ class Memory:
     def sweep(self) -> None:
         """Remove what has expired, about once an hour; and the oldest, if there is too much."""
         now = self._clock.monotonic()
-        if now - self._swept_at < _SWEEP_SECONDS or not self._may_hold():
+        if now - self._swept_at < _SWEEP_SECONDS or not self.may_hold():
             return
         self._swept_at = now
         try:
@@ -204,7 +204,7 @@ class Memory:
                 "remembered.full", kept=self._most, remedy="store capture_context() with the order"
             )
 
-    def _may_hold(self) -> bool:
+    def may_hold(self) -> bool:
         """Say whether anything was ever remembered, mostly without a system call."""
         if not self._exists:
             now = self._clock.monotonic()
