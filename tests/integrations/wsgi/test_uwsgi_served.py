@@ -55,7 +55,7 @@ def test_with_threads(options: list[str], tmp_path: Path, seller_process: Seller
         assert len(workers) == 2
         check_killing_loses_none(server, seller_process)
         if options:
-            await_loaded(server.log)
+            await_loaded(server.log, killed=2)
         server.stop()
     assert "Traceback" not in server.log.read_text()
 
@@ -79,12 +79,16 @@ def test_without_threads(options: list[str], tmp_path: Path, seller_process: Sel
         assert "flusher.no_threads" in server.log.read_text()
 
 
-def await_loaded(log: Path) -> None:
-    """Wait for workers to load the application: uWSGI hangs if it is stopped meanwhile."""
+def await_loaded(log: Path, killed: int) -> None:
+    """Wait for workers in place of `killed` ones: uWSGI hangs if it is stopped meanwhile."""
     deadline = time.monotonic() + 20
-    while (text := log.read_text().lower()).count("wsgi app 0 ") < text.count("spawned uwsgi w"):
+    text = ""
+    while text.count("respawned uwsgi w") < killed or (
+        text.count("wsgi app 0 ") < text.count("spawned uwsgi w")
+    ):
         assert time.monotonic() < deadline, text
         time.sleep(0.02)
+        text = log.read_text().lower()
 
 
 def deliver(environment: dict[str, str]) -> None:
