@@ -230,12 +230,22 @@ class Journal:
         self._check_room()
         self._directory.prepare()
         descriptor, path = self._create()
-        self._descriptor, self._path = descriptor, path
-        self._opened_at = self._clock.monotonic()
-        self._position = self._synced = 0
-        self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
         if self._synchronous:
+            self._sync_name(descriptor)
+        # Whoever waits for a sync goes by these, so that they change together.
+        with self._sync_lock:
+            self._opened_at = self._clock.monotonic()
+            self._position = self._synced = 0
+            self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
+            self._descriptor, self._path = descriptor, path
+
+    def _sync_name(self, descriptor: int) -> None:
+        """Have the disk take a segment's name, or give the segment up."""
+        try:
             sync_directory(self._directory.segments)
+        except OSError:
+            os.close(descriptor)
+            raise
 
     def _create(self) -> tuple[int, Path]:
         for attempt in range(_ATTEMPTS):
@@ -267,8 +277,6 @@ class Journal:
         """
         old, was_gone = self._descriptor, self._is_gone()
         with self._sync_lock:
-            if self._synchronous:
-                os.fdatasync(old)
             try:
                 self._open()
             except OSError:
@@ -277,11 +285,15 @@ class Journal:
                     self._close()  # the next append says what is wrong
                 return
             new, self._descriptor = self._descriptor, old
-            gone = os.dup(old) if was_gone else _CLOSED
+            left = os.dup(old)
             os.dup2(new, old, inheritable=False)
             os.close(new)
+            if self._synchronous:
+                os.fdatasync(left)  # only now does nobody write to it any more
         if was_gone:
-            self._write_again(gone)
+            self._write_again(left)
+        else:
+            os.close(left)
 
     def _is_gone(self) -> bool:
         """Say whether nobody else can find the segment any more."""
@@ -309,14 +321,16 @@ class Journal:
         )
 
     def _close(self) -> None:
-        descriptor, self._descriptor, self._path = self._descriptor, _CLOSED, None
-        if threading.active_count() > 1:
-            # A thread may hold the number already: let it finish its write before the
-            # number is free for somebody else's file.
-            self._clock.sleep(_SWITCH_SECONDS)
-        if self._synchronous:
-            os.fdatasync(descriptor)
-        os.close(descriptor)
+        # Whoever has just written to it, and finds it closed, may rely on the sync here.
+        with self._sync_lock:
+            descriptor, self._descriptor, self._path = self._descriptor, _CLOSED, None
+            if threading.active_count() > 1:
+                # A thread may hold the number already: let it finish its write before the
+                # number is free for somebody else's file.
+                self._clock.sleep(_SWITCH_SECONDS)
+            if self._synchronous:
+                os.fdatasync(descriptor)
+            os.close(descriptor)
 
     def _check_room(self) -> None:
         if self._max_bytes is None:

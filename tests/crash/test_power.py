@@ -152,7 +152,7 @@ def wanted(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("plan", ["sales", "crowd", "steady"])
+@pytest.mark.parametrize("plan", ["sales", "crowd", "closing", "steady"])
 def test_with_durability_power_every_promised_event_survives_a_power_cut(
     forge: Forge, plan: str, seed: int, wanted: str
 ) -> None:

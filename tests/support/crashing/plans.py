@@ -160,6 +160,24 @@ def _crowd(shop: Shop) -> None:
         thread.join()
 
 
+def _closing(shop: Shop) -> None:
+    """Several threads that track, while another closes the tracker under them."""
+    done = threading.Event()
+
+    def sell(thread: int) -> None:
+        for number in range(_SEGMENT_EVENTS):
+            shop.track(f"{AWAY}{thread}-{number}")
+        done.set()
+
+    threads = [threading.Thread(target=sell, args=(each,)) for each in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    while not done.is_set():
+        shop.tracker.close(0.0)
+    for thread in threads:
+        thread.join()
+
+
 def _steady(shop: Shop) -> None:
     """One event after the other, for a seller that is away."""
     for number in range(_STEADY_EVENTS):
@@ -230,6 +248,7 @@ PLANS: dict[str, Callable[[Shop], None]] = {
     "roll": _roll,
     "threads": _threads,
     "crowd": _crowd,
+    "closing": _closing,
     "steady": _steady,
     "daemons": _daemons,
     "lead": _lead,
