@@ -7,10 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
+from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker.delivery.waiting import oldest_waiting
-from adcp_tracker.queue.directory import replace_file
+from adcp_tracker.queue.directory import open_private, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -179,6 +180,7 @@ def publish(directory: QueueDirectory, stats: Stats) -> None:
 def published(directory: QueueDirectory) -> Stats:
     """Read the books that the uploading process last wrote; empty ones if there are none."""
     try:
-        return _converter.loads(directory.books.read_bytes(), Stats)
-    except (OSError, ValueError):
+        with os.fdopen(open_private(directory.books, os.O_RDONLY), "rb") as file:
+            return _converter.loads(file.read(), Stats)
+    except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
         return Stats()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
 import orjson
+from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker.queue.directory import open_private, sync_directory
@@ -171,8 +173,11 @@ class DeadLetters:
 
     def _letters(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
         for record in self._records(path):
-            if record.kind == ENVELOPED:
-                envelope, event = record.opened()
+            if record.kind != ENVELOPED:
+                continue
+            envelope, event = record.opened()
+            # Another version's letter stays where it is, for that version to read.
+            with suppress(BaseValidationError):
                 yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
 
 
