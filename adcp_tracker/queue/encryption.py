@@ -51,7 +51,6 @@ _HEAD_BYTES: Final = 32
 _HEAD: Final = re.compile(rb"([A-Za-z0-9_-]{8})\.[A-Za-z0-9_-]{22}\.")
 _TIME: Final = slice(9, 24)
 _NONCES_DRAWN: Final = 512
-_DRAWS_PER_SALT: Final = 1 << 15
 _MOST_CIPHERS: Final = 256
 _INFO: Final = b"adcp_tracker records at rest"
 _ID_INFO: Final = b"adcp_tracker key id"
@@ -68,7 +67,12 @@ class Encryption:
 
     Raises:
         ConfigurationError: If one is none, or the package ``cryptography`` is missing.
+
+    Attributes:
+        nonces_per_salt: How many records are sealed with one salt, about.
     """
+
+    nonces_per_salt = 1 << 24
 
     def __init__(self, keys: str | bytes | Sequence[str | bytes]) -> None:
         _expect_cryptography()
@@ -82,7 +86,7 @@ class Encryption:
         """Take a salt of this process's own, and no nonce that another may use."""
         salt = base64.urlsafe_b64encode(os.urandom(_SALT_BYTES)).rstrip(b"=")
         head = b"%b.%b." % (self._first, salt)
-        self._draws = 0
+        self._drawn = 0
         self._nonces: list[bytes] = []
         self._writing = head, self._derived(head).encrypt
         self._mark = fork_mark()  # last, so that no other thread goes on with what it was
@@ -97,11 +101,11 @@ class Encryption:
         """
         if not self._mark[0]:
             self._begin()
-        head, encrypt = self._writing
         try:
             nonce = self._nonces.pop()
         except IndexError:
             nonce = self._draw()
+        head, encrypt = self._writing
         sealed = encrypt(nonce, body, b"%013d %b" % (accepted_ms, kind))
         return head + binascii.b2a_base64(nonce + sealed, newline=False)
 
@@ -170,9 +174,9 @@ class Encryption:
 
     def _draw(self) -> bytes:
         """Return a nonce, and keep more at hand: each system call may cost a thread's turn."""
-        self._draws += 1
-        if self._draws > _DRAWS_PER_SALT:
+        if self._drawn >= self.nonces_per_salt:
             self._begin()
+        self._drawn += _NONCES_DRAWN
         drawn = os.urandom(_NONCES_DRAWN * _NONCE_BYTES)
         nonces = [drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)]
         self._nonces.extend(nonces[1:])
