@@ -162,11 +162,12 @@ class Capture:
         if cookie is None:
             return None
         facts = context.facts
-        query = facts.query
-        lands = bool(query) and self._clicks.occurs_in(query) is not None
-        kept = read_cookie(facts.header("Cookie"), cookie.name)
-        if not lands and not kept:
+        query, name = facts.query, cookie.name
+        lines = [line for line in facts.header("Cookie") if name in line]
+        lands = query and self._clicks.occurs_in(query)
+        if not lands and not lines:
             return None
+        kept = read_cookie(lines, name)
         landed = self._clicks.in_query(query) if lands else None
         return self._due_cookie(cookie, facts, landed, kept)
 

@@ -6,6 +6,7 @@ for, so making one costs next to nothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ class RequestFacts(Protocol):
 
     def header(self, name: str) -> Sequence[str]:
         """Return every line of the header `name`, in their order; none if it is absent."""
+
+
+# A middleware asks for the same few headers in every request.
+@lru_cache(maxsize=256)
+def _environ_key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+@lru_cache(maxsize=256)
+def _scope_key(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 class WsgiFacts:
@@ -81,11 +93,11 @@ class WsgiFacts:
     @property
     def query(self) -> str:
         """The query, percent-encoded, without question mark."""
-        return self._text("QUERY_STRING")
+        return str(self._environ.get("QUERY_STRING", ""))
 
     def header(self, name: str) -> Sequence[str]:
         """Return the header `name`, whose lines the server has joined, if it is there."""
-        value = self._environ.get("HTTP_" + name.upper().replace("-", "_"))
+        value = self._environ.get(_environ_key(name))
         return () if value is None else (str(value),)
 
     def _text(self, key: str) -> str:
@@ -135,6 +147,6 @@ class AsgiFacts:
 
     def header(self, name: str) -> Sequence[str]:
         """Return every line of the header `name`, in their order; none if it is absent."""
-        wanted = name.lower().encode("latin-1")
+        wanted = _scope_key(name)
         lines: Sequence[tuple[bytes, bytes]] = self._scope["headers"]  # type: ignore[assignment]  # as the ASGI specification has it
         return [value.decode("latin-1") for key, value in lines if key == wanted]

@@ -72,13 +72,14 @@ class AdcpTrackerMiddleware:
             reset_context(token)
 
     def _with_cookie(self, context: LazyContext, send: Send) -> Send:
-        async def send_with_cookie(message: Message) -> None:
+        # No coroutine of its own: it returns the server's, which is awaited in its stead.
+        def send_with_cookie(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 cookie = self.capture.response_cookie(context)
                 if cookie is not None:
                     lines = [*message.get("headers", ()), (b"set-cookie", cookie.encode())]
                     message = {**message, "headers": lines}
-            await send(message)
+            return send(message)
 
         return send_with_cookie
 

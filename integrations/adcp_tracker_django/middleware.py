@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponseBase
 
-    from adcp_tracker.web.capture import LazyContext
+    from adcp_tracker.web.capture import Capture
 
     Handler = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -49,30 +49,32 @@ class AdcpTrackerMiddleware:
         """Handle a request; in an asynchronous site, return what is to be awaited."""
         if self._is_async:
             return self._acall(request)
-        context = self._begin(request)
+        capture = self._capture()
+        context = capture.begin(facts_of(request))
         token = set_context(context)
         try:
-            return _with_cookie(self.get_response(request), context)
+            response: HttpResponseBase = self.get_response(request)
+            if cookie := capture.response_cookie(context):
+                response.cookies.load(cookie)
+            return response
         finally:
             reset_context(token)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        context = self._begin(request)
+        capture = self._capture()
+        context = capture.begin(facts_of(request))
         token = set_context(context)
         try:
-            return _with_cookie(await self.get_response(request), context)
+            response: HttpResponseBase = await self.get_response(request)
+            if cookie := capture.response_cookie(context):
+                response.cookies.load(cookie)
+            return response
         finally:
             reset_context(token)
 
-    def _begin(self, request: HttpRequest) -> LazyContext:
+    def _capture(self) -> Capture:
         if not self._started:
             # Events that a dead process left on disk need not wait for the next one.
             self._started = True
             get_tracker().start()
-        return get_capture().begin(facts_of(request))
-
-
-def _with_cookie(response: HttpResponseBase, context: LazyContext) -> HttpResponseBase:
-    if cookie := get_capture().response_cookie(context):
-        response.cookies.load(cookie)
-    return response
+        return get_capture()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from adcp_tracker.context import reset_context, set_context
@@ -55,25 +54,24 @@ class AdcpTrackerMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
-        context = self.capture.begin(WsgiFacts(environ))
-        environ[TRACKER_KEY] = self.tracker
-        token = set_context(context)
-        try:
-            body = self._app(environ, self._with_cookie(context, start_response))
-        finally:
-            reset_context(token)
-        return body if _is_finished(body, environ) else _Body(body, context)
+        capture = self.capture
+        context = capture.begin(WsgiFacts(environ))
 
-    def _with_cookie(self, context: LazyContext, start_response: StartResponse) -> StartResponse:
         def start(
             status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
         ) -> Callable[[bytes], object]:
-            cookie = self.capture.response_cookie(context)
+            cookie = capture.response_cookie(context)
             if cookie is not None:
                 headers = [*headers, ("Set-Cookie", cookie)]
             return start_response(status, headers, exc_info)
 
-        return start
+        environ[TRACKER_KEY] = self.tracker
+        token = set_context(context)
+        try:
+            body = self._app(environ, start)
+        finally:
+            reset_context(token)
+        return body if _is_finished(body, environ) else _Body(body, context)
 
 
 class _Body:
@@ -119,7 +117,7 @@ def _is_finished(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
 
     Servers send a list and a file in quicker ways, so these are left as they are.
     """
-    if isinstance(body, (list, tuple, io.IOBase)):
+    if isinstance(body, (list, tuple)) or hasattr(body, "fileno"):
         return True
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)

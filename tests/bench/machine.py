@@ -8,14 +8,14 @@ import re
 import sqlite3
 from pathlib import Path
 
-from tests.bench.subjects import CLIENTS, STORES
+from tests.bench.subjects import CLIENTS, SITES, STORES
 
 
 def describe() -> dict[str, str]:
     """Name the processor, the system, the Python and the version of everything measured."""
     versions = {
         subject.distribution: subject.installed() or "not installed"
-        for subject in (*CLIENTS, *STORES)
+        for subject in (*CLIENTS, *STORES, *SITES)
         if subject.distribution
     }
     return {

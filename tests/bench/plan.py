@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, MAPPING, OURS, STORES
+from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, MAPPING, OURS, SITES, STORES
 from tests.bench.tasks import Key, Task
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def sections(scale: Scale, only: frozenset[str] = frozenset()) -> list[Section]:
 
 def known_names() -> frozenset[str]:
     """Give every name that ``--only`` may take."""
-    subjects = {subject.name for subject in (*CLIENTS, *STORES, *IMPORTS)}
+    subjects = {subject.name for subject in (*CLIENTS, *STORES, *SITES, *IMPORTS)}
     return frozenset(SECTIONS) | subjects
 
 
@@ -126,6 +126,10 @@ def _memory(scale: Scale) -> list[Task]:
     return tasks
 
 
+def _middleware(scale: Scale) -> list[Task]:
+    return _each(SITES, "middleware", "middleware", calls=scale.calls)
+
+
 def _imports(scale: Scale) -> list[Task]:
     return _each(IMPORTS, "imports", "imports", repeats=scale.import_repeats)
 
@@ -138,5 +142,6 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
     "crowded": (lambda scale: scale.long_rounds, _crowded),
     "delivery": (lambda scale: scale.long_rounds, _delivery),
     "memory": (lambda scale: 1 if scale.name != "full" else scale.long_rounds, _memory),
+    "middleware": (lambda scale: scale.long_rounds, _middleware),
     "imports": (lambda scale: scale.long_rounds, _imports),
 }

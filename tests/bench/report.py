@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.plan import THREADS
 from tests.bench.results import Results, Series
-from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, OURS, STORES
+from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, OURS, SITES, STORES
 from tests.bench.tables import NOTHING, Table, mebibytes, number, ratio
 from tests.bench.tasks import Key
 
@@ -233,6 +233,30 @@ def _backlog(results: Results) -> Table:
     return Table("Memory of a tracker with a backlog", header, rows)
 
 
+def _middleware(results: Results) -> Iterator[Table]:
+    rows = []
+    for subject in _present(results, SITES, "middleware"):
+        key = Key("middleware", subject.name)
+        rows.append(
+            [
+                _label(results, subject, "middleware"),
+                *(number(results.median(key, name)) for name in ("bare", "quiet", "event")),
+                *(_share(results.median(key, f"{name}/bare")) for name in ("quiet", "event")),
+            ]
+        )
+    times = ["bare, µs", "with the middleware, µs", "and an event, µs"]
+    yield Table(
+        "One request through a framework",
+        ["framework", *times, "middleware / bare", "with an event / bare"],
+        rows,
+        "Called as a server calls it, with no server or socket, which would make it look less.",
+    )
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f} ×"
+
+
 def _imports(results: Results) -> Iterator[Table]:
     rows = []
     for subject in _present(results, IMPORTS, "imports"):
@@ -258,6 +282,7 @@ _SECTIONS = {
     "crowded": _crowded,
     "delivery": _delivery,
     "memory": _memory,
+    "middleware": _middleware,
     "imports": _imports,
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.results import Results
-from tests.bench.subjects import CLIENTS, IMPORTS, STORES
+from tests.bench.subjects import CLIENTS, IMPORTS, SITES, STORES
 from tests.bench.worker import FIGURES
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _measure_into(results: Results, task: Task, number: int) -> None:
 
 
 def _installed(task: Task) -> bool:
-    pool = IMPORTS if task.key.section == "imports" else (*CLIENTS, *STORES)
+    pool = IMPORTS if task.key.section == "imports" else (*CLIENTS, *STORES, *SITES)
     subject = next(subject for subject in pool if subject.name == task.key.subject)
     return subject.installed() is not None
 
@@ -71,7 +71,7 @@ def measure(task: Task) -> Figures:
     """
     with tempfile.TemporaryDirectory(prefix="adcp-bench-") as directory:
         command = [sys.executable, "-m", "tests.bench.worker", task.dumps(), directory]
-        done = subprocess.run(  # noqa: S603 - our own module
+        done = subprocess.run(
             command,
             cwd=ROOT,
             env=_environment(),

@@ -64,7 +64,7 @@ def running_sink(marker: bytes, directory: Path) -> Iterator[Sink]:
     counters = directory / "sink.counters"
     counters.write_bytes(bytes(COUNTERS.size))
     command = [sys.executable, "-m", "tests.bench.sink", marker.hex(), str(counters)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None:
                 raise RuntimeError("the sink has no standard output to read its port from")

@@ -57,6 +57,12 @@ STORES = (
     Subject("persistqueue_put", "persist-queue SQLite", "persist-queue", "power cut"),
 )
 
+SITES = (
+    Subject("django_site", "Django, a new project's middleware", "django", ""),
+    Subject("flask_site", "Flask", "flask", ""),
+    Subject("fastapi_site", "FastAPI", "fastapi", ""),
+)
+
 IMPORTS = (
     Subject("adcp_tracker", "adcp_tracker", "adcp-tracker", ""),
     Subject("httpx", "httpx", "httpx", ""),

@@ -52,6 +52,7 @@ def targets(results: Results) -> list[Target]:
         *_of_the_append(results),
         *_of_the_delivery(results),
         *_of_the_memory(results),
+        *_of_the_middleware(results),
         _of_the_import(results),
     ]
 
@@ -161,6 +162,16 @@ def _of_the_memory(results: Results) -> Iterator[Target]:
         results.ratio(Series(full[-1], "VmRSS"), Series(full[0], "VmRSS")) if full[1:] else None
     )
     yield Target("resident memory with the backlog, to that with none", 1.2, carried)
+
+
+def _of_the_middleware(results: Results) -> Iterator[Target]:
+    for label, site, limit in (
+        ("Django", "django_site", 1.05),
+        ("Flask", "flask_site", 1.05),
+        ("FastAPI", "fastapi_site", 1.10),
+    ):
+        found = results.median(_of("middleware", site), "quiet/bare")
+        yield Target(f"a {label} request with the middleware, to one without", limit, found)
 
 
 def _of_the_import(results: Results) -> Target:

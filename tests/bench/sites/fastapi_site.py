@@ -1,0 +1,43 @@
+"""A page on FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from adcp_tracker_fastapi import AdcpTracker, TrackerDep
+from tests.bench.sites.requests import asgi_requests
+from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def ways(directory: Path) -> dict[str, Callable[[int], None]]:
+    """Return what asks the bare site, the tracked one for a page, and that one for a sale."""
+    bare, tracked = _app(), _app()
+    AdcpTracker(tracked, **options(directory))  # type: ignore[arg-type]  # by their names
+    run = asyncio.new_event_loop().run_until_complete
+    return {
+        "bare": asgi_requests(bare, PAGE, run),
+        "quiet": asgi_requests(tracked, PAGE, run),
+        "event": asgi_requests(tracked, BUY, run),
+    }
+
+
+def _app() -> FastAPI:
+    app = FastAPI()
+
+    @app.get(PAGE)
+    async def page() -> dict[str, str]:
+        return {"text": TEXT}
+
+    @app.get(BUY)
+    async def buy(tracker: TrackerDep) -> dict[str, str]:
+        tracker.track_purchase(sale())
+        return {"text": TEXT}
+
+    return app

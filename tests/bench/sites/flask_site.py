@@ -1,0 +1,41 @@
+"""A page on Flask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from adcp_tracker_flask import AdcpTracker, get_tracker
+from tests.bench.sites.requests import wsgi_requests
+from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def ways(directory: Path) -> dict[str, Callable[[int], None]]:
+    """Return what asks the bare site, the tracked one for a page, and that one for a sale."""
+    bare, tracked = _app(), _app()
+    AdcpTracker(tracked, **options(directory))  # type: ignore[arg-type]  # by their names
+    return {
+        "bare": wsgi_requests(bare, PAGE),
+        "quiet": wsgi_requests(tracked, PAGE),
+        "event": wsgi_requests(tracked, BUY),
+    }
+
+
+def _app() -> Flask:
+    app = Flask("bench")
+
+    @app.get(PAGE)
+    def page() -> str:
+        return TEXT
+
+    @app.get(BUY)
+    def buy() -> str:
+        get_tracker().track_purchase(sale())
+        return TEXT
+
+    return app

@@ -1,0 +1,27 @@
+"""What is alike in the sites of all frameworks: paths, the sale, and the tracker's options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.bench.ours import facts, items
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = "/catalogue/"
+BUY = "/buy/"
+TEXT = "<!doctype html><title>Mugs</title>" + "<p>A mug, stoneware, 0.3 l, 12.90 EUR.</p>" * 20
+
+_FROM_THE_REQUEST = {"client_ip", "client_user_agent", "event_source_url"}
+
+
+def sale() -> dict[str, object]:
+    """Return an order with two items, which leaves it to the request who the shopper is."""
+    own = {name: each for name, each in facts(1).items() if name not in _FROM_THE_REQUEST}
+    return own | {"items": items()}
+
+
+def options(directory: Path) -> dict[str, object]:
+    """Return the options with which events are kept and nothing else runs."""
+    return {"directory": directory / "queue", "destinations": [], "uploader": "external"}
