@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import attrs
+
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import logger
 from adcp_tracker.queue.deadletters import DeadLetter
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.queue.sealer import Sealer
     from adcp_tracker.queue.segments import Segments
+    from adcp_tracker.queue.state import Delivery, Span
 
 
 def open_state(
@@ -82,7 +85,7 @@ def _restore_letters(state: State, letters: DeadLetters, segments: Segments) -> 
 
 def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Sealer) -> None:
     """Set right what the last leader left between two writes."""
-    _forget_vanished(state, segments.sizes())
+    _forget_vanished(state, segments.sizes(), sealer)
     _forget_undone_letters(state, letters, sealer)
     _forget_removed_letters(state, letters)
     for destination in state.destinations.values():
@@ -91,21 +94,27 @@ def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Seal
         destination.locked = ""  # and given a key, or taken one away
 
 
-def _forget_vanished(state: State, present: Iterable[str]) -> None:
-    """Drop what is known of segments that are gone."""
+def _forget_vanished(state: State, present: Iterable[str], sealer: Sealer) -> None:
+    """Drop what is known of segments that are gone; batches go on with what is left of them."""
     names = set(present)
     for destination in state.destinations.values():
         for name in destination.cursors.keys() - names:
             del destination.cursors[name]
     for deliveries in list(state.deliveries.values()):
         for delivery in list(deliveries):
-            if any(span.segment not in names for span in delivery.spans):
-                counts = state.destinations[delivery.destination].counts
-                counts.dropped["vanished"] += delivery.count
-                state.replace(delivery)
-                logger.warning(
-                    "segment.vanished", destination=delivery.destination, events=delivery.count
-                )
+            left = tuple(span for span in delivery.spans if span.segment in names)
+            if len(left) < len(delivery.spans):
+                _shorten(state, delivery, left, sealer)
+
+
+def _shorten(state: State, delivery: Delivery, left: tuple[Span, ...], sealer: Sealer) -> None:
+    """Go on with some of a batch's spans; other bytes, another identity."""
+    rest = attrs.evolve(delivery, spans=left, generation=delivery.generation + 1)
+    count = sealer.count(rest)
+    gone = delivery.count - count
+    state.replace(delivery, *([attrs.evolve(rest, count=count)] if count else []))
+    state.destinations[delivery.destination].counts.dropped["vanished"] += gone
+    logger.warning("segment.vanished", destination=delivery.destination, events=gone)
 
 
 def _forget_undone_letters(state: State, letters: DeadLetters, sealer: Sealer) -> None:

@@ -107,6 +107,10 @@ class Sealer:
                 self.locks.add_delivery(delivery, record)
         return members
 
+    def count(self, delivery: Delivery) -> int:
+        """Return how many of a delivery's records are there, readable or not."""
+        return sum(record.kind != DROPPED for _, record in self._records(delivery))
+
     def count_erased(self, delivery: Delivery) -> int:
         """Return how many of a delivery's records have been erased on disk."""
         return sum(record.kind == ERASED for _, record in self._records(delivery))

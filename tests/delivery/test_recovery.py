@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adcp_tracker import Tracker
-from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
+from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Paused
 from adcp_tracker.queue.deadletters import DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -59,3 +59,18 @@ def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_p
     (tmp_path / "state" / "cache.db").write_bytes(b"no database")
     run(tmp_path, new)
     assert [letter.destination for letter in tracker.dead_letters()] == ["old"]
+
+
+def test_a_segment_that_vanished_takes_only_its_own_events_along(tmp_path: Path) -> None:
+    """A batch goes on with what is left of it, under another key."""
+    for ids in (("A-1", "A-2"), ("B-1",)):
+        run(tmp_path, ids=ids)
+    away = ScriptedDestination(outcomes=[Paused("NOT_FOUND", "unknown", "mend it")])
+    run(tmp_path, away)
+    assert len(away.batches[-1].events) == 3
+    sorted((tmp_path / "segments").iterdir())[1].unlink()
+    back = ScriptedDestination()
+    books = run(tmp_path, back).stats().total()
+    assert back.ids == ["A-1", "A-2"]
+    assert back.batches[0].identity != away.batches[0].identity
+    assert (books.accepted, books.delivered, books.dropped) == (3, 2, {"vanished": 1})
