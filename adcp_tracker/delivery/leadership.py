@@ -18,7 +18,7 @@ from adcp_tracker.delivery.lanes import Lane
 from adcp_tracker.delivery.recovery import open_state, tidy_up
 from adcp_tracker.delivery.retry import end_impossible_waits
 from adcp_tracker.delivery.settle import Settlement
-from adcp_tracker.destinations.base import Batch, Preparing
+from adcp_tracker.destinations.base import Batch, Preparing, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
 from adcp_tracker.queue.deadletters import DeadLetters
@@ -242,6 +242,8 @@ class Leadership:
             self.state, self._setting.policy, delivery, members, self._clock.now()
         )
         self._unwritten.extend(settlement.settle(outcome))
+        if isinstance(outcome, Retry):
+            self._occasionally.warning("destination.failing", reason=f"{name}: {outcome.code}")
         self._progressed = True
 
     def _due_delivery(self, name: str) -> tuple[Delivery, Members] | None:

@@ -31,6 +31,20 @@ LEADS = {f"L-{number}" for number in range(COUNT)}
 _STEADY = RetryPolicy(lambda: 0.5)
 
 
+def _tracker(directory: Path, *sellers: ScriptedDestination) -> Tracker:
+    return Tracker(
+        sellers,
+        directory=directory,
+        flush_interval=0.02,
+        handle_sigterm=False,
+        policy=_STEADY,
+        uploader="thread" if sellers else "external",
+    )
+
+
+_STEADY = RetryPolicy(lambda: 0.5)
+
+
 @contextmanager
 def _copy(original: Path) -> Iterator[Path]:
     """Give a copy of a queue directory, as Hypothesis tries many damages on the same one."""

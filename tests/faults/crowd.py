@@ -1,0 +1,42 @@
+"""A process that forks many others, each of which tracks and ends as a worker does.
+
+Run as ``python -m tests.faults.crowd SETTINGS``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from tests.support.booked import track
+from tests.support.shop import make_tracker
+
+_FAILED = 7
+
+
+def main() -> None:
+    """Fork the crowd, and wait for it."""
+    settings = json.loads(sys.argv[1])
+    tracker = make_tracker(settings["directory"], settings["url"], sigterm=False)
+    children = []
+    for number in range(settings["processes"]):
+        child = os.fork()
+        if child == 0:
+            status = _FAILED
+            try:
+                track(tracker, settings["each"], first=number * settings["each"])
+                tracker.close(1.0)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    failed = [child for child in children if os.waitpid(child, 0)[1]]
+    tracker.flush(60.0)
+    sys.stdout.write(
+        json.dumps({"failed": len(failed), "stats": tracker.close(10.0).as_json()}) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
