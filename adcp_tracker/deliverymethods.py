@@ -8,6 +8,7 @@ from adcp_tracker import lifecycle
 from adcp_tracker.delivery import errands
 from adcp_tracker.delivery.books import published
 from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.log import logger
 from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 
@@ -258,6 +259,11 @@ class DeliveryMethods:
 
     def _errand(self, errand: Callable[[Leadership], Result], timeout: float) -> Result:
         """Do something with the queue, and leave uploading to whom it belongs."""
+        if not lifecycle.threads_run():
+            raise ConfigurationError(
+                "threads: expected them to run in this process, and they stand still; start "
+                "uWSGI with --enable-threads, or use the command line"
+            )
         try:
             return self._flusher.run(errand, timeout)
         finally:

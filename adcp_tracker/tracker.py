@@ -16,7 +16,12 @@ from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.leadership import Setting
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.eventmethods import EventMethods
-from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
+from adcp_tracker.exceptions import (
+    ConfigurationError,
+    Fault,
+    InvalidEventError,
+    QueueFullError,
+)
 from adcp_tracker.gate import why_not, without_shopper
 from adcp_tracker.ids import digest_id
 from adcp_tracker.log import logger
@@ -378,7 +383,14 @@ class Tracker(PrivacyMethods, EventMethods):
             else:
                 self._intake.put(body, accepted_ms)
 
-        if self._hold is None or not self._hold(write):
+        def write_later() -> None:
+            try:
+                write()
+            except QueueFullError:
+                # Nobody who could be told is left: the call has long returned.
+                self._intake.drop("full")
+
+        if self._hold is None or not self._hold(write_later):
             write()
 
     def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:

@@ -375,6 +375,32 @@ def test_a_held_event_is_written_when_it_is_let_go(make: Make, tmp_path: Path) -
     assert [name in written for name in (b"L-1", b"L-2", b"L-3")] == [False, True, True]
 
 
+def test_a_held_event_that_finds_no_room_is_counted(make: Make) -> None:
+    """Whoever lets a write go after the call cannot be told, so the books are."""
+    held: list[Callable[[], None]] = []
+    reasons: list[str] = []
+    tracker = make(
+        hold=lambda write: held.append(write) is None,
+        max_bytes=1,
+        when_full="raise",
+        on_drop=reasons.append,
+        uploader="external",
+    )
+    for number in range(100):
+        tracker.track_lead(f"L-{number}", email=EMAIL)
+    for write in held:
+        write()
+    assert set(reasons) == {"full"}
+
+
+def test_what_waits_is_counted_before_anybody_uploads(make: Make) -> None:
+    """A directory that nobody has uploaded from yet has books all the same."""
+    tracker = make()
+    tracker.track_lead("L-1", email=EMAIL)
+    tracker.track_lead("L-2", email=EMAIL)
+    assert tracker.stats().pending == 2
+
+
 def test_an_event_over_the_size_limit_is_refused_whole(make: Make) -> None:
     """A quarter of a megabyte is more than any event; it is told, not cut."""
     tracker = make(strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,6 +13,7 @@ from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker.delivery.waiting import oldest_waiting
 from adcp_tracker.queue.directory import open_private, replace_file
+from adcp_tracker.queue.journal import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -184,3 +186,13 @@ def published(directory: QueueDirectory) -> Stats:
             return _converter.loads(file.read(), Stats)
     except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
         return Stats()
+
+
+def unled(directory: QueueDirectory) -> Stats:
+    """Count what waits in a directory that nobody has ever uploaded from."""
+    waiting = 0
+    for path in directory.segments.glob(f"*{SUFFIX}"):
+        with suppress(OSError), path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                waiting += piece.count(b"\n")
+    return Stats(waiting=waiting)

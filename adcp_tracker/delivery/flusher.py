@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from adcp_tracker.delivery.books import publish, published
+from adcp_tracker.delivery.books import publish, published, unled
 from adcp_tracker.delivery.election import Election
 from adcp_tracker.delivery.leadership import Leadership
 from adcp_tracker.exceptions import AdcpTrackerError
@@ -151,8 +151,8 @@ class Flusher:
         last = published(self._setting.directory)
         starting = self.is_running and not last.leader
         if self.is_leading or starting:
-            return self._call(Leadership.books, _PARK_SECONDS, default=last)
-        return last
+            last = self._call(Leadership.books, _PARK_SECONDS, default=last)
+        return last if last.leader else unled(self._setting.directory)
 
     def stop(self, timeout: float) -> None:
         """End the thread, after the request that is on its way if that is soon enough."""
