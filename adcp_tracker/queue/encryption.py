@@ -49,7 +49,7 @@ _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _HEAD_BYTES: Final = 32
 _HEAD: Final = re.compile(rb"([A-Za-z0-9_-]{8})\.[A-Za-z0-9_-]{22}\.")
-_TIME: Final = slice(9, 24)
+_BOUND_FROM, _BOUND_TO = 9, 24
 _NONCES_DRAWN: Final = 512
 _MOST_CIPHERS: Final = 256
 _INFO: Final = b"adcp_tracker records at rest"
@@ -75,7 +75,7 @@ class Encryption:
     nonces_per_salt = 1 << 24
 
     def __init__(self, keys: str | bytes | Sequence[str | bytes]) -> None:
-        _expect_cryptography()
+        self._refusal = _refusal()
         decoded = _decoded(keys)
         self._keys = {_key_id(key): key for key in decoded}
         self._first = _key_id(decoded[0])
@@ -132,7 +132,7 @@ class Encryption:
                 records.append(record)
                 continue
             place = record.start - start
-            opened = self._opened(record, kind, data[place:][_TIME])
+            opened = self._opened(record, kind, data[place + _BOUND_FROM : place + _BOUND_TO])
             if opened is None:
                 stop = record.stop - start - 1
                 damages.append(Damage(record.start, data[place:stop]))
@@ -141,8 +141,6 @@ class Encryption:
         return records, damages
 
     def _opened(self, record: Record, kind: bytes, bound: bytes) -> Record | None:
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra's package
-
         head = record.body[:_HEAD_BYTES]
         cipher = self._ciphers.get(head)
         if cipher is None:
@@ -155,7 +153,7 @@ class Encryption:
         try:
             sealed = binascii.a2b_base64(record.body[_HEAD_BYTES:])
             body = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
-        except (InvalidTag, ValueError):
+        except (self._refusal, ValueError):
             return None
         return Record(record.start, record.stop, kind, body)
 
@@ -218,11 +216,13 @@ def _hkdf(key: bytes, salt: bytes | None, info: bytes, length: int) -> bytes:
     return HKDF(SHA256(), length, salt, info).derive(key)
 
 
-def _expect_cryptography() -> None:
+def _refusal() -> type[Exception]:
+    """Return what is raised for a body that is not what was sealed; asks for the package."""
     try:
-        import cryptography  # noqa: F401, PLC0415 - an extra's package
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra's package
     except ImportError:
         raise ConfigurationError(
             "encryption_keys: expected the package cryptography, got none; "
             'run: pip install "adcp-tracker[encryption]"'
         ) from None
+    return InvalidTag
