@@ -52,6 +52,7 @@ CLIENTS = (
 STORES = (
     Subject(FLOOR, "os.write, bare", "", "SIGKILL"),
     Subject(JOURNAL, "adcp_tracker journal", "adcp-tracker", "SIGKILL"),
+    Subject("sealed_journal", "adcp_tracker journal, sealed", "cryptography", "SIGKILL"),
     Subject("sqlite_wal", "sqlite3, WAL, NORMAL", "", "SIGKILL"),
     Subject("diskcache_push", "diskcache.push", "diskcache", "SIGKILL"),
     Subject("persistqueue_put", "persist-queue SQLite", "persist-queue", "power cut"),
