@@ -153,7 +153,7 @@ class DeadLetters:
     def _open_file(self) -> Path | None:
         """Return the file that still has room."""
         files = self._files()
-        return files[-1] if files and files[-1].stat().st_size < _FILE_BYTES else None
+        return files[-1] if files and files[-1].lstat().st_size < _FILE_BYTES else None
 
     def _record(self, letter: DeadLetter) -> bytes:
         envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))

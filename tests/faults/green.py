@@ -3,7 +3,7 @@
 Run as ``python -m tests.faults.green DIRECTORY URL GREENLETS EACH``.
 """
 
-# ruff: noqa: E402, I001 - gevent must come before everything else
+# ruff: noqa: E402 - gevent must come before everything else
 from __future__ import annotations
 
 from gevent import monkey
