@@ -15,6 +15,7 @@ one by its hash.
 from __future__ import annotations
 
 import re
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -71,7 +72,8 @@ def hash_phone(raw: object, default_region: str | None = None, *, path: str = PH
     """Hash a phone number in its E.164 form, plus included, as sellers expect it.
 
     Args:
-        raw: The number, or its SHA-256 in hex.
+        raw: The number, or its SHA-256 in hex, or a number that ``phonenumbers`` has read
+            already, as a shop's own model may hold one.
         default_region: Two letters of ISO 3166, such as ``GB``: where a number is
             that does not begin with a plus.
         path: Where it stands, for the error.
@@ -84,14 +86,26 @@ def hash_phone(raw: object, default_region: str | None = None, *, path: str = PH
     """
     if isinstance(raw, str) and _is_e164(raw):
         return sha256(raw.encode()).hexdigest()
-    if not isinstance(raw, str):
+    text = raw if isinstance(raw, str) else _written_out(raw)
+    if text is None:
         _refuse(path, "a phone number or its SHA-256", describe(raw))
-    number = raw.strip()
+    number = text.strip()
     if _is_digest(number.lower()):
         return number.lower()
     if not _is_e164(number):
         number = _to_e164(number, default_region, path)
     return sha256(number.encode()).hexdigest()
+
+
+def _written_out(raw: object) -> str | None:
+    """Write out a number that was read already; ``None`` if it is nothing of the kind."""
+    # Whoever has such an object has loaded the library, so that nobody else need load it.
+    library = sys.modules.get("phonenumbers")
+    if library is None or not isinstance(raw, library.PhoneNumber):
+        return None
+    if raw.country_code and raw.national_number:
+        return str(library.format_number(raw, library.PhoneNumberFormat.E164))
+    return None if raw.raw_input is None else str(raw.raw_input)
 
 
 def _to_e164(raw: str, default_region: str | None, path: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,16 @@ def test_numbers_are_hashed_in_e164_with_their_plus(
 ) -> None:
     """A number with a country code keeps it, and another is read for the region given."""
     assert hash_phone(raw, region) == hashed
+
+
+def test_a_phone_number_that_was_read_already_is_taken() -> None:
+    """A shop's model may hold it as an object of phonenumbers, with or without a country."""
+    assert hash_phone(phonenumbers.parse("020 7946 0958", "GB")) == LONDON
+    unread = phonenumbers.PhoneNumber(raw_input="020 7946 0958")
+    assert hash_phone(unread, "GB") == LONDON
+    for nothing in (unread, phonenumbers.PhoneNumber()):
+        with pytest.raises(InvalidEventError):
+            hash_phone(nothing)
 
 
 @pytest.mark.parametrize("raw", ["020 7946 0958", "2065551234", "12065551234", "0044 20 7946 0958"])
