@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     Told = dict[str, int]
 
 _ROOT = Path(__file__).parents[2]
-_BATCHES = 20_000
 _SHARE, _ALL = 50_000, 1_000_000
 _MOST = 1.2
+_MOST_DELIVERING_KB = 40 * 1024
 
 
 def _load(directory: Path, count: int) -> Told:
@@ -31,11 +31,10 @@ def _load(directory: Path, count: int) -> Told:
 
 @pytest.mark.timeout(900)
 def test_memory_does_not_grow_with_the_backlog(tmp_path: Path, *, full: bool) -> None:
-    """Waiting events take no memory; delivering takes that of a few batches, however many wait."""
+    """Waiting events take next to none; delivering takes a few batches', however many wait."""
     none = _load(tmp_path / "none", 1)
-    few = _load(tmp_path / "few", _BATCHES)
     many = _load(tmp_path / "many", _ALL if full else _SHARE)
     waiting = many["waiting_kb"] / none["waiting_kb"]
-    delivering = many["peak_kb"] / few["peak_kb"]
+    delivering_kb = many["peak_kb"] - none["peak_kb"]
     assert waiting <= _MOST, f"{waiting:.2f} times the memory of a tracker without a backlog"
-    assert delivering <= _MOST, f"{delivering:.2f} times the memory of delivering {_BATCHES}"
+    assert delivering_kb <= _MOST_DELIVERING_KB
