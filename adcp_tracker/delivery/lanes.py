@@ -37,11 +37,11 @@ class Lane:
     def send(self, batch: Batch) -> None:
         """Start to send a batch. There must be none on the way."""
         self.is_busy = True
-        if self._thread is None:
-            name = f"adcp_tracker-{self._destination.name}"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-            self._thread.start()
-        self._batches.put(batch)
+        if self._is_running():
+            self._batches.put(batch)
+        else:
+            self._outcomes.put(self._try(batch))
+            self._on_done()
 
     def outcome(self) -> Outcome | None:
         """Return what became of the batch on the way, once that is known."""
@@ -54,6 +54,18 @@ class Lane:
         """Let the thread end after what it is doing."""
         self._batches.put(None)
         self._thread = None
+
+    def _is_running(self) -> bool:
+        """Say whether there is a thread to send in; start it if there was none."""
+        if self._thread is None:
+            name = f"adcp_tracker-{self._destination.name}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending, or there are too many
+                return False
+            self._thread = thread
+        return True
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:

@@ -1,0 +1,55 @@
+"""A lane sends in a thread of its own, if there is one to be had."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker.delivery.lanes import Lane
+from adcp_tracker.destinations.base import Batch, Delivered
+from tests.support.destinations import ScriptedDestination, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BATCH = Batch([b'{"event_id":"A-1"}'], b"identity")
+_NO_SUCH_STACK = 1 << 46
+
+
+@pytest.fixture
+def no_more_threads() -> Iterator[None]:
+    """Have every start of a thread fail, as at the end of a process or at a limit."""
+    usual = threading.stack_size(_NO_SUCH_STACK)
+    with pytest.raises(RuntimeError):
+        threading.Thread(target=print).start()
+    yield
+    threading.stack_size(usual)
+
+
+def test_a_lane_does_not_hold_up_whoever_sends() -> None:
+    """The outcome is there once the seller has answered."""
+    seller = ScriptedDestination()
+    seller.gate.clear()
+    lane = Lane(seller, lambda: None)
+    lane.send(BATCH)
+    early = lane.outcome()
+    seller.gate.set()
+    wait_until(lambda: isinstance(lane.outcome(), Delivered))
+    assert early is None
+    lane.stop()
+
+
+@pytest.mark.usefixtures("no_more_threads")
+def test_without_a_thread_the_caller_waits_for_the_seller() -> None:
+    """An interpreter that is ending starts none, and what waits is delivered all the same."""
+    seller = ScriptedDestination()
+    told: list[str] = []
+    lane = Lane(seller, lambda: told.append("done"))
+    for _ in range(2):
+        lane.send(BATCH)
+        assert isinstance(lane.outcome(), Delivered)
+        assert not lane.is_busy
+    assert seller.ids == ["A-1", "A-1"]
+    assert told == ["done", "done"]
