@@ -1,0 +1,138 @@
+"""Events through the real tracker to a seller that nobody here wrote, in strict mode."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from adcp_tracker import Agent, Tracker
+from tests.conformance.installed import needs_sdk
+from tests.conformance.selling import SOURCE, TOKEN
+from tests.support.events import events, plain_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adcp_tracker.events import Event
+    from tests.conformance.selling import SdkSeller
+
+pytestmark = needs_sdk
+
+EVENTS = 2_000
+"""How many generated events are delivered at the least."""
+
+
+LARGEST_INTEGER = 2**53 - 1
+"""What every JSON parser holds. The SDK's own digest of a request fails on a larger one."""
+
+drawn_events = st.one_of(events, plain_events).filter(
+    lambda event: _largest(json.loads(event.line)) <= LARGEST_INTEGER
+)
+
+
+def _largest(value: object) -> int:
+    """Return the largest integer anywhere in JSON, whatever its sign."""
+    if isinstance(value, dict):
+        return max(map(_largest, value.values()), default=0)
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int) else 0
+
+
+def sdk_agent(seller: SdkSeller, **more: Any) -> Agent:  # noqa: ANN401 - settings differ
+    """Return a destination that the SDK's seller knows."""
+    known: dict[str, Any] = {"url": seller.url, "event_source_id": SOURCE, "token": TOKEN}
+    return Agent(**(known | more))
+
+
+def track(tracker: Tracker, event: Event, event_id: str) -> None:
+    """Track a generated event under an id of its own, by the arguments a shop would give."""
+    names = ("user_match", "custom_data", "action_source", "custom_event_name", "surface", "ext")
+    details: dict[str, Any] = {name: getattr(event, name) for name in names}
+    tracker.track(
+        event.event_type,
+        event_id=event_id,
+        event_time=event.event_time,
+        event_source_url=event.event_source_url,
+        **details,
+    )
+
+
+def test_no_event_is_refused_that_the_validators_accepted(
+    sdk_seller: SdkSeller, tmp_path: Path
+) -> None:
+    """Thousands of generated events of every kind arrive, each once, and none is refused."""
+    tracked: list[str] = []
+    tracker = Tracker([sdk_agent(sdk_seller)], directory=tmp_path, strict=True, flush_interval=0.2)
+
+    @settings(
+        max_examples=EVENTS // 25,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(drawn=st.lists(drawn_events, min_size=25, max_size=40))
+    def shop(drawn: list[Event]) -> None:
+        for event in drawn:
+            tracked.append(f"{len(tracked)}-{event.event_id}"[:256])
+            track(tracker, event, tracked[-1])
+
+    shop()
+    books = tracker.close(100.0).total()
+    letters = [(letter.code, letter.message) for letter in tracker.dead_letters()]
+    assert (letters, books.pending, books.dropped) == ([], 0, {})
+    assert books.delivered == len(tracked) >= EVENTS
+    assert sorted(sdk_seller.taken_ids()) == sorted(tracked)
+    keys = [call["key"] for call in sdk_seller.taken()]
+    assert len(set(keys)) == len(keys)
+
+
+def test_ten_thousand_nodes_are_learned_and_remembered(
+    sdk_seller: SdkSeller, tmp_path: Path
+) -> None:
+    """A seller that counts JSON values is served without help, after a restart at once."""
+    orders = iter(range(6_000))
+
+    def sell(count: int) -> int:
+        with Tracker([sdk_agent(sdk_seller)], directory=tmp_path, uploader="external") as shop:
+            for number in [next(orders) for _ in range(count)]:
+                shop.track_purchase(order(number))
+        with Tracker([sdk_agent(sdk_seller)], directory=tmp_path) as tracker:
+            return tracker.flush(100.0).total().delivered
+
+    assert sell(3_000) == 3_000
+    asked = sdk_seller.calls()
+    assert len(asked[0]["ids"]) == 3_000
+    assert len(asked) > len(sdk_seller.taken())
+    sdk_seller.forget()
+    assert sell(2_000) == 5_000
+    assert len(sdk_seller.calls()) == len(sdk_seller.taken())
+
+
+def order(number: int) -> dict[str, object]:
+    """Return an order, the same each time."""
+    return {
+        "id": f"order-{number}",
+        "total": f"{number}.50",
+        "currency": "EUR",
+        "email": f"shopper{number}@shop.example",
+        "items": [{"id": f"sku-{number % 7}", "quantity": 1 + number % 3, "price": "0.50"}],
+    }
+
+
+def test_test_events_and_every_line_are_taken(sdk_seller: SdkSeller, tmp_path: Path) -> None:
+    """Requests of lines 3.0, 3.1 and 3.2 and of test events pass the seller's checks."""
+    for line in ("3.0", "3.1", "3.2"):
+        agent = sdk_agent(sdk_seller, adcp_version=line, name=line)
+        with Tracker([agent], directory=tmp_path / line) as tracker:
+            tracker.track_purchase(order(1))
+            tracker.track_purchase(order(2), test_event_code="T-1")
+            books = tracker.flush(20.0).total()
+            assert (books.delivered, books.dead) == (2, 0), line
+    versions = {call["version"] for call in sdk_seller.calls()}
+    assert versions == {None, "3.1", "3.2"}
+    assert json.dumps(sdk_seller.taken_ids()).count("order-1") == 3

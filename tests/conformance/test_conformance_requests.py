@@ -1,0 +1,81 @@
+"""Every request the library can make, held to the schema of the line it claims to speak."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adcp_tracker import Agent
+from adcp_tracker.destinations.base import Batch, Delivered
+from tests.conformance.installed import needs_sdk, objections
+from tests.support.events import events, plain_events, tokens
+
+if TYPE_CHECKING:
+    from adcp_tracker.destinations.lines import Line
+
+pytestmark = needs_sdk
+
+TOOLS = ("log_event", "get_adcp_capabilities", "sync_event_sources")
+
+
+class Listener:
+    """A transport that answers as a seller would, and keeps what tools were asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one MCP message."""
+        message = json.loads(request.content)
+        if "id" not in message:
+            return httpx.Response(202)
+        result: dict[str, Any] = {"protocolVersion": "2025-06-18"}
+        if message["method"] == "tools/list":
+            result = {"tools": [{"name": name} for name in TOOLS]}
+        elif message["method"] == "tools/call":
+            params = message["params"]
+            self.calls.append((params["name"], params["arguments"]))
+            count = len(params["arguments"].get("events", ()))
+            result = {"structuredContent": {"events_received": count, "events_processed": count}}
+        answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
+        return httpx.Response(200, json=answer)
+
+
+def listening(line: Line, source: str = "website") -> tuple[Agent, Listener]:
+    """Return an agent that speaks `line`, and who listens to it."""
+    listener = Listener()
+    agent = Agent(
+        url="http://127.0.0.1/mcp",
+        event_source_id=source,
+        token="t",
+        adcp_version=line,
+        transport=httpx.MockTransport(listener),
+    )
+    return agent, listener
+
+
+@pytest.mark.parametrize("line", ["3.0", "3.1", "3.2"])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    drawn=st.lists(st.one_of(events, plain_events), min_size=1, max_size=5),
+    identity=st.binary(max_size=40),
+    code=st.none() | tokens(256),
+    source=tokens(255).filter(str.isprintable),
+)
+def test_requests_fit_the_schema_of_their_line(
+    line: Line, drawn: list[Any], identity: bytes, code: str | None, source: str
+) -> None:
+    """Whatever events, test code and event source: the request is as its line has it."""
+    agent, listener = listening(line, source)
+    taken = [event.line for event in drawn if agent.refuses(json.loads(event.line)) is None]
+    if taken:
+        assert isinstance(agent.send(Batch(taken, identity, code)), Delivered)
+        assert {name for name, _ in listener.calls} == {"get_adcp_capabilities", "log_event"}
+    for name, arguments in listener.calls:
+        assert objections(name, line, arguments) == []
+        assert arguments.get("adcp_version") == (None if line == "3.0" else line)

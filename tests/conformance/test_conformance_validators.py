@@ -1,0 +1,106 @@
+"""The library's validators beside the official schemas: neither takes what the other would not."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.wire import decode, encode
+from tests.conformance.installed import needs_sdk, objections
+from tests.conformance.reasons import REASONS, Reason, unexplained
+from tests.conformance.spoiling import spoilt_events
+from tests.support.events import events, plain_events
+
+if TYPE_CHECKING:
+    from adcp_tracker.events import Event
+    from adcp_tracker.exceptions import Fault
+
+pytestmark = needs_sdk
+
+GOOD: dict[str, Any] = {
+    "event_id": "o-1",
+    "event_type": "purchase",
+    "event_time": "2026-01-02T03:04:05Z",
+}
+GAPS = (
+    {"user_match": {"hashed_email": "f" * 64, "uids": []}},
+    {"event_source_url": "https://shop.example/search?filter[size]=m"},
+    {"event_source_url": "https://shop.example/100%"},
+)
+"""What is known to pass the library's validators and not the schema."""
+
+UNSAFE = (
+    {"custom_data": {"num_items": 2**53}},
+    {"custom_data": {"value": 2**53}},
+    {"custom_data": {"warehouse_id": 2**53}},
+    {"ext": {"warehouse": -(2**53)}},
+)
+"""Integers that RFC 8785, by which sellers compare requests, cannot write."""
+
+GAP = re.compile(r"is not a 'uri'$|^\$\.events\[0\]\.user_match\.uids: \[\] ")
+thoroughly = settings(
+    max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def faults_of(wire: object) -> tuple[Fault, ...]:
+    """Return what the library has against an event's JSON."""
+    try:
+        decode(json.dumps(wire).encode())
+    except InvalidEventError as error:
+        return error.faults
+    return ()
+
+
+def official(wire: object, line: str = "3.2") -> list[str]:
+    """Return what the schema has against an event, sent alone."""
+    request = {"idempotency_key": "k" * 16, "event_source_id": "s", "events": [wire]}
+    return objections("log_event", line, request)  # type: ignore[arg-type]  # a line
+
+
+@thoroughly
+@given(event=events | plain_events)
+def test_the_schema_takes_every_event_that_the_library_made(event: Event) -> None:
+    """Whatever the validators accept, the official schema of the newest line accepts."""
+    assert official(json.loads(encode(event))) == []
+
+
+@thoroughly
+@given(wire=spoilt_events())
+def test_spoilt_events_are_judged_alike_or_for_a_written_reason(wire: dict[str, Any]) -> None:
+    """What the library lets through, the schema takes; what it alone refuses has a reason."""
+    faults = faults_of(wire)
+    if not faults:
+        said = official(json.loads(encode(decode(json.dumps(wire).encode()))))
+        assert [each for each in said if not GAP.search(each)] == []
+    elif not official(wire):
+        assert unexplained(faults) == []
+
+
+@pytest.mark.xfail(strict=True, reason="the library lets it through, and strict sellers refuse it")
+@pytest.mark.parametrize("field", GAPS, ids=str)
+def test_the_schema_takes_what_the_library_lets_through(field: dict[str, object]) -> None:
+    """A list without members, and a URL with brackets, are mended or refused before they go."""
+    wire = GOOD | field
+    assert faults_of(wire) or official(json.loads(encode(decode(json.dumps(wire).encode())))) == []
+
+
+@pytest.mark.xfail(strict=True, reason="the library lets it through, and the SDK's seller fails")
+@pytest.mark.parametrize("field", UNSAFE, ids=str)
+def test_integers_that_sellers_cannot_compare_are_refused(field: dict[str, object]) -> None:
+    """An integer beyond 2^53 - 1 is found here, not at a seller that fails the whole request."""
+    assert faults_of(GOOD | field)
+
+
+@pytest.mark.parametrize("reason", REASONS, ids=lambda reason: f"{reason.path} {reason.expected}")
+def test_each_reason_is_needed(reason: Reason) -> None:
+    """Each reason stands for an event that the schema takes and the library does not."""
+    wire = GOOD | reason.example
+    assert official(wire) == []
+    assert any(reason.covers(fault) for fault in faults_of(wire))
+    assert unexplained(faults_of(wire)) == []
