@@ -18,7 +18,7 @@ from adcp_tracker.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from adcp_tracker.delivery.books import Stats
     from adcp_tracker.delivery.errands import Replayed
-    from adcp_tracker.queue.deadletters import DeadLetter
+    from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which, by their ids.")]
 Every = Annotated[bool, typer.Option("--all", help="Every one.")]
@@ -47,10 +47,11 @@ def list_letters(
     as_json: AsJson = False,
 ) -> int:
     """List dead letters, the newest first. Needs no credentials."""
-    found = _letters(directory, code, destination)
+    found, locked = _letters(directory, code, destination), _kept(directory).locked()
     newest = found[: -limit - 1 : -1]
     if as_json:
-        screen.emit({"count": len(found), "letters": [_document(each) for each in newest]})
+        letters = [_document(each) for each in newest]
+        screen.emit({"count": len(found), "locked": locked, "letters": letters})
         return FINE
     if newest:
         screen.table(
@@ -62,6 +63,12 @@ def list_letters(
         )
         screen.say()
     screen.say(f"{len(newest):,} of {len(found):,} dead letters.")
+    if locked:
+        screen.say(
+            f"{locked:,} more cannot be read: add the key that sealed them to "
+            "ADCP_ENCRYPTION_KEYS.",
+            "yellow",
+        )
     return FINE
 
 
@@ -159,13 +166,17 @@ def drop(  # noqa: PLR0913 - options, each by its name
 def _letters(
     directory: str | None, code: str | None = None, destination: str | None = None
 ) -> list[DeadLetter]:
-    from adcp_tracker.queue.deadletters import DeadLetters  # noqa: PLC0415 - for a quick --help
-
     return [
         letter
-        for letter in DeadLetters(existing_queue(directory), encryption())
+        for letter in _kept(directory)
         if code in (None, letter.code) and destination in (None, letter.destination)
     ]
+
+
+def _kept(directory: str | None) -> DeadLetters:
+    from adcp_tracker.queue.deadletters import DeadLetters  # noqa: PLC0415 - for a quick --help
+
+    return DeadLetters(existing_queue(directory), encryption())
 
 
 def _any(*filters: str | None) -> bool:

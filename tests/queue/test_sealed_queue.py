@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -377,6 +378,23 @@ def test_one_key_needs_no_list(queue: Path) -> None:
     assert [each.kind for each in records(queue)] == [SEALED_EVENT]
 
 
+def test_a_forked_worker_seals_on_its_own(queue: Path) -> None:
+    """Parent and child share a key and nothing else, and both are delivered."""
+    with shop(queue) as tracker:
+        track_others(tracker, 2)
+        child = os.fork()
+        if child == 0:  # pragma: no cover - in another process
+            track_others(tracker, 2, first=2)
+            os._exit(0)
+        track_others(tracker, 2, first=4)
+        assert os.waitpid(child, 0)[1] == 0
+    heads = [record.body[:48] for record in records(queue)]
+    assert len({head[9:31] for head in heads}) == 2
+    assert len({head[32:] for head in heads}) == 6
+    destination = ScriptedDestination()
+    assert balanced(deliver(queue, destination, (KEY,))).delivered == 6
+
+
 def test_the_command_line_reads_what_is_sealed(queue: Path, seller: Sandbox) -> None:
     """With the key in the environment it delivers and lists; without, it says what is missing."""
     with shop(queue) as tracker:
@@ -395,4 +413,5 @@ def test_the_command_line_reads_what_is_sealed(queue: Path, seller: Sandbox) -> 
     assert (books["delivered"], books["dead"], books["locked"]) == (1, 1, "")
     (letter,) = run("dead", "list", "--json", **here, **keys).json["letters"]
     assert letter["event_id"] == "B-0"
-    assert run("dead", "list", "--json", **here).json["letters"] == []
+    assert run("dead", "list", "--json", **here).json == {"count": 0, "locked": 1, "letters": []}
+    assert "ADCP_ENCRYPTION_KEYS" in run("dead", "list", **here).out
