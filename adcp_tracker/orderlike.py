@@ -85,7 +85,15 @@ class Order:
 
 ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "order_id": ("order_id", "id", "number", "order_number"),
-    "total": ("total", "grand_total", "total_price", "total_amount", "value", "amount"),
+    "total": (
+        "total",
+        "grand_total",
+        "total_price",
+        "total_amount",
+        "total_incl_tax",
+        "value",
+        "amount",
+    ),
     "currency": ("currency", "currency_code"),
     "items": ("items", "line_items", "lines", "order_items"),
     "email": ("email", "customer_email", "email_address", "hashed_email"),
@@ -104,9 +112,9 @@ ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 _LINE_ID: Final = "id"
 
 ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "id": ("sku", "product_id", "item_id", "variant_id", _LINE_ID),
+    "id": ("sku", "partner_sku", "product_id", "item_id", "variant_id", _LINE_ID),
     "quantity": ("quantity", "qty"),
-    "price": ("price", "unit_price"),
+    "price": ("price", "unit_price", "unit_price_incl_tax"),
     "brand": ("brand",),
     "name": ("name", "title"),
 }

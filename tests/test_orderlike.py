@@ -253,6 +253,16 @@ def test_a_shops_order_is_taken_as_it_is(source: object) -> None:
     assert made.custom_data == ours.custom_data
 
 
+def test_names_that_say_with_tax_are_known() -> None:
+    """An order as Oscar keeps it has its total, and its lines their own price and stock number."""
+    line = {"id": 7, "partner_sku": "sock", "quantity": 2, "unit_price_incl_tax": Decimal("9.90")}
+    order = {"number": "1001", "total_incl_tax": "19.80", "currency": "EUR", "lines": [line]}
+    data = purchase_event(to_order(order), now=NOW).custom_data
+    assert data is not None
+    assert data.value == Decimal("19.80")
+    assert [(each.id, each.price) for each in data.contents or ()] == [("sock", Decimal("9.90"))]
+
+
 def test_an_order_is_not_copied() -> None:
     """The library's own order is taken as it is."""
     assert to_order(ORDER) is ORDER
