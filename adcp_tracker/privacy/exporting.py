@@ -54,7 +54,7 @@ class Listing:
             for each in self.memory.of(findings.person)
             if each.context is not None
         ]
-        return [*events, *letters, *kept]
+        return [*events, *letters, *kept, *_locked(findings.locked)]
 
 
 def _event(leadership: Leadership, standing: Standing, found: Found) -> dict[str, object]:
@@ -78,6 +78,14 @@ def _letter(letter: DeadLetter) -> dict[str, object]:
         "message": letter.message,
         "event": orjson.loads(letter.event),
     }
+
+
+def _locked(count: int) -> list[dict[str, object]]:
+    """Return a note that not everything could be looked through, if so."""
+    if not count:
+        return []
+    remedy = "ask again with every key in encryption_keys"
+    return [{"kind": "locked", "where": "segments and dead", "events": count, "remedy": remedy}]
 
 
 def _context(context: Context) -> dict[str, object]:

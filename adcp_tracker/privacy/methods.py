@@ -111,7 +111,8 @@ class PrivacyMethods(DeliveryMethods):
 
         Returns:
             Events, dead letters and remembered contexts as JSON takes them, each with
-            what ``kind`` it is, ``where`` it is, and how far it has got.
+            what ``kind`` it is, ``where`` it is, and how far it has got. One of the kind
+            ``locked`` says how many events could not be read, for want of their key.
 
         Raises:
             InvalidEventError: If an e-mail address or phone number is none.

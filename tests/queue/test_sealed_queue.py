@@ -309,6 +309,8 @@ def test_erasing_without_the_key_says_so(queue: Path) -> None:
     with shop(queue) as tracker:
         track_alice(tracker)
     with shop(queue, keys=(OTHER,)) as tracker:
+        (listed,) = tracker.export(email=EMAIL)
+        assert (listed["kind"], listed["events"]) == ("locked", 1)
         report = tracker.forget(email=EMAIL)
         assert (report.events, report.locked, report.is_complete) == (0, 1, False)
         assert any("encryption_keys" in each for each in report.left_to_do)
