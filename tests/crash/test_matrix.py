@@ -20,7 +20,14 @@ import pytest
 
 from tests.support.crashing import ledger
 from tests.support.crashing.cases import Case, Forge, points_of
-from tests.support.crashing.killpoints import CONTAINER_STOP, FORK, OUTLIVED, Point
+from tests.support.crashing.killpoints import (
+    CONTAINER_STOP,
+    FORK,
+    OUTLIVED,
+    RAISING,
+    Point,
+    is_with,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +108,8 @@ def test_whatever_ends_a_process_wherever_it_stands_nothing_is_lost_or_doubled(
 ) -> None:
     """Each promised event is delivered with its bytes, under one key a batch; books balance."""
     points = points_of(forge.survey(case))
+    if case.end in RAISING:
+        points = [point for point in points if not is_with(point)]
     wanted = str(pytestconfig.getoption("--crash-points", default="share"))
     chosen = _chosen(points, wanted, seed)
     verdicts = [forge.judge(case.at(point)) for point in chosen]

@@ -8,6 +8,7 @@ as the case itself.
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import gc
 import json
 import os
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from tests.support.crashing.plans import Shop
 
-_HUNG_S = 60.0
+_HUNG_S = 30.0
 _GRACE_S = 0.03
 
 Request = dict[str, Any]
@@ -143,6 +144,8 @@ def _stop_container(victim: int, folder: Path, grace: float) -> None:
 
 def _live(request: Request) -> None:
     """Follow a plan, traced, until the point is reached."""
+    # Whoever hangs says where, shortly before it is given up.
+    faulthandler.dump_traceback_later(0.8 * _HUNG_S)
     folder = Path(request["folder"])
     point = Point(*request["point"]) if request.get("point") else None
     prepare()

@@ -7,6 +7,7 @@ the one before it.
 
 from __future__ import annotations
 
+import linecache
 import os
 import signal
 import sys
@@ -164,6 +165,19 @@ ENDS: dict[str, Callable[[], None]] = {
     "unhandled exception": _fail,
 }
 """The ways for a process to end; a fork is none, and is told apart by not standing here."""
+
+RAISING = frozenset({"SIGINT", "clean exit", "unhandled exception"})
+"""Those of them that raise an error in the main thread.
+
+Python never does so between a block and the release of the lock it was entered with.
+A tracer could, as it also stops at a ``with`` on the way out.
+"""
+
+
+def is_with(point: Point) -> bool:
+    """Say whether a point is at a ``with`` statement."""
+    path = next(str(each) for each in TRACED if str(each).endswith(f"/{point.file}"))
+    return linecache.getline(path, point.line).lstrip().startswith("with ")
 
 
 class Forker:
