@@ -45,6 +45,7 @@ class Books:
         configured: Whether a running tracker knows this destination.
         oldest_at: When the oldest pending event was accepted, in seconds since the epoch.
         locked: Which keys are missing to read some of the pending events; empty if none is.
+        hourly: Live events delivered by the hour, in hours since the epoch, for 35 days.
     """
 
     accepted: int = 0
@@ -58,6 +59,7 @@ class Books:
     configured: bool = True
     oldest_at: float | None = None
     locked: str = ""
+    hourly: dict[str, int] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -142,6 +144,7 @@ class Bookkeeper:
             dead=state.counts.dead,
             dropped=dict(state.counts.dropped),
             unprocessed=state.counts.unprocessed,
+            hourly=dict(state.counts.hourly),
             paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",
             retrying=next((each.last_code for each in deliveries if each.attempts), ""),
             configured=configured,

@@ -94,7 +94,8 @@ class Settlement:
         failed = self._named(outcome.failures)
         self._destination.refused_alone = 0
         counts = self._destination.counts
-        counts.delivered += len(self.members) - len(failed)
+        live = self.delivery.test_event_code is None
+        counts.deliver(len(self.members) - len(failed), self.now, live=live)
         counts.dead += len(failed)
         if outcome.received is not None and outcome.processed is not None:
             missing = outcome.received - outcome.processed - len(outcome.failures)

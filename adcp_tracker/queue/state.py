@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _DESTINATION = "destination:"
 _DELIVERY = "delivery:"
+_HOUR = 3600
+_HOURS_KEPT = 35 * 24
 _converter = make_converter(omit_if_default=True)
 
 
@@ -108,6 +110,8 @@ class Counts:
         dropped: Those that were let go, by reason.
         unprocessed: Of those delivered, how many the seller says it did not process
             without saying which.
+        hourly: Of those delivered, the live ones by the hour, in hours since the epoch;
+            the last 35 days that had any.
     """
 
     accepted: int = 0
@@ -115,11 +119,20 @@ class Counts:
     dead: int = 0
     dropped: Counter[str] = attrs.field(factory=Counter)
     unprocessed: int = 0
+    hourly: Counter[str] = attrs.field(factory=Counter)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count events that were taken up and let go."""
         self.accepted += count
         self.dropped[reason] += count
+
+    def deliver(self, count: int, now: float, *, live: bool) -> None:
+        """Count events that the seller has as of `now`, in seconds since the epoch."""
+        self.delivered += count
+        if live and count:
+            self.hourly[str(int(now // _HOUR))] += count
+            if len(self.hourly) > _HOURS_KEPT:
+                del self.hourly[min(self.hourly, key=int)]
 
 
 @attrs.define
