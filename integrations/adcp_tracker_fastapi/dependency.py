@@ -29,5 +29,10 @@ def get_tracker(connection: HTTPConnection) -> Tracker:
     return tracker
 
 
-TrackerDep = Annotated[Tracker, Depends(get_tracker)]
+async def _tracker(connection: HTTPConnection) -> Tracker:
+    """Return the tracker on the event loop: FastAPI runs a plain function in a thread."""
+    return get_tracker(connection)
+
+
+TrackerDep = Annotated[Tracker, Depends(_tracker)]
 """A parameter of this type is given the application's tracker."""

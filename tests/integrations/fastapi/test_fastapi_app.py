@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,6 +94,22 @@ def test_the_dependency_gives_the_applications_tracker(tmp_path: Path) -> None:
     for name, app in apps.items():
         answers = ask(app, ("/", "b"), ("/sub/", "b"))
         assert [answer.json() for answer in answers] == [trackers[name].settings.directory] * 2
+
+
+def test_the_dependency_takes_no_thread(tmp_path: Path) -> None:
+    """An endpoint on the event loop is given the tracker there, with no trip to a thread."""
+    app = FastAPI()
+    AdcpTracker(app, directory=tmp_path, destinations=[], uploader="external")
+    started: list[threading.Thread] = []
+
+    @app.get("/")
+    async def look(tracker: TrackerDep) -> str:
+        started.extend(set(threading.enumerate()) - before)
+        return tracker.settings.uploader
+
+    before = set(threading.enumerate())
+    assert ask(app, ("/", "one"))[0].json() == "external"
+    assert started == []
 
 
 def test_websockets_have_the_tracker_and_no_context(tmp_path: Path) -> None:
