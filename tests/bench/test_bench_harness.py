@@ -12,7 +12,7 @@ from tests.bench import plan, scales
 from tests.bench.results import Results, Series
 from tests.bench.runner import MeasurementError, measure
 from tests.bench.sink_process import running_sink
-from tests.bench.subjects import CLIENTS, MAPPING, OURS, STORES, Subject
+from tests.bench.subjects import CLIENTS, MAPPING, OURS, SITES, STORES, Subject
 from tests.bench.tables import Table
 from tests.bench.targets import Target, targets
 from tests.bench.tasks import Key, Task, loads
@@ -129,6 +129,15 @@ def test_each_store_appends_in_several_processes(store: Subject) -> None:
     _skip_unless_installed(store)
     task = Task(Key("append", store.name, "processes-2"), "append", {"workers": 2, "seconds": 0.05})
     assert measure(task)["rate"] > 0
+
+
+@pytest.mark.parametrize("site", SITES, ids=lambda subject: subject.name)
+def test_each_site_answers_bare_tracked_and_with_an_event(site: Subject) -> None:
+    """Every framework's page is there with the middleware and without, and events cost more."""
+    _skip_unless_installed(site)
+    figures = measure(Task(Key("middleware", site.name), "middleware", {"calls": 500}))
+    assert 0 < figures["bare"] < figures["event"]
+    assert figures["quiet/bare"] > 0
 
 
 def _skip_unless_installed(subject: Subject) -> None:
