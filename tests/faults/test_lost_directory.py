@@ -84,14 +84,15 @@ def test_a_segment_that_grows_past_its_size_is_rescued_too(tmp_path: Path) -> No
 def test_nobody_leads_by_a_lock_that_vanished(make: Make, tmp_path: Path) -> None:
     """After the directory was replaced, one process uploads: who holds the new lock."""
     seller = ScriptedDestination()
-    tracker = make(seller)
+    tracker = make(seller, flush_interval=0.5)
     track(tracker, 1)
-    wait_until(lambda: seller.ids)
-    directory = QueueDirectory(tmp_path / "queue")
-    directory.path.rename(tmp_path / "away")
-    directory.prepare()
-    rival = Election(directory, SystemClock())
+    wait_until(lambda: balanced(tracker).delivered == 1)
+    other = QueueDirectory(tmp_path / "other")
+    other.prepare()
+    rival = Election(other, SystemClock())
     assert rival.try_acquire()
+    (tmp_path / "queue").rename(tmp_path / "away")  # while it rests, for half a second
+    other.path.rename(tmp_path / "queue")
     track(tracker, 1, first=1)
     wait_until(lambda: not tracker._flusher.is_leading)  # noqa: SLF001 - told by nothing else
     sent = len(seller.batches)
