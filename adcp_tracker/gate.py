@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.events import Event
 
+NO_CONSENT: Final = "consent"
+"""Why an event of a shopper who said no is let go."""
+
 _BY_NOBODY: Final = frozenset(
     {
         EventType.PAGE_VIEW,
@@ -33,7 +36,7 @@ def why_not(event: Event, context: Context, on_denied: OnDenied) -> str | None:
     if context.automated is not None and event.event_type in _BY_NOBODY:
         return context.automated
     if context.consent is Consent.DENIED and on_denied == "drop":
-        return "consent"
+        return NO_CONSENT
     return None
 
 

@@ -16,6 +16,7 @@ import adcp_tracker
 from adcp_tracker import cli, config, exceptions, testing
 from adcp_tracker.config import VARIABLES, Settings
 from adcp_tracker.context import Automated
+from adcp_tracker.gate import NO_CONSENT
 from adcp_tracker.orderlike import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
@@ -163,7 +164,7 @@ def test_every_warning_is_explained() -> None:
 
 def test_every_reason_of_a_drop_is_explained() -> None:
     """A reason that stands in somebody's books is found in the page about them."""
-    reasons = set(_REASON.findall(_sources())) | set(get_args(Automated))
+    reasons = {*_REASON.findall(_sources()), *get_args(Automated), NO_CONSENT}
 
     assert {"full", "disk", "consent", "prefetch"} <= reasons
     assert not {reason for reason in reasons if f"`{reason}`" not in _page("operations.md")}
