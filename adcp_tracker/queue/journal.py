@@ -63,6 +63,7 @@ class Journal:
         segment_bytes: When a segment is closed and the next one begun.
         synchronous: Wait until the disk itself has each record (``durability="power"``).
         on_growth: Called from the appending thread each time about half a megabyte has come.
+        on_fork: Called by the first append in a child whose fork Python was not told of.
         append: How bytes get into the file.
         clock: Where the time is read.
     """
@@ -75,6 +76,7 @@ class Journal:
         segment_bytes: int = SEGMENT_BYTES,
         synchronous: bool = False,
         on_growth: Callable[[], None] | None = None,
+        on_fork: Callable[[], None] | None = None,
         append: appending.Append | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._synchronous = synchronous
         self._on_growth = on_growth
+        self._on_fork = on_fork
         self._write = append or appending.best()
         self._clock = clock or SystemClock()
         self._forget()
@@ -99,7 +102,7 @@ class Journal:
         self._watermark = 0
         self._full_until = 0.0
         self._sync_lock = threading.RLock()
-        self._synced = 0
+        self._syncs_begun = 0
 
     @property
     def path(self) -> Path | None:
@@ -118,7 +121,7 @@ class Journal:
             OSError: If the disk does not take it.
         """
         if not self._mark[0]:
-            self.abandon()
+            self._begin_anew()
         # The record is framed here, not by a call: this is the one path that must be short.
         seed = accepted_ms & 0xFFFFFFFF
         record = b"%08x %013d E\t%b\n" % (crc32(body, seed), accepted_ms, body)
@@ -131,12 +134,12 @@ class Journal:
         if position > self._watermark:
             self._grown()
         if self._synchronous:
-            self._sync(position)
+            self._sync()
 
     def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Make a record of any kind durable; raises like :meth:`append`."""
         if not self._mark[0]:
-            self.abandon()
+            self._begin_anew()
         kept, kind = self.at_rest(body, accepted_ms, kind)
         record = frame(kept, accepted_ms, kind)
         size = len(record)
@@ -148,7 +151,7 @@ class Journal:
         if position > self._watermark:
             self._grown()
         if self._synchronous:
-            self._sync(position)
+            self._sync()
 
     def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept, on disk or in memory."""
@@ -202,6 +205,12 @@ class Journal:
         if inherited != _CLOSED:
             os.close(inherited)
 
+    def _begin_anew(self) -> None:
+        """Be a process of its own, in a child that finds out only now that it is one."""
+        self.abandon()
+        if self._on_fork is not None:
+            self._on_fork()
+
     def _append_slowly(self, record: bytes, written: int) -> None:
         """Append when the quick way did not do it: not open yet, full, or failing."""
         with self._lock:
@@ -223,7 +232,7 @@ class Journal:
             if position > self._watermark:
                 self._grown()
         if self._synchronous:
-            self._sync(position)
+            self._sync()
 
     def _open(self) -> None:
         """Begin a segment. Its name appears only once it is locked."""
@@ -235,7 +244,7 @@ class Journal:
         # Whoever waits for a sync goes by these, so that they change together.
         with self._sync_lock:
             self._opened_at = self._clock.monotonic()
-            self._position = self._synced = 0
+            self._position = 0
             self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
             self._descriptor, self._path = descriptor, path
 
@@ -346,17 +355,19 @@ class Journal:
             f"and there are more; see why nothing is delivered, or raise max_bytes"
         )
 
-    def _sync(self, position: int) -> None:
-        """Wait until the disk has everything up to `position`.
+    def _sync(self) -> None:
+        """Wait until the disk has what this thread has just written.
 
-        Threads that come while one is waiting are served by the next wait together.
+        Threads that come while one is waiting are served by the next wait together. What
+        counts is whether a sync began after the write; a position would not tell, since
+        threads that share it without a lock can set it back.
         """
+        begun = self._syncs_begun
         with self._sync_lock:
             # A closed segment was synced by whoever closed it.
-            if self._synced < position and self._descriptor != _CLOSED:
-                reached = self._position
+            if self._syncs_begun == begun and self._descriptor != _CLOSED:
+                self._syncs_begun += 1
                 os.fdatasync(self._descriptor)
-                self._synced = reached
 
 
 def _create_locked(path: Path) -> int:
