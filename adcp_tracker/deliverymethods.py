@@ -223,6 +223,14 @@ class DeliveryMethods:
         self._flusher.abandon()
         self._started = not self._uploads
 
+    def after_unseen_fork(self) -> None:
+        """Let go of what is the parent's, in a child of a fork that Python was not told of.
+
+        Such an interpreter must not start threads. Another process uploads for it.
+        """
+        self.after_fork_in_child()
+        self._started = True
+
     def hurry(self) -> None:
         """Deliver what there is, without waiting for it."""
         self._flusher.wake()

@@ -153,6 +153,7 @@ class Tracker(PrivacyMethods, EventMethods):
             segment_bytes=segment_bytes(max_bytes),
             synchronous=durability == "power",
             on_growth=self._grown,
+            on_fork=self.after_unseen_fork,
             clock=self._clock,
         )
         self._intake = Intake(

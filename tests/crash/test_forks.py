@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.clock import SystemClock
-from tests.support.destinations import ScriptedDestination
+from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,3 +68,41 @@ def test_a_child_never_holds_a_segment_that_another_thread_was_closing(tmp_path:
         closing.join(_WAIT_S)
         assert seller.ids == ["A-1"]
         assert list((tmp_path / "segments").iterdir()) == []
+
+
+def _fork_unseen() -> int:
+    """Fork as a server written in C does, without Python's hooks."""
+    return int(ctypes.PyDLL(None).fork())
+
+
+def _preload(directory: Path, ready: Path) -> None:
+    """Be a server that loads the shop, forks a worker for it, and is killed."""
+    tracker = Tracker([ScriptedDestination()], directory=directory, flush_interval=_MOMENT_S)
+    tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
+    wait_until(lambda: tracker.stats().leader == os.getpid())
+    if _fork_unseen() == 0:
+        tracker.track("purchase", event_id="A-2", email="shopper@shop.example")
+        ready.write_text(str(os.getpid()))
+        while True:
+            signal.pause()
+    wait_until(ready.exists)
+
+
+def test_a_child_forked_by_a_server_in_c_keeps_nobody_from_uploading(tmp_path: Path) -> None:
+    """Once it tracks, it lets go of its parent's claim; its own events are delivered too."""
+    ready, seller = tmp_path / "ready", ScriptedDestination()
+    server = os.fork()
+    if server == 0:
+        try:
+            _preload(tmp_path / "queue", ready)
+        finally:
+            os._exit(0)
+    os.waitpid(server, 0)
+    worker = int(ready.read_text())
+    try:
+        tracker = Tracker([seller], directory=tmp_path / "queue", handle_sigterm=False)
+        tracker.flush(_WAIT_S)
+        assert "A-2" in seller.ids
+        assert tracker.close(_WAIT_S).pending == 0
+    finally:
+        os.kill(worker, signal.SIGKILL)
