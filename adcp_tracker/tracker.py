@@ -35,6 +35,7 @@ from adcp_tracker.queue.journal import segment_bytes
 from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
 from adcp_tracker.rejection import RejectedEvent
+from adcp_tracker.sources.methods import SourceMethods
 from adcp_tracker.vocabulary import EventType
 from adcp_tracker.wire import encode
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from adcp_tracker.eventmethods import EventDetails
     from adcp_tracker.events import Event
     from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.sources.source import EventSource
 
 _UTC: Final = timezone.utc
 _NS_PER_MS: Final = 1_000_000
@@ -60,7 +62,7 @@ _REFUSED: Final = "INVALID_EVENT"
 _REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
 
 
-class Tracker(PrivacyMethods, EventMethods):
+class Tracker(SourceMethods, PrivacyMethods, EventMethods):
     """Takes events, keeps them on disk, and delivers each to every destination.
 
     A call returns once its event is on disk. A background thread of one process per
@@ -88,6 +90,8 @@ class Tracker(PrivacyMethods, EventMethods):
             that the directory keeps. Needed where several machines share orders.
         encryption_keys: What seals events on disk, each key 32 bytes, as they are or as
             URL-safe base64. The first seals; all of them read, so that keys can be rotated.
+        sources: What the destinations' event sources take, where that is to be known without
+            asking; else it is what the last sync or list learned.
         hold: Offered each write; it returns whether it will make it later, as when a
             database transaction has to be committed first.
         clock: Where the queue reads the time.
@@ -117,6 +121,7 @@ class Tracker(PrivacyMethods, EventMethods):
         on_drop: Callable[[str], None] | None = None,
         context_keys: Sequence[str | bytes] = (),
         encryption_keys: Sequence[str | bytes] = (),
+        sources: Iterable[EventSource] = (),
         hold: Callable[[Callable[[], None]], bool] | None = None,
         clock: Clock | None = None,
         policy: RetryPolicy | None = None,
@@ -143,6 +148,7 @@ class Tracker(PrivacyMethods, EventMethods):
         self._clock = clock or SystemClock()
         self._directory = QueueDirectory(directory)
         self._remember_with(self.settings.context_keys, self._clock)
+        self._know_sources(sources)
         self._hold = hold
         self._default_region = default_region
         self._test_event_code = test_event_code
@@ -360,22 +366,25 @@ class Tracker(PrivacyMethods, EventMethods):
                 return event
             event = without_shopper(event, context)
             body = encode(event)
+        plain = event.plain
+        if self._rules is not None and self._is_unsuited(event, strict=self.settings.strict):
+            plain = False
         accepted_ms = time.time_ns() // _NS_PER_MS
         code = test_event_code or self._test_event_code
-        if event.plain and code is None and self._hold is None:
+        if plain and code is None and self._hold is None:
             self._intake.put(body, accepted_ms)
         else:
-            self._put(event, body, accepted_ms, code)
+            self._put(body, accepted_ms, code, plain=plain)
         if not self._started:
             self.start()
         return event
 
-    def _put(self, event: Event, body: bytes, accepted_ms: int, code: str | None) -> None:
+    def _put(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
         """Write an event that is not as most are, or not to be written yet."""
         envelope: dict[str, object] = {}
         if code is not None:
             envelope["test"] = code
-        if not event.plain:
+        if not plain:
             envelope["look"] = 1
 
         def write() -> None:

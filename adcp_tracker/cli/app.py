@@ -11,8 +11,10 @@ from adcp_tracker.cli.check import check
 from adcp_tracker.cli.dead import dead
 from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.flush import flush
+from adcp_tracker.cli.reconcile import reconcile
 from adcp_tracker.cli.retire import retire
 from adcp_tracker.cli.seller import sandbox
+from adcp_tracker.cli.sources import sources
 from adcp_tracker.cli.status import status
 from adcp_tracker.cli.worker import worker
 
@@ -29,9 +31,10 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sandbox, status, flush, worker, check, retire):
+for command in (demo, sandbox, status, flush, worker, check, retire, reconcile):
     app.command()(command)
 app.add_typer(dead, name="dead")
+app.add_typer(sources, name="sources")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it

@@ -20,8 +20,10 @@ from adcp_tracker.destinations.base import (
 from adcp_tracker.destinations.lines import LINES, Line, lacks, spoken
 from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.mcp import Heard, McpSession
-from adcp_tracker.destinations.mcp_answers import from_mcp
-from adcp_tracker.destinations.offers import Offer, read_offer
+from adcp_tracker.destinations.mcp_answers import from_mcp, structured
+from adcp_tracker.destinations.offers import Offer, read_offer, versions
+from adcp_tracker.destinations.seller_errors import find_error
+from adcp_tracker.destinations.troubles import trouble
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, Outcome, Retry
+    from adcp_tracker.sources.registries import Registry
+    from adcp_tracker.sources.rules import SourceRule
 
 _TOOL = "log_event"
 _MAJOR = b"3"
@@ -58,6 +62,7 @@ class Agent:
         allow_http: Whether plain http may leave this machine.
         transport: What carries the calls instead of the network; for tests.
         now: The clock that dates in answers are read against.
+        source_rule: What the event source is known to take; a tracker sets it.
 
     Raises:
         ConfigurationError: If a setting cannot be right; says which, and what is expected.
@@ -76,6 +81,7 @@ class Agent:
     allow_http: bool = False
     transport: httpx.BaseTransport | None = None
     now: Callable[[], float] = time.time
+    source_rule: SourceRule | None = attrs.field(default=None, init=False)
     _session: McpSession = attrs.field(init=False)
     _offer: Offer | None = attrs.field(default=None, init=False)
     _asked_in: int = attrs.field(default=-1, init=False)
@@ -140,7 +146,31 @@ class Agent:
             remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
             return _failure("VERSION_UNSUPPORTED", message, remedy, event)
         objection = offer.capabilities.objection(event) if offer else None
-        return _failure(*objection, event) if objection else None
+        if objection is not None:
+            return _failure(*objection, event)
+        return self.source_rule.refusal(event) if self.source_rule else None
+
+    def registry(self) -> Registry:
+        """Return what asks the agent about event sources, in a session of its own."""
+        from adcp_tracker.sources.registries import AgentRegistry  # noqa: PLC0415 - rarely used
+
+        return AgentRegistry(self.event_source_id, attrs.evolve(self).ask)
+
+    def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | Finding:
+        """Use a tool other than ``log_event``.
+
+        Args:
+            tool: Its name.
+            arguments: What it works on, without the protocol's version.
+
+        Returns:
+            Its structured result, or why there is none.
+        """
+        self._stay_in_process()
+        try:
+            return self._use(tool, arguments)
+        finally:
+            self.close()
 
     def probe(self) -> list[Finding]:
         """Ask the agent whether it takes events, and which, without sending one."""
@@ -165,6 +195,22 @@ class Agent:
         self._session.caller.abandon()
         self._session.forget()
         self._pid = os.getpid()
+
+    def _use(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | Finding:
+        refused = self._learn()
+        if refused is not None:
+            return trouble(refused)
+        if self._offer is not None and self._offer.lacks(tool):
+            return Finding("fault", f"The agent offers no tool {tool}.", "Ask the seller.")
+        call = {"name": tool, "arguments": versions(self.adcp_version) | dict(arguments)}
+        heard = self._session.request("tools/call", orjson.dumps(call))
+        if not isinstance(heard, Heard):
+            return trouble(heard)
+        result = heard.result or {}
+        payload = structured(result)
+        if payload is None or result.get("isError") is True or find_error(payload) is not None:
+            return trouble(from_mcp(heard.message, heard.reply, 0))
+        return payload
 
     def _stay_in_process(self) -> None:
         if self._pid != os.getpid():

@@ -10,11 +10,13 @@ import attrs
 import orjson
 
 from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
-from adcp_tracker.destinations.answers import from_http
+from adcp_tracker.destinations.answers import from_http, refused
 from adcp_tracker.destinations.base import EventFailure, Finding, Paused
 from adcp_tracker.destinations.compression import gzip
 from adcp_tracker.destinations.manners import Timeouts, user_agent
 from adcp_tracker.destinations.replies import Reply
+from adcp_tracker.destinations.seller_errors import find_error, read_error
+from adcp_tracker.destinations.troubles import trouble
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Batch, Outcome, Retry
     from adcp_tracker.destinations.calls import Caller
+    from adcp_tracker.sources.registries import Registry
+    from adcp_tracker.sources.rules import SourceRule
 
 DEFAULT_BASE_URL = "https://api.interchange.io/api/v2/buyer"
 ACTION_SOURCES = frozenset(
@@ -51,6 +55,7 @@ class Interchange:
         allow_http: Whether plain http may leave this machine.
         transport: What carries the calls instead of the network; for tests.
         now: The clock that dates in answers are read against.
+        source_rule: What the event source is known to take; a tracker sets it.
 
     Raises:
         ConfigurationError: If a setting cannot be right; says which, and what is expected.
@@ -68,6 +73,7 @@ class Interchange:
     allow_http: bool = False
     transport: httpx.BaseTransport | None = None
     now: Callable[[], float] = time.time
+    source_rule: SourceRule | None = attrs.field(default=None, init=False)
     _caller: Caller = attrs.field(init=False)
     _root: str = attrs.field(init=False)
     _compresses: bool = attrs.field(init=False)
@@ -120,7 +126,37 @@ class Interchange:
         if event.get("event_type") == "custom" and not event.get("custom_event_name"):
             message = "The Interchange takes a custom event only with a name."
             return _refusal("MISSING_CUSTOM_EVENT_NAME", message, event, "Give custom_event_name.")
-        return None
+        return self.source_rule.refusal(event) if self.source_rule else None
+
+    def registry(self) -> Registry:
+        """Return what asks the Interchange about event sources, over its own connection."""
+        from adcp_tracker.sources.registries import InterchangeRegistry  # noqa: PLC0415 - rarely used
+
+        apart = attrs.evolve(self)
+        return InterchangeRegistry(self.advertiser_id, self.event_source_id, apart.ask)
+
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, object] | Finding:
+        """Make a call of the advertiser's interface other than that for events.
+
+        Args:
+            method: The HTTP method.
+            path: What is asked for, below the advertiser.
+            body: What to send as JSON, if anything.
+
+        Returns:
+            The answer, unwrapped, or why there is none.
+        """
+        url, data = f"{self._root}/{path}", None if body is None else orjson.dumps(body)
+        reply = self._caller.call(method, url, self._headers(), data)
+        self._caller.close()
+        if not isinstance(reply, Reply):
+            return trouble(reply)
+        payload = reply.json()
+        error = find_error(payload)
+        if error is not None or not reply.is_success or not isinstance(payload, dict):
+            return trouble(refused(read_error(error or {}), reply, 0))
+        inner = payload.get("data")
+        return inner if isinstance(inner, dict) else payload
 
     def probe(self) -> list[Finding]:
         """Ask the Interchange whether it knows credential, advertiser and event source."""

@@ -66,13 +66,17 @@ def read_offer(session: McpSession, line: Line) -> Offer | Retry | Paused:
         return tools
     if tools is None or _CAPABILITIES not in tools:
         return Offer(tools)
-    versions = {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": 3}
-    call = {"name": _CAPABILITIES, "arguments": versions}
+    call = {"name": _CAPABILITIES, "arguments": versions(line)}
     heard = session.request("tools/call", orjson.dumps(call))
     if not isinstance(heard, Heard):
         return heard
     payload = structured(heard.result) if heard.result is not None else None
     return Offer(tools, read_capabilities(payload))
+
+
+def versions(line: Line) -> dict[str, object]:
+    """Return how a request of `line` says so; before 3.1 requests named no version."""
+    return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": 3}
 
 
 def _tools(session: McpSession) -> frozenset[str] | Retry | Paused | None:
