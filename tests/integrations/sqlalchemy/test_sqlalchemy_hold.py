@@ -272,7 +272,7 @@ def test_a_full_queue_does_not_make_a_commit_fail(
         buy(tracker, "1")
         session.commit()
         assert session.get(Order, "1") is not None
-    assert "event.not_written" in caplog.text
+    assert "event.dropped" in caplog.text
 
 
 def test_scoped_and_single_sessions(sessions: sessionmaker[Session], tmp_path: Path) -> None:
