@@ -379,8 +379,13 @@ def test_a_held_event_that_finds_no_room_is_counted(make: Make) -> None:
     """Whoever lets a write go after the call cannot be told, so the books are."""
     held: list[Callable[[], None]] = []
     reasons: list[str] = []
+
+    def hold(write: Callable[[], None]) -> bool:
+        held.append(write)
+        return True
+
     tracker = make(
-        hold=lambda write: held.append(write) is None,
+        hold=hold,
         max_bytes=1,
         when_full="raise",
         on_drop=reasons.append,
