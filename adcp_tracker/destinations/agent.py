@@ -154,7 +154,7 @@ class Agent:
         """Return what asks the agent about event sources, in a session of its own."""
         from adcp_tracker.sources.registries import AgentRegistry  # noqa: PLC0415 - rarely used
 
-        return AgentRegistry(self.event_source_id, attrs.evolve(self).ask)
+        return AgentRegistry(self.event_source_id, self.adcp_version, attrs.evolve(self).ask)
 
     def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | Finding:
         """Use a tool other than ``log_event``.

@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 import attrs
 
 from adcp_tracker.destinations.base import Finding
+from adcp_tracker.destinations.lines import EVENT_TYPES, release
 from adcp_tracker.sources.reports import read_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from adcp_tracker.destinations.lines import Line
     from adcp_tracker.sources.account import Account
     from adcp_tracker.sources.reports import SourceReport
     from adcp_tracker.sources.source import EventSource
@@ -140,10 +142,12 @@ class AgentRegistry:
 
     Attributes:
         event_source_id: The event source whose events are counted.
+        line: The protocol line that is spoken.
         ask: Uses a tool with arguments.
     """
 
     event_source_id: str
+    line: Line
     ask: Callable[[str, Mapping[str, object]], Answer]
 
     def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
@@ -157,6 +161,9 @@ class AgentRegistry:
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | Finding:
         """Register event sources, 50 a call; more cannot go with ``delete_missing``."""
+        too_new = _too_new(sources, self.line)
+        if too_new is not None:
+            return too_new
 
         def sync(items: list[dict[str, object]]) -> Answer:
             wish = {"event_sources": items, "delete_missing": delete_missing}
@@ -208,6 +215,19 @@ def _in_parts(
             return answer
         found += read_reports(answer)
     return tuple(found)
+
+
+def _too_new(sources: Sequence[EventSource], line: Line) -> Finding | None:
+    """Say which event type an older line does not know, as it would refuse the whole request."""
+    for source in sources:
+        for kind in source.event_types:
+            needed = EVENT_TYPES.get(kind, line)
+            if release(needed) > release(line):
+                where = f"The event source {source.event_source_id!r}"
+                message = f"{where} has {kind!r}, of AdCP {needed}; this destination speaks {line}."
+                remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave it out."
+                return Finding("fault", message, remedy)
+    return None
 
 
 def _written(hour: int) -> str:

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker import Agent, Tracker
+from adcp_tracker.sources.account import Account
+from adcp_tracker.sources.source import EventSource
 from tests.conformance.installed import needs_sdk
 from tests.conformance.selling import SOURCE, TOKEN
 from tests.support.events import events, plain_events
@@ -81,9 +83,10 @@ def test_no_event_is_refused_that_the_validators_accepted(
             tracked.append(f"{len(tracked)}-{event.event_id}"[:256])
             track(tracker, event, tracked[-1])
 
-    shop()
-    books = tracker.close(100.0).total()
-    letters = [(letter.code, letter.message) for letter in tracker.dead_letters()]
+    with tracker:
+        shop()
+        books = tracker.flush(100.0).total()
+        letters = [(letter.code, letter.message) for letter in tracker.dead_letters()]
     assert (letters, books.pending, books.dropped) == ([], 0, {})
     assert books.delivered == len(tracked) >= EVENTS
     assert sorted(sdk_seller.taken_ids()) == sorted(tracked)
@@ -136,3 +139,22 @@ def test_test_events_and_every_line_are_taken(sdk_seller: SdkSeller, tmp_path: P
     versions = {call["version"] for call in sdk_seller.calls()}
     assert versions == {None, "3.1", "3.2"}
     assert json.dumps(sdk_seller.taken_ids()).count("order-1") == 3
+
+
+def test_event_sources_are_registered_and_then_known(sdk_seller: SdkSeller, tmp_path: Path) -> None:
+    """The SDK's own answers about event sources are understood, and events are held to them."""
+    wanted = EventSource(event_source_id=SOURCE, name="Website", event_types=["purchase"])
+    till = EventSource(event_source_id="till", value_currencies=["EUR"])
+    account = Account(brand="shop.example", operator="shop.example")
+    with Tracker([sdk_agent(sdk_seller, adcp_version="3.2")], directory=tmp_path) as tracker:
+        (first,) = tracker.sync_event_sources([wanted, till], account=account)
+        assert [each.action for each in first.sources] == ["created", "created"]
+        (second,) = tracker.sync_event_sources([wanted], account=account, delete_missing=True)
+        assert [each.action for each in second.sources] == ["unchanged", "deleted"]
+        (listed,) = tracker.list_event_sources(account=account)
+        assert [each.event_source_id for each in listed.sources] == [SOURCE]
+        tracker.track_purchase(order(1))
+        tracker.track_lead("L-1")
+        books = tracker.flush(20.0).total()
+    assert (books.delivered, books.dead) == (1, 1)
+    assert sdk_seller.taken_ids() == ["order-1"]

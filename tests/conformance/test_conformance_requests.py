@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 
 from adcp_tracker import Agent
 from adcp_tracker.destinations.base import Batch, Delivered
+from adcp_tracker.destinations.lines import EVENT_TYPES
+from adcp_tracker.sources.account import Account
+from adcp_tracker.sources.source import EventSource
+from adcp_tracker.sources.syncing import list_sources, sync_sources
+from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory
 from tests.conformance.installed import needs_sdk, objections
 from tests.support.events import events, plain_events, tokens
 
@@ -41,7 +46,10 @@ class Listener:
             params = message["params"]
             self.calls.append((params["name"], params["arguments"]))
             count = len(params["arguments"].get("events", ()))
-            result = {"structuredContent": {"events_received": count, "events_processed": count}}
+            content: dict[str, Any] = {"events_received": count, "events_processed": count}
+            if params["name"] == "sync_event_sources":
+                content = {"event_sources": []}
+            result = {"structuredContent": content}
         answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
         return httpx.Response(200, json=answer)
 
@@ -79,3 +87,50 @@ def test_requests_fit_the_schema_of_their_line(
     for name, arguments in listener.calls:
         assert objections(name, line, arguments) == []
         assert arguments.get("adcp_version") == (None if line == "3.0" else line)
+
+
+names = tokens(255).filter(str.isprintable)
+domains = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?(\.[a-z]{2,6}){1,2}", fullmatch=True)
+surfaces = st.none() | st.fixed_dictionaries(
+    {"category": st.sampled_from(SurfaceCategory).map(lambda word: word.value)},
+    optional={"namespace": tokens(128)},
+)
+event_sources = st.builds(
+    EventSource,
+    event_source_id=names,
+    name=names,
+    event_types=st.lists(st.sampled_from(EventType), max_size=4, unique=True),
+    allowed_domains=st.lists(domains, max_size=3),
+    action_source=st.none() | st.sampled_from(ActionSource),
+    surface=surfaces,
+    value_currencies=st.lists(st.sampled_from(["EUR", "USD", "JPY"]), max_size=3, unique=True),
+)
+accounts = st.one_of(
+    st.builds(Account, account_id=names), st.builds(Account, brand=domains, operator=domains)
+)
+
+
+@pytest.mark.parametrize("line", ["3.0", "3.1", "3.2"])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    wanted=st.lists(event_sources, min_size=1, max_size=4, unique_by=lambda s: s.event_source_id),
+    account=accounts,
+    delete=st.booleans(),
+)
+def test_requests_for_event_sources_fit_the_schema_of_their_line(
+    line: Line,
+    wanted: list[EventSource],
+    account: Account,
+    delete: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Whatever sources and account: syncing and listing are as the line has them."""
+    agent, listener = listening(line)
+    types = {kind for source in wanted for kind in source.event_types}
+    too_new = line == "3.0" and not types.isdisjoint(EVENT_TYPES)
+    (synced,) = sync_sources([agent], wanted, account, delete_missing=delete)
+    (listed,) = list_sources([agent], account)
+    assert (bool(synced.trouble), listed.trouble) == (too_new, None)
+    asked = [arguments for name, arguments in listener.calls if name == "sync_event_sources"]
+    assert len(asked) == (1 if too_new else 2)
+    for arguments in asked:
+        assert objections("sync_event_sources", line, arguments) == []

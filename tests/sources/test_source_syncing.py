@@ -125,6 +125,16 @@ def test_an_agent_has_to_know_the_account(seller: Sandbox) -> None:
     assert actions(other) == {"till": "created"}
 
 
+def test_an_older_line_is_not_asked_for_newer_types(seller: Sandbox) -> None:
+    """It would refuse the whole request; the reason names source, type and line."""
+    source = EventSource(event_source_id="app", event_types=["purchase", "follow"])
+    (report,) = sync_sources([agent(seller, adcp_version="3.0")], [TILL, source], ACCOUNT)
+    assert report.trouble is not None
+    assert "'app' has 'follow', of AdCP 3.1" in report.trouble.message
+    (newer,) = sync_sources([agent(seller)], [TILL, source], ACCOUNT)
+    assert newer.is_well
+
+
 def test_an_agent_without_the_tool_says_so() -> None:
     """Not every agent registers event sources itself."""
 
