@@ -40,6 +40,7 @@ LARGEST_EVENT_BYTES = 256 * 1024
 
 _LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
 _MOST_READ_BYTES = 4 * 1024 * 1024
+_LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
 
 
 @attrs.define
@@ -159,6 +160,8 @@ class _Pass:
         wanted = min(max(self._limit.bytes, _LEAST_READ_BYTES), _MOST_READ_BYTES)
         data = self._segments.read(name, start, min(size - start, wanted))
         end = data.rfind(b"\n") + 1
+        if not end and len(data) >= _LEAST_READ_BYTES:
+            return self._pass_over(name, start, data)
         if not end:
             return self._skip_torn(name, start, size)
         data = data[:end]
@@ -198,6 +201,14 @@ class _Pass:
             if damage.start < stop:
                 self._state.counts.drop("damaged")
                 self.sealed.damages.append((name, damage.data))
+
+    def _pass_over(self, name: str, start: int, data: bytes) -> bool:
+        """Pass over what is longer than any record and has no end, up to where one may begin."""
+        hole = data[:-_LONGEST_RECORD_BYTES]
+        self._state.cursors[name] = start + len(hole)
+        self._state.counts.drop("damaged")
+        self.sealed.damages.append((name, hole))
+        return True
 
     def _skip_torn(self, name: str, start: int, size: int) -> bool:
         """Pass over an unfinished last record, once its writer can no longer finish it."""
