@@ -398,6 +398,7 @@ class Tracker(SourceMethods, PrivacyMethods, EventMethods):
                 write()
             except QueueFullError:
                 # Nobody who could be told is left: the call has long returned.
+                logger.warning("event.dropped", reason="full", held=True)
                 self._intake.drop("full")
 
         if self._hold is None or not self._hold(write_later):
