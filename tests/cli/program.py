@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,11 @@ def _server() -> subprocess.Popen[str]:
     return server
 
 
+def _heed_interrupts() -> None:
+    """Let Ctrl-C reach the program, also where the tests run with it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _end(server: subprocess.Popen[str]) -> None:
     server.communicate()  # the end of its input is the end of its work
 
@@ -92,6 +98,7 @@ def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     """Start the program, to be met with signals."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - nothing here runs threads that hold locks
         env=clean_environment() | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

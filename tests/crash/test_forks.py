@@ -13,6 +13,7 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.clock import SystemClock
+from adcp_tracker.destinations.base import Retry
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def _fork_unseen() -> int:
 
 def _preload(directory: Path, ready: Path) -> None:
     """Be a server that loads the shop, forks a worker for it, and is killed."""
-    tracker = Tracker([ScriptedDestination()], directory=directory, flush_interval=_MOMENT_S)
+    busy = ScriptedDestination()
+    busy.always = lambda _: Retry("http_503", "busy")  # so that whoever comes next delivers
+    tracker = Tracker([busy], directory=directory, flush_interval=_MOMENT_S)
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
     wait_until(lambda: tracker.stats().leader == os.getpid())
     if _fork_unseen() == 0:

@@ -42,7 +42,7 @@ def test_under_gunicorn(options: list[str], tmp_path: Path, seller_process: Sell
 
     with serve(command, environment, tmp_path) as server:
         workers = check_all_delivered(server, seller_process)
-        assert len(workers) == 2
+        assert 1 <= len(workers) <= 2  # which of them serves is the kernel's choice
         check_killing_loses_none(server, seller_process)
         server.stop()
     assert "Traceback" not in server.log.read_text()
