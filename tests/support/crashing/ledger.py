@@ -88,9 +88,10 @@ class Ledger:
         if not self._path.exists():
             return
         for line in self._path.read_bytes().splitlines():
-            if not line.endswith(b"}"):
+            try:
+                plain = json.loads(line)
+            except json.JSONDecodeError:  # empty, or cut short
                 continue
-            plain = json.loads(line)
             yield Entry(
                 plain["seller"],
                 plain["identity"],
