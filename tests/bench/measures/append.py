@@ -15,7 +15,7 @@ from tests.bench.timing import cpu_bound_threads, settle_heap, summarize, time_b
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from multiprocessing.synchronize import Barrier
+    from multiprocessing.synchronize import Barrier, Lock
     from pathlib import Path
 
     from tests.bench.tasks import Task
@@ -65,23 +65,32 @@ def _threads(task: Task, directory: Path) -> dict[str, float]:
 def _processes(task: Task, directory: Path) -> dict[str, float]:
     context = multiprocessing.get_context("fork")
     workers = task.size("workers")
-    gate = context.Barrier(workers)
+    turn, gate = context.Lock(), context.Barrier(workers)
     ends = [context.Pipe(duplex=False) for _ in range(workers)]
     children = [
-        context.Process(target=_append_in_child, args=(task, directory, gate, sender))
+        context.Process(target=_append_in_child, args=(task, directory, turn, gate, sender))
         for _, sender in ends
     ]
     for child in children:
         child.start()
+    for _, sender in ends:
+        sender.close()  # a child that dies is then the end of its pipe, not a wait for ever
     rates: list[float] = [receiver.recv() for receiver, _ in ends]
     for child in children:
         child.join()
     return {"rate": sum(rates)}
 
 
-def _append_in_child(task: Task, directory: Path, gate: Barrier, sender: Connection) -> None:
-    append = load_store(task.key.subject).appender(directory)
-    append(record(0))
+def _append_in_child(
+    task: Task, directory: Path, turn: Lock, gate: Barrier, sender: Connection
+) -> None:
+    try:
+        with turn:  # some stores cannot be made by two at once, and making is not measured
+            append = load_store(task.key.subject).appender(directory)
+            append(record(0))
+    except BaseException:
+        gate.abort()
+        raise
     gate.wait()
     start = time.perf_counter()
     count = _append_for(append, task.options["seconds"])
