@@ -4,7 +4,10 @@ from adcp_tracker.context import Consent, RequestContext, bind_context, current_
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Destination
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.events import Event
+from adcp_tracker.events.event import Event
+from adcp_tracker.events.parts import Content, CustomData, Surface, UniversalId, UserMatch
+from adcp_tracker.events.rejection import RejectedEvent
+from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -14,11 +17,8 @@ from adcp_tracker.exceptions import (
     QueueFullError,
     UnsafeDirectoryError,
 )
-from adcp_tracker.orders import Order, OrderItem, register_order
-from adcp_tracker.parts import Content, CustomData, Surface, UniversalId, UserMatch
-from adcp_tracker.rejection import RejectedEvent
+from adcp_tracker.orders.purchases import Order, OrderItem, register_order
 from adcp_tracker.tracker import Tracker
-from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
 
 __version__ = "0.1.0"
 

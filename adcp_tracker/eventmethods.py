@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypedDict
 
-from adcp_tracker.ids import lead_id as id_of_lead
-from adcp_tracker.vocabulary import EventType
+from adcp_tracker.events.ids import lead_id as id_of_lead
+from adcp_tracker.events.vocabulary import EventType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from adcp_tracker.context import Context
-    from adcp_tracker.events import Event
-    from adcp_tracker.parts import CustomData, Surface, UniversalId, UserMatch
-    from adcp_tracker.rejection import RejectedEvent
-    from adcp_tracker.vocabulary import ActionSource
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.events.parts import CustomData, Surface, UniversalId, UserMatch
+    from adcp_tracker.events.rejection import RejectedEvent
+    from adcp_tracker.events.vocabulary import ActionSource
 
 
 class EventDetails(TypedDict, total=False):

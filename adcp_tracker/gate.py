@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.context import Consent, without_identifiers
-from adcp_tracker.vocabulary import EventType
+from adcp_tracker.events.vocabulary import EventType
 
 if TYPE_CHECKING:
     from adcp_tracker.config import OnDenied
     from adcp_tracker.context import Context
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
 
 NO_CONSENT: Final = "consent"
 """Why an event of a shopper who said no is let go."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.destinations.base import Delivered
+from adcp_tracker.events.wire import decode
 from adcp_tracker.tracker import Tracker
-from adcp_tracker.wire import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.books import Stats
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
     from adcp_tracker.web.options import TrackerOptions
 
 __all__ = ["RecordingDestination", "RecordingTracker"]

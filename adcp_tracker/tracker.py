@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from adcp_tracker import lifecycle
-from adcp_tracker.building import build_event
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.config import Settings, destinations_from_env, settings_from_env
 from adcp_tracker.context import Consent, current_context
@@ -16,6 +15,11 @@ from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.leadership import Setting
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.eventmethods import EventMethods
+from adcp_tracker.events.building import build_event
+from adcp_tracker.events.ids import digest_id
+from adcp_tracker.events.rejection import RejectedEvent
+from adcp_tracker.events.vocabulary import EventType
+from adcp_tracker.events.wire import encode
 from adcp_tracker.exceptions import (
     ConfigurationError,
     Fault,
@@ -23,9 +27,8 @@ from adcp_tracker.exceptions import (
     QueueFullError,
 )
 from adcp_tracker.gate import why_not, without_shopper
-from adcp_tracker.ids import digest_id
 from adcp_tracker.log import logger
-from adcp_tracker.orders import purchase_event, refund_event, to_order
+from adcp_tracker.orders.purchases import purchase_event, refund_event, to_order
 from adcp_tracker.privacy.methods import PrivacyMethods
 from adcp_tracker.privacy.restoring import with_shopper
 from adcp_tracker.queue.atrest import encryption_with, journal_with, several
@@ -34,10 +37,7 @@ from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import segment_bytes
 from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
-from adcp_tracker.rejection import RejectedEvent
 from adcp_tracker.sources.methods import SourceMethods
-from adcp_tracker.vocabulary import EventType
-from adcp_tracker.wire import encode
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.eventmethods import EventDetails
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
     from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.sources.source import EventSource
 

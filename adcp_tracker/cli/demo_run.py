@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from adcp_tracker.cli.demo_data import demo_orders
-from adcp_tracker.rejection import RejectedEvent
+from adcp_tracker.events.rejection import RejectedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker.building import build_event
 from adcp_tracker.cli.opening import destinations, expect_destinations, tracker_of
 from adcp_tracker.cli.standing import standing
 from adcp_tracker.destinations.base import (
@@ -22,9 +21,10 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
+from adcp_tracker.events.building import build_event
+from adcp_tracker.events.wire import encode
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.queue.directory import QueueDirectory, open_private
-from adcp_tracker.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.context import RequestContext, current_context
 from adcp_tracker.deliverymethods import DeliveryMethods
+from adcp_tracker.events.identity import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.identity import hash_email, hash_phone
 from adcp_tracker.log import logger
 from adcp_tracker.privacy.remembering import Memory
 from adcp_tracker.privacy.restoring import Restorer

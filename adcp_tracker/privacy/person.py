@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import attrs
 import orjson
 
-from adcp_tracker.identity import hash_email, hash_phone
-from adcp_tracker.parts import UniversalId
+from adcp_tracker.events.identity import hash_email, hash_phone
+from adcp_tracker.events.parts import UniversalId
 from adcp_tracker.web.clickids import CLICK_IDS
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _text(whole: object, name: str) -> frozenset[str]:
 
 
 def _order_of(event: object) -> frozenset[str]:
-    """Return the order that an event's id tells of, see :mod:`adcp_tracker.ids`."""
+    """Return the order that an event's id tells of, see :mod:`adcp_tracker.events.ids`."""
     kind, ids = _text(event, "event_type"), _text(event, "event_id")
     if "purchase" in kind:
         return ids

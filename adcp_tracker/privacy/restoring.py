@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.clock import Clock
     from adcp_tracker.context import Context
-    from adcp_tracker.orderlike import Order
+    from adcp_tracker.orders.orderlike import Order
     from adcp_tracker.queue.directory import QueueDirectory
 
 _NAMING = b"adcp_tracker remembered orders, version 1"

@@ -11,7 +11,7 @@ from adcp_tracker.log import logger
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
     from adcp_tracker.queue.directory import QueueDirectory
     from adcp_tracker.sources.account import Account
     from adcp_tracker.sources.reports import SourcesReport

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
     from adcp_tracker.queue.directory import QueueDirectory
     from adcp_tracker.sources.reports import SourceReport
     from adcp_tracker.sources.source import EventSource

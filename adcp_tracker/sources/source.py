@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.destinations.addresses import checked_text
+from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

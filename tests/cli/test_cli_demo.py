@@ -12,8 +12,8 @@ from adcp_tracker.cli.demo_data import demo_orders
 from adcp_tracker.cli.demo_run import order_stream
 from adcp_tracker.cli.remedies import remedy_for
 from adcp_tracker.exceptions import Fault, InvalidEventError
-from adcp_tracker.orderlike import to_order
-from adcp_tracker.orders import purchase_event
+from adcp_tracker.orders.orderlike import to_order
+from adcp_tracker.orders.purchases import purchase_event
 from tests.cli.program import run
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.support.events import events, plain_events
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
     from tests.conformance.selling import SdkSeller
 
 pytestmark = needs_sdk

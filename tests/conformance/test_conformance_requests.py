@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from adcp_tracker import Agent
 from adcp_tracker.destinations.base import Batch, Delivered
 from adcp_tracker.destinations.lines import EVENT_TYPES
+from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory
 from adcp_tracker.sources.account import Account
 from adcp_tracker.sources.source import EventSource
 from adcp_tracker.sources.syncing import list_sources, sync_sources
-from adcp_tracker.vocabulary import ActionSource, EventType, SurfaceCategory
 from tests.conformance.installed import needs_sdk, objections
 from tests.support.events import events, plain_events, tokens
 

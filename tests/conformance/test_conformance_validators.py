@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from adcp_tracker.events.wire import decode, encode
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.wire import decode, encode
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.reasons import REASONS, Reason, unexplained
 from tests.conformance.spoiling import spoilt_events
 from tests.support.events import events, plain_events
 
 if TYPE_CHECKING:
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
     from adcp_tracker.exceptions import Fault
 
 pytestmark = needs_sdk

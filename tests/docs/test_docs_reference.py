@@ -17,7 +17,7 @@ from adcp_tracker import cli, config, exceptions, testing
 from adcp_tracker.config import VARIABLES, Settings
 from adcp_tracker.context import Automated
 from adcp_tracker.gate import NO_CONSENT
-from adcp_tracker.orderlike import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
+from adcp_tracker.orders.orderlike import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
 from tests.support import pages

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adcp_tracker.events.parts import UniversalId
+from adcp_tracker.events.vocabulary import UidType
+from adcp_tracker.events.wire import encode
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.parts import UniversalId
 from adcp_tracker.privacy.person import Facts, Person, Recognition, person
-from adcp_tracker.vocabulary import UidType
-from adcp_tracker.wire import encode
 from tests.support.events import events, json_values, tokens
 
 if TYPE_CHECKING:
-    from adcp_tracker.events import Event
+    from adcp_tracker.events.event import Event
 
 ALICE = sha256(b"alice@example.com").hexdigest()
 BOB = sha256(b"bob@example.com").hexdigest()

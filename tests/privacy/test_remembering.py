@@ -29,8 +29,8 @@ from tests.support.persons import reader, remembered_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.events import Event
-    from adcp_tracker.rejection import RejectedEvent
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.events.rejection import RejectedEvent
 
     Make = Callable[..., Tracker]
 

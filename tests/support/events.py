@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from adcp_tracker.events import (
+from adcp_tracker.events.event import (
     ActionSource,
     Content,
     CustomData,
@@ -20,7 +20,7 @@ from adcp_tracker.events import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.parts import EMPTY
+from adcp_tracker.events.parts import EMPTY
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, 535898, tzinfo=timezone.utc)
 """A moment with microseconds."""

@@ -13,7 +13,7 @@ import attrs
 
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.events import Event
+from adcp_tracker.events.event import Event
 from tests.support.crashing.ledger import AWAY, BAD, FRESH, MENDED, SPLIT, Ledger, LedgerDestination
 
 if TYPE_CHECKING:

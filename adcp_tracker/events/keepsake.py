@@ -1,0 +1,72 @@
+"""What may be kept of an event that was refused, for a person to find and mend the cause."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from adcp_tracker.events.inspection import describe
+from adcp_tracker.events.parts import Content, CustomData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from adcp_tracker.exceptions import Fault
+
+# What was typed into a search box, and keys of the caller's own, could be anything.
+_PRIVATE: Final = frozenset({"search_string", "extra"})
+_MAX_KEPT: Final = 256
+
+
+def keep(
+    event_id: object,
+    event_type: object,
+    event_time: object,
+    data: object,
+    faults: Iterable[Fault],
+) -> dict[str, object]:
+    """Keep an event's id, type, time and custom data, with the offending values masked.
+
+    Returns:
+        A mapping that JSON can write; amounts in it are strings of their own digits.
+    """
+    wrong = {fault.path for fault in faults}
+    kept = {
+        "event_id": _value(event_id, "$.event_id", wrong),
+        "event_type": _value(event_type, "$.event_type", wrong),
+        "event_time": _value(event_time, "$.event_time", wrong),
+    }
+    if isinstance(data, CustomData):
+        kept["custom_data"] = _part(data, "$.custom_data", wrong)
+    return kept
+
+
+def _part(part: attrs.AttrsInstance, path: str, wrong: set[str]) -> dict[str, object]:
+    kept = {}
+    for field in attrs.fields(type(part)):
+        value = getattr(part, field.name)
+        if value is not None and field.name not in _PRIVATE:
+            kept[field.name] = _value(value, f"{path}.{field.name}", wrong)
+    return kept
+
+
+def _value(value: object, path: str, wrong: set[str]) -> object:  # noqa: PLR0911 - a line a kind
+    if path in wrong:
+        return describe(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [_value(member, f"{path}[{index}]", wrong) for index, member in enumerate(value)]
+    if isinstance(value, Content):
+        return _part(value, path, wrong)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, str):
+        return value if len(value) <= _MAX_KEPT else describe(value)
+    return value if type(value) is int else describe(value)

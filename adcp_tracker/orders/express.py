@@ -1,0 +1,173 @@
+"""The short way from an order to the JSON of its purchase.
+
+Most purchases are made of a sound order and nothing else, while a shopper waits. This way
+looks at every value of such an order once, judges it by the same rules as an event's,
+and writes it where it belongs, without making the parts of an event in between.
+Of anything else it makes nothing, and the long way, which explains itself, is taken.
+Wherever the short way leads somewhere, the long one leads to the same event.
+"""
+
+from __future__ import annotations
+
+from datetime import timezone
+from decimal import Decimal
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING, Final
+
+from adcp_tracker.events.identity import hash_email, hash_phone
+from adcp_tracker.events.judging import (
+    COMMON_CURRENCIES,
+    MILLISECOND,
+    OBJECTIONS,
+    Doubtful,
+    fragment,
+    known_numbers,
+    known_uris,
+    learn_uri,
+    sound_integer,
+    write_clean,
+)
+from adcp_tracker.events.limits import MAX_ID, MAX_NUMBER, MAX_TOKEN, MAX_TYPE, is_currency
+from adcp_tracker.events.money import is_exact
+from adcp_tracker.events.parts import EMPTY
+from adcp_tracker.events.written import written_event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from adcp_tracker.context import Context
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.events.writing import Wire
+    from adcp_tracker.orders.orderlike import Order, OrderItem
+
+_UTC: Final = timezone.utc
+_LISTS: Final = (tuple, list)
+
+
+def express_purchase(
+    order: Order, now: datetime, context: Context | None, default_region: str | None
+) -> Event | None:
+    """Make the purchase of an order that is sound and simple; ``None`` of any other."""
+    order_id, event_time, url = order.order_id, order.created_at, order.event_source_url
+    try:
+        if event_time is None:
+            event_time = now
+        microsecond = event_time.microsecond
+        if (
+            type(order_id) is not str
+            or not 0 < len(order_id) <= MAX_ID
+            or event_time.tzinfo is not _UTC
+            or (microsecond and not microsecond % MILLISECOND)
+        ):
+            return None
+        wire: Wire = {"event_id": order_id, "event_type": "purchase", "event_time": event_time}
+        match = _match(order, context, default_region)
+        if match is not None:
+            wire["user_match"] = match
+        wire["custom_data"] = _data(order, order_id)
+        if url is None and context is not None:
+            url = context.event_source_url
+        if url is not None:
+            if url not in known_uris:
+                learn_uri(url)
+            wire["action_source"] = "website"
+            wire["event_source_url"] = url
+        return written_event(order_id, write_clean(wire))
+    except OBJECTIONS:
+        return None
+
+
+def _match(order: Order, context: Context | None, default_region: str | None) -> Wire | None:  # noqa: C901 - a line a rule
+    """Write who the shopper is, if anything says so."""
+    ip, agent, click_id = order.client_ip, order.client_user_agent, order.click_id
+    click_id_type = order.click_id_type
+    if order.uids is not None:
+        raise Doubtful
+    if context is not None:
+        ip = ip or context.client_ip
+        agent = agent or context.client_user_agent
+        if not click_id and (click_id := context.click_id):
+            click_id_type = context.click_id_type
+    wire: Wire = {}
+    if order.email:
+        wire["hashed_email"] = hash_email(order.email)
+    if order.phone:
+        wire["hashed_phone"] = hash_phone(order.phone, default_region)
+    if click_id:
+        if type(click_id) is not str or len(click_id) > MAX_TOKEN:
+            raise Doubtful
+        wire["click_id"] = click_id
+    if click_id_type:
+        if type(click_id_type) is not str or len(click_id_type) > MAX_TYPE:
+            raise Doubtful
+        wire["click_id_type"] = click_id_type
+    if ip:
+        inet_pton(AF_INET6 if ":" in ip else AF_INET, ip)
+        wire["client_ip"] = ip
+    if agent:
+        if type(agent) is not str:
+            raise Doubtful
+        wire["client_user_agent"] = agent[:MAX_TOKEN]
+    identified = order.email or order.phone or click_id or (ip and agent)
+    return wire if identified else None
+
+
+def _data(order: Order, order_id: str) -> Wire:
+    """Write what was bought."""
+    total, currency, items = order.total, order.currency, order.items
+    if order.custom is not EMPTY or type(items) not in _LISTS:
+        raise Doubtful
+    wire: Wire = {}
+    if type(total) is Decimal:
+        text = str(total)
+        wire["value"] = known_numbers.get(text) or fragment(text)
+        if not is_exact(total, currency):
+            raise Doubtful
+    elif type(total) is int and 0 <= total < MAX_NUMBER:
+        wire["value"] = total
+    elif items or total is not None:
+        raise Doubtful
+    if currency is not None:
+        if currency not in COMMON_CURRENCIES and not is_currency(currency):
+            raise Doubtful
+        wire["currency"] = currency
+    wire["order_id"] = order_id
+    if items:
+        _add_lines(wire, items)
+    return wire
+
+
+def _add_lines(wire: Wire, items: Sequence[OrderItem]) -> None:
+    """Write the lines of the order, their ids, and how many pieces they are."""
+    contents, content_ids, count = [], [], 0
+    for item in items:
+        item_id, quantity, price = item.id, item.quantity, item.price
+        brand, name = item.brand, item.name
+        if (
+            type(item_id) is not str
+            or not 0 < len(item_id) <= MAX_ID
+            or type(quantity) is not int
+            or not 0 < quantity < MAX_NUMBER
+        ):
+            raise Doubtful
+        line: Wire = {"id": item_id, "quantity": quantity}
+        if type(price) is Decimal:
+            text = str(price)
+            line["price"] = known_numbers.get(text) or fragment(text)
+        elif price is not None:
+            line["price"] = sound_integer(price, 0)
+        if brand is not None:
+            if type(brand) is not str or len(brand) > MAX_ID:
+                raise Doubtful
+            line["brand"] = brand
+        if name is not None:
+            if type(name) is not str:
+                raise Doubtful
+            line["name"] = name
+        contents.append(line)
+        content_ids.append(item_id)
+        count += quantity
+    wire["contents"] = contents
+    wire["content_ids"] = content_ids
+    wire["num_items"] = sound_integer(count, 1)

@@ -1,0 +1,233 @@
+"""Orders in, events out: purchases, refunds and leads.
+
+A path in an error is the event's, whatever the order calls the field:
+``$.custom_data.contents[2].quantity`` is the quantity of the order's third item.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from adcp_tracker.events import ids
+from adcp_tracker.events.building import NO_ID, build_event, finish_event
+from adcp_tracker.events.identity import user_match
+from adcp_tracker.events.keepsake import keep
+from adcp_tracker.events.money import read_amount
+from adcp_tracker.events.vocabulary import EventType
+from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.orders.baskets import custom_data, excess_decimals, merge, part_id
+from adcp_tracker.orders.express import express_purchase
+from adcp_tracker.orders.orderlike import Order, OrderItem, read_items, register_order, to_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+
+    from typing_extensions import Unpack
+
+    from adcp_tracker.context import Context
+    from adcp_tracker.eventmethods import EventDetails
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.events.reading import Unjudged
+
+__all__ = [
+    "Order",
+    "OrderItem",
+    "build_event",
+    "lead_event",
+    "purchase_event",
+    "refund_event",
+    "register_order",
+    "to_order",
+]
+
+_PURCHASE: Final = EventType.PURCHASE
+_SHOPPER: Final = (
+    "email",
+    "phone",
+    "uids",
+    "click_id",
+    "click_id_type",
+    "client_ip",
+    "client_user_agent",
+)
+
+
+def purchase_event(
+    order: Order,
+    *,
+    now: datetime,
+    context: Context | None = None,
+    default_region: str | None = None,
+    **overrides: Unpack[EventDetails],
+) -> Event:
+    """Make the purchase of an order: the same order always makes the same event id.
+
+    Args:
+        order: The order; see :func:`to_order`.
+        now: The event's time if the order has none.
+        context: The request that placed the order, which fills in what the order lacks.
+        default_region: Where phone numbers are that do not begin with a plus.
+        **overrides: Anything :func:`build_event` takes, instead of what the order has;
+            custom_data is added to the order's own.
+
+    Raises:
+        InvalidEventError: If a rule is broken; it lists every broken one.
+    """
+    if not overrides:
+        event = express_purchase(order, now, context, default_region)
+        if event is not None:
+            return event
+    data = custom_data(order, order.items, order.total)
+    event_time = now if order.created_at is None else order.created_at
+    if overrides:
+        basics = {
+            "now": now,
+            "event_id": _id(order),
+            "event_time": event_time,
+            "event_source_url": order.event_source_url,
+            "context": context,
+            "default_region": default_region,
+        }
+        return _overridden(_PURCHASE, order, data, basics, overrides)
+    faults = excess_decimals(data)
+    try:
+        match = user_match(
+            email=order.email,
+            phone=order.phone,
+            uids=order.uids,
+            click_id=order.click_id,
+            click_id_type=order.click_id_type,
+            client_ip=order.client_ip,
+            client_user_agent=order.client_user_agent,
+            default_region=default_region,
+            context=context,
+        )
+    except InvalidEventError as error:
+        match, faults = None, error.faults + faults
+    return finish_event(
+        ids.purchase_id(order.order_id),
+        _PURCHASE,
+        event_time,
+        match,
+        data,
+        context,
+        faults,
+        event_source_url=order.event_source_url,
+    )
+
+
+def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
+    order: Order,
+    *,
+    now: datetime,
+    refund_id: str | None = None,
+    amount: Decimal | int | str | None = None,
+    items: Sequence[object] | None = None,
+    context: Context | None = None,  # noqa: ARG001 - see below
+    default_region: str | None = None,
+    **overrides: Unpack[EventDetails],
+) -> Event:
+    """Make the refund of an order, of all of it or of a part; its value is positive.
+
+    The request's context stays out of it, as most refunds are made by the shop's staff:
+    who the shopper is, is what the order tells.
+
+    Args:
+        order: The refunded order; see :func:`to_order`.
+        now: The event's time.
+        refund_id: Which refund of the order. Give it wherever there is one: without it,
+            two refunds of the same amount and items count as one.
+        amount: What is paid back; left out, the price of `items`, or all of the order.
+        items: The refunded lines; left out, all of the order's if all of it is refunded.
+        context: Not used, and taken so that all events can be made in the same way.
+        default_region: Where phone numbers are that do not begin with a plus.
+        **overrides: Anything :func:`build_event` takes, instead of what the order has;
+            custom_data is added to the order's own.
+
+    Raises:
+        InvalidEventError: If a rule is broken; it lists every broken one.
+    """
+    value = read_amount(amount)
+    full = items is None and (value is None or _same(value, order.total))
+    if full:
+        data = custom_data(order, order.items, order.total)
+    else:
+        data = custom_data(order, () if items is None else read_items(items), value)
+    if refund_id is None and not full:
+        refund_id = part_id(data)
+    known = isinstance(order.order_id, str)
+    event_id = ids.refund_id(order.order_id, refund_id) if known else _id(order)
+    return _overridden(
+        EventType.REFUND,
+        order,
+        data,
+        {"now": now, "event_id": event_id, "event_time": now, "default_region": default_region},
+        overrides,
+    )
+
+
+def lead_event(
+    lead_id: str | None = None,
+    *,
+    now: datetime,
+    context: Context | None = None,
+    default_region: str | None = None,
+    **details: Unpack[EventDetails],
+) -> Event:
+    """Make a lead: the same lead always makes the same event id.
+
+    Args:
+        lead_id: The lead's own id; left out, the event's id is given or a random one.
+        now: The event's time if none is given.
+        context: The request that made the lead.
+        default_region: Where phone numbers are that do not begin with a plus.
+        **details: Anything :func:`build_event` takes.
+
+    Raises:
+        InvalidEventError: If a rule is broken; it lists every broken one.
+    """
+    if lead_id is not None:
+        details.setdefault("event_id", ids.lead_id(lead_id))
+    return build_event(
+        EventType.LEAD, now=now, context=context, default_region=default_region, **details
+    )
+
+
+def _id(order: Order) -> Unjudged:
+    order_id: Unjudged = order.order_id
+    return NO_ID if order_id is None else order_id
+
+
+def _same(amount: Unjudged, total: Unjudged) -> bool:
+    try:
+        return bool(amount == total)
+    except ArithmeticError:  # A signalling NaN does not even compare.
+        return False
+
+
+def _overridden(
+    event_type: EventType,
+    order: Order,
+    data: Unjudged,
+    basics: dict[str, Any],
+    overrides: Mapping[str, object],
+) -> Event:
+    """Build an order's event from its fields and from what the caller puts in their place."""
+    own = {name: getattr(order, name) for name in _SHOPPER}
+    more = {name: value for name, value in overrides.items() if value is not None}
+    if "click_id" in more:
+        del own["click_id_type"]
+    if "custom_data" in more:
+        data = merge(data, more["custom_data"])
+    faults = excess_decimals(data)
+    arguments: dict[str, Any] = {**own, **basics, **more, "custom_data": data}
+    try:
+        event = build_event(event_type, **arguments)
+    except InvalidEventError as error:
+        raise InvalidEventError((*faults, *error.faults), event=error.event) from None
+    if faults:
+        kept = keep(event.event_id, event_type, event.event_time, data, faults)
+        raise InvalidEventError(faults, event=kept)
+    return event
