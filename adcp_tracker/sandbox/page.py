@@ -16,6 +16,8 @@ import orjson
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from adcp_tracker.sandbox.pagelook import SCRIPT, STYLE
+
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
@@ -26,42 +28,8 @@ if TYPE_CHECKING:
 _SHOWN = 50
 _MOST_JSON = 4_000
 _MOST_ISSUES = 20
-
-_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 76rem; padding: 1rem; }
-header { align-items: baseline; display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; }
-h1 { font-size: 1.25rem; margin: 0; }
-dl { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 0; }
-dl div { display: flex; gap: .35rem; }
-dd { font-variant-numeric: tabular-nums; font-weight: 600; margin: 0; }
-.columns { display: grid; gap: 1.5rem; }
-.columns { grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); }
-h2 { font-size: 1rem; border-bottom: 2px solid; padding-bottom: .25rem; }
-.good h2 { border-color: #2a8f5a; } .bad h2 { border-color: #c8443c; }
-details { border-bottom: 1px solid #8884; padding: .35rem 0; }
-summary { cursor: pointer; overflow-wrap: anywhere; }
-summary span { opacity: .7; }
-pre { font-size: .8rem; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
-ul { margin: .25rem 0; padding-left: 1.2rem; overflow-wrap: anywhere; }
-"""
-
-_SCRIPT = """
-const every = 1000;
-async function refresh() {
-  try {
-    const answer = await fetch(location.pathname, {cache: "no-store"});
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!document.querySelector("details[open]")) {
-      document.querySelector("main").replaceWith(fresh.querySelector("main"));
-    }
-    document.querySelector("dl").replaceWith(fresh.querySelector("dl"));
-  } finally {
-    setTimeout(refresh, every);
-  }
-}
-setTimeout(refresh, every);
-"""
+_MOST_MONEY = 24
+_KEY_CHARACTERS = 16
 
 
 def _hash(text: str) -> str:
@@ -71,7 +39,7 @@ def _hash(text: str) -> str:
 
 _HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src {_hash(_SCRIPT)}; style-src {_hash(_STYLE)}; "
+        f"default-src 'none'; img-src data:; script-src {_hash(SCRIPT)}; style-src {_hash(STYLE)}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
@@ -91,48 +59,75 @@ def page_routes(seller: Seller) -> list[Route]:
 
 def _page(seller: Seller) -> str:
     record = seller.record
-    counts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{number}</dd></div>"
-        for name, number in record.counts().items()
-    )
+    counts = "".join(_count(name, number) for name, number in record.counts().items())
     good = "".join(map(_good, reversed(record.latest_good(_SHOWN))))
     bad = "".join(map(_bad, reversed(record.latest_bad(_SHOWN))))
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>Local seller</title><style>{_STYLE}</style></head><body>"
-        f"<header><h1>Local seller</h1><dl>{counts}</dl></header>"
-        f'<main class="columns"><section class="good"><h2>Good events</h2>{good or _none()}'
-        f'</section><section class="bad"><h2>Bad events</h2>{bad or _none()}</section></main>'
-        f"<script>{_SCRIPT}</script></body></html>"
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+        f"<title>Local seller</title><style>{STYLE}</style></head><body>"
+        '<header><h1>Local seller</h1><p id="state" role="status">listening</p></header>'
+        f"<dl>{counts}</dl><main>"
+        f"{_section('good', 'Good events', 'Nothing was taken yet; it shows here at once.', good)}"
+        f"{_section('bad', 'Bad events', 'Nothing was refused.', bad)}"
+        f"</main><script>{SCRIPT}</script></body></html>"
     )
 
 
-def _none() -> str:
-    return "<p>None so far.</p>"
+def _count(name: str, number: int) -> str:
+    colour = f' class="{name}"' if number and name in {"good", "bad"} else ""
+    return f"<div{colour}><dt>{escape(name)}</dt><dd>{number:,}</dd></div>"
+
+
+def _section(name: str, title: str, when_empty: str, rows: str) -> str:
+    return (
+        f'<section class="{name}"><h2>{title}</h2><p>{when_empty}</p>'
+        f'<div id="{name}">{rows}</div></section>'
+    )
 
 
 def _good(kept: GoodEvent) -> str:
-    moment = datetime.fromtimestamp(kept.received_at, timezone.utc).strftime("%H:%M:%S")
-    test = "" if kept.test_event_code is None else f" · test {kept.test_event_code}"
-    title = f"{moment} · {kept.event_source_id}{test}"
-    summary = f"{_strong(kept.event_type)} {escape(kept.event_id)} <span>{escape(title)}</span>"
-    return f"<details><summary>{summary}</summary>{_json(kept.decoded())}</details>"
+    event = kept.decoded()
+    moment = datetime.fromtimestamp(kept.received_at, timezone.utc).astimezone()
+    code = kept.test_event_code
+    test = "" if code is None else _span("test", f"test {code}")
+    aside = " · ".join(filter(None, (_money(event), f"{moment:%H:%M:%S}")))
+    summary = f"{_strong(kept.event_type)}{_span('id', kept.event_id)}{test}{_span('aside', aside)}"
+    place = f"<p><code>{escape(kept.advertiser_id)}/{escape(kept.event_source_id)}</code></p>"
+    return _row(summary, place + _json(event), str(kept.received_at))
 
 
 def _bad(kept: BadEvent) -> str:
     event = kept.decoded()
     event_id = str(event.get("event_id", "")) if isinstance(event, dict) else ""
     reasons = "".join(
-        f"<li>{escape(issue.pointer)} {escape(issue.message)}</li>"
+        f"<li><code>{escape(issue.pointer)}</code> {escape(issue.message)}</li>"
         for issue in kept.issues[:_MOST_ISSUES]
     )
-    summary = f"{_strong(kept.code)} {escape(event_id)}"
-    return f"<details><summary>{summary}</summary><ul>{reasons}</ul>{_json(event)}</details>"
+    summary = _strong(kept.code) + _span("id", event_id)
+    return _row(summary, (f"<ul>{reasons}</ul>" if reasons else "") + _json(event))
+
+
+def _row(summary: str, more: str, moment: str = "") -> str:
+    """Return a row under a key by which the page knows it again."""
+    row = f'<summary>{summary}</summary><div class="more">{more}</div>'
+    key = hashlib.sha256(f"{moment}{row}".encode(errors="replace")).hexdigest()[:_KEY_CHARACTERS]
+    return f'<details data-key="{key}">{row}</details>'
+
+
+def _money(event: dict[str, object]) -> str:
+    data = event.get("custom_data")
+    if not isinstance(data, dict) or "value" not in data:
+        return ""
+    return f"{data['value']} {data.get('currency', '')}".strip()[:_MOST_MONEY]
 
 
 def _strong(text: str) -> str:
     return f"<strong>{escape(text)}</strong>"
+
+
+def _span(name: str, text: str) -> str:
+    return f'<span class="{name}" title="{escape(text)}">{escape(text)}</span>'
 
 
 def _json(event: object) -> str:

@@ -119,7 +119,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
     def _replay(self, request: HttpRequest) -> HttpResponse:
         if not self.has_replay_permission(request):
             raise PermissionDenied
-        ids = set(request.POST.getlist("letter"))
+        ids = set(request.POST.getlist("shown" if "all" in request.POST else "letter"))
         text, level = _replayed(ids) if ids else ("No letter was chosen.", messages.WARNING)
         self.message_user(request, text, level)
         page = reverse(f"admin:{_NAME}", current_app=self.admin_site.name)

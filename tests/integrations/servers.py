@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -72,7 +73,10 @@ def shop_environment(directory: Path, seller: SellerProcess, **more: str) -> dic
 
 @contextmanager
 def serve(
-    command: Callable[[int], list[str]], environment: dict[str, str], folder: Path
+    command: Callable[[int], list[str]],
+    environment: dict[str, str],
+    folder: Path,
+    scheme: str = "http",
 ) -> Iterator[Server]:
     """Run a server until the end of the block.
 
@@ -80,6 +84,7 @@ def serve(
         command: Makes its command line of the port it shall listen on.
         environment: Its environment.
         folder: Where its log is kept.
+        scheme: What it speaks; over ``https`` with whatever certificate.
     """
     port = free_port()
     log = folder / "server.log"
@@ -87,7 +92,7 @@ def serve(
         process = subprocess.Popen(
             command(port), cwd=ROOT, env=environment, stdout=output, stderr=output
         )
-    server = Server(f"http://127.0.0.1:{port}", process, log)
+    server = Server(f"{scheme}://127.0.0.1:{port}", process, log)
     try:
         _await_start(server)
         yield server
@@ -110,9 +115,10 @@ def free_port() -> int:
 
 def _await_start(server: Server) -> None:
     deadline = time.monotonic() + _START_SECONDS
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001 - its certificate is its own
     while True:
         try:
-            if httpx.get(f"{server.url}/health").is_success:
+            if httpx.get(f"{server.url}/health", verify=context).is_success:
                 return
         except httpx.TransportError:
             pass

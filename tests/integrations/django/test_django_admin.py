@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,22 @@ def test_who_may_replay_sends_a_letter_again(seller: Sandbox) -> None:
     seller.wait_for(1)
     assert [event["event_id"] for event in seller.events] == ["L-1"]
     assert not get_tracker().dead_letters()
+
+
+def test_a_whole_page_is_sent_again_at_once(seller: Sandbox) -> None:
+    """Nobody has to tick fifty boxes; what cannot be sent as it is stays out of it."""
+    for lead_id in ("L-1", "L-2", "L-3"):
+        get_tracker().track_lead(lead_id, email="alice@example.com")
+    get_tracker().track_lead("L-4", custom_data={"currency": "euro"})
+    seller.configure(refuse_events=dict.fromkeys(("L-1", "L-2", "L-3"), "INVALID_EVENT_TIME"))
+    assert get_tracker().flush(10).total().dead == 4
+    seller.configure(refuse_events={})
+    client = client_of("view_deadletter", "replay_deadletter")
+    shown = re.findall(r'name="shown" value="(\w+)"', client.get(PAGE).content.decode())
+    answer = client.post(PAGE, {"shown": shown, "all": "Send all"}, follow=True)
+    assert "Dead letters: 3 on their way again." in answer.content.decode()
+    seller.wait_for(3)
+    assert len(get_tracker().dead_letters()) == 1
 
 
 def test_what_cannot_be_sent_is_said_to_be_so() -> None:
