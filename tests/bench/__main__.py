@@ -12,17 +12,15 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import attrs
 
 from tests.bench import machine, plots, report, scales
 from tests.bench.plan import known_names, sections
+from tests.bench.results import Results
 from tests.bench.runner import run
 from tests.bench.targets import Target, as_table, targets
-
-if TYPE_CHECKING:
-    from tests.bench.results import Results
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,14 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, whether or not targets are met.
     """
     options = _parse(arguments)
-    plan = sections(options.scale, frozenset(options.only))
-    if options.rounds:
-        plan = [attrs.evolve(section, rounds=options.rounds) for section in plan]
-    start = time.monotonic()
-    results = run(
-        plan, lambda text: _say(sys.stderr, f"[{time.monotonic() - start:5.0f} s] {text}")
-    )
-    about = machine.describe() | {"scale": options.scale.name}
+    about, results = _read(options.earlier) if options.earlier else _measure(options)
     found = targets(results)
     lines = [f"{name}: {value}" for name, value in about.items()]
     parts = ["\n".join(lines), *map(str, report.tables(results)), str(as_table(found))]
@@ -47,8 +38,25 @@ def main(arguments: list[str] | None = None) -> int:
     _say(sys.stdout, text)
     if options.out:
         _write(options.out, text, {"machine": about, "results": results.as_json()}, found)
-        _draw(results, options.out)
+    for folder in filter(None, (options.out, options.plots)):
+        _draw(results, folder)
     return 0
+
+
+def _measure(options: argparse.Namespace) -> tuple[dict[str, str], Results]:
+    plan = sections(options.scale, frozenset(options.only))
+    if options.rounds:
+        plan = [attrs.evolve(section, rounds=options.rounds) for section in plan]
+    start = time.monotonic()
+    results = run(
+        plan, lambda text: _say(sys.stderr, f"[{time.monotonic() - start:5.0f} s] {text}")
+    )
+    return machine.describe() | {"scale": options.scale.name}, results
+
+
+def _read(file: Path) -> tuple[dict[str, str], Results]:
+    data = json.loads(file.read_text())
+    return data["machine"], Results.from_json(data["results"])
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -69,6 +77,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="rounds of every section")
     parser.add_argument("--out", type=Path, help="write results, tables and plots to this folder")
+    parser.add_argument("--plots", type=Path, help="write the plots alone to this folder")
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing, and show the results.json of an earlier run",
+    )
     return parser.parse_args(arguments)
 
 
@@ -86,6 +102,7 @@ def _write(directory: Path, text: str, data: dict[str, object], found: list[Targ
 
 def _draw(results: Results, directory: Path) -> None:
     if plots.can_plot():
+        directory.mkdir(parents=True, exist_ok=True)
         plots.draw(results, directory)
     else:
         _say(sys.stderr, "no plots: matplotlib is not installed (extra bench)")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from tests.bench.tasks import Key
+
 if TYPE_CHECKING:
-    from tests.bench.tasks import Figures, Key
+    from typing_extensions import Self
+
+    from tests.bench.tasks import Figures
 
 
 @attrs.frozen
@@ -70,6 +74,18 @@ class Results:
             }
             for key in [*self.rounds, *(key for key in self.problems if key not in self.rounds)]
         ]
+
+    @classmethod
+    def from_json(cls, series: list[dict[str, Any]]) -> Self:
+        """Read back what :meth:`as_json` gave."""
+        results = cls()
+        for each in series:
+            key = Key(each["section"], each["subject"], each["variant"])
+            for number, figures in enumerate(each["rounds"]):
+                results.add(key, number, figures)
+            if each["problem"] is not None:
+                results.fail(key, each["problem"])
+        return results
 
     def _numbers(self, key: Key) -> list[int]:
         return sorted(self.rounds.get(key, {}))
