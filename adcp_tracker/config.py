@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -30,6 +31,16 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
 
+def _path(given: object) -> str:
+    if not given or not isinstance(given, (str, os.PathLike)):
+        got = "an empty string" if given == "" else type(given).__name__
+        raise ConfigurationError(
+            f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}; "
+            "events need a place to wait in"
+        )
+    return str(given)
+
+
 @attrs.frozen
 class Settings:
     """How a tracker works. :class:`~adcp_tracker.Tracker` takes each by its name.
@@ -38,7 +49,7 @@ class Settings:
         ConfigurationError: If a value cannot be right.
     """
 
-    directory: str
+    directory: str = attrs.field(converter=_path)
     durability: Durability = "process"
     flush_interval: float = 1.0
     max_bytes: int | None = 2 * _GIB
@@ -62,8 +73,10 @@ class Settings:
         _check_least("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
         if self.max_bytes is not None:
             _check_least("max_bytes", self.max_bytes, 1, "bytes")
-        if not self.directory:
-            raise ConfigurationError("directory: expected a path, got nothing; events need a place")
+        for name in ("strict", "handle_sigterm"):
+            _check_flag(name, getattr(self, name))
+        for name in ("default_region", "test_event_code"):
+            _check_text(name, getattr(self, name))
 
 
 @attrs.frozen
@@ -263,6 +276,35 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
     return destinations
 
 
+def distinct_destinations(destinations: object) -> tuple[Destination, ...]:
+    """Return a tracker's destinations, each of which has a name of its own.
+
+    Raises:
+        ConfigurationError: If it is no list of destinations, or two have the same name.
+    """
+    found = _listed(destinations)
+    names = [each.name for each in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                f"destinations: expected distinct names, got {name!r} twice; give one a name="
+            )
+    return found
+
+
+def _listed(destinations: object) -> tuple[Destination, ...]:
+    expected = "destinations: expected a list of destinations such as Interchange(…)"
+    if hasattr(destinations, "send"):
+        raise ConfigurationError(f"{expected}, got one by itself; put it in brackets")
+    if isinstance(destinations, (str, bytes)) or not isinstance(destinations, Iterable):
+        raise ConfigurationError(f"{expected}, got {type(destinations).__name__}")
+    found = tuple(destinations)
+    for index, each in enumerate(found):
+        if isinstance(each, type) or not hasattr(each, "send"):
+            raise ConfigurationError(f"{expected}, got {type(each).__name__} at [{index}]")
+    return found
+
+
 def _read(variables: tuple[Variable, ...], environ: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for variable in variables:
@@ -299,4 +341,16 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 def _check_least(name: str, value: object, least: float, unit: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not value >= least:  # type: ignore[operator]  # NaN is not, either
-        raise ConfigurationError(f"{name}: expected {least:g} {unit} or more, got {value!r}")
+        raise ConfigurationError(
+            f"{name}: expected a number of {unit}, {least:g} or more, got {value!r}"
+        )
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: expected True or False, got {value!r}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{name}: expected a string or None, got {type(value).__name__}")

@@ -95,7 +95,10 @@ class RecordingTracker(Tracker):
         self._recording = RecordingDestination()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if "directory" not in settings:
-            self._temporary = tempfile.TemporaryDirectory(prefix="adcp-tracker-")
+            # Somebody who forgot to close it is not to be told so by a traceback at the exit.
+            self._temporary = tempfile.TemporaryDirectory(
+                prefix="adcp-tracker-", ignore_cleanup_errors=True
+            )
             settings["directory"] = self._temporary.name
         settings.setdefault("strict", True)
         settings.setdefault("handle_sigterm", False)

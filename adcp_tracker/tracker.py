@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker import lifecycle
 from adcp_tracker.clock import SystemClock
-from adcp_tracker.config import Settings, destinations_from_env, settings_from_env
+from adcp_tracker.config import (
+    Settings,
+    destinations_from_env,
+    distinct_destinations,
+    settings_from_env,
+)
 from adcp_tracker.context import Consent, current_context
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.leadership import Setting
@@ -128,7 +133,7 @@ class Tracker(SourceMethods, PrivacyMethods, EventMethods):
         outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
     ) -> None:
         self.settings = Settings(
-            directory=str(directory),
+            directory=directory,
             durability=durability,
             flush_interval=flush_interval,
             max_bytes=max_bytes,
@@ -143,10 +148,10 @@ class Tracker(SourceMethods, PrivacyMethods, EventMethods):
             context_keys=tuple(context_keys),
             encryption_keys=several(encryption_keys),
         )
-        self.destinations = _distinct(destinations)
+        self.destinations = distinct_destinations(destinations)
         self.shutdown_timeout = shutdown_timeout
         self._clock = clock or SystemClock()
-        self._directory = QueueDirectory(directory)
+        self._directory = QueueDirectory(self.settings.directory)
         self._remember_with(self.settings.context_keys, self._clock)
         self._know_sources(sources)
         self._hold = hold
@@ -452,14 +457,3 @@ def _dumps(kept: Mapping[str, object]) -> bytes:
     import orjson  # noqa: PLC0415 - the one place that writes what is no event
 
     return orjson.dumps(kept)
-
-
-def _distinct(destinations: Iterable[Destination]) -> tuple[Destination, ...]:
-    found = tuple(destinations)
-    names = [each.name for each in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationError(
-                f"destinations: expected distinct names, got {name!r} twice; give one a name="
-            )
-    return found

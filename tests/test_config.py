@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -94,10 +94,10 @@ def test_without_destinations_there_are_none() -> None:
         ({}, "ADCP_DIRECTORY: expected a directory"),
         ({"ADCP_DIRECTORY": ""}, "ADCP_DIRECTORY: expected a directory"),
         ({"ADCP_FLUSH_INTERVAL": "soon"}, "ADCP_FLUSH_INTERVAL: expected a number, got 'soon'"),
-        ({"ADCP_FLUSH_INTERVAL": "0"}, "flush_interval: expected 0.01 seconds or more, got 0.0"),
-        ({"ADCP_FLUSH_INTERVAL": "nan"}, "flush_interval: expected 0.01 seconds or more"),
+        ({"ADCP_FLUSH_INTERVAL": "0"}, "a number of seconds, 0.01 or more, got 0.0"),
+        ({"ADCP_FLUSH_INTERVAL": "nan"}, "flush_interval: expected a number of seconds"),
         ({"ADCP_MAX_BYTES": "1GB"}, "ADCP_MAX_BYTES: expected a number of bytes, got '1GB'"),
-        ({"ADCP_MAX_BYTES": "-5"}, "max_bytes: expected 1 bytes or more, got -5"),
+        ({"ADCP_MAX_BYTES": "-5"}, "max_bytes: expected a number of bytes, 1 or more, got -5"),
         ({"ADCP_STRICT": "maybe"}, "ADCP_STRICT: expected true or false, got 'maybe'"),
         ({"ADCP_DURABILITY": "disk"}, "durability: expected 'process' or 'power', got 'disk'"),
         ({"ADCP_WHEN_FULL": "wait"}, "when_full: expected 'drop_new' or 'raise', got 'wait'"),
@@ -150,6 +150,57 @@ def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
     twice = destinations_from_env(INTERCHANGE) * 2
     with pytest.raises(ConfigurationError, match="got 'interchange:12345/website_pixel' twice"):
         Tracker(twice, directory=tmp_path)
+
+
+SHOP = {"advertiser_id": "12345", "event_source_id": "website_pixel", "api_key": "secret"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"directory": None}, "directory: expected a path, such as '/var/lib/shop/adcp', got None"),
+        ({"directory": ""}, "got an empty string; events need a place to wait in"),
+        ({"directory": 5}, "directory: expected a path"),
+        ({"strict": "false"}, "strict: expected True or False, got 'false'"),
+        ({"handle_sigterm": 1}, "handle_sigterm: expected True or False, got 1"),
+        ({"default_region": 49}, "default_region: expected a string or None, got int"),
+        ({"flush_interval": "1"}, "expected a number of seconds, 0.01 or more, got '1'"),
+        ({"destinations": Interchange(**SHOP)}, "got one by itself; put it in brackets"),
+        ({"destinations": "https://seller.example"}, "such as Interchange(…), got str"),
+        ({"destinations": [Interchange]}, "such as Interchange(…), got type at [0]"),
+        ({"destinations": 7}, "such as Interchange(…), got int"),
+    ],
+)
+def test_a_common_mistake_is_told_with_its_remedy(
+    settings: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    """What is wrong is named as it was given, before anything is made."""
+    with pytest.raises(ConfigurationError) as error:
+        Tracker(**{"directory": tmp_path / "queue", **settings})
+    assert told in str(error.value)
+    assert not (tmp_path / "queue").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"api_key": ""}, "got an empty string; is its variable set?"),
+        ({"api_key": "hidden-word\n"}, "as a file's last line break is; strip it"),
+        ({"api_key": "hidden\u200bword"}, "got other characters; its value is not shown"),
+        ({"api_key": None}, "got NoneType; give it as a string"),
+        ({"advertiser_id": 12345}, "advertiser_id: expected a string, got int"),
+        ({"base_url": "seller.example/api"}, "got one without a scheme"),
+        ({"base_url": "ftp://seller.example"}, "got scheme 'ftp'"),
+    ],
+)
+def test_a_wrong_destination_is_told_without_its_secret(
+    settings: dict[str, Any], told: str
+) -> None:
+    """What is wrong with a credential is said without a character of it."""
+    with pytest.raises(ConfigurationError) as error:
+        Interchange(**{**SHOP, **settings})
+    assert told in str(error.value)
+    assert "hidden" not in str(error.value)
 
 
 def test_every_variable_is_explained() -> None:

@@ -24,9 +24,11 @@ def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigurationError(f"{setting}: expected an absolute URL, got none") from error
+        message = f"{setting}: expected an absolute URL such as 'https://seller.example', got none"
+        raise ConfigurationError(message) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        message = f"{setting}: expected an absolute http(s) URL, got scheme {parsed.scheme!r}"
+        got = f"scheme {parsed.scheme!r}" if parsed.scheme else "one without a scheme"
+        message = f"{setting}: expected an absolute URL such as 'https://seller.example', got {got}"
         raise ConfigurationError(message)
     if parsed.userinfo or parsed.query or parsed.fragment:
         message = f"{setting}: expected a URL without user, query and fragment; give secrets apart"
@@ -57,18 +59,34 @@ def checked_secret(secret: str, setting: str) -> str:
     Raises:
         ConfigurationError: If it is empty or holds anything but visible ASCII.
     """
-    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
-        message = f"{setting}: expected visible ASCII without spaces; its value is not shown"
+    problem = _problem(secret)
+    if problem:
+        message = f"{setting}: expected visible ASCII without spaces, got {problem}"
         raise ConfigurationError(message)
     return secret
+
+
+def _problem(secret: object) -> str | None:
+    """Say what is wrong with a secret, without a character of it."""
+    if not isinstance(secret, str):
+        return f"{type(secret).__name__}; give it as a string"
+    if not secret:
+        return "an empty string; is its variable set?"
+    if secret != secret.strip():
+        return "some around it, as a file's last line break is; strip it"
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        return "other characters; its value is not shown"
+    return None
 
 
 def checked_text(text: str, setting: str, limit: int) -> str:
     """Return `text`, if it is 1 to `limit` visible characters.
 
     Raises:
-        ConfigurationError: If it is empty, longer, or holds control characters.
+        ConfigurationError: If it is no string, empty, longer, or holds control characters.
     """
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{setting}: expected a string, got {type(text).__name__}")
     if not 0 < len(text) <= limit or not text.isprintable():
         raise ConfigurationError(f"{setting}: expected 1–{limit} visible characters, got {text!r}")
     return text

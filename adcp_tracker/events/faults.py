@@ -137,7 +137,9 @@ def _data(look: Inspection, path: str, data: CustomData) -> None:
 
 def _content(look: Inspection, path: str, content: object) -> None:
     if not isinstance(content, Content):
-        look.add(path, "a Content", describe(content))
+        look.add(
+            path, "a Content, or an item with an id, a quantity and a price", describe(content)
+        )
         return
     look.token(f"{path}.id", content.id, MAX_ID)
     if content.quantity is not None:

@@ -20,9 +20,7 @@ from adcp_tracker.web.consent import CallableConsent, consent_reader
 from adcp_tracker.web.options import TrackerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from adcp_tracker.destinations.base import Destination
+    from collections.abc import Callable, Mapping
 
     Hold = Callable[[Callable[[], None]], bool]
 
@@ -109,18 +107,8 @@ def _tracker(
             "set the option, or ADCP_DIRECTORY"
         )
     destinations = settings.pop("destinations", None)
-    found = destinations_from_env(environ) if destinations is None else _checked(destinations)
-    return Tracker(found, **settings)  # type: ignore[arg-type]  # its settings check themselves
-
-
-def _checked(destinations: object) -> Iterable[Destination]:
-    expected = "destinations: expected a list of destinations such as Interchange(…)"
-    if not isinstance(destinations, (list, tuple)):
-        raise ConfigurationError(f"{expected}, got {type(destinations).__name__}")
-    for index, each in enumerate(destinations):
-        if isinstance(each, type) or not hasattr(each, "send"):
-            raise ConfigurationError(f"{expected}, got {type(each).__name__} at [{index}]")
-    return destinations
+    found = destinations_from_env(environ) if destinations is None else destinations
+    return Tracker(found, **settings)  # type: ignore[arg-type]  # it checks them all
 
 
 def _check_names(options: Mapping[str, object], known: frozenset[str]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import threading
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from django.utils.module_loading import import_string
 
 from adcp_tracker.config import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.setup import Setup, set_up
+from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
+from adcp_tracker.web.setup import TRACKER_OPTIONS, Setup, set_up
 from adcp_tracker_django.commits import hold_until_commit
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def make_setup(**changes: object) -> Setup:
     """
     try:
         options = {**read_options(getattr(settings, SETTING, {})), **changes}
+        _check_names(options)
         commit_aware = _switch(options)
         return set_up(
             _loaded(options),
@@ -127,6 +130,15 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _check_names(options: Mapping[str, object]) -> None:
+    """Look for a typing error among all keys, those that describe a destination as well."""
+    known = {COMMIT_AWARE, *CAPTURE_OPTIONS, *TRACKER_OPTIONS, *_DESTINATION_VARIABLES}
+    for name in options.keys() - known:
+        close = difflib.get_close_matches(name, sorted(known), 1)
+        advice = f"did you mean {close[0].upper()!r}?" if close else "see the table of settings"
+        raise ConfigurationError(f"{name.upper()}: expected a known key, got this one; {advice}")
 
 
 def _switch(options: dict[str, object]) -> bool:

@@ -46,6 +46,11 @@ class AdcpTracker:
         Raises:
             ConfigurationError: If an option is wrong, or `app` has a tracker already.
         """
+        if not hasattr(app, "state") or not hasattr(app, "router"):
+            raise ConfigurationError(
+                f"app: expected a FastAPI or Starlette application, got {type(app).__name__}; "
+                "for Flask there is adcp_tracker_flask"
+            )
         if hasattr(app.state, TRACKER_KEY):
             raise ConfigurationError(
                 f"app.state.{TRACKER_KEY}: expected none yet, got one; "

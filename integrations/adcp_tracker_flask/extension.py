@@ -57,6 +57,11 @@ class AdcpTracker:
         Raises:
             ConfigurationError: If an option is wrong, or `app` has a tracker already.
         """
+        if not hasattr(app, "wsgi_app"):
+            raise ConfigurationError(
+                f"app: expected a Flask application, got {type(app).__name__}; "
+                "for FastAPI and Starlette there is adcp_tracker_fastapi"
+            )
         if EXTENSION in app.extensions:
             raise ConfigurationError(
                 f"app.extensions[{EXTENSION!r}]: expected none yet, got one; "

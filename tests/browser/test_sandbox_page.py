@@ -99,7 +99,7 @@ def test_events_show_as_they_come(browser: Browser, open_seller: Sandbox, tracke
         None,
         "true",
     ]
-    browser.wait_for(lambda: "2\ngood" in browser.text("dl"))
+    browser.wait_for(lambda: browser.text("dl .good dd") == "2")
     assert browser.complaints() == []
 
 

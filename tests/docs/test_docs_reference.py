@@ -60,7 +60,18 @@ def test_what_is_exported_is_in_all() -> None:
     assert set(adcp_tracker.__all__) == public
 
 
-@pytest.mark.parametrize("module", [adcp_tracker, exceptions, testing])
+ADAPTERS: Final = ("asgi", "django", "fastapi", "flask", "sqlalchemy", "wsgi")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        adcp_tracker,
+        exceptions,
+        testing,
+        *(importlib.import_module(f"adcp_tracker_{name}") for name in ADAPTERS),
+    ],
+)
 def test_every_public_name_is_documented(module: ModuleType) -> None:
     """Whatever can be imported is found in the reference."""
     names = set(getattr(module, "__all__", ())) or {

@@ -36,7 +36,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("name", "delivered"),
-    [("flask", ["A-1001"]), ("fastapi", ["A-1001"]), ("wsgi", ["A-1001"]), ("custom", [])],
+    [
+        ("flask", ["A-1001"]),
+        ("fastapi", ["A-1001"]),
+        ("wsgi", ["A-1001"]),
+        ("consent", []),
+        ("custom", []),
+    ],
 )
 def test_a_page_does_what_it_says(
     name: str, delivered: list[str], seller: Sandbox, folder: Path
@@ -57,7 +63,7 @@ def test_a_page_does_what_it_says(
     assert [event["event_id"] for event in seller.events] == delivered
 
 
-@pytest.mark.parametrize("name", ["flask", "fastapi", "wsgi", "custom"])
+@pytest.mark.parametrize("name", ["flask", "fastapi", "wsgi", "consent", "custom"])
 def test_every_block_says_what_it_is(name: str) -> None:
     """No block escapes being run by having no language, or one that nobody knows."""
     languages = {block.language for block in pages.blocks(FOLDER / f"{name}.md")}

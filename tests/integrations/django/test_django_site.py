@@ -121,7 +121,9 @@ def test_code_is_given_by_its_dotted_path(configure: Configure, seller: Sandbox)
     ("changes", "said"),
     [
         ({"DIRECTORY": ""}, "directory: expected a path"),
-        ({"TRUSTED_PROXYS": []}, "did you mean 'trusted_proxies'"),
+        ({"TRUSTED_PROXYS": []}, "did you mean 'TRUSTED_PROXIES'"),
+        ({"advertisr_id": "1"}, "did you mean 'ADVERTISER_ID'"),
+        ({"NOTHING_LIKE_IT": 1}, "NOTHING_LIKE_IT: expected a known key"),
         ({"UPLOADER": "thraed"}, "uploader: expected 'thread' or 'external'"),
         ({"COMMIT_AWARE": "yes"}, "commit_aware: expected True or False"),
         ({"directory": "/tmp/other"}, "in two spellings"),  # noqa: S108 - never made

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 
 from adcp_tracker import ConfigurationError, current_context
@@ -197,3 +197,10 @@ def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
     AdcpTracker(app, directory=tmp_path, destinations=[])
     with pytest.raises(ConfigurationError, match="once"):
         AdcpTracker(app, directory=tmp_path, destinations=[])
+
+
+@pytest.mark.parametrize("app", [APIRouter(), object(), "shop"])
+def test_what_is_no_application_is_refused(app: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """A router, or another framework's application, is told what it is not."""
+    with pytest.raises(ConfigurationError, match="expected a FastAPI or Starlette application"):
+        AdcpTracker(app, directory=tmp_path / "queue", destinations=[])

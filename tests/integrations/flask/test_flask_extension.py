@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import flask
 import pytest
-from flask import Flask, stream_with_context
+from flask import Blueprint, Flask, stream_with_context
 
 from adcp_tracker import ConfigurationError, Interchange, current_context
 from adcp_tracker_flask import AdcpTracker, get_tracker
@@ -77,6 +77,13 @@ def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
         AdcpTracker(app)
     with pytest.raises(ConfigurationError, match="initialise each application once"):
         AdcpTracker(directory=tmp_path).init_app(shop(tmp_path))
+
+
+@pytest.mark.parametrize("app", [Blueprint("shop", __name__), object(), "shop"])
+def test_what_is_no_flask_application_is_refused(app: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """A blueprint, or another framework's application, is told what it is not."""
+    with pytest.raises(ConfigurationError, match="expected a Flask application, got"):
+        AdcpTracker(app, directory=tmp_path / "queue", destinations=[])
 
 
 def test_views_errors_teardown_and_streams_see_the_request(tmp_path: Path) -> None:
