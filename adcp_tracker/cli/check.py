@@ -37,7 +37,10 @@ def check(  # noqa: PLR0913 - options, each by its name
         bool, typer.Option("--ip", help="Only explain who a request's client is.")
     ] = False,
     peer: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The other end of its connection.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="The other end of its connection; none for a unix socket."
+        ),
     ] = "",
     header: Annotated[
         list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header it came with.")
@@ -52,14 +55,15 @@ def check(  # noqa: PLR0913 - options, each by its name
         str, typer.Option(metavar="NAME", help="The header in which they name the client.")
     ] = "X-Forwarded-For",
     platform: Annotated[
-        str | None, typer.Option(help="Your platform: cloudflare, aws_alb, heroku or fly.")
+        str | None,
+        typer.Option(metavar="NAME", help="Your platform: cloudflare, aws_alb, heroku or fly."),
     ] = None,
 ) -> int:
-    """Check the configuration, the directory, and each destination with one test event.
+    """Check configuration and directory, and try each destination.
 
-    A test event goes past the queue and is no conversion. With --ip, nothing of that is done:
-    it shows whom a request with that --peer and --header comes from. Exits with 1 if
-    anything is at fault.
+    Each destination gets one test event, which goes past the queue and is no conversion. With
+    --ip, nothing of that is done: it shows whom a request with that --peer and --header comes
+    from. Exits with 1 if anything is at fault.
     """
     if ip:
         way = Way(peer, header or (), trusted_proxy or (), trusted_hops, ip_header, platform)

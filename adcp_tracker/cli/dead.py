@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which, by their ids.")]
 Every = Annotated[bool, typer.Option("--all", help="Every one.")]
-Code = Annotated[str | None, typer.Option("--code", help="Those set aside for this code.")]
+Code = Annotated[
+    str | None, typer.Option("--code", metavar="CODE", help="Those set aside for this code.")
+]
 Destination = Annotated[
     str | None, typer.Option("--destination", metavar="NAME", help="Those of this destination.")
 ]

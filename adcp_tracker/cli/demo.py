@@ -61,7 +61,7 @@ def demo(  # noqa: PLR0913 - options, each by its name
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Track a shop's export of orders and deliver it to a seller on this machine.
+    """Deliver a shop's export of orders to a seller on this machine.
 
     Nothing leaves the machine, and no ADCP_* variable is read. Some of the file's rows are
     wrong: each is set aside with its reason and a remedy. Exits with 0 if the books balance

@@ -34,7 +34,7 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Compare what was delivered, by the books, with what sellers say they received.
+    """Compare the books with what sellers say they received.
 
     Exits with 1 if they differ, or if a seller does not answer. Hours that ended less than
     an hour ago are shown, but sellers may still count them.

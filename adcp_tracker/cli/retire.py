@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 @command
 def retire(
-    destination: Annotated[str, typer.Argument(help="Its name, as the status shows it.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its name, as the status shows it.")
+    ],
     *,
     yes: Yes = False,
     timeout: Handover = 10.0,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Forget a destination that is not configured any more, and what waits for it.
+    """Forget a destination that is not configured any more.
 
-    Until then, events are kept for it on disk. Its dead letters stay. Exits with 1 if it is
-    unknown, or still in use.
+    What waits for it is let go; until then, events are kept for it on disk. Its dead letters
+    stay. Exits with 1 if it is unknown, or still in use.
     """
     from adcp_tracker.cli.standing import standing  # noqa: PLC0415 - for a quick --help
 

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 @command
 def sandbox(
     *,
-    host: Annotated[str, typer.Option(help="The loopback address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The loopback address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+    ] = 8765,
     config: Annotated[
         str, typer.Option(metavar="JSON", help="Settings of its SandboxConfig.")
     ] = "{}",

@@ -72,9 +72,9 @@ def _sync(  # noqa: PLR0913 - options, each by its name
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Register the event sources of FILE with each seller, and show what changed.
+    """Register the event sources of FILE with each seller.
 
-    Exits with 1 if a source failed or a seller does not answer.
+    Shows what changed. Exits with 1 if a source failed or a seller does not answer.
     """
     from adcp_tracker.sources.files import read_sources  # noqa: PLC0415 - for a quick --help
 
