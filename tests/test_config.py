@@ -103,7 +103,10 @@ def test_without_destinations_there_are_none() -> None:
         ({"ADCP_WHEN_FULL": "wait"}, "when_full: expected 'drop_new' or 'raise', got 'wait'"),
         ({"ADCP_UPLOADER": "cron"}, "uploader: expected 'thread' or 'external', got 'cron'"),
         ({"ADCP_ON_DENIED": "send"}, "on_denied: expected 'drop' or 'strip', got 'send'"),
-        ({"ADCP_SHUTDOWN_TIMEOUT": "-1"}, "shutdown_timeout: expected 0 seconds or more"),
+        (
+            {"ADCP_SHUTDOWN_TIMEOUT": "-1"},
+            "shutdown_timeout: expected a number of seconds, 0 or more",
+        ),
         ({"ADCP_DIRECTROY": "/x"}, "ADCP_DIRECTROY: expected a known variable, maybe ADCP_DIREC"),
         ({"ADCP_API_KEYS": "x"}, "ADCP_API_KEYS: expected a known variable, maybe ADCP_API_KEY"),
         ({"ADCP_API_KEY": "x"}, "expected ADCP_ADVERTISER_ID and ADCP_EVENT_SOURCE_ID to be set"),
