@@ -155,7 +155,11 @@ def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
         Tracker(twice, directory=tmp_path)
 
 
-SHOP = {"advertiser_id": "12345", "event_source_id": "website_pixel", "api_key": "secret"}
+SHOP: dict[str, Any] = {
+    "advertiser_id": "12345",
+    "event_source_id": "website_pixel",
+    "api_key": "secret",
+}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
         raise ConfigurationError(message) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         got = f"scheme {parsed.scheme!r}" if parsed.scheme else "one without a scheme"
-        message = f"{setting}: expected an absolute URL such as 'https://seller.example', got {got}"
+        message = f"{setting}: expected an http(s) URL such as 'https://seller.example', got {got}"
         raise ConfigurationError(message)
     if parsed.userinfo or parsed.query or parsed.fragment:
         message = f"{setting}: expected a URL without user, query and fragment; give secrets apart"

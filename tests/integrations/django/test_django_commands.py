@@ -54,7 +54,7 @@ def test_flush_says_what_is_left(env: dict[str, str], seller_process: SellerProc
     """With the seller down, it exits with 1 and the events stay."""
     leave(env, "L-1")
     seller_process.fail(status=503)
-    flushed = manage(env, "adcp_flush", "--timeout", "0.5")
+    flushed = manage(env, "adcp_flush", "--timeout", "3")
     assert flushed.returncode == 1
     assert "1 deliveries are left; they are safe on disk" in flushed.stderr
     assert "pending 1" in flushed.stdout
