@@ -53,7 +53,7 @@ def test_flush_delivers_and_status_counts(
 def test_flush_says_what_is_left(env: dict[str, str], seller_process: SellerProcess) -> None:
     """With the seller down, it exits with 1 and the events stay."""
     leave(env, "L-1")
-    seller_process.fail(status=503)
+    seller_process.fail(status=503, times=None)
     flushed = manage(env, "adcp_flush", "--timeout", "3")
     assert flushed.returncode == 1
     assert "1 deliveries are left; they are safe on disk" in flushed.stderr
