@@ -19,18 +19,17 @@ import attrs
 
 from adcp_tracker.events.limits import (
     DIGEST_LENGTH,
-    MAX_EXPONENT,
     MAX_NUMBER,
     MIN_EXPONENT,
     is_currency,
-    is_uri,
 )
+from adcp_tracker.events.uris import as_uri
 from adcp_tracker.exceptions import Fault
 
 MAX_DEPTH: Final = 16
 """How deep lists and objects may be nested in custom keys and extensions."""
 
-_MAX_INTEGER: Final = 2**63
+_MAX_BITS: Final = 64
 _MAX_IP: Final = 45
 _MAX_DIGITS: Final = 400
 _MAX_SHOWN: Final = 40
@@ -68,7 +67,7 @@ def _show_number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return describe(value)
     # An integer of thousands of digits is not even turned into text.
-    text = str(value) if isinstance(value, Decimal) or abs(value) < _MAX_INTEGER else ""
+    text = str(value) if isinstance(value, Decimal) or value.bit_length() <= _MAX_BITS else ""
     return text if 0 < len(text) <= _MAX_SHOWN else f"{describe(value)} too large to show"
 
 
@@ -123,20 +122,22 @@ class Inspection:
     def number(self, path: str, value: object, most: int | None = None) -> None:
         """Ask for an exact number from 0, up to `most` where there is one."""
         expected = "a number ≥ 0" if most is None else f"a number from 0 to {most}"
-        if type(value) is int:
-            fits = 0 <= value < MAX_NUMBER
-        else:
-            fits = type(value) is Decimal and value.is_finite() and value >= 0
-        if not fits or (most is not None and value > most):  # type: ignore[operator]
+        fits = type(value) is int or (type(value) is Decimal and value.is_finite())
+        if not fits or value < 0 or (most is not None and value > most):  # type: ignore[operator]
             self.add(path, expected, _show_number(value))
-        elif type(value) is Decimal and not MIN_EXPONENT < value.adjusted() < MAX_EXPONENT:
-            expected = f"a number below 10^{MAX_EXPONENT} and not finer than 10^{MIN_EXPONENT}"
-            self.add(path, expected, "a Decimal out of that range")
+        elif value >= MAX_NUMBER:  # type: ignore[operator]
+            self.add(path, "a number below 2^53", _show_number(value))
+        elif type(value) is Decimal and value.adjusted() <= MIN_EXPONENT:
+            self.add(
+                path, f"a number not finer than 10^{MIN_EXPONENT}", "a Decimal finer than that"
+            )
 
     def integer(self, path: str, value: object, least: int) -> None:
         """Ask for an integer from `least`; ``True`` is none."""
-        if type(value) is not int or not least <= value < MAX_NUMBER:
+        if type(value) is not int or value < least:
             self.add(path, f"an integer ≥ {least}", _show_number(value))
+        elif value >= MAX_NUMBER:
+            self.add(path, "an integer below 2^53", _show_number(value))
 
     def time(self, path: str, value: object) -> None:
         """Ask for an instant: a datetime with its offset, in whole minutes as RFC 3339 has it."""
@@ -149,8 +150,8 @@ class Inspection:
             self.add(path, "a UTC offset of whole minutes", "one with seconds")
 
     def uri(self, path: str, value: object) -> None:
-        """Ask for an absolute URI, as RFC 3986 writes it."""
-        if not isinstance(value, str) or not is_uri(value):
+        """Ask for an absolute URI, or for what can be escaped to be one."""
+        if not isinstance(value, str) or as_uri(value) is None:
             self.add(path, "an absolute URI, percent-encoded", describe(value))
 
     def digest(self, path: str, value: object) -> None:
@@ -220,4 +221,4 @@ def _is_json_scalar(value: object) -> bool:
         return math.isfinite(value)
     if isinstance(value, Decimal):
         return value.is_finite() and abs(value.adjusted()) < _MAX_DIGITS
-    return isinstance(value, int) and abs(value) < _MAX_INTEGER
+    return isinstance(value, int) and value.bit_length() <= _MAX_BITS

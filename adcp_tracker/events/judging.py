@@ -29,9 +29,9 @@ from adcp_tracker.events.limits import (
     MAX_TYPE,
     MAX_WORD,
     is_currency,
-    is_uri,
 )
 from adcp_tracker.events.parts import EMPTY, Content, CustomData
+from adcp_tracker.events.uris import is_uri
 from adcp_tracker.events.vocabulary import ActionSource, EventType
 from adcp_tracker.events.writing import OPTIONS
 
@@ -60,7 +60,7 @@ _MAX_URIS: Final = 1024
 known_numbers: Final[dict[str, orjson.Fragment]] = {}
 """Numbers that came before, as prices do, by their digits."""
 
-_is_money: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,20})?").fullmatch
+_is_money: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,20})?").fullmatch
 known_uris: Final[set[str]] = set()
 """Absolute URIs that came before, as a shop has few pages without their queries."""
 
@@ -248,9 +248,13 @@ def _add_sound_extra(wire: Wire, extra: Mapping[str, object], named: frozenset[s
     """Put unknown keys beside the named ones, as long as they hold the simplest of values."""
     for key, value in extra.items():
         kind = type(value)
-        if key in named or (kind is not str and kind is not bool and kind is not int):
+        if key in named or (kind is not str and kind is not bool and not _is_safe(value)):
             raise Doubtful
         wire[key] = value
+
+
+def _is_safe(value: object) -> bool:
+    return type(value) is int and -MAX_NUMBER < value < MAX_NUMBER
 
 
 def _token(value: str, longest: int) -> str:
@@ -285,10 +289,10 @@ def _number(value: Decimal | int) -> object:
 
 
 def learn_uri(url: str) -> None:
-    """Remember an absolute URI.
+    """Remember an absolute URI that is written as it is.
 
     Raises:
-        Doubtful: If it is none.
+        Doubtful: If it is none, or has to be escaped.
     """
     if not is_uri(url):
         raise Doubtful
@@ -301,7 +305,7 @@ def fragment(text: str) -> orjson.Fragment:
     """Keep the digits of a number that looks like money.
 
     Raises:
-        Doubtful: If it is negative, infinite, or written with a power of ten.
+        Doubtful: If it is negative, infinite, very large, or written with a power of ten.
     """
     if not _is_money(text):
         raise Doubtful

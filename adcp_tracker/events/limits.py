@@ -23,17 +23,11 @@ DIGEST_LENGTH: Final = 64
 MAX_PERCENT: Final = 100
 """A whole progress."""
 
-MAX_EXPONENT: Final = 18
-"""Numbers are below this power of ten: more than any price, and safe in 64 bits."""
-
-MAX_NUMBER: Final = 10**MAX_EXPONENT
-"""Numbers are below this."""
+MAX_NUMBER: Final = 2**53
+"""Numbers are below this: every JSON parser holds them, and RFC 8785 can write them."""
 
 MIN_EXPONENT: Final = -20
 """Decimals begin above this power of ten, so that none explodes into a million zeros."""
-
-is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z\[\]_a-z~]+").fullmatch
-"""Match an absolute URI, by the characters RFC 3986 allows."""
 
 is_currency: Final = re.compile(r"[A-Z]{3}").fullmatch
 """Match what looks like a code of ISO 4217."""

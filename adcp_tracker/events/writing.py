@@ -2,6 +2,11 @@
 
 Fields that are ``None`` are left out, as the protocol knows no nulls; ``event_id`` is
 always the first key; money keeps its digits; unknown keys stand beside the named ones.
+
+What sellers take in one form only is written in that form: a page's address is escaped, a
+list of universal ids without members is left out, and under unknown keys an integer of 2^53
+or more is written in a string, as in the JSON of Protocol Buffers. As a number it would lose
+digits in most parsers, and requests that hold one cannot be compared by RFC 8785.
 """
 
 from __future__ import annotations
@@ -15,9 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
+from adcp_tracker.events.limits import MAX_NUMBER
 from adcp_tracker.events.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
+from adcp_tracker.events.uris import as_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adcp_tracker.events.event import Event
 
 Wire = dict[str, Any]
@@ -44,8 +53,9 @@ def unstructure(part: attrs.AttrsInstance) -> Wire:
         if not field.init or field.name == "extra":
             continue
         value = getattr(part, field.name)
-        if value is not None:
-            wire[field.name] = _value(value)
+        written = None if value is None else _WRITERS.get(field.name, _value)(value)
+        if written is not None:
+            wire[field.name] = written
     for key, value in getattr(part, "extra", EMPTY).items():
         wire[key] = _value(value)
     return wire
@@ -57,15 +67,30 @@ def _value(value: object) -> object:  # noqa: PLR0911 - a line a kind
     if isinstance(value, datetime):
         return write_time(value)
     if isinstance(value, Decimal):
-        # orjson knows nothing of exact numbers, so it gets their digits.
-        return orjson.Fragment(format(value, "f"))
+        return _digits(value)
     if isinstance(value, _PARTS):
         return unstructure(value)
     if isinstance(value, (list, tuple)):
         return [_value(member) for member in value]
     if isinstance(value, Mapping):
         return {key: _value(member) for key, member in value.items()}
+    if type(value) is int and not -MAX_NUMBER < value < MAX_NUMBER:
+        return str(value)
     return value
+
+
+def _digits(value: Decimal) -> object:
+    """Write an exact number by its digits, as orjson knows nothing of them."""
+    digits = format(value, "f")
+    is_unsafe = "." not in digits and not -MAX_NUMBER < value < MAX_NUMBER
+    return digits if is_unsafe else orjson.Fragment(digits)
+
+
+_WRITERS: Final[Mapping[str, Callable[[Any], object]]] = {
+    "event_source_url": as_uri,
+    "uids": lambda uids: _value(uids) or None,
+}
+"""How fields are written that are not written as they are; ``None`` leaves one out."""
 
 
 def write_time(value: datetime) -> str:

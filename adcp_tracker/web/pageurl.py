@@ -7,9 +7,11 @@ stays, user info and fragment never do, and an e-mail address is taken out where
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from adcp_tracker.events.uris import is_uri
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -95,13 +97,15 @@ def page_url(scheme: str, host: str, path: str, query: str, allow: QueryFilter) 
     return f"{url}?{reduced}" if reduced else url
 
 
+@lru_cache(maxsize=256)  # a site has few hosts, whatever else clients may claim
 def _origin(scheme: str, host: str) -> str | None:
     match = _HOST.fullmatch(host.lower()) if host.isascii() else None
     if match is None or scheme not in _DEFAULT_PORTS:
         return None
     port = match["port"]
     shown = f":{port}" if port and port != _DEFAULT_PORTS[scheme] else ""
-    return f"{scheme}://{match['name']}{shown}"
+    origin = f"{scheme}://{match['name']}{shown}"
+    return origin if is_uri(origin) else None
 
 
 def _path(path: str, room: int) -> str:

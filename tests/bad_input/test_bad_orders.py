@@ -90,10 +90,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "astronomical": (
         {"total": Decimal("1E+400")},
         [
-            (
-                "$.custom_data.value: expected a number below 10^18 and not finer than 10^-20,"
-                " got a Decimal out of that range"
-            )
+            "$.custom_data.value: expected a number below 2^53, got 1E+400",
         ],
     ),
     "lower-case currency": ({"currency": "eur"}, [CURRENCY + "'eur'"]),

@@ -128,7 +128,20 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"custom_data": data(value=Decimal("Infinity"))}, "a number ≥ 0, got Infinity"),
     ({"custom_data": data(value=10**30)}, "an integer too large to show"),
     ({"custom_data": data(value=Decimal("1E+18"))}, "$.custom_data.value: expected a number below"),
-    ({"custom_data": data(value=Decimal("1E-999999"))}, "got a Decimal out of that range"),
+    (
+        {"custom_data": data(value=2**53)},
+        "$.custom_data.value: expected a number below 2^53, got 9",
+    ),
+    (
+        {"custom_data": data(value=Decimal(2**53))},
+        "expected a number below 2^53, got 90071992547409",
+    ),
+    (
+        {"custom_data": data(num_items=2**53)},
+        "$.custom_data.num_items: expected an integer below 2",
+    ),
+    ({"custom_data": line(quantity=2**53)}, "contents[2].quantity: expected an integer below 2^53"),
+    ({"custom_data": data(value=Decimal("1E-999999"))}, "got a Decimal finer than that"),
     (
         {"custom_data": data(currency="eur")},
         "$.custom_data.currency: expected three capital letters, such as USD, got 'eur'",
@@ -189,7 +202,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"action_source": "website"}, "$.event_source_url: expected the page's URL, as action_source"),
     ({"event_source_url": "/thanks"}, "$.event_source_url: expected an absolute URI, percent-enc"),
     ({"event_source_url": "https://a.b/\r\nx"}, "percent-encoded, got a string of 15 characters"),
-    ({"event_source_url": "https://a.b/ä"}, "$.event_source_url: expected an absolute URI"),
+    ({"event_source_url": "https://a.b/ b"}, "$.event_source_url: expected an absolute URI"),
+    ({"event_source_url": "https://ä.b/"}, "$.event_source_url: expected an absolute URI"),
     ({"event_source_url": 5}, "$.event_source_url: expected an absolute URI, percent-encoded, got"),
     ({"event_type": EventType.CUSTOM}, "$.custom_event_name: expected a name, as event_type is"),
     ({"custom_event_name": ""}, "$.custom_event_name: expected a string of 1–256 characters, got"),

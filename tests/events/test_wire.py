@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker.events.event import CustomData, Event, EventType, Surface, UniversalId, UserMatch
+from adcp_tracker.events.uris import is_uri
 from adcp_tracker.events.wire import converter, decode, encode
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.sandbox.rules import check_event
-from tests.support.events import NOW, events, plain_events
+from tests.support.events import NOW, events, mended_events, plain_events
 
 any_events = st.one_of(plain_events, events)
 
@@ -151,3 +152,24 @@ def test_parts_of_parts_go_through_the_converter() -> None:
     assert converter.unstructure(made) == {"type": "id5", "value": "x"}
     assert converter.structure({"category": "app"}, Surface).category == "app"
     assert converter.structure({"click_id": "x"}, UserMatch) == UserMatch(click_id="x")
+
+
+@given(mended_events)
+def test_what_sellers_take_in_one_form_is_written_in_it(event: Event) -> None:
+    """Addresses are escaped, lists without ids left out, and large integers put in strings."""
+    wire = json.loads(encode(event))
+    assert "uids" not in wire["user_match"]
+    assert is_uri(wire["event_source_url"])
+    assert encode(decode(encode(event))) == encode(event)
+    extra = event.custom_data.extra if event.custom_data else {}
+    for key, number in extra.items():
+        written = wire["custom_data"][key]
+        is_safe = -(2**53) < number < 2**53  # type: ignore[operator]  # a number
+        assert (isinstance(written, int), int(written)) == (is_safe, number)
+
+
+def test_integers_of_more_than_64_bits_are_refused() -> None:
+    """They are nobody's id, and a slip in somebody's arithmetic."""
+    for number in (2**64, -(2**64)):
+        with pytest.raises(InvalidEventError):
+            Event("1", EventType.LEAD, NOW, ext={"a": [number]})

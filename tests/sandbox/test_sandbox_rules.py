@@ -65,6 +65,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "contents": with_data(contents=[{"id": "a", "quantity": 1, "price": 0, "brand": "b"}]),
     "custom keys": with_data(colour="red", deep={"list": [1, {"a": "b"}]}),
     "website": make_event(action_source="website", event_source_url="https://shop.example/?a=%20"),
+    "page at an address": make_event(event_source_url="http://[2001:db8::1]:8080/a?b#c"),
     "app url": make_event(event_source_url="shop.example.app://orders/1"),
     "custom": make_event(event_type="custom", custom_event_name="quiz_done"),
     "milestone": make_event(event_type="watch_milestone", custom_data={"progress_seconds": 3}),
@@ -173,6 +174,14 @@ BAD: dict[str, tuple[object, str]] = {
         "/event_source_url",
     ),
     "page not ASCII": (make_event(event_source_url="https://a.example/é"), "/event_source_url"),
+    "page with brackets": (
+        make_event(event_source_url="https://a.example/?a[]=1"),
+        "/event_source_url",
+    ),
+    "page of two fragments": (
+        make_event(event_source_url="https://a.example/#a#b"),
+        "/event_source_url",
+    ),
     "page cut short": (make_event(event_source_url="https://a.example/%2"), "/event_source_url"),
     "empty custom name": (
         make_event(event_type="custom", custom_event_name=""),

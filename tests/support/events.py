@@ -39,7 +39,12 @@ amounts = st.one_of(
 )
 prices = st.decimals(0, 10**6, places=2)
 urls = st.sampled_from(
-    ["https://shop.example/", "https://shop.example/thanks?a=b%20c#d", "app+x://open/42"]
+    [
+        "https://shop.example/",
+        "https://shop.example/thanks?a=b%20c#d",
+        "app+x://open/42",
+        "http://[2001:db8::1]:8080",
+    ]
 )
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
 
@@ -55,7 +60,7 @@ def tokens(longest: int) -> st.SearchStrategy[str]:
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
         st.booleans(),
-        st.integers(-(2**62), 2**62),
+        st.integers(1 - 2**53, 2**53 - 1),
         st.decimals(-(10**6), 10**6, places=3),
         texts,
     ),
@@ -181,3 +186,23 @@ plain_events = st.builds(
     event_source_url=optional(urls),
 )
 """Valid events as most are."""
+
+
+whole_numbers = st.one_of(
+    st.integers(-(2**63), 2**64 - 1), st.integers(2**53 - 1, 2**53), st.just(Decimal("1E+20"))
+)
+browsers_urls = st.builds(
+    "https://shop.example/{}?{}#{}".format,
+    *(st.text("a/[]{}|^`%%4é漢😀#?", max_size=8) for _ in range(3)),
+)
+mended_events = st.builds(
+    Event,
+    event_id=tokens(256),
+    event_type=st.just(EventType.PURCHASE),
+    event_time=st.just(NOW),
+    user_match=st.builds(UserMatch, click_id=tokens(9), uids=st.sampled_from([(), []])),
+    custom_data=st.builds(CustomData, extra=st.dictionaries(custom_keys, whole_numbers)),
+    event_source_url=browsers_urls,
+    ext=st.dictionaries(texts, st.lists(whole_numbers, max_size=2), max_size=2),
+)
+"""Valid events of which something is not written as it is, since sellers would not take it."""

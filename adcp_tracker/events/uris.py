@@ -1,0 +1,113 @@
+"""The address of a page, as every seller takes it.
+
+Sellers hold it to RFC 3986. Browsers and frameworks do not: they leave brackets, stray per
+cent signs and letters of any alphabet as they are. What means the same in either is escaped;
+what could mean several things, or nothing, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
+from urllib.parse import quote
+
+_MAX_PORT: Final = 65_535
+_WEB: Final = frozenset({"http", "https", "ws", "wss", "ftp"})
+_PLAIN: Final = r"A-Za-z0-9._~!$&'()*+,;=:@\-"
+_ESCAPE: Final = "%[0-9A-Fa-f]{2}"
+
+
+def _run(plain: str) -> str:
+    """Return a pattern of plain characters and escapes that a match walks only once."""
+    return f"[{plain}]*(?:{_ESCAPE}[{plain}]*)*"
+
+
+_split: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):"
+    r"(?://(?:(?P<user>[^/?#@]*)@)?(?P<host>\[[0-9A-Fa-f:.]*\]|[^/?#@:\[\]]*)(?::(?P<port>[0-9]*))?"
+    r"(?=[/?#]|\Z))?"
+    r"(?P<rest>.*)",
+    re.DOTALL,
+).fullmatch
+_is_user: Final = re.compile(_run(_PLAIN.replace("@", ""))).fullmatch
+_is_opaque_host: Final = re.compile(_run(_PLAIN.replace("@", "").replace(":", ""))).fullmatch
+_is_web_host: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*)").fullmatch
+_is_number: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*").fullmatch
+_is_rest: Final = re.compile(
+    rf"{_run(_PLAIN + '/')}(?:\?{_run(_PLAIN + '/?')})?(?:#{_run(_PLAIN + '/?')})?"
+).fullmatch
+_find_unclear: Final = re.compile(r'[\x00-\x20"<>\\\x7f-\x9f]').search
+_find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
+
+
+def is_uri(text: str) -> bool:
+    """Tell whether `text` is an absolute URI by RFC 3986, with a host that can be one."""
+    found = _split(text)
+    if found is None or not _is_rest(found["rest"]):
+        return False
+    if found["host"] is None:
+        # Without an authority two slashes would begin one.
+        return bool(found["rest"]) and not found["rest"].startswith("//")
+    return (
+        _is_user(found["user"] or "") is not None
+        and int(found["port"] or 0) <= _MAX_PORT
+        and _is_host(found["host"], is_web=found["scheme"].lower() in _WEB)
+    )
+
+
+@lru_cache(maxsize=1024)
+def as_uri(text: str) -> str | None:
+    """Return `text` as an absolute URI that sellers take.
+
+    Escapes, in UTF-8, what browsers and frameworks leave unescaped behind the host: brackets,
+    braces, bars, carets, stray per cent signs and letters beyond ASCII.
+
+    Returns:
+        The URI, `text` itself if it is one; ``None`` if it cannot be one, such as a relative
+        address, or holds a space, a quote, a backslash or a control character.
+    """
+    if is_uri(text):
+        return text
+    found = _split(text)
+    if found is None or _find_unclear(text) or not text.isprintable():
+        return None
+    rest = found["rest"]
+    page, mark, fragment = rest.partition("#")
+    uri = text[: len(text) - len(rest)] + _escaped(page) + mark + _escaped(fragment)
+    return uri if is_uri(uri) else None
+
+
+def _escaped(text: str) -> str:
+    return _find_unescaped.sub(lambda found: quote(found[0], safe=""), text)
+
+
+def _is_host(host: str, *, is_web: bool) -> bool:
+    """Tell whether a host can be one: sellers' parsers try an address where a number ends it."""
+    if host.startswith("["):
+        return _is_address(IPv6Address, host[1:-1])
+    if not is_web:
+        return _is_opaque_host(host) is not None
+    labels = host.lower().removesuffix(".").split(".")
+    if not _is_web_host(host) or not all(map(_is_label, labels)):
+        return False
+    return not _is_number(labels[-1]) or _is_address(IPv4Address, host)
+
+
+def _is_label(label: str) -> bool:
+    """Tell whether a label that is marked as encoded can be decoded."""
+    if not label.startswith("xn--"):
+        return True
+    try:
+        return bool(label.encode().decode("idna"))
+    except UnicodeError:
+        return False
+
+
+def _is_address(kind: type[IPv4Address | IPv6Address], text: str) -> bool:
+    try:
+        kind(text)
+    except AddressValueError:
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""Pages' addresses: what is one, what is made one, and what is refused."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adcp_tracker.events.uris import as_uri, is_uri
+from tests.support.events import browsers_urls
+
+GOOD = [
+    "https://shop.example",
+    "https://shop.example/",
+    "HTTP://Shop.Example:8080/a/b;c=1?d=%5B0%5D&e=f/g?h#i/j?k",
+    "https://user:secret@shop.example./",
+    "https://xn--bcher-kva.example/",
+    "https://shop_1.example/@me/'quoted'/(a,b)!*$",
+    "http://192.0.2.1/",
+    "http://[2001:db8::1]:8080/",
+    "http://[::ffff:192.0.2.1]/",
+    "app+x://open/42",
+    "app://open",
+    "com.shop.app:/orders/1",
+    "urn:isbn:0451450523",
+]
+MENDED = {
+    "https://shop.example/search?filter[size]=m": "https://shop.example/search?filter%5Bsize%5D=m",
+    "https://shop.example/100%": "https://shop.example/100%25",
+    "https://shop.example/100%?a=%4": "https://shop.example/100%25?a=%254",
+    "https://shop.example/{id}|^`": "https://shop.example/%7Bid%7D%7C%5E%60",
+    "https://shop.example/café?q=漢#é": "https://shop.example/caf%C3%A9?q=%E6%BC%A2#%C3%A9",
+    "https://shop.example/#a#b": "https://shop.example/#a%23b",
+    "http://[::1]/a[0]": "http://[::1]/a%5B0%5D",
+}
+REFUSED = [
+    "",
+    "/thanks",
+    "//shop.example/",
+    "shop.example/thanks",
+    "https:",
+    "https://",
+    "https:///thanks",
+    "1http://shop.example/",
+    "https://shop.example/a b",
+    "https://shop.example/\r\nX: y",
+    "https://shop.example/\x00",
+    "https://shop.example/\u2028",
+    "https://shop.example/\ud800",
+    'https://shop.example/"',
+    "https://shop.example/<script>",
+    "https://shop.example\\@evil.example/",
+    "https://bücher.example/",
+    "https://shop.example:65536/",
+    "https://shop.example:8o/",
+    "https://[::1/",
+    "https://[1.2.3.4]/",
+    "https://[v1.a]/",
+    "https://256.1.1.1/",
+    "https://1.2.3/",
+    "https://08/",
+    "https://xn--/",
+    "https://shop%20.example/",
+    "https://a@b@shop.example/",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_a_uri_is_taken_as_it_is(text: str) -> None:
+    """Every form of an absolute URI, and not only a website's."""
+    assert is_uri(text)
+    assert as_uri(text) == text
+
+
+@pytest.mark.parametrize("text", MENDED)
+def test_what_browsers_and_frameworks_leave_is_escaped(text: str) -> None:
+    """Behind the host, and in a way that means the same."""
+    assert not is_uri(text)
+    assert as_uri(text) == MENDED[text]
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_means_nothing_or_several_things_is_refused(text: str) -> None:
+    """Nobody guesses what a relative, broken or hostile address was meant to be."""
+    assert not is_uri(text)
+    assert as_uri(text) is None
+
+
+@given(browsers_urls)
+def test_escaping_keeps_the_meaning(text: str) -> None:
+    """Unescaped, it is the same text again, and once escaped it stays as it is."""
+    uri = as_uri(text)
+    assert uri is not None
+    assert uri.isascii()
+    assert unquote(uri) == unquote(text)
+    assert as_uri(uri) == uri
+
+
+@given(st.text(max_size=60) | st.text("htps:/@[]%#?.x1", max_size=60))
+def test_any_text_is_judged(text: str) -> None:
+    """Whatever it is, it becomes a URI or nothing."""
+    uri = as_uri(text)
+    assert uri is None or is_uri(uri)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://" + "a" * 100_000 + "\n", "https://a/" + "%4" * 50_000 + " ", "a:" * 50_000]
+)
+def test_long_text_is_judged_in_no_time(text: str) -> None:
+    """No pattern walks back and forth, whoever wrote the address."""
+    began = time.perf_counter()
+    as_uri(text)
+    assert time.perf_counter() - began < 1.0
