@@ -1,4 +1,9 @@
-"""Fixtures of the conformance tests."""
+"""Fixtures of the conformance tests, and how many examples they try.
+
+::
+
+    python -m pytest tests/conformance --conformance-examples 20000
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conformance import trying
 from tests.conformance.selling import SdkSeller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the conformance tests."""
+    parser.getgroup("conformance", "conformance tests").addoption(
+        "--conformance-examples",
+        type=int,
+        default=trying.EXAMPLES,
+        help="how many generated events each property is tried with, at the least",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle how much is tried before any test is read, as decorators ask for it."""
+    trying.examples = config.getoption("--conformance-examples", default=trying.EXAMPLES)
 
 
 @pytest.fixture(scope="session")

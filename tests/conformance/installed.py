@@ -43,8 +43,28 @@ def validator(tool: str, line: Line) -> Any:  # noqa: ANN401 - jsonschema may no
 
 
 def objections(tool: str, line: Line, arguments: object) -> list[str]:
-    """Return what the official schema has against a request."""
-    return [
+    """Return what stands against a request.
+
+    The official schema is asked, then the validator that the SDK's sellers use, which knows
+    more of addresses than the schema's grammar, and last whether sellers can compare the
+    request with a repetition of it, by RFC 8785.
+    """
+    by_schema = [
         f"{error.json_path}: {error.message[:200]}"
         for error in validator(tool, line).iter_errors(arguments)
     ]
+    return by_schema or _by_sdk(tool, line, arguments)
+
+
+def _by_sdk(tool: str, line: Line, arguments: object) -> list[str]:
+    from adcp.server.idempotency import canonical_json_sha256  # noqa: PLC0415 - as above
+    from adcp.validation import validate_request  # noqa: PLC0415 - as above
+
+    outcome = validate_request(tool, arguments, version=line)
+    if not outcome.valid:
+        return [f"{issue.pointer}: {issue.message[:200]}" for issue in outcome.issues]
+    try:
+        canonical_json_sha256(arguments)
+    except ValueError as error:
+        return [f"RFC 8785: {error}"]
+    return []

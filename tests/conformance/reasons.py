@@ -39,7 +39,6 @@ class Reason:
 
 
 _INTERCHANGE = "The Interchange's own description of the call bounds its length."
-_COMMON = "No seller takes one that long, and none says so before it comes; see docs/events.md."
 _CONTROL = "Control characters end log lines and headers of whoever passes it on."
 
 REASONS = (
@@ -110,6 +109,12 @@ REASONS = (
         {"action_source": "website"},
     ),
     Reason(
+        r"\$\.event_source_url",
+        r"an absolute URI, percent-encoded",
+        "An address without a host, or with one that no browser visits, is no page.",
+        {"event_source_url": "https:///thanks"},
+    ),
+    Reason(
         r"\$\.custom_event_name",
         r'a name, as event_type is "custom"',
         "The Interchange refuses a custom event without a name, and no seller can use one.",
@@ -117,19 +122,20 @@ REASONS = (
     ),
     Reason(
         r"\$\.custom_data\.(value|progress_seconds|contents\[\d+\]\.price)",
-        r"a number (≥ 0|below 10\^18 and not finer than 10\^-20)",
-        "Numbers beyond 64 bits lose digits or fail in sellers' own parsers.",
-        {"custom_data": {"value": 10**19}},
+        r"a number (below 2\^53|not finer than 10\^-20)",
+        "From 2^53 on, most parsers change a number's last digits, and by RFC 8785, by which "
+        "sellers compare requests, an integer of that size cannot be written at all.",
+        {"custom_data": {"value": 9007199254740993.5}},
     ),
     Reason(
         r"\$\.custom_data\.progress_percent",
-        r"a number below 10\^18 and not finer than 10\^-20",
+        r"a number not finer than 10\^-20",
         "Numbers finer than that are noise, and expand to hundreds of digits.",
         {"custom_data": {"progress_percent": 1e-30}},
     ),
     Reason(
         r"\$\.custom_data\.(num_items|contents\[\d+\]\.quantity)",
-        r"an integer ≥ [01]",
+        r"an integer (≥ [01]|below 2\^53)",
         "JSON Schema counts 2.0 as an integer and knows no largest one; sellers' parsers differ.",
         {"custom_data": {"num_items": 2.0}},
     ),
@@ -150,7 +156,8 @@ REASONS = (
         r"\$(\..*|\[.*)",
         r"a string, a finite number, true, false, a list or a mapping",
         "A null inside an extension is legal JSON, but nulls are invalid to sellers that read "
-        "unknown keys as they read known ones; leave the key out.",
+        "unknown keys as they read known ones; leave the key out. Integers of more than 64 bits "
+        "are no id, and digits without end fill requests.",
         {"ext": {"a": {"b": None}}},
     ),
 )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker import Agent, Tracker
 from adcp_tracker.sources.account import Account
 from adcp_tracker.sources.source import EventSource
+from tests.conformance import trying
 from tests.conformance.installed import needs_sdk
 from tests.conformance.selling import SOURCE, TOKEN
-from tests.support.events import events, plain_events
+from tests.conformance.trying import EXAMPLES, thoroughly
+from tests.support.events import events, mended_events, plain_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,25 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = needs_sdk
 
-EVENTS = 2_000
-"""How many generated events are delivered at the least."""
-
-
-LARGEST_INTEGER = 2**53 - 1
-"""What every JSON parser holds. The SDK's own digest of a request fails on a larger one."""
-
-drawn_events = st.one_of(events, plain_events).filter(
-    lambda event: _largest(json.loads(event.line)) <= LARGEST_INTEGER
-)
-
-
-def _largest(value: object) -> int:
-    """Return the largest integer anywhere in JSON, whatever its sign."""
-    if isinstance(value, dict):
-        return max(map(_largest, value.values()), default=0)
-    if isinstance(value, list):
-        return max(map(_largest, value), default=0)
-    return abs(value) if isinstance(value, int) else 0
+ANSWER_S = 100.0
+"""How long everything may take to be delivered, for each two thousand events."""
 
 
 def sdk_agent(seller: SdkSeller, **more: Any) -> Agent:  # noqa: ANN401 - settings differ
@@ -70,14 +55,8 @@ def test_no_event_is_refused_that_the_validators_accepted(
     tracked: list[str] = []
     tracker = Tracker([sdk_agent(sdk_seller)], directory=tmp_path, strict=True, flush_interval=0.2)
 
-    @settings(
-        max_examples=EVENTS // 25,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-    @given(drawn=st.lists(drawn_events, min_size=25, max_size=40))
+    @settings(thoroughly(25), database=None, phases=[Phase.generate])
+    @given(drawn=st.lists(events | plain_events | mended_events, min_size=25, max_size=40))
     def shop(drawn: list[Event]) -> None:
         for event in drawn:
             tracked.append(f"{len(tracked)}-{event.event_id}"[:256])
@@ -85,13 +64,14 @@ def test_no_event_is_refused_that_the_validators_accepted(
 
     with tracker:
         shop()
-        books = tracker.flush(100.0).total()
+        books = tracker.flush(ANSWER_S * max(trying.examples / EXAMPLES, 1)).total()
         letters = [(letter.code, letter.message) for letter in tracker.dead_letters()]
     assert (letters, books.pending, books.dropped) == ([], 0, {})
-    assert books.delivered == len(tracked) >= EVENTS
+    assert books.delivered == len(tracked) >= trying.examples
     assert sorted(sdk_seller.taken_ids()) == sorted(tracked)
     keys = [call["key"] for call in sdk_seller.taken()]
     assert len(set(keys)) == len(keys)
+    print(f"{len(tracked):,} events in {len(keys):,} requests")  # noqa: T201 - shown by -s
 
 
 def test_ten_thousand_nodes_are_learned_and_remembered(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker import Agent
@@ -18,7 +18,8 @@ from adcp_tracker.sources.account import Account
 from adcp_tracker.sources.source import EventSource
 from adcp_tracker.sources.syncing import list_sources, sync_sources
 from tests.conformance.installed import needs_sdk, objections
-from tests.support.events import events, plain_events, tokens
+from tests.conformance.trying import thoroughly
+from tests.support.events import events, mended_events, plain_events, tokens
 
 if TYPE_CHECKING:
     from adcp_tracker.destinations.lines import Line
@@ -68,9 +69,9 @@ def listening(line: Line, source: str = "website") -> tuple[Agent, Listener]:
 
 
 @pytest.mark.parametrize("line", ["3.0", "3.1", "3.2"])
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@thoroughly(10)
 @given(
-    drawn=st.lists(st.one_of(events, plain_events), min_size=1, max_size=5),
+    drawn=st.lists(st.one_of(events, plain_events, mended_events), min_size=1, max_size=5),
     identity=st.binary(max_size=40),
     code=st.none() | tokens(256),
     source=tokens(255).filter(str.isprintable),
@@ -111,7 +112,7 @@ accounts = st.one_of(
 
 
 @pytest.mark.parametrize("line", ["3.0", "3.1", "3.2"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@thoroughly(20)
 @given(
     wanted=st.lists(event_sources, min_size=1, max_size=4, unique_by=lambda s: s.event_source_id),
     account=accounts,
