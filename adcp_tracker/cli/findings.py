@@ -6,11 +6,13 @@ import os
 import secrets
 import shutil
 from datetime import datetime, timezone
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import attrs
+import orjson
 
-from adcp_tracker.cli.opening import destinations, expect_destinations, tracker_of
+from adcp_tracker.cli.opening import expect_destinations, tracker_of
 from adcp_tracker.cli.standing import standing
 from adcp_tracker.destinations.base import (
     Batch,
@@ -22,19 +24,27 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.events.building import build_event
+from adcp_tracker.events.vocabulary import EventType
 from adcp_tracker.events.wire import encode
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.queue.directory import QueueDirectory, open_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from adcp_tracker.config import Settings
     from adcp_tracker.destinations.base import Destination, EventFailure, Outcome
+    from adcp_tracker.events.event import Event
 
 _USUAL_CODE: Final = "adcp-tracker-check"
 _LITTLE_ROOM: Final = 100_000_000
 _UTC: Final = timezone.utc
+_USUAL: Final = (EventType.PURCHASE, EventType.LEAD, EventType.PAGE_VIEW)
+_NEEDS_MORE: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
+_KINDS: Final = (*_USUAL, *(kind for kind in EventType if kind not in {*_USUAL, *_NEEDS_MORE}))
+_MONEY: Final[tuple[Mapping[str, object] | None, ...]] = ({"value": 1, "currency": "USD"}, None)
+_PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check", None)
+"""What a test event is made of: what is most like a conversion stands first."""
 
 
 @attrs.frozen
@@ -56,8 +66,8 @@ def examine(directory: str | None, *, send_event: bool, test_code: str | None) -
     Raises:
         ConfigurationError: If the environment does not describe a tracker.
     """
-    settings = tracker_of(directory).settings
-    found = destinations()
+    tracker = tracker_of(directory)
+    settings, found = tracker.settings, tracker.destinations
     expect_destinations(found)
     names = ", ".join(destination.name for destination in found)
     yield About("configuration", Finding("good", f"Events go to {names}."))
@@ -132,7 +142,7 @@ def _of_destination(destination: Destination, code: str | None) -> Iterator[Find
         faulty |= finding.level == "fault"
         yield finding
     if code is not None and not faulty:
-        yield from _of_outcome(destination.send(_test_batch(code)), code)
+        yield from _of_outcome(destination.send(_test_batch(destination, code)), code)
 
 
 def _probed(destination: Destination) -> list[Finding]:
@@ -141,17 +151,25 @@ def _probed(destination: Destination) -> list[Finding]:
     return list(probe()) if probe is not None else []
 
 
-def _test_batch(code: str) -> Batch:
-    """Make a purchase by nobody, under an id of its own."""
-    event = build_event(
-        "purchase",
+def _test_batch(destination: Destination, code: str) -> Batch:
+    """Make an event by nobody, under an id of its own, such as the destination takes."""
+    made = (_test_event(*choice) for choice in product(_KINDS, _MONEY, _PAGES))
+    event = next(
+        (each for each in made if destination.refuses(orjson.loads(each.line)) is None),
+        _test_event(_KINDS[0], _MONEY[0], _PAGES[0]),
+    )
+    return Batch([encode(event)], secrets.token_bytes(32), code)
+
+
+def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str | None) -> Event:
+    return build_event(
+        kind,
         now=datetime.now(_UTC),
         event_id=f"adcp-tracker-check-{secrets.token_hex(8)}",
         email="check@example.com",
-        custom_data={"value": 1, "currency": "USD"},
-        event_source_url="https://example.com/adcp-tracker-check",
+        custom_data=money,
+        event_source_url=page,
     )
-    return Batch([encode(event)], secrets.token_bytes(32), code)
 
 
 def _of_outcome(outcome: Outcome, code: str) -> Iterator[Finding]:

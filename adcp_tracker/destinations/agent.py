@@ -124,6 +124,9 @@ class Agent:
         refused = self._learn()
         if refused is not None:
             return refused
+        unwanted = self._unwanted(batch)
+        if unwanted:
+            return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
         heard = self._session.request("tools/call", self._params(batch))
         if not isinstance(heard, Heard):
             return heard
@@ -136,18 +139,9 @@ class Agent:
         Judged by the protocol line that is spoken, and by the agent's capabilities once they
         are known; never asks the network.
         """
-        offer = self._offer
-        versions = offer.capabilities.versions if offer else ()
-        line = spoken(self.adcp_version, versions)
-        lacking = lacks(event, line)
-        if lacking is not None:
-            what, needed = lacking
-            message = f"The event's {what} needs AdCP {needed}; this destination speaks {line}."
-            remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
-            return _failure("VERSION_UNSUPPORTED", message, remedy, event)
-        objection = offer.capabilities.objection(event) if offer else None
-        if objection is not None:
-            return _failure(*objection, event)
+        beyond = self._beyond(event)
+        if beyond is not None:
+            return beyond
         return self.source_rule.refusal(event) if self.source_rule else None
 
     def registry(self) -> Registry:
@@ -195,6 +189,42 @@ class Agent:
         self._session.caller.abandon()
         self._session.forget()
         self._pid = os.getpid()
+
+    def _beyond(self, event: Mapping[str, object]) -> EventFailure | None:
+        """Say why `event` is more than this agent takes, if it is."""
+        line = self._spoken
+        lacking = lacks(event, line)
+        if lacking is not None:
+            what, needed = lacking
+            message = f"The event's {what} needs AdCP {needed}; this destination speaks {line}."
+            remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
+            return _failure("VERSION_UNSUPPORTED", message, remedy, event)
+        objection = self._offer.capabilities.objection(event) if self._offer else None
+        return None if objection is None else _failure(*objection, event)
+
+    @property
+    def _spoken(self) -> str:
+        """The line by which the agent reads requests, as far as that is known."""
+        offer = self._offer
+        return spoken(self.adcp_version, offer.capabilities.versions if offer else ())
+
+    def _unwanted(self, batch: Batch) -> tuple[EventFailure, ...]:
+        """Return which of a batch's events the agent says it does not take.
+
+        What it takes is often learned after a batch was frozen, and what every line of the
+        protocol knows is not looked at when one is. Most agents take everything, and then
+        nothing is looked at here either.
+        """
+        offer = self._offer
+        takes_all = offer is None or not offer.capabilities.restrictions
+        if takes_all and self._spoken == self.adcp_version:
+            return ()
+        failures = (self._beyond(orjson.loads(event)) for event in batch.events)
+        return tuple(
+            attrs.evolve(failure, index=index)
+            for index, failure in enumerate(failures)
+            if failure is not None
+        )
 
     def _use(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | Finding:
         refused = self._learn()

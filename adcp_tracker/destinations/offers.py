@@ -13,12 +13,16 @@ from adcp_tracker.destinations.mcp import Heard
 from adcp_tracker.destinations.mcp_answers import structured
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from adcp_tracker.destinations.base import Paused, Retry
     from adcp_tracker.destinations.lines import Line
     from adcp_tracker.destinations.mcp import McpSession
 
 _CAPABILITIES = "get_adcp_capabilities"
 _MOST_PAGES = 20
+_MAJOR = 3
+_RESTRICTED = "Any other event becomes a dead letter of this destination, and is not sent."
 
 
 @attrs.frozen
@@ -45,15 +49,27 @@ class Offer:
         """Return what a person who checks a configuration would like to know."""
         if self.tools is None:
             return [Finding("advice", "The agent lists no tools.", "Send a test event.")]
-        found = [Finding("good", "The agent offers log_event.")]
-        versions = self.capabilities.versions
-        if versions and line not in versions:
-            message = f"The agent speaks AdCP {', '.join(versions)}, but not {line}."
-            found.append(Finding("advice", message, "Set adcp_version to one of them."))
+        found = [Finding("good", "The agent offers log_event."), *self._of_versions(line)]
+        found += (Finding("advice", words, _RESTRICTED) for words in self.capabilities.restrictions)
         ttl = self.capabilities.replay_ttl_seconds
-        if ttl is not None:
+        if ttl:
             found.append(Finding("good", f"The agent knows a repeated request for {ttl} s."))
+        elif ttl is not None:
+            message = "The agent does not know repeated requests."
+            found.append(Finding("advice", message, "Have it count each event id once."))
         return found
+
+    def _of_versions(self, line: Line) -> Iterator[Finding]:
+        majors, lines = self.capabilities.major_versions, self.capabilities.versions
+        if majors and _MAJOR not in majors:
+            spoken = ", ".join(map(str, sorted(majors)))
+            message = f"The agent speaks AdCP {spoken}, and not {_MAJOR}."
+            yield Finding("fault", message, "Ask the seller for an agent that does.")
+        elif lines and line not in lines:
+            message = f"The agent speaks AdCP {', '.join(lines)}, but not {line}."
+            yield Finding("advice", message, "Set adcp_version to one of them.")
+        elif lines:
+            yield Finding("good", f"The agent speaks AdCP {', '.join(lines)}; {line} is used.")
 
 
 def read_offer(session: McpSession, line: Line) -> Offer | Retry | Paused:
@@ -76,7 +92,7 @@ def read_offer(session: McpSession, line: Line) -> Offer | Retry | Paused:
 
 def versions(line: Line) -> dict[str, object]:
     """Return how a request of `line` says so; before 3.1 requests named no version."""
-    return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": 3}
+    return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}
 
 
 def _tools(session: McpSession) -> frozenset[str] | Retry | Paused | None:

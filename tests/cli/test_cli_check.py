@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cli.program import NAME, Ended, pointing_at, run
+from tests.support.seller import SOURCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +81,18 @@ def test_a_refused_test_event_is_a_fault(tmp_path: Path, seller: Sandbox) -> Non
     assert ended.code == 1
     assert "It refused the test event: INVALID_REQUEST" in ended.out
     assert "\x1b" not in ended.out
+
+
+def test_the_test_event_is_one_that_is_taken(tmp_path: Path, seller: Sandbox) -> None:
+    """A source known to take leads only, and no dollars, is not tried with a purchase in them."""
+    here = pointing_at(seller, ADCP_DIRECTORY=str(tmp_path / "queue"))
+    file = tmp_path / "sources.json"
+    source = {"event_source_id": SOURCE, "event_types": ["lead"], "value_currencies": ["EUR"]}
+    file.write_text(json.dumps([source]))
+    assert run("sources", "sync", file, **here).code == 0
+    assert run("check", **here).code == 0
+    (tried,) = seller.test_events
+    assert (tried["event_type"], tried.get("custom_data")) == ("lead", None)
 
 
 def test_a_directory_open_to_others_is_a_fault(tmp_path: Path, seller: Sandbox) -> None:

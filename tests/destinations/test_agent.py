@@ -13,6 +13,7 @@ import attrs
 import httpx
 import pytest
 
+from adcp_tracker import Tracker
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import (
     Batch,
@@ -23,7 +24,10 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
+from adcp_tracker.destinations.capabilities import read_capabilities
 from adcp_tracker.destinations.manners import Timeouts
+from adcp_tracker.destinations.offers import Offer
+from adcp_tracker.events.vocabulary import ActionSource, EventType, UidType
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import SandboxConfig
 from tests.destinations.rawseller import RawRequest, answering, http, raw_seller
@@ -32,6 +36,7 @@ from tests.support.seller import SOURCE, TOKEN, run_seller
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from adcp_tracker.destinations.lines import Line
     from adcp_tracker.sandbox import Sandbox
@@ -617,18 +622,26 @@ def test_every_line_is_taken_by_a_seller_of_that_line(seller: Sandbox, line: Lin
     assert isinstance(outcome, Delivered)
 
 
-def test_what_the_seller_does_not_take_is_refused_early() -> None:
-    """Once the capabilities are known, they are believed."""
-    tracking = {"supported_event_types": ["lead"]}
-    body = {"media_buy": {"conversion_tracking": tracking}}
+def choosy(tracking: dict[str, object], versions: list[str] | None = None) -> Script:
+    """Return an agent that says it takes no more than `tracking`, and takes all the same."""
+    body: dict[str, object] = {"media_buy": {"conversion_tracking": tracking}}
+    if versions:
+        body["adcp"] = {"supported_versions": versions}
     tools = {"tools": [{"name": "log_event"}, {"name": "get_adcp_capabilities"}]}
 
     def tool(request: RawRequest) -> object:
         if b"get_adcp_capabilities" in request.body:
             return {"result": {"content": [{"type": "text", "text": json.dumps(body)}]}}
-        return taken(request)
+        count = len(json.loads(request.body)["params"]["arguments"]["events"])
+        content = {"events_received": count, "events_processed": count}
+        return {"result": {"structuredContent": content}}
 
-    with raw_seller(speaking(tool, tools)) as seller:
+    return speaking(tool, tools)
+
+
+def test_what_the_seller_does_not_take_is_refused_early() -> None:
+    """Once the capabilities are known, they are believed."""
+    with raw_seller(choosy({"supported_event_types": ["lead"]})) as seller:
         destination = agent(f"{seller.origin}/mcp")
         assert destination.refuses({"event_type": "purchase"}) is None
         destination.send(Batch([ODD], b"i"))
@@ -639,14 +652,82 @@ def test_what_the_seller_does_not_take_is_refused_early() -> None:
     assert (failure.code, failure.event_id) == ("UNSUPPORTED_EVENT_TYPE", "e")
 
 
+@pytest.mark.parametrize(
+    ("tracking", "versions", "code"),
+    [
+        ({"supported_event_types": ["lead"]}, None, "UNSUPPORTED_EVENT_TYPE"),
+        ({"supported_action_sources": ["app"]}, None, "UNSUPPORTED_ACTION_SOURCE"),
+        ({"supported_uid_types": ["uid2"]}, None, "UNSUPPORTED_UNIVERSAL_ID_TYPE"),
+        ({}, ["3.0"], "VERSION_UNSUPPORTED"),
+    ],
+)
+def test_no_seller_sees_what_it_says_it_does_not_take(
+    tracking: dict[str, object], versions: list[str] | None, code: str, tmp_path: Path
+) -> None:
+    """Not even in the first batch, frozen before it could say so; the other event arrives."""
+    kind = "follow" if versions else "purchase"
+    unwanted: dict[str, Any] = {
+        "event_source_url": "https://shop.example/",
+        "user_match": {"uids": [{"type": "id5", "value": "x"}]},
+    }
+    with raw_seller(choosy(tracking, versions)) as seller:
+        destination = agent(f"{seller.origin}/mcp")
+        with Tracker([destination], directory=tmp_path) as tracker:
+            tracker.track(kind, event_id="unwanted", **unwanted)
+            tracker.track_lead("wanted", client_ip="192.0.2.1", client_user_agent="curl")
+            books = tracker.flush(20.0).total()
+            (letter,) = tracker.dead_letters()
+        assert (books.delivered, books.dead, books.pending) == (1, 1, 0)
+        assert letter.code == code
+        assert b'"unwanted"' in letter.event
+        assert letter.remedy
+        assert not any(b'"unwanted"' in request.body for request in seller.requests)
+        assert sum(b'"wanted"' in request.body for request in seller.requests) == 1
+
+
+def test_a_seller_that_takes_everything_is_sent_unseen_bytes() -> None:
+    """Whoever lists all there is restricts nothing, so no event is looked into."""
+    tracking: dict[str, object] = {
+        "supported_event_types": [word.value for word in EventType],
+        "supported_uid_types": [word.value for word in UidType],
+        "supported_action_sources": [word.value for word in ActionSource],
+    }
+    with raw_seller(choosy(tracking)) as seller:
+        destination = agent(f"{seller.origin}/mcp")
+        outcome = destination.send(Batch([b'{"is":"looked at by nobody"'], b"i"))
+        destination.close()
+        assert isinstance(outcome, Retry)
+        assert b'"looked at by nobody"' in seller.requests[-1].body
+
+
 def test_a_probe_tells_what_the_agent_offers(shop: Agent, seller: Sandbox) -> None:
     """No event is sent to find out."""
+    assert [finding.level for finding in shop.probe()] == ["good", "good", "good"]
     seller.configure(versions=("3.0",))
     findings = shop.probe()
-    assert [finding.level for finding in findings] == ["good", "advice", "good"]
+    levels = ["good", "advice", "advice", "advice", "good"]
+    assert [finding.level for finding in findings] == levels
     assert "3.0" in findings[1].message
-    assert calls(seller) == OPENING
+    assert "all event types but content_view, follow, watch_milestone" in findings[2].message
+    assert "all universal id types but world_id_nullifier" in findings[3].message
+    assert "log_event" not in calls(seller)
     assert seller.events == []
+
+
+@pytest.mark.parametrize(
+    ("adcp", "level", "words"),
+    [
+        ({"major_versions": [2, 4]}, "fault", "speaks AdCP 2, 4, and not 3"),
+        ({"idempotency": {"supported": False}}, "advice", "does not know repeated requests"),
+        ({"idempotency": {"supported": True, "replay_ttl_seconds": 3600}}, "good", "3600 s"),
+    ],
+)
+def test_a_probe_reads_the_capabilities(adcp: dict[str, Any], level: str, words: str) -> None:
+    """What a person has to know before events go there is told."""
+    offer = Offer(frozenset({"log_event"}), read_capabilities({"adcp": adcp}))
+    _, finding = offer.findings("3.1")
+    assert finding.level == level
+    assert words in finding.message
 
 
 @pytest.mark.parametrize("settings", [{"token": "wrong"}, {"url": "http://127.0.0.1:9/mcp"}])

@@ -94,6 +94,7 @@ def test_capabilities_are_read() -> None:
         uid_types=frozenset({"id5", "uid2"}),
         action_sources=frozenset({"website"}),
         replay_ttl_seconds=86400,
+        major_versions=frozenset({3}),
     )
 
 
