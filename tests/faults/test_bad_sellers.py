@@ -20,7 +20,12 @@ from adcp_tracker.destinations.manners import Timeouts
 from tests.destinations.rawseller import RawRequest, RawSeller, answering, http, raw_seller, reset
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
-from tests.support.destinations import HandClock, ScriptedDestination, wait_until
+from tests.support.destinations import (
+    HandClock,
+    RestlessClock,
+    ScriptedDestination,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,23 +36,6 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 _BRIEF = Timeouts(connect=1.0, read=0.3, write=1.0, total=0.6)
-
-
-class RestlessClock(HandClock):
-    """A clock whose time flies, so that a tracker's waits take no time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flies = False
-
-    def monotonic(self) -> float:
-        """Return the same moment always, so that the log has one interval."""
-        return 0.0
-
-    def now(self) -> float:
-        """Return a time a minute later than the last, once time flies."""
-        self.time += 60.0 if self.flies else 0.0
-        return self.time
 
 
 def be_slow(seller: RawSeller, connection: socket.socket, request: RawRequest) -> None:
