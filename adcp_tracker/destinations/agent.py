@@ -11,11 +11,12 @@ import orjson
 
 from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
 from adcp_tracker.destinations.base import (
-    EventFailure,
     Finding,
     Paused,
     Rejected,
     idempotency_key,
+    members_of_request,
+    refusal,
 )
 from adcp_tracker.destinations.lines import LINES, Line, lacks, spoken
 from adcp_tracker.destinations.manners import Timeouts
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from adcp_tracker.destinations.base import Batch, Outcome, Retry
+    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
     from adcp_tracker.sources.registries import Registry
     from adcp_tracker.sources.rules import SourceRule
 
 _TOOL = "log_event"
 _MAJOR = b"3"
+_BELIEVED_SECONDS = 3600.0
 _NO_TOOL = Paused(
     code="TOOL_NOT_FOUND",
     message="The agent offers no tool log_event.",
@@ -85,6 +87,7 @@ class Agent:
     _session: McpSession = attrs.field(init=False)
     _offer: Offer | None = attrs.field(default=None, init=False)
     _asked_in: int = attrs.field(default=-1, init=False)
+    _asked_at: float = attrs.field(default=0.0, init=False)
     _pid: int = attrs.field(factory=os.getpid, init=False)
 
     @name.default
@@ -172,8 +175,7 @@ class Agent:
         self._asked_in = -1
         refused = self._learn()
         if refused is not None:
-            remedy = refused.remedy if isinstance(refused, Paused) else "Check url and network."
-            return [Finding("fault", refused.message, remedy)]
+            return [trouble(refused)]
         return self._offer.findings(self.adcp_version) if self._offer else []
 
     def prepare(self) -> None:
@@ -198,9 +200,9 @@ class Agent:
             what, needed = lacking
             message = f"The event's {what} needs AdCP {needed}; this destination speaks {line}."
             remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
-            return _failure("VERSION_UNSUPPORTED", message, remedy, event)
+            return refusal("VERSION_UNSUPPORTED", message, remedy, event)
         objection = self._offer.capabilities.objection(event) if self._offer else None
-        return None if objection is None else _failure(*objection, event)
+        return None if objection is None else refusal(*objection, event)
 
     @property
     def _spoken(self) -> str:
@@ -247,9 +249,16 @@ class Agent:
             self.abandon()
 
     def _learn(self) -> Retry | Paused | None:
-        """Ask once a session what the agent offers; return what forbids to go on."""
-        if self._asked_in == self._session.openings:
+        """Ask once a session what the agent offers; return what forbids to go on.
+
+        An agent that does not take everything is asked again by the hour, or what it takes by
+        then would be refused for as long as its session lasts.
+        """
+        restricted = self._offer is not None and bool(self._offer.capabilities.restrictions)
+        is_stale = restricted and self.now() - self._asked_at > _BELIEVED_SECONDS
+        if self._asked_in == self._session.openings and not is_stale:
             return None
+        self._asked_at = self.now()
         offer = read_offer(self._session, self.adcp_version)
         # Also where that failed in mid-session, so that an agent that cannot answer it
         # is not asked again.
@@ -274,19 +283,14 @@ class Agent:
         return outcome
 
     def _params(self, batch: Batch) -> bytes:
-        """Join the frozen events into the tool's arguments without ever decoding one."""
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
-        test = batch.test_event_code
         return b"".join(
             (
                 b'{"name":"log_event","arguments":{"idempotency_key":"',
                 key.encode(),
-                b'",' + _versions(self.adcp_version) + b'"event_source_id":',
-                orjson.dumps(self.event_source_id),
-                b',"events":[',
-                b",".join(batch.events),
-                b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test),
+                b'",' + _versions(self.adcp_version),
+                members_of_request(self.event_source_id, batch),
                 b"}}",
             )
         )
@@ -297,9 +301,3 @@ def _versions(line: Line) -> bytes:
     if line == "3.0":
         return b""
     return b'"adcp_version":"%b","adcp_major_version":%b,' % (line.encode(), _MAJOR)
-
-
-def _failure(code: str, message: str, remedy: str, event: Mapping[str, object]) -> EventFailure:
-    event_id = event.get("event_id")
-    named = event_id if isinstance(event_id, str) else None
-    return EventFailure(code, message, event_id=named, remedy=remedy)

@@ -12,6 +12,7 @@ import hmac
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import attrs
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,6 +199,31 @@ class Preparing(Protocol):
 
     def prepare(self) -> None:
         """Load what :meth:`Destination.send` will need; connect to nothing."""
+
+
+def refusal(code: str, message: str, remedy: str, event: Mapping[str, object]) -> EventFailure:
+    """Return why a destination does not take a decoded `event`, which it names by its id."""
+    event_id = event.get("event_id")
+    named = event_id if isinstance(event_id, str) else None
+    return EventFailure(code, message, event_id=named, remedy=remedy)
+
+
+def members_of_request(event_source_id: str, batch: Batch) -> bytes:
+    """Join frozen events into what a request says on either wire, without decoding one.
+
+    Returns:
+        The members of a JSON object, without its braces.
+    """
+    test = batch.test_event_code
+    return b"".join(
+        (
+            b'"event_source_id":',
+            orjson.dumps(event_source_id),
+            b',"events":[',
+            b",".join(batch.events),
+            b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test),
+        )
+    )
 
 
 def idempotency_key(credential: str, destination: str, identity: bytes) -> str:

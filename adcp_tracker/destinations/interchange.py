@@ -11,7 +11,7 @@ import orjson
 
 from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
 from adcp_tracker.destinations.answers import from_http, refused
-from adcp_tracker.destinations.base import EventFailure, Finding, Paused
+from adcp_tracker.destinations.base import Finding, Paused, members_of_request, refusal
 from adcp_tracker.destinations.compression import gzip
 from adcp_tracker.destinations.manners import Timeouts, user_agent
 from adcp_tracker.destinations.replies import Reply
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from adcp_tracker.destinations.base import Batch, Outcome, Retry
+    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
     from adcp_tracker.destinations.calls import Caller
     from adcp_tracker.sources.registries import Registry
     from adcp_tracker.sources.rules import SourceRule
@@ -105,7 +105,7 @@ class Interchange:
 
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one request, and with a second one if compression is refused."""
-        body = _body(self.event_source_id, batch)
+        body = b"{" + members_of_request(self.event_source_id, batch) + b"}"
         reply = self._post(body, compress=self._compresses)
         if isinstance(reply, Reply) and reply.status == _COMPRESSION_REFUSED and self._compresses:
             self._compresses = False
@@ -122,10 +122,10 @@ class Interchange:
         if source is not None and source not in ACTION_SOURCES:
             remedy = f"Use one of {', '.join(sorted(ACTION_SOURCES))} for this destination."
             message = f"The Interchange knows no action source {source!r}."
-            return _refusal("UNSUPPORTED_ACTION_SOURCE", message, event, remedy)
+            return refusal("UNSUPPORTED_ACTION_SOURCE", message, remedy, event)
         if event.get("event_type") == "custom" and not event.get("custom_event_name"):
             message = "The Interchange takes a custom event only with a name."
-            return _refusal("MISSING_CUSTOM_EVENT_NAME", message, event, "Give custom_event_name.")
+            return refusal("MISSING_CUSTOM_EVENT_NAME", message, "Give custom_event_name.", event)
         return self.source_rule.refusal(event) if self.source_rule else None
 
     def registry(self) -> Registry:
@@ -160,18 +160,17 @@ class Interchange:
 
     def probe(self) -> list[Finding]:
         """Ask the Interchange whether it knows credential, advertiser and event source."""
-        url = f"{self._root}/event-sources?take=100&skip=0"
-        reply = self._caller.call("GET", url, self._headers())
+        reply = self._caller.call("GET", f"{self._root}/event-sources?take=1", self._headers())
         if not isinstance(reply, Reply):
-            return [_unreached(reply)]
+            return [trouble(reply)]
         if reply.is_success:
-            return [self._listed(reply)]
+            return [self._knows_source()]
         if reply.status == _NOT_FOUND:
             message = f"There is no list of event sources for advertiser {self.advertiser_id!r}."
             return [Finding("fault", message, "Check advertiser_id and base_url.")]
         outcome = from_http(reply, 1)
         if isinstance(outcome, Paused):
-            return [Finding("fault", outcome.message, outcome.remedy)]
+            return [trouble(outcome)]
         message = f"The list of event sources was answered by HTTP {reply.status}."
         return [Finding("advice", message, "Send a test event to learn more.")]
 
@@ -203,37 +202,12 @@ class Interchange:
             "User-Agent": user_agent(),
         }
 
-    def _listed(self, reply: Reply) -> Finding:
-        known = f'"{self.event_source_id}"'.encode() in reply.body
-        if known:
+    def _knows_source(self) -> Finding:
+        """Say whether the event source is among all that the Interchange lists."""
+        listed = self.registry().listed(None)
+        if isinstance(listed, Finding):
+            return attrs.evolve(listed, level="advice")
+        if any(each.event_source_id == self.event_source_id for each in listed):
             return Finding("good", f"The Interchange knows {self.event_source_id!r}.")
-        message = (
-            f"The event source {self.event_source_id!r} is not among the first hundred listed."
-        )
+        message = f"The event source {self.event_source_id!r} is not among those it lists."
         return Finding("advice", message, "Check event_source_id, or sync event sources first.")
-
-
-def _body(event_source_id: str, batch: Batch) -> bytes:
-    """Join the frozen events into a request without ever decoding one."""
-    test = batch.test_event_code
-    return b"".join(
-        (
-            b'{"event_source_id":',
-            orjson.dumps(event_source_id),
-            b',"events":[',
-            b",".join(batch.events),
-            b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test),
-            b"}",
-        )
-    )
-
-
-def _refusal(code: str, message: str, event: Mapping[str, object], remedy: str) -> EventFailure:
-    event_id = event.get("event_id")
-    named = event_id if isinstance(event_id, str) else None
-    return EventFailure(code, message, event_id=named, remedy=remedy)
-
-
-def _unreached(outcome: Retry | Paused) -> Finding:
-    remedy = outcome.remedy if isinstance(outcome, Paused) else "Check address and network."
-    return Finding("fault", outcome.message, remedy)

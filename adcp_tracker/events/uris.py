@@ -35,8 +35,10 @@ _is_user: Final = re.compile(_run(_PLAIN.replace("@", ""))).fullmatch
 _is_opaque_host: Final = re.compile(_run(_PLAIN.replace("@", "").replace(":", ""))).fullmatch
 _is_web_host: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*)").fullmatch
 _is_number: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*").fullmatch
-_is_rest: Final = re.compile(
-    rf"{_run(_PLAIN + '/')}(?:\?{_run(_PLAIN + '/?')})?(?:#{_run(_PLAIN + '/?')})?"
+_REST: Final = rf"{_run(_PLAIN + '/')}(?:\?{_run(_PLAIN + '/?')})?(?:#{_run(_PLAIN + '/?')})?"
+_is_rest: Final = re.compile(_REST).fullmatch
+_is_usual: Final = re.compile(
+    r"https?://(?!-|[^/]*xn--)(?:[a-z0-9_-]+\.)*[a-z][a-z0-9-]*(?::[0-9]{1,4})?(?=[/?#]|\Z)" + _REST
 ).fullmatch
 _find_unclear: Final = re.compile(r'[\x00-\x20"<>\\\x7f-\x9f]').search
 _find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
@@ -44,14 +46,18 @@ _find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
 
 def is_uri(text: str) -> bool:
     """Tell whether `text` is an absolute URI by RFC 3986, with a host that can be one."""
+    if _is_usual(text):
+        return True
     found = _split(text)
     if found is None or not _is_rest(found["rest"]):
         return False
     if found["host"] is None:
         # Without an authority two slashes would begin one.
         return bool(found["rest"]) and not found["rest"].startswith("//")
+    is_bare = found["user"] is None and found["port"] is None
     return (
-        _is_user(found["user"] or "") is not None
+        (bool(found["host"]) or is_bare)
+        and _is_user(found["user"] or "") is not None
         and int(found["port"] or 0) <= _MAX_PORT
         and _is_host(found["host"], is_web=found["scheme"].lower() in _WEB)
     )

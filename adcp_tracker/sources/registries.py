@@ -11,7 +11,7 @@ import attrs
 
 from adcp_tracker.destinations.base import Finding
 from adcp_tracker.destinations.lines import EVENT_TYPES, release
-from adcp_tracker.sources.reports import read_reports
+from adcp_tracker.sources.reports import is_count, read_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +55,9 @@ class Registry(Protocol):
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | Finding:
         """Register event sources, and return what became of each."""
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Say why no seller of this kind registers these event sources together, if so."""
 
     def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
         """Return what the seller received from one hour since the epoch up to another."""
@@ -102,15 +105,22 @@ class InterchangeRegistry:
     def synced(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | Finding:
-        """Register event sources, 50 a call; more cannot go with ``delete_missing``."""
+        """Register event sources, 50 a call."""
         del account
+        obstacle = self.obstacle(sources, delete_missing=delete_missing)
+        if obstacle is not None:
+            return obstacle
         account_id = {"account_id": self.advertiser_id}
 
         def sync(items: list[dict[str, object]]) -> Answer:
             body = {"account": account_id, "event_sources": items, "delete_missing": delete_missing}
             return self.ask("POST", "event-sources/sync", body)
 
-        return _in_parts(sources, sync, delete_missing=delete_missing)
+        return _in_parts(sources, sync)
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Say if there are none, or too many to go with ``delete_missing``."""
+        return _wrong_number(sources, delete_missing=delete_missing)
 
     def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
         """Return the advertiser's conversions by the hour."""
@@ -160,16 +170,21 @@ class AgentRegistry:
     def synced(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | Finding:
-        """Register event sources, 50 a call; more cannot go with ``delete_missing``."""
-        too_new = _too_new(sources, self.line)
-        if too_new is not None:
-            return too_new
+        """Register event sources, 50 a call."""
+        obstacle = self.obstacle(sources, delete_missing=delete_missing)
+        if obstacle is not None:
+            return obstacle
 
         def sync(items: list[dict[str, object]]) -> Answer:
             wish = {"event_sources": items, "delete_missing": delete_missing}
             return self._use(account, wish)
 
-        return _in_parts(sources, sync, delete_missing=delete_missing)
+        return _in_parts(sources, sync)
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Say the same as of the Interchange, or which event type the line does not know."""
+        wrong = _wrong_number(sources, delete_missing=delete_missing)
+        return wrong or _too_new(sources, self.line)
 
     def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
         """Return what the source's health says of the last 24 hours, as agents count no hours."""
@@ -195,18 +210,9 @@ class AgentRegistry:
 
 
 def _in_parts(
-    sources: Sequence[EventSource],
-    sync: Callable[[list[dict[str, object]]], Answer],
-    *,
-    delete_missing: bool,
+    sources: Sequence[EventSource], sync: Callable[[list[dict[str, object]]], Answer]
 ) -> tuple[SourceReport, ...] | Finding:
     """Register as many event sources a call as every seller takes."""
-    if not sources:
-        return Finding("fault", "There is no event source to register.", "Name at least one.")
-    if delete_missing and len(sources) > _MOST_AT_ONCE:
-        # Each call would delete what the others named.
-        message = f"Sellers take {_MOST_AT_ONCE} event sources a call, got {len(sources)}."
-        return Finding("fault", message, "Sync without deleting, or name no more than that.")
     found: list[SourceReport] = []
     for start in range(0, len(sources), _MOST_AT_ONCE):
         part = sources[start : start + _MOST_AT_ONCE]
@@ -215,6 +221,16 @@ def _in_parts(
             return answer
         found += read_reports(answer)
     return tuple(found)
+
+
+def _wrong_number(sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+    if not sources:
+        return Finding("fault", "There is no event source to register.", "Name at least one.")
+    if delete_missing and len(sources) > _MOST_AT_ONCE:
+        # Each call would delete what the others named.
+        message = f"Sellers take {_MOST_AT_ONCE} event sources a call, got {len(sources)}."
+        return Finding("fault", message, "Sync without deleting, or name no more than that.")
+    return None
 
 
 def _too_new(sources: Sequence[EventSource], line: Line) -> Finding | None:
@@ -243,7 +259,7 @@ def _entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
         count = entry.get("eventCount", entry.get("events_received"))
         source = entry.get("event_source_id")
         kind = entry.get("eventType", "conversion")
-        if hour is not None and isinstance(count, int) and kind == "conversion":
+        if hour is not None and is_count(count) and kind == "conversion":
             yield hour, count, source if isinstance(source, str) else None
 
 

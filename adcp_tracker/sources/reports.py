@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import attrs
 
@@ -68,6 +68,7 @@ class SourceReport:
         setup: What is to be done.
         health: How it does.
         errors: Why it failed.
+        action_source: Where its events happen; empty if the seller does not say.
     """
 
     event_source_id: str
@@ -79,6 +80,7 @@ class SourceReport:
     setup: Setup | None = None
     health: Health | None = None
     errors: tuple[str, ...] = ()
+    action_source: str = ""
 
 
 @attrs.frozen
@@ -112,6 +114,11 @@ def read_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
     return tuple(report for report in reports if report.event_source_id)
 
 
+def is_count(value: object) -> TypeGuard[int]:
+    """Tell whether `value` is a number of things; ``True`` is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _report(item: Mapping[str, object]) -> SourceReport:
     setup, health = _get(item, "setup"), _get(item, "health")
     return SourceReport(
@@ -121,6 +128,7 @@ def _report(item: Mapping[str, object]) -> SourceReport:
         managed_by=clean(_get(item, "managed_by"), CODE_LENGTH),
         event_types=_words(_get(item, "event_types")),
         value_currencies=_words(_get(item, "value_currencies")),
+        action_source=clean(_get(item, "action_source"), CODE_LENGTH),
         setup=_setup(setup) if isinstance(setup, dict) else None,
         health=_health(health) if isinstance(health, dict) else None,
         errors=tuple(_errors(item)),
@@ -142,8 +150,8 @@ def _health(health: Mapping[str, object]) -> Health:
     rate, events = _get(health, "match_rate"), _get(health, "events_received_24h")
     return Health(
         status=clean(_get(health, "status"), CODE_LENGTH),
-        match_rate=float(rate) if _is_number(rate) and 0 <= rate <= 1 else None,  # type: ignore[operator, arg-type]  # a number
-        events_received_24h=events if _is_count(events) else None,  # type: ignore[arg-type]  # as above
+        match_rate=float(rate) if _is_number(rate) and 0 <= rate <= 1 else None,
+        events_received_24h=events if is_count(events) else None,
         issues=tuple(filter(None, issues)),
     )
 
@@ -173,12 +181,8 @@ def _words(value: object) -> tuple[str, ...] | None:
     return tuple(filter(None, (clean(word, CODE_LENGTH) for word in value[:_MOST_WORDS])))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _get(table: Mapping[str, object], name: str) -> object:

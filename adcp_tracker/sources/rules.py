@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import attrs
 import orjson
 
-from adcp_tracker.destinations.base import EventFailure
+from adcp_tracker.destinations.base import refusal
 from adcp_tracker.exceptions import Fault
 from adcp_tracker.queue.directory import open_private, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.events.event import Event
     from adcp_tracker.queue.directory import QueueDirectory
     from adcp_tracker.sources.reports import SourceReport
@@ -55,25 +55,22 @@ class SourceRule:
         """Say why the event source does not take a decoded `event`, if it does not."""
         data = event.get("custom_data")
         currency = data.get("currency") if isinstance(data, dict) else None
-        event_id = event.get("event_id")
-        named = event_id if isinstance(event_id, str) else None
-        source = f"The event source {self.event_source_id!r}"
         kind = event.get("event_type")
         if self.event_types and kind not in self.event_types:
-            message = f"{source} is registered for no {kind!r}."
-            remedy = (
-                f"Add {kind} to its event_types and sync it, then replay the dead letter; "
-                f"it takes {', '.join(sorted(self.event_types))}."
-            )
-            return EventFailure("EVENT_TYPE_NOT_REGISTERED", message, named, remedy=remedy)
-        if self.value_currencies and currency is not None and currency not in self.value_currencies:
-            message = f"{source} is registered for no values in {currency}."
-            remedy = (
-                f"Add {currency} to its value_currencies and sync it, then replay the dead letter; "
-                f"it takes {', '.join(sorted(self.value_currencies))}."
-            )
-            return EventFailure("CURRENCY_NOT_REGISTERED", message, named, remedy=remedy)
-        return None
+            code, what, word, setting = "EVENT_TYPE", repr(kind), kind, "event_types"
+        elif (
+            self.value_currencies and currency is not None and currency not in self.value_currencies
+        ):
+            what, word = f"values in {currency}", currency
+            code, setting = "CURRENCY", "value_currencies"
+        else:
+            return None
+        message = f"The event source {self.event_source_id!r} is registered for no {what}."
+        remedy = (
+            f"Add {word} to its {setting} and sync it, then replay the dead letter; "
+            f"it takes {', '.join(sorted(getattr(self, setting)))}."
+        )
+        return refusal(f"{code}_NOT_REGISTERED", message, remedy, event)
 
     def fault(self, event: Event) -> Fault | None:
         """Say which rule of the event source `event` breaks, if any."""

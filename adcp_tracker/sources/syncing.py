@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.sources.account import Account
+    from adcp_tracker.sources.registries import Registry
     from adcp_tracker.sources.rules import SourceRule
     from adcp_tracker.sources.source import EventSource
 
 _UNABLE: Final = Finding(
     "fault", "This kind of destination keeps no list of event sources.", "Ask the seller."
 )
-_GONE: Final = frozenset({"deleted", "failed"})
-_COMPARED: Final = ("name", "event_types", "value_currencies")
+_COMPARED: Final = ("name", "event_types", "value_currencies", "action_source")
 
 
 def list_sources(
@@ -56,13 +56,10 @@ def sync_sources(
     wanted = distinct(sources)
     reports = []
     for destination in destinations:
-        if dry_run:
-            found = _foreseen(_listed(destination, account), wanted, delete_missing=delete_missing)
-        elif not isinstance(destination, Registering):
-            found = _UNABLE
-        else:
-            registry = destination.registry()
-            found = registry.synced(wanted, account, delete_missing=delete_missing)
+        found: tuple[SourceReport, ...] | Finding = _UNABLE
+        if isinstance(destination, Registering):
+            sync = _foreseen if dry_run else _synced
+            found = sync(destination.registry(), wanted, account, delete_missing=delete_missing)
         reports.append(_report(destination, found))
     return reports
 
@@ -82,9 +79,9 @@ def rules_from(
     for report in reports:
         for each in report.sources:
             if each.event_source_id == own.get(report.destination) and each.action != "failed":
-                gone = each.action in _GONE
+                is_gone = each.action == "deleted"
                 wish = wishes.get(each.event_source_id)
-                rules[report.destination] = None if gone else learned(each, wish)
+                rules[report.destination] = None if is_gone else learned(each, wish)
     return rules
 
 
@@ -108,13 +105,25 @@ def _report(destination: Destination, found: tuple[SourceReport, ...] | Finding)
     return SourcesReport(destination.name, trouble=found)
 
 
-def _foreseen(
-    known: tuple[SourceReport, ...] | Finding,
+def _synced(
+    registry: Registry,
     wanted: Sequence[EventSource],
+    account: Account | None,
+    *,
+    delete_missing: bool,
+) -> tuple[SourceReport, ...] | Finding:
+    return registry.synced(wanted, account, delete_missing=delete_missing)
+
+
+def _foreseen(
+    registry: Registry,
+    wanted: Sequence[EventSource],
+    account: Account | None,
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | Finding:
     """Return what a sync would do, as far as what the seller shows allows to tell."""
+    known = registry.obstacle(wanted, delete_missing=delete_missing) or registry.listed(account)
     if isinstance(known, Finding):
         return known
     by_id = {report.event_source_id: report for report in known}
@@ -139,12 +148,18 @@ def _foresee(source: EventSource, known: Mapping[str, SourceReport]) -> SourceRe
         )
     types, currencies = source.event_types or None, source.value_currencies or None
     return SourceReport(
-        source.event_source_id, source.name, action, "", types, value_currencies=currencies
+        source.event_source_id,
+        source.name,
+        action,
+        event_types=types,
+        value_currencies=currencies,
+        action_source=source.action_source or "",
     )
 
 
 def _differs(source: EventSource, before: SourceReport, name: str) -> bool:
     wish, shown = getattr(source, name), getattr(before, name)
-    if name == "name":
-        return bool(wish != shown)
-    return shown is not None and set(wish) != set(shown) if wish else bool(shown)
+    if isinstance(shown, tuple):
+        return set(wish) != set(shown)
+    # What a seller does not show, it may still know.
+    return bool(shown or name == "name") and (wish or "") != shown

@@ -23,7 +23,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adcp.server import ADCPHandler, IdempotencyStore, MemoryBackend, adcp_error, serve
+from adcp.server import (
+    ADCPHandler,
+    IdempotencyStore,
+    MemoryBackend,
+    RequestSignatureVerification,
+    adcp_error,
+    serve,
+)
 from adcp.server.auth import (
     BearerTokenAuth,
     Principal,
@@ -32,6 +39,7 @@ from adcp.server.auth import (
 )
 from adcp.server.idempotency import CachedResponse
 from adcp.server.responses import capabilities_response
+from adcp.signing import StaticSignerKeys
 from adcp.validation import ValidationHookConfig
 
 if TYPE_CHECKING:
@@ -185,21 +193,35 @@ class Recorder:
             self._ledger.add("calls", entry)
 
 
+def _door(jwks: dict[str, Any] | None) -> dict[str, Any]:
+    """Return whom to let in: who has the token, or who signs with a key of `jwks`."""
+    if jwks is None:
+        owner = Principal(caller_identity="shop", tenant_id="shop")
+        validate = validator_from_token_map({TOKEN: owner})
+        return {"auth": BearerTokenAuth(validate_token=validate)}
+    verification = RequestSignatureVerification(
+        signer_keys=StaticSignerKeys({"https://shop.example": jwks}),
+        required_for=frozenset({"log_event"}),
+        covers_content_digest="required",
+        signing_profile_version="3.2",
+    )
+    return {"request_signature_verification": verification}
+
+
 def main() -> None:
     """Serve until killed."""
     directory, port = Path(sys.argv[1]), int(sys.argv[2])
     settings = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     ledger = Ledger(directory)
-    owner = Principal(caller_identity="shop", tenant_id="shop")
     serve(
         Seller(ledger),
         name="sdk-seller",
         host="127.0.0.1",
         port=port,
         validation=STRICT,
-        auth=BearerTokenAuth(validate_token=validator_from_token_map({TOKEN: owner})),
         context_factory=auth_context_factory,
         asgi_middleware=[(Recorder, {"ledger": ledger})],
+        **_door(settings.pop("signed_by", None)),
         **settings,
     )
 

@@ -27,7 +27,8 @@ class SdkSeller:
 
     Attributes:
         directory: Where it writes what came, and reads what is to go wrong.
-        settings: Settings of the framework's own ``serve``.
+        settings: Settings of the framework's own ``serve``; with ``signed_by``, a set of
+            public keys, it takes signed requests only and asks for no token.
         port: Where it listens, the same after a restart.
     """
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
+from adcp_tracker.events.uris import as_uri
 from adcp_tracker.events.wire import decode, encode
 from adcp_tracker.exceptions import InvalidEventError
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.reasons import REASONS, Reason, unexplained
 from tests.conformance.spoiling import spoilt_events
 from tests.conformance.trying import thoroughly
-from tests.support.events import events, mended_events, plain_events
+from tests.support.events import browsers_urls, events, mended_events, plain_events
 
 if TYPE_CHECKING:
     from adcp_tracker.events.event import Event
@@ -83,6 +85,23 @@ def test_spoilt_events_are_judged_alike_or_for_a_written_reason(wire: dict[str, 
         assert official(written(wire)) == []
     elif not official(wire):
         assert unexplained(faults) == []
+
+
+addresses = st.one_of(
+    st.text("htps:/.-_x1%4?#a[]@n\u00e9{", max_size=14).map("https://".__add__),
+    st.text("a0:[].%@/", max_size=14).map("app://".__add__),
+    browsers_urls,
+    st.text(max_size=30),
+)
+
+
+@thoroughly()
+@given(text=addresses)
+def test_an_address_that_is_written_is_one_to_sellers(text: str) -> None:
+    """Whatever was given as a page's address, sellers' own parsers take what is sent of it."""
+    uri = as_uri(text)
+    if uri is not None:
+        assert official(GOOD | {"event_source_url": uri}) == []
 
 
 @pytest.mark.parametrize("field", MENDED, ids=str)

@@ -31,6 +31,7 @@ from adcp_tracker.events.vocabulary import ActionSource, EventType, UidType
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import SandboxConfig
 from tests.destinations.rawseller import RawRequest, answering, http, raw_seller
+from tests.support.destinations import HandClock
 from tests.support.seller import SOURCE, TOKEN, run_seller
 
 if TYPE_CHECKING:
@@ -683,6 +684,24 @@ def test_no_seller_sees_what_it_says_it_does_not_take(
         assert letter.remedy
         assert not any(b'"unwanted"' in request.body for request in seller.requests)
         assert sum(b'"wanted"' in request.body for request in seller.requests) == 1
+
+
+def test_what_a_seller_takes_is_asked_again_by_the_hour() -> None:
+    """An agent that takes more than it did is not refused events for as long as a session lasts."""
+    tracking: dict[str, object] = {"supported_event_types": ["lead"]}
+    clock = HandClock()
+    purchase = Batch([event(1)], b"i")
+    with raw_seller(choosy(tracking)) as seller:
+        destination = agent(f"{seller.origin}/mcp", now=clock.now)
+        assert isinstance(destination.send(purchase), Rejected)
+        tracking["supported_event_types"] = ["lead", "purchase"]
+        clock.time += 3500.0
+        assert isinstance(destination.send(purchase), Rejected)
+        clock.time += 200.0
+        assert isinstance(destination.send(purchase), Delivered)
+        destination.close()
+    asked = [request for request in seller.requests if b"get_adcp_capabilities" in request.body]
+    assert len(asked) == 2
 
 
 def test_a_seller_that_takes_everything_is_sent_unseen_bytes() -> None:

@@ -436,7 +436,7 @@ def test_a_seller_that_was_away_gets_its_batch_later(seller: Sandbox) -> None:
 
 def test_a_probe_tells_a_good_configuration() -> None:
     """A list that holds the event source is a good sign."""
-    listed = json.dumps({"data": [{"event_source_id": SOURCE}]}).encode()
+    listed = json.dumps({"data": {"event_sources": [{"event_source_id": SOURCE}]}}).encode()
     with raw_seller(answering(http(200, listed))) as seller:
         destination = interchange(seller.origin)
         [finding] = destination.probe()
@@ -449,6 +449,7 @@ def test_a_probe_tells_a_good_configuration() -> None:
     ("answer", "level"),
     [
         (http(200, b'{"data":[]}'), "advice"),
+        (http(200, b'{"data":{"event_sources":[{"name":"website_pixel"}]}}'), "advice"),
         (http(401), "fault"),
         (http(403), "fault"),
         (http(404), "fault"),

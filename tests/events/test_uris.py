@@ -64,6 +64,9 @@ REFUSED = [
     "https://08/",
     "https://xn--/",
     "https://shop%20.example/",
+    "app://user@/",
+    "app://:80/",
+    "https://-shop.example/",
     "https://a@b@shop.example/",
 ]
 

@@ -36,6 +36,7 @@ class Teller:
     """A seller that counts what a test has it count."""
 
     answer: Received | Finding
+    hindrance: Finding | None = None
 
     def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
         """List nothing."""
@@ -48,6 +49,11 @@ class Teller:
         """Register nothing."""
         del sources, account, delete_missing
         return ()
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Mind nothing."""
+        del sources, delete_missing
+        return self.hindrance
 
     def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
         """Say what it was told to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -71,6 +71,54 @@ def test_a_dry_run_foretells_and_changes_nothing(
     assert actions(again) == {"till": "unchanged"}
 
 
+@both
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "Shops"},
+        {"event_types": ["purchase"]},
+        {"event_types": []},
+        {"value_currencies": ["SEK"]},
+        {"action_source": "app"},
+    ],
+    ids=str,
+)
+def test_a_dry_run_foretells_each_change(
+    make: Callable[[Sandbox], Destination], seller: Sandbox, changed: dict[str, Any]
+) -> None:
+    """Whatever the seller shows of a source, a change of it is foretold, and only a change."""
+    till: dict[str, Any] = {
+        "event_source_id": "till",
+        "name": "Till",
+        "event_types": ["purchase", "refund"],
+        "value_currencies": ["EUR"],
+        "action_source": "in_store",
+    }
+    there = [make(seller)]
+    sync_sources(there, [EventSource(**till)], ACCOUNT)
+    (same,) = sync_sources(there, [EventSource(**till)], ACCOUNT, dry_run=True)
+    assert actions(same) == {"till": "unchanged"}
+    wish = [EventSource(**(till | changed))]
+    (foretold,) = sync_sources(there, wish, ACCOUNT, dry_run=True)
+    (done,) = sync_sources(there, wish, ACCOUNT)
+    assert actions(foretold) == actions(done) == {"till": "updated"}
+
+
+@both
+def test_a_dry_run_foretells_what_keeps_a_sync_from_being_made(
+    make: Callable[[Sandbox], Destination], seller: Sandbox
+) -> None:
+    """Too many sources to delete others, and none at all, are told before as they are after."""
+    many = [EventSource(event_source_id=f"s-{number}") for number in range(51)]
+    for wish in (many, []):
+        foretold, done = (
+            sync_sources([make(seller)], wish, ACCOUNT, delete_missing=True, dry_run=dry)[0]
+            for dry in (True, False)
+        )
+        assert foretold.trouble == done.trouble
+        assert done.trouble is not None
+
+
 def test_a_source_that_fails_says_why_and_holds_up_no_other(seller: Sandbox) -> None:
     """Some sellers need a name; ours has one. One that the seller refuses is reported so."""
     seller.configure(needs_name=True)
@@ -131,6 +179,9 @@ def test_an_older_line_is_not_asked_for_newer_types(seller: Sandbox) -> None:
     (report,) = sync_sources([agent(seller, adcp_version="3.0")], [TILL, source], ACCOUNT)
     assert report.trouble is not None
     assert "'app' has 'follow', of AdCP 3.1" in report.trouble.message
+    old = agent(seller, adcp_version="3.0")
+    (foretold,) = sync_sources([old], [TILL, source], ACCOUNT, dry_run=True)
+    assert foretold.trouble == report.trouble
     (newer,) = sync_sources([agent(seller)], [TILL, source], ACCOUNT)
     assert newer.is_well
 
