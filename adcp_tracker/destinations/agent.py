@@ -210,6 +210,13 @@ class Agent:
         offer = self._offer
         return spoken(self.adcp_version, offer.capabilities.versions if offer else ())
 
+    @property
+    def _is_restricted(self) -> bool:
+        """Whether the agent is known not to take everything of the line that is configured."""
+        offer = self._offer
+        restricted = offer is not None and bool(offer.capabilities.restrictions)
+        return restricted or self._spoken != self.adcp_version
+
     def _unwanted(self, batch: Batch) -> tuple[EventFailure, ...]:
         """Return which of a batch's events the agent says it does not take.
 
@@ -217,9 +224,7 @@ class Agent:
         protocol knows is not looked at when one is. Most agents take everything, and then
         nothing is looked at here either.
         """
-        offer = self._offer
-        takes_all = offer is None or not offer.capabilities.restrictions
-        if takes_all and self._spoken == self.adcp_version:
+        if not self._is_restricted:
             return ()
         failures = (self._beyond(orjson.loads(event)) for event in batch.events)
         return tuple(
@@ -254,8 +259,7 @@ class Agent:
         An agent that does not take everything is asked again by the hour, or what it takes by
         then would be refused for as long as its session lasts.
         """
-        restricted = self._offer is not None and bool(self._offer.capabilities.restrictions)
-        is_stale = restricted and self.now() - self._asked_at > _BELIEVED_SECONDS
+        is_stale = self._is_restricted and self.now() - self._asked_at > _BELIEVED_SECONDS
         if self._asked_in == self._session.openings and not is_stale:
             return None
         self._asked_at = self.now()
