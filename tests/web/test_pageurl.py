@@ -30,6 +30,15 @@ def test_the_query_is_reduced_to_the_allow_list() -> None:
     assert url("/a", "token=s3cret") == "https://shop.example/a"
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["shop.example:99999", "256.1.1.1", "1.2.3", "[::1.2.3]", "[1::2::3]", "xn--", "-shop.example"],
+)
+def test_a_host_that_no_browser_visits_makes_no_url(host: str) -> None:
+    """Clients may claim any host, and none of them may have sellers refuse a conversion."""
+    assert page_url("https", host, "/", "", ALLOW) is None
+
+
 def test_a_disguised_name_is_judged_by_what_it_means() -> None:
     """Percent-encoding a name neither hides it nor smuggles it in."""
     assert url("/", "%67clid=1") == "https://shop.example/?%67clid=1"
