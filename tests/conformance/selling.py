@@ -16,7 +16,7 @@ TOKEN = "sdk-seller-token"
 SOURCE = "website"
 
 _ROOT = Path(__file__).parents[2]
-_START_S = 100.0
+_START_S = 240.0
 _STOP_S = 10.0
 _POLL_S = 0.05
 
@@ -52,6 +52,7 @@ class SdkSeller:
         deadline = time.monotonic() + _START_S
         while not self._listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 said = (self.directory / "log").read_text()[-2000:]
                 raise RuntimeError(f"the SDK's seller did not start: {said}")
             time.sleep(_POLL_S)
