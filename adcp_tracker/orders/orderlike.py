@@ -13,7 +13,6 @@ from decimal import Decimal
 from functools import partial, singledispatch
 from types import MethodType, NoneType
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 import attrs
 
@@ -23,7 +22,8 @@ from adcp_tracker.events.parts import EMPTY, UniversalId
 from adcp_tracker.events.quick import quick
 from adcp_tracker.events.reading import read_time
 from adcp_tracker.events.wire import converter
-from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
+from adcp_tracker.orders.orderid import ORDER_ID_NAMES, choose_id, names_of, read_id
 
 
 @attrs.frozen
@@ -84,7 +84,7 @@ class Order:
 
 
 ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "order_id": ("order_id", "id", "number", "order_number"),
+    "order_id": ORDER_ID_NAMES,
     "total": (
         "total",
         "grand_total",
@@ -107,7 +107,10 @@ ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "uids": ("uids",),
     "custom": ("custom", "custom_data"),
 }
-"""What shops call the fields of an :class:`Order`, the first of them that is there wins."""
+"""What shops call the fields of an :class:`Order`, the first of them that is there wins.
+
+For an order with several names for its id, see :mod:`adcp_tracker.orders.orderid`.
+"""
 
 _LINE_ID: Final = "id"
 
@@ -153,14 +156,32 @@ def to_order(source: object) -> Order:
     return source if kind is Order else _to_order(source)  # type: ignore[return-value]
 
 
-def register_order(kind: type[_Source], hook: Callable[[_Source], object]) -> None:
+def register_order(
+    kind: type[_Source],
+    hook: Callable[[_Source], object] | None = None,
+    *,
+    order_id: str | None = None,
+) -> None:
     """Say how orders of class `kind`, and of its subclasses, become an :class:`Order`.
 
     Args:
         kind: The shop's own class.
         hook: Gets one, and returns an :class:`Order` or anything else :func:`to_order` takes.
+        order_id: Instead of a hook, which attribute is the order's id; the rest is found by
+            its usual names.
+
+    Raises:
+        ConfigurationError: If it is not one of `hook` and `order_id`.
     """
-    _to_order.register(kind, lambda source: to_order(hook(source)))
+    if hook is not None and order_id is None:
+        _to_order.register(kind, partial(_by_hook, hook))
+    elif hook is None and order_id is not None:
+        _to_order.register(kind, partial(_read_order, id_name=order_id))
+    else:
+        raise ConfigurationError(
+            "register_order: expected a hook or order_id=, one of them, "
+            f"got {'neither' if hook is None else 'both'}"
+        )
 
 
 def to_item(source: object) -> object:
@@ -178,11 +199,19 @@ def _to_order(source: object) -> Order:
     return source if isinstance(source, Order) else _read_order(source)
 
 
-def _read_order(source: object) -> Order:
+def _by_hook(hook: Callable[[Any], object], source: object) -> Order:
+    return to_order(hook(source))
+
+
+def _read_order(source: object, *, id_name: str | None = None) -> Order:
     values, plan = _orders.read(source)
     if not plan.steps or isinstance(source, type):
         expected = "an Order, a mapping or an object with an order's attributes, or register_order"
         raise InvalidEventError([Fault("$", expected, describe(source))])
+    if id_name is not None:
+        values[0] = read_id(_own(source, id_name))
+    elif plan.rivals:
+        values[0] = choose_id(partial(_own, source), plan.rivals)
     if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
         _ask_people(source, values, plan.nested)
     return _order(*values)
@@ -190,10 +219,14 @@ def _read_order(source: object) -> Order:
 
 @attrs.frozen
 class _Plan:
-    """What a source of one shape has: which of its names fills which place, and people."""
+    """What a source of one shape has: which of its names fills which place, and people.
+
+    Rivals are its names for an order's id, where it has several.
+    """
 
     steps: tuple[tuple[int, str, type, _Convert], ...]
     nested: tuple[str, ...]
+    rivals: tuple[str, ...]
 
 
 @attrs.frozen
@@ -240,7 +273,8 @@ class _Reader:
                 steps.append((index, name, *self.ready.get(field, _AS_IT_IS)))
         if len(self.plans) >= _MAX_PLANS:
             self.plans.clear()
-        plan = _Plan(tuple(steps), tuple(filter(has, self.nested)))
+        rivals = names_of(has) if "order_id" in self.names else ()
+        plan = _Plan(tuple(steps), tuple(filter(has, self.nested)), rivals if rivals[1:] else ())
         return self.plans.setdefault(shape, plan)
 
 
@@ -266,7 +300,7 @@ def _product_id(source: object, plan: _Plan, own: object) -> object:
     for name in plan.nested:
         product = _member(source, name)
         if isinstance(product, (str, int)):
-            own = _read_id(product) if own is None else own
+            own = read_id(product) if own is None else own
         elif product is not None:
             return _items.read(product)[0][0] or own
     return own
@@ -276,10 +310,8 @@ def _member(source: object, name: str) -> object:
     return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
 
-def _read_id(value: object) -> object:
-    if (type(value) is int) or isinstance(value, UUID):
-        return str(value)
-    return value
+def _own(source: object, name: str) -> object:
+    return source.get(name) if isinstance(source, Mapping) else _attribute(source, name)
 
 
 def _read_quantity(value: object) -> object:
@@ -322,7 +354,7 @@ _PHONE: Final = list(ORDER_NAMES).index("phone")
 _orders: Final = _Reader(
     ORDER_NAMES,
     {
-        "order_id": (str, _read_id),
+        "order_id": (str, read_id),
         "total": (Decimal, read_amount),
         "currency": (str, _read_currency),
         "items": (NoneType, read_items),
@@ -334,7 +366,7 @@ _orders: Final = _Reader(
 _items: Final = _Reader(
     ITEM_NAMES,
     {
-        "id": (str, _read_id),
+        "id": (str, read_id),
         "quantity": (int, _read_quantity),
         "price": (Decimal, read_amount),
     },

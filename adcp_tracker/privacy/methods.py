@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from adcp_tracker.context import RequestContext, current_context
 from adcp_tracker.deliverymethods import DeliveryMethods
 from adcp_tracker.events.identity import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.log import logger
+from adcp_tracker.orders.orderlike import to_order
 from adcp_tracker.privacy.remembering import Memory
 from adcp_tracker.privacy.restoring import Restorer
 
@@ -163,7 +165,7 @@ class PrivacyMethods(DeliveryMethods):
         outside of any request, in any process with this directory, for 30 days.
 
         Args:
-            order_id: The order, as the purchase will name it.
+            order_id: The order, or its id as the purchase will name it.
             email: Whose it is, so that :meth:`forget` finds it by the address as well.
                 Only a keyed hash is kept.
             phone: The same, by the number.
@@ -173,10 +175,11 @@ class PrivacyMethods(DeliveryMethods):
             Whether there was a context, and it is kept.
         """
         context = current_context() if context is None else context
-        if context is None:
+        named = None if context is None else _order_id(order_id)
+        if context is None or named is None:
             return False
         return self._memory.remember(
-            str(order_id),
+            named,
             context,
             hashed_email=_hashed(hash_email, email),
             hashed_phone=_hashed(lambda raw: hash_phone(raw, self._default_region), phone),
@@ -186,18 +189,29 @@ class PrivacyMethods(DeliveryMethods):
         """Return what was remembered for an order, or a context that tells nothing.
 
         For a view that a payment provider calls: the current request is the provider's,
-        so ``track_purchase(order, context=tracker.recall(order.id))`` keeps it out.
+        so ``track_purchase(order, context=tracker.recall(order))`` keeps it out.
 
         Args:
-            order_id: The order.
+            order_id: The order, or its id.
         """
-        return self._memory.recall(str(order_id)) or RequestContext()
+        return self._restored(None, _order_id(order_id)) or RequestContext()
 
     def _restored(self, token: str | None, order_id: object = None) -> RequestContext | None:
         """Return the context of a token, or without one what is remembered of an order."""
         if token is not None:
             return self._restorer.restored(token)
         return None if order_id is None else self._memory.recall(str(order_id))
+
+
+def _order_id(order: object) -> str | None:
+    """Return the id that the purchase of an order will have; what is no order is one itself."""
+    if isinstance(order, (str, int, UUID)):
+        return str(order)
+    try:
+        named: object = to_order(order).order_id
+    except Exception:  # noqa: BLE001 - nothing may break a checkout, nor a hook of the shop's own
+        return str(order)
+    return None if named is None else str(named)
 
 
 def _hashed(hash_of: Callable[[str], str], raw: str | None) -> str | None:

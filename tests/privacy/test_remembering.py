@@ -144,6 +144,19 @@ def test_an_order_remembers_its_shopper(make: Make) -> None:
     assert tracker.recall("A-2") == RequestContext()
 
 
+def test_an_order_can_be_remembered_as_it_is(make: Make) -> None:
+    """Whoever has the order need not know which of its names the purchase goes by."""
+    tracker = make()
+    order = {**ORDER, "id": 2, "number": "A-1"}
+    assert tracker.remember(order, context=SHOPPER)
+    assert tracker.recall(order) == tracker.recall("A-1") == SHOPPER
+    assert tracker.recall(2) == RequestContext()
+    assert told(tracker.track_purchase(order)) == EVERYTHING
+    assert told(tracker.track_purchase({"number": "A-1"})) == EVERYTHING
+    assert tracker.remember({"total": 1}, context=SHOPPER) is False
+    assert tracker.recall({"total": 1}) == RequestContext()
+
+
 def test_in_a_request_only_recall_looks_it_up(make: Make) -> None:
     """The request is taken for the shopper's, unless the provider's view says otherwise."""
     tracker = make()
