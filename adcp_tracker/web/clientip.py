@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 Network = IPv4Network | IPv6Network
 
-Verdict = Literal["trusted proxy", "client", "not public", "not an address", "not read"]
+Verdict = Literal[
+    "trusted proxy", "client", "not public", "not an address", "the CDN itself", "not read"
+]
 """What became of one hop; ``not read`` is whatever stands left of the verdict."""
 
 UNIX = "unix"
@@ -78,12 +80,13 @@ class _Entry:
 
 def _networks(proxies: Sequence[str]) -> tuple[Network, ...]:
     return tuple(
-        _network(index, text) for index, text in enumerate(proxies) if text.lower() != UNIX
+        _network(f"trusted_proxies[{index}]", text)
+        for index, text in enumerate(proxies)
+        if text.lower() != UNIX
     )
 
 
-def _network(index: int, text: str) -> Network:
-    where = f"trusted_proxies[{index}]"
+def _network(where: str, text: str) -> Network:
     try:
         network = ip_network(text)
     except ValueError:
@@ -112,6 +115,11 @@ class ProxyTrust:
         proto_header: Which header tells the scheme; ``None`` believes none.
             Not used with ``Forwarded``, which tells it itself.
         host_header: Which header tells the host; likewise.
+        edges: Networks of a CDN in front of the site. It is crossed once, whatever else of its
+            own is named further left: its other customers' programs have addresses there too,
+            and none of them is a shopper.
+        one_line: Name nobody if the header came in several lines, since it is not known to
+            which of them the platform appended.
     """
 
     proxies: Sequence[str] = attrs.field(default=(), converter=tuple[str, ...])
@@ -119,10 +127,14 @@ class ProxyTrust:
     header: str = "X-Forwarded-For"
     proto_header: str | None = "X-Forwarded-Proto"
     host_header: str | None = "X-Forwarded-Host"
+    edges: Sequence[str] = attrs.field(default=(), converter=tuple[str, ...])
+    one_line: bool = False
     _trusted: tuple[Network, ...] = attrs.field(init=False, repr=False, eq=False)
+    _edges: tuple[Network, ...] = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_trusted", _networks(self.proxies))
+        object.__setattr__(self, "_edges", tuple(_network("edges", text) for text in self.edges))
         if type(self.hops) is not int or self.hops < 0:
             raise ConfigurationError(f"trusted_hops: expected an integer ≥ 0, got {self.hops!r}")
         if self.hops and self.proxies:
@@ -150,22 +162,20 @@ class ProxyTrust:
             return Origin(_sendable(address), None, None, (hop,))
         hops = [Hop("peer", peer or "", "trusted proxy")]
         entries = self._entries(header)
-        last = self._follow(entries, hops)
-        crossed = len(hops) - 1
+        last = self._follow(entries, hops, edge_crossed=_among(address, self._edges))
+        crossed, is_client = len(hops) - 1, hops[-1].verdict == "client"
         if thorough:
             hops.extend(Hop(self.header, entry.text, "not read") for entry in entries)
         scheme, host = self._addressed(last, crossed, header)
-        return Origin(_sendable(last.address if last else None), scheme, host, tuple(hops))
+        client_ip = str(last.address) if last and is_client else None
+        return Origin(client_ip, scheme, host, tuple(hops))
 
     def _trusts_peer(self, peer: str | None, address: Address | None) -> bool:
         if self.hops:
             return True
         if not peer:
             return any(text.lower() == UNIX for text in self.proxies)
-        return self._is_trusted(address)
-
-    def _is_trusted(self, address: Address | None) -> bool:
-        return address is not None and any(address in network for network in self._trusted)
+        return _among(address, self._trusted) or _among(address, self._edges)
 
     def _entries(self, header: HeaderLines) -> Iterator[_Entry]:
         lines = header(self.header)
@@ -174,23 +184,32 @@ class ProxyTrust:
             for element in elements_from_right(lines):
                 node = element.get("for", "")
                 yield _Entry(node, parse_node(node), element)
-        elif name == "x-forwarded-for":
+        elif name == "x-forwarded-for" and not (self.one_line and len(lines) > 1):
             for text in list_from_right(lines):
                 yield _Entry(text, parse_node(text))
         elif lines:
             text = join_lines(lines)
             yield _Entry(text, parse_node(text))
 
-    def _follow(self, entries: Iterator[_Entry], hops: list[Hop]) -> _Entry | None:
+    def _follow(
+        self, entries: Iterator[_Entry], hops: list[Hop], *, edge_crossed: bool
+    ) -> _Entry | None:
         """Cross the trusted proxies, and return the entry of the first hop beyond them."""
         is_list = self.header.lower() in _LISTS
         proxies_left = self.hops - 1
         for entry in entries:
-            if is_list and (proxies_left > 0 or self._is_trusted(entry.address)):
+            at_edge = _among(entry.address, self._edges)
+            if is_list and (
+                proxies_left > 0
+                or _among(entry.address, self._trusted)
+                or (at_edge and not edge_crossed)
+            ):
                 proxies_left -= 1
+                edge_crossed = edge_crossed or at_edge
                 hops.append(Hop(self.header, entry.text, "trusted proxy"))
                 continue
-            hops.append(Hop(self.header, entry.text, _verdict(entry.address)))
+            verdict = "the CDN itself" if at_edge else _verdict(entry.address)
+            hops.append(Hop(self.header, entry.text, verdict))
             return entry
         return None
 
@@ -222,6 +241,10 @@ def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, st
         lambda wanted: [value for name, value in lines if name == wanted.lower()],
         thorough=True,
     )
+
+
+def _among(address: Address | None, networks: tuple[Network, ...]) -> bool:
+    return address is not None and any(address in network for network in networks)
 
 
 def _verdict(address: Address | None) -> Verdict:

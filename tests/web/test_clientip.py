@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,6 +201,67 @@ def test_cloudflare_behind_an_own_proxy_is_checked_hop_by_hop() -> None:
     assert len(set(CLOUDFLARE_NETWORKS)) == len(CLOUDFLARE_NETWORKS)
 
 
+WORKER = "2a06:98c0:3600::103"
+
+
+@pytest.mark.parametrize("edge", ["173.245.48.9", "2400:cb00::7"])
+def test_a_cdn_is_crossed_once(edge: str) -> None:
+    """Other customers' programs inside it are no proxies, and what they wrote is not read."""
+    trust = cloudflare(["10.0.0.0/8"])
+    assert client_ip(trust, PROXY, f"{OTHER}, {SHOPPER}, {edge}, 10.0.0.2") == SHOPPER
+    assert client_ip(trust, edge, f"{OTHER}, {SHOPPER}") == SHOPPER
+    for forged in (f"{OTHER}, {WORKER}, {edge}, 10.0.0.2", f"{OTHER}, 172.64.0.9, {edge}"):
+        found = origin(trust, PROXY, (XFF, forged))
+        assert found.client_ip is None
+        assert found.hops[-2].verdict == "the CDN itself"
+    assert client_ip(trust, edge, f"{OTHER}, {WORKER}") is None
+
+
+def test_a_cdns_own_address_is_no_shoppers() -> None:
+    """What asks from within Cloudflare is a program, and its address would match nobody."""
+    assert client_ip(cloudflare(), "173.245.48.9", WORKER, name="CF-Connecting-IP") is None
+    assert client_ip(cloudflare(), "173.245.48.9", SHOPPER, name="CF-Connecting-IP") == SHOPPER
+
+
+@pytest.mark.parametrize("trust", [heroku(), aws_alb(), aws_alb(["10.0.0.0/8"])])
+def test_several_lines_are_not_guessed_at(trust: ProxyTrust) -> None:
+    """Where a platform may have appended to the first line, the last is the client's alone."""
+    assert client_ip(trust, PROXY, f"{OTHER}, {SHOPPER}") == SHOPPER
+    assert client_ip(trust, PROXY, SHOPPER, OTHER) is None
+    assert client_ip(trust, PROXY, f"{OTHER}, {SHOPPER}", OTHER) is None
+
+
+def test_aws_writes_addresses_with_and_without_ports() -> None:
+    """Both, in both families, as its page about headers shows them."""
+    for text in ("2a00:1450::1", "[2a00:1450::1]:41405"):
+        assert client_ip(aws_alb(), "172.31.0.9", f"{OTHER}, {text}") == "2a00:1450::1"
+    assert client_ip(aws_alb(), "172.31.0.9", f"{OTHER}, {SHOPPER}:8080") == SHOPPER
+
+
+@given(st.lists(ADDRESSES | st.text(), max_size=4), st.sampled_from(CLOUDFLARE_NETWORKS))
+def test_nothing_left_of_a_cdns_entry_changes_the_result(claimed: list[str], edge: str) -> None:
+    """Whatever a client tells Cloudflare, its own address is appended and wins, or nobody does."""
+    address, trust = str(ip_network(edge)[9]), cloudflare(["10.0.0.0/8"])
+    claim = ", ".join(claimed)
+    assert client_ip(trust, PROXY, f"{claim}, {SHOPPER}, {address}") == SHOPPER
+    assert client_ip(trust, PROXY, f"{claim}, {WORKER}, {address}") is None
+    assert client_ip(trust, address, f"{claim}, {SHOPPER}") == SHOPPER
+
+
+@given(
+    st.lists(ADDRESSES | st.text(), max_size=4),
+    st.lists(ADDRESSES, min_size=1, max_size=3),
+    st.sampled_from([heroku(), aws_alb(), aws_alb(["10.0.0.0/8"])]),
+)
+def test_nothing_left_of_a_routers_entry_changes_the_result(
+    claimed: list[str], lines: list[str], trust: ProxyTrust
+) -> None:
+    """In one line the router's own entry wins; in several, nothing that a client may have sent."""
+    line = ", ".join([*claimed, SHOPPER])
+    assert client_ip(trust, PROXY, line) == SHOPPER
+    assert client_ip(trust, PROXY, line, *lines) is None
+
+
 def test_explain_names_each_hop_and_its_verdict() -> None:
     """A person can follow the way from the socket to the verdict, and past it."""
     found = explain(INSIDE, PROXY, [("x-forwarded-for", f"junk, {OTHER}, {SHOPPER}, 10.0.0.2")])
@@ -253,7 +316,7 @@ def test_no_header_changes_the_result_of_an_untrusted_peer(
     assert explain(trust, peer, headers) == explain(trust, peer, [])
 
 
-@given(HEADERS, st.sampled_from([INSIDE, FORWARDED, ProxyTrust(hops=1), heroku()]))
+@given(HEADERS, st.sampled_from([INSIDE, FORWARDED, ProxyTrust(hops=1)]))
 def test_nothing_left_of_the_proxys_own_entry_changes_the_result(
     headers: list[tuple[str, str]], trust: ProxyTrust
 ) -> None:
