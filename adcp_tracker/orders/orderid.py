@@ -3,29 +3,34 @@
 A shop that keeps orders in a database has two names for one: the key of its row, and the
 number that the shopper is shown. Payment providers, e-mails and exports know the number alone,
 and an event that one of them leads to must be the event that the order itself leads to. So the
-number goes before the row's key, wherever it is sure to be one:
+number goes before the row's key.
 
-- ``order_id`` is said outright.
-- ``order_number`` and ``increment_id`` are nothing else, and ``number`` is one if it is text,
-  as with Oscar, Saleor and WooCommerce. A ``number`` that is a number may count anything,
-  tickets or tables; were it taken for an id, most of the orders would pass for repetitions.
-- Shopify's own refunds, transactions and pixels name an order by its ``id``, so there it wins.
+It does so whatever its type: an order that was just placed may hold as an integer what its
+column keeps as text, as Oscar's do, and one that is loaded later has to have the same id.
+An integer ``number`` might also count something, tickets or tables, and then most orders would
+pass for repetitions of others; so the log says once that it was taken.
+
+Shopify's own refunds, transactions and pixels name an order by its ``id``, so there it wins.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
+
+from adcp_tracker.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ORDER_ID_NAMES: Final = ("order_id", "order_number", "increment_id", "number", "id")
-"""What shops call an order's id, the first of them that is there wins."""
+"""What shops call an order's id, the first of them that has a value wins."""
 
+_KEY: Final = "id"
 _UNSURE: Final = "number"
 _SHOPIFY: Final = "admin_graphql_api_id"
-_SHOPIFY_NAMES: Final = ("order_id", "id", "order_number", "number")
+_SHOPIFY_NAMES: Final = ("order_id", _KEY, "order_number", _UNSURE)
 
 
 def names_of(has: Callable[[str], bool]) -> tuple[str, ...]:
@@ -37,10 +42,11 @@ def names_of(has: Callable[[str], bool]) -> tuple[str, ...]:
     return tuple(filter(has, _SHOPIFY_NAMES if has(_SHOPIFY) else ORDER_ID_NAMES))
 
 
-def choose_id(get: Callable[[str], object], names: tuple[str, ...]) -> object:
+def choose_id(source: object, get: Callable[[str], object], names: tuple[str, ...]) -> object:
     """Return the id of an order that has several names for it.
 
     Args:
+        source: The order.
         get: Gives the value of a name.
         names: The order's names, the best first; one without a value is passed over.
     """
@@ -49,9 +55,11 @@ def choose_id(get: Callable[[str], object], names: tuple[str, ...]) -> object:
         value = get(name)
         if value is None or (type(value) is str and not value):
             continue
-        if name != _UNSURE or isinstance(value, (str, UUID)):
+        if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
+            if name == _UNSURE and type(value) is int and _KEY in names:
+                _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
             return read_id(value)
-        last = value
+        last = value if last is None else last
     return read_id(last)
 
 
@@ -60,3 +68,13 @@ def read_id(value: object) -> object:
     if type(value) is int or isinstance(value, UUID):
         return str(value)
     return value
+
+
+@cache
+def _warn_once(kind: str) -> None:
+    logger.warning(
+        "order.id_is_number",
+        kind=kind,
+        remedy="register_order(kind, order_id='id') if number counts anything but orders, "
+        "and order_id='number' if it does not",
+    )

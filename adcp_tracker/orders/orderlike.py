@@ -211,7 +211,7 @@ def _read_order(source: object, *, id_name: str | None = None) -> Order:
     if id_name is not None:
         values[0] = read_id(_own(source, id_name))
     elif plan.rivals:
-        values[0] = choose_id(partial(_own, source), plan.rivals)
+        values[0] = choose_id(source, partial(_own, source), plan.rivals)
     if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
         _ask_people(source, values, plan.nested)
     return _order(*values)

@@ -278,9 +278,9 @@ def test_shapes_met_before_do_not_hide_new_names() -> None:
 
 
 def test_the_better_name_wins() -> None:
-    """An order's own id goes before a mere count, and a catalogue's id before a line's own."""
+    """An order's own id goes before its number, and a catalogue's id before a line's own."""
     assert to_order({"number": 7, "id": 1001, "order_id": "W-1"}).order_id == "W-1"
-    assert to_order({"number": 7, "id": 1001}).order_id == "1001"
+    assert to_order({"number": 7, "id": 1001}).order_id == "7"
     item = to_item({"id": 5, "sku": "sock", "name": "Sock"})
     assert item == OrderItem("sock", name="Sock")
     assert to_item({"id": 5, "product": {"sku": "sock"}}) == OrderItem("sock")
