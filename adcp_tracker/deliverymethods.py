@@ -54,6 +54,7 @@ class DeliveryMethods:
 
     def start(self) -> None:
         """Start to deliver what waits on disk; the first event does it by itself."""
+        self._journal.notice_fork()
         if not self._uploads:
             return
         try:
@@ -75,6 +76,7 @@ class DeliveryMethods:
         Returns:
             The books; ``.pending`` is what is left.
         """
+        self._journal.notice_fork()
         self._intake.settle()
         if self._uploads:
             self._flusher.flush(timeout)
@@ -226,10 +228,12 @@ class DeliveryMethods:
     def after_unseen_fork(self) -> None:
         """Let go of what is the parent's, in a child of a fork that Python was not told of.
 
-        Such an interpreter must not start threads. Another process uploads for it.
+        Such an interpreter must not start threads, and another process uploads for it;
+        but uWSGI sees to its interpreters by itself, and its master never uploads.
         """
         self.after_fork_in_child()
-        self._started = True
+        if not lifecycle.is_under_uwsgi():
+            self._started = True
 
     def hurry(self) -> None:
         """Deliver what there is, without waiting for it."""
@@ -272,6 +276,7 @@ class DeliveryMethods:
                 "threads: expected them to run in this process, and they stand still; start "
                 "uWSGI with --enable-threads, or use the command line"
             )
+        self._journal.notice_fork()
         try:
             return self._flusher.run(errand, timeout)
         finally:

@@ -78,6 +78,15 @@ def threads_run() -> bool:
     return bool(getattr(sys.modules.get("uwsgi"), "has_threads", True))
 
 
+def is_under_uwsgi() -> bool:
+    """Say whether uWSGI runs this interpreter.
+
+    It forks its workers in C, by default without Python's hooks, from a master that
+    handles no request.
+    """
+    return "uwsgi" in sys.modules
+
+
 def _before_fork() -> None:
     for each in list(_living):
         each.before_fork()

@@ -106,10 +106,7 @@ class DiskcacheOutbox:
             # Created beforehand, so that it and its journal get our rights, not the umask's.
             os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
             _check_pages(folder / _DATABASE)
-            self._cache = diskcache.Cache(
-                str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS
-            )
-            self._cache.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
+            self._cache = _opened(folder)
         except (sqlite3.Error, diskcache.Timeout, OSError, ValueError) as error:
             raise _translated(error, "opened") from error
 
@@ -144,6 +141,19 @@ class DiskcacheOutbox:
     def close(self) -> None:
         """Close the database."""
         self._cache.close()
+
+
+def _opened(folder: Path) -> diskcache.Cache:
+    """Open the database; where that fails half-way, leave nothing of it open."""
+    cache = diskcache.Cache.__new__(diskcache.Cache)
+    try:
+        cache.__init__(str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS)
+        cache.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
+    except BaseException:
+        with contextlib.suppress(AttributeError, sqlite3.Error):  # it may not be as far as that
+            cache.close()
+        raise
+    return cache
 
 
 def _checked(key: object, value: object) -> bytes:

@@ -205,6 +205,11 @@ class Journal:
         if inherited != _CLOSED:
             os.close(inherited)
 
+    def notice_fork(self) -> None:
+        """Be a process of its own, if this is a child that Python was not told of."""
+        if not self._mark[0]:
+            self._begin_anew()
+
     def _begin_anew(self) -> None:
         """Be a process of its own, in a child that finds out only now that it is one."""
         self.abandon()

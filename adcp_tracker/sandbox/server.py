@@ -65,12 +65,16 @@ class ShortServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listeners and reset every connection."""
+        # Whoever was accepted just now becomes a connection first, and is reset then: it
+        # could not become one once the listeners are closed, and would stay open.
+        for listener in self.servers:
+            for sock in listener.sockets:
+                asyncio.get_running_loop().remove_reader(sock.fileno())
+        await _let_run()
         for listener in self.servers:
             listener.close()
-        for sock in sockets or []:
-            sock.close()
-        # Whoever was accepted just now becomes a connection first, and is reset then.
-        await _let_run()
+        for given in sockets or []:
+            given.close()
         for connection in list(self.server_state.connections):
             reset_transport(connection.transport)
         tasks = list(self.server_state.tasks)

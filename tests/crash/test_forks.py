@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -89,6 +91,37 @@ def _preload(directory: Path, ready: Path) -> None:
         while True:
             signal.pause()
     wait_until(ready.exists)
+
+
+@pytest.mark.parametrize("first", ["track", "start", "flush"])
+def test_a_worker_that_uwsgi_has_forked_uploads(tmp_path: Path, first: str) -> None:
+    """Its master never does, so its workers have to, whatever they do first."""
+    done = subprocess.run(
+        [sys.executable, "-c", _UWSGI, str(tmp_path / "queue"), first],
+        timeout=_WAIT_S,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+_UWSGI = """
+import ctypes, os, sys, types
+sys.modules["uwsgi"] = types.SimpleNamespace(has_threads=True)
+from adcp_tracker import Tracker
+from tests.support.destinations import ScriptedDestination, wait_until
+seller = ScriptedDestination()
+tracker = Tracker([seller], directory=sys.argv[1], flush_interval=0.1)
+worker = ctypes.PyDLL(None).fork()
+if worker:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))
+if sys.argv[2] != "track":
+    getattr(tracker, sys.argv[2])()
+tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
+wait_until(lambda: seller.ids == ["A-1"])
+os._exit(0)
+"""
 
 
 def test_a_child_forked_by_a_server_in_c_keeps_nobody_from_uploading(tmp_path: Path) -> None:

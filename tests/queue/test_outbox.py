@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from adcp_tracker.queue.outbox import DamagedOutboxError, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 OPENERS: list[Callable[[Path], Outbox]] = [DiskcacheOutbox]
 
@@ -197,3 +197,17 @@ def test_database_files_are_ours_alone(folder: Path) -> None:
         names = {path.name for path in folder.iterdir()}
         assert "cache.db-wal" in names
         assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+
+
+def test_what_cannot_be_opened_is_not_left_open(folder: Path) -> None:
+    """The database's files are let go of, so that the next can set them aside and begin anew."""
+    with closing(sqlite3.connect(folder / "cache.db")) as database:
+        database.execute("CREATE TABLE Settings (something_else)")
+    (folder / "cache.db").chmod(0o600)
+    with pytest.raises(OutboxError, match="OperationalError") as caught:
+        DiskcacheOutbox(folder)
+    held = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            held.append(each.readlink())
+    assert not [path for path in held if path.parent == folder], caught.value

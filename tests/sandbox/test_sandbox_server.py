@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import socket
@@ -143,6 +144,32 @@ def test_nothing_is_left_open() -> None:
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
     assert not any(thread.name == "adcp-tracker-sandbox" for thread in threading.enumerate())
+
+
+def test_who_connects_while_it_stops_is_not_left_open() -> None:
+    """A connection that was accepted at the last moment is reset like any other."""
+    clients: list[socket.socket] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            seller = Sandbox().start()
+            parts = urlsplit(seller.origin)
+            address = (parts.hostname or "", parts.port or 0)
+
+            def connect(address: tuple[str, int] = address) -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        clients.append(socket.create_connection(address, 5))
+
+            crowd = threading.Thread(target=connect)
+            crowd.start()
+            seller.stop()
+            crowd.join(20)
+            assert not crowd.is_alive()
+        while clients:
+            clients.pop().close()
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_importing_the_library_needs_no_server() -> None:
