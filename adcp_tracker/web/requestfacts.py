@@ -108,11 +108,13 @@ class WsgiFacts:
 class AsgiFacts:
     """The facts in an ASGI HTTP scope."""
 
-    __slots__ = ("_scope", "request")
+    __slots__ = ("_path", "_scope", "request")
 
     def __init__(self, scope: Mapping[str, object], request: object = None) -> None:
         """Read from `scope`; `request` is the framework's own, by default the scope."""
         self._scope = scope
+        # Kept as it is now: Litestar cuts it in place for what is mounted below a path.
+        self._path = scope.get("path", "")
         self.request = scope if request is None else request
 
     @property
@@ -137,7 +139,7 @@ class AsgiFacts:
     @property
     def path(self) -> str:
         """The whole path, decoded."""
-        return str(self._scope.get("path", ""))
+        return str(self._path)
 
     @property
     def query(self) -> str:

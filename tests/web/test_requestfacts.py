@@ -87,3 +87,11 @@ def test_a_path_that_is_already_decoded_is_kept() -> None:
 def test_header_bytes_of_any_kind_are_text() -> None:
     """Clients send what they like."""
     assert AsgiFacts({"headers": [(b"user-agent", b"\xff\x00")]}).header("User-Agent") == ["\xff\0"]
+
+
+def test_a_framework_that_cuts_the_path_does_not_cut_the_pages() -> None:
+    """Litestar takes the prefix of what is mounted off the scope's path, in place."""
+    scope = dict(SCOPE)
+    facts = AsgiFacts(scope)
+    scope["path"] = "/caf\u00e9"
+    assert facts.path == "/shop/caf\u00e9"
