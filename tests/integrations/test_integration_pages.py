@@ -39,6 +39,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     [
         ("flask", ["A-1001"]),
         ("fastapi", ["A-1001"]),
+        ("asgi", ["A-1001", "A-1002"]),
         ("wsgi", ["A-1001"]),
         ("consent", ["view_content"]),
         ("custom", []),
@@ -49,7 +50,9 @@ def test_a_page_does_what_it_says(
 ) -> None:
     """Its blocks, run from top to bottom, work as shown, and the seller has the purchase."""
     page = folder / f"{name}.md"
-    page.write_text(PORT.sub(str(free_port()), (FOLDER / page.name).read_text(encoding="utf-8")))
+    text = (FOLDER / page.name).read_text(encoding="utf-8")
+    ports = {port: str(free_port()) for port in sorted(set(PORT.findall(text)))}
+    page.write_text(PORT.sub(lambda found: ports[found[0]], text))
     done = subprocess.run(
         [sys.executable, pages.__file__, str(page)],
         cwd=folder,
@@ -68,7 +71,7 @@ def test_a_page_does_what_it_says(
     assert told == delivered
 
 
-@pytest.mark.parametrize("name", ["flask", "fastapi", "wsgi", "consent", "custom"])
+@pytest.mark.parametrize("name", ["flask", "fastapi", "asgi", "wsgi", "consent", "custom"])
 def test_every_block_says_what_it_is(name: str) -> None:
     """No block escapes being run by having no language, or one that nobody knows."""
     languages = {block.language for block in pages.blocks(FOLDER / f"{name}.md")}
