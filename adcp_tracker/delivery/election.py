@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from adcp_tracker.clock import SystemClock
@@ -37,6 +38,7 @@ class Election:
         self._wanted_path = directory.leader_wanted
         self._clock = clock
         self._descriptor = _NONE
+        self._holder: threading.Thread | None = None
 
     @property
     def is_held(self) -> bool:
@@ -52,7 +54,9 @@ class Election:
         return self.is_held and is_elsewhere(self._descriptor, self._lock_path)
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free; say whether this process holds it."""
+        """Take the lock if it is free; say whether this thread of this process holds it."""
+        if self.is_held and self._holder is not threading.current_thread():
+            return False
         if self.is_void:
             self.release()
         if self.is_held:
@@ -63,6 +67,7 @@ class Election:
         except BlockingIOError:
             os.close(descriptor)
             return False
+        self._holder = threading.current_thread()
         self._descriptor = descriptor
         return True
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _HANDOVER_SECONDS = 0.2
 _BUSY_POLL_SECONDS = 0.05
 _PARK_SECONDS = 5.0
+_PARK_POLLS = 500
 
 
 @attrs.define(eq=False)
@@ -59,9 +60,11 @@ class Flusher:
     def forget(self) -> None:
         """Start from nothing, as a new process does."""
         self._lock = threading.Lock()
+        self._holders: list[int] = []
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
+        self._leaving: threading.Thread | None = None
         self._election = Election(self._setting.directory, self._clock)
         self._errands: SimpleQueue[Callable[[Leadership], None]] = SimpleQueue()
         self._flushes: list[_Flush] = []
@@ -86,9 +89,15 @@ class Flusher:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = False
+            # Known before it runs: an error that strikes while it starts must not leave one
+            # behind that nobody knows of, or the next start would begin a second.
             thread = threading.Thread(target=self._run, name="adcp_tracker", daemon=True)
-            thread.start()
             self._thread = thread
+            try:
+                thread.start()
+            except RuntimeError:
+                self._thread = None
+                raise
 
     def wake(self) -> None:
         """Have the thread look at once."""
@@ -165,25 +174,38 @@ class Flusher:
                 for destination in self._setting.destinations:
                     destination.close()  # breaks the request off; its batch stays frozen
                 thread.join(_HANDOVER_SECONDS)
-        self._thread = None
+        self._leaving = thread
+        if self._thread is thread:  # and not one that was started meanwhile
+            self._thread = None
         for destination in self._setting.destinations:
             destination.close()
 
     def park(self) -> None:
-        """Have the thread stand still with the database closed, as before a fork."""
-        thread = self._thread
-        if thread is None or not thread.is_alive() or thread is threading.current_thread():
-            return
+        """Have the thread stand still with the database closed, as before a fork.
+
+        None begins until :meth:`unpark`: a child that was forked in the middle of SQLite
+        could never use it.
+        """
+        if self._lock.acquire(timeout=_PARK_SECONDS):
+            self._holders.append(threading.get_ident())
+        thread, leaving = self._thread, self._leaving
         self._unparked.clear()
         parked = threading.Event()
         self._parking = parked
         self._wake.set()
-        parked.wait(_PARK_SECONDS)
+        for _ in range(_PARK_POLLS):
+            if not _runs_beside(thread) or parked.wait(_PARK_SECONDS / _PARK_POLLS):
+                break
+        if leaving is not None and _runs_beside(leaving):
+            leaving.join(_PARK_SECONDS)
 
     def unpark(self) -> None:
         """Let it go on, in the parent of the fork."""
         self._parking = None
         self._unparked.set()
+        if threading.get_ident() in self._holders:
+            self._holders.remove(threading.get_ident())
+            self._lock.release()
 
     def abandon(self) -> None:
         """Be a process that has never uploaded, in a child made by a fork."""
@@ -200,8 +222,12 @@ class Flusher:
         except (TimeoutError, AdcpTrackerError, OSError):
             return default
 
+    def _is_over(self) -> bool:
+        """Say whether this thread is to end: told to, or another has taken its place."""
+        return self._stopping or self._thread is not threading.current_thread()
+
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._is_over():
             if self._survives(self._lead_if_elected):
                 continue
             self._survives(self._housekeep)
@@ -237,7 +263,7 @@ class Flusher:
         try:
             leadership = Leadership(self._setting, self._wake.set)
             logger.debug("leader.elected", directory=str(self._setting.directory.path))
-            while not self._stopping and not self._is_to_go():
+            while not self._is_over() and not self._is_to_go():
                 delay = leadership.step()
                 self._attend(leadership)
                 self._rest(delay)
@@ -269,7 +295,7 @@ class Flusher:
 
     def _wait_out_a_fork(self, leadership: Leadership | None = None) -> None:
         parked = self._parking
-        if parked is None:
+        if parked is None or self._is_over():  # whoever is to end is waited for
             return
         if leadership is not None:
             leadership.suspend()
@@ -321,3 +347,8 @@ class Flusher:
         if seconds > 0.0:
             self._wake.wait(seconds)
         self._wake.clear()
+
+
+def _runs_beside(thread: threading.Thread | None) -> bool:
+    """Say whether a thread runs that is not this one."""
+    return thread is not None and thread is not threading.current_thread() and thread.is_alive()

@@ -6,20 +6,20 @@ line is about to run, the middle one and the last. So it is stopped before, betw
 after each step of appending, rolling, sealing, committing, sending, settling and deleting,
 in whichever thread that happens. After each end another process takes over the directory.
 
-By default an evenly spread share of the points is covered; ``--crash-points all`` covers all
-of them, ``--crash-seed`` repeats the choice of a run.
+By default an evenly spread share of the points is covered, another one in each round;
+``--crash-points all`` covers all of them in each, ``--crash-seed`` repeats the choice of a run.
 """
 
 from __future__ import annotations
 
 import inspect
-import random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.crashing import ledger
-from tests.support.crashing.cases import Case, Forge, points_of
+from tests.support.crashing.cases import Case, points_of
+from tests.support.crashing.forges import Forges
 from tests.support.crashing.killpoints import (
     CONTAINER_STOP,
     FORK,
@@ -31,6 +31,8 @@ from tests.support.crashing.killpoints import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.crash.conftest import CrashLog, Share
 
 _SHARE = 24
 _REACHED = 0.5
@@ -77,26 +79,19 @@ MATRIX = [
 
 
 @pytest.fixture(scope="module")
-def forge() -> Iterator[Forge]:
-    """A process that forks victims."""
-    one = Forge()
-    yield one
-    one.close()
+def forges() -> Iterator[Forges]:
+    """Processes that judge cases side by side."""
+    with Forges() as several:
+        yield several
 
 
-@pytest.fixture(scope="module")
-def seed(pytestconfig: pytest.Config) -> int:
-    """What this run's choices begin with."""
-    given: int | None = pytestconfig.getoption("--crash-seed", default=None)
-    return random.randrange(1 << 30) if given is None else given  # noqa: S311 - a choice
-
-
-def _chosen(points: list[Point], wanted: str, seed: int) -> list[Point]:
+def _chosen(points: list[Point], wanted: str, share: Share) -> list[Point]:
+    """Choose evenly; as many rounds as a share has gaps cover every point between them."""
     if wanted == "all":
         return points
     count = _SHARE if wanted == "share" else int(wanted)
     step = max(len(points) / count, 1.0)
-    offset = random.Random(seed).random() * step  # noqa: S311 - a choice
+    offset = step * share.fraction
     places = (int(offset + step * number) for number in range(count))
     return [points[place] for place in places if place < len(points)]
 
@@ -104,17 +99,19 @@ def _chosen(points: list[Point], wanted: str, seed: int) -> list[Point]:
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("case", MATRIX, ids=str)
 def test_whatever_ends_a_process_wherever_it_stands_nothing_is_lost_or_doubled(
-    case: Case, forge: Forge, seed: int, pytestconfig: pytest.Config
+    case: Case, forges: Forges, share: Share, crash_log: CrashLog, pytestconfig: pytest.Config
 ) -> None:
     """Each promised event is delivered with its bytes, under one key a batch; books balance."""
-    points = points_of(forge.survey(case))
+    points = points_of(forges.survey(case))
     if case.end in RAISING:
         points = [point for point in points if not is_with(point)]
-    wanted = str(pytestconfig.getoption("--crash-points", default="share"))
-    chosen = _chosen(points, wanted, seed)
-    verdicts = [forge.judge(case.at(point)) for point in chosen]
+    chosen = _chosen(points, str(pytestconfig.getoption("--crash-points", default="share")), share)
+    verdicts = []
+    for verdict in forges.judge(case.at(point) for point in chosen):
+        crash_log.add(str(case), len(points), verdict)
+        verdicts.append(verdict)
     reached = sum(verdict.reached for verdict in verdicts)
-    print(f"{case}: {len(chosen)} of {len(points)} points, {reached} reached, seed {seed}")  # noqa: T201 - figures
+    print(f"{case}: {len(chosen)} of {len(points)} points, {reached} reached, {share}")  # noqa: T201 - figures
     wrong = [str(verdict) for verdict in verdicts if verdict.problems]
-    assert not wrong, f"seed {seed}: {len(wrong)} of {len(chosen)}\n" + "\n\n".join(wrong[:10])
+    assert not wrong, f"{share}: {len(wrong)} of {len(chosen)}\n" + "\n\n".join(wrong[:10])
     assert reached >= _REACHED * len(chosen)

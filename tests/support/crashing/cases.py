@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from tests.support.crashing.killpoints import OUTLIVED, Point
+from tests.support.crashing.killpoints import OUTLIVED, Point, ask_where
 from tests.support.crashing.ledger import Ledger, keys_at_odds, taken_by
 from tests.support.crashing.plans import JOINED, SELLERS, promised
 
@@ -80,6 +80,7 @@ class Forge:
     """The process that forks victims."""
 
     def __init__(self) -> None:
+        self._other: Forge | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.crashing.forge"],
             stdin=subprocess.PIPE,
@@ -100,6 +101,8 @@ class Forge:
 
     def close(self) -> None:
         """End it."""
+        if self._other is not None:
+            self._other.close()
         with self._process:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -124,8 +127,11 @@ class Forge:
             with self._company(case, folder) as problems:
                 problems.extend(self._live(case, folder))
             reached = (folder / "reached").exists()
-            problems += self._recover(folder)
             child = folder / "child"
+            if hung := self._recover(folder):
+                problems += hung
+                if case.end == OUTLIVED and child.exists():
+                    ask_where(int(child.read_text()))
             if case.end == OUTLIVED and child.exists():
                 problems += _of_others(folder, child.read_text())
                 _kill(int(child.read_text()))
@@ -146,14 +152,13 @@ class Forge:
         if case.beside is None:
             yield problems
             return
-        other = Forge()
+        other = self._other = self._other or Forge()
         request = {"do": "live", "plan": case.beside, "end": "SIGKILL", "suffix": "-b"}
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(other.ask, **request, folder=str(folder))
             yield problems
             if answer.result() != {"status": 0, "hung": False}:
                 problems.append(f"the process beside it ended by {answer.result()}")
-        other.close()
 
     def _live(self, case: Case, folder: Path) -> list[str]:
         last = "SIGKILL" if case.end == OUTLIVED else None

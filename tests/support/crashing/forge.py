@@ -32,9 +32,11 @@ from tests.support.crashing.killpoints import (
     CONTAINER_STOP,
     ENDS,
     OUTLIVED,
+    SAY_WHERE,
     Forker,
     Point,
     Tracer,
+    ask_where,
     prepare,
 )
 from tests.support.crashing.plans import FLUSH_S, PLANS, open_shop
@@ -74,6 +76,7 @@ def _warm_up() -> None:
 def main() -> None:
     """Serve requests; in a victim, live its life and leave by the interpreter's own exit."""
     _warm_up()
+    faulthandler.register(SAY_WHERE)  # in whoever is forked, into its own log
     gc.freeze()  # what is here now is never collected, so never copied into a victim
     for line in sys.stdin:
         request: Request = json.loads(line)
@@ -108,6 +111,7 @@ def _watch(victim: int, gone: int, request: Request) -> Request:
         _stop_container(victim, Path(request["folder"]), _GRACE_S * random.random())  # noqa: S311 - any time will do
     status = _wait(victim, deadline)
     if status is None:
+        ask_where(victim)
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
         return {"hung": True}
@@ -144,8 +148,6 @@ def _stop_container(victim: int, folder: Path, grace: float) -> None:
 
 def _live(request: Request) -> None:
     """Follow a plan, traced, until the point is reached."""
-    # Whoever hangs says where, shortly before it is given up.
-    faulthandler.dump_traceback_later(0.8 * _HUNG_S)
     folder = Path(request["folder"])
     point = Point(*request["point"]) if request.get("point") else None
     prepare()

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ import adcp_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from _typeshed import TraceFunction
 
@@ -37,7 +38,9 @@ _EXIT_STATUS = 70
 CONTAINER_STOP = "container stop"
 FORK = "fork"
 OUTLIVED = "fork, and the child lives on"
+SAY_WHERE = signal.SIGUSR2
 _PATIENCE_S = 0.05
+_SAYING_S = 0.2
 
 
 class Point(NamedTuple):
@@ -73,6 +76,7 @@ class Tracer:
         self._names = {str(path): "/".join(path.parts[-2:]) for path in TRACED}
         self._point = point
         self._at_point = at_point
+        self._holding: dict[CodeType, bool] = {}
         self.is_armed = True
         self.counts: dict[tuple[str, int], int] = {}
 
@@ -87,7 +91,18 @@ class Tracer:
 
     def _enter(self, frame: FrameType, event: str, argument: object) -> TraceFunction | None:
         del event, argument
-        return self._step if frame.f_code.co_filename in self._names else None
+        code = frame.f_code
+        if (holds := self._holding.get(code)) is None:
+            holds = self._holding[code] = self._holds(code)
+        return self._step if holds else None
+
+    def _holds(self, code: CodeType) -> bool:
+        """Say whether what runs in a piece of code is to be counted: its lines, or the one."""
+        name = self._names.get(code.co_filename)
+        if self._point is None or name is None:
+            return name is not None
+        lines = {line for _, _, line in code.co_lines()}
+        return name == self._point.file and self._point.line in lines
 
     def _step(self, frame: FrameType, event: str, argument: object) -> TraceFunction:
         del argument
@@ -118,6 +133,12 @@ _errors: list[BaseException] = []
 def _raise(number: int, frame: object) -> None:
     del number, frame
     raise _errors.pop()
+
+
+def ask_where(process: int) -> None:
+    """Have a process that hangs write into its log where each of its threads stands."""
+    os.kill(process, SAY_WHERE)
+    time.sleep(_SAYING_S)  # there is nothing to wait for: it may be too stuck to answer
 
 
 def prepare() -> None:

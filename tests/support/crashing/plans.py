@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SELLERS = ("north", "south")
 FLUSH_S = 20.0
+_SHUTDOWN_S = 0.3  # what is left then is for the next process, which is what is tested
 LEADING, JOINED = "leading", "joined"
 _MOST_BYTES = 1024 * 1024  # segments are a sixteenth of it
 _LARGE = "x" * 5_000
@@ -89,6 +90,7 @@ def open_shop(folder: Path, suffix: str = "", durability: Durability = "process"
         directory=folder / "queue",
         flush_interval=0.02,
         policy=Promptly(lambda: 0.5),
+        shutdown_timeout=_SHUTDOWN_S,
         durability=durability,
         max_bytes=_MOST_BYTES,
     )
