@@ -22,6 +22,7 @@ from tests.support.crashing.disk import VARIANTS, Disk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.crash.conftest import Share
     from tests.support.crashing.syscalls import Call
 
 _ROOT = Path(__file__).parents[2]
@@ -138,11 +139,10 @@ def forge() -> Iterator[Forge]:
     one.close()
 
 
-@pytest.fixture(scope="module")
-def seed(pytestconfig: pytest.Config) -> int:
-    """What this run's choices begin with."""
-    given: int | None = pytestconfig.getoption("--crash-seed", default=None)
-    return random.randrange(1 << 30) if given is None else given  # noqa: S311 - a choice
+@pytest.fixture
+def seed(share: Share) -> int:
+    """What this round's choices begin with."""
+    return share.seed + share.round
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,19 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from adcp_tracker.destinations.answers import from_http
-from adcp_tracker.destinations.replies import Reply
+from adcp_tracker.destinations.capabilities import read_capabilities
+from adcp_tracker.destinations.mcp_answers import from_mcp, is_protocol_error
+from adcp_tracker.destinations.replies import Reply, decode
 from adcp_tracker.destinations.sse import EventStream
+from adcp_tracker.destinations.waits import LONGEST, SHORTEST, asked_wait
 from adcp_tracker.queue.outbox import DamagedOutboxError
-from adcp_tracker.queue.records import scan
+from adcp_tracker.queue.records import EVENT, HEADER_BYTES, frame, scan
 from adcp_tracker.queue.state import State
 from adcp_tracker.web.clickids import ClickNames, read_cookie
+from adcp_tracker.web.clientip import ProxyTrust, explain
 from adcp_tracker.web.contexttoken import ContextTokens
 from adcp_tracker.web.forwarded import elements_from_right, parse_node
+from adcp_tracker.web.pageurl import MAX_LENGTH, QueryFilter, page_url
 from adcp_tracker.web.tcf import read_tc_string
 from tests.support.destinations import MemoryOutbox
 
@@ -27,6 +32,12 @@ if TYPE_CHECKING:
 
 _TOKENS = ContextTokens("a key that is long enough for anybody")
 _NAMES = ClickNames()
+_NOW_MS = 1_767_225_600_123
+_PROXIES = [
+    ProxyTrust(proxies=["10.0.0.0/8"], header=header)
+    for header in ("X-Forwarded-For", "Forwarded", "CF-Connecting-IP")
+]
+_PAGES = QueryFilter(["utm_*", "sku"])
 
 
 def feed_records(data: bytes) -> None:
@@ -35,6 +46,17 @@ def feed_records(data: bytes) -> None:
     read = sum(record.stop - record.start for record in records)
     lost = sum(len(damage.data) for damage in damages)
     assert read + lost <= len(data)
+
+
+def feed_framed(data: bytes) -> None:
+    """Read a sound record amid bytes: it is read back whatever stands around it."""
+    cut = data.find(b"|")
+    before, body = data[: cut + 1], data[cut + 1 :].replace(b"\n", b" ")
+    record = frame(body, _NOW_MS, EVENT)
+    records, _ = scan(before + b"\n" + record + data)
+    assert any(each.body == body for each in records)
+    torn, _ = scan(record[: len(before)])
+    assert all(len(each.body) <= len(record) - HEADER_BYTES for each in torn)
 
 
 def feed_state(data: bytes) -> None:
@@ -67,6 +89,46 @@ def feed_answer(data: bytes) -> None:
     stream.finish()
 
 
+def feed_mcp(data: bytes) -> None:
+    """Read a message of an agent, as the answer to a call."""
+    message = decode(data)
+    for status in (200, 400, 500):
+        from_mcp(message, Reply(status, {"content-type": "application/json"}, data), 3)
+    is_protocol_error(message)
+    read_capabilities(message).objection({"event_type": "lead", "user_match": message})
+
+
+def feed_wait(data: bytes) -> None:
+    """Read how long a seller asks to be left alone: an hour at most."""
+    text = data.decode("latin-1")
+    names = ("retry-after", "ratelimit", "ratelimit-remaining", "ratelimit-reset")
+    headers = dict(zip(names, text.split("|"), strict=False))
+    for retry_after in (decode(data), text):
+        wait = asked_wait(headers, retry_after, _NOW_MS / 1000)
+        assert wait is None or SHORTEST <= wait <= LONGEST
+
+
+def feed_proxy(data: bytes) -> None:
+    """Read the headers of proxies that are believed: an address comes of it, or none."""
+    text = data.decode("latin-1")
+    for trust in _PROXIES:
+        names = (trust.header, "X-Forwarded-Proto", "X-Forwarded-Host")
+        headers = [*zip(names, text.split("|"), strict=False), (trust.header, text)]
+        found = explain(trust, "10.0.0.1", headers)
+        assert found.client_ip is None or found.client_ip.isprintable()
+
+
+def feed_page(data: bytes) -> None:
+    """Read the address of a page: what leaves is short, printable and without an e-mail."""
+    host, _, rest = data.decode("utf-8", "replace").partition("|")
+    path, _, query = rest.partition("?")
+    for url in (
+        page_url("https", host, path, query, _PAGES),
+        page_url("https", "shop.example", path, f"utm_source={query}", _PAGES),
+    ):
+        assert url is None or (url.isprintable() and url.isascii() and len(url) <= MAX_LENGTH)
+
+
 def feed_cookie(data: bytes) -> None:
     """Read a browser's cookies."""
     text = data.decode("latin-1")
@@ -82,10 +144,15 @@ def feed_token(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "records": feed_records,
+    "framed": feed_framed,
     "state": feed_state,
     "forwarded": feed_forwarded,
     "consent": feed_consent,
     "answer": feed_answer,
+    "mcp": feed_mcp,
+    "wait": feed_wait,
+    "proxy": feed_proxy,
+    "page": feed_page,
     "cookie": feed_cookie,
     "token": feed_token,
 }

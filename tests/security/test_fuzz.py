@@ -16,6 +16,11 @@ from tests.security.targets import TARGETS, feed_records, feed_state
 
 _SEEDS = {
     "records": b"8d3f0c1a 1767225600123 E\t{}\n",
+    "framed": b"8d3f0c1a 1767225600123 E|{}",
+    "mcp": b'{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"adcp_error":{"code":"A"}}}}',
+    "wait": b'120|"default";r=0;t=30|0|1767225600',
+    "proxy": b"1.2.3.4, 10.0.0.2|https|shop.example:443",
+    "page": b"shop.example|/thanks/a@b.example?utm_source=x&sku=1&token=2",
     "forwarded": b'for="[2001:db8::1]:80";proto=https, for=1.2.3.4',
     "consent": b"CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA",
     "answer": b'{"data":{"events_received":3,"partial_failures":[{"event_id":"A"}]}}',
