@@ -36,22 +36,20 @@ def replay(leadership: Leadership, journal: Journal, ids: Collection[str]) -> Re
     """Send dead letters again, each to its own destination.
 
     Raises:
-        OSError: If the disk does not take them; then they stay where they are.
+        OSError: If the disk does not take them all; those it did not take stay where they are.
     """
-    found = {letter.id: letter for letter in leadership.dead_letters if letter.id in ids}
+    found = {letter.id: letter for letter in leadership.letters(ids)}
     known = leadership.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
-    for letter in again:
-        body = enveloped(_envelope(letter), letter.event)
-        journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
-    leadership.segments.sync()  # on disk as records before they are gone as letters
-    for letter in again:
+    taken, trouble = _taken(journal, again)
+    for letter in taken:
         counts = known[letter.destination].counts
         counts.accepted -= 1
         counts.dead -= 1
-    replayed = {letter.id for letter in again}
-    leadership.dead_letters.remove(replayed)
-    leadership.commit()
+    leadership.withdraw(taken)
+    if trouble is not None:
+        raise trouble
+    replayed = {letter.id for letter in taken}
     return Replayed(
         tuple(sorted(replayed)),
         tuple(sorted(found.keys() - replayed)),
@@ -65,14 +63,13 @@ def drop(leadership: Leadership, ids: Collection[str]) -> int:
     Returns:
         How many there were.
     """
-    found = [letter for letter in leadership.dead_letters if letter.id in ids]
+    found = leadership.letters(ids)
     for letter in found:
         state = leadership.state.destinations.get(letter.destination)
         if state is not None:
             state.counts.dead -= 1
             state.counts.dropped["operator"] += 1
-    leadership.dead_letters.remove({letter.id for letter in found})
-    leadership.commit()
+    leadership.withdraw(found)
     return len(found)
 
 
@@ -87,6 +84,17 @@ def retire(leadership: Leadership, destination: str) -> bool:
     leadership.state.retire(destination)
     leadership.commit()
     return True
+
+
+def _taken(journal: Journal, letters: list[DeadLetter]) -> tuple[list[DeadLetter], OSError | None]:
+    """Write letters as events again; return those the disk took, and why not the others."""
+    for number, letter in enumerate(letters):
+        body = enveloped(_envelope(letter), letter.event)
+        try:
+            journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
+        except OSError as error:
+            return letters[:number], error
+    return letters, None
 
 
 def _envelope(letter: DeadLetter) -> dict[str, object]:

@@ -26,7 +26,7 @@ from adcp_tracker.queue.sealer import Sealer
 from adcp_tracker.queue.segments import Segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from adcp_tracker.clock import Clock
     from adcp_tracker.delivery.books import Stats
@@ -92,6 +92,7 @@ class Leadership:
         self._on_way: dict[str, tuple[Delivery, Members]] = {}
         self._fresh: dict[tuple[str, int], Members] = {}
         self._unwritten: list[DeadLetter] = []
+        self._withdrawn: set[str] = set()
         self._occasionally = Occasionally(setting.clock)
         self._progressed = False
         try:
@@ -125,6 +126,7 @@ class Leadership:
         try:
             self.dead_letters.add(self._unwritten, self._clock.now())
             self._unwritten.clear()
+            self._erase_withdrawn()
             self.state.commit()
         except (OutboxError, OSError) as error:
             # Sending goes on from memory, or a full disk could never be drained. After a
@@ -132,6 +134,22 @@ class Leadership:
             self._occasionally.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
+
+    def letters(self, ids: Collection[str]) -> list[DeadLetter]:
+        """Return the dead letters of these ids that have not been withdrawn."""
+        wanted = set(ids) - self._withdrawn
+        return [letter for letter in self.dead_letters if letter.id in wanted]
+
+    def withdraw(self, letters: Iterable[DeadLetter]) -> None:
+        """Take letters out of use, and off the disk as soon as it lets them go."""
+        self._withdrawn.update(letter.id for letter in letters)
+        self.commit()
+
+    def _erase_withdrawn(self) -> None:
+        if self._withdrawn:
+            self.segments.sync()  # on disk as records before they are gone as letters
+            self.dead_letters.remove(self._withdrawn)
+            self._withdrawn.clear()
 
     def is_configured(self, destination: str) -> bool:
         """Say whether a destination is one of this tracker's."""

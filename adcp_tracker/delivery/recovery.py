@@ -87,7 +87,7 @@ def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Seal
     """Set right what the last leader left between two writes."""
     _forget_vanished(state, segments.sizes(), sealer)
     _forget_undone_letters(state, letters, sealer)
-    _forget_removed_letters(state, letters)
+    _recount_letters(state, letters)
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have mended it
             destination.resume_at = 0.0
@@ -133,15 +133,17 @@ def _forget_undone_letters(state: State, letters: DeadLetters, sealer: Sealer) -
     letters.remove(ids)
 
 
-def _forget_removed_letters(state: State, letters: DeadLetters) -> None:
-    """Take letters off the books that the last leader removed and then died.
+def _recount_letters(state: State, letters: DeadLetters) -> None:
+    """Have the books count the letters there are.
 
-    Each was on its way again as a new record, or given up.
+    One that the last leader removed before it died was on its way again as a new record, or
+    given up. One that it could not remove in time is there to be decided about again.
     """
-    if not any(destination.counts.dead for destination in state.destinations.values()):
+    dead = any(destination.counts.dead for destination in state.destinations.values())
+    if not dead and letters.is_empty():
         return
     there = Counter(letter.destination for letter in letters)
     for name, destination in state.destinations.items():
-        gone = max(destination.counts.dead - there[name], 0)
+        gone = destination.counts.dead - there[name]
         destination.counts.accepted -= gone
         destination.counts.dead -= gone

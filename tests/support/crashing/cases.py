@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from tests.support.crashing.failing import counts, failing, has_failed
 from tests.support.crashing.killpoints import OUTLIVED, Point, ask_where
 from tests.support.crashing.ledger import Ledger, keys_at_odds, taken_by
 from tests.support.crashing.plans import JOINED, SELLERS, promised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.crashing.failing import Failure
 
 _ROOT = Path(__file__).parents[3]
 _QUICK = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
@@ -144,6 +148,27 @@ class Forge:
     def _recover(self, folder: Path) -> list[str]:
         answer = self.ask(do="recover", folder=str(folder))
         return ["the next process hung"] if answer["hung"] else []
+
+    def endure(self, plan: str, failure: Failure | None) -> tuple[Verdict, Counter[str]]:
+        """Have calls of a victim fail, and judge it; it must come to its own end.
+
+        Returns:
+            The verdict, and how often each call was made if none was to fail.
+        """
+        case = Case(plan, str(failure))
+        request = {"do": "live", "plan": plan, "end": "SIGKILL", "traced": True}
+        with quick_folder() as folder:
+            with ThreadPoolExecutor(1) as pool:
+                answer = pool.submit(self.ask, **request, folder=str(folder))
+                with failing(folder, failure):
+                    ended = answer.result()
+            problems = [] if ended == {"status": 0, "hung": False} else [f"it ended by {ended}"]
+            problems += self._recover(folder) + examine(folder)
+            if problems:
+                problems.append(_log(folder))
+            reached = failure is not None and has_failed(folder)
+            made = counts(folder) if failure is None else Counter[str]()
+        return Verdict(case, reached, tuple(problems)), made
 
     @contextmanager
     def _company(self, case: Case, folder: Path) -> Iterator[list[str]]:

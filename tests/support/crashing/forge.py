@@ -28,6 +28,7 @@ from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.state import Span, State
+from tests.support.crashing.failing import await_tracer
 from tests.support.crashing.killpoints import (
     CONTAINER_STOP,
     ENDS,
@@ -159,7 +160,7 @@ def _live(request: Request) -> None:
             end()
 
     tracer = Tracer(point, reach)
-    if point is None:
+    if point is None and not request.get("traced"):
         # Registered first, so it comes last: the tracker's own last lines count too.
         atexit.register(_write_counts, folder, tracer)
     shop = open_shop(folder, request.get("suffix", ""))
@@ -170,7 +171,10 @@ def _live(request: Request) -> None:
         forker = Forker(lambda: _live_as_child(shop, outlives=outlives))
         forker.start()
         end, wait = forker.fork, _do_nothing if outlives else forker.wait
-    tracer.install()
+    if request.get("traced"):
+        await_tracer(folder)
+    else:
+        tracer.install()
     try:
         PLANS[request["plan"]](shop)
     finally:

@@ -6,6 +6,7 @@ the ledger says what the seller has seen.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
@@ -17,7 +18,7 @@ import orjson
 from adcp_tracker.destinations.base import Delivered, EventFailure, Outcome, Retry, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from adcp_tracker.destinations.base import Batch
@@ -38,6 +39,25 @@ AWAY = "away-"
 """While there are events of such ids, the seller does not answer until it is mended."""
 
 _MOST_TOGETHER = 2
+_ATTEMPTS = 10
+
+
+def append(path: Path, data: bytes) -> None:
+    """Write at the end of a file in one call; its disk is another's, and never full for long."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        insist(lambda: os.write(descriptor, data))
+    finally:
+        os.close(descriptor)
+
+
+def insist(do: Callable[[], object]) -> None:
+    """Do what may fail because a disk does not take it, until it does."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(OSError):
+            do()
+            return
+    do()
 
 
 @attrs.frozen
@@ -77,12 +97,7 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Write an entry; one that a kill cuts short was never taken."""
-        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            os.write(descriptor, b"\n" + json.dumps(attrs.asdict(entry)).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        append(self._path, b"\n" + json.dumps(attrs.asdict(entry)).encode() + b"\n")
 
     def __iter__(self) -> Iterator[Entry]:
         if not self._path.exists():

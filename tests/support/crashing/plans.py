@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +13,17 @@ import attrs
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events.event import Event
-from tests.support.crashing.ledger import AWAY, BAD, FRESH, MENDED, SPLIT, Ledger, LedgerDestination
+from tests.support.crashing.ledger import (
+    AWAY,
+    BAD,
+    FRESH,
+    MENDED,
+    SPLIT,
+    Ledger,
+    LedgerDestination,
+    append,
+    insist,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,12 +83,7 @@ class Shop:
         if not isinstance(event, Event):
             raise TypeError(f"expected an event, got {event!r}")
         promise = [event.event_id, hashlib.sha256(event.line).hexdigest()]
-        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
-        descriptor = os.open(self.folder / "promised", flags, 0o600)
-        try:
-            os.write(descriptor, json.dumps(promise).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        append(self.folder / "promised", json.dumps(promise).encode() + b"\n")
 
 
 def open_shop(folder: Path, suffix: str = "", durability: Durability = "process") -> Shop:
@@ -118,7 +122,7 @@ def _sales(shop: Shop) -> None:
     Ledger(shop.folder).mend()
     letters = shop.tracker.dead_letters()
     mended = [each.id for each in letters if MENDED.encode() in each.event]
-    shop.tracker.replay(mended)
+    insist(lambda: shop.tracker.replay(mended))
     shop.track("a-4")
     shop.tracker.close(FLUSH_S)
 
