@@ -2,7 +2,7 @@
 
 A share runs by default, all of it by command::
 
-    python -m pytest tests/faults --faults-full
+    python -m pytest tests/faults --faults-full --faults-rounds 100
 """
 
 from __future__ import annotations
@@ -34,6 +34,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--faults-full", action="store_true", default=False, help="run all of each fault test"
     )
+    group.addoption(
+        "--faults-rounds", type=int, default=1, help="how often each fault test is repeated"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat each test, if it is to be repeated."""
+    rounds = metafunc.config.getoption("--faults-rounds", default=1)
+    if rounds > 1:
+        metafunc.fixturenames.append("faults_round")
+        metafunc.parametrize("faults_round", range(rounds))
 
 
 @pytest.fixture
