@@ -98,7 +98,8 @@ def _number(value: object) -> float | None:
 
 
 def _text_number(value: str) -> float | None:
-    return float(value) if _SECONDS.fullmatch(value.strip()) else None
+    matched = _SECONDS.fullmatch(value.strip())
+    return float(matched[0]) if matched else None
 
 
 def _seconds_or_date(value: str, now: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.segments import Segments
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -16,6 +18,7 @@ from tests.support.destinations import ScriptedDestination, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from adcp_tracker.tracker import Tracker
     from tests.faults.conftest import Make
 
 BUSY = Retry("http_503", "busy")
@@ -184,3 +187,64 @@ def test_a_process_that_starts_on_a_full_volume_waits_for_room(
     assert seller.ids == ids
     assert told(caplog) == {"flusher.failed": 1}
     assert balanced(tracker).delivered == 50
+
+
+def _dead(make: Make, volume: Path, count: int) -> tuple[Tracker, ScriptedDestination]:
+    """Return a tracker with so many dead letters, on a volume that is about to be full."""
+
+    def refuse(batch: Batch) -> Outcome:
+        failures = (EventFailure("BAD", "no", index=i) for i in range(len(batch.events)))
+        return Rejected("BAD", "no", tuple(failures))
+
+    seller = ScriptedDestination()
+    seller.always = refuse
+    tracker = make(seller, directory=volume / "queue", max_bytes=SMALL_SEGMENTS)
+    track(tracker, count)
+    wait_until(lambda: len(tracker.dead_letters()) == count)
+    seller.always = None
+    tracker.flush(10.0)
+    return tracker, seller
+
+
+def test_a_replay_that_finds_no_room_can_be_made_again(
+    make: Make, volume: Path, ballast: Ballast
+) -> None:
+    """What the disk took is on its way and no letter any more; the rest are letters as before."""
+    tracker, seller = _dead(make, volume, 40)
+    ids = [letter.id for letter in tracker.dead_letters()]
+    ballast.fill()
+    with pytest.raises(OSError, match=r"room|No space"):
+        tracker.replay(ids)
+    ballast.drop()
+    again = tracker.replay(ids)
+    assert again.refused == ()
+    tracker.flush(10.0)
+    assert sorted(seller.ids) == sorted(f"L-{number}" for number in range(40))
+    books = balanced(tracker)
+    assert (books.delivered, books.dead, books.accepted) == (40, 0, 40)
+    assert tracker.dead_letters() == []
+
+
+def test_letters_that_the_disk_cannot_let_go_are_not_sent_twice(
+    make: Make, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are withdrawn at once, and erased as soon as it can be done; the books know."""
+    tracker, seller = _dead(make, volume, 2)
+    ids = [letter.id for letter in tracker.dead_letters()]
+    refusals = [OSError(errno.EIO, "no")] * 3
+    sync = Segments.sync
+
+    def refuse(segments: Segments) -> None:
+        if refusals:
+            raise refusals.pop()
+        sync(segments)
+
+    monkeypatch.setattr(Segments, "sync", refuse)
+    assert len(tracker.replay(ids).replayed) == 2
+    assert tracker.replay(ids).replayed == ()
+    assert tracker.drop(ids) == 0
+    wait_until(lambda: tracker.dead_letters() == [])
+    tracker.flush(10.0)
+    assert sorted(seller.ids) == ["L-0", "L-1"]
+    books = balanced(tracker)
+    assert (books.delivered, books.dead, books.accepted) == (2, 0, 2)
