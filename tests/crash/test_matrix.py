@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tests.crash.conftest import CrashLog, Share
 
-_SHARE = 24
+_SHARE = 12
 _REACHED = 0.5
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.crashing.syscalls import Call
 
 _ROOT = Path(__file__).parents[2]
-_SHARE = 40
+_SHARE = 20
 _ROUNDS = 2
 
 pytestmark = pytest.mark.skipif(
