@@ -249,7 +249,7 @@ class Leadership:
         if ready is None:
             return None
         delivery, members = self._on_way[name] = ready
-        return name, Batch(tuple(members.events), delivery.identity, delivery.test_event_code)
+        return name, Batch(members.events, delivery.identity, delivery.test_event_code)
 
     def _settle(self, name: str) -> None:
         outcome = self._lanes[name].outcome()
@@ -407,6 +407,6 @@ def _prepare(destinations: Sequence[Destination]) -> None:
 def _blank(members: Members, is_unwanted: Callable[[bytes], bool]) -> int:
     """Blank events in memory, so that no dead letter can be made of them any more."""
     found = [place for place, event in enumerate(members.events) if is_unwanted(event)]
-    for place in found:
-        members.blank(place)
+    if found:
+        members.blank(frozenset(found))
     return len(found)

@@ -231,7 +231,8 @@ class Settlement:
         return named
 
     def _letters(self, failed: dict[int, EventFailure]) -> list[DeadLetter]:
-        return [self._letter(self.members[place], failure) for place, failure in failed.items()]
+        members = tuple(self.members) if failed else ()
+        return [self._letter(members[place], failure) for place, failure in failed.items()]
 
     def _letter(self, member: Placed, failure: EventFailure) -> DeadLetter:
         return DeadLetter(

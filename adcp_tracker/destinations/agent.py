@@ -286,18 +286,12 @@ class Agent:
             return outcome if outcome.failures else _NO_TOOL
         return outcome
 
-    def _params(self, batch: Batch) -> bytes:
+    def _params(self, batch: Batch) -> list[bytes]:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
-        return b"".join(
-            (
-                b'{"name":"log_event","arguments":{"idempotency_key":"',
-                key.encode(),
-                b'",' + _versions(self.adcp_version),
-                members_of_request(self.event_source_id, batch),
-                b"}}",
-            )
-        )
+        head = b'{"name":"log_event","arguments":{"idempotency_key":"' + key.encode() + b'",'
+        members = members_of_request(self.event_source_id, batch)
+        return [head + _versions(self.adcp_version), *members, b"}}"]
 
 
 def _versions(line: Line) -> bytes:

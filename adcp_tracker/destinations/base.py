@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import attrs
 import orjson
 
+from adcp_tracker.destinations.joined import with_commas
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,7 +25,8 @@ class Batch:
     """Frozen events on their way to one seller.
 
     Attributes:
-        events: The events' final JSON, one object each, in their frozen order.
+        events: The events' final JSON, one object each, in their frozen order;
+            :func:`.joined.with_commas` returns them in large pieces.
         identity: What these very bytes are known by; the same after a restart,
             different once the batch's members or its generation change.
         test_event_code: Marks the whole request as a test; ``None`` for live events.
@@ -208,22 +211,16 @@ def refusal(code: str, message: str, remedy: str, event: Mapping[str, object]) -
     return EventFailure(code, message, event_id=named, remedy=remedy)
 
 
-def members_of_request(event_source_id: str, batch: Batch) -> bytes:
-    """Join frozen events into what a request says on either wire, without decoding one.
+def members_of_request(event_source_id: str, batch: Batch) -> list[bytes]:
+    """Return what a request says of frozen events on either wire, without decoding one.
 
     Returns:
-        The members of a JSON object, without its braces.
+        The members of a JSON object, without its braces, in pieces to be put together.
     """
     test = batch.test_event_code
-    return b"".join(
-        (
-            b'"event_source_id":',
-            orjson.dumps(event_source_id),
-            b',"events":[',
-            b",".join(batch.events),
-            b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test),
-        )
-    )
+    head = b'"event_source_id":' + orjson.dumps(event_source_id) + b',"events":['
+    tail = b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test)
+    return [head, *with_commas(batch.events), tail]
 
 
 def idempotency_key(credential: str, destination: str, identity: bytes) -> str:

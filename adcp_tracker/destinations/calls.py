@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import attrs
+import httpcore  # noqa: F401 - httpx would load it with its first client, in the leading thread
 import httpx
 
 from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
@@ -26,11 +27,12 @@ from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.replies import OVERSIZE, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Paused, Retry
 
 ANSWER_LIMIT = 1_000_000
+_WRITE_BYTES = 256 * 1024
 
 
 @attrs.define(eq=False, repr=False)
@@ -58,7 +60,7 @@ class Caller:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes | Sequence[bytes] | None = None,
         enough: Callable[[bytes], bool] | None = None,
     ) -> Reply | Retry | Paused:
         """Make one call and return the answer, or what it means that there is none.
@@ -67,7 +69,7 @@ class Caller:
             method: The HTTP method.
             url: The absolute address.
             headers: What to send besides httpx's own headers.
-            body: The body, if any.
+            body: The body, if any, or its pieces.
             enough: Gets each piece of the answer and says when the rest is of no use.
         """
         if self._pid != os.getpid():
@@ -75,8 +77,15 @@ class Caller:
         with self._lock, self._deadline() as deadline:
             try:
                 client = self._open(url)
+                content = _content(body)
+                if isinstance(content, _Writes):
+                    headers = {**headers, "Content-Length": str(content.size)}
                 request = client.build_request(
-                    method, url, headers=headers, content=body, extensions={"trace": self._trace}
+                    method,
+                    url,
+                    headers=headers,
+                    content=content,
+                    extensions={"trace": self._trace},
                 )
                 return self._exchange(client, request, deadline, enough)
             except Exception as error:  # noqa: BLE001 - no seller and no hook may break a delivery
@@ -133,6 +142,8 @@ class Caller:
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
                 trust_env=url.startswith("https:"),
+                # Whoever speaks plain http needs no certificates, which take long to load.
+                verify=url.startswith("https:"),
             )
         return self._client
 
@@ -204,6 +215,32 @@ class _Deadline:
     def settle(self) -> None:
         with self.lock:
             self.settled = True
+
+
+class _Writes:
+    """A body in pieces that are worth a system call each; it can be sent more than once."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self.size = sum(map(len, pieces))
+
+    def __iter__(self) -> Iterator[bytes]:
+        small: list[bytes] = []
+        for piece in self._pieces:
+            small.append(piece)
+            if len(piece) >= _WRITE_BYTES:
+                yield b"".join(small)
+                small.clear()
+        if small:
+            yield b"".join(small)
+
+
+def _content(body: bytes | Sequence[bytes] | None) -> bytes | _Writes | None:
+    """Return what httpx is to send; what is large is never put together in memory."""
+    if body is None or isinstance(body, bytes):
+        return body
+    writes = _Writes(body)
+    return writes if writes.size > _WRITE_BYTES else b"".join(body)
 
 
 def _read(

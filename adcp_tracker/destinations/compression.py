@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import gzip as stdlib_gzip
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # The fastest level: JSON events shrink to a quarter, higher levels gain little and cost much.
 _LEVEL = 1
+_AS_GZIP = 16 + zlib.MAX_WBITS
 
 
-def gzip(body: bytes) -> bytes:
-    """Return `body` as gzip, through ``isal`` where it is installed: four times as fast."""
+def gzip(body: Iterable[bytes]) -> bytes:
+    """Return the pieces of `body` as one gzip, the same bytes each time.
+
+    Through ``isal`` where it is installed: four times as fast.
+    """
     try:
-        from isal import igzip  # noqa: PLC0415 - optional, and only for those who compress
+        from isal import isal_zlib  # noqa: PLC0415 - optional, and only for those who compress
     except ImportError:
-        return stdlib_gzip.compress(body, _LEVEL, mtime=0)
-    packed: bytes = igzip.compress(body, _LEVEL)
-    return packed
+        compressor = zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
+    else:
+        compressor = isal_zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
+    return b"".join([*map(compressor.compress, body), compressor.flush()])

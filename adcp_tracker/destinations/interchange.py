@@ -20,7 +20,7 @@ from adcp_tracker.destinations.troubles import trouble
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import httpx
 
@@ -105,7 +105,7 @@ class Interchange:
 
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one request, and with a second one if compression is refused."""
-        body = b"{" + members_of_request(self.event_source_id, batch) + b"}"
+        body = [b"{", *members_of_request(self.event_source_id, batch), b"}"]
         reply = self._post(body, compress=self._compresses)
         if isinstance(reply, Reply) and reply.status == _COMPRESSION_REFUSED and self._compresses:
             self._compresses = False
@@ -186,7 +186,7 @@ class Interchange:
         """Forget the connection without closing it: it belongs to the parent of a fork."""
         self._caller.abandon()
 
-    def _post(self, body: bytes, *, compress: bool) -> Reply | Retry | Paused:
+    def _post(self, body: Sequence[bytes], *, compress: bool) -> Reply | Retry | Paused:
         headers = self._headers()
         if compress:
             headers["Content-Encoding"] = "gzip"

@@ -22,7 +22,7 @@ from adcp_tracker.destinations.replies import Reply
 from adcp_tracker.destinations.sse import EventStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from adcp_tracker.destinations.base import Outcome
     from adcp_tracker.destinations.calls import Caller
@@ -70,12 +70,12 @@ class McpSession:
     _session: str | None = attrs.field(default=None, init=False)
     _protocol: str | None = attrs.field(default=None, init=False)
 
-    def request(self, method: str, params: bytes) -> Heard | Retry | Paused:
+    def request(self, method: str, params: bytes | Sequence[bytes]) -> Heard | Retry | Paused:
         """Send one request, in a session, and return its answer.
 
         Args:
             method: The JSON-RPC method.
-            params: Its parameters, as JSON; sent as they are.
+            params: Its parameters, as JSON, or the pieces of it; sent as they are.
         """
         was_open = self._open
         refused = self._ensure_open()
@@ -117,18 +117,21 @@ class McpSession:
         self.openings += 1
         return None
 
-    def _exchange(self, method: str, params: bytes) -> Heard | Retry | Paused:
+    def _exchange(self, method: str, params: bytes | Sequence[bytes]) -> Heard | Retry | Paused:
         number = next(self._ids)
         stream = EventStream(lambda message: _answers(message, number))
         head = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":' % (number, method.encode())
-        reply = self._post(head + params + b"}", stream.feed)
+        pieces = [params] if isinstance(params, bytes) else params
+        reply = self._post([head, *pieces, b"}"], stream.feed)
         if not isinstance(reply, Reply):
             return reply
         if reply.media_type == "text/event-stream":
             return Heard(reply, stream.finish())
         return Heard(reply, _pick(reply.json(), number, is_strict=reply.is_success))
 
-    def _post(self, body: bytes, enough: Callable[[bytes], bool] | None) -> Reply | Retry | Paused:
+    def _post(
+        self, body: bytes | Sequence[bytes], enough: Callable[[bytes], bool] | None
+    ) -> Reply | Retry | Paused:
         return self.caller.call("POST", self.url, self._headers(), body, enough)
 
     def _headers(self) -> dict[str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple, overload
 
+from adcp_tracker.destinations.joined import Block, JoinedEvents
+from adcp_tracker.queue.records import HEADER_BYTES
 from adcp_tracker.queue.state import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from adcp_tracker.queue.records import PlainRecords
 
@@ -32,54 +36,104 @@ class Placed(NamedTuple):
     event: bytes
 
 
-class Members(Sequence[Placed]):
-    """The events of a batch, in their frozen order; kept in columns, as they are many.
+class _Run:
+    """Plain records that follow each other: where they begin is all that need be known."""
 
-    Attributes:
-        events: Each event's JSON.
-    """
+    def __init__(self, segment: str, plain: PlainRecords) -> None:
+        self._span = Span(segment, plain.start, plain.stop)
+        lengths = array("I", map(len, plain.events))
+        self.block = Block(b",".join(plain.events), lengths)
+
+    def spans(self) -> Iterator[Span]:
+        """Return where the records are."""
+        yield self._span
+
+    def __iter__(self) -> Iterator[Placed]:
+        start = self._span.start
+        for event in self.block.split():
+            stop = start + HEADER_BYTES + len(event) + 1
+            yield Placed(self._span.segment, start, stop, event)
+            start = stop
+
+
+class _Columns:
+    """Any records, in a column each for what is known of them."""
 
     def __init__(self) -> None:
         self._segments: list[str] = []
         self._starts: list[int] = []
         self._stops: list[int] = []
-        self.events: list[bytes] = []
+        self._events: list[bytes] = []
 
     def add(self, placed: Placed) -> None:
-        """Add one event."""
         self._segments.append(placed.segment)
         self._starts.append(placed.start)
         self._stops.append(placed.stop)
-        self.events.append(placed.event)
+        self._events.append(placed.event)
+
+    @property
+    def block(self) -> Block:
+        """The events, joined."""
+        return Block(b",".join(self._events), tuple(map(len, self._events)))
+
+    def spans(self) -> Iterator[Span]:
+        """Return where the records are."""
+        return map(Span, self._segments, self._starts, self._stops)
+
+    def __iter__(self) -> Iterator[Placed]:
+        return map(Placed, self._segments, self._starts, self._stops, self._events)
+
+
+class Members(Sequence[Placed]):
+    """The events of a batch, in their frozen order; kept as compactly as may be."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Run | _Columns] = []
+        self._count = 0
+
+    @property
+    def events(self) -> JoinedEvents:
+        """Each event's JSON."""
+        return JoinedEvents([part.block for part in self._parts])
+
+    def add(self, placed: Placed) -> None:
+        """Add one event."""
+        last = self._parts[-1] if self._parts else None
+        if not isinstance(last, _Columns):
+            last = _Columns()
+            self._parts.append(last)
+        last.add(placed)
+        self._count += 1
 
     def extend(self, segment: str, plain: PlainRecords) -> None:
         """Add events of one segment."""
-        self._segments += [segment] * len(plain.events)
-        self._starts += plain.starts
-        self._stops += plain.stops
-        self.events += plain.events
+        if plain.events:
+            self._parts.append(_Run(segment, plain))
+            self._count += len(plain.events)
 
-    def blank(self, place: int) -> None:
-        """Forget what the event at a place said."""
-        self.events[place] = b"{}"
+    def blank(self, places: Collection[int]) -> None:
+        """Forget what the events at some places said."""
+        columns = _Columns()
+        for place, each in enumerate(self):
+            columns.add(each._replace(event=b"{}") if place in places else each)
+        self._parts = [columns]
 
     def spans(self) -> list[Span]:
         """Return the spans of the records, those that follow each other as one."""
         found: list[Span] = []
-        segment, start, stop = "", 0, -1
-        for name, begin, end in zip(self._segments, self._starts, self._stops, strict=True):
-            if begin == stop and name == segment:
-                stop = end
-                continue
-            if stop >= 0:
-                found.append(Span(segment, start, stop))
-            segment, start, stop = name, begin, end
-        if stop >= 0:
-            found.append(Span(segment, start, stop))
+        for span in chain.from_iterable(part.spans() for part in self._parts):
+            last = found[-1] if found else None
+            if last is not None and (last.segment, last.stop) == (span.segment, span.start):
+                found[-1] = Span(last.segment, last.start, span.stop)
+            else:
+                found.append(span)
         return found
 
     def __len__(self) -> int:
-        return len(self.events)
+        return self._count
+
+    def __iter__(self) -> Iterator[Placed]:
+        return chain.from_iterable(self._parts)
 
     @overload
     def __getitem__(self, place: int) -> Placed: ...
@@ -89,10 +143,8 @@ class Members(Sequence[Placed]):
 
     def __getitem__(self, place: int | slice) -> Placed | Members:
         if isinstance(place, slice):
-            return members_of(self[each] for each in range(*place.indices(len(self))))
-        return Placed(
-            self._segments[place], self._starts[place], self._stops[place], self.events[place]
-        )
+            return members_of(iter(tuple(self)[place]))
+        return tuple(self)[place]
 
 
 def members_of(events: Iterator[Placed]) -> Members:
@@ -109,22 +161,32 @@ class Limit:
     Args:
         events: How many events in all.
         size: How many bytes in all.
+
+    Attributes:
+        events: How many events still fit.
+        bytes: How many bytes still fit.
     """
 
     def __init__(self, events: int, size: int) -> None:
-        self._events = events
-        self._bytes = size
+        self.events = events
+        self.bytes = size
         self._empty = True
 
     @property
     def is_reached(self) -> bool:
         """Whether nothing more fits."""
-        return self._events <= 0 or self._bytes <= 0
+        return self.events <= 0 or self.bytes <= 0
 
-    @property
-    def bytes(self) -> int:
-        """How many bytes still fit."""
-        return self._bytes
+    def whole(self, data: bytes) -> int:
+        """Return how many of the bytes in `data` are whole records that fit, or only one is."""
+        end = data.rfind(b"\n", 0, self.bytes) + 1
+        return end or (data.find(b"\n") + 1 if self._empty else 0)
+
+    def use(self, events: int, size: int, *, fully: bool) -> None:
+        """Take so many events of so many bytes; `fully` if there are more that do not fit."""
+        self._empty &= not events
+        self.events -= events
+        self.bytes = 0 if fully else self.bytes - size
 
     def take(self, starts: Sequence[int], stops: Sequence[int]) -> int:
         """Take records that follow each other, as many as still fit, and one in all at least.
@@ -138,14 +200,10 @@ class Limit:
         """
         if not starts:
             return 0
-        fitting = bisect_right(stops, starts[0] + self._bytes)
-        count = max(min(fitting, self._events), int(self._empty))
-        if count:
-            self._empty = False
-            self._events -= count
-            self._bytes -= stops[count - 1] - starts[0]
-        if count < len(starts):
-            self._bytes = 0
+        fitting = bisect_right(stops, starts[0] + self.bytes)
+        count = max(min(fitting, self.events), int(self._empty))
+        size = stops[count - 1] - starts[0] if count else 0
+        self.use(count, size, fully=count < len(starts))
         return count
 
 
@@ -167,13 +225,13 @@ class Groups:
     def add_plain(self, segment: str, plain: PlainRecords) -> None:
         """Put live events of one segment into the first batches they can go with."""
         layers = self._layers.setdefault(None, {})
-        ids = set(map(event_id, plain.events))
+        ids = _event_ids(plain.events)
         if len(ids) == len(plain.events) and layers.keys().isdisjoint(ids):
             layers.update(dict.fromkeys(ids, 1))
             self._batches.setdefault((None, 0), Members()).extend(segment, plain)
             return
-        for start, stop, event in zip(*plain, strict=True):  # some id comes twice
-            self.add(None, Placed(segment, start, stop, event))
+        for placed in _Run(segment, plain):  # some id comes twice
+            self.add(None, placed)
 
     def __iter__(self) -> Iterator[tuple[str | None, Members]]:
         for (test_event_code, _), members in self._batches.items():
@@ -190,3 +248,11 @@ def event_id(event: bytes) -> bytes:
     if not event.startswith(_EVENT_ID):
         return event
     return event[len(_EVENT_ID) : event.find(b'"', len(_EVENT_ID))]
+
+
+def _event_ids(events: Sequence[bytes]) -> set[bytes]:
+    """Return the distinct ids of many events, as :func:`event_id` does."""
+    if not all(map(bytes.startswith, events, repeat(_EVENT_ID))):
+        return set(map(event_id, events))
+    start = len(_EVENT_ID)
+    return {event[start : event.find(b'"', start)] for event in events}

@@ -22,11 +22,13 @@ Kinds:
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 import attrs
 import orjson
+
+from adcp_tracker.queue.checksums import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,38 +114,39 @@ class Damage:
 
 
 class PlainRecords(NamedTuple):
-    """Plain events that follow each other, in columns: tens of thousands come a second.
+    """Plain events that follow each other without a gap; tens of thousands come a second.
 
     Attributes:
-        starts: Where each record begins, in bytes from the start of its segment.
-        stops: Where each ends, behind its line feed.
+        start: Where the first record begins, in bytes from the start of its segment.
+        stop: Where the last ends, behind its line feed.
         events: Each event's JSON.
     """
 
-    starts: list[int]
-    stops: list[int]
+    start: int
+    stop: int
     events: list[bytes]
 
 
-def scan_plain(data: bytes, start: int = 0) -> PlainRecords | None:
+def scan_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRecords | None:
     """Read `data` as plain events and nothing else, as it mostly is.
 
+    Records are looked at all at once and not one by one, which takes half the time.
+
+    Args:
+        data: Whole records.
+        start: Where it stands in its segment.
+        most: How many records to read at most.
+
     Returns:
-        What :func:`scan` would return of it, in columns; ``None`` if there is anything that
-        is not the sound record of a plain event.
+        What :func:`scan` would return of them; ``None`` if there is anything that is not
+        the sound record of a plain event.
     """
-    lines = data.split(b"\n")
-    lines.pop()
-    starts, stops, events = [], [], []
-    for line in lines:
-        body = line[HEADER_BYTES:]
-        if line[22:HEADER_BYTES] != _PLAIN or not _is_sound(line, body):
-            return None
-        starts.append(start)
-        start += len(line) + 1
-        stops.append(start)
-        events.append(body)
-    return PlainRecords(starts, stops, events)
+    lines = data.split(b"\n", -1 if most is None else most)
+    left = len(lines.pop())
+    events = [line[HEADER_BYTES:] for line in lines]
+    if not _are_sound(lines, events):
+        return None
+    return PlainRecords(start, start + len(data) - left, events)
 
 
 def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
@@ -167,14 +170,22 @@ def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
     return records, damages
 
 
-def _is_sound(line: bytes, body: bytes) -> bool:
-    """Say whether a line is the record of a plain event, as it was written."""
+def _are_sound(lines: list[bytes], events: list[bytes]) -> bool:
+    """Say whether all lines are records of plain events, as they were written."""
+    count = len(lines)
+    if b"".join([line[22:HEADER_BYTES] for line in lines]) != _PLAIN * count:
+        return False
+    written = b"".join([line[:9] for line in lines])
     try:
-        # The slices are what int() takes; a space or sign would not pass the comparison.
-        seed = int(line[9:22]) & _SEED_MASK
+        # What else int() takes, such as a sign, makes another time, and so another checksum.
+        times = [int(line[9:22]) for line in lines]
+        checksums = bytes.fromhex(written.decode())
     except ValueError:
         return False
-    return line[:9] == b"%08x " % crc32(body, seed)
+    # As text again, since fromhex() takes capitals and spaces anywhere.
+    if lines and checksums.hex(" ", -4) + " " != written.decode():
+        return False
+    return struct.unpack(f">{count}I", checksums) == tuple(map(crc32, events, times))
 
 
 def _read(line: bytes, start: int, stop: int) -> Record | None:

@@ -23,7 +23,6 @@ from adcp_tracker.queue.records import (
     ERASED,
     EVENT,
     LOCKED,
-    PlainRecords,
     Record,
     scan_plain,
 )
@@ -38,9 +37,9 @@ if TYPE_CHECKING:
 LARGEST_EVENT_BYTES = 256 * 1024
 """No event is larger, so that one read always holds a whole record."""
 
-_LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
-_MOST_READ_BYTES = 4 * 1024 * 1024
-_LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
+# Larger pieces do not stay in the processor's cache while they are looked at.
+_READ_BYTES = 4 * LARGEST_EVENT_BYTES
+_LONGEST_RECORD_BYTES = 3 * LARGEST_EVENT_BYTES // 2
 
 
 @attrs.define
@@ -101,26 +100,42 @@ class Sealer:
     def read(self, delivery: Delivery) -> Members:
         """Return a delivery's events as they stand on disk now, those that can be read."""
         members = Members()
-        for segment, record in self._records(delivery):
-            if record.kind in (EVENT, ENVELOPED):
-                members.add(Placed(segment, record.start, record.stop, record.opened()[1]))
-            elif record.kind in LOCKED:
-                self.locks.add_delivery(delivery, record)
+        for segment, start, data in self._pieces(delivery):
+            plain = scan_plain(data, start)
+            if plain is not None:
+                members.extend(segment, plain)
+                continue
+            for record in self._segments.scan(data, start)[0]:
+                if record.kind in (EVENT, ENVELOPED):
+                    members.add(Placed(segment, record.start, record.stop, record.opened()[1]))
+                elif record.kind in LOCKED:
+                    self.locks.add_delivery(delivery, record)
         return members
 
     def count(self, delivery: Delivery) -> int:
         """Return how many of a delivery's records are there, readable or not."""
-        return sum(record.kind != DROPPED for _, record in self._records(delivery))
+        return sum(record.kind != DROPPED for record in self._records(delivery))
 
     def count_erased(self, delivery: Delivery) -> int:
         """Return how many of a delivery's records have been erased on disk."""
-        return sum(record.kind == ERASED for _, record in self._records(delivery))
+        return sum(record.kind == ERASED for record in self._records(delivery))
 
-    def _records(self, delivery: Delivery) -> Iterator[tuple[str, Record]]:
+    def _records(self, delivery: Delivery) -> Iterator[Record]:
+        for _, start, data in self._pieces(delivery):
+            yield from self._segments.scan(data, start)[0]
+
+    def _pieces(self, delivery: Delivery) -> Iterator[tuple[str, int, bytes]]:
+        """Read a delivery's records, a piece of whole ones at a time."""
         for span in delivery.spans:
-            data = self._segments.read(span.segment, span.start, span.stop - span.start)
-            for record in self._segments.scan(data, span.start)[0]:
-                yield span.segment, record
+            start = span.start
+            while start < span.stop:
+                left = span.stop - start
+                data = self._segments.read(span.segment, start, min(left, _READ_BYTES))
+                end = data.rfind(b"\n") + 1 or len(data)
+                if not end:  # it was cut
+                    break
+                yield span.segment, start, data[:end]
+                start += end
 
 
 class _Pass:
@@ -157,30 +172,29 @@ class _Pass:
 
     def _read_piece(self, name: str, size: int) -> bool:
         start = self._state.cursors.get(name, 0)
-        wanted = min(max(self._limit.bytes, _LEAST_READ_BYTES), _MOST_READ_BYTES)
-        data = self._segments.read(name, start, min(size - start, wanted))
+        data = self._segments.read(name, start, min(size - start, _READ_BYTES))
         end = data.rfind(b"\n") + 1
-        if not end and len(data) >= _LEAST_READ_BYTES:
+        if not end and len(data) >= _READ_BYTES:
             return self._pass_over(name, start, data)
         if not end:
             return self._skip_torn(name, start, size)
-        data = data[:end]
-        plain = scan_plain(data, start)
-        if plain is not None:
-            self._take_plain(name, plain)
-        else:
-            self._take(name, data, start)
+        if not self._take_plain(name, data[: self._limit.whole(data)], start, end):
+            self._take(name, data[:end], start)
         return True
 
-    def _take_plain(self, name: str, plain: PlainRecords) -> None:
-        count = self._limit.take(plain.starts, plain.stops)
-        if not count:
-            return
-        self._state.cursors[name] = plain.stops[count - 1]
-        self._state.counts.accepted += count
-        if count < len(plain.starts):
-            plain = PlainRecords(*(column[:count] for column in plain))  # type: ignore[arg-type]
+    def _take_plain(self, name: str, data: bytes, start: int, end: int) -> bool:
+        """Take plain events, if `data`, the first of `end` bytes, holds nothing else."""
+        plain = scan_plain(data, start, self._limit.events)
+        if plain is None:
+            return False
+        used = plain.stop - start
+        self._limit.use(len(plain.events), used, fully=used < end)
+        if not used:  # the next is too large for what room is left
+            return True
+        self._state.cursors[name] = plain.stop
+        self._state.counts.accepted += len(plain.events)
         self.groups.add_plain(name, plain)
+        return True
 
     def _take(self, name: str, data: bytes, start: int) -> None:
         """Take records of all kinds, and what is none."""
@@ -214,7 +228,7 @@ class _Pass:
         """Pass over an unfinished last record, once its writer can no longer finish it."""
         if not self._segments.is_finished(name):
             return False
-        rest = self._segments.read(name, start, _MOST_READ_BYTES)
+        rest = self._segments.read(name, start, _READ_BYTES)
         if b"\n" in rest:  # finished since the size was read
             return False
         self._state.cursors[name] = max(size, start + len(rest))
