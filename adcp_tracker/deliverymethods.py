@@ -290,7 +290,7 @@ class DeliveryMethods:
             return None
 
     def _grown(self) -> None:
-        self._flusher.wake()
+        self._flusher.grown()
 
     def _keep_house(self) -> None:
         self._intake.settle()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.state import State
 
 _converter = make_converter()
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 4 * 1024 * 1024
 _PLACES_KEPT = 16
 
 
@@ -165,12 +165,10 @@ class Bookkeeper:
         start = max((place for place in known if place <= stop), default=0)
         count = known.get(start, 0)
         place = start
-        while place < stop:
-            piece = self._segments.read(name, place, min(stop - place, _PIECE_BYTES))
-            if not piece:
-                break
-            count += piece.count(b"\n")
-            place += len(piece)
+        with self._segments.reading(name) as read:
+            while place < stop and (piece := read(place, min(stop - place, _PIECE_BYTES))):
+                count += piece.count(b"\n")
+                place += len(piece)
         known[stop] = count
         for old in sorted(known)[:-_PLACES_KEPT]:  # behind every cursor, or soon
             del known[old]

@@ -33,6 +33,7 @@ _HANDOVER_SECONDS = 0.2
 _BUSY_POLL_SECONDS = 0.05
 _PARK_SECONDS = 5.0
 _PARK_POLLS = 500
+_GATHER_SECONDS = 0.1
 
 
 @attrs.define(eq=False)
@@ -72,6 +73,7 @@ class Flusher:
         self._unparked = threading.Event()
         self._occasionally = Occasionally(self._clock)
         self._published_at = 0.0
+        self._grown_at = -_GATHER_SECONDS
 
     @property
     def is_running(self) -> bool:
@@ -102,6 +104,16 @@ class Flusher:
     def wake(self) -> None:
         """Have the thread look at once."""
         self._wake.set()
+
+    def grown(self) -> None:
+        """Have the thread look soon: a good piece of a segment was written.
+
+        Not at once each time, so that what comes quickly goes in few, large batches.
+        """
+        now = self._clock.monotonic()
+        if now - self._grown_at >= _GATHER_SECONDS:
+            self._grown_at = now
+            self._wake.set()
 
     def flush(self, timeout: float) -> bool:
         """Wait until every destination has everything.
@@ -306,13 +318,13 @@ class Flusher:
             leadership.resume()
 
     def _answer_flushes(self, leadership: Leadership) -> None:
-        if not self._flushes:
+        if not self._flushes or leadership.is_sending:
             return
         drained = leadership.is_drained()
         rest = leadership.rests_until() - self._clock.now()
         for flush in list(self._flushes):
             hopeless = self._clock.monotonic() + rest > flush.deadline
-            if drained or (hopeless and not leadership.is_sending):
+            if drained or hopeless:
                 flush.done.set()
 
     def _housekeep(self, leadership: Leadership | None = None) -> None:

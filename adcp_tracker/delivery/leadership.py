@@ -18,11 +18,11 @@ from adcp_tracker.delivery.lanes import Lane
 from adcp_tracker.delivery.recovery import open_state, tidy_up
 from adcp_tracker.delivery.retry import end_impossible_waits
 from adcp_tracker.delivery.settle import Settlement
-from adcp_tracker.destinations.base import Batch, Preparing, Retry
+from adcp_tracker.destinations.base import Batch, Delivered, Preparing, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
 from adcp_tracker.queue.deadletters import DeadLetters
-from adcp_tracker.queue.sealer import Sealer
+from adcp_tracker.queue.sealer import Sealer, limits
 from adcp_tracker.queue.segments import Segments
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Leadership:
         self._bookkeeper = Bookkeeper(self.segments, self.state)
         self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
         self._on_way: dict[str, tuple[Delivery, Members]] = {}
-        self._fresh: dict[tuple[str, int], Members] = {}
+        self._fresh: dict[str, tuple[int, Members]] = {}
         self._unwritten: list[DeadLetter] = []
         self._withdrawn: set[str] = set()
         self._occasionally = Occasionally(setting.clock)
@@ -110,14 +110,21 @@ class Leadership:
         self._progressed = False
         end_impossible_waits(self.state, self._setting.policy, self._clock.now())
         sizes = self.segments.sizes()
+        for destination in self._setting.destinations:
+            self._settle(destination.name)
+            self._send_fresh(destination.name)
         departing = [
             departure
             for destination in self._setting.destinations
             if (departure := self._turn(destination, sizes)) is not None
         ]
+        if departing:
+            self.commit()
+            for name, batch in departing:
+                self._lanes[name].send(batch)
+        for destination in self._setting.destinations:
+            self._seal_ahead(destination, sizes)
         self.commit()
-        for name, batch in departing:
-            self._lanes[name].send(batch)
         self._delete_settled(sizes)
         return self._delay(sizes)
 
@@ -238,18 +245,48 @@ class Leadership:
             self.state.suspend()
 
     def _turn(self, destination: Destination, sizes: Mapping[str, int]) -> tuple[str, Batch] | None:
-        """Settle what came back from one destination, and get its next batch ready."""
+        """Get the next batch of one destination ready, if it can take one."""
         name = destination.name
-        self._settle(name)
-        state = self.state.destinations[name]
-        crowded = len(self._unwritten) > _MOST_UNWRITTEN_LETTERS
-        if self._lanes[name].is_busy or crowded or self._clock.now() < state.resume_at:
+        if not self._may_send(name):
             return None
         ready = self._due_delivery(name) or self._seal(destination, sizes)
-        if ready is None:
-            return None
-        delivery, members = self._on_way[name] = ready
-        return name, Batch(members.events, delivery.identity, delivery.test_event_code)
+        return None if ready is None else (name, self._depart(*ready))
+
+    def _send_fresh(self, name: str) -> None:
+        """Send the batch that was frozen, and committed, while another was on its way."""
+        if name not in self._fresh or not self._may_send(name):
+            return
+        first = self.state.deliveries[name][0]
+        if first.number == self._fresh[name][0] and first.next_attempt_at <= self._clock.now():
+            self._lanes[name].send(self._depart(first, self._fresh.pop(name)[1]))
+
+    def _seal_ahead(self, destination: Destination, sizes: Mapping[str, int]) -> None:
+        """Freeze the next batch while another is on its way, if it is a full one.
+
+        So nobody waits for the reading of disks. Only where the seller takes what it is
+        sent: what it may yet refuse is not to be frozen in the same size once more.
+        """
+        name = destination.name
+        state, on_way = self.state.destinations[name], self._on_way.get(name)
+        if on_way is None or len(self.state.deliveries[name]) > 1 or self._is_crowded:
+            return
+        if state.failures or state.pause is not None or not state.counts.delivered:
+            return
+        waiting = sum(max(size - state.cursors.get(each, 0), 0) for each, size in sizes.items())
+        if waiting >= _full_bytes(on_way[0], *limits(destination, state)):
+            self._seal(destination, sizes, ahead=True)
+
+    def _may_send(self, name: str) -> bool:
+        rests = self._clock.now() < self.state.destinations[name].resume_at
+        return not (self._lanes[name].is_busy or self._is_crowded or rests)
+
+    @property
+    def _is_crowded(self) -> bool:
+        return len(self._unwritten) > _MOST_UNWRITTEN_LETTERS
+
+    def _depart(self, delivery: Delivery, members: Members) -> Batch:
+        self._on_way[delivery.destination] = delivery, members
+        return Batch(members.events, delivery.identity, delivery.test_event_code)
 
     def _settle(self, name: str) -> None:
         outcome = self._lanes[name].outcome()
@@ -260,6 +297,8 @@ class Leadership:
             self.state, self._setting.policy, delivery, members, self._clock.now()
         )
         self._unwritten.extend(settlement.settle(outcome))
+        if not isinstance(outcome, Delivered):
+            self._fresh.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
             self._occasionally.warning("destination.failing", reason=f"{name}: {outcome.code}")
         self._progressed = True
@@ -270,8 +309,8 @@ class Leadership:
         for delivery in list(self.state.deliveries[name]):
             if delivery.next_attempt_at > now or self._sealer.locks.holds(delivery):
                 continue
-            members = self._fresh.pop((name, delivery.number), None)
-            if members is None:
+            number, members = self._fresh.pop(name, (delivery.number, None))
+            if members is None or number != delivery.number:
                 members = self._sealer.read(delivery)
             if len(members) == delivery.count:
                 return delivery, members
@@ -318,9 +357,9 @@ class Leadership:
                 state.counts.dropped["erased"] += gone
 
     def _seal(
-        self, destination: Destination, sizes: Mapping[str, int]
+        self, destination: Destination, sizes: Mapping[str, int], *, ahead: bool = False
     ) -> tuple[Delivery, Members] | None:
-        """Freeze the next batches of a destination, and return the first."""
+        """Freeze the next batches of a destination; return the first, or keep it at hand."""
         sealed = self._sealer.seal(destination, sizes, self._clock.now())
         self._unwritten.extend(sealed.letters)
         self._progressed |= sealed.advanced
@@ -328,10 +367,9 @@ class Leadership:
             self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
             self._keep_evidence(segment, data)
         self._tell_locked(destination.name)
-        self._fresh = {
-            (delivery.destination, delivery.number): members
-            for delivery, members in sealed.deliveries[1:2]
-        }
+        at_hand = sealed.deliveries if ahead else sealed.deliveries[1:]
+        if at_hand:
+            self._fresh[destination.name] = at_hand[0][0].number, at_hand[0][1]
         return sealed.deliveries[0] if sealed.deliveries else None
 
     def _tell_locked(self, name: str) -> None:
@@ -402,6 +440,12 @@ def _prepare(destinations: Sequence[Destination]) -> None:
             # Whatever is wrong, the first request says it in the destination's own words.
             with suppress(Exception):
                 destination.prepare()
+
+
+def _full_bytes(delivery: Delivery, events: int, size: int) -> int:
+    """Return about how many bytes a full batch has, by the records of another batch."""
+    taken = sum(span.stop - span.start for span in delivery.spans)
+    return min(size, taken * events // delivery.count)
 
 
 def _blank(members: Members, is_unwanted: Callable[[bytes], bool]) -> int:

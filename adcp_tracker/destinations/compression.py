@@ -21,7 +21,7 @@ def gzip(body: Iterable[bytes]) -> bytes:
     try:
         from isal import isal_zlib  # noqa: PLC0415 - optional, and only for those who compress
     except ImportError:
-        compressor = zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
-    else:
-        compressor = isal_zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
-    return b"".join([*map(compressor.compress, body), compressor.flush()])
+        slow = zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
+        return b"".join([*map(slow.compress, body), slow.flush()])
+    quick = isal_zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
+    return b"".join([*map(quick.compress, body), quick.flush()])

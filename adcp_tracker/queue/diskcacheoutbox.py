@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 from zlib import crc32
 
@@ -15,7 +16,7 @@ from adcp_tracker.queue.directory import open_private
 from adcp_tracker.queue.outbox import DamagedOutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
 _DATABASE = "cache.db"
@@ -27,8 +28,7 @@ _SETTINGS = {
     "cull_limit": 0,
     "statistics": False,
     "sqlite_mmap_size": 0,
-    # diskcache writes its settings in forty transactions each time it opens. They need
-    # no sync of their own; ours do, and get it right after.
+    # What diskcache writes when it opens needs no sync of its own; ours does, right after.
     "sqlite_synchronous": 1,
     # Values over this size would be spilled into files that diskcache never syncs.
     "disk_min_file_size": 1 << 30,
@@ -72,11 +72,73 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
         return _plain(bytes(value) if isinstance(value, memoryview) else value)
 
 
-def _check_pages(database: Path) -> None:
-    with contextlib.closing(sqlite3.connect(database, timeout=_TIMEOUT_SECONDS)) as connection:
+class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
+    """Writes no setting that the database holds as it would be written.
+
+    Each would be a transaction, forty each time a cache is opened, and after each of them a
+    thread beside others that compute waits for its turn: half a second in all.
+    """
+
+    _settled: Mapping[str, object] = MappingProxyType({})
+
+    def __init__(self, folder: Path) -> None:
+        self._settled = _settle(folder / _DATABASE)
+        try:
+            super().__init__(str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS)
+            self.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
+        except BaseException:  # nothing of it may stay open
+            with contextlib.suppress(AttributeError, sqlite3.Error):  # it may not be as far as that
+                self.close()
+            raise
+        self._settled = MappingProxyType({})
+
+    @property
+    def _sql_retry(self) -> Callable[..., object]:
+        execute: Callable[..., object] = super()._sql_retry
+
+        def execute_unless_settled(statement: str, *values: tuple[object, ...]) -> object:
+            return None if self._is_settled(statement, *values) else execute(statement, *values)
+
+        return execute_unless_settled
+
+    def _is_settled(self, statement: str, values: tuple[object, ...] = ()) -> bool:
+        if statement.startswith("INSERT OR REPLACE INTO Settings"):
+            key, value = values
+        elif statement.startswith("INSERT OR IGNORE INTO Settings"):
+            return values[0] in self._settled
+        elif statement.startswith("UPDATE Settings SET value"):
+            value, key = values
+        else:
+            return False
+        return key in self._settled and self._settled[str(key)] == value
+
+
+def _settle(database: Path) -> dict[str, object]:
+    """Check the database's pages, and return the settings in it.
+
+    An empty one gets those that diskcache would write, in one transaction.
+    """
+    with contextlib.closing(
+        sqlite3.connect(database, timeout=_TIMEOUT_SECONDS, isolation_level=None)
+    ) as connection:
         ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if not tables:
+            _fill(connection)
+        elif "Settings" not in tables:
+            return {}
+        return dict(connection.execute("SELECT key, value FROM Settings").fetchall())
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    settings = {**diskcache.DEFAULT_SETTINGS, **_SETTINGS, **diskcache.core.METADATA}
+    connection.execute(f"PRAGMA auto_vacuum = {settings['sqlite_auto_vacuum']:d}")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE Settings (key TEXT NOT NULL UNIQUE, value)")
+    connection.executemany("INSERT INTO Settings VALUES (?, ?)", settings.items())
+    connection.execute("COMMIT")
 
 
 def _plain(value: object) -> object:
@@ -105,8 +167,7 @@ class DiskcacheOutbox:
         try:
             # Created beforehand, so that it and its journal get our rights, not the umask's.
             os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
-            _check_pages(folder / _DATABASE)
-            self._cache = _opened(folder)
+            self._cache = _SettledCache(folder)
         except (sqlite3.Error, diskcache.Timeout, OSError, ValueError) as error:
             raise _translated(error, "opened") from error
 
@@ -141,19 +202,6 @@ class DiskcacheOutbox:
     def close(self) -> None:
         """Close the database."""
         self._cache.close()
-
-
-def _opened(folder: Path) -> diskcache.Cache:
-    """Open the database; where that fails half-way, leave nothing of it open."""
-    cache = diskcache.Cache.__new__(diskcache.Cache)
-    try:
-        cache.__init__(str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS)
-        cache.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
-    except BaseException:
-        with contextlib.suppress(AttributeError, sqlite3.Error):  # it may not be as far as that
-            cache.close()
-        raise
-    return cache
 
 
 def _checked(key: object, value: object) -> bytes:

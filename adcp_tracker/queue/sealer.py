@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 LARGEST_EVENT_BYTES = 256 * 1024
 """No event is larger, so that one read always holds a whole record."""
 
-# Larger pieces do not stay in the processor's cache while they are looked at.
-_READ_BYTES = 4 * LARGEST_EVENT_BYTES
-_LONGEST_RECORD_BYTES = 3 * LARGEST_EVENT_BYTES // 2
+_LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
+_READ_BYTES = 2 * 1024 * 1024
+_LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
 
 
 @attrs.define
@@ -57,6 +57,14 @@ class Sealed:
     letters: list[DeadLetter] = attrs.field(factory=list)
     damages: list[tuple[str, bytes]] = attrs.field(factory=list)
     advanced: bool = False
+
+
+def limits(destination: Destination, state: DestinationState) -> tuple[int, int]:
+    """Return how many events and bytes a batch may hold, as far as is known."""
+    return (
+        min(destination.max_events, state.max_events or destination.max_events),
+        min(destination.max_bytes, state.max_bytes or destination.max_bytes),
+    )
 
 
 class Sealer:
@@ -128,14 +136,11 @@ class Sealer:
         """Read a delivery's records, a piece of whole ones at a time."""
         for span in delivery.spans:
             start = span.start
-            while start < span.stop:
-                left = span.stop - start
-                data = self._segments.read(span.segment, start, min(left, _READ_BYTES))
-                end = data.rfind(b"\n") + 1 or len(data)
-                if not end:  # it was cut
-                    break
-                yield span.segment, start, data[:end]
-                start += end
+            with self._segments.reading(span.segment) as read:
+                while data := read(start, min(span.stop - start, _READ_BYTES)):
+                    end = data.rfind(b"\n") + 1 or len(data)
+                    yield span.segment, start, data[:end]
+                    start += end
 
 
 class _Pass:
@@ -154,27 +159,32 @@ class _Pass:
         self._destination = destination
         self._state = state
         self._now = now
-        self._limit = Limit(
-            min(destination.max_events, state.max_events or destination.max_events),
-            min(destination.max_bytes, state.max_bytes or destination.max_bytes),
-        )
+        self._limit = Limit(*limits(destination, state))
         self.groups = Groups()
         self.sealed = Sealed()
 
     def read_on(self, name: str, size: int) -> None:
         """Take what one segment has, as far as there is room."""
-        while self._state.cursors.get(name, 0) < size and not self._limit.is_reached:
-            if self._locks.bars(name, self._state.cursors.get(name, 0)):
-                return
-            if not self._read_piece(name, size):
-                return
-            self.sealed.advanced = True
+        if self._state.cursors.get(name, 0) >= size or self._limit.is_reached:
+            return
+        with self._segments.reading(name) as read:
+            while not self._limit.is_reached:
+                cursor = self._state.cursors.get(name, 0)
+                if cursor >= size or self._locks.bars(name, cursor):
+                    return
+                if not self._take_piece(
+                    name, cursor, size, read(cursor, self._wanted(size - cursor))
+                ):
+                    return
+                self.sealed.advanced = True
 
-    def _read_piece(self, name: str, size: int) -> bool:
-        start = self._state.cursors.get(name, 0)
-        data = self._segments.read(name, start, min(size - start, _READ_BYTES))
+    def _wanted(self, left: int) -> int:
+        """Return how much to read at once: not much more than what still fits."""
+        return min(left, _READ_BYTES, max(self._limit.bytes, _LEAST_READ_BYTES))
+
+    def _take_piece(self, name: str, start: int, size: int, data: bytes) -> bool:
         end = data.rfind(b"\n") + 1
-        if not end and len(data) >= _READ_BYTES:
+        if not end and len(data) >= _LEAST_READ_BYTES:
             return self._pass_over(name, start, data)
         if not end:
             return self._skip_torn(name, start, size)

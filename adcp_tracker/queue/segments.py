@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from adcp_tracker.queue.directory import open_private, sync_directory
@@ -14,7 +15,7 @@ from adcp_tracker.queue.journal import SUFFIX, UNFINISHED
 from adcp_tracker.queue.records import erased, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from adcp_tracker.queue.directory import QueueDirectory
@@ -53,9 +54,18 @@ class Segments:
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
+        with self.reading(name) as read:
+            return read(start, length)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
+        """Open a segment once for several calls of what :meth:`read` does with `name`.
+
+        Beside a thread that computes, each system call may cost a turn of its.
+        """
         descriptor = open_private(self._folder / name, os.O_RDONLY)
         try:
-            return os.pread(descriptor, length, start)
+            yield lambda start, length: os.pread(descriptor, length, start)
         finally:
             os.close(descriptor)
 
