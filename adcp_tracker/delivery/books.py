@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.state import State
 
 _converter = make_converter()
-_PIECE_BYTES = 4 * 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
 _PLACES_KEPT = 16
 
 

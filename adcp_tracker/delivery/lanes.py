@@ -69,7 +69,9 @@ class Lane:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            self._outcomes.put(self._try(batch))
+            outcome = self._try(batch)
+            del batch  # or it would be kept for as long as none follows
+            self._outcomes.put(outcome)
             self._on_done()
 
     def _try(self, batch: Batch) -> Outcome:

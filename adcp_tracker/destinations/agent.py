@@ -15,8 +15,8 @@ from adcp_tracker.destinations.base import (
     Paused,
     Rejected,
     idempotency_key,
-    members_of_request,
     refusal,
+    request_body,
 )
 from adcp_tracker.destinations.lines import LINES, Line, lacks, spoken
 from adcp_tracker.destinations.manners import Timeouts
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
+    from adcp_tracker.destinations.joined import Body
     from adcp_tracker.sources.registries import Registry
     from adcp_tracker.sources.rules import SourceRule
 
@@ -286,12 +287,13 @@ class Agent:
             return outcome if outcome.failures else _NO_TOOL
         return outcome
 
-    def _params(self, batch: Batch) -> list[bytes]:
+    def _params(self, batch: Batch) -> Body:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
         head = b'{"name":"log_event","arguments":{"idempotency_key":"' + key.encode() + b'",'
-        members = members_of_request(self.event_source_id, batch)
-        return [head + _versions(self.adcp_version), *members, b"}}"]
+        return request_body(
+            self.event_source_id, batch, head + _versions(self.adcp_version), b"}}"
+        )
 
 
 def _versions(line: Line) -> bytes:

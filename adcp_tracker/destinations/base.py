@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import attrs
 import orjson
 
-from adcp_tracker.destinations.joined import with_commas
+from adcp_tracker.destinations.joined import body_around
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from adcp_tracker.destinations.joined import Body
 
 
 @attrs.frozen
@@ -26,7 +28,7 @@ class Batch:
 
     Attributes:
         events: The events' final JSON, one object each, in their frozen order;
-            :func:`.joined.with_commas` returns them in large pieces.
+            :func:`.joined.body_around` makes a request of them.
         identity: What these very bytes are known by; the same after a restart,
             different once the batch's members or its generation change.
         test_event_code: Marks the whole request as a test; ``None`` for live events.
@@ -211,16 +213,19 @@ def refusal(code: str, message: str, remedy: str, event: Mapping[str, object]) -
     return EventFailure(code, message, event_id=named, remedy=remedy)
 
 
-def members_of_request(event_source_id: str, batch: Batch) -> list[bytes]:
-    """Return what a request says of frozen events on either wire, without decoding one.
+def request_body(event_source_id: str, batch: Batch, before: bytes, after: bytes) -> Body:
+    """Return a request with frozen events on either wire, without decoding one.
 
-    Returns:
-        The members of a JSON object, without its braces, in pieces to be put together.
+    Args:
+        event_source_id: Where the seller files them.
+        batch: The events.
+        before: What the wire puts before the members of the object that says this.
+        after: What it puts behind them.
     """
     test = batch.test_event_code
     head = b'"event_source_id":' + orjson.dumps(event_source_id) + b',"events":['
     tail = b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test)
-    return [head, *with_commas(batch.events), tail]
+    return body_around(batch.events, before + head, tail + after)
 
 
 def idempotency_key(credential: str, destination: str, identity: bytes) -> str:

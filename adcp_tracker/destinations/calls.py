@@ -23,16 +23,17 @@ import httpcore  # noqa: F401 - httpx would load it with its first client, in th
 import httpx
 
 from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
+from adcp_tracker.destinations.joined import Body
 from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.replies import OVERSIZE, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from adcp_tracker.destinations.base import Paused, Retry
 
 ANSWER_LIMIT = 1_000_000
-_WRITE_BYTES = 256 * 1024
+_SMALL_BYTES = 256 * 1024
 
 
 @attrs.define(eq=False, repr=False)
@@ -60,7 +61,7 @@ class Caller:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | Sequence[bytes] | None = None,
+        body: bytes | Body | None = None,
         enough: Callable[[bytes], bool] | None = None,
     ) -> Reply | Retry | Paused:
         """Make one call and return the answer, or what it means that there is none.
@@ -69,21 +70,18 @@ class Caller:
             method: The HTTP method.
             url: The absolute address.
             headers: What to send besides httpx's own headers.
-            body: The body, if any, or its pieces.
+            body: The body, if any.
             enough: Gets each piece of the answer and says when the rest is of no use.
         """
         if self._pid != os.getpid():
             self.abandon()
-        with self._lock, self._deadline() as deadline:
+        with self._lock, self._deadline() as deadline, _lent(body) as content:
             try:
                 client = self._open(url)
-                content = _content(body)
-                if isinstance(content, _Writes):
-                    headers = {**headers, "Content-Length": str(content.size)}
                 request = client.build_request(
                     method,
                     url,
-                    headers=headers,
+                    headers={**headers, **_framing(content)},
                     content=content,
                     extensions={"trace": self._trace},
                 )
@@ -217,30 +215,40 @@ class _Deadline:
             self.settled = True
 
 
-class _Writes:
-    """A body in pieces that are worth a system call each; it can be sent more than once."""
+@attrs.define(eq=False)
+class _Loan:
+    """A large body, for as long as its call lasts.
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
-        self.size = sum(map(len, pieces))
+    What httpx makes of a request holds itself in a circle, and would keep the body until the
+    garbage collector comes by.
+    """
+
+    body: Body | None
 
     def __iter__(self) -> Iterator[bytes]:
-        small: list[bytes] = []
-        for piece in self._pieces:
-            small.append(piece)
-            if len(piece) >= _WRITE_BYTES:
-                yield b"".join(small)
-                small.clear()
-        if small:
-            yield b"".join(small)
+        return iter(self.body or ())
 
 
-def _content(body: bytes | Sequence[bytes] | None) -> bytes | _Writes | None:
-    """Return what httpx is to send; what is large is never put together in memory."""
-    if body is None or isinstance(body, bytes):
-        return body
-    writes = _Writes(body)
-    return writes if writes.size > _WRITE_BYTES else b"".join(body)
+@contextmanager
+def _lent(body: bytes | Body | None) -> Iterator[bytes | _Loan | None]:
+    """Give httpx what it is to send; what is large is never put together in memory."""
+    if not isinstance(body, Body):
+        yield body
+    elif body.size <= _SMALL_BYTES:
+        yield b"".join(body)
+    else:
+        loan = _Loan(body)
+        try:
+            yield loan
+        finally:
+            loan.body = None
+
+
+def _framing(content: bytes | _Loan | None) -> dict[str, str]:
+    """Return the header that httpx would not know the value of."""
+    if isinstance(content, _Loan) and content.body is not None:
+        return {"Content-Length": str(content.body.size)}
+    return {}
 
 
 def _read(

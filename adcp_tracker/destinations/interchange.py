@@ -11,7 +11,7 @@ import orjson
 
 from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
 from adcp_tracker.destinations.answers import from_http, refused
-from adcp_tracker.destinations.base import Finding, Paused, members_of_request, refusal
+from adcp_tracker.destinations.base import Finding, Paused, refusal, request_body
 from adcp_tracker.destinations.compression import gzip
 from adcp_tracker.destinations.manners import Timeouts, user_agent
 from adcp_tracker.destinations.replies import Reply
@@ -20,12 +20,13 @@ from adcp_tracker.destinations.troubles import trouble
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
     from adcp_tracker.destinations.calls import Caller
+    from adcp_tracker.destinations.joined import Body
     from adcp_tracker.sources.registries import Registry
     from adcp_tracker.sources.rules import SourceRule
 
@@ -105,7 +106,7 @@ class Interchange:
 
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one request, and with a second one if compression is refused."""
-        body = [b"{", *members_of_request(self.event_source_id, batch), b"}"]
+        body = request_body(self.event_source_id, batch, b"{", b"}")
         reply = self._post(body, compress=self._compresses)
         if isinstance(reply, Reply) and reply.status == _COMPRESSION_REFUSED and self._compresses:
             self._compresses = False
@@ -186,7 +187,7 @@ class Interchange:
         """Forget the connection without closing it: it belongs to the parent of a fork."""
         self._caller.abandon()
 
-    def _post(self, body: Sequence[bytes], *, compress: bool) -> Reply | Retry | Paused:
+    def _post(self, body: Body, *, compress: bool) -> Reply | Retry | Paused:
         headers = self._headers()
         if compress:
             headers["Content-Encoding"] = "gzip"

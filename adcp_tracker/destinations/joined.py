@@ -6,30 +6,54 @@ which takes longer than all else a request does, and leaves the heap in holes.
 
 from __future__ import annotations
 
+import mmap
+from array import array
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_APART_BYTES = 256 * 1024
 
-class Block(NamedTuple):
-    """Some events that follow each other.
+
+class Block:
+    """Some events that follow each other, in memory of their own.
+
+    What is large and short-lived leaves the heap in holes that the C library keeps, and a
+    process with a backlog would stay larger than one without.
+
+    Args:
+        events: The events' JSON.
 
     Attributes:
-        joined: Their JSON, with commas in between.
         lengths: How many bytes each one is.
+        size: How many bytes they are, with the commas in between.
     """
 
-    joined: bytes
-    lengths: Sequence[int]
+    def __init__(self, events: Sequence[bytes]) -> None:
+        self.lengths = array("I", map(len, events))
+        joined = b",".join(events)
+        self.size = len(joined)
+        self._kept: bytes | mmap.mmap = joined
+        if self.size > _APART_BYTES:
+            memory = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            memory.write(joined)
+            self._kept = memory
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return the events, joined by commas, in pieces of a bounded size."""
+        for start in range(0, self.size, _APART_BYTES):
+            yield self._kept[start : start + _APART_BYTES]
 
     def split(self) -> Iterator[bytes]:
         """Return the events one by one."""
         start = 0
         for length in self.lengths:
-            yield self.joined[start : start + length]
+            yield self._kept[start : start + length]
             start += length + 1
 
 
@@ -69,12 +93,41 @@ class JoinedEvents(Sequence[bytes]):
         return hash(tuple(self))
 
 
-def with_commas(events: Sequence[bytes]) -> Iterator[bytes]:
-    """Return the JSON of `events` with commas in between, in pieces to be put together."""
-    if not isinstance(events, JoinedEvents):
-        yield b",".join(events)
-        return
-    for number, block in enumerate(events.blocks):
-        if number:
-            yield b","
-        yield block.joined
+@attrs.frozen
+class Body:
+    """A request's body around frozen events, which is never put together in memory.
+
+    Iterated over, it gives pieces that are worth a system call each; as often as is asked,
+    since a request may go again.
+
+    Attributes:
+        head: What comes before the events.
+        blocks: The events; those of two blocks are divided by a comma too.
+        tail: What comes after them.
+    """
+
+    head: bytes
+    blocks: Sequence[Block]
+    tail: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes it is."""
+        commas = max(len(self.blocks) - 1, 0)
+        inner = sum(block.size for block in self.blocks) + commas
+        return len(self.head) + inner + len(self.tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting = self.head
+        for number, block in enumerate(self.blocks):
+            waiting += b"," if number else b""
+            for piece in block.pieces():
+                yield waiting + piece
+                waiting = b""
+        yield waiting + self.tail
+
+
+def body_around(events: Sequence[bytes], head: bytes, tail: bytes) -> Body:
+    """Return the body of a request with `events`, without ever decoding one."""
+    blocks = events.blocks if isinstance(events, JoinedEvents) else (Block(events),)
+    return Body(head, blocks, tail)

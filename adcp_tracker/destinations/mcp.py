@@ -16,13 +16,14 @@ import orjson
 
 import adcp_tracker
 from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge
+from adcp_tracker.destinations.joined import Body
 from adcp_tracker.destinations.manners import user_agent
 from adcp_tracker.destinations.mcp_answers import from_mcp, is_protocol_error
 from adcp_tracker.destinations.replies import Reply
 from adcp_tracker.destinations.sse import EventStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from adcp_tracker.destinations.base import Outcome
     from adcp_tracker.destinations.calls import Caller
@@ -70,12 +71,12 @@ class McpSession:
     _session: str | None = attrs.field(default=None, init=False)
     _protocol: str | None = attrs.field(default=None, init=False)
 
-    def request(self, method: str, params: bytes | Sequence[bytes]) -> Heard | Retry | Paused:
+    def request(self, method: str, params: bytes | Body) -> Heard | Retry | Paused:
         """Send one request, in a session, and return its answer.
 
         Args:
             method: The JSON-RPC method.
-            params: Its parameters, as JSON, or the pieces of it; sent as they are.
+            params: Its parameters, as JSON; sent as they are.
         """
         was_open = self._open
         refused = self._ensure_open()
@@ -117,12 +118,14 @@ class McpSession:
         self.openings += 1
         return None
 
-    def _exchange(self, method: str, params: bytes | Sequence[bytes]) -> Heard | Retry | Paused:
+    def _exchange(self, method: str, params: bytes | Body) -> Heard | Retry | Paused:
         number = next(self._ids)
         stream = EventStream(lambda message: _answers(message, number))
         head = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":' % (number, method.encode())
-        pieces = [params] if isinstance(params, bytes) else params
-        reply = self._post([head, *pieces, b"}"], stream.feed)
+        inner = Body(params, (), b"") if isinstance(params, bytes) else params
+        reply = self._post(
+            attrs.evolve(inner, head=head + inner.head, tail=inner.tail + b"}"), stream.feed
+        )
         if not isinstance(reply, Reply):
             return reply
         if reply.media_type == "text/event-stream":
@@ -130,7 +133,7 @@ class McpSession:
         return Heard(reply, _pick(reply.json(), number, is_strict=reply.is_success))
 
     def _post(
-        self, body: bytes | Sequence[bytes], enough: Callable[[bytes], bool] | None
+        self, body: bytes | Body, enough: Callable[[bytes], bool] | None
     ) -> Reply | Retry | Paused:
         return self.caller.call("POST", self.url, self._headers(), body, enough)
 

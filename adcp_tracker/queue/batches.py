@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import chain, repeat
@@ -41,8 +40,7 @@ class _Run:
 
     def __init__(self, segment: str, plain: PlainRecords) -> None:
         self._span = Span(segment, plain.start, plain.stop)
-        lengths = array("I", map(len, plain.events))
-        self.block = Block(b",".join(plain.events), lengths)
+        self.block = Block(plain.events)
 
     def spans(self) -> Iterator[Span]:
         """Return where the records are."""
@@ -74,7 +72,7 @@ class _Columns:
     @property
     def block(self) -> Block:
         """The events, joined."""
-        return Block(b",".join(self._events), tuple(map(len, self._events)))
+        return Block(self._events)
 
     def spans(self) -> Iterator[Span]:
         """Return where the records are."""

@@ -38,7 +38,7 @@ LARGEST_EVENT_BYTES = 256 * 1024
 """No event is larger, so that one read always holds a whole record."""
 
 _LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
-_READ_BYTES = 2 * 1024 * 1024
+_READ_BYTES = 2 * LARGEST_EVENT_BYTES
 _LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
 
 
