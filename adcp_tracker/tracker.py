@@ -17,8 +17,8 @@ from adcp_tracker.config import (
 )
 from adcp_tracker.context import Consent, current_context
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.leadership import Setting
 from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.eventmethods import EventMethods
 from adcp_tracker.events.building import build_event
 from adcp_tracker.events.ids import digest_id

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adcp_tracker.delivery.books import Stats
-    from adcp_tracker.delivery.leadership import Setting
+    from adcp_tracker.delivery.setting import Setting
 
     Result = TypeVar("Result")
 

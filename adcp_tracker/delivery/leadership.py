@@ -28,41 +28,14 @@ from adcp_tracker.queue.segments import Segments
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from adcp_tracker.clock import Clock
     from adcp_tracker.delivery.books import Stats
-    from adcp_tracker.delivery.retry import RetryPolicy
+    from adcp_tracker.delivery.setting import Setting
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.queue.batches import Members
     from adcp_tracker.queue.deadletters import DeadLetter
-    from adcp_tracker.queue.directory import QueueDirectory
-    from adcp_tracker.queue.encryption import Encryption
-    from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.queue.state import Delivery
 
 _MOST_UNWRITTEN_LETTERS = 10_000
-
-
-@attrs.frozen
-class Setting:
-    """What a leadership works with.
-
-    Attributes:
-        directory: The queue directory.
-        destinations: Where events go.
-        policy: When to try again.
-        clock: Where the time is read.
-        open_outbox: Opens the outbox of a directory's state folder.
-        idle_seconds: How long to wait when there is nothing to do.
-        encryption: What seals and opens what is kept of events, if anything does.
-    """
-
-    directory: QueueDirectory
-    destinations: Sequence[Destination]
-    policy: RetryPolicy
-    clock: Clock
-    open_outbox: Callable[[QueueDirectory], Outbox]
-    idle_seconds: float
-    encryption: Encryption | None = None
 
 
 class Leadership:
@@ -231,7 +204,7 @@ class Leadership:
                 locked = self._sealer.locks.holds(delivery)
                 if len(members) != delivery.count and not sent and not locked:
                     self._shrink(delivery, members)
-        return sum(_blank(members, is_unwanted) for _, members in self._on_way.values())
+        return sum(members.blank(is_unwanted) for _, members in self._on_way.values())
 
     def close(self) -> None:
         """Settle what has come back, delete what is done and close the database."""
@@ -273,7 +246,8 @@ class Leadership:
         if state.failures or state.pause is not None or not state.counts.delivered:
             return
         waiting = sum(max(size - state.cursors.get(each, 0), 0) for each, size in sizes.items())
-        if waiting >= _full_bytes(on_way[0], *limits(destination, state)):
+        events, most = limits(destination, state)
+        if waiting >= min(most, on_way[0].size * events // on_way[0].count):
             self._seal(destination, sizes, ahead=True)
 
     def _may_send(self, name: str) -> bool:
@@ -440,17 +414,3 @@ def _prepare(destinations: Sequence[Destination]) -> None:
             # Whatever is wrong, the first request says it in the destination's own words.
             with suppress(Exception):
                 destination.prepare()
-
-
-def _full_bytes(delivery: Delivery, events: int, size: int) -> int:
-    """Return about how many bytes a full batch has, by the records of another batch."""
-    taken = sum(span.stop - span.start for span in delivery.spans)
-    return min(size, taken * events // delivery.count)
-
-
-def _blank(members: Members, is_unwanted: Callable[[bytes], bool]) -> int:
-    """Blank events in memory, so that no dead letter can be made of them any more."""
-    found = [place for place, event in enumerate(members.events) if is_unwanted(event)]
-    if found:
-        members.blank(frozenset(found))
-    return len(found)

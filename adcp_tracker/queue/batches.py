@@ -12,7 +12,7 @@ from adcp_tracker.queue.records import HEADER_BYTES
 from adcp_tracker.queue.state import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from adcp_tracker.queue.records import PlainRecords
 
@@ -109,12 +109,15 @@ class Members(Sequence[Placed]):
             self._parts.append(_Run(segment, plain))
             self._count += len(plain.events)
 
-    def blank(self, places: Collection[int]) -> None:
-        """Forget what the events at some places said."""
-        columns = _Columns()
-        for place, each in enumerate(self):
-            columns.add(each._replace(event=b"{}") if place in places else each)
-        self._parts = [columns]
+    def blank(self, is_unwanted: Callable[[bytes], bool]) -> int:
+        """Forget what some events said; return how many there were."""
+        found = {place for place, each in enumerate(self) if is_unwanted(each.event)}
+        if found:
+            columns = _Columns()
+            for place, each in enumerate(self):
+                columns.add(each._replace(event=b"{}") if place in found else each)
+            self._parts = [columns]
+        return len(found)
 
     def spans(self) -> list[Span]:
         """Return the spans of the records, those that follow each other as one."""

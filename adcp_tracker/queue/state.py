@@ -72,6 +72,11 @@ class Delivery:
     last_message: str = ""
 
     @property
+    def size(self) -> int:
+        """How many bytes its records have."""
+        return sum(span.stop - span.start for span in self.spans)
+
+    @property
     def identity(self) -> bytes:
         """What its very bytes are known by; another generation is another identity."""
         frozen = (

@@ -211,3 +211,27 @@ def test_what_cannot_be_opened_is_not_left_open(folder: Path) -> None:
         with suppress(FileNotFoundError):  # the one that lists them
             held.append(each.readlink())
     assert not [path for path in held if path.parent == folder], caught.value
+
+
+def test_opening_again_writes_nothing(folder: Path) -> None:
+    """What diskcache would write anew each time stands there already, as it would be written."""
+    with closing(DiskcacheOutbox(folder)) as outbox:
+        outbox.load()
+        outbox.apply({"a": b"1"}, [])
+    before = (folder / "cache.db").read_bytes()
+    with closing(DiskcacheOutbox(folder)) as outbox:
+        assert outbox.load() == {"a": b"1"}
+    assert (folder / "cache.db").read_bytes() == before
+
+
+def test_another_setting_is_put_right(folder: Path) -> None:
+    """A database that would let go of rows by itself does not, once it is opened here."""
+    with closing(DiskcacheOutbox(folder)):
+        pass
+    with closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
+        connection.execute("UPDATE Settings SET value = 10 WHERE key = 'cull_limit'")
+    with closing(DiskcacheOutbox(folder)):
+        pass
+    with closing(sqlite3.connect(folder / "cache.db")) as connection:
+        found = connection.execute("SELECT value FROM Settings WHERE key = 'cull_limit'")
+        assert found.fetchall() == [(0,)]

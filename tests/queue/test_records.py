@@ -19,6 +19,7 @@ from adcp_tracker.queue.records import (
     frame,
     frame_event,
     scan,
+    scan_plain,
 )
 
 NOW_MS = 1_767_225_600_123
@@ -127,3 +128,40 @@ def test_an_erased_record_keeps_its_place_and_nothing_else(body: bytes) -> None:
     ((read,), damages) = scan(stone)
     assert (read.kind, read.body.strip()) == (ERASED, b"")
     assert damages == []
+
+
+@given(st.lists(st.tuples(bodies, times), max_size=20), st.integers(0, 2**40), st.integers(0, 25))
+def test_plain_records_are_read_at_once_as_one_by_one(
+    events: list[tuple[bytes, int]], start: int, most: int
+) -> None:
+    """The quick reader gives what the other gives, up to as many as are asked for."""
+    data = b"".join(frame_event(body, when) for body, when in events)
+    plain = scan_plain(data + b"torn", start, most)
+    records = scan(data, start)[0][:most]
+    assert plain is not None
+    assert plain.events == [record.body for record in records]
+    assert (plain.start, plain.stop) == (start, records[-1].stop if records else start)
+
+
+@given(st.lists(bodies, min_size=1, max_size=6), st.data())
+def test_the_quick_reader_takes_nothing_that_is_not_sound(
+    events: list[bytes], data: st.DataObject
+) -> None:
+    """Whatever byte is damaged, it gives the piece up, or what it gives is sound by the other."""
+    whole = b"".join(frame_event(body, NOW_MS) for body in events)
+    place = data.draw(st.integers(0, len(whole) - 1))
+    broken = whole[:place] + data.draw(st.binary(max_size=3)) + whole[place + 1 :]
+    plain = scan_plain(broken)
+    records, damages = scan(broken)
+    if plain is not None:
+        assert damages == []
+        assert [(EVENT, event) for event in plain.events] == [
+            (record.kind, record.body) for record in records
+        ]
+
+
+@given(st.binary(max_size=400))
+def test_nothing_makes_the_quick_reader_fail(data: bytes) -> None:
+    """Any bytes are read, or left to the other."""
+    plain = scan_plain(data)
+    assert plain is None or len(plain.events) == data.count(b"\n")

@@ -1,0 +1,115 @@
+"""Batches that are frozen while another is on its way, and what is kept of them in memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker.delivery.lanes import Lane
+from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.setting import Setting
+from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.journal import Journal
+from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW_MS = 1_767_225_600_123
+
+
+@contextmanager
+def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Leadership]:
+    """Lead a queue with so many events, step by step."""
+    directory = QueueDirectory(path / "queue")
+    directory.prepare()
+    journal = Journal(directory)
+    for number in range(count):
+        journal.append(b'{"event_id":"A-%04d","event_type":"lead"}' % number, NOW_MS)
+    setting = Setting(
+        directory,
+        [seller],
+        RetryPolicy(lambda: 0.5),
+        HandClock(),
+        lambda _: MemoryOutbox(),
+        1.0,
+    )
+    leadership = Leadership(setting, lambda: None)
+    try:
+        yield leadership
+    finally:
+        seller.gate.set()
+        wait_until(lambda: not leadership.is_sending or leadership.settle_arrived())
+        leadership.close()
+        journal.roll()
+
+
+def frozen(leadership: Leadership) -> list[int]:
+    """Return how many events are in each frozen batch."""
+    return [each.count for each in leadership.state.deliveries["scripted"]]
+
+
+def step_until(leadership: Leadership, seller: ScriptedDestination, sent: int) -> None:
+    """Go on until the seller was sent so many batches."""
+
+    def has_come() -> bool:
+        leadership.step()
+        return len(seller.batches) >= sent
+
+    wait_until(has_come)
+
+
+def test_a_full_batch_is_frozen_while_another_is_on_its_way(tmp_path: Path) -> None:
+    """Once the seller has taken one, the next stands ready; what would be no full one waits."""
+    seller = ScriptedDestination(max_events=5)
+    seller.gate.clear()
+    with led(tmp_path, seller, 18) as leadership:
+        step_until(leadership, seller, 1)
+        leadership.step()
+        assert frozen(leadership) == [5]
+        seller.gate.set()
+        wait_until(lambda: len(seller.ids) == 5)
+        seller.gate.clear()
+        step_until(leadership, seller, 2)
+        assert frozen(leadership) == [5, 5]
+        leadership.step()
+        assert frozen(leadership) == [5, 5]
+        seller.gate.set()
+        step_until(leadership, seller, 4)
+    assert [len(batch.events) for batch in seller.batches] == [5, 5, 5, 3]
+    assert seller.ids == [f"A-{number:04d}" for number in range(18)]
+
+
+@pytest.mark.parametrize("outcome", [Retry("http_503", "down"), TooLarge("http_413", "less")])
+def test_nothing_is_frozen_ahead_for_a_seller_that_has_taken_nothing(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    """A seller that is down, or has a limit to be learned, costs one batch of that size."""
+    seller = ScriptedDestination(outcomes=[outcome], max_events=6)
+    seller.gate.clear()
+    with led(tmp_path, seller, 30) as leadership:
+        step_until(leadership, seller, 1)
+        leadership.step()
+        assert frozen(leadership) == [6]
+
+
+def test_a_lane_keeps_no_batch_that_it_has_sent() -> None:
+    """A batch of megabytes is let go before the next one comes, which may be long."""
+    seller = ScriptedDestination()
+    lane = Lane(seller, lambda: None)
+    batch = Batch([b'{"event_id":"A-1"}'], b"identity")
+    kept = weakref.ref(batch)
+    lane.send(batch)
+    wait_until(lambda: isinstance(lane.outcome(), Delivered))
+    del batch
+    seller.batches.clear()
+    gc.collect()
+    assert kept() is None
+    lane.stop()
