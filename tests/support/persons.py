@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.delivery.leadership import Leadership
-from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.privacy.forgetting import Erasure
 from adcp_tracker.privacy.remembering import Memory
 from adcp_tracker.privacy.restoring import Restorer
