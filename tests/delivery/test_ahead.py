@@ -46,7 +46,8 @@ def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Leaders
         yield leadership
     finally:
         seller.gate.set()
-        wait_until(lambda: not leadership.is_sending or leadership.settle_arrived())
+        while leadership.is_sending:
+            leadership.settle_arrived()
         leadership.close()
         journal.roll()
 
