@@ -229,9 +229,9 @@ class Leadership:
         """Send the batch that was frozen, and committed, while another was on its way."""
         if name not in self._fresh or not self._may_send(name):
             return
-        first = self.state.deliveries[name][0]
-        if first.number == self._fresh[name][0] and first.next_attempt_at <= self._clock.now():
-            self._lanes[name].send(self._depart(first, self._fresh.pop(name)[1]))
+        for first in self.state.deliveries[name][:1]:
+            if first.number == self._fresh[name][0] and first.next_attempt_at <= self._clock.now():
+                self._lanes[name].send(self._depart(first, self._fresh.pop(name)[1]))
 
     def _seal_ahead(self, destination: Destination, sizes: Mapping[str, int]) -> None:
         """Freeze the next batch while another is on its way, if it is a full one.

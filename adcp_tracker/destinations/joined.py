@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, overload
 
 import attrs
@@ -36,6 +36,7 @@ class Block:
 
     def __init__(self, events: Sequence[bytes]) -> None:
         self.lengths = array("I", map(len, events))
+        self._starts: Sequence[int] = ()
         joined = b",".join(events)
         self.size = len(joined)
         self._kept: bytes | mmap.mmap = joined
@@ -48,6 +49,12 @@ class Block:
         """Return the events, joined by commas, in pieces of a bounded size."""
         for start in range(0, self.size, _APART_BYTES):
             yield self._kept[start : start + _APART_BYTES]
+
+    def __getitem__(self, place: int) -> bytes:
+        if not self._starts:
+            self._starts = array("Q", accumulate((each + 1 for each in self.lengths), initial=0))
+        start = self._starts[place]
+        return self._kept[start : start + self.lengths[place]]
 
     def split(self) -> Iterator[bytes]:
         """Return the events one by one."""
@@ -84,7 +91,14 @@ class JoinedEvents(Sequence[bytes]):
     def __getitem__(self, place: slice) -> Sequence[bytes]: ...
 
     def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
-        return tuple(self)[place]
+        if isinstance(place, slice):
+            return tuple(self)[place]
+        left = range(len(self))[place]
+        for block in self.blocks:
+            if left < len(block.lengths):
+                return block[left]
+            left -= len(block.lengths)
+        raise AssertionError("unreachable")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, JoinedEvents) and tuple(self) == tuple(other)

@@ -138,7 +138,10 @@ class Sealer:
             start = span.start
             with self._segments.reading(span.segment) as read:
                 while data := read(start, min(span.stop - start, _READ_BYTES)):
-                    end = data.rfind(b"\n") + 1 or len(data)
+                    end = data.rfind(b"\n") + 1
+                    if not end:  # a line feed is lost, and what it divided may be long
+                        data = read(start, span.stop - start)
+                        end = len(data)
                     yield span.segment, start, data[:end]
                     start += end
 

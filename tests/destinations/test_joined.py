@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,10 @@ def test_events_in_blocks_are_a_sequence_of_events(groups: list[list[bytes]]) ->
     joined = JoinedEvents([Block(group) for group in groups])
     assert list(joined) == flat
     assert len(joined) == len(flat)
-    assert joined[-1] == flat[-1]
+    assert [joined[place] for place in range(-len(flat), len(flat))] == [*flat, *flat]
+    assert list(joined[1:]) == flat[1:]
+    with pytest.raises(IndexError):
+        joined[len(flat)]
     assert joined == JoinedEvents([Block(flat)])
     body = body_around(joined, b'{"events":[', b"]}")
     assert b"".join(body) == b"".join(body_around(flat, b'{"events":[', b"]}"))
