@@ -20,7 +20,7 @@ from adcp_tracker.forks import fork_mark
 from adcp_tracker.log import logger
 from adcp_tracker.queue import appending
 from adcp_tracker.queue.directory import is_elsewhere, open_private, sync_directory
-from adcp_tracker.queue.records import Record, frame
+from adcp_tracker.queue.records import HEADER_BYTES, Record, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,8 @@ class Journal:
         self._synchronous = synchronous
         self._on_growth = on_growth
         self._on_fork = on_fork
-        self._write = append or appending.best()
+        self._append = append or appending.best()
+        self._write = self._write_through if synchronous else self._append
         self._clock = clock or SystemClock()
         self._forget()
 
@@ -123,18 +124,27 @@ class Journal:
         if not self._mark[0]:
             self._begin_anew()
         # The record is framed here, not by a call: this is the one path that must be short.
-        seed = accepted_ms & 0xFFFFFFFF
-        record = b"%08x %013d E\t%b\n" % (crc32(body, seed), accepted_ms, body)
+        checksum = crc32(body, accepted_ms)
+        header = b"%x %d E\t" % (checksum, accepted_ms)
+        if len(header) != HEADER_BYTES:  # Seldom: widths are left out, as they cost time.
+            header = b"%08x %013d E\t" % (checksum, accepted_ms)
+        record = b"".join((header, body, b"\n"))
         size = len(record)
-        written = self._write(self._descriptor, record, size)
+        write = self._write
+        written = write(self._descriptor, record, size)
         if written != size:
             self._append_slowly(record, written)
             return
         self._position = position = self._position + size
         if position > self._watermark:
             self._grown()
-        if self._synchronous:
+
+    def _write_through(self, descriptor: int, record: bytes, size: int) -> int:
+        """Write a record, and wait until the disk has it."""
+        written = self._append(descriptor, record, size)
+        if written == size:
             self._sync()
+        return written
 
     def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Make a record of any kind durable; raises like :meth:`append`."""
@@ -150,8 +160,6 @@ class Journal:
         self._position = position = self._position + size
         if position > self._watermark:
             self._grown()
-        if self._synchronous:
-            self._sync()
 
     def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept, on disk or in memory."""

@@ -6,20 +6,23 @@ import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import QueueFullError, UnsafeDirectoryError
 from adcp_tracker.queue import appending
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.records import DROPPED, scan
+from adcp_tracker.queue.records import DROPPED, frame_event, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NOW_MS = 1_767_225_600_123
 
@@ -72,6 +75,18 @@ def test_an_event_is_on_disk_when_the_call_returns(
     for number in range(100):
         journal.append(body(number), NOW_MS)
     assert written(directory) == [body(number) for number in range(100)]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20), st.integers(-1, 2**43)), max_size=50))
+def test_a_record_is_written_as_it_is_framed(events: list[tuple[bytes, int]]) -> None:
+    """Whatever its checksum and its time are, also where they begin with zeros."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(QueueDirectory(Path(folder) / "queue"))
+        for data, accepted_ms in events:
+            journal.append(data, accepted_ms)
+        kept = b"".join(path.read_bytes() for path in Path(folder).glob("queue/segments/*.log"))
+        journal.roll()
+    assert kept == b"".join(frame_event(*event) for event in events)
 
 
 def test_the_writer_holds_its_segment_until_it_lets_go(directory: QueueDirectory) -> None:
