@@ -265,3 +265,21 @@ def test_both_refusals_are_told_at_once() -> None:
         "$.user_match.hashed_email",
         "$.user_match.hashed_phone",
     ]
+
+
+@given(
+    st.text(st.sampled_from("aA1.@+-_ '\x7f\x1f\xa0é\n"), max_size=12)
+    | st.text(max_size=12)
+    | st.emails()
+)
+def test_an_address_is_judged_alike_with_spaces_around_it(raw: str) -> None:
+    """The short way of plain addresses takes, refuses and hashes what the long one does."""
+    try:
+        hashed: str | None = hash_email(f" {raw} ")
+    except InvalidEventError:
+        hashed = None
+    if hashed is None:
+        with pytest.raises(InvalidEventError):
+            hash_email(raw)
+    else:
+        assert hash_email(raw) == hashed == sha256(raw.strip().lower())
