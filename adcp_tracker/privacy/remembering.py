@@ -18,6 +18,7 @@ import attrs
 
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.log import logger
+from adcp_tracker.queue import presence
 from adcp_tracker.queue.directory import open_private
 from adcp_tracker.web.contexttoken import MAX_CHARACTERS, THIRTY_DAYS
 
@@ -79,9 +80,11 @@ class Memory:
     ) -> None:
         self._directory = directory
         self._folder = directory.remembered
-        self._root = str(directory.remembered)
+        self._root = os.fsencode(directory.remembered)
+        self._is_there = presence.best()
         self._restorer = restorer
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._most = most
         self._exists = False
         self._looked_at = float("-inf")
@@ -131,7 +134,7 @@ class Memory:
         try:
             for name in self._restorer.keys.names(_ORDER, order_id):
                 # Most orders are not remembered, and most calls are to be quick.
-                if os.path.lexists(f"{self._root}/{name}"):
+                if self._is_there(b"%b/%b" % (self._root, name.encode())):
                     found = self._read(self._folder / name)
                     return found and self._restorer.restored(found[0])
         except (AdcpTrackerError, OSError) as error:
@@ -207,10 +210,10 @@ class Memory:
     def may_hold(self) -> bool:
         """Say whether anything was ever remembered, mostly without a system call."""
         if not self._exists:
-            now = self._clock.monotonic()
+            now = self._monotonic()
             if now - self._looked_at >= _LOOK_AGAIN_SECONDS:
                 self._looked_at = now
-                self._exists = self._folder.is_dir()
+                self._exists = self._is_there(self._root)
         return self._exists
 
     def _write(self, name: str, data: bytes) -> None:
