@@ -33,7 +33,12 @@ from adcp_tracker.exceptions import (
 )
 from adcp_tracker.gate import why_not, without_shopper
 from adcp_tracker.log import logger
-from adcp_tracker.orders.purchases import purchase_event, refund_event, to_order
+from adcp_tracker.orders.purchases import (
+    plain_purchase_event,
+    purchase_event,
+    refund_event,
+    to_order,
+)
 from adcp_tracker.privacy.methods import PrivacyMethods
 from adcp_tracker.privacy.restoring import with_shopper
 from adcp_tracker.queue.atrest import encryption_with, journal_with, several
@@ -246,14 +251,14 @@ class Tracker(SourceMethods, PrivacyMethods, EventMethods):
                     context = self._restored(None, placed.order_id)
             elif isinstance(context, str):
                 context = self._restored(context, placed.order_id)
-            event = purchase_event(
-                placed,
-                now=datetime.now(_UTC),
-                context=context,
-                default_region=default_region or self._default_region,
-                **details,
-            )
-            body = encode(event)
+            now, region = datetime.now(_UTC), default_region or self._default_region
+            if details:
+                event = purchase_event(
+                    placed, now=now, context=context, default_region=region, **details
+                )
+            else:
+                event = plain_purchase_event(placed, now, context, region)
+            body = event.line
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._refuse(error, EventType.PURCHASE)
         return self._accept(event, body, context, test_event_code)

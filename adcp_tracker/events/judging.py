@@ -103,7 +103,7 @@ def write_clean(wire: Wire) -> bytes:
         Doubtful: If one does, so that a control character could be in an id.
     """
     line = _dumps(wire, None, OPTIONS)
-    if line.find(_BACKSLASH) >= 0 or line.find(_DELETE) >= 0:
+    if _BACKSLASH in line or _DELETE in line:
         raise Doubtful
     if not line.isascii() and _find_wide_control(line):
         raise Doubtful

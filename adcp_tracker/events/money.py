@@ -36,7 +36,9 @@ EXACT: Final = Context(prec=200, traps=[Inexact])
 
 _UNKNOWN: Final = 1000
 _CENT: Final = Decimal("0.01")
-_CENTS: Final = frozenset(_WITH_CENTS.split())
+CENTS: Final = frozenset(_WITH_CENTS.split())
+"""Currencies with two decimals, as most have."""
+
 _is_number: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?").fullmatch
 
 
@@ -85,7 +87,7 @@ def add_up(lines: Iterable[tuple[object, object]]) -> Decimal | None:
 
 def is_exact(amount: Decimal, currency: object) -> bool:
     """Tell whether `amount` has no more decimals than its currency."""
-    if type(currency) is not str or (amount.same_quantum(_CENT) and currency in _CENTS):
+    if type(currency) is not str or (amount.same_quantum(_CENT) and currency in CENTS):
         return True
     return not check_decimals(amount, currency, "$")
 

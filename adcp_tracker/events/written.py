@@ -60,15 +60,14 @@ class _Draft(WrittenEvent):
     __setattr__ = object.__setattr__
     __delattr__ = object.__delattr__  # Both, or the interpreter does not see either.
 
-    def __init__(self, event_id: str, line: bytes) -> None:
-        self.event_id = event_id  # type: ignore[misc]  # A draft can be written.
-        self.line = line  # type: ignore[misc]  # As above.
-        self.__class__ = WrittenEvent  # type: ignore[assignment]  # Of the same slots.
-
 
 def written_event(event_id: str, line: bytes) -> Event:
     """Make an event of the line that was written of it, without reading that."""
-    return _Draft(event_id, line)
+    event = _new(_Draft)
+    event.event_id = event_id  # type: ignore[misc]  # A draft can be written.
+    event.line = line  # type: ignore[misc]  # As above.
+    event.__class__ = WrittenEvent  # type: ignore[assignment]  # Of the same slots.
+    return event
 
 
 def _unfolded(event: Event) -> Event:
@@ -81,3 +80,4 @@ def _unfolded(event: Event) -> Event:
 
 
 _FIELDS: Final = frozenset(field.name for field in attrs.fields(Event))
+_new: Final = object.__new__

@@ -28,7 +28,7 @@ from adcp_tracker.events.judging import (
     write_clean,
 )
 from adcp_tracker.events.limits import MAX_ID, MAX_NUMBER, MAX_TOKEN, MAX_TYPE, is_currency
-from adcp_tracker.events.money import is_exact
+from adcp_tracker.events.money import CENTS, is_exact
 from adcp_tracker.events.parts import EMPTY
 from adcp_tracker.events.written import written_event
 
@@ -61,18 +61,24 @@ def express_purchase(
             or (microsecond and not microsecond % MILLISECOND)
         ):
             return None
-        wire: Wire = {"event_id": order_id, "event_type": "purchase", "event_time": event_time}
-        match = _match(order, context, default_region)
-        if match is not None:
-            wire["user_match"] = match
-        wire["custom_data"] = _data(order, order_id)
         if url is None and context is not None:
             url = context.event_source_url
-        if url is not None:
-            if url not in known_uris:
-                learn_uri(url)
-            wire["action_source"] = "website"
-            wire["event_source_url"] = url
+        # Whole dictionaries less what is not there: quicker than growing them key by key.
+        wire: Wire = {
+            "event_id": order_id,
+            "event_type": "purchase",
+            "event_time": event_time,
+            "user_match": _match(order, context, default_region),
+            "custom_data": _data(order, order_id),
+            "action_source": "website",
+            "event_source_url": url,
+        }
+        if wire["user_match"] is None:
+            del wire["user_match"]
+        if url is None:
+            del wire["action_source"], wire["event_source_url"]
+        elif url not in known_uris:
+            learn_uri(url)
         return written_event(order_id, write_clean(wire))
     except OBJECTIONS:
         return None
@@ -80,8 +86,8 @@ def express_purchase(
 
 def _match(order: Order, context: Context | None, default_region: str | None) -> Wire | None:  # noqa: C901 - a line a rule
     """Write who the shopper is, if anything says so."""
-    ip, agent, click_id = order.client_ip, order.client_user_agent, order.click_id
-    click_id_type = order.click_id_type
+    email, phone, click_id = order.email, order.phone, order.click_id
+    ip, agent, click_id_type = order.client_ip, order.client_user_agent, order.click_id_type
     if order.uids is not None:
         raise Doubtful
     if context is not None:
@@ -90,10 +96,10 @@ def _match(order: Order, context: Context | None, default_region: str | None) ->
         if not click_id and (click_id := context.click_id):
             click_id_type = context.click_id_type
     wire: Wire = {}
-    if order.email:
-        wire["hashed_email"] = hash_email(order.email)
-    if order.phone:
-        wire["hashed_phone"] = hash_phone(order.phone, default_region)
+    if email:
+        wire["hashed_email"] = hash_email(email)
+    if phone:
+        wire["hashed_phone"] = hash_phone(phone, default_region)
     if click_id:
         if type(click_id) is not str or len(click_id) > MAX_TOKEN:
             raise Doubtful
@@ -108,9 +114,8 @@ def _match(order: Order, context: Context | None, default_region: str | None) ->
     if agent:
         if type(agent) is not str:
             raise Doubtful
-        wire["client_user_agent"] = agent[:MAX_TOKEN]
-    identified = order.email or order.phone or click_id or (ip and agent)
-    return wire if identified else None
+        wire["client_user_agent"] = agent if len(agent) <= MAX_TOKEN else agent[:MAX_TOKEN]
+    return wire if email or phone or click_id or (ip and agent) else None
 
 
 def _data(order: Order, order_id: str) -> Wire:
@@ -118,49 +123,52 @@ def _data(order: Order, order_id: str) -> Wire:
     total, currency, items = order.total, order.currency, order.items
     if order.custom is not EMPTY or type(items) not in _LISTS:
         raise Doubtful
-    wire: Wire = {}
+    value: object = total
     if type(total) is Decimal:
         text = str(total)
-        wire["value"] = known_numbers.get(text) or fragment(text)
-        if not is_exact(total, currency):
+        value = known_numbers.get(text) or fragment(text)
+        if (text[-3:-2] != "." or currency not in CENTS) and not is_exact(total, currency):
             raise Doubtful
-    elif type(total) is int and 0 <= total < MAX_NUMBER:
-        wire["value"] = total
-    elif items or total is not None:
+    elif total is None:
+        if items:
+            raise Doubtful
+    elif type(total) is not int or not 0 <= total < MAX_NUMBER:
         raise Doubtful
-    if currency is not None:
-        if currency not in COMMON_CURRENCIES and not is_currency(currency):
-            raise Doubtful
-        wire["currency"] = currency
-    wire["order_id"] = order_id
-    if items:
-        _add_lines(wire, items)
-    return wire
+    wire: Wire = {"value": value, "currency": currency, "order_id": order_id}
+    if value is None:
+        del wire["value"]
+    if currency is None:
+        del wire["currency"]
+    elif currency not in COMMON_CURRENCIES and not is_currency(currency):
+        raise Doubtful
+    return _with_lines(wire, items) if items else wire
 
 
-def _add_lines(wire: Wire, items: Sequence[OrderItem]) -> None:
+def _with_lines(wire: Wire, items: Sequence[OrderItem]) -> Wire:
     """Write the lines of the order, their ids, and how many pieces they are."""
     contents, content_ids, count = [], [], 0
     for item in items:
-        item_id, quantity, price = item.id, item.quantity, item.price
-        brand, name = item.brand, item.name
+        item_id, quantity, brand, name = item.id, item.quantity, item.brand, item.name
+        price: object = item.price
         if (
             type(item_id) is not str
             or not 0 < len(item_id) <= MAX_ID
             or type(quantity) is not int
-            or not 0 < quantity < MAX_NUMBER
+            or quantity < 1
         ):
             raise Doubtful
-        line: Wire = {"id": item_id, "quantity": quantity}
         if type(price) is Decimal:
             text = str(price)
-            line["price"] = known_numbers.get(text) or fragment(text)
+            price = known_numbers.get(text) or fragment(text)
         elif price is not None:
-            line["price"] = sound_integer(price, 0)
-        if brand is not None:
-            if type(brand) is not str or len(brand) > MAX_ID:
-                raise Doubtful
-            line["brand"] = brand
+            sound_integer(price, 0)
+        line: Wire = {"id": item_id, "quantity": quantity, "price": price, "brand": brand}
+        if price is None:
+            del line["price"]
+        if brand is None:
+            del line["brand"]
+        elif type(brand) is not str or len(brand) > MAX_ID:
+            raise Doubtful
         if name is not None:
             if type(name) is not str:
                 raise Doubtful
@@ -170,4 +178,5 @@ def _add_lines(wire: Wire, items: Sequence[OrderItem]) -> None:
         count += quantity
     wire["contents"] = contents
     wire["content_ids"] = content_ids
-    wire["num_items"] = sound_integer(count, 1)
+    wire["num_items"] = sound_integer(count, 1)  # None of them is larger than their sum.
+    return wire
