@@ -186,7 +186,7 @@ def register_order(
 
 def to_item(source: object) -> object:
     """Take an order's line as the shop has it; what has nothing of one is left as it is."""
-    if isinstance(source, (OrderItem, str, bytes)):
+    if type(source) is not dict and isinstance(source, (OrderItem, str, bytes)):
         return source
     values, plan = _items.read(source)
     if plan.nested:
@@ -249,7 +249,9 @@ class _Reader:
 
     def read(self, source: object) -> tuple[list[Any], _Plan]:
         """Read the values that `source` has, in the order of the class's fields."""
-        if type(source) is dict or isinstance(source, Mapping):
+        if type(source) is dict:
+            return self._read_dict(source)
+        if isinstance(source, Mapping):
             shape, get = tuple(source), source.__getitem__
         else:
             shape = (type(source), *getattr(source, "__dict__", ()))
@@ -258,6 +260,19 @@ class _Reader:
         values = [*self.defaults]
         for index, name, ready, convert in plan.steps:
             value = get(name)
+            if type(value) is ready:
+                values[index] = value
+            elif value is not None:
+                values[index] = convert(value)
+        return values, plan
+
+    def _read_dict(self, source: dict[Any, Any]) -> tuple[list[Any], _Plan]:
+        """Read a plain dictionary, as most are: without a call for each of its values."""
+        shape = tuple(source)
+        plan = self.plans.get(shape) or self._plan(shape, source)
+        values = [*self.defaults]
+        for index, name, ready, convert in plan.steps:
+            value = source[name]
             if type(value) is ready:
                 values[index] = value
             elif value is not None:
