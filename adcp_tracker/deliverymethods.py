@@ -290,7 +290,9 @@ class DeliveryMethods:
             return None
 
     def _grown(self) -> None:
-        self._flusher.grown()
+        # A thread that is not there yet looks by itself once it is.
+        if self._flusher.is_running:
+            self._flusher.grown()
 
     def _keep_house(self) -> None:
         self._intake.settle()
