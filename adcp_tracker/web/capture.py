@@ -2,19 +2,20 @@
 
 An adapter does three things and no more::
 
-    context = capture.begin(WsgiFacts(environ))       # costs next to nothing
+    context = LazyContext(capture, WsgiFacts, environ)    # costs next to nothing
+    owes = capture.watch.in_environ(environ)              # False, but for a landing
     token = set_context(context)
-    ...                                               # the host's own work
-    if cookie := capture.response_cookie(context):    # None, but for a landing
-        ...                                           # add a Set-Cookie header
+    ...                                                   # the host's own work
+    if owes and (cookie := capture.response_cookie(context)):
+        ...                                               # add a Set-Cookie header
     reset_context(token)
 
-Nothing is read from the request before an event asks for it.
+Nothing else is read from the request before an event asks for it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker.clock import SystemClock
@@ -24,10 +25,13 @@ from adcp_tracker.log import Occasionally
 from adcp_tracker.web.automation import automated
 from adcp_tracker.web.capturesettings import CaptureSettings
 from adcp_tracker.web.clickids import Click, ClickCookie, ClickNames, cookie_value, read_cookie
-from adcp_tracker.web.consent import consent_reader, opts_out_globally
+from adcp_tracker.web.consent import HEADER_READERS, consent_reader, opts_out_globally
+from adcp_tracker.web.cookiewatch import CookieWatch
 from adcp_tracker.web.pageurl import ALLOWED_QUERY, QueryFilter, page_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adcp_tracker.clock import Clock
     from adcp_tracker.context import Automated
     from adcp_tracker.web.clientip import Origin
@@ -41,15 +45,41 @@ class LazyContext:
     """The context of a request, computed whole when an event first asks for any of it.
 
     It offers what :class:`~adcp_tracker.context.RequestContext` holds.
+
+    Args:
+        capture: What computes it.
+        read: Makes facts of `request` once any are asked for, such as
+            :class:`~adcp_tracker.web.requestfacts.WsgiFacts`.
+        request: The request, in whatever form the adapter was given it.
     """
 
-    __slots__ = ("_capture", "_resolved", "facts")
+    __slots__ = ("_capture", "_read", "_request", "_resolved")
 
-    def __init__(self, capture: Capture, facts: RequestFacts) -> None:
-        """Keep `facts` for later; use :meth:`Capture.begin`."""
-        self.facts = facts
+    def __init__(
+        self, capture: Capture, read: Callable[[Any], RequestFacts], request: object
+    ) -> None:
         self._capture = capture
+        self._read = read
+        self._request = request
         self._resolved: RequestContext | None = None
+
+    @property
+    def facts(self) -> RequestFacts:
+        """What the request tells."""
+        return self._read(self._request)
+
+    def let_go(self, remains: Callable[[Any], object]) -> None:
+        """Hold on to no more of the request than an event needs, now that it has ended.
+
+        A task that outlives its request keeps this context, and so does every timer that a
+        server sets meanwhile: neither must keep the application's own objects alive. Only a
+        consent function of the site's own may need them all, and then they stay.
+
+        Args:
+            remains: Makes of the request what facts can be read from without it.
+        """
+        if not self._capture.reads_requests:
+            self._request = remains(self._request)
 
     def resolve(self) -> RequestContext:
         """Return all of it, computed on the first call and the same ever after."""
@@ -98,7 +128,13 @@ class LazyContext:
 
 
 class Capture:
-    """Captures requests as a site has set it. One serves a whole application."""
+    """Captures requests as a site has set it. One serves a whole application.
+
+    Attributes:
+        settings: What the site has set.
+        watch: Tells at a request's start whether its response can owe a cookie.
+        reads_requests: Whether consent may be read from more than headers.
+    """
 
     def __init__(
         self, settings: CaptureSettings | None = None, *, clock: Clock | None = None
@@ -113,14 +149,16 @@ class Capture:
         self._clicks = ClickNames(self.settings.click_ids)
         self._query = QueryFilter((*ALLOWED_QUERY, *self._clicks.names, *self.settings.query_allow))
         self._cookie = _click_cookie(self.settings)
+        self.watch = CookieWatch(self._clicks, self.settings.click_cookie)
         given = self.settings.consent
         self._consent = None if given is None else consent_reader(given)
+        self.reads_requests = given is not None and not isinstance(self._consent, HEADER_READERS)
         self._unanswered = Consent(self.settings.consent_unanswered)
         self._log = Occasionally(clock or SystemClock())
 
     def begin(self, facts: RequestFacts) -> LazyContext:
         """Return the context to bind while a request is handled. Reads nothing yet."""
-        return LazyContext(self, facts)
+        return LazyContext(self, _as_they_are, facts)
 
     def resolve(self, facts: RequestFacts) -> RequestContext:
         """Compute the whole context of a request. Never raises for what a client sends."""
@@ -211,6 +249,10 @@ class Capture:
 
     def _automated(self, facts: RequestFacts, user_agent: str) -> Automated | None:
         return automated(facts, user_agent) if self.settings.detect_automation else None
+
+
+def _as_they_are(facts: RequestFacts) -> RequestFacts:
+    return facts
 
 
 def _click_cookie(settings: CaptureSettings) -> ClickCookie | None:

@@ -170,6 +170,10 @@ class CallableConsent:
         )
 
 
+HEADER_READERS = (ConsentCookie, ConsentHeader, TcfConsent, GoogleConsentMode)
+"""Readers that look at nothing of a request but its headers."""
+
+
 def consent_reader(given: object) -> ConsentReader:
     """Make a reader of whatever a site configured.
 

@@ -152,3 +152,20 @@ class AsgiFacts:
         wanted = _scope_key(name)
         lines: Sequence[tuple[bytes, bytes]] = self._scope["headers"]  # type: ignore[assignment]  # as the ASGI specification has it
         return [value.decode("latin-1") for key, value in lines if key == wanted]
+
+
+def remains_of_scope(scope: Mapping[str, object]) -> dict[str, object]:
+    """Return of an ASGI HTTP scope what :class:`AsgiFacts` reads, for when it has ended.
+
+    Frameworks keep in it whatever belongs to a request: its state, its session, its user.
+    """
+    get = scope.get
+    return {
+        "type": "http",
+        "client": get("client"),
+        "headers": scope["headers"],
+        "path": get("path", ""),
+        "query_string": get("query_string", b""),
+        "scheme": get("scheme", "http"),
+        "server": get("server"),
+    }

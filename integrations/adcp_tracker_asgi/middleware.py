@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
-from adcp_tracker.web.requestfacts import AsgiFacts
+from adcp_tracker.web.capture import LazyContext
+from adcp_tracker.web.requestfacts import AsgiFacts, remains_of_scope
 from adcp_tracker.web.setup import set_up
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from adcp_tracker.web.capture import Capture, LazyContext
+    from adcp_tracker.web.capture import Capture
     from adcp_tracker.web.options import Options
 
     # The specification says dict; frameworks each type these in a way of their own.
@@ -63,25 +64,30 @@ class AdcpTrackerMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = self.capture.begin(AsgiFacts(scope))
+        capture = self.capture
+        context = LazyContext(capture, AsgiFacts, scope)
         scope[TRACKER_KEY] = self.tracker
+        if capture.watch.in_scope(scope):
+            send = _with_cookie(capture, context, send)
         token = set_context(context)
         try:
-            await self._app(scope, receive, self._with_cookie(context, send))
+            await self._app(scope, receive, send)
         finally:
             reset_context(token)
+            context.let_go(remains_of_scope)
 
-    def _with_cookie(self, context: LazyContext, send: Send) -> Send:
-        # No coroutine of its own: it returns the server's, which is awaited in its stead.
-        def send_with_cookie(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                cookie = self.capture.response_cookie(context)
-                if cookie is not None:
-                    lines = [*message.get("headers", ()), (b"set-cookie", cookie.encode())]
-                    message = {**message, "headers": lines}
-            return send(message)
 
-        return send_with_cookie
+def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
+    # No coroutine of its own: it returns the server's, which is awaited in its stead.
+    def send_with_cookie(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            cookie = capture.response_cookie(context)
+            if cookie is not None:
+                lines = [*message.get("headers", ()), (b"set-cookie", cookie.encode())]
+                message = {**message, "headers": lines}
+        return send(message)
+
+    return send_with_cookie
 
 
 def get_tracker(scope: Mapping[str, object]) -> Tracker:

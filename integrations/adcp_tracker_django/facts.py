@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from adcp_tracker.web.requestfacts import RequestFacts
 
 
+# What a request's scheme, host, path and headers are made of, over either interface.
+_REMAINS = ("META", "path", "scope", "environ")
+
+
 class _FromRequest:
     """The facts that Django's request knows better than the server's own record."""
 
@@ -64,3 +68,12 @@ def facts_of(request: HttpRequest) -> RequestFacts:
     if scope is None:
         return _DjangoWsgiFacts(request.META, request)
     return _DjangoAsgiFacts(scope, request)
+
+
+def remains_of(request: HttpRequest) -> HttpRequest:
+    """Return a request with the facts of an ended one, and without its user, session or body."""
+    kept: HttpRequest = type(request).__new__(type(request))
+    for name in _REMAINS:
+        if hasattr(request, name):
+            setattr(kept, name, getattr(request, name))
+    return kept

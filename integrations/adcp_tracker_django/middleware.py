@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from adcp_tracker.context import reset_context, set_context
-from adcp_tracker_django.facts import facts_of
+from adcp_tracker.web.capture import LazyContext
+from adcp_tracker_django.facts import facts_of, remains_of
 from adcp_tracker_django.site import get_capture, get_tracker
 
 if TYPE_CHECKING:
@@ -50,27 +51,30 @@ class AdcpTrackerMiddleware:
         if self._is_async:
             return self._acall(request)
         capture = self._capture()
-        context = capture.begin(facts_of(request))
+        context = LazyContext(capture, facts_of, request)
+        owes = capture.watch.in_environ(request.META)
         token = set_context(context)
         try:
             response: HttpResponseBase = self.get_response(request)
-            if cookie := capture.response_cookie(context):
-                response.cookies.load(cookie)
+            if owes:
+                _add_cookie(response, capture, context)
             return response
         finally:
             reset_context(token)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         capture = self._capture()
-        context = capture.begin(facts_of(request))
+        context = LazyContext(capture, facts_of, request)
+        owes = capture.watch.in_environ(request.META)
         token = set_context(context)
         try:
             response: HttpResponseBase = await self.get_response(request)
-            if cookie := capture.response_cookie(context):
-                response.cookies.load(cookie)
+            if owes:
+                _add_cookie(response, capture, context)
             return response
         finally:
             reset_context(token)
+            context.let_go(remains_of)
 
     def _capture(self) -> Capture:
         if not self._started:
@@ -78,3 +82,8 @@ class AdcpTrackerMiddleware:
             self._started = True
             get_tracker().start()
         return get_capture()
+
+
+def _add_cookie(response: HttpResponseBase, capture: Capture, context: LazyContext) -> None:
+    if cookie := capture.response_cookie(context):
+        response.cookies.load(cookie)

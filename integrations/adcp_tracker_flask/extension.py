@@ -11,7 +11,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.setup import Setup, set_up
 from adcp_tracker_flask.commands import adcp
-from adcp_tracker_wsgi import AdcpTrackerMiddleware
+from adcp_tracker_flask.wsgi import FlaskMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ class AdcpTracker:
         options = {**self._options, **_configured(app)}
         setup = set_up(options, debug=app.debug, request=lambda given: _request(app, given))
         app.extensions[EXTENSION] = setup
-        app.wsgi_app = AdcpTrackerMiddleware(  # type: ignore[method-assign]  # Flask's own way
+        app.wsgi_app = FlaskMiddleware(  # type: ignore[method-assign]  # Flask's own way
             app.wsgi_app, setup.tracker, setup.capture
         )
         if options.get("consent") is not None:

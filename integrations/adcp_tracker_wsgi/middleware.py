@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
+from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.requestfacts import WsgiFacts
 from adcp_tracker.web.setup import set_up
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from adcp_tracker.web.capture import Capture, LazyContext
+    from adcp_tracker.web.capture import Capture
     from adcp_tracker.web.options import Options
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -55,23 +56,41 @@ class AdcpTrackerMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
         capture = self.capture
-        context = capture.begin(WsgiFacts(environ))
-
-        def start(
-            status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
-        ) -> Callable[[bytes], object]:
-            cookie = capture.response_cookie(context)
-            if cookie is not None:
-                headers = [*headers, ("Set-Cookie", cookie)]
-            return start_response(status, headers, exc_info)
-
+        context = LazyContext(capture, WsgiFacts, environ)
         environ[TRACKER_KEY] = self.tracker
+        if capture.watch.in_environ(environ):
+            start_response = _with_cookie(capture, context, start_response)
         token = set_context(context)
         try:
-            body = self._app(environ, start)
+            body = self._app(environ, start_response)
         finally:
             reset_context(token)
-        return body if _is_finished(body, environ) else _Body(body, context)
+        return body if self.is_finished(body, environ) else _Body(body, context)
+
+    def is_finished(self, body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+        """Say whether no more of the application's code runs for this body.
+
+        Such a body needs no context. Servers send a list and a file in quicker ways, so
+        these are left as they are. A framework's adapter may know more kinds.
+        """
+        if isinstance(body, (list, tuple)) or hasattr(body, "fileno"):
+            return True
+        wrapper = environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _with_cookie(
+    capture: Capture, context: LazyContext, start_response: StartResponse
+) -> StartResponse:
+    def start(
+        status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
+    ) -> Callable[[bytes], object]:
+        cookie = capture.response_cookie(context)
+        if cookie is not None:
+            headers = [*headers, ("Set-Cookie", cookie)]
+        return start_response(status, headers, exc_info)
+
+    return start
 
 
 class _Body:
@@ -110,17 +129,6 @@ class _Body:
             close()
         finally:
             reset_context(token)
-
-
-def _is_finished(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-    """Say whether no more of the application's code runs for this body.
-
-    Servers send a list and a file in quicker ways, so these are left as they are.
-    """
-    if isinstance(body, (list, tuple)) or hasattr(body, "fileno"):
-        return True
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 
 def get_tracker(environ: WSGIEnvironment) -> Tracker:
