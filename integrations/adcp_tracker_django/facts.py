@@ -72,7 +72,7 @@ def facts_of(request: HttpRequest) -> RequestFacts:
 
 def remains_of(request: HttpRequest) -> HttpRequest:
     """Return a request with the facts of an ended one, and without its user, session or body."""
-    kept: HttpRequest = type(request).__new__(type(request))
+    kept: HttpRequest = object.__new__(type(request))
     for name in _REMAINS:
         if hasattr(request, name):
             setattr(kept, name, getattr(request, name))

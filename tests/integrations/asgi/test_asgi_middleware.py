@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adcp_tracker import ConfigurationError, Tracker, current_context
+from adcp_tracker import ConfigurationError, Consent, Tracker, current_context
 from adcp_tracker_asgi import TRACKER_KEY, AdcpTrackerMiddleware, closing_lifespan, get_tracker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from adcp_tracker.context import Context
 
 
 @pytest.fixture
@@ -106,6 +109,106 @@ def test_an_error_leaves_no_context_behind(tracker: Tracker) -> None:
         assert current_context() is None
 
     asyncio.run(serve())
+
+
+def test_nothing_stands_between_a_request_that_owes_no_cookie_and_its_server(
+    tracker: Tracker,
+) -> None:
+    """The application is handed the server's own channels; only a landing gets another."""
+    app = Recorder()
+    middleware = AdcpTrackerMiddleware(app, tracker)
+    send = app.send
+    for query in (b"page=2", b"gclid=abc"):
+        asyncio.run(middleware(http_scope(query), receive, send))
+    assert app.channels[0] == (receive, send)
+    assert app.channels[1] != (receive, send)
+
+
+def test_a_task_that_outlives_its_request_still_knows_the_shopper(tracker: Tracker) -> None:
+    """Though the server has begun the next one in between, and the framework its own end."""
+    told: list[Context | None] = []
+    ended = asyncio.Event()
+
+    async def later() -> None:
+        await ended.wait()
+        told.append(current_context())
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def app(scope: Any, _receive: object, _send: object) -> None:  # noqa: ANN401 - as ASGI has it
+        tasks.append(asyncio.create_task(later()))
+        scope["path"] = "/seen"
+        scope["session"] = {}
+
+    async def serve() -> None:
+        scope = http_scope(b"gclid=abc", user_agent="one")
+        await AdcpTrackerMiddleware(app, tracker)(scope, receive, Recorder().send)
+        scope.clear()  # as a server might that uses it again
+        ended.set()
+        await tasks[0]
+
+    asyncio.run(serve())
+    (context,) = told
+    assert context is not None
+    assert (context.client_ip, context.client_user_agent) == ("8.8.8.8", "one")
+    assert context.event_source_url == "https://shop.example/seen?gclid=abc"
+    assert context.click_id == "abc"
+
+
+def test_a_request_is_gone_with_its_answer_though_a_timer_runs(tracker: Tracker) -> None:
+    """Servers set timers while they send, each with a copy of what is bound at that moment."""
+
+    class User:
+        """What an application keeps in a scope."""
+
+    async def app(_scope: object, _receive: object, send: Any) -> None:  # noqa: ANN401 - as ASGI has it
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def serve() -> None:
+        timers = []
+
+        async def send(_: object) -> None:
+            timers.append(asyncio.get_running_loop().call_later(60, print))
+
+        user = User()
+        gone = weakref.ref(user)
+        scope = http_scope(b"gclid=abc") | {"user": user}
+        await AdcpTrackerMiddleware(app, tracker)(scope, receive, send)
+        del user, scope
+        assert gone() is None
+        assert len(timers) == 1
+        timers[0].cancel()
+
+    asyncio.run(serve())
+
+
+def test_a_sites_own_consent_function_has_the_whole_scope_in_a_late_task(
+    tracker: Tracker,
+) -> None:
+    """It may ask for what only the application put there, so that stays."""
+    told: list[Consent] = []
+
+    async def later() -> None:
+        context = current_context()
+        assert context is not None
+        told.append(context.consent)
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def app(_scope: object, _receive: object, _send: object) -> None:
+        tasks.append(asyncio.create_task(later()))
+
+    def consents(scope: Any) -> bool:  # noqa: ANN401 - as ASGI has it
+        return bool(scope["user"] == "willing")
+
+    async def serve(user: str) -> None:
+        middleware = AdcpTrackerMiddleware(app, tracker, consent=consents)
+        await middleware(http_scope() | {"user": user}, receive, Recorder().send)
+        await tasks.pop()
+
+    for user in ("willing", "unwilling"):
+        asyncio.run(serve(user))
+    assert told == [Consent.GRANTED, Consent.DENIED]
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan", "another"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.http import HttpResponse
+from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
 
-from adcp_tracker import ConfigurationError, current_context
+from adcp_tracker import ConfigurationError, Consent, current_context
 from adcp_tracker_django.facts import facts_of
 from adcp_tracker_django.middleware import AdcpTrackerMiddleware
 from tests.integrations.django.serving import carried
@@ -119,6 +122,55 @@ def test_consent_is_asked_with_djangos_own_request(configure: Configure, seller:
         seller.wait_for(1)
     assert [event["event_id"] for event in seller.events] == ["A-7"]
     assert asked == ["WSGIRequest", "WSGIRequest"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_context_may_be_read_when_django_has_ended_the_request(kind: str) -> None:
+    """A task that outlives its request knows the shopper, and keeps nothing else of it alive."""
+    taken: list[Any] = []
+
+    def view(request: Any) -> HttpResponse:  # noqa: ANN401 - Django has no types
+        taken.append(current_context())
+        request.user = "somebody"
+        return HttpResponse()
+
+    async def async_view(request: object) -> HttpResponse:
+        return view(request)
+
+    middleware = AdcpTrackerMiddleware(view if kind == "sync" else async_view)
+    factory = RequestFactory() if kind == "sync" else AsyncRequestFactory()
+    request = factory.get("/buy/8?gclid=abc", headers=SHOPPER)
+    answer: Any = middleware(request)
+    if kind == "async":
+        asyncio.run(answer)
+    gone = weakref.ref(request)
+    request.close()
+    del request
+    gc.collect()  # Django's requests and their handlers are circles
+    assert (gone() is None) == (kind == "async")
+    context = taken.pop()
+    assert (context.client_ip, context.client_user_agent) == ("8.8.8.8", "Mozilla/5.0")
+    assert context.event_source_url == "https://testserver/buy/8?gclid=abc"
+    del context
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_late_event_asks_a_sites_own_consent_function_with_the_whole_request(
+    configure: Configure,
+) -> None:
+    """It may ask for what only a middleware put there."""
+    taken: list[Any] = []
+
+    async def view(request: Any) -> HttpResponse:  # noqa: ANN401 - Django has no types
+        request.answered = True
+        taken.append(current_context())
+        return HttpResponse()
+
+    with configure(CONSENT=lambda request: request.answered):
+        answer: Any = AdcpTrackerMiddleware(view)(AsyncRequestFactory().get("/"))
+        asyncio.run(answer)
+        assert taken[0].consent is Consent.GRANTED
 
 
 def test_an_error_in_a_view_leaves_no_context_behind() -> None:

@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Any
 import flask
 import pytest
 from flask import Blueprint, Flask, stream_with_context
+from werkzeug.test import EnvironBuilder
+from werkzeug.wsgi import ClosingIterator
 
 from adcp_tracker import ConfigurationError, Interchange, current_context
 from adcp_tracker_flask import AdcpTracker, get_tracker
+from adcp_tracker_flask.wsgi import FlaskMiddleware
 from tests.integrations.servers import SCRIPTS, shop_environment
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from adcp_tracker import Tracker
+    from adcp_tracker.context import Context
     from adcp_tracker.sandbox import Sandbox
     from tests.support.seller import SellerProcess
 
@@ -124,6 +130,144 @@ def test_views_errors_teardown_and_streams_see_the_request(tmp_path: Path) -> No
     assert current_context() is None
     assert set(seen) == {"one", "streamed"}
     assert seen.count("streamed") == 1
+
+
+def body_of(app: Flask, path: str, method: str = "GET") -> tuple[object, object]:
+    """Return the body that the middleware hands to the server, and the one Flask made."""
+    made: list[object] = []
+    bare = app.wsgi_app._app  # type: ignore[attr-defined]  # noqa: SLF001 - what stands below it
+
+    def noting(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        made.append(bare(environ, start_response))
+        return made[0]  # type: ignore[return-value]  # it is Flask's
+
+    middleware = FlaskMiddleware(noting, get_tracker_of(app))
+    environ = EnvironBuilder(path=path, method=method).get_environ()
+    body = middleware(environ, lambda *_: print)
+    for _ in body:
+        pass
+    body.close()  # type: ignore[attr-defined]  # as a server does
+    return body, made[0]
+
+
+def get_tracker_of(app: Flask) -> Tracker:
+    """Return an application's tracker."""
+    with app.app_context():
+        return get_tracker()
+
+
+def test_a_finished_text_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    """No code of the application runs for its one piece, so no context is bound for it.
+
+    If this fails with a new Werkzeug, answers are right and a few microseconds slower.
+    """
+    app = shop(tmp_path)
+    app.add_url_rule("/text", view_func=lambda: "text", endpoint="text")
+    app.add_url_rule("/json", view_func=lambda: {"a": 1}, endpoint="json")
+    app.add_url_rule("/away", view_func=lambda: flask.redirect("/text"), endpoint="away")
+    for path in ("/text", "/json", "/away"):
+        handed, made = body_of(app, path)
+        assert handed is made
+
+
+def test_whatever_of_an_answer_runs_code_of_the_application_sees_the_request(
+    tmp_path: Path,
+) -> None:
+    """Functions to call at its close, wherever they were added, and responses of their own kind."""
+    app = shop(tmp_path)
+    seen: list[str] = []
+
+    class Own(flask.Response):
+        def iter_encoded(self) -> Iterator[bytes]:
+            yield agent().encode()
+
+        def close(self) -> None:
+            seen.append(agent())
+            super().close()
+
+    class Pieces(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            return iter([agent()])
+
+    @app.get("/on-close")
+    def on_close() -> flask.Response:
+        response = flask.Response("text")
+        response.call_on_close(lambda: seen.append(agent()))
+        return response
+
+    app.add_url_rule("/own", view_func=lambda: Own("text"), endpoint="own")
+    app.add_url_rule("/pieces", view_func=lambda: flask.Response(Pieces()), endpoint="pieces")
+    app.add_url_rule("/late", view_func=lambda: "text", endpoint="late")
+
+    def finished(_: Flask, response: flask.Response) -> None:
+        if flask.request.path == "/late":
+            response.call_on_close(lambda: seen.append(agent()))
+
+    client = app.test_client()
+    with flask.request_finished.connected_to(finished, app):
+        for path, text, closes in (
+            ("/on-close", "text", 1),
+            ("/own", "one", 1),
+            ("/pieces", "one", 0),
+            ("/late", "text", 1),
+        ):
+            answer = client.get(path, headers={"User-Agent": "one"})
+            assert answer.text == text
+            answer.close()
+            assert seen == ["one"] * closes
+            seen.clear()
+            assert current_context() is None
+
+
+def test_bodies_of_other_layers_see_the_request(tmp_path: Path) -> None:
+    """Such as Werkzeug's own iterator around an answer, with a function to call at its close."""
+    app = Flask("shop")
+    seen: list[str] = []
+    inner = app.wsgi_app
+
+    def layer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return ClosingIterator(inner(environ, start_response), [lambda: seen.append(agent())])
+
+    app.wsgi_app = layer  # type: ignore[method-assign]  # Flask's own way
+    AdcpTracker(app, directory=tmp_path, destinations=[])
+    app.add_url_rule("/", view_func=lambda: "text")
+    answer = app.test_client().get("/", headers={"User-Agent": "one"})
+    answer.close()
+    assert (answer.text, seen) == ("text", ["one"])
+
+
+def test_a_head_request_for_a_stream_closes_it_with_its_request(tmp_path: Path) -> None:
+    """Nothing of it is sent, and what is closed is the application's."""
+    app = shop(tmp_path)
+    seen: list[str] = []
+
+    class Stream:
+        def __iter__(self) -> Iterator[str]:
+            yield "piece"
+
+        def close(self) -> None:
+            seen.append(agent())
+
+    app.add_url_rule("/", view_func=lambda: flask.Response(Stream()))
+    client = app.test_client()
+    client.head("/", headers={"User-Agent": "one"}).close()
+    assert seen == ["one"]
+
+
+def test_an_event_may_be_tracked_when_flask_has_ended_the_request(tmp_path: Path) -> None:
+    """Whoever took the context along reads what the request was."""
+    app = shop(tmp_path)
+    taken: list[Context | None] = []
+
+    @app.get("/")
+    def view() -> str:
+        taken.append(current_context())
+        return "text"
+
+    app.test_client().get("/?gclid=abc", headers={"User-Agent": "one"}).close()
+    (context,) = taken
+    assert context is not None
+    assert (context.client_user_agent, context.click_id) == ("one", "abc")
 
 
 def test_a_consent_function_gets_flasks_request(tmp_path: Path) -> None:

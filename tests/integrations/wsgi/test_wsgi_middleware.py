@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import sys
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from wsgiref.util import FileWrapper, setup_testing_defaults
 from wsgiref.validate import validator
@@ -159,3 +163,104 @@ def test_consent_is_asked_of_the_environ(tracker: Tracker) -> None:
     for answer, cookies in ((True, 1), (False, 0)):
         _, started = call(app, QUERY_STRING="gclid=abc", **{"shop.consent": answer})
         assert [name for name, _ in started[0][1]].count("Set-Cookie") == cookies
+
+
+def test_nothing_stands_between_a_request_that_owes_no_cookie_and_its_server(
+    tracker: Tracker,
+) -> None:
+    """The application is handed the server's own function; only a landing gets another."""
+    handed: list[object] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        handed.append(start_response)
+        return plain(environ, start_response)
+
+    def start_response(_: str, __: Headers, ___: object = None) -> Callable[..., object]:
+        return lambda _: None
+
+    for query in ("page=2", "gclid=abc"):
+        environ: WSGIEnvironment = {"QUERY_STRING": query}
+        setup_testing_defaults(environ)
+        AdcpTrackerMiddleware(app, tracker)(environ, start_response)
+    assert handed[0] is start_response
+    assert handed[1] is not start_response
+
+
+def test_an_error_page_that_is_started_anew_has_the_cookie_too(tracker: Tracker) -> None:
+    """Headers may be replaced until they are sent, and each of them is complete."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("X-First", "1")])
+        try:
+            environ["shop.missing"]
+        except LookupError:
+            start_response("500 Oops", [("X-Second", "1")], sys.exc_info())
+        return [b""]
+
+    _, started = call(AdcpTrackerMiddleware(app, tracker), QUERY_STRING="gclid=abc")
+    assert [status for status, _ in started] == ["200 OK", "500 Oops"]
+    assert [[name for name, _ in headers] for _, headers in started] == [
+        ["X-First", "Set-Cookie"],
+        ["X-Second", "Set-Cookie"],
+    ]
+
+
+def test_what_stands_around_it_may_change_headers_that_it_has_passed_on(tracker: Tracker) -> None:
+    """The list is the outer one's to change, and neither the application's nor shared."""
+    own: Headers = [("Content-Type", "text/plain")]
+
+    def app(_: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", own)
+        return [b""]
+
+    _, started = call(AdcpTrackerMiddleware(app, tracker), QUERY_STRING="gclid=abc")
+    started[0][1].clear()
+    _, again = call(AdcpTrackerMiddleware(app, tracker), QUERY_STRING="gclid=def")
+    assert dict(again[0][1])["Set-Cookie"].startswith("adcp_click=1.gclid.def;")
+    assert own == [("Content-Type", "text/plain")]
+
+
+def test_a_cookie_is_settled_when_the_headers_are_sent(tracker: Tracker) -> None:
+    """By then an inner layer may have taken the click away, or consent back."""
+
+    def stripping(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.update(QUERY_STRING="", HTTP_COOKIE="")
+        return plain(environ, start_response)
+
+    def withdrawing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["HTTP_SEC_GPC"] = "1"
+        return plain(environ, start_response)
+
+    for app in (stripping, withdrawing):
+        _, started = call(AdcpTrackerMiddleware(app, tracker), QUERY_STRING="gclid=abc")
+        assert [name for name, _ in started[0][1]] == ["Content-Type"]
+
+
+def test_a_request_is_gone_with_its_answer(tracker: Tracker) -> None:
+    """Neither a plain body nor a stream, nor an error, leaves an environ behind."""
+
+    class Upload:
+        """Something large that belongs to a request."""
+
+    def streaming(_: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield agent()
+
+    def broken(_: WSGIEnvironment, __: StartResponse) -> Iterable[bytes]:
+        raise LookupError
+
+    apps: list[WSGIApplication] = [plain, streaming, broken]
+    for app in apps:
+        upload = Upload()
+        gone = weakref.ref(upload)
+        with suppress(LookupError):
+            body, _ = call(
+                AdcpTrackerMiddleware(app, tracker),
+                QUERY_STRING="gclid=abc",
+                **{"shop.upload": upload},
+            )
+            list(body)
+            del body
+        del upload
+        gc.collect()  # an error's traceback is a circle
+        assert gone() is None
