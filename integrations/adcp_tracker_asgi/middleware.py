@@ -58,17 +58,17 @@ class AdcpTrackerMiddleware:
         self._app = app
         self.tracker = setup.tracker
         self.capture = capture or setup.capture
+        self._owes = self.capture.watch.in_scope
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        capture = self.capture
-        context = LazyContext(capture, AsgiFacts, scope)
+        context = LazyContext(self.capture, AsgiFacts, scope)
         scope[TRACKER_KEY] = self.tracker
-        if capture.watch.in_scope(scope):
-            send = _with_cookie(capture, context, send)
+        if self._owes(scope):
+            send = _with_cookie(self.capture, context, send)
         token = set_context(context)
         try:
             await self._app(scope, receive, send)

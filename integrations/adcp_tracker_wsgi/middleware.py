@@ -52,31 +52,20 @@ class AdcpTrackerMiddleware:
         self._app = app
         self.tracker = setup.tracker
         self.capture = capture or setup.capture
+        self._owes = self.capture.watch.in_environ
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
-        capture = self.capture
-        context = LazyContext(capture, WsgiFacts, environ)
+        context = LazyContext(self.capture, WsgiFacts, environ)
         environ[TRACKER_KEY] = self.tracker
-        if capture.watch.in_environ(environ):
-            start_response = _with_cookie(capture, context, start_response)
+        if self._owes(environ):
+            start_response = _with_cookie(self.capture, context, start_response)
         token = set_context(context)
         try:
             body = self._app(environ, start_response)
         finally:
             reset_context(token)
-        return body if self.is_finished(body, environ) else _Body(body, context)
-
-    def is_finished(self, body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-        """Say whether no more of the application's code runs for this body.
-
-        Such a body needs no context. Servers send a list and a file in quicker ways, so
-        these are left as they are. A framework's adapter may know more kinds.
-        """
-        if isinstance(body, (list, tuple)) or hasattr(body, "fileno"):
-            return True
-        wrapper = environ.get("wsgi.file_wrapper")
-        return isinstance(wrapper, type) and isinstance(body, wrapper)
+        return body if is_finished(body, environ) else ContextBody(body, context)
 
 
 def _with_cookie(
@@ -93,7 +82,7 @@ def _with_cookie(
     return start
 
 
-class _Body:
+class ContextBody:
     """A response body whose pieces are made with the context bound, one by one.
 
     A server may ask for them when other requests have begun in the same thread.
@@ -106,7 +95,7 @@ class _Body:
         self._context = context
         self._pieces: Iterator[bytes] | None = None
 
-    def __iter__(self) -> _Body:
+    def __iter__(self) -> ContextBody:
         return self
 
     def __next__(self) -> bytes:
@@ -129,6 +118,17 @@ class _Body:
             close()
         finally:
             reset_context(token)
+
+
+def is_finished(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    """Say whether no more of the application's code runs for this body.
+
+    Servers send a list and a file in quicker ways, so these are left as they are.
+    """
+    if isinstance(body, (list, tuple)) or hasattr(body, "fileno"):
+        return True
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 
 def get_tracker(environ: WSGIEnvironment) -> Tracker:

@@ -130,6 +130,10 @@ def _middleware(scale: Scale) -> list[Task]:
     return _each(SITES, "middleware", "middleware", calls=scale.calls)
 
 
+def _served(scale: Scale) -> list[Task]:
+    return _each(SITES, "served", "served", calls=scale.calls)
+
+
 def _imports(scale: Scale) -> list[Task]:
     return _each(IMPORTS, "imports", "imports", repeats=scale.import_repeats)
 
@@ -143,5 +147,6 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
     "delivery": (lambda scale: scale.long_rounds, _delivery),
     "memory": (lambda scale: 1 if scale.name != "full" else scale.long_rounds, _memory),
     "middleware": (lambda scale: scale.long_rounds, _middleware),
+    "served": (lambda scale: scale.long_rounds, _served),
     "imports": (lambda scale: scale.long_rounds, _imports),
 }

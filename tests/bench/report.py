@@ -234,23 +234,39 @@ def _backlog(results: Results) -> Table:
 
 
 def _middleware(results: Results) -> Iterator[Table]:
+    yield _requests(
+        results,
+        "middleware",
+        "One request through a framework, in process",
+        "A fixed text from the shortest of views, which is the worst case; called as a server "
+        "calls it, with no server or socket, which would make it look less.",
+    )
+
+
+def _served(results: Results) -> Iterator[Table]:
+    yield _requests(
+        results,
+        "served",
+        "One request to a server",
+        "The same pages, over kept-alive connections; processor time of the worker: gunicorn's "
+        "for Django and Flask, uvicorn's for FastAPI.",
+    )
+
+
+def _requests(results: Results, section: str, title: str, note: str) -> Table:
     rows = []
-    for subject in _present(results, SITES, "middleware"):
-        key = Key("middleware", subject.name)
+    for subject in _present(results, SITES, section):
+        key = Key(section, subject.name)
         rows.append(
             [
-                _label(results, subject, "middleware"),
+                _label(results, subject, section),
                 *(number(results.median(key, name)) for name in ("bare", "quiet", "event")),
                 *(_share(results.median(key, f"{name}/bare")) for name in ("quiet", "event")),
             ]
         )
     times = ["bare, µs", "with the middleware, µs", "and an event, µs"]
-    yield Table(
-        "One request through a framework",
-        ["framework", *times, "middleware / bare", "with an event / bare"],
-        rows,
-        "Called as a server calls it, with no server or socket, which would make it look less.",
-    )
+    header = ["framework", *times, "middleware / bare", "with an event / bare"]
+    return Table(title, header, rows, note)
 
 
 def _share(value: float | None) -> str:
@@ -283,6 +299,7 @@ _SECTIONS = {
     "delivery": _delivery,
     "memory": _memory,
     "middleware": _middleware,
+    "served": _served,
     "imports": _imports,
 }
 

@@ -170,8 +170,10 @@ def _of_the_middleware(results: Results) -> Iterator[Target]:
         ("Flask", "flask_site", 1.05),
         ("FastAPI", "fastapi_site", 1.10),
     ):
-        found = results.median(_of("middleware", site), "quiet/bare")
-        yield Target(f"a {label} request with the middleware, to one without", limit, found)
+        for section, where in (("middleware", "in process"), ("served", "under its server")):
+            found = results.median(_of(section, site), "quiet/bare")
+            promise = f"a {label} request with the middleware, to one without, {where}"
+            yield Target(promise, limit, found)
 
 
 def _of_the_import(results: Results) -> Target:

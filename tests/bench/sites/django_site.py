@@ -12,12 +12,13 @@ from django.test import override_settings
 from django.urls import path
 
 from adcp_tracker_django import get_tracker
-from tests.bench.sites.requests import wsgi_requests
-from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale
+from tests.bench.sites.requests import wsgi_choice, wsgi_requests
+from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale, served_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from wsgiref.types import WSGIApplication
 
 _MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -33,8 +34,22 @@ _OURS = "adcp_tracker_django.middleware.AdcpTrackerMiddleware"
 
 def ways(directory: Path) -> dict[str, Callable[[int], None]]:
     """Return what asks the bare site, the tracked one for a page, and that one for a sale."""
+    bare, tracked = _sites(options(directory))
+    return {
+        "bare": wsgi_requests(bare, PAGE),
+        "quiet": wsgi_requests(tracked, PAGE),
+        "event": wsgi_requests(tracked, BUY),
+    }
+
+
+def served() -> WSGIApplication:
+    """Return what a server is to serve: the bare site beside the tracked one."""
+    return wsgi_choice(*_sites(served_options()))
+
+
+def _sites(chosen: dict[str, object]) -> tuple[WSGIHandler, WSGIHandler]:
     settings.configure(
-        ADCP_TRACKER=options(directory),
+        ADCP_TRACKER=chosen,
         ALLOWED_HOSTS=["shop.example"],
         INSTALLED_APPS=[
             "django.contrib.auth",
@@ -51,12 +66,7 @@ def ways(directory: Path) -> dict[str, Callable[[int], None]]:
     django.setup()
     bare = WSGIHandler()
     with override_settings(MIDDLEWARE=[_OURS, *_MIDDLEWARE]):
-        tracked = WSGIHandler()
-    return {
-        "bare": wsgi_requests(bare, PAGE),
-        "quiet": wsgi_requests(tracked, PAGE),
-        "event": wsgi_requests(tracked, BUY),
-    }
+        return bare, WSGIHandler()
 
 
 def page(_request: HttpRequest) -> HttpResponse:

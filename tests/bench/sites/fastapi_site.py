@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from adcp_tracker_fastapi import AdcpTracker, TrackerDep
-from tests.bench.sites.requests import asgi_requests
-from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale
+from tests.bench.sites.requests import asgi_choice, asgi_requests
+from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale, served_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.bench.sites.requests import AsgiApp
 
 
 def ways(directory: Path) -> dict[str, Callable[[int], None]]:
@@ -26,6 +28,13 @@ def ways(directory: Path) -> dict[str, Callable[[int], None]]:
         "quiet": asgi_requests(tracked, PAGE, run),
         "event": asgi_requests(tracked, BUY, run),
     }
+
+
+def served() -> AsgiApp:
+    """Return what a server is to serve: the bare application beside the tracked one."""
+    bare, tracked = _app(), _app()
+    AdcpTracker(tracked, **served_options())  # type: ignore[arg-type]  # by their names
+    return asgi_choice(bare, tracked)
 
 
 def _app() -> FastAPI:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from adcp_tracker_flask import AdcpTracker, get_tracker
-from tests.bench.sites.requests import wsgi_requests
-from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale
+from tests.bench.sites.requests import wsgi_choice, wsgi_requests
+from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale, served_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from wsgiref.types import WSGIApplication
 
 
 def ways(directory: Path) -> dict[str, Callable[[int], None]]:
@@ -24,6 +25,13 @@ def ways(directory: Path) -> dict[str, Callable[[int], None]]:
         "quiet": wsgi_requests(tracked, PAGE),
         "event": wsgi_requests(tracked, BUY),
     }
+
+
+def served() -> WSGIApplication:
+    """Return what a server is to serve: the bare application beside the tracked one."""
+    bare, tracked = _app(), _app()
+    AdcpTracker(tracked, **served_options())  # type: ignore[arg-type]  # by their names
+    return wsgi_choice(bare, tracked)
 
 
 def _app() -> Flask:

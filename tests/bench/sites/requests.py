@@ -6,12 +6,12 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from wsgiref.types import WSGIApplication
+    from collections.abc import Awaitable, Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
-_HEADERS = {
+HEADERS = {
     "Host": "shop.example",
     "Connection": "keep-alive",
     "User-Agent": (
@@ -27,7 +27,10 @@ _HEADERS = {
     "Sec-Fetch-Mode": "navigate",
     "Sec-Fetch-Site": "same-origin",
 }
-_QUERY = "category=mugs&page=2"
+QUERY = "category=mugs&page=2"
+BARE_QUERY = "category=cups&page=2"
+"""What a served page is asked for by, to come from the bare site; as long as the other."""
+
 _PEER = "203.0.113.7"
 
 
@@ -41,7 +44,7 @@ def wsgi_requests(app: WSGIApplication, path: str) -> Callable[[int], None]:
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
-        "QUERY_STRING": _QUERY,
+        "QUERY_STRING": QUERY,
         "SERVER_NAME": "shop.example",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -52,7 +55,7 @@ def wsgi_requests(app: WSGIApplication, path: str) -> Callable[[int], None]:
         "wsgi.multithread": False,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
-        **{f"HTTP_{name.upper().replace('-', '_')}": each for name, each in _HEADERS.items()},
+        **{f"HTTP_{name.upper().replace('-', '_')}": each for name, each in HEADERS.items()},
     }
 
     def start(status: str, _headers: object, _error: object = None, /) -> Callable[..., object]:
@@ -81,7 +84,7 @@ def asgi_requests(
         path: What it is asked for.
         run: Runs a coroutine to its end on a loop that is there already.
     """
-    headers = [(name.lower().encode(), each.encode()) for name, each in _HEADERS.items()]
+    headers = [(name.lower().encode(), each.encode()) for name, each in HEADERS.items()]
     kept = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -90,7 +93,7 @@ def asgi_requests(
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": _QUERY.encode(),
+        "query_string": QUERY.encode(),
         "root_path": "",
         "client": (_PEER, 50_000),
         "server": ("127.0.0.1", 80),
@@ -108,3 +111,24 @@ def asgi_requests(
             await app({**kept, "headers": list(headers), "state": {}}, receive, send)
 
     return lambda count: run(ask(count))
+
+
+def wsgi_choice(bare: WSGIApplication, tracked: WSGIApplication) -> WSGIApplication:
+    """Return both applications as one, that chooses by the query."""
+
+    def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app = bare if environ["QUERY_STRING"] == BARE_QUERY else tracked
+        return app(environ, start_response)
+
+    return choose
+
+
+def asgi_choice(bare: AsgiApp, tracked: AsgiApp) -> AsgiApp:
+    """Return both applications as one, that chooses by the query."""
+    query = BARE_QUERY.encode()
+
+    async def choose(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - as ASGI has it
+        app = bare if scope.get("query_string") == query else tracked
+        await app(scope, receive, send)
+
+    return choose

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 from tests.bench.ours import facts, items
 
-if TYPE_CHECKING:
-    from pathlib import Path
+DIRECTORY = "BENCH_DIRECTORY"
+"""The variable that tells a served site where to keep its events."""
 
 PAGE = "/catalogue/"
 BUY = "/buy/"
@@ -25,3 +26,8 @@ def sale() -> dict[str, object]:
 def options(directory: Path) -> dict[str, object]:
     """Return the options with which events are kept and nothing else runs."""
     return {"directory": directory / "queue", "destinations": [], "uploader": "external"}
+
+
+def served_options() -> dict[str, object]:
+    """Return the options of the tracked site where a server has both."""
+    return options(Path(os.environ[DIRECTORY]))

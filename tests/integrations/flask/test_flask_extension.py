@@ -135,7 +135,7 @@ def test_views_errors_teardown_and_streams_see_the_request(tmp_path: Path) -> No
 def body_of(app: Flask, path: str, method: str = "GET") -> tuple[object, object]:
     """Return the body that the middleware hands to the server, and the one Flask made."""
     made: list[object] = []
-    bare = app.wsgi_app._app  # type: ignore[attr-defined]  # noqa: SLF001 - what stands below it
+    bare = Flask.wsgi_app.__get__(app)
 
     def noting(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         made.append(bare(environ, start_response))
