@@ -1,9 +1,13 @@
-"""Deliver what waits when an application shuts down, after all its own work."""
+"""Make ready when an application starts up, and deliver what waits when it shuts down."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from adcp_tracker.queue.directory import QueueDirectory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Lifespan:
     """Return a lifespan that closes `tracker` when the application shuts down.
 
+    When it starts up, the tracker's directory is made, in a thread: that waits for the disk,
+    which the first event would otherwise do on the event loop.
+
     Servers may end their process by a signal after that, so nothing later can be counted
     on. What cannot be delivered within ``shutdown_timeout`` is safe on disk.
 
@@ -28,6 +35,7 @@ def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Life
 
     @asynccontextmanager
     async def closing(app: object) -> AsyncIterator[Any]:
+        await asyncio.to_thread(_prepare, tracker)
         try:
             if lifespan is None:
                 yield None
@@ -38,3 +46,9 @@ def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Life
             await tracker.aclose()
 
     return closing
+
+
+def _prepare(tracker: Tracker) -> None:
+    # What is wrong with it is told, and lived with, when there are events to keep.
+    with suppress(OSError):
+        QueueDirectory(Path(tracker.settings.directory)).prepare()
