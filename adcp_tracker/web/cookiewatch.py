@@ -26,9 +26,10 @@ class CookieWatch:
     Attributes:
         cookie: The cookie's name; where a site has none, what no header can hold.
         ends: In lower case, how a parameter that holds a click id ends. Few others do.
+        lands: Finds a parameter of such a name in a query.
     """
 
-    __slots__ = ("_ends_bytes", "_lands", "cookie", "cookie_bytes", "ends")
+    __slots__ = ("_ends_bytes", "cookie", "cookie_bytes", "ends", "lands")
 
     def __init__(self, clicks: ClickNames, cookie: str | None) -> None:
         """Watch for the names of `clicks` and for the cookie called `cookie`, if there is one."""
@@ -37,7 +38,7 @@ class CookieWatch:
         ends = {f"{name[-2:].lower()}=" for name in clicks.names}
         self.ends = () if cookie is None else tuple(sorted(ends))
         self._ends_bytes = tuple(end.encode() for end in self.ends)
-        self._lands = clicks.occurs_in
+        self.lands = clicks.occurs_in
 
     def in_environ(self, environ: Mapping[str, Any]) -> bool:
         """Look at a WSGI environ, or at Django's ``request.META``."""
@@ -46,7 +47,7 @@ class CookieWatch:
             if query:
                 lower = query.lower()
                 for end in self.ends:
-                    if end in lower and self._lands(query):
+                    if end in lower and self.lands(query):
                         return True
             return "HTTP_COOKIE" in environ and self.cookie in environ["HTTP_COOKIE"]
         except (AttributeError, TypeError):  # what is no text is no browser's
@@ -58,7 +59,7 @@ class CookieWatch:
         if query:
             lower = query.lower()
             for end in self._ends_bytes:
-                if end in lower and self._lands(query.decode("latin-1")):
+                if end in lower and self.lands(query.decode("latin-1")):
                     return True
         cookie = self.cookie_bytes
         for name, value in scope["headers"]:  # noqa: SIM110 - a generator takes twice as long

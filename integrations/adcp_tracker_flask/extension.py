@@ -11,7 +11,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.setup import Setup, set_up
 from adcp_tracker_flask.commands import adcp
-from adcp_tracker_flask.wsgi import FlaskMiddleware
+from adcp_tracker_flask.wsgi import with_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,9 +70,9 @@ class AdcpTracker:
         options = {**self._options, **_configured(app)}
         setup = set_up(options, debug=app.debug, request=lambda given: _request(app, given))
         app.extensions[EXTENSION] = setup
-        middleware = FlaskMiddleware(app.wsgi_app, setup.tracker, setup.capture)
-        # Its method, and not the object: calling that takes the interpreter twice as long.
-        app.wsgi_app = middleware.__call__  # type: ignore[method-assign]  # Flask's own way
+        app.wsgi_app = with_context(  # type: ignore[method-assign, assignment]  # Flask's own way
+            app.wsgi_app, setup.tracker, setup.capture
+        )
         if options.get("consent") is not None:
             app.after_request(_resolve_for_stream)
         app.cli.add_command(adcp)

@@ -17,7 +17,8 @@ from werkzeug.wsgi import ClosingIterator
 
 from adcp_tracker import ConfigurationError, Interchange, current_context
 from adcp_tracker_flask import AdcpTracker, get_tracker
-from adcp_tracker_flask.wsgi import FlaskMiddleware
+from adcp_tracker_flask.extension import EXTENSION
+from adcp_tracker_flask.wsgi import with_context
 from tests.integrations.servers import SCRIPTS, shop_environment
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from adcp_tracker import Tracker
     from adcp_tracker.context import Context
     from adcp_tracker.sandbox import Sandbox
     from tests.support.seller import SellerProcess
@@ -141,19 +141,14 @@ def body_of(app: Flask, path: str, method: str = "GET") -> tuple[object, object]
         made.append(bare(environ, start_response))
         return made[0]  # type: ignore[return-value]  # it is Flask's
 
-    middleware = FlaskMiddleware(noting, get_tracker_of(app))
+    setup = app.extensions[EXTENSION]
+    middleware = with_context(noting, setup.tracker, setup.capture)
     environ = EnvironBuilder(path=path, method=method).get_environ()
-    body = middleware(environ, lambda *_: print)
+    body = middleware(environ, lambda *_: bytes)
     for _ in body:
         pass
     body.close()  # type: ignore[attr-defined]  # as a server does
     return body, made[0]
-
-
-def get_tracker_of(app: Flask) -> Tracker:
-    """Return an application's tracker."""
-    with app.app_context():
-        return get_tracker()
 
 
 def test_a_finished_text_is_handed_on_as_it_is(tmp_path: Path) -> None:
