@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import http.client
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import count
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.bench import plan, scales
+from tests.bench.measures.middleware import in_turns
 from tests.bench.results import Results, Series
 from tests.bench.runner import MeasurementError, measure
 from tests.bench.sink_process import running_sink
+from tests.bench.sites.requests import UnexpectedAnswerError
+from tests.bench.sites.serving import serving
+from tests.bench.sites.shop import PAGE
 from tests.bench.subjects import CLIENTS, MAPPING, OURS, SITES, STORES, Subject
 from tests.bench.tables import Table
 from tests.bench.targets import Target, targets
 from tests.bench.tasks import Key, Task, loads
 from tests.bench.timing import percentile, summarize
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _EVENTS = 250
 _PEERS = [client for client in CLIENTS if client.name not in {OURS, MAPPING}]
@@ -138,6 +141,38 @@ def test_each_site_answers_bare_tracked_and_with_an_event(site: Subject) -> None
     figures = measure(Task(Key("middleware", site.name), "middleware", {"calls": 500}))
     assert 0 < figures["bare"] < figures["event"]
     assert figures["quiet/bare"] > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux tells it alone")
+@pytest.mark.parametrize("site", SITES, ids=lambda subject: subject.name)
+def test_each_site_answers_under_its_server(site: Subject) -> None:
+    """One worker serves it bare and tracked, and works longer for a page with an event."""
+    _skip_unless_installed(site)
+    figures = measure(Task(Key("served", site.name), "served", {"calls": 500}))
+    assert figures["bare"] > 0
+    assert figures["quiet/bare"] > 0
+    assert figures["event/bare"] > 1
+
+
+def test_a_browser_says_what_it_was_answered_instead(tmp_path: Path) -> None:
+    """A server that does not answer 200 is no measurement."""
+    with serving("flask_site", tmp_path) as worker:
+        with pytest.raises(UnexpectedAnswerError, match="/missing: expected 200 and a length"):
+            worker.browser.ask("/missing", 1)
+        worker.browser.ask(PAGE, 1)
+
+
+def test_ratios_to_the_bare_site_are_taken_within_a_turn() -> None:
+    """A machine that becomes slower all the time leaves them alone; an event is told apart."""
+    drift = count(1)
+    costs = {"bare": 100.0, "quiet": 103.0, "event": 150.0}
+    ways = {
+        name: partial(lambda cost: cost * (1 + next(drift) * 1e-6), cost)
+        for name, cost in costs.items()
+    }
+    figures = in_turns(ways, 10)
+    assert figures["quiet/bare"] == pytest.approx(1.03, rel=1e-4)
+    assert figures["event/bare"] == pytest.approx(1.5, rel=1e-4)
 
 
 def _skip_unless_installed(subject: Subject) -> None:
