@@ -45,9 +45,14 @@ def calls_of_purchases(log: Path) -> list[list[tuple[str, str]]]:
             purchases.append([])
         elif ENDED in line:
             thread = ""
-        elif match[1] == thread:
+        elif match[1] == thread and not _is_memory(match[2], match[3]):
             purchases[-1].append((match[2], match[3]))
     return purchases
+
+
+def _is_memory(name: str, told: str) -> bool:
+    """Say whether a call is the interpreter's, for memory that is no file's."""
+    return name in {"brk", "munmap", "madvise"} or (name == "mmap" and "MAP_ANONYMOUS" in told)
 
 
 def purchases_under_uvicorn(
