@@ -291,9 +291,7 @@ class Agent:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
         head = b'{"name":"log_event","arguments":{"idempotency_key":"' + key.encode() + b'",'
-        return request_body(
-            self.event_source_id, batch, head + _versions(self.adcp_version), b"}}"
-        )
+        return request_body(self.event_source_id, batch, head + _versions(self.adcp_version), b"}}")
 
 
 def _versions(line: Line) -> bytes:

@@ -13,8 +13,8 @@ from adcp_tracker import Tracker
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.delivery.election import Election
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.leadership import Setting
 from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.queue.directory import QueueDirectory
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
