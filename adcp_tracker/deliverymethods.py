@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import attrs
+
 from adcp_tracker import lifecycle
 from adcp_tracker.delivery import errands
 from adcp_tracker.delivery.books import published
@@ -94,8 +96,10 @@ class DeliveryMethods:
     def stats(self) -> Stats:
         """Return the books of this directory, all processes together."""
         if self._uploads and not self._flusher.is_running:
-            return self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
-        return self._flusher.stats()
+            found = self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
+        else:
+            found = self._flusher.stats()
+        return self._with_own(found)
 
     def close(self, timeout: float | None = None) -> Stats:
         """Deliver what can be delivered in time, and end the thread; the rest stays on disk.
@@ -133,7 +137,7 @@ class DeliveryMethods:
         self._flusher.stop(self.shutdown_timeout if timeout is None else timeout)
         self._started = not self._uploads
         lifecycle.forget(self)
-        return published(self._directory)
+        return self._with_own(published(self._directory))
 
     async def aclose(self, timeout: float | None = None) -> Stats:
         """Do what :meth:`close` does, without holding up the event loop."""
@@ -245,6 +249,11 @@ class DeliveryMethods:
         if self._flusher.is_running and self._leads_soon():
             self.close()
         self._journal.roll()
+
+    def _with_own(self, stats: Stats) -> Stats:
+        """Add to the books what no other process can know of."""
+        in_memory = self._intake.in_memory
+        return attrs.evolve(stats, in_memory=in_memory) if in_memory else stats
 
     @property
     def _uploads(self) -> bool:

@@ -42,10 +42,10 @@ from adcp_tracker.orders.purchases import (
 from adcp_tracker.privacy.methods import PrivacyMethods
 from adcp_tracker.privacy.restoring import with_shopper
 from adcp_tracker.queue.atrest import encryption_with, journal_with, several
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import segment_bytes
-from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
 from adcp_tracker.sources.methods import SourceMethods
 

@@ -406,6 +406,20 @@ def test_what_waits_is_counted_before_anybody_uploads(make: Make) -> None:
     assert tracker.stats().pending == 2
 
 
+def test_what_the_disk_refuses_is_counted_where_it_waits(make: Make, tmp_path: Path) -> None:
+    """A directory that is none costs no checkout, and the books say that its events are left."""
+    (tmp_path / "queue").write_text("in the way")
+    destination = ScriptedDestination()
+    tracker = make(destination)
+    tracker.track_lead("L-1", email=EMAIL)
+    left = tracker.flush(0.1)
+    assert left.in_memory == left.pending == left.total().accepted == 1
+    (tmp_path / "queue").unlink()
+    left = tracker.flush(10.0)
+    assert left.in_memory == left.pending == 0
+    assert len(destination.delivered) == 1
+
+
 def test_an_event_over_the_size_limit_is_refused_whole(make: Make) -> None:
     """A quarter of a megabyte is more than any event; it is told, not cut."""
     tracker = make(strict=True)

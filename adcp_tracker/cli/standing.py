@@ -9,7 +9,8 @@ import attrs
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.delivery.books import Bookkeeper, Stats, published
 from adcp_tracker.delivery.election import Election
-from adcp_tracker.queue.outbox import DamagedOutboxError, open_outbox
+from adcp_tracker.queue.defaultoutbox import open_outbox
+from adcp_tracker.queue.outbox import DamagedOutboxError
 from adcp_tracker.queue.segments import Segments
 from adcp_tracker.queue.state import State
 

@@ -72,6 +72,8 @@ class Stats:
         taken_at: When they were taken, in seconds since the epoch.
         leader: The id of the process that uploads.
         oldest_at: When the oldest event that any destination waits for was accepted.
+        in_memory: Events that only the asking process has, in its memory, since the disk
+            refuses to take them.
     """
 
     destinations: dict[str, Books] = attrs.field(factory=dict)
@@ -79,11 +81,13 @@ class Stats:
     taken_at: float = 0.0
     leader: int = 0
     oldest_at: float | None = None
+    in_memory: int = 0
 
     @property
     def pending(self) -> int:
-        """How many deliveries of events are still to be made."""
-        return self.waiting + sum(books.pending for books in self.destinations.values())
+        """How many deliveries of events are still to be made; those in memory count once."""
+        pending = sum(books.pending for books in self.destinations.values())
+        return self.in_memory + self.waiting + pending
 
     def total(self) -> Books:
         """Return all destinations' books as one."""
@@ -92,7 +96,7 @@ class Stats:
         for books in every:
             dropped.update(books.dropped)
         return Books(
-            accepted=self.waiting + sum(books.accepted for books in every),
+            accepted=self.in_memory + self.waiting + sum(books.accepted for books in every),
             delivered=sum(books.delivered for books in every),
             pending=self.pending,
             dead=sum(books.dead for books in every),

@@ -52,6 +52,7 @@ class Caller:
     auth: httpx.Auth | None = None
     now: Callable[[], float] = time.time
     _client: httpx.Client | None = attrs.field(default=None, init=False)
+    _is_secure: bool = attrs.field(default=False, init=False)
     _pid: int = attrs.field(default=0, init=False)
     _socket: socket.socket | None = attrs.field(default=None, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -131,17 +132,21 @@ class Caller:
                 os.close(descriptor)
 
     def _open(self, url: str) -> httpx.Client:
+        is_secure = url.startswith("https:")
+        if self._client is not None and self._is_secure is not is_secure:
+            self._client.close()  # one for plain http checks no certificates
+            self._client = None
         if self._client is None:
-            self._pid = os.getpid()
+            self._pid, self._is_secure = os.getpid(), is_secure
             self._client = httpx.Client(
                 auth=self.auth,
                 transport=self.transport,
                 timeout=self._timeout(),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
-                trust_env=url.startswith("https:"),
+                trust_env=is_secure,
                 # Whoever speaks plain http needs no certificates, which take long to load.
-                verify=url.startswith("https:"),
+                verify=is_secure,
             )
         return self._client
 

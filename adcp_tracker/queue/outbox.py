@@ -13,8 +13,6 @@ from adcp_tracker.exceptions import OutboxError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from adcp_tracker.queue.directory import QueueDirectory
-
 
 class DamagedOutboxError(OutboxError):
     """What was read back is not what was written."""
@@ -40,16 +38,3 @@ class Outbox(Protocol):
 
     def close(self) -> None:
         """Close it, in the thread that opened it."""
-
-
-def open_outbox(directory: QueueDirectory) -> Outbox:
-    """Open the outbox of a queue directory.
-
-    Raises:
-        DamagedOutboxError: If the database is no database.
-        OutboxError: If it cannot be opened for now.
-    """
-    # Imported here, since a process that never uploads has no use for a database.
-    from adcp_tracker.queue.diskcacheoutbox import DiskcacheOutbox  # noqa: PLC0415 - see above
-
-    return DiskcacheOutbox(directory.state)

@@ -14,6 +14,7 @@ from flask.cli import AppGroup
 from adcp_tracker.destinations.words import clean
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.web.setup import uploading
+from adcp_tracker_flask.current import get_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.books import Books, Stats
     from adcp_tracker.queue.deadletters import DeadLetter
-    from adcp_tracker.tracker import Tracker
 
 P = ParamSpec("P")
 
@@ -48,18 +48,12 @@ def _one_line(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _tracker() -> Tracker:
-    from adcp_tracker_flask.extension import get_tracker  # noqa: PLC0415 - it imports this
-
-    return get_tracker()
-
-
 @adcp.command()
 @_as_json
 @_one_line
 def status(*, as_json: bool) -> None:
     """Show what became of all events."""
-    _show(_tracker().stats(), as_json=as_json)
+    _show(get_tracker().stats(), as_json=as_json)
 
 
 @adcp.command()
@@ -68,7 +62,7 @@ def status(*, as_json: bool) -> None:
 @_one_line
 def flush(timeout: float, *, as_json: bool) -> None:
     """Deliver what waits; exit with 1 if anything is left."""
-    with uploading(_tracker()) as tracker:
+    with uploading(get_tracker()) as tracker:
         stats = tracker.flush(timeout)
     _show(stats, as_json=as_json)
     if stats.pending:
@@ -86,7 +80,7 @@ def worker() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    tracker = uploading(_tracker())
+    tracker = uploading(get_tracker())
     tracker.start()
     click.echo(f"Delivering from {tracker.settings.directory}; stop with Ctrl-C.")
     stop.wait()
@@ -103,7 +97,7 @@ def dead() -> None:
 @_one_line
 def list_letters(*, as_json: bool) -> None:
     """List them, with the reason of each."""
-    letters = _tracker().dead_letters()
+    letters = get_tracker().dead_letters()
     if as_json:
         click.echo(json.dumps([letter.summary() for letter in letters]))
         return
@@ -126,7 +120,7 @@ def show(ids: tuple[str, ...]) -> None:
 @_one_line
 def replay(ids: tuple[str, ...]) -> None:
     """Send some again."""
-    replayed = _tracker().replay(ids)
+    replayed = get_tracker().replay(ids)
     for how, which in (
         ("on its way again", replayed.replayed),
         ("cannot be sent as it is", replayed.refused),
@@ -144,11 +138,11 @@ def replay(ids: tuple[str, ...]) -> None:
 def drop(ids: tuple[str, ...]) -> None:
     """Give some up for good."""
     _found(ids)
-    click.echo(f"{_tracker().drop(ids)} dropped")
+    click.echo(f"{get_tracker().drop(ids)} dropped")
 
 
 def _found(ids: tuple[str, ...]) -> list[DeadLetter]:
-    found = {letter.id: letter for letter in _tracker().dead_letters() if letter.id in ids}
+    found = {letter.id: letter for letter in get_tracker().dead_letters() if letter.id in ids}
     for name in ids:
         if name not in found:
             raise click.ClickException(f"{name}: expected the id of a dead letter, see dead list")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from flask import current_app, has_request_context, request
+from flask import has_request_context, request
 
 from adcp_tracker.context import current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.setup import Setup, set_up
+from adcp_tracker.web.setup import set_up
 from adcp_tracker_flask.commands import adcp
+from adcp_tracker_flask.current import EXTENSION
 from adcp_tracker_flask.wsgi import with_context
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker.tracker import Tracker
     from adcp_tracker.web.options import Options
-
-EXTENSION = "adcp_tracker"
-"""What the extension is called in ``app.extensions``."""
 
 CONFIG_KEY = "ADCP_TRACKER"
 """What its options are called in ``app.config``."""
@@ -77,22 +75,6 @@ class AdcpTracker:
             app.after_request(_resolve_for_stream)
         app.cli.add_command(adcp)
         return setup.tracker
-
-
-def get_tracker() -> Tracker:
-    """Return the current application's tracker.
-
-    Raises:
-        ConfigurationError: If it has none.
-        RuntimeError: If there is no current application.
-    """
-    setup = current_app.extensions.get(EXTENSION)
-    if not isinstance(setup, Setup):
-        raise ConfigurationError(
-            f"app.extensions[{EXTENSION!r}]: expected a tracker, got none; "
-            "call AdcpTracker(app, …), or init_app(app) in the application factory"
-        )
-    return setup.tracker
 
 
 def _configured(app: Flask) -> Mapping[str, object]:

@@ -18,9 +18,9 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.sealer import Sealer
 from adcp_tracker.queue.segments import Segments
 from adcp_tracker.queue.state import Delivery, DestinationState, State

@@ -287,6 +287,15 @@ def test_a_certificate_that_nobody_vouches_for_pauses(caller: Caller) -> None:
     assert seller.requests == []
 
 
+def test_a_plain_call_makes_no_later_one_less_careful(caller: Caller) -> None:
+    """Whoever was called over plain http first is asked for a certificate over https."""
+    with raw_seller(answering(http(200, b"{}"))) as plain:
+        assert code_of(post(caller, plain.origin)) == "200"
+    with raw_seller(answering(http(200, b"{}")), tls_context()) as seller:
+        assert code_of(post(caller, seller.origin)) == "tls_untrusted"
+    assert seller.requests == []
+
+
 def test_a_private_authority_is_taken_from_the_environment(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

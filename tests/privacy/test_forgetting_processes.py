@@ -62,7 +62,7 @@ DIES = """
 import os, sys
 from adcp_tracker.privacy.person import person
 from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.outbox import open_outbox
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from tests.support.destinations import ScriptedDestination
 from tests.support.persons import EMAIL, erasure, leading
 

@@ -21,8 +21,8 @@ from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejecte
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.privacy.contextkeys import directory_key
 from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.segments import Segments
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import track

@@ -13,9 +13,9 @@ from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.privacy.forgetting import Erasure
 from adcp_tracker.privacy.remembering import Memory
 from adcp_tracker.privacy.restoring import Restorer
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.web.contexttoken import ContextTokens
 
 if TYPE_CHECKING:

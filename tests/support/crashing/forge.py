@@ -25,8 +25,8 @@ from adcp_tracker import Tracker
 from adcp_tracker.delivery.books import Books, Stats, publish, published
 from adcp_tracker.log import logger
 from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.outbox import open_outbox
 from adcp_tracker.queue.state import Span, State
 from tests.support.crashing.failing import await_tracer
 from tests.support.crashing.killpoints import (
