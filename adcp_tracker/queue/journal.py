@@ -12,13 +12,13 @@ import os
 import secrets
 import threading
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.forks import fork_mark
 from adcp_tracker.log import logger
 from adcp_tracker.queue import appending
+from adcp_tracker.queue.checksums import crc32
 from adcp_tracker.queue.directory import is_elsewhere, open_private, sync_directory
 from adcp_tracker.queue.records import HEADER_BYTES, Record, frame
 
