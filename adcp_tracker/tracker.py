@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
 from adcp_tracker import lifecycle
+from adcp_tracker.acceptance import Acceptance, name_of
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.config import (
     Settings,
@@ -15,23 +15,16 @@ from adcp_tracker.config import (
     distinct_destinations,
     settings_from_env,
 )
-from adcp_tracker.context import Consent, current_context
+from adcp_tracker.context import current_context
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.eventmethods import EventMethods
 from adcp_tracker.events.building import build_event
 from adcp_tracker.events.ids import digest_id
-from adcp_tracker.events.rejection import RejectedEvent
 from adcp_tracker.events.vocabulary import EventType
 from adcp_tracker.events.wire import encode
-from adcp_tracker.exceptions import (
-    ConfigurationError,
-    Fault,
-    InvalidEventError,
-    QueueFullError,
-)
-from adcp_tracker.gate import why_not, without_shopper
+from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.log import logger
 from adcp_tracker.orders.purchases import (
     plain_purchase_event,
@@ -46,8 +39,6 @@ from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import segment_bytes
-from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
-from adcp_tracker.sources.methods import SourceMethods
 
 if TYPE_CHECKING:
     import os
@@ -62,17 +53,14 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.eventmethods import EventDetails
     from adcp_tracker.events.event import Event
+    from adcp_tracker.events.rejection import RejectedEvent
     from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.sources.source import EventSource
 
 _UTC: Final = timezone.utc
-_NS_PER_MS: Final = 1_000_000
-_LONGEST_MESSAGE: Final = 4000
-_REFUSED: Final = "INVALID_EVENT"
-_REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
 
 
-class Tracker(SourceMethods, PrivacyMethods, EventMethods):
+class Tracker(Acceptance, PrivacyMethods, EventMethods):
     """Takes events, keeps them on disk, and delivers each to every destination.
 
     A call returns once its event is on disk. A background thread of one process per
@@ -345,9 +333,9 @@ class Tracker(SourceMethods, PrivacyMethods, EventMethods):
             context = self._restored(context)
         try:
             if details.get("event_id") is None and key is not None:
-                details["event_id"] = digest_id(_name(event_type), key)
+                details["event_id"] = digest_id(name_of(event_type), key)
             elif details.get("event_id") is None:
-                logger.debug("event.random_id", event_type=_name(event_type))
+                logger.debug("event.random_id", event_type=name_of(event_type))
             event = build_event(
                 event_type,
                 now=datetime.now(_UTC),
@@ -360,81 +348,6 @@ class Tracker(SourceMethods, PrivacyMethods, EventMethods):
             return self._refuse(error, event_type)
         return self._accept(event, body, context, test_event_code)
 
-    def _accept(
-        self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
-    ) -> Event | RejectedEvent:
-        """Make a valid event durable, unless the shopper or the rules say otherwise."""
-        if len(body) > LARGEST_EVENT_BYTES:
-            fault = Fault("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
-            return self._refuse(InvalidEventError([fault]), event.event_type)
-        if context is not None and (
-            context.consent is Consent.DENIED or context.automated is not None
-        ):
-            reason = why_not(event, context, self.settings.on_denied)
-            if reason is not None:
-                self._intake.drop(reason)
-                return event
-            event = without_shopper(event, context)
-            body = encode(event)
-        plain = event.plain
-        if self._rules is not None and self._is_unsuited(event, strict=self.settings.strict):
-            plain = False
-        accepted_ms = time.time_ns() // _NS_PER_MS
-        code = test_event_code or self._test_event_code
-        if plain and code is None and self._hold is None:
-            self._intake.put(body, accepted_ms)
-        else:
-            self._put(body, accepted_ms, code, plain=plain)
-        if not self._started:
-            self.start()
-        return event
-
-    def _put(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
-        """Write an event that is not as most are, or not to be written yet."""
-        envelope: dict[str, object] = {}
-        if code is not None:
-            envelope["test"] = code
-        if not plain:
-            envelope["look"] = 1
-
-        def write() -> None:
-            if envelope:
-                self._intake.put_enveloped(envelope, body, accepted_ms)
-            else:
-                self._intake.put(body, accepted_ms)
-
-        def write_later() -> None:
-            try:
-                write()
-            except QueueFullError:
-                # Nobody who could be told is left: the call has long returned.
-                logger.warning("event.dropped", reason="full", held=True)
-                self._intake.drop("full")
-
-        if self._hold is None or not self._hold(write_later):
-            write()
-
-    def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
-        """Set an event aside that cannot be sent."""
-        if self.settings.strict:
-            raise error
-        name = _name(event_type)
-        if not isinstance(error, InvalidEventError):
-            # Not its words: they may hold anything of the order.
-            logger.error(
-                "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
-            )
-            self._intake.drop("error")
-            return RejectedEvent(name, "", ())
-        logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
-        kept = {"event_type": name, **error.event}
-        message = str(error)[:_LONGEST_MESSAGE]
-        envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
-        self._intake.put_enveloped(envelope, _dumps(kept), time.time_ns() // _NS_PER_MS)
-        if not self._started:
-            self.start()
-        return RejectedEvent(name, str(kept.get("event_id", "")), error.faults)
-
 
 def _load_what_uploading_takes() -> None:
     """Import now, in whoever makes the tracker, what the thread would import later.
@@ -444,21 +357,3 @@ def _load_what_uploading_takes() -> None:
     import structlog  # noqa: F401, PLC0415 - see above
 
     import adcp_tracker.queue.diskcacheoutbox  # noqa: F401, PLC0415 - see above
-
-
-def _name(event_type: EventType | str) -> str:
-    return event_type.value if isinstance(event_type, EventType) else str(event_type)
-
-
-def _place(error: Exception) -> str:
-    """Return where an error was raised; a line of code tells nothing of the order in it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-def _dumps(kept: Mapping[str, object]) -> bytes:
-    import orjson  # noqa: PLC0415 - the one place that writes what is no event
-
-    return orjson.dumps(kept)

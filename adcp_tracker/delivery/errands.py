@@ -38,7 +38,7 @@ def replay(leadership: Leadership, journal: Journal, ids: Collection[str]) -> Re
     Raises:
         OSError: If the disk does not take them all; those it did not take stay where they are.
     """
-    found = {letter.id: letter for letter in leadership.letters(ids)}
+    found = {letter.id: letter for letter in leadership.letterbox.find(ids)}
     known = leadership.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
     taken, trouble = _taken(journal, again)
@@ -46,7 +46,8 @@ def replay(leadership: Leadership, journal: Journal, ids: Collection[str]) -> Re
         counts = known[letter.destination].counts
         counts.accepted -= 1
         counts.dead -= 1
-    leadership.withdraw(taken)
+    leadership.letterbox.withdraw(taken)
+    leadership.commit()
     if trouble is not None:
         raise trouble
     replayed = {letter.id for letter in taken}
@@ -63,13 +64,14 @@ def drop(leadership: Leadership, ids: Collection[str]) -> int:
     Returns:
         How many there were.
     """
-    found = leadership.letters(ids)
+    found = leadership.letterbox.find(ids)
     for letter in found:
         state = leadership.state.destinations.get(letter.destination)
         if state is not None:
             state.counts.dead -= 1
             state.counts.dropped["operator"] += 1
-    leadership.withdraw(found)
+    leadership.letterbox.withdraw(found)
+    leadership.commit()
     return len(found)
 
 

@@ -6,7 +6,6 @@ alone opens the outbox.
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import attrs
 
 from adcp_tracker.delivery.books import Bookkeeper
 from adcp_tracker.delivery.lanes import Lane
+from adcp_tracker.delivery.letterbox import Letterbox
 from adcp_tracker.delivery.recovery import open_state, tidy_up
 from adcp_tracker.delivery.retry import end_impossible_waits
 from adcp_tracker.delivery.settle import Settlement
@@ -26,16 +26,13 @@ from adcp_tracker.queue.sealer import Sealer, limits
 from adcp_tracker.queue.segments import Segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from adcp_tracker.delivery.books import Stats
     from adcp_tracker.delivery.setting import Setting
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.queue.batches import Members
-    from adcp_tracker.queue.deadletters import DeadLetter
     from adcp_tracker.queue.state import Delivery
-
-_MOST_UNWRITTEN_LETTERS = 10_000
 
 
 class Leadership:
@@ -64,8 +61,7 @@ class Leadership:
         self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
         self._on_way: dict[str, tuple[Delivery, Members]] = {}
         self._fresh: dict[str, tuple[int, Members]] = {}
-        self._unwritten: list[DeadLetter] = []
-        self._withdrawn: set[str] = set()
+        self.letterbox = Letterbox(self.dead_letters, self.segments)
         self._occasionally = Occasionally(setting.clock)
         self._progressed = False
         try:
@@ -104,9 +100,7 @@ class Leadership:
     def commit(self) -> None:
         """Write dead letters, then the state; what cannot be written stays to be written."""
         try:
-            self.dead_letters.add(self._unwritten, self._clock.now())
-            self._unwritten.clear()
-            self._erase_withdrawn()
+            self.letterbox.write(self._clock.now())
             self.state.commit()
         except (OutboxError, OSError) as error:
             # Sending goes on from memory, or a full disk could never be drained. After a
@@ -114,22 +108,6 @@ class Leadership:
             self._occasionally.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
-
-    def letters(self, ids: Collection[str]) -> list[DeadLetter]:
-        """Return the dead letters of these ids that have not been withdrawn."""
-        wanted = set(ids) - self._withdrawn
-        return [letter for letter in self.dead_letters if letter.id in wanted]
-
-    def withdraw(self, letters: Iterable[DeadLetter]) -> None:
-        """Take letters out of use, and off the disk as soon as it lets them go."""
-        self._withdrawn.update(letter.id for letter in letters)
-        self.commit()
-
-    def _erase_withdrawn(self) -> None:
-        if self._withdrawn:
-            self.segments.sync()  # on disk as records before they are gone as letters
-            self.dead_letters.remove(self._withdrawn)
-            self._withdrawn.clear()
 
     def is_configured(self, destination: str) -> bool:
         """Say whether a destination is one of this tracker's."""
@@ -193,8 +171,7 @@ class Leadership:
             How many of them are on their way.
         """
         self._fresh.clear()
-        for letter in [each for each in self._unwritten if is_unwanted(each.event)]:
-            self._unwritten.remove(letter)
+        self.letterbox.let_go(is_unwanted)
         self._recount_dead()
         on_way = {(delivery.destination, delivery.number) for delivery, _ in self._on_way.values()}
         for deliveries in list(self.state.deliveries.values()):
@@ -241,7 +218,7 @@ class Leadership:
         """
         name = destination.name
         state, on_way = self.state.destinations[name], self._on_way.get(name)
-        if on_way is None or len(self.state.deliveries[name]) > 1 or self._is_crowded:
+        if on_way is None or len(self.state.deliveries[name]) > 1 or self.letterbox.is_crowded:
             return
         if state.failures or state.pause is not None or not state.counts.delivered:
             return
@@ -252,11 +229,7 @@ class Leadership:
 
     def _may_send(self, name: str) -> bool:
         rests = self._clock.now() < self.state.destinations[name].resume_at
-        return not (self._lanes[name].is_busy or self._is_crowded or rests)
-
-    @property
-    def _is_crowded(self) -> bool:
-        return len(self._unwritten) > _MOST_UNWRITTEN_LETTERS
+        return not (self._lanes[name].is_busy or self.letterbox.is_crowded or rests)
 
     def _depart(self, delivery: Delivery, members: Members) -> Batch:
         self._on_way[delivery.destination] = delivery, members
@@ -270,7 +243,7 @@ class Leadership:
         settlement = Settlement(
             self.state, self._setting.policy, delivery, members, self._clock.now()
         )
-        self._unwritten.extend(settlement.settle(outcome))
+        self.letterbox.add(settlement.settle(outcome))
         if not isinstance(outcome, Delivered):
             self._fresh.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
@@ -319,11 +292,9 @@ class Leadership:
 
     def _recount_dead(self) -> None:
         """Count letters that are there no more as erased, if only a crash ago."""
-        if self.dead_letters.locked():  # nobody can say whose they are
+        there = self.letterbox.counts()
+        if there is None:
             return
-        there = Counter(
-            {each.id: each.destination for each in (*self.dead_letters, *self._unwritten)}.values()
-        )
         for name, state in self.state.destinations.items():
             gone = state.counts.dead - there[name]
             if gone > 0:
@@ -335,7 +306,7 @@ class Leadership:
     ) -> tuple[Delivery, Members] | None:
         """Freeze the next batches of a destination; return the first, or keep it at hand."""
         sealed = self._sealer.seal(destination, sizes, self._clock.now())
-        self._unwritten.extend(sealed.letters)
+        self.letterbox.add(sealed.letters)
         self._progressed |= sealed.advanced
         for segment, data in sealed.damages:
             self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
@@ -365,7 +336,7 @@ class Leadership:
     def _delete_settled(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
         states = self.state.destinations.values()
-        if self._unwritten or not states:
+        if self.letterbox.has_unwritten or not states:
             return
         needed = self.state.referenced()
         for name, size in sizes.items():
