@@ -386,7 +386,9 @@ class Journal:
 def _create_locked(path: Path) -> int:
     """Create a segment that nobody can see before it is ours."""
     hidden = path.with_suffix(UNFINISHED)
-    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND)
+    # Nobody else writes to it, so its one position is its end. With O_APPEND, what follows
+    # after an outsider has cut it would stand where readers have been already.
+    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(path)

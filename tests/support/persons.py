@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.privacy.person import Person
     from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.encryption import Encryption
     from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.tracker import Tracker
 
@@ -100,9 +101,11 @@ def leading(
     clock: Clock | None = None,
     outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
     on_outcome: Callable[[], None] = lambda: None,
+    encryption: Encryption | None = None,
 ) -> Iterator[Leadership]:
     """Lead a queue in this very thread."""
-    setting = Setting(directory, destinations, STEADY, clock or SystemClock(), outbox, 0.01)
+    clock = clock or SystemClock()
+    setting = Setting(directory, destinations, STEADY, clock, outbox, 0.01, encryption)
     leadership = Leadership(setting, on_outcome)
     try:
         yield leadership
