@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -76,6 +77,21 @@ def test_two_hundred_threads_share_a_tracker(make: Make, *, full: bool) -> None:
     assert tracker.flush(60.0).pending == 0
     assert sorted(seller.ids) == _ids(THREADS * each)
     assert balanced(tracker).delivered == THREADS * each
+
+
+def test_threads_that_have_ended_leave_nothing_open(make: Make) -> None:
+    """However many have tracked, a process has one segment and one database open."""
+    tracker = make(ScriptedDestination())
+    track(tracker, 1)
+    tracker.flush(10.0)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names of what is open, no files
+    for number in range(1, THREADS):
+        thread = threading.Thread(target=track, args=(tracker, 1, number))
+        thread.start()
+        thread.join()
+    tracker.flush(10.0)
+    assert balanced(tracker).delivered == THREADS
+    assert len(os.listdir("/proc/self/fd")) <= before + 5  # noqa: PTH208 - as above
 
 
 def test_greenlets_deliver_like_threads(tmp_path: Path) -> None:
