@@ -3,8 +3,9 @@
 A victim lives a plan while a tracer counts the lines of the library that it executes.
 Then it is run again and again, and ended at one of those lines: the first few times the
 line is about to run, the middle one and the last. So it is stopped before, between and
-after each step of appending, rolling, sealing, committing, sending, settling and deleting,
-in whichever thread that happens. After each end another process takes over the directory.
+after each step of appending, rolling, sealing, committing, sending, settling, deleting and
+erasing a person, in whichever thread that happens. After each end another process takes
+over the directory.
 
 By default an evenly spread share of the points is covered, another one in each round;
 ``--crash-points all`` covers all of them in each, ``--crash-seed`` repeats the choice of a run.
@@ -75,6 +76,8 @@ MATRIX = [
     Case("lead", "SIGKILL", beside="join"),
     Case("recover", "SIGKILL", before=TAKEN_BUT_NOT_SETTLED),
     Case("recover", "SIGKILL", before=FROZEN_BUT_NOT_SENT),
+    Case("sales", "SIGKILL", sealed=True),
+    Case("forget", "SIGKILL"),
 ]
 
 

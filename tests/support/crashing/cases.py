@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from tests.support.crashing.erasing import GONE, has_begun, readable, remains
 from tests.support.crashing.failing import counts, failing, has_failed
 from tests.support.crashing.killpoints import OUTLIVED, Point, ask_where
 from tests.support.crashing.ledger import Ledger, keys_at_odds, taken_by
-from tests.support.crashing.plans import JOINED, SELLERS, promised
+from tests.support.crashing.plans import JOINED, MENDED_AT_LAST, SELLERS, promised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.support.crashing.failing import Failure
 
@@ -44,6 +45,7 @@ class Case:
         point: Where; ``None`` lets it live.
         before: Another victim that left something in the directory before.
         beside: What another process does with the directory meanwhile.
+        sealed: Whether the queue is sealed.
     """
 
     plan: str
@@ -51,6 +53,7 @@ class Case:
     point: Point | None = None
     before: Case | None = None
     beside: str | None = None
+    sealed: bool = False
 
     def at(self, point: Point) -> Case:
         """Return the same case at a point."""
@@ -59,7 +62,8 @@ class Case:
     def __str__(self) -> str:
         where = f" at {self.point}" if self.point else ""
         after = f", after {self.before.point}" if self.before else ""
-        return f"{self.plan}: {self.end}{where}{after}"
+        sealed = ", sealed" if self.sealed else ""
+        return f"{self.plan}{sealed}: {self.end}{where}{after}"
 
 
 @attrs.frozen
@@ -117,7 +121,13 @@ class Forge:
             (folder / JOINED).touch()
             if case.before is not None:
                 self._live(case.before, folder)
-            answer = self.ask(do="live", plan=case.plan, end="SIGKILL", folder=str(folder))
+            answer = self.ask(
+                do="live",
+                plan=case.plan,
+                end="SIGKILL",
+                folder=str(folder),
+                sealed=case.sealed,
+            )
             assert answer == {"status": 0, "hung": False}, (answer, _log(folder))
             counts = json.loads((folder / "counts").read_text())
         return {(file, line): count for file, line, count in counts}
@@ -132,22 +142,25 @@ class Forge:
                 problems.extend(self._live(case, folder))
             reached = (folder / "reached").exists()
             child = folder / "child"
-            if hung := self._recover(folder):
+            problems += remains(folder)
+            if hung := self._recover(folder, case):
                 problems += hung
                 if case.end == OUTLIVED and child.exists():
                     ask_where(int(child.read_text()))
             if case.end == OUTLIVED and child.exists():
                 problems += _of_others(folder, child.read_text())
                 _kill(int(child.read_text()))
-                problems += self._recover(folder)
-            problems += examine(folder)
+                problems += self._recover(folder, case)
+            problems += examine(folder) + remains(folder)
             if problems:
                 problems.append(_log(folder))
         return Verdict(case, reached, tuple(problems))
 
-    def _recover(self, folder: Path) -> list[str]:
-        answer = self.ask(do="recover", folder=str(folder))
-        return ["the next process hung"] if answer["hung"] else []
+    def _recover(self, folder: Path, case: Case) -> list[str]:
+        problems = readable(folder) if case.sealed else []
+        request = {"do": "recover", "sealed": case.sealed, "mended": case.plan in MENDED_AT_LAST}
+        answer = self.ask(**request, folder=str(folder))
+        return [*problems, *(["the next process hung"] if answer["hung"] else [])]
 
     def endure(self, plan: str, failure: Failure | None) -> tuple[Verdict, Counter[str]]:
         """Have calls of a victim fail, and judge it; it must come to its own end.
@@ -163,7 +176,7 @@ class Forge:
                 with failing(folder, failure):
                     ended = answer.result()
             problems = [] if ended == {"status": 0, "hung": False} else [f"it ended by {ended}"]
-            problems += self._recover(folder) + examine(folder)
+            problems += self._recover(folder, case) + examine(folder)
             if problems:
                 problems.append(_log(folder))
             reached = failure is not None and has_failed(folder)
@@ -189,7 +202,13 @@ class Forge:
         last = "SIGKILL" if case.end == OUTLIVED else None
         point = list(case.point) if case.point else None
         answer = self.ask(
-            do="live", plan=case.plan, end=case.end, point=point, last=last, folder=str(folder)
+            do="live",
+            plan=case.plan,
+            end=case.end,
+            point=point,
+            last=last,
+            folder=str(folder),
+            sealed=case.sealed,
         )
         return ["the victim hung"] if answer["hung"] else []
 
@@ -221,14 +240,20 @@ def examine(folder: Path) -> list[str]:
         taken = taken_by(entries, seller)
         letters = [name for destination, name in found["letters"] if destination == seller]
         books = found["stats"]["destinations"][seller]
+        excused = _erased(folder)
         problems += [
             f"{seller}: {problem}"
             for problem in (
-                *_lost(promised(folder), taken, letters),
-                *_unbalanced(books, len(taken), letters),
+                *_lost(promised(folder), taken, letters, excused),
+                *_unbalanced(books, set(taken), letters, excused),
             )
         ]
     return problems
+
+
+def _erased(folder: Path) -> set[str]:
+    """Return the events of whoever was to be erased: any of them may have been sent before."""
+    return {name for name in promised(folder) if GONE in name} if has_begun(folder) else set()
 
 
 def examine_after_power_cut(folder: Path) -> list[str]:
@@ -252,10 +277,13 @@ def examine_after_power_cut(folder: Path) -> list[str]:
 
 
 def _lost(
-    promises: dict[str, str], taken: dict[str, set[str]], letters: list[str]
+    promises: dict[str, str],
+    taken: dict[str, set[str]],
+    letters: list[str],
+    excused: Collection[str] = (),
 ) -> Iterator[str]:
     for name, digest in promises.items():
-        if name not in taken and name not in letters:
+        if name not in taken and name not in letters and name not in excused:
             yield f"{name} was promised and is lost"
         for form in taken.get(name, ()):
             if hashlib.sha256(form.encode()).hexdigest() != digest:
@@ -265,13 +293,19 @@ def _lost(
             yield f"{name} was delivered in {len(forms)} forms"
 
 
-def _unbalanced(books: dict[str, Any], delivered: int, letters: list[str]) -> Iterator[str]:
+def _unbalanced(
+    books: dict[str, Any], taken: set[str], letters: list[str], erased: set[str]
+) -> Iterator[str]:
+    dropped = Counter(books["dropped"])
+    gone = dropped.pop("erased", 0)
     if not _is_balanced(books):
         yield f"the books do not balance: {books}"
-    if books["pending"] or books["dropped"]:
+    if books["pending"] or dropped or gone > len(erased):
         yield f"expected nothing pending or dropped: {books}"
-    if books["delivered"] != delivered:
-        yield f"the seller took {delivered}, the books say {books['delivered']}"
+    if not len(taken - erased) <= books["delivered"] <= len(taken):
+        yield f"the seller took {len(taken)}, the books say {books['delivered']}"
+    if erased.intersection(letters):
+        yield f"of who was erased there are dead letters {letters}"
     if books["dead"] != len(letters) or len(set(letters)) != len(letters):
         yield f"there are dead letters {letters}, the books say {books['dead']}"
 

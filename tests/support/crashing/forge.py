@@ -21,13 +21,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import adcp_tracker.privacy.forgetting  # noqa: F401 - imported here, not in each victim
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.books import Books, Stats, publish, published
 from adcp_tracker.log import logger
+from adcp_tracker.privacy.person import person
 from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.state import Span, State
+from tests.support.crashing.erasing import KEYS, SHOPPER, forget, is_to_be_repeated
 from tests.support.crashing.failing import await_tracer
 from tests.support.crashing.killpoints import (
     CONTAINER_STOP,
@@ -40,7 +43,8 @@ from tests.support.crashing.killpoints import (
     ask_where,
     prepare,
 )
-from tests.support.crashing.plans import FLUSH_S, PLANS, open_shop
+from tests.support.crashing.ledger import Ledger
+from tests.support.crashing.plans import ARMED_BY_THEMSELVES, FLUSH_S, PLANS, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +73,10 @@ def _warm_up() -> None:
         publish(directory, Stats({"none": Books()}))
         published(directory)
         list(letters)
-        with Tracker(directory=folder + "/tracked") as tracker:
-            tracker.track("purchase", event_id="warm", email="shopper@shop.example")
+        for keys in ((), KEYS):
+            with Tracker(directory=folder + "/tracked", encryption_keys=keys) as tracker:
+                tracker.track("purchase", event_id="warm", email=SHOPPER)
+    person(email=SHOPPER)
     logger.warning("forge.warm")
 
 
@@ -163,9 +169,9 @@ def _live(request: Request) -> None:
     if point is None and not request.get("traced"):
         # Registered first, so it comes last: the tracker's own last lines count too.
         atexit.register(_write_counts, folder, tracer)
-    shop = open_shop(folder, request.get("suffix", ""))
+    shop = open_shop(folder, request.get("suffix", ""), sealed=request.get("sealed", False))
     shop.arm = tracer.arm
-    tracer.is_armed = request["plan"] != "lead"
+    tracer.is_armed = request["plan"] not in ARMED_BY_THEMSELVES
     if end is None:
         outlives = request["end"] == OUTLIVED
         forker = Forker(lambda: _live_as_child(shop, outlives=outlives))
@@ -204,7 +210,11 @@ def _live_as_child(shop: Shop, *, outlives: bool) -> None:
 def _recover(request: Request) -> None:
     """Be the next process: flush, close, and say what there is."""
     folder = Path(request["folder"])
-    shop = open_shop(folder)
+    shop = open_shop(folder, sealed=request.get("sealed", False))
+    if is_to_be_repeated(folder):
+        forget(shop.tracker, folder)
+    if request.get("mended"):
+        Ledger(folder).mend()
     shop.tracker.flush(FLUSH_S)
     stats = shop.tracker.close(FLUSH_S)
     letters = [

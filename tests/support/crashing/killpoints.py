@@ -29,6 +29,7 @@ _SUPPORT = Path(__file__).parent
 TRACED = (
     *sorted(_LIBRARY.glob("queue/*.py")),
     *sorted(_LIBRARY.glob("delivery/*.py")),
+    *sorted(_LIBRARY.glob("privacy/*.py")),
     _LIBRARY / "tracker.py",
     _LIBRARY / "lifecycle.py",
     _SUPPORT / "ledger.py",

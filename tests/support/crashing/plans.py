@@ -13,6 +13,7 @@ import attrs
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events.event import Event
+from tests.support.crashing.erasing import GONE, KEYS, address_of, forget
 from tests.support.crashing.ledger import (
     AWAY,
     BAD,
@@ -74,7 +75,7 @@ class Shop:
         event = self.tracker.track(
             "purchase",
             event_id=f"{name}{self.suffix}",
-            email="shopper@shop.example",
+            email=address_of(name),
             custom_data={"value": 7, "currency": "EUR", "note": _LARGE if large else "small"},
             action_source="website",
             event_source_url="https://shop.example/thanks",
@@ -86,7 +87,9 @@ class Shop:
         append(self.folder / "promised", json.dumps(promise).encode() + b"\n")
 
 
-def open_shop(folder: Path, suffix: str = "", durability: Durability = "process") -> Shop:
+def open_shop(
+    folder: Path, suffix: str = "", durability: Durability = "process", *, sealed: bool = False
+) -> Shop:
     """Make a tracker over the case's directory; its sellers keep one ledger."""
     ledger = Ledger(folder)
     tracker = Tracker(
@@ -97,6 +100,7 @@ def open_shop(folder: Path, suffix: str = "", durability: Durability = "process"
         shutdown_timeout=_SHUTDOWN_S,
         durability=durability,
         max_bytes=_MOST_BYTES,
+        encryption_keys=KEYS if sealed else (),
     )
     return Shop(folder, tracker, suffix)
 
@@ -249,6 +253,29 @@ def _recover(shop: Shop) -> None:
     shop.tracker.close(FLUSH_S)
 
 
+def _forget(shop: Shop) -> None:
+    """Erase a person whose events are delivered, dead, on their way and still waiting."""
+    for name in ("f-1", f"{GONE}1", f"{BAD}f", f"{BAD}{GONE}2"):
+        shop.track(name)
+    shop.tracker.flush(FLUSH_S)
+    for name in (f"{AWAY}1", f"{GONE}3", f"{AWAY}2"):
+        shop.track(name)
+    shop.tracker.flush(_SHUTDOWN_S)
+    for name in (f"{GONE}4", "f-2"):
+        shop.track(name)
+    shop.arm()
+    forget(shop.tracker, shop.folder)
+    shop.track("f-3")
+    Ledger(shop.folder).mend()
+    shop.tracker.close(FLUSH_S)
+
+
+ARMED_BY_THEMSELVES = frozenset({"lead", "forget"})
+"""The plans that say when lines begin to count; in all others they count from the first."""
+
+MENDED_AT_LAST = frozenset({"forget"})
+"""The plans with a seller that is away until the next process has everything."""
+
 PLANS: dict[str, Callable[[Shop], None]] = {
     "sales": _sales,
     "roll": _roll,
@@ -261,5 +288,6 @@ PLANS: dict[str, Callable[[Shop], None]] = {
     "join": _join,
     "leave behind": _leave_behind,
     "recover": _recover,
+    "forget": _forget,
 }
 """The plans, by name."""
