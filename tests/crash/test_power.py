@@ -7,8 +7,11 @@ takes over what is left. What the model is, and is not, stands in ``docs/guarant
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,7 @@ import pytest
 from tests.support.crashing import syscalls
 from tests.support.crashing.cases import Forge, examine_after_power_cut, quick_folder
 from tests.support.crashing.disk import VARIANTS, Disk
+from tests.support.crashing.plans import EMAIL, FORGOTTEN, PROMPT_S, RARELY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,13 +72,13 @@ class Recording:
         ]
 
 
-def _record(plan: str, durability: str) -> Recording:
+def _record(plan: str, durability: str, interval: float = PROMPT_S) -> Recording:
     with tempfile.TemporaryDirectory() as folder:
         case = Path(folder, "case")
         case.mkdir()
         log = Path(folder, "log")
         module = "tests.support.crashing.traced"
-        syscalls.trace(log, module, str(case), plan, durability, root=_ROOT)
+        syscalls.trace(log, module, str(case), plan, durability, str(interval), root=_ROOT)
         calls = syscalls.read(log)
     return Recording(str(case), calls, max(call.ended for call in calls))
 
@@ -112,6 +116,15 @@ def _survive(forge: Forge, recording: Recording, cut: Cut, promised: list[Call])
         answer = forge.ask(do="recover", folder=str(folder))
         problems = examine_after_power_cut(folder)
     return [f"{cut}: {each}" for each in (*problems, *["it hung"] * answer["hung"])]
+
+
+def _left(recording: Recording, moment: int, variant: str) -> bytes:
+    """Return what is in any file after a cut."""
+    with quick_folder() as folder:
+        disk = Disk(f"{recording.folder}/queue")
+        disk.replay(recording.calls, moment)
+        disk.leave(folder, variant, random.Random(moment))  # noqa: S311 - a choice
+        return b"\n".join(each.read_bytes() for each in folder.rglob("*") if each.is_file())
 
 
 def _cuts(recording: Recording, wanted: str, seed: int) -> list[Cut]:
@@ -187,3 +200,30 @@ def test_with_durability_process_a_power_cut_costs_the_last_round_at_most(
         wrong += _survive(forge, recording, cut, promised)
     print(f"{len(cuts)} power cuts, {len(rounds)} rounds, seed {seed}")  # noqa: T201 - figures
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.timeout(0)
+def test_each_round_puts_on_the_disk_what_the_one_before_it_found() -> None:
+    """For each round of a process that writes and uploads, not for some that chance picks.
+
+    The last publishing is no round's but the end's.
+    """
+    recording = _record("steady", "process")
+    rounds = recording.rounds()[:-1]
+    assert len(rounds) > _ROUNDS
+    for last, this in pairwise(rounds):
+        promised = [each for each in recording.writes("promised") if each.ended < last]
+        left = _left(recording, this, "ordered")
+        for each in promised:
+            name = json.dumps(json.loads(each.data(1))[0]).encode()
+            assert name in left, f"{name.decode()} at {this}, between the rounds {rounds}"
+
+
+@pytest.mark.timeout(0)
+def test_what_was_erased_does_not_come_back_after_a_power_cut() -> None:
+    """Once a person is forgotten, no file has their events any more, whatever goes lost."""
+    recording = _record("forget", "power", RARELY_S)  # no round's sync makes up for another's
+    trace = hashlib.sha256(EMAIL.encode()).hexdigest().encode()
+    moment = recording.writes(FORGOTTEN)[0].begun
+    assert trace in _left(recording, recording.writes("promised")[-1].begun, "ordered")
+    assert [each for each in VARIANTS if trace in _left(recording, moment, each)] == []

@@ -146,7 +146,7 @@ class Forge:
             if hung := self._recover(folder, case):
                 problems += hung
                 if case.end == OUTLIVED and child.exists():
-                    ask_where(int(child.read_text()))
+                    ask_where(int(child.read_text()), folder / "log")
             if case.end == OUTLIVED and child.exists():
                 problems += _of_others(folder, child.read_text())
                 _kill(int(child.read_text()))

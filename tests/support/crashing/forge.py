@@ -118,7 +118,7 @@ def _watch(victim: int, gone: int, request: Request) -> Request:
         _stop_container(victim, Path(request["folder"]), _GRACE_S * random.random())  # noqa: S311 - any time will do
     status = _wait(victim, deadline)
     if status is None:
-        ask_where(victim)
+        ask_where(victim, Path(request["folder"], "log"))
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
         return {"hung": True}

@@ -7,6 +7,7 @@ the one before it.
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import signal
@@ -42,6 +43,7 @@ OUTLIVED = "fork, and the child lives on"
 SAY_WHERE = signal.SIGUSR2
 _PATIENCE_S = 0.05
 _SAYING_S = 0.2
+_USER_TICKS, _SYSTEM_TICKS = 10, 11  # of what follows a thread's state in its ``stat``
 
 
 class Point(NamedTuple):
@@ -136,10 +138,27 @@ def _raise(number: int, frame: object) -> None:
     raise _errors.pop()
 
 
-def ask_where(process: int) -> None:
-    """Have a process that hangs write into its log where each of its threads stands."""
+def ask_where(process: int, log: Path) -> None:
+    """Write into the log of a process that hangs where each of its threads stands.
+
+    The kernel is asked first: it answers too if the process is stuck, or gets no processor.
+    """
+    with log.open("a") as file:
+        file.write(_as_the_kernel_has_it(process))
     os.kill(process, SAY_WHERE)
     time.sleep(_SAYING_S)  # there is nothing to wait for: it may be too stuck to answer
+
+
+def _as_the_kernel_has_it(process: int) -> str:
+    """Return each thread's state, processor time, and what it waits for; and the machine's load."""
+    lines = [f"load: {Path('/proc/loadavg').read_text().strip()}"]
+    for task in sorted(Path(f"/proc/{process}/task").iterdir()):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            state, *figures = (task / "stat").read_text().rpartition(") ")[2].split()
+            ticks = int(figures[_USER_TICKS]) + int(figures[_SYSTEM_TICKS])
+            place, call = (task / "wchan").read_text(), (task / "syscall").read_text().strip()
+            lines.append(f"thread {task.name}: {state}, {ticks} ticks, in {place}, call {call}")
+    return "\n".join(lines) + "\n"
 
 
 def prepare() -> None:

@@ -13,7 +13,7 @@ import attrs
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events.event import Event
-from tests.support.crashing.erasing import GONE, KEYS, address_of, forget
+from tests.support.crashing.erasing import GONE, KEYS, SHOPPER, address_of, forget
 from tests.support.crashing.ledger import (
     AWAY,
     BAD,
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from adcp_tracker.config import Durability
 
 SELLERS = ("north", "south")
+EMAIL = SHOPPER
 FLUSH_S = 20.0
+PROMPT_S, RARELY_S = 0.02, 600.0
 _SHUTDOWN_S = 0.3  # what is left then is for the next process, which is what is tested
-LEADING, JOINED = "leading", "joined"
+LEADING, JOINED, FORGOTTEN = "leading", "joined", "forgotten"
 _MOST_BYTES = 1024 * 1024  # segments are a sixteenth of it
 _LARGE = "x" * 5_000
 _SEGMENT_EVENTS = 30
@@ -88,14 +90,19 @@ class Shop:
 
 
 def open_shop(
-    folder: Path, suffix: str = "", durability: Durability = "process", *, sealed: bool = False
+    folder: Path,
+    suffix: str = "",
+    durability: Durability = "process",
+    flush_interval: float = PROMPT_S,
+    *,
+    sealed: bool = False,
 ) -> Shop:
     """Make a tracker over the case's directory; its sellers keep one ledger."""
     ledger = Ledger(folder)
     tracker = Tracker(
         [LedgerDestination(name, ledger) for name in SELLERS],
         directory=folder / "queue",
-        flush_interval=0.02,
+        flush_interval=flush_interval,
         policy=Promptly(lambda: 0.5),
         shutdown_timeout=_SHUTDOWN_S,
         durability=durability,
@@ -195,6 +202,15 @@ def _steady(shop: Shop) -> None:
         time.sleep(_STEADY_S)
 
 
+def _forget(shop: Shop) -> None:
+    """Erase a person who has an event that waits and another that is a dead letter."""
+    shop.track(f"{BAD}1")
+    shop.tracker.flush(FLUSH_S)
+    shop.track(f"{AWAY}1")
+    shop.tracker.forget(email=EMAIL)
+    append(shop.folder / FORGOTTEN, b"forgotten\n")
+
+
 def _daemons(shop: Shop) -> None:
     """Daemon threads that go on tracking while the interpreter shuts down."""
 
@@ -283,6 +299,7 @@ PLANS: dict[str, Callable[[Shop], None]] = {
     "crowd": _crowd,
     "closing": _closing,
     "steady": _steady,
+    "forget": _forget,
     "daemons": _daemons,
     "lead": _lead,
     "join": _join,

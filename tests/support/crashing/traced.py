@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.support.crashing.plans import PLANS, open_shop
+
+if TYPE_CHECKING:
+    from adcp_tracker.config import Durability
 
 
 def main() -> None:
     """Live a plan."""
-    folder, plan, durability = sys.argv[1:]
-    PLANS[plan](open_shop(Path(folder), durability="power" if durability == "power" else "process"))
+    folder, plan, durability, interval = sys.argv[1:]
+    kept: Durability = "power" if durability == "power" else "process"
+    PLANS[plan](open_shop(Path(folder), durability=kept, flush_interval=float(interval)))
 
 
 if __name__ == "__main__":

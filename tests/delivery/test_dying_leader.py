@@ -1,0 +1,144 @@
+"""A leader that dies at a commit: what must be on the disk, or must not be sent, by then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.setting import Setting
+from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
+from adcp_tracker.queue.deadletters import DeadLetters
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.journal import Journal
+from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from adcp_tracker.queue.outbox import Outbox
+
+NOW_MS = 1_767_225_600_123
+EVENT = b'{"event_id":"A-%d","event_type":"lead"}'
+
+
+class DeathError(BaseException):
+    """The process is gone; nothing catches that."""
+
+
+class MortalOutbox(MemoryOutbox):
+    """An outbox whose process dies at the next change, once it is told to.
+
+    Attributes:
+        dies: When: right ``before`` the change is kept, right ``after``, or not at all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dies = ""
+
+    def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
+        """Set and remove keys, and die."""
+        if self.dies == "before":
+            raise DeathError
+        super().apply(puts, removes)
+        if self.dies == "after":
+            raise DeathError
+
+
+class Office:
+    """A queue directory, its outbox and its seller, for one leader after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.directory = QueueDirectory(path)
+        self.directory.prepare()
+        self.journal = Journal(self.directory)
+        self.outbox = MortalOutbox()
+        self.seller = ScriptedDestination()
+
+    def track(self, number: int) -> None:
+        """Write an event."""
+        self.journal.append(EVENT % number, NOW_MS)
+
+    def lead(self) -> Leadership:
+        """Take the lead; whoever led before is gone."""
+        self.outbox.dies = ""
+        setting = Setting(
+            self.directory, [self.seller], RetryPolicy(lambda: 0.5), HandClock(), self._open, 1.0
+        )
+        return Leadership(setting, lambda: None)
+
+    def _open(self, directory: QueueDirectory) -> Outbox:
+        del directory
+        return self.outbox
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """Somewhere to lead."""
+    one = Office(tmp_path / "queue")
+    yield one
+    one.journal.roll()
+
+
+def _finish(leadership: Leadership) -> None:
+    def is_done() -> bool:
+        leadership.step()
+        return leadership.is_drained()
+
+    wait_until(is_done)
+    leadership.close()
+
+
+def _refuse(batch: Batch) -> Delivered:
+    return Delivered(tuple(EventFailure("NO", "no", index=at) for at in range(len(batch.events))))
+
+
+def test_a_batch_is_sent_only_once_it_is_kept(office: Office) -> None:
+    """Else the next leader would freeze another batch, with what came later, for the same key."""
+    office.track(1)
+    first = office.lead()
+    office.outbox.dies = "before"
+    with pytest.raises(DeathError):
+        first.step()
+    assert not first.is_sending
+    office.track(2)
+    _finish(office.lead())
+    assert [list(batch.events) for batch in office.seller.batches] == [[EVENT % 1, EVENT % 2]]
+
+
+def test_a_batch_that_was_kept_is_the_same_after_a_death(office: Office) -> None:
+    """Whether it was sent or not: with what came later the next leader makes another."""
+    office.track(1)
+    first = office.lead()
+    office.outbox.dies = "after"
+    with pytest.raises(DeathError):
+        first.step()
+    office.track(2)
+    _finish(office.lead())
+    assert [list(batch.events) for batch in office.seller.batches] == [[EVENT % 1], [EVENT % 2]]
+
+
+def test_a_dead_letter_is_on_the_disk_before_its_event_is_settled(office: Office) -> None:
+    """Else a death between the two would leave the event nowhere, and only the books know it."""
+    office.track(1)
+    office.seller.outcomes.append(_refuse)
+    first = office.lead()
+    first.step()
+    office.outbox.dies = "after"
+
+    def settle() -> None:
+        while first.is_sending:
+            first.step()
+
+    with pytest.raises(DeathError):
+        settle()
+    assert [letter.event for letter in DeadLetters(office.directory)] == [EVENT % 1]
+    second = office.lead()
+    _finish(second)
+    books = second.books().total()
+    assert (books.accepted, books.dead, books.pending) == (1, 1, 0)
+    assert len(office.seller.batches) == 1
