@@ -222,7 +222,8 @@ def test_each_round_puts_on_the_disk_what_the_one_before_it_found() -> None:
 @pytest.mark.timeout(0)
 def test_what_was_erased_does_not_come_back_after_a_power_cut() -> None:
     """Once a person is forgotten, no file has their events any more, whatever goes lost."""
-    recording = _record("forget", "power", RARELY_S)  # no round's sync makes up for another's
+    # No round's sync makes up for the erasure's own.
+    recording = _record("forget at once", "power", RARELY_S)
     trace = hashlib.sha256(EMAIL.encode()).hexdigest().encode()
     moment = recording.writes(FORGOTTEN)[0].begun
     assert trace in _left(recording, recording.writes("promised")[-1].begun, "ordered")

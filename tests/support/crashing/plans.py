@@ -202,7 +202,7 @@ def _steady(shop: Shop) -> None:
         time.sleep(_STEADY_S)
 
 
-def _forget(shop: Shop) -> None:
+def _forget_at_once(shop: Shop) -> None:
     """Erase a person who has an event that waits and another that is a dead letter."""
     shop.track(f"{BAD}1")
     shop.tracker.flush(FLUSH_S)
@@ -299,7 +299,7 @@ PLANS: dict[str, Callable[[Shop], None]] = {
     "crowd": _crowd,
     "closing": _closing,
     "steady": _steady,
-    "forget": _forget,
+    "forget at once": _forget_at_once,
     "daemons": _daemons,
     "lead": _lead,
     "join": _join,
