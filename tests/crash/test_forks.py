@@ -80,6 +80,9 @@ def _fork_unseen() -> int:
 
 def _preload(directory: Path, ready: Path) -> None:
     """Be a server that loads the shop, forks a worker for it, and is killed."""
+    # No thread may ask for the interpreter's turn just then: the child would hand it over,
+    # and wait for ever for a thread that it does not have.
+    sys.setswitchinterval(_WAIT_S)
     busy = ScriptedDestination()
     busy.always = lambda _: Retry("http_503", "busy")  # so that whoever comes next delivers
     tracker = Tracker([busy], directory=directory, flush_interval=_MOMENT_S)
