@@ -76,7 +76,8 @@ def _pass(leadership: Leadership, person: Person) -> tuple[Findings, list[Facts]
     findings = Findings(person, [], [], {}, leadership.dead_letters.locked())
     for name, size in leadership.segments.sizes().items():
         for records, damages in pieces(leadership.segments, name, size):
-            findings.damages.setdefault(name, []).extend(damages)
+            if damages:
+                findings.damages.setdefault(name, []).extend(damages)
             for record in records:
                 if record.kind in LOCKED:
                     findings.locked += 1
