@@ -62,7 +62,7 @@ def _read(file: Path) -> tuple[dict[str, str], Results]:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    for scale, words in ((scales.QUICK, "under 3 minutes"), (scales.FULL, "an hour or so")):
+    for scale, words in ((scales.QUICK, "a few minutes"), (scales.FULL, "an hour or so")):
         size.add_argument(
             f"--{scale.name}", dest="scale", action="store_const", const=scale, help=words
         )

@@ -1,4 +1,4 @@
-"""How large a run is: on two cores under 3 minutes, under 12, or as long as it takes."""
+"""How large a run is: on two cores a few minutes, twenty, or as long as it takes."""
 
 from __future__ import annotations
 
