@@ -26,7 +26,7 @@ def _run(plain: str) -> str:
 
 _split: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*):"
-    r"(?://(?:(?P<user>[^/?#@]*)@)?(?P<host>\[[0-9A-Fa-f:.]*\]|[^/?#@:\[\]]*)(?::(?P<port>[0-9]*))?"
+    r"(?://(?:(?P<user>[^/?#@]*)@)?(?P<host>\[[0-9A-Fa-f:.]*\]|[^/?#@:\[\]]*)(?::(?P<port>[0-9]{0,9}))?"
     r"(?=[/?#]|\Z))?"
     r"(?P<rest>.*)",
     re.DOTALL,

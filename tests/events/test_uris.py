@@ -117,3 +117,10 @@ def test_long_text_is_judged_in_no_time(text: str) -> None:
     began = time.perf_counter()
     as_uri(text)
     assert time.perf_counter() - began < 1.0
+
+
+@pytest.mark.parametrize("port", ["1" * 5000, "0" * 5000 + "80", "9" * 10, "65536"])
+def test_a_port_that_is_none_is_refused_however_long(port: str) -> None:
+    """Python turns no number of thousands of digits into an integer; nobody has such a port."""
+    assert not is_uri(f"https://shop.example:{port}/")
+    assert as_uri(f"https://shop.example:{port}/") is None
