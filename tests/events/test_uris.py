@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import unquote
 
 import pytest
@@ -109,14 +108,19 @@ def test_any_text_is_judged(text: str) -> None:
     assert uri is None or is_uri(uri)
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
-    "text", ["https://" + "a" * 100_000 + "\n", "https://a/" + "%4" * 50_000 + " ", "a:" * 50_000]
+    ("text", "uri"),
+    [
+        ("https://" + "a" * 100_000 + "\n", None),
+        ("https://a/" + "%4" * 50_000 + " ", None),
+        ("a:" * 50_000, "a:" * 50_000),
+    ],
+    ids=["host", "escapes", "colons"],
 )
-def test_long_text_is_judged_in_no_time(text: str) -> None:
-    """No pattern walks back and forth, whoever wrote the address."""
-    began = time.perf_counter()
-    as_uri(text)
-    assert time.perf_counter() - began < 1.0
+def test_no_pattern_walks_back_and_forth_over_long_text(text: str, uri: str | None) -> None:
+    """Whoever wrote the address, judging it ends: walked twice a letter, it would take hours."""
+    assert as_uri(text) == uri
 
 
 @pytest.mark.parametrize("port", ["1" * 5000, "0" * 5000 + "80", "9" * 10, "65536"])
