@@ -52,12 +52,13 @@ class Browser:
             received += self._more()
         head, _, body = received.partition(_END)
         length = _LENGTH.search(head)
+        # To its end whatever it says, or the rest would be taken for the next answer.
+        missing = int(length[1]) - len(body) if length else 0
+        while missing > 0:
+            missing -= len(self._more())
         if b" 200 " not in head[:16] or length is None:
             told = head[:80].decode("latin-1")
             raise UnexpectedAnswerError(f"{target}: expected 200 and a length, got {told}")
-        missing = int(length[1]) - len(body)
-        while missing > 0:
-            missing -= len(self._more())
 
     def _more(self) -> bytes:
         received = self._socket.recv(_CHUNK)

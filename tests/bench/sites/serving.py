@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +75,8 @@ def serving(site: str, directory: Path) -> Iterator[Worker]:
         )
     try:
         browser = _connected(process, port, log)
-        yield Worker(_worker(process.pid), browser)
-        browser.close()
+        with closing(browser):
+            yield Worker(_worker(process.pid), browser)
     finally:
         process.terminate()
         try:
