@@ -105,8 +105,12 @@ def test_a_full_volume_is_drained_in_one_leadership(
     books_were = (volume / "queue" / "books.json").stat().st_mtime_ns
     seller.gate.set()
     wait_until(lambda: len(seller.ids) == len(ids))
-    ballast.fill()  # what was deleted has made room
-    wait_until(lambda: told(caplog)["books.not_written"])
+
+    def is_refused() -> int:
+        ballast.fill()  # each segment that is deleted makes room
+        return told(caplog)["books.not_written"]
+
+    wait_until(is_refused)
     assert sorted(seller.ids) == sorted(ids)
     assert balanced(tracker).delivered == len(ids)
     found = told(caplog)
