@@ -170,35 +170,41 @@ def test_in_a_request_only_recall_looks_it_up(make: Make) -> None:
         )
 
 
-_opened: list[str] | None = None
+class _Opened(threading.local):
+    """What this thread has opened since it asked to have it noted; other threads have their own."""
+
+    names: list[str] | None = None
+
+
+_opened = _Opened()
 
 
 def _note_opened(event: str, arguments: tuple[object, ...]) -> None:
-    if _opened is not None and event in {"open", "os.scandir", "os.listdir"}:
-        _opened.append(str(arguments[0]))
+    if _opened.names is not None and event in {"open", "os.scandir", "os.listdir"}:
+        _opened.names.append(str(arguments[0]))
 
 
+# It cannot be taken away again.
 sys.addaudithook(_note_opened)
 
 
 def test_a_request_never_looks_into_the_memory(make: Make) -> None:
     """With a current context nothing is opened; without one, only the order's own file."""
-    global _opened  # noqa: PLW0603 - an audit hook cannot be taken away
     tracker = make()
     tracker.remember("A-1", context=SHOPPER)
     tracker.track_purchase(ORDER)
-    _opened = []
+    _opened.names = []
     try:
         with bind_context(SHOPPER):
             tracker.track_purchase(ORDER)
             tracker.track_refund(ORDER)
             tracker.track_lead("L-1")
-        assert _opened == []
+        assert _opened.names == []
         tracker.track_purchase(ORDER)
-        assert len(_opened) == 1
-        assert "remembered" in _opened[0]
+        assert len(_opened.names) == 1
+        assert "remembered" in _opened.names[0]
     finally:
-        _opened = None
+        _opened.names = None
 
 
 def test_where_nothing_was_ever_remembered_nothing_is_looked_up(tmp_path: Path) -> None:
