@@ -34,6 +34,7 @@ _BUSY_POLL_SECONDS = 0.05
 _PARK_SECONDS = 5.0
 _PARK_POLLS = 500
 _GATHER_SECONDS = 0.1
+_BEHIND_INTERVALS = 3
 
 
 @attrs.define(eq=False)
@@ -72,6 +73,7 @@ class Flusher:
         self._parking: threading.Event | None = None
         self._unparked = threading.Event()
         self._occasionally = Occasionally(self._clock)
+        self._kept_at = 0.0
         self._published_at = 0.0
         self._grown_at = -_GATHER_SECONDS
 
@@ -275,6 +277,8 @@ class Flusher:
         try:
             leadership = Leadership(self._setting, self._wake.set)
             logger.debug("leader.elected", directory=str(self._setting.directory.path))
+            self._kept_at = self._clock.monotonic()
+            self._published_at = self._kept_at - self._setting.idle_seconds  # soon
             while not self._is_over() and not self._is_to_go():
                 delay = leadership.step()
                 self._attend(leadership)
@@ -329,16 +333,26 @@ class Flusher:
 
     def _housekeep(self, leadership: Leadership | None = None) -> None:
         now = self._clock.monotonic()
-        if now - self._published_at < self._setting.idle_seconds and not self._stopping:
-            return
-        self._published_at = now
-        self._housekeeping()
-        if leadership is not None:
-            leadership.segments.sync()
+        if now - self._kept_at >= self._setting.idle_seconds or self._stopping:
+            self._kept_at = now
+            self._housekeeping()
+            if leadership is not None:
+                leadership.segments.sync()
+        if leadership is not None and self._is_to_publish(leadership, now):
             self._publish(leadership)
+
+    def _is_to_publish(self, leadership: Leadership, now: float) -> bool:
+        """Say whether to write the books.
+
+        Counting all that waits takes a while. So it does not come in between two requests,
+        unless one follows the other for long.
+        """
+        intervals = (now - self._published_at) / self._setting.idle_seconds
+        return intervals >= (_BEHIND_INTERVALS if leadership.is_sending else 1)
 
     def _publish(self, leadership: Leadership) -> None:
         """Write the books for other processes; uploading goes on without them."""
+        self._published_at = self._clock.monotonic()
         books = leadership.books()
         try:
             publish(self._setting.directory, books)

@@ -95,6 +95,8 @@ class Leadership:
             self._seal_ahead(destination, sizes)
         self.commit()
         self._delete_settled(sizes)
+        if not self._on_way:
+            self._sealer.rest()
         return self._delay(sizes)
 
     def commit(self) -> None:

@@ -10,16 +10,17 @@ an https request stays sealed, a plain one would show the proxy the credential.
 
 from __future__ import annotations
 
+# Python's look-up of names and httpx load these two when first used, in the leading thread.
+import encodings.idna  # noqa: F401 - see above
 import os
 import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import attrs
-import httpcore  # noqa: F401 - httpx would load it with its first client, in the leading thread
+import httpcore  # noqa: F401 - see above
 import httpx
 
 from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
@@ -93,11 +94,10 @@ class Caller:
     def prepare(self, url: str) -> None:
         """Load what a call to `url` needs, without making one.
 
-        httpx, and Python's own look-up of names, import much of themselves when first used.
+        httpx imports and sets up much of itself when first used.
         """
         if self._pid != os.getpid():
             self.abandon()
-        import_module("encodings.idna")
         with self._lock:
             self._open(url)
 

@@ -18,47 +18,86 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _APART_BYTES = 256 * 1024
+_ROOM_BYTES = 8 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024
 
 
-class Block:
-    """Some events that follow each other, in memory of their own.
+class Room:
+    """Memory beside the heap, for the blocks of one batch.
 
     What is large and short-lived leaves the heap in holes that the C library keeps, and a
     process with a backlog would stay larger than one without.
 
     Args:
+        spare: Memory of earlier batches, and where this is put when nobody needs it any more:
+            the kernel takes twice as long to hand out new memory as it takes to fill it.
+    """
+
+    def __init__(self, spare: list[mmap.mmap] | None = None) -> None:
+        self._spare = [] if spare is None else spare
+        self._memory: mmap.mmap | None = None
+
+    def keep(self, data: bytes) -> tuple[mmap.mmap, int]:
+        """Return where `data` is kept for as long as this is, and at which place there."""
+        memory = self._memory
+        if memory is None or len(memory) - memory.tell() < len(data):
+            memory = self._memory = self._new(len(data))
+        place = memory.tell()
+        memory.write(data)
+        return memory, place
+
+    def _new(self, size: int) -> mmap.mmap:
+        if size <= _ROOM_BYTES and self._memory is None and self._spare:
+            memory = self._spare.pop()
+            memory.seek(0)
+            return memory
+        size = max(size, _ROOM_BYTES)
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def __del__(self) -> None:
+        if self._memory is not None and len(self._memory) == _ROOM_BYTES and not self._spare:
+            self._spare.append(self._memory)
+
+
+class Block:
+    """Some events that follow each other, joined by commas.
+
+    Args:
         events: The events' JSON.
+        room: Where to keep them, if there are more blocks of their batch.
 
     Attributes:
         lengths: How many bytes each one is.
         size: How many bytes they are, with the commas in between.
     """
 
-    def __init__(self, events: Sequence[bytes]) -> None:
+    def __init__(self, events: Sequence[bytes], room: Room | None = None) -> None:
         self.lengths = array("I", map(len, events))
         self._starts: Sequence[int] = ()
         joined = b",".join(events)
         self.size = len(joined)
         self._kept: bytes | mmap.mmap = joined
+        self._place = 0
         if self.size > _APART_BYTES:
-            memory = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            memory.write(joined)
-            self._kept = memory
+            self._room = room or Room()  # kept as long as this is, or another would write there
+            self._kept, self._place = self._room.keep(joined)
 
     def pieces(self) -> Iterator[bytes]:
         """Return the events, joined by commas, in pieces of a bounded size."""
-        for start in range(0, self.size, _APART_BYTES):
-            yield self._kept[start : start + _APART_BYTES]
+        stop = self._place + self.size
+        for start in range(self._place, stop, _PIECE_BYTES):
+            yield self._kept[start : min(start + _PIECE_BYTES, stop)]
 
     def __getitem__(self, place: int) -> bytes:
         if not self._starts:
-            self._starts = array("Q", accumulate((each + 1 for each in self.lengths), initial=0))
+            sizes = (each + 1 for each in self.lengths)
+            self._starts = array("Q", accumulate(sizes, initial=self._place))
         start = self._starts[place]
         return self._kept[start : start + self.lengths[place]]
 
     def split(self) -> Iterator[bytes]:
         """Return the events one by one."""
-        start = 0
+        start = self._place
         for length in self.lengths:
             yield self._kept[start : start + length]
             start += length + 1

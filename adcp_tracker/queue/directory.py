@@ -56,9 +56,10 @@ class QueueDirectory:
             UnsafeDirectoryError: If a part of it is a link, another user's, or open to others.
             OSError: If it cannot be created.
         """
-        _make_parents(self.path)
         for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
-            _make_private(folder)
+            if not _is_private(folder):
+                _make_parents(folder)
+                _make_private(folder)
 
     def prepare_remembered(self) -> None:
         """Create the folder for shoppers' contexts, which most sites never need.
@@ -141,6 +142,16 @@ def replace_file(path: Path, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     temporary.replace(path)
+
+
+def _is_private(folder: Path) -> bool:
+    """Say whether a folder is there, as it mostly is."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    _check_private(folder, status, stat.S_IFDIR)
+    return True
 
 
 def _make_private(folder: Path) -> None:

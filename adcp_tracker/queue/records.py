@@ -45,6 +45,7 @@ LOCKED = frozenset({SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER})
 _SEALED_BY = re.compile(rb"([A-Za-z0-9_-]{8})\.")
 _SEED_MASK = 0xFFFFFFFF
 _PLAIN = b" E\t"
+_PLAIN_LETTERS = ((8, b" "), (22, b" "), (23, b"E"), (24, b"\t"))
 _CANDIDATE = re.compile(rb"[0-9a-f]{8} [0-9]{13} [A-Z]\t")
 
 
@@ -178,19 +179,21 @@ def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
 def _are_sound(lines: list[bytes], events: list[bytes]) -> bool:
     """Say whether all lines are records of plain events, as they were written."""
     count = len(lines)
-    if b"".join([line[22:HEADER_BYTES] for line in lines]) != _PLAIN * count:
+    headers = b"".join([line[:HEADER_BYTES] for line in lines])
+    if len(headers) != count * HEADER_BYTES or any(
+        headers[place::HEADER_BYTES] != letter * count for place, letter in _PLAIN_LETTERS
+    ):
         return False
-    written = b"".join([line[:9] for line in lines])
+    # As a list of JSON they are read in a quarter of the time that int() takes. What of them
+    # can be read otherwise than it was written makes another time, and so another checksum.
+    cells = headers.replace(_PLAIN, b',"').replace(b" ", b'",')[:-2]
     try:
-        # What else int() takes, such as a sign, makes another time, and so another checksum.
-        times = [int(line[9:22]) for line in lines]
-        checksums = bytes.fromhex(written.decode())
-    except ValueError:
+        read = orjson.loads(b'["' + cells + b"]") if lines else []
+        written, times = "".join(read[::2]), read[1::2]
+        checksums = [crc32(event, time) for event, time in zip(events, times, strict=True)]
+    except (ValueError, TypeError, OverflowError):
         return False
-    # As text again, since fromhex() takes capitals and spaces anywhere.
-    if lines and checksums.hex(" ", -4) + " " != written.decode():
-        return False
-    return struct.unpack(f">{count}I", checksums) == tuple(map(crc32, events, times))
+    return written == struct.pack(f">{count}I", *checksums).hex()
 
 
 def _read(line: bytes, start: int, stop: int) -> Record | None:

@@ -29,6 +29,7 @@ from adcp_tracker.queue.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from mmap import mmap
 
     from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.queue.segments import Segments
@@ -82,6 +83,7 @@ class Sealer:
     def __init__(self, segments: Segments, state: State) -> None:
         self._segments = segments
         self._state = state
+        self._spare: list[mmap] = []
         self.locks = Locks()
 
     def seal(self, destination: Destination, sizes: Mapping[str, int], now: float) -> Sealed:
@@ -94,7 +96,7 @@ class Sealer:
         """
         state = self._state.destinations[destination.name]
         draft = state.draft()
-        one = _Pass(self._segments, destination, draft, self.locks, now)
+        one = _Pass(self._segments, destination, draft, self.locks, now, Groups(self._spare))
         for name, size in sizes.items():
             one.read_on(name, size)
         # An error until here leaves the cursors where they were: in front of what was read.
@@ -105,9 +107,13 @@ class Sealer:
             one.sealed.deliveries.append((frozen, members))
         return one.sealed
 
+    def rest(self) -> None:
+        """Give back what was kept for the next batch, as none is to be expected soon."""
+        self._spare.clear()
+
     def read(self, delivery: Delivery) -> Members:
         """Return a delivery's events as they stand on disk now, those that can be read."""
-        members = Members()
+        members = Members(self._spare)
         for segment, start, data in self._pieces(delivery):
             plain = scan_plain(data, start)
             if plain is not None:
@@ -149,13 +155,14 @@ class Sealer:
 class _Pass:
     """One reading of the segments for one destination, until a batch is full."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
         self,
         segments: Segments,
         destination: Destination,
         state: DestinationState,
         locks: Locks,
         now: float,
+        groups: Groups,
     ) -> None:
         self._segments = segments
         self._locks = locks
@@ -163,7 +170,7 @@ class _Pass:
         self._state = state
         self._now = now
         self._limit = Limit(*limits(destination, state))
-        self.groups = Groups()
+        self.groups = groups
         self.sealed = Sealed()
 
     def read_on(self, name: str, size: int) -> None:

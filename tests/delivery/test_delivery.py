@@ -373,6 +373,19 @@ def test_the_next_takes_over_when_the_leader_dies(make: Make, tmp_path: Path) ->
     assert books(tracker).delivered == 50
 
 
+def test_other_processes_see_the_books_while_a_request_takes_long(
+    make: Make, tmp_path: Path
+) -> None:
+    """They are written a little late then, but they are."""
+    destination = ScriptedDestination()
+    destination.gate.clear()
+    track(make(destination), 20)
+    wait_until(lambda: bool(destination.batches))
+    wait_until(lambda: published(QueueDirectory(tmp_path / "queue")).pending == 20)
+    destination.gate.set()
+    wait_until(lambda: published(QueueDirectory(tmp_path / "queue")).pending == 0)
+
+
 def test_stats_of_a_directory_that_is_not_led(make: Make) -> None:
     """A process that uploads nothing yet can still take the books."""
     make().track_lead(event_id="L-0", email="a@example.com")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zlib import crc32
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -158,6 +159,20 @@ def test_the_quick_reader_takes_nothing_that_is_not_sound(
         assert [(EVENT, event) for event in plain.events] == [
             (record.kind, record.body) for record in records
         ]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [b"176722560,123", b"1767225600.12", b"-767225600123", b"[767225600,1]", b'"76722560012"'],
+)
+def test_a_time_that_only_json_would_take_is_not_sound(time: bytes) -> None:
+    """What is no number of thirteen digits is left to the other reader, wherever it stands."""
+    sound = frame_event(b"{}", NOW_MS)
+    broken = sound[:9] + time + sound[22:]
+    assert len(broken) == len(sound)
+    for data in (broken, sound + broken, broken + sound):
+        assert scan_plain(data) is None
+        assert [each.body for each in scan(data)[0]] == [b"{}"] * (len(data) // len(sound) - 1)
 
 
 @given(st.binary(max_size=400))
