@@ -177,6 +177,24 @@ def test_strict_raises_instead(make: Make) -> None:
         tracker.track_custom("")
 
 
+@pytest.mark.parametrize("method", ["track", "track_purchase", "track_refund", "track_lead"])
+def test_a_misspelt_detail_is_a_fault_like_any_other(make: Make, method: str) -> None:
+    """Nothing is lost by it, and whoever reads why is told which detail may be meant."""
+    subject = {"track": "purchase", "track_lead": "A-1001"}.get(method, ORDER)
+    details = {"emial": EMAIL, "total": Decimal(-1), "alice private": 1}
+    tracker = make(ScriptedDestination())
+    result = getattr(tracker, method)(subject, **details)
+    assert isinstance(result, RejectedEvent)
+    told = {fault.path: fault.expected for fault in result.faults}
+    assert told["$.emial"] == "email, as it seems"
+    assert told["$.total"].startswith("one of event_id, event_time, ")
+    assert set(told) == {"$.emial", "$.total", "$"}
+    tracker.flush(10.0)
+    (letter,) = tracker.dead_letters()
+    assert "$.emial: expected email" in letter.message
+    assert "alice" not in letter.message
+
+
 class Broken:
     """An order whose every attribute fails."""
 

@@ -35,6 +35,8 @@ NO_ID: Final[Unjudged] = object()
 _event: Final = quick(Event)
 _UTC: Final = timezone.utc
 _WEBSITE: Final = ActionSource.WEBSITE
+_NO_DETAILS: Final = frozenset({"event_type", "now", "context", "unknown", "return"})
+_LONGEST_NAME: Final = 40
 
 
 def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each by its name
@@ -59,6 +61,7 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
     custom_event_name: str | None = None,
     surface: Surface | Mapping[str, object] | None = None,
     ext: Mapping[str, object] | None = None,
+    **unknown: object,
 ) -> Event:
     """Build an event; what the caller says wins over what the request tells.
 
@@ -84,6 +87,8 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
         custom_event_name: The name of a custom event.
         surface: Where it happened, in detail.
         ext: Extensions.
+        **unknown: Anything else is a fault, so that an event with a misspelt detail is set
+            aside like any other that breaks a rule, and its author reads why.
 
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one, and
@@ -103,6 +108,8 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
     elif event_id is NO_ID:
         event_id = None
     match, faults = _identify(user_match, given, default_region, context)
+    if unknown:
+        faults = (*map(_unknown, unknown), *faults)
     return finish_event(
         event_id,
         read_word(event_type, EventType),
@@ -117,6 +124,17 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
         surface=surface,
         ext=ext,
     )
+
+
+def _unknown(name: str) -> Fault:
+    """Say that an event has no such detail, and which one may be meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a name
+
+    details = [each for each in build_event.__annotations__ if each not in _NO_DETAILS]
+    meant = get_close_matches(name, details, 1)
+    expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(details)}"
+    path = f"$.{name}" if name.isidentifier() and len(name) <= _LONGEST_NAME else "$"
+    return Fault(path, expected, "a name that no detail of an event has")
 
 
 def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
