@@ -198,13 +198,15 @@ class _Pass:
             return self._pass_over(name, start, data)
         if not end:
             return self._skip_torn(name, start, size)
-        if not self._take_plain(name, data[: self._limit.whole(data)], start, end):
+        if not self._take_plain(name, data, start, end):
             self._take(name, data[:end], start)
         return True
 
     def _take_plain(self, name: str, data: bytes, start: int, end: int) -> bool:
-        """Take plain events, if `data`, the first of `end` bytes, holds nothing else."""
-        plain = scan_plain(data, start, self._limit.events)
+        """Take plain events, if the first `end` bytes hold nothing else, or what of them fits."""
+        fitting = self._limit.whole(data)
+        whole = data if fitting == end else data[:fitting]  # mostly all of it: not one copy more
+        plain = scan_plain(whole, start, self._limit.events)
         if plain is None:
             return False
         used = plain.stop - start

@@ -101,8 +101,10 @@ def test_a_full_volume_is_drained_in_one_leadership(
     ids = track(tracker, 1)
     wait_until(lambda: seller.batches)
     ids += track(tracker, 1000, first=1)
+    books = volume / "queue" / "books.json"
+    wait_until(books.exists)
     ballast.fill()
-    books_were = (volume / "queue" / "books.json").stat().st_mtime_ns
+    books_were = books.stat().st_mtime_ns
     seller.gate.set()
     wait_until(lambda: len(seller.ids) == len(ids))
 
@@ -118,7 +120,6 @@ def test_a_full_volume_is_drained_in_one_leadership(
     assert found["outbox.not_written"] == 1
     assert len(list((volume / "queue" / "segments").iterdir())) == 1
     ballast.drop()
-    books = volume / "queue" / "books.json"
     wait_until(lambda: books.exists() and books.stat().st_mtime_ns > books_were)
     assert tracker.close(10.0).total().delivered == len(ids)
 
