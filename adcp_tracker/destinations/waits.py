@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -106,6 +105,9 @@ def _seconds_or_date(value: str, now: float) -> float | None:
     seconds = _text_number(value)
     if seconds is not None or not value:
         return seconds
+    # Whoever reads answers has loaded httpx, and this with it; the library has not.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - see above
+
     try:
         date = parsedate_to_datetime(value)
         return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now
