@@ -114,9 +114,12 @@ def test_a_seller_that_misbehaves_costs_no_event(
             timeout=_BRIEF,
             now=clock.now,
         )
-        tracker = make(shop, clock=clock)
+        writer = make(clock=clock, uploader="external")
+        ids = track(writer, 20)
+        writer.close()
+        tracker = make(shop, clock=clock)  # only now, so that all go in one request
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        ids = track(tracker, 20)
+        tracker.start()
         wait_until(lambda: raw.requests)
         wait_until(
             lambda: tracker.stats().destinations[shop.name].retrying or _paused(tracker, shop)

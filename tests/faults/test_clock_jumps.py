@@ -73,8 +73,11 @@ def test_a_clock_set_forward_hurries_and_loses_nothing(make: Make) -> None:
     """Waits end early; the same batch goes again under the same identity."""
     clock = SettableClock()
     seller = ScriptedDestination(outcomes=[Retry("RATE_LIMITED", "slow down", 3600.0)])
-    tracker = make(seller, clock=clock)
-    ids = track(tracker, 5)
+    writer = make(uploader="external", clock=clock)
+    ids = track(writer, 5)
+    writer.close()
+    tracker = make(seller, clock=clock)  # only now, so that all go in one batch
+    tracker.start()
     wait_until(lambda: balanced(tracker).retrying)
     clock.time += 365 * DAY
     tracker.hurry()

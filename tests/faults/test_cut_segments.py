@@ -134,8 +134,11 @@ def test_a_batch_cut_while_it_waits_to_go_again_is_counted(make: Make, tmp_path:
     """Its events are dropped as damaged, and nobody else's."""
     seller = ScriptedDestination()
     seller.always = lambda _: Retry("http_503", "down", retry_after=1.0)
-    tracker = make(seller)
-    track(tracker, 5)
+    writer = make(uploader="external")
+    track(writer, 5)
+    writer.close()
+    tracker = make(seller)  # only now, so that all go in one batch
+    tracker.start()
     wait_until(lambda: balanced(tracker).retrying)
     os.truncate(_segment(tmp_path / "queue"), 0)
     later = track(tracker, 5, first=5)
