@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EVENT_ID = b'{"event_id":"'
 _BEGINNING = len(_EVENT_ID) + len(b'","event_type":"')
-"""Less than this of two events with the same id is the same, however short the id is."""
+"""How much of two events with one id is the same at least: the id, and what follows it."""
 
 
 class Placed(NamedTuple):
