@@ -78,6 +78,7 @@ MATRIX = [
     Case("recover", "SIGKILL", before=FROZEN_BUT_NOT_SENT),
     Case("sales", "SIGKILL", sealed=True),
     Case("forget", "SIGKILL"),
+    Case("forget", "SIGKILL", sealed=True),
 ]
 
 

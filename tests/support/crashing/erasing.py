@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from adcp_tracker.queue.encryption import Encryption
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from adcp_tracker import Tracker
@@ -49,7 +52,8 @@ def remains(folder: Path) -> list[str]:
     if not has_begun(folder) or is_to_be_repeated(folder):
         return []
     whose = (hashlib.sha256(ERASED.encode()).hexdigest().encode(), GONE.encode())
-    return [f"{name} still tells of who was erased" for name in _telling(folder / "queue", whose)]
+    found = _telling(folder / "queue", whose, opened=True)
+    return [f"{name} still tells of who was erased" for name in found]
 
 
 def readable(folder: Path) -> list[str]:
@@ -57,10 +61,20 @@ def readable(folder: Path) -> list[str]:
     return [f"{name} is readable" for name in _telling(folder / "queue", _READABLE)]
 
 
-def _telling(queue: Path, needles: tuple[bytes, ...]) -> list[str]:
+def _telling(queue: Path, needles: tuple[bytes, ...], *, opened: bool = False) -> list[str]:
     files = [path for path in sorted(queue.rglob("*")) if path.is_file()]
     return [
         str(path.relative_to(queue))
         for path in files
-        if any(needle in path.read_bytes() for needle in needles)
+        if any(needle in text for text in _texts(path, opened=opened) for needle in needles)
     ]
+
+
+def _texts(path: Path, *, opened: bool) -> Iterator[bytes]:
+    """Return what is in a file, and what whoever has the key reads there."""
+    data = path.read_bytes()
+    yield data
+    if opened:
+        key = Encryption(KEYS)
+        for records, _ in (key.scan(data), key.scan_letters(data)):
+            yield from (record.body for record in records)
