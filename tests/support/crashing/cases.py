@@ -226,7 +226,9 @@ def quick_folder() -> Iterator[Path]:
 
 def _log(folder: Path) -> str:
     path = folder / "log"
-    return path.read_text()[-3000:] if path.exists() else ""
+    text = path.read_text() if path.exists() else ""
+    # Where a victim that hung was asked where it stands, all of its answer is wanted.
+    return text[text.rfind("load: ") :][:12_000] if "load: " in text else text[-3000:]
 
 
 def examine(folder: Path) -> list[str]:
