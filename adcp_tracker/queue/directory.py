@@ -57,9 +57,7 @@ class QueueDirectory:
             OSError: If it cannot be created.
         """
         for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
-            if not _is_private(folder):
-                _make_parents(folder)
-                _make_private(folder)
+            _make_private(folder)
 
     def prepare_remembered(self) -> None:
         """Create the folder for shoppers' contexts, which most sites never need.
@@ -144,23 +142,17 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _is_private(folder: Path) -> bool:
-    """Say whether a folder is there, as it mostly is."""
+def _make_private(folder: Path) -> None:
+    """Look at a folder that is there, as it mostly is, or make it."""
     try:
         status = folder.lstat()
     except FileNotFoundError:
-        return False
+        _make_parents(folder)
+        with suppress(FileExistsError):  # another process was quicker
+            folder.mkdir(mode=_DIRECTORY_MODE)
+            _sync_parent(folder)
+        status = folder.lstat()
     _check_private(folder, status, stat.S_IFDIR)
-    return True
-
-
-def _make_private(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=_DIRECTORY_MODE)
-    except FileExistsError:
-        _check_private(folder, folder.lstat(), stat.S_IFDIR)
-    else:
-        _sync_parent(folder)
 
 
 def _make_parents(path: Path) -> None:
