@@ -27,13 +27,13 @@ from adcp_tracker.destinations.base import (
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.tracker import Tracker
+from tests.support.booked import balanced as books
+from tests.support.booked import track
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
-
-    from adcp_tracker.delivery.books import Books
 
     Make = Callable[..., Tracker]
 
@@ -60,22 +60,6 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield maker
     for tracker in made:
         tracker.close(timeout=0.5)
-
-
-def track(tracker: Tracker, count: int, first: int = 0) -> list[str]:
-    """Track leads and return their ids."""
-    ids = [f"L-{number}" for number in range(first, first + count)]
-    for each in ids:
-        tracker.track_lead(event_id=each, email="a@example.com")
-    return ids
-
-
-def books(tracker: Tracker, name: str = "scripted") -> Books:
-    """Return one destination's books, which must balance."""
-    found = tracker.stats().destinations[name]
-    dropped = sum(found.dropped.values())
-    assert found.accepted == found.delivered + found.pending + found.dead + dropped
-    return found
 
 
 def test_events_arrive_in_order_without_asking(make: Make) -> None:

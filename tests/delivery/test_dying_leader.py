@@ -97,29 +97,27 @@ def _refuse(batch: Batch) -> Delivered:
     return Delivered(tuple(EventFailure("NO", "no", index=at) for at in range(len(batch.events))))
 
 
-def test_a_batch_is_sent_only_once_it_is_kept(office: Office) -> None:
-    """Else the next leader would freeze another batch, with what came later, for the same key."""
+@pytest.mark.parametrize(
+    ("dies", "sent"),
+    [("before", [[EVENT % 1, EVENT % 2]]), ("after", [[EVENT % 1], [EVENT % 2]])],
+    ids=["before it is kept", "after it is kept"],
+)
+def test_a_batch_is_sent_only_once_it_is_kept_and_is_the_same_from_then_on(
+    office: Office, dies: str, sent: list[list[bytes]]
+) -> None:
+    """What a dead leader kept goes as it was; else the next freezes another, with what came later.
+
+    Had the first sent it already, two batches would go for one key.
+    """
     office.track(1)
     first = office.lead()
-    office.outbox.dies = "before"
+    office.outbox.dies = dies
     with pytest.raises(DeathError):
         first.step()
     assert not first.is_sending
     office.track(2)
     _finish(office.lead())
-    assert [list(batch.events) for batch in office.seller.batches] == [[EVENT % 1, EVENT % 2]]
-
-
-def test_a_batch_that_was_kept_is_the_same_after_a_death(office: Office) -> None:
-    """Whether it was sent or not: with what came later the next leader makes another."""
-    office.track(1)
-    first = office.lead()
-    office.outbox.dies = "after"
-    with pytest.raises(DeathError):
-        first.step()
-    office.track(2)
-    _finish(office.lead())
-    assert [list(batch.events) for batch in office.seller.batches] == [[EVENT % 1], [EVENT % 2]]
+    assert [list(batch.events) for batch in office.seller.batches] == sent
 
 
 def test_a_dead_letter_is_on_the_disk_before_its_event_is_settled(office: Office) -> None:

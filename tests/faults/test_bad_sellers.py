@@ -19,7 +19,7 @@ from adcp_tracker.destinations.base import Batch, Outcome, Retry
 from adcp_tracker.destinations.manners import Timeouts
 from tests.destinations.rawseller import RawRequest, RawSeller, answering, http, raw_seller, reset
 from tests.faults.logged import told
-from tests.support.booked import balanced, track
+from tests.support.booked import balanced, track, track_before
 from tests.support.destinations import (
     HandClock,
     RestlessClock,
@@ -114,10 +114,8 @@ def test_a_seller_that_misbehaves_costs_no_event(
             timeout=_BRIEF,
             now=clock.now,
         )
-        writer = make(clock=clock, uploader="external")
-        ids = track(writer, 20)
-        writer.close()
-        tracker = make(shop, clock=clock)  # only now, so that all go in one request
+        ids = track_before(make, 20, clock=clock)
+        tracker = make(shop, clock=clock)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tracker.start()
         wait_until(lambda: raw.requests)

@@ -8,7 +8,7 @@ import pytest
 from freezegun import freeze_time
 
 from adcp_tracker.destinations.base import Paused, Retry
-from tests.support.booked import balanced, track
+from tests.support.booked import balanced, track, track_before
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -73,10 +73,8 @@ def test_a_clock_set_forward_hurries_and_loses_nothing(make: Make) -> None:
     """Waits end early; the same batch goes again under the same identity."""
     clock = SettableClock()
     seller = ScriptedDestination(outcomes=[Retry("RATE_LIMITED", "slow down", 3600.0)])
-    writer = make(uploader="external", clock=clock)
-    ids = track(writer, 5)
-    writer.close()
-    tracker = make(seller, clock=clock)  # only now, so that all go in one batch
+    ids = track_before(make, 5, clock=clock)
+    tracker = make(seller, clock=clock)
     tracker.start()
     wait_until(lambda: balanced(tracker).retrying)
     clock.time += 365 * DAY

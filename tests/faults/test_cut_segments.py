@@ -13,7 +13,7 @@ from adcp_tracker.queue.encryption import Encryption
 from adcp_tracker.queue.journal import Journal
 from adcp_tracker.queue.records import ENVELOPED, EVENT, enveloped
 from adcp_tracker.queue.sealedjournal import SealedJournal
-from tests.support.booked import balanced, track
+from tests.support.booked import balanced, track, track_before
 from tests.support.destinations import ScriptedDestination, wait_until
 from tests.support.persons import balanced as balanced_books
 from tests.support.persons import leading
@@ -134,10 +134,8 @@ def test_a_batch_cut_while_it_waits_to_go_again_is_counted(make: Make, tmp_path:
     """Its events are dropped as damaged, and nobody else's."""
     seller = ScriptedDestination()
     seller.always = lambda _: Retry("http_503", "down", retry_after=1.0)
-    writer = make(uploader="external")
-    track(writer, 5)
-    writer.close()
-    tracker = make(seller)  # only now, so that all go in one batch
+    track_before(make, 5)
+    tracker = make(seller)
     tracker.start()
     wait_until(lambda: balanced(tracker).retrying)
     os.truncate(_segment(tmp_path / "queue"), 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adcp_tracker.delivery.books import Books
     from adcp_tracker.tracker import Tracker
 
@@ -14,6 +16,14 @@ def track(tracker: Tracker, count: int, first: int = 0) -> list[str]:
     ids = [f"L-{number}" for number in range(first, first + count)]
     for each in ids:
         tracker.track_lead(event_id=each, email="a@example.com")
+    return ids
+
+
+def track_before(make: Callable[..., Tracker], count: int, **settings: object) -> list[str]:
+    """Track leads where nobody uploads yet, so that whoever begins to finds all of them."""
+    writer = make(uploader="external", **settings)
+    ids = track(writer, count)
+    writer.close()
     return ids
 
 
