@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import start_new_thread
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +43,7 @@ FORK = "fork"
 OUTLIVED = "fork, and the child lives on"
 SAY_WHERE = signal.SIGUSR2
 _PATIENCE_S = 0.05
+_TURN_S = 0.01
 _SAYING_S = 0.2
 _USER_TICKS, _SYSTEM_TICKS = 10, 11  # of what follows a thread's state in its ``stat``
 
@@ -127,7 +129,7 @@ def _raise_in_main(error: BaseException) -> None:
         raise error
 
     _errors.append(error)
-    os.kill(os.getpid(), signal.SIGUSR1)
+    _send(signal.SIGUSR1)
 
 
 _errors: list[BaseException] = []
@@ -136,6 +138,24 @@ _errors: list[BaseException] = []
 def _raise(number: int, frame: object) -> None:
     del number, frame
     raise _errors.pop()
+
+
+def _send(number: int) -> None:
+    """Send this process a signal that its main thread handles.
+
+    CPython 3.11 comes to a standstill by tracing and signals together. A traced thread that
+    enters a function while a signal waits for main enters it again and again, until another
+    thread asks for its turn; if main waits for a lock of that thread, nobody ever does
+    (``DO_TRACING`` in ``Python/ceval.c``; 3.10, 3.12 and 3.13 know nothing of it). So one does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        start_new_thread(_take_turns, ())  # a plain one: neither traced nor counted
+    os.kill(os.getpid(), number)
+
+
+def _take_turns() -> None:
+    while True:
+        time.sleep(_TURN_S)
 
 
 def ask_where(process: int, log: Path) -> None:
@@ -172,11 +192,11 @@ def _kill() -> None:
 
 
 def _terminate() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
+    _send(signal.SIGTERM)
 
 
 def _interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    _send(signal.SIGINT)
 
 
 def _leave_at_once() -> None:
