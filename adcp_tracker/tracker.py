@@ -39,6 +39,7 @@ from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import segment_bytes
+from adcp_tracker.queue.roster import Roster
 
 if TYPE_CHECKING:
     import os
@@ -156,6 +157,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             max_bytes=max_bytes,
             segment_bytes=segment_bytes(max_bytes),
             synchronous=durability == "power",
+            on_begin=Roster(self._directory, self._names(), self._clock).enter_own,
             on_growth=self._grown,
             on_fork=self.after_unseen_fork,
             clock=self._clock,
@@ -203,8 +205,10 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         return cls(destinations_from_env(environ), **settings)  # type: ignore[arg-type]  # checked
 
     def __repr__(self) -> str:
-        names = [destination.name for destination in self.destinations]
-        return f"Tracker(directory={self.settings.directory!r}, destinations={names!r})"
+        return f"Tracker(directory={self.settings.directory!r}, destinations={self._names()!r})"
+
+    def _names(self) -> list[str]:
+        return [destination.name for destination in self.destinations]
 
     def track_purchase(
         self,

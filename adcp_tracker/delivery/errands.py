@@ -83,8 +83,7 @@ def retire(leadership: Leadership, destination: str) -> bool:
     """
     if leadership.is_configured(destination) or destination not in leadership.state.destinations:
         return False
-    leadership.state.retire(destination)
-    leadership.commit()
+    leadership.retire(destination)
     return True
 
 

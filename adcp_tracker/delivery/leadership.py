@@ -22,6 +22,7 @@ from adcp_tracker.destinations.base import Batch, Delivered, Preparing, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
 from adcp_tracker.queue.deadletters import DeadLetters
+from adcp_tracker.queue.roster import Roster
 from adcp_tracker.queue.sealer import Sealer, limits
 from adcp_tracker.queue.segments import Segments
 
@@ -53,8 +54,9 @@ class Leadership:
         self.segments = Segments(setting.directory, setting.encryption)
         self.dead_letters = DeadLetters(setting.directory, setting.encryption)
         names = [destination.name for destination in setting.destinations]
+        self._roster = Roster(setting.directory, names, setting.clock)
         self.state = open_state(
-            setting.directory, setting.open_outbox, names, self.dead_letters, self.segments
+            setting.directory, setting.open_outbox, self._roster, self.dead_letters, self.segments
         )
         self._sealer = Sealer(self.segments, self.state)
         self._bookkeeper = Bookkeeper(self.segments, self.state)
@@ -110,6 +112,12 @@ class Leadership:
             self._occasionally.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
+
+    def retire(self, destination: str) -> None:
+        """Forget a destination, and what waits for it."""
+        self._roster.strike(destination)
+        self.state.retire(destination)
+        self.commit()
 
     def is_configured(self, destination: str) -> bool:
         """Say whether a destination is one of this tracker's."""
@@ -337,15 +345,25 @@ class Leadership:
 
     def _delete_settled(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
-        states = self.state.destinations.values()
-        if self.letterbox.has_unwritten or not states:
+        if self.letterbox.has_unwritten or not self._settled(sizes):
             return
-        needed = self.state.referenced()
-        for name, size in sizes.items():
-            done = all(state.cursors.get(name, 0) >= size for state in states)
-            if done and name not in needed and self.segments.delete(name, size):
-                for state in states:
+        # Whoever wrote to a segment entered its destinations before there was the segment.
+        self.state.know(self._roster)
+        for name in self._settled(sizes):
+            if self.segments.delete(name, sizes[name]):
+                for state in self.state.destinations.values():
                     state.cursors.pop(name, None)
+
+    def _settled(self, sizes: Mapping[str, int]) -> list[str]:
+        """Return the segments that no known destination needs any more."""
+        states = self.state.destinations.values()
+        done = [
+            name
+            for name, size in sizes.items()
+            if states and all(state.cursors.get(name, 0) >= size for state in states)
+        ]
+        needed = self.state.referenced() if done else ()
+        return [name for name in done if name not in needed]
 
     def _has_work(self, name: str, sizes: Mapping[str, int]) -> bool:
         cursors = self.state.destinations[name].cursors

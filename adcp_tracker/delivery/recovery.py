@@ -14,11 +14,12 @@ from adcp_tracker.queue.outbox import DamagedOutboxError
 from adcp_tracker.queue.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from adcp_tracker.queue.deadletters import DeadLetters
     from adcp_tracker.queue.directory import QueueDirectory
     from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.queue.roster import Roster
     from adcp_tracker.queue.sealer import Sealer
     from adcp_tracker.queue.segments import Segments
     from adcp_tracker.queue.state import Delivery, Span
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def open_state(
     directory: QueueDirectory,
     open_outbox: Callable[[QueueDirectory], Outbox],
-    destinations: Sequence[str],
+    roster: Roster,
     letters: DeadLetters,
     segments: Segments,
 ) -> State:
@@ -37,13 +38,15 @@ def open_state(
     sellers count nothing twice.
     """
     directory.prepare()
+    roster.enter_own()
     segments.sweep()
     try:
-        state = _open(directory, open_outbox, destinations)
+        state = _open(directory, open_outbox, roster)
     except DamagedOutboxError as error:
         aside = directory.set_state_aside()
         logger.error("outbox.rebuilt", error=str(error), set_aside=str(aside))
-        state = _open(directory, open_outbox, destinations)
+        state = _open(directory, open_outbox, roster)
+    roster.enter(state.destinations)
     if state.is_new:
         _restore_letters(state, letters, segments)
     return state
@@ -52,11 +55,11 @@ def open_state(
 def _open(
     directory: QueueDirectory,
     open_outbox: Callable[[QueueDirectory], Outbox],
-    destinations: Sequence[str],
+    roster: Roster,
 ) -> State:
     outbox = open_outbox(directory)
     try:
-        return State(outbox, destinations)
+        return State(outbox, [*roster.own, *roster])
     except OutboxError:
         outbox.close()
         raise

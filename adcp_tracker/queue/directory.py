@@ -9,6 +9,7 @@
         segments/        journals, one writer each
         state/           the outbox
         dead/            dead letters
+        destinations/    the names of those that events are for
         damaged/         bytes that were no records, as evidence
         state.damaged-*  an outbox that could not be read any more
         context.key      signs shoppers' contexts, where the site gives no key
@@ -43,6 +44,7 @@ class QueueDirectory:
         self.state = self.path / "state"
         self.dead = self.path / "dead"
         self.damaged = self.path / "damaged"
+        self.destinations = self.path / "destinations"
         self.leader_lock = self.path / "leader.lock"
         self.leader_wanted = self.path / "leader.wanted"
         self.books = self.path / "books.json"
@@ -56,7 +58,8 @@ class QueueDirectory:
             UnsafeDirectoryError: If a part of it is a link, another user's, or open to others.
             OSError: If it cannot be created.
         """
-        for folder in (self.path, self.segments, self.state, self.dead, self.damaged):
+        parts = (self.segments, self.state, self.dead, self.damaged, self.destinations)
+        for folder in (self.path, *parts):
             _make_private(folder)
 
     def prepare_remembered(self) -> None:

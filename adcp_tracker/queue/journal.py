@@ -62,6 +62,7 @@ class Journal:
         max_bytes: How much the directory may hold in all; ``None`` for no bound.
         segment_bytes: When a segment is closed and the next one begun.
         synchronous: Wait until the disk itself has each record (``durability="power"``).
+        on_begin: Called before a segment is begun, once its directory is there.
         on_growth: Called from the appending thread each time about half a megabyte has come.
         on_fork: Called by the first append in a child whose fork Python was not told of.
         append: How bytes get into the file.
@@ -75,6 +76,7 @@ class Journal:
         max_bytes: int | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         synchronous: bool = False,
+        on_begin: Callable[[], None] | None = None,
         on_growth: Callable[[], None] | None = None,
         on_fork: Callable[[], None] | None = None,
         append: appending.Append | None = None,
@@ -84,6 +86,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
         self._synchronous = synchronous
+        self._on_begin = on_begin
         self._on_growth = on_growth
         self._on_fork = on_fork
         self._append = append or appending.best()
@@ -251,6 +254,8 @@ class Journal:
         """Begin a segment. Its name appears only once it is locked."""
         self._check_room()
         self._directory.prepare()
+        if self._on_begin is not None:
+            self._on_begin()
         descriptor, path = self._create()
         if self._synchronous:
             self._sync_name(descriptor)

@@ -179,7 +179,7 @@ class State:
 
     Args:
         outbox: Where it is kept.
-        destinations: The names of those that are configured now.
+        destinations: The names of those to keep a place for, besides those it knows.
 
     Attributes:
         destinations: How far each has got, by name.
@@ -205,10 +205,15 @@ class State:
             raise DamagedOutboxError(
                 f"expected the state as written, got {type(error).__name__} on reading it"
             ) from error
-        for name in destinations:
+        for deliveries in self.deliveries.values():
+            deliveries.sort(key=lambda delivery: delivery.number)
+        self.know([*self.destinations, *destinations])
+
+    def know(self, names: Iterable[str]) -> None:
+        """Keep a place for destinations, from the start of what is on disk if they are new."""
+        for name in names:
             self.destinations.setdefault(name, DestinationState())
-        for name in self.destinations:
-            self.deliveries.setdefault(name, []).sort(key=lambda delivery: delivery.number)
+            self.deliveries.setdefault(name, [])
 
     def freeze(
         self, destination: str, spans: Iterable[Span], count: int, test_event_code: str | None

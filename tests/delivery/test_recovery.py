@@ -8,6 +8,7 @@ from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Paused
 from adcp_tracker.queue.deadletters import DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.roster import Roster
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_p
         path.write_bytes(data)
         path.chmod(0o600)
     (tmp_path / "state" / "cache.db").write_bytes(b"no database")
+    Roster(QueueDirectory(tmp_path)).strike("old")
     run(tmp_path, new)
     assert [letter.destination for letter in tracker.dead_letters()] == ["old"]
 

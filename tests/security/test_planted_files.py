@@ -37,7 +37,7 @@ LETTER = DeadLetter("scripted", "a.log", 0, 1.0, "BAD", "no", event=b'{"event_id
 
 FILES = ["leader.lock", "leader.wanted", "state/cache.db", "dead/1.log", "damaged/1.log"]
 _REFUSED = (UnsafeDirectoryError, OutboxError)  # the outbox tells it in its own words
-FOLDERS = ["", "segments", "state", "dead", "damaged"]
+FOLDERS = ["", "segments", "state", "dead", "damaged", "destinations"]
 
 
 @pytest.fixture

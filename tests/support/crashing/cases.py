@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[3]
 _QUICK = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-_KNOWN = {"leader.lock", "leader.wanted", "books.json", "segments", "state", "dead", "damaged"}
+_KNOWN = {
+    "leader.lock",
+    "leader.wanted",
+    "books.json",
+    "segments",
+    "state",
+    "dead",
+    "damaged",
+    "destinations",
+}
 
 
 @attrs.frozen
