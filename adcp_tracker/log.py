@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import structlog
 
     from adcp_tracker.clock import Clock
+
+_TELLING = ("reason", "destination", "segment", "error")
+_CHANGING = re.compile(r"\S*\d\S*")
+_MOST_CAUSES = 200
 
 _standard = logging.getLogger("adcp_tracker")
 _standard.addHandler(logging.NullHandler())
@@ -63,6 +68,9 @@ logger = Logger()
 class Occasionally:
     """Says the same thing once per interval, with how often it has happened since.
 
+    The same is what has the same name, reason, destination, segment, and error but for
+    numbers in it.
+
     Args:
         clock: Where the time is read.
         interval: Seconds between two entries of one cause.
@@ -76,11 +84,22 @@ class Occasionally:
 
     def warning(self, event: str, **details: object) -> None:
         """Log a warning, unless the same one was logged within the interval."""
-        cause = f"{event} {details.get('reason', '')}"
+        cause = _cause(event, details)
         now = self._clock.monotonic()
-        last = self._last.get(cause)
+        last = self._last.pop(cause, None)
         if last is not None and now - last < self._interval:
+            self._last[cause] = last
             self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
             return
         self._last[cause] = now
+        if len(self._last) > _MOST_CAUSES:
+            longest_silent = next(iter(self._last))
+            del self._last[longest_silent]
+            self._unsaid.pop(longest_silent, None)
         logger.warning(event, **details, unsaid=self._unsaid.pop(cause, 0))
+
+
+def _cause(event: str, details: dict[str, object]) -> str:
+    telling = [event, *(str(details.get(name, "")) for name in _TELLING)]
+    telling[-1] = _CHANGING.sub("#", telling[-1])  # sizes, offsets, names of files
+    return " ".join(telling)

@@ -135,7 +135,7 @@ def _strictly_wrong(directory: Path, sellers: tuple[Sandbox, Sandbox]) -> list[s
         with pytest.raises(AdcpTrackerError) as caught:
             tracker.track_purchase(_order(1, **case))
         error = caught.value
-        told += [repr(error), str(error), *traceback.format_exception_only(error)]
+        told += [repr(error), str(error), *traceback.format_exception(error)]
         told.append(repr(pickle.loads(pickle.dumps(error))))  # noqa: S301 - made here
     tracker.close(1.0)
     return told

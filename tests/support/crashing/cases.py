@@ -329,6 +329,21 @@ def _is_balanced(books: dict[str, Any]) -> bool:
 def _left_behind(queue: Path) -> list[str]:
     left = [f"segments/{path.name} is left" for path in (queue / "segments").iterdir()]
     left += [f"damaged/{path.name} is left" for path in (queue / "damaged").iterdir()]
+    left += [
+        f"dead/{path.name} is left"
+        for path in (queue / "dead").iterdir()
+        if path.suffix != ".log" or not path.stat().st_size
+    ]
+    left += [
+        f"state/{path.name} is left"
+        for path in (queue / "state").iterdir()
+        if path.name != "cache.db"
+    ]
+    left += [
+        f"destinations/{path.name} is left"
+        for path in (queue / "destinations").iterdir()
+        if path.name.startswith(".")
+    ]
     return left + [f"{path.name} is left" for path in queue.iterdir() if path.name not in _KNOWN]
 
 
