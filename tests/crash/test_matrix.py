@@ -68,6 +68,7 @@ MATRIX = [
         )
     ),
     Case("roll", "SIGKILL"),
+    Case("roll", "SIGTERM"),
     Case("threads", "SIGKILL"),
     Case("threads", FORK),
     Case("threads", OUTLIVED),
@@ -76,8 +77,11 @@ MATRIX = [
     Case("lead", "SIGKILL", beside="join"),
     Case("recover", "SIGKILL", before=TAKEN_BUT_NOT_SETTLED),
     Case("recover", "SIGKILL", before=FROZEN_BUT_NOT_SENT),
+    Case("recover", "SIGTERM", before=TAKEN_BUT_NOT_SETTLED),
+    Case("recover", "os._exit", before=FROZEN_BUT_NOT_SENT),
     Case("sales", "SIGKILL", sealed=True),
     Case("forget", "SIGKILL"),
+    Case("forget", "SIGTERM"),
     Case("forget", "SIGKILL", sealed=True),
 ]
 

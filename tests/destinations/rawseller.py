@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
 
     Script = Callable[["RawSeller", socket.socket, "RawRequest"], None]
+
+PEM = Path(__file__).with_name("seller.pem")
 
 
 @attrs.frozen
@@ -87,6 +90,13 @@ def raw_seller(
             pass
         thread.join(5)
         listener.close()
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return the server's side of an encrypted connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(PEM)
+    return context
 
 
 def answering(*answers: bytes) -> Script:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -21,14 +19,13 @@ from adcp_tracker.destinations.base import Paused, Retry
 from adcp_tracker.destinations.calls import ANSWER_LIMIT, Caller
 from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.replies import Reply
-from tests.destinations.rawseller import answering, http, raw_seller, reset
+from tests.destinations.rawseller import PEM, answering, http, raw_seller, reset, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from tests.destinations.rawseller import RawRequest, RawSeller, Script
 
-PEM = Path(__file__).with_name("seller.pem")
 QUICK = Timeouts(connect=0.5, read=0.5, write=0.5, total=5.0)
 LONG = 60.0
 
@@ -268,13 +265,6 @@ def test_a_peer_that_does_not_accept_times_out(caller: Caller) -> None:
         for filler in fillers:
             filler.close()
     assert code in {"connect_timeout", "read_timeout"}
-
-
-def tls_context() -> ssl.SSLContext:
-    """Return the server's side of an encrypted connection."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(PEM)
-    return context
 
 
 def test_a_certificate_that_nobody_vouches_for_pauses(caller: Caller) -> None:

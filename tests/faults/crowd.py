@@ -1,4 +1,4 @@
-"""A process that forks many others, each of which tracks and ends as a worker does.
+"""A process that forks many others, which all track at once and end as workers do.
 
 Run as ``python -m tests.faults.crowd SETTINGS``.
 """
@@ -20,17 +20,21 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     tracker = make_tracker(settings["directory"], settings["url"], sigterm=False)
     children = []
+    starting, start = os.pipe()
     for number in range(settings["processes"]):
         child = os.fork()
         if child == 0:
             status = _FAILED
             try:
+                os.close(start)
+                os.read(starting, 1)  # nothing comes, but the end of it once all are there
                 track(tracker, settings["each"], first=number * settings["each"])
                 tracker.close(1.0)
                 status = 0
             finally:
                 os._exit(status)
         children.append(child)
+    os.close(start)
     failed = [child for child in children if os.waitpid(child, 0)[1]]
     tracker.flush(60.0)
     sys.stdout.write(

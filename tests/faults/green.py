@@ -12,6 +12,7 @@ monkey.patch_all()
 
 import json
 import sys
+import time
 
 import gevent
 
@@ -31,12 +32,15 @@ def main() -> None:
             gevent.sleep(0.005)
             turns += 1
 
+    begun = time.monotonic()
     beside = gevent.spawn(work)
     jobs = [gevent.spawn(track, tracker, each, number * each) for number in range(greenlets)]
     gevent.joinall(jobs, raise_error=True)
     tracker.flush(30.0)
+    seconds = time.monotonic() - begun
     beside.kill()
-    sys.stdout.write(json.dumps({"turns": turns, "stats": tracker.close(10.0).as_json()}) + "\n")
+    told = {"turns": turns, "seconds": seconds, "stats": tracker.close(10.0).as_json()}
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ queue makes of it: nothing lost, books that balance, bounded memory, and one log
 from __future__ import annotations
 
 import logging
-import resource
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,18 @@ import pytest
 from adcp_tracker import Interchange
 from adcp_tracker.destinations.base import Batch, Outcome, Retry
 from adcp_tracker.destinations.manners import Timeouts
-from tests.destinations.rawseller import RawRequest, RawSeller, answering, http, raw_seller, reset
+from tests.destinations.rawseller import (
+    PEM,
+    RawRequest,
+    RawSeller,
+    answering,
+    http,
+    raw_seller,
+    reset,
+    tls_context,
+)
 from tests.faults.logged import told
+from tests.faults.memory import begin_high_water, high_water
 from tests.support.booked import balanced, track, track_before
 from tests.support.destinations import (
     HandClock,
@@ -30,11 +40,13 @@ from tests.support.destinations import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from adcp_tracker.tracker import Tracker
     from tests.faults.conftest import Make
 
     Misdeed = Callable[[RawSeller, socket.socket, RawRequest], None]
 
 HOUR = 3600.0
+_ELSEWHERE = "/elsewhere"
 _BRIEF = Timeouts(connect=1.0, read=0.3, write=1.0, total=0.6)
 
 
@@ -72,6 +84,21 @@ def speak_no_http(seller: RawSeller, connection: socket.socket, request: RawRequ
     connection.shutdown(socket.SHUT_RDWR)
 
 
+def break_tls(seller: RawSeller, connection: socket.socket, request: RawRequest) -> None:
+    """Send what is no record of TLS, amid a connection whose beginning was right."""
+    del seller, request
+    with socket.socket(fileno=os.dup(connection.fileno())) as beneath:
+        beneath.sendall(b"\x00not of TLS" * 50)
+        beneath.shutdown(socket.SHUT_RDWR)
+
+
+def redirect(seller: RawSeller, connection: socket.socket, request: RawRequest) -> None:
+    """Say that the call is to be made elsewhere."""
+    del request
+    elsewhere = f"Location: {seller.origin}{_ELSEWHERE}\r\n"
+    connection.sendall(http(307, headers=elsewhere))
+
+
 def take(seller: RawSeller, connection: socket.socket, request: RawRequest) -> None:
     """Take everything, as a good seller does."""
     del seller
@@ -84,28 +111,33 @@ MISDEEDS: dict[str, Misdeed] = {
     "is slow": be_slow,
     "resets": break_off,
     "half-answers": answer_half,
-    "redirects": answering(http(302, headers="Location: http://127.0.0.1:9/else\r\n")),
+    "redirects": redirect,
     "answers HTML": answering(http(200, b"<html>hello</html>", content_type="text/html")),
     "answers 502 HTML": answering(http(502, b"<html>bad</html>", content_type="text/html")),
     "answers 10 GB": answer_for_ever,
     "speaks no HTTP": speak_no_http,
+    "breaks TLS": break_tls,
     "says 429": answering(http(429, headers="Retry-After: 3600\r\n")),
 }
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS.values(), ids=MISDEEDS.keys())
 def test_a_seller_that_misbehaves_costs_no_event(
-    make: Make, caplog: pytest.LogCaptureFixture, misdeed: Misdeed
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    misdeed: Misdeed,
 ) -> None:
     """Everything arrives once it behaves; meanwhile the books balance, and the log says why."""
     caplog.set_level(logging.WARNING, "adcp_tracker")
+    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
     behaving: list[bool] = []
 
     def script(seller: RawSeller, connection: socket.socket, request: RawRequest) -> None:
         (take if behaving else misdeed)(seller, connection, request)
 
     clock = RestlessClock()
-    with raw_seller(script) as raw:
+    with raw_seller(script, tls_context() if misdeed is break_tls else None) as raw:
         shop = Interchange(
             advertiser_id="1",
             event_source_id="pixel",
@@ -116,7 +148,7 @@ def test_a_seller_that_misbehaves_costs_no_event(
         )
         ids = track_before(make, 20, clock=clock)
         tracker = make(shop, clock=clock)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before_kb = begin_high_water()
         tracker.start()
         wait_until(lambda: raw.requests)
         wait_until(
@@ -133,14 +165,13 @@ def test_a_seller_that_misbehaves_costs_no_event(
         sent = [event["event_id"] for event in orjson.loads(raw.requests[-1].body)["events"]]
         assert sent == ids
         assert raw.requests[-1].body == raw.requests[0].body
-        grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        assert grown_kb < 32 * 1024
+        assert not any(_ELSEWHERE in request.line for request in raw.requests)
+        assert high_water() - before_kb < 32 * 1024
         assert tracker.close(5.0).pending == 0
 
 
-def _paused(tracker: object, shop: Interchange) -> str:
-    paused: str = tracker.stats().destinations[shop.name].paused  # type: ignore[attr-defined]
-    return paused
+def _paused(tracker: Tracker, shop: Interchange) -> str:
+    return tracker.stats().destinations[shop.name].paused
 
 
 def test_an_hour_of_429_is_an_hour_of_few_requests(

@@ -3,6 +3,8 @@
 Hypothesis feeds those that no other test feeds; atheris, where it is installed, any of them::
 
     python -m tests.security.fuzz records
+
+Each begins with a sound input, so that what is fed is nearly right.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from adcp_tracker.context import RequestContext
 from adcp_tracker.destinations.answers import from_http
 from adcp_tracker.destinations.capabilities import read_capabilities
 from adcp_tracker.destinations.mcp_answers import from_mcp, is_protocol_error
 from adcp_tracker.destinations.replies import Reply, decode
 from adcp_tracker.destinations.sse import EventStream
 from adcp_tracker.destinations.waits import LONGEST, SHORTEST, asked_wait
+from adcp_tracker.queue.encryption import SEALED, Encryption
 from adcp_tracker.queue.outbox import DamagedOutboxError
 from adcp_tracker.queue.records import EVENT, HEADER_BYTES, frame, scan
-from adcp_tracker.queue.state import State
+from adcp_tracker.queue.state import Span, State
 from adcp_tracker.web.clickids import ClickNames, read_cookie
 from adcp_tracker.web.clientip import ProxyTrust, explain
 from adcp_tracker.web.contexttoken import ContextTokens
@@ -30,7 +34,9 @@ from tests.support.destinations import MemoryOutbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TOKENS = ContextTokens("a key that is long enough for anybody")
+TOKENS = ContextTokens("a key that is long enough for anybody")
+_TOKEN = TOKENS.issue(RequestContext(client_ip="8.8.4.4", click_id="abc", click_id_type="gclid"))
+ENCRYPTION = Encryption(b"k" * 32)
 _NAMES = ClickNames()
 _NOW_MS = 1_767_225_600_123
 _PROXIES = [
@@ -38,6 +44,7 @@ _PROXIES = [
     for header in ("X-Forwarded-For", "Forwarded", "CF-Connecting-IP")
 ]
 _PAGES = QueryFilter(["utm_*", "sku"])
+BODY = b'{"event_id":"A"}'
 
 
 def feed_records(data: bytes) -> None:
@@ -59,10 +66,18 @@ def feed_framed(data: bytes) -> None:
     assert all(len(each.body) <= len(record) - HEADER_BYTES for each in torn)
 
 
+def feed_sealed(data: bytes) -> None:
+    """Read a sealed segment and a file of sealed letters; nothing but what was sealed opens."""
+    for scanned in (ENCRYPTION.scan, ENCRYPTION.scan_letters):
+        records, _ = scanned(data)
+        assert all(each.body == BODY for each in records if each.kind == EVENT)
+
+
 def feed_state(data: bytes) -> None:
-    """Read rows of the outbox: they are a state, or damage."""
+    """Read rows of the outbox, a destination's and a delivery's: they are a state, or damage."""
+    destination, _, delivery = data.partition(b"\n")
     outbox = MemoryOutbox()
-    outbox.values = {"destination:a": data, "delivery:a:0": data, "other": data}
+    outbox.values = {"destination:a": destination, "delivery:a:0": delivery, "other": data}
     with contextlib.suppress(DamagedOutboxError):
         State(outbox, ["a"]).commit()
 
@@ -138,13 +153,15 @@ def feed_cookie(data: bytes) -> None:
 
 
 def feed_token(data: bytes) -> None:
-    """Read the token of a context: none is right that was not signed."""
-    assert _TOKENS.read(data.decode("latin-1")).context is None
+    """Read the token of a context: none is right but the one that was signed."""
+    text = data.decode("latin-1")
+    assert TOKENS.read(text).context is None or text.strip() == _TOKEN
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "records": feed_records,
     "framed": feed_framed,
+    "sealed": feed_sealed,
     "state": feed_state,
     "forwarded": feed_forwarded,
     "consent": feed_consent,
@@ -156,3 +173,31 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "cookie": feed_cookie,
     "token": feed_token,
 }
+
+
+def _state() -> bytes:
+    outbox = MemoryOutbox()
+    state = State(outbox, ["a"])
+    state.destinations["a"].cursors["1.log"] = 40
+    state.freeze("a", [Span("1.log", 0, 40)], 1, "TEST-1")
+    state.commit()
+    return outbox.values["destination:a"] + b"\n" + outbox.values["delivery:a:0"]
+
+
+_SEALED_RECORD = frame(ENCRYPTION.seal(BODY, _NOW_MS, SEALED[EVENT]), _NOW_MS, SEALED[EVENT])
+SEEDS: dict[str, bytes] = {
+    "records": frame(BODY, _NOW_MS, EVENT) * 2,
+    "framed": frame(BODY, _NOW_MS, EVENT)[:HEADER_BYTES] + b"|" + BODY,
+    "sealed": _SEALED_RECORD * 2,
+    "state": _state(),
+    "mcp": b'{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"adcp_error":{"code":"A"}}}}',
+    "wait": b'120|"default";r=0;t=30|0|1767225600',
+    "proxy": b'for="[2001:db8::1]:80";proto=https, for=1.2.3.4|https|shop.example:443',
+    "page": b"shop.example|/thanks/a@b.example?utm_source=x&sku=1&token=2",
+    "forwarded": b'for="[2001:db8::1]:80";proto=https, for=1.2.3.4',
+    "consent": b"CP1R2oAP1R2oBAfKABEEAwEgBYKAAKqqqoYgAgQAoABgALAB8AQA",
+    "answer": b'{"data":{"events_received":3,"partial_failures":[{"event_id":"A"}]}}',
+    "cookie": b"a=b; adcp_click=1.gclid.abc; c=d",
+    "token": _TOKEN.encode(),
+}
+"""A sound input for each target."""

@@ -11,23 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adcp_tracker.queue.records import scan
+from adcp_tracker.queue.state import State
+from adcp_tracker.web.clickids import ClickNames, read_cookie
+from adcp_tracker.web.tcf import read_tc_string
 from tests.faults.share import share
-from tests.security.targets import TARGETS, feed_records, feed_state
+from tests.security import targets
+from tests.security.targets import SEEDS, TARGETS, feed_records, feed_state
+from tests.support.destinations import MemoryOutbox
 
-_SEEDS = {
-    "records": b"8d3f0c1a 1767225600123 E\t{}\n",
-    "framed": b"8d3f0c1a 1767225600123 E|{}",
-    "mcp": b'{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"adcp_error":{"code":"A"}}}}',
-    "wait": b'120|"default";r=0;t=30|0|1767225600',
-    "proxy": b"1.2.3.4, 10.0.0.2|https|shop.example:443",
-    "page": b"shop.example|/thanks/a@b.example?utm_source=x&sku=1&token=2",
-    "forwarded": b'for="[2001:db8::1]:80";proto=https, for=1.2.3.4',
-    "consent": b"CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA",
-    "answer": b'{"data":{"events_received":3,"partial_failures":[{"event_id":"A"}]}}',
-    "cookie": b"a=b; adcp_click=1.gclid.abc; c=d",
-    "token": b"c1.AAAA.BBBB",
-    "state": b'{"cursors":{"a":1},"counts":{"accepted":1}}',
-}
 _json = st.recursive(
     st.none()
     | st.booleans()
@@ -51,7 +43,7 @@ _json = st.recursive(
 @given(data=st.data())
 def test_bytes_that_are_nearly_right_make_nothing_raise(name: str, data: st.DataObject) -> None:
     """A sound input with a few bytes changed, cut or doubled, and any bytes at all."""
-    seed = _SEEDS[name]
+    seed = SEEDS[name]
     place = data.draw(st.integers(0, len(seed)))
     patch = data.draw(st.binary(max_size=8))
     TARGETS[name](seed[:place] + patch + seed[place + len(patch) :])
@@ -59,15 +51,35 @@ def test_bytes_that_are_nearly_right_make_nothing_raise(name: str, data: st.Data
     TARGETS[name](data.draw(st.binary(max_size=200)))
 
 
+def test_what_the_readers_are_fed_begins_with_what_is_sound() -> None:
+    """Else they would be shown to survive nothing but what they refuse at the first byte."""
+    assert set(SEEDS) == set(TARGETS)
+    assert len(scan(SEEDS["records"])[0]) == 2
+    assert [each.body for each in targets.ENCRYPTION.scan(SEEDS["sealed"])[0]] == [
+        targets.BODY
+    ] * 2
+    outbox = MemoryOutbox()
+    destination, delivery = SEEDS["state"].split(b"\n")
+    outbox.values = {"destination:a": destination, "delivery:a:0": delivery}
+    assert State(outbox, []).deliveries["a"][0].count == 1
+    assert targets.TOKENS.read(SEEDS["token"].decode()).context is not None
+    consent = read_tc_string(SEEDS["consent"].decode())
+    assert consent is not None
+    assert consent.vendors
+    cookie = read_cookie([SEEDS["cookie"].decode()], "adcp_click")
+    assert ClickNames().in_cookie(cookie or "") is not None
+
+
 @share
 @given(_json)
 def test_any_json_in_the_outbox_is_a_state_or_damage(value: object) -> None:
     """A row whose checksum is right and whose content is not is set aside, never a crash."""
-    feed_state(orjson.dumps(value))
+    row = orjson.dumps(value)
+    feed_state(row + b"\n" + row)
 
 
 @share
-@given(st.lists(st.sampled_from([_SEEDS["records"], b"\n", b"\t", b" E\t", b"00000000 "])))
+@given(st.lists(st.sampled_from([SEEDS["records"], b"\n", b"\t", b" E\t", b"00000000 "])))
 def test_pieces_of_records_are_read(pieces: list[bytes]) -> None:
     """Whatever was glued together, no byte is read twice."""
     feed_records(b"".join(pieces))

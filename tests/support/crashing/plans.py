@@ -37,12 +37,13 @@ EMAIL = SHOPPER
 FLUSH_S = 20.0
 PROMPT_S, RARELY_S = 0.02, 600.0
 _SHUTDOWN_S = 0.3  # what is left then is for the next process, which is what is tested
-LEADING, JOINED, FORGOTTEN = "leading", "joined", "forgotten"
+LEADING, JOINED, FORGOTTEN, REACHED = "leading", "joined", "forgotten", "reached"
 _MOST_BYTES = 1024 * 1024  # segments are a sixteenth of it
 _LARGE = "x" * 5_000
 _SEGMENT_EVENTS = 30
 _STEADY_EVENTS = 60
 _STEADY_S = 0.004
+_MOST_BESIDE = 300
 _THREADS = 3
 _EACH = 4
 
@@ -239,10 +240,15 @@ def _lead(shop: Shop) -> None:
 
 
 def _join(shop: Shop) -> None:
-    """Write beside a process that uploads."""
+    """Write beside a process that uploads, from before it ends until after."""
     _wait_for(shop.folder / LEADING)
     shop.track("j-1")
     (shop.folder / JOINED).touch()
+    for number in range(_MOST_BESIDE):
+        if (shop.folder / REACHED).exists():
+            break
+        shop.track(f"j-beside-{number}")
+        time.sleep(_STEADY_S)
     _threads(shop)
 
 
