@@ -55,9 +55,7 @@ def test_what_the_readers_are_fed_begins_with_what_is_sound() -> None:
     """Else they would be shown to survive nothing but what they refuse at the first byte."""
     assert set(SEEDS) == set(TARGETS)
     assert len(scan(SEEDS["records"])[0]) == 2
-    assert [each.body for each in targets.ENCRYPTION.scan(SEEDS["sealed"])[0]] == [
-        targets.BODY
-    ] * 2
+    assert [each.body for each in targets.ENCRYPTION.scan(SEEDS["sealed"])[0]] == [targets.BODY] * 2
     outbox = MemoryOutbox()
     destination, delivery = SEEDS["state"].split(b"\n")
     outbox.values = {"destination:a": destination, "delivery:a:0": delivery}
