@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from adcp_tracker.sandbox.control import control_routes
-from adcp_tracker.sandbox.guard import LoopbackOnly
+from adcp_tracker.sandbox.guard import LoopbackOnly, NoForeignPages
 from adcp_tracker.sandbox.mcp import mcp_routes
 from adcp_tracker.sandbox.page import page_routes
 from adcp_tracker.sandbox.rest import rest_routes
@@ -31,7 +31,7 @@ def create_app(config: SandboxConfig | None = None, *, seller: Seller | None = N
     routes = [rest_routes, mcp_routes, control_routes, page_routes]
     app = Starlette(
         routes=[route for make in routes for route in make(seller)],
-        middleware=[Middleware(LoopbackOnly)],
+        middleware=[Middleware(LoopbackOnly), Middleware(NoForeignPages)],
     )
     app.state.seller = seller
     return app

@@ -296,12 +296,83 @@ def test_wrong_wishes_are_refused(seller: Sandbox, path: str, content: object) -
     assert control(seller, "GET", "faults").json() == []
 
 
-def test_other_pages_cannot_steer(seller: Sandbox) -> None:
-    """What a page of another origin can send is refused: plain text, and other names."""
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "https://{host}"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://{host}", "Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_other_pages_cannot_steer(seller: Sandbox, headers: dict[str, str]) -> None:
+    """What a browser sends for a page of another origin is refused, with a body and without."""
+    host = urlsplit(seller.origin).netloc
+    foreign = {name: value.format(host=host) for name, value in headers.items()}
+    seller.fail(on="ping")
+    for method, path, content in (
+        ("POST", "reset", None),
+        ("POST", "faults", None),
+        ("POST", "faults", {"status": 500}),
+        ("POST", "config", {"max_events": 1}),
+        ("DELETE", "faults", None),
+    ):
+        url = f"{seller.origin}/_sandbox/{path}"
+        answer = request(method, url, json=content, headers=foreign)
+        assert answer.status_code == 403
+        assert answer.text.startswith("Origin, Sec-Fetch-Site: expected a program or this seller")
+    assert [fault["on"] for fault in control(seller, "GET", "faults").json()] == ["ping"]
+    assert seller.config == SandboxConfig()
+
+
+def test_other_pages_use_up_no_fault(seller: Sandbox) -> None:
+    """A seller's call fails for whom it was meant to, even where no token is asked for."""
+    seller.configure(tokens=())
+    seller.fail(on="*", status=503)
+    foreign = {"Origin": "https://evil.example"}
+    sources = f"{seller.url}/advertisers/{ADVERTISER}/event-sources"
+    for method, url in (("POST", seller.mcp_url), ("GET", sources), ("OPTIONS", seller.mcp_url)):
+        assert request(method, url, headers=foreign).status_code == 403
+    log_event = f"{seller.url}/advertisers/{ADVERTISER}/log-event"
+    assert request("POST", log_event, content="{}", headers=foreign).status_code == 403
+    assert seller.counts["requests"] == 0
+    assert send(seller, make_event()).status_code == 503
+
+
+def test_a_link_from_another_page_leads_to_what_the_seller_shows(seller: Sandbox) -> None:
+    """Who follows one only looks, and no other page sees what is shown."""
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    for path in ("/", "/_sandbox/events"):
+        answer = request("GET", f"{seller.origin}{path}", headers=followed)
+        assert answer.status_code == 200
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}], ids=str
+)
+def test_programs_and_its_own_pages_steer(seller: Sandbox, headers: dict[str, str]) -> None:
+    """A program says nothing of pages, and a page of the seller's own that it is one."""
+    own = headers and headers | {"Origin": seller.origin}
+    url = f"{seller.origin}/_sandbox"
+    assert request("POST", f"{url}/faults", json={"status": 503}, headers=own).status_code == 200
+    assert request("POST", f"{url}/reset", headers=own).status_code == 200
+
+
+def test_steering_asks_for_json(seller: Sandbox) -> None:
+    """Text that is not said to be JSON is refused, and so is what is not JSON."""
     url = f"{seller.origin}/_sandbox/faults"
     sent = request("POST", url, content='{"status": 500}', headers={"Content-Type": "text/plain"})
     assert sent.status_code == 400
     assert request("POST", url, content="{", headers={"Content-Type": "application/json"}).is_error
+
+
+def test_other_names_of_this_machine_are_refused(seller: Sandbox) -> None:
+    """A page that makes its own name lead here is found out by that name."""
     for host in ("shop.example", "127.0.0.1.shop.example", "localhost.shop.example:80", ""):
         assert request("GET", seller.origin, headers={"Host": host}).status_code == 421
     for host in ("localhost:1", "127.0.0.1", "[::1]:80", "127.9.9.9"):
