@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.queue.directory import replace_file
 from adcp_tracker.sandbox.app import create_app
 from adcp_tracker.sandbox.mishaps import TRANSPORT, reset_transport
 from adcp_tracker.sandbox.seller import Seller
@@ -172,22 +173,24 @@ def run(
         on_ready: Called with the seller's URL once it listens.
 
     Raises:
-        ConfigurationError: If `host` is no loopback address, or the port is taken.
+        ConfigurationError: If `host` is no loopback address, the port is taken, or
+            `port_file` cannot be written.
     """
-    sock = bind(host, port)
     seller = Seller(config)
     seller.die = lambda: os._exit(_DIED)
     server = server_of(seller)
-    if port_file is not None:
-        _write_whole(port_file, str(sock.getsockname()[1]))
-    if on_ready is not None:
-        on_ready(url_of(sock))
     # Ctrl-C is how one stops it, so there is nothing to complain about.
-    with contextlib.suppress(KeyboardInterrupt):
+    with bind(host, port) as sock, contextlib.suppress(KeyboardInterrupt):
+        if port_file is not None:
+            _tell(port_file, sock.getsockname()[1])
+        if on_ready is not None:
+            on_ready(url_of(sock))
         server.run(sockets=[sock])
 
 
-def _write_whole(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(text)
-    draft.replace(path)
+def _tell(port_file: Path, port: int) -> None:
+    try:
+        replace_file(port_file, str(port).encode())
+    except (OSError, ValueError) as error:
+        message = f"port_file: expected a file to write, got {str(port_file)!r}: {error}"
+        raise ConfigurationError(message) from error

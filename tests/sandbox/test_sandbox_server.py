@@ -6,12 +6,14 @@ import contextlib
 import gc
 import json
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,8 +28,7 @@ from tests.support.seller import ADVERTISER, SOURCE, SellerProcess, run_seller, 
 from tests.support.wire import AUTHORIZED, make_event, request, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 NASTY = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&'
 
@@ -207,6 +208,42 @@ def test_the_command_says_where_it_listens(tmp_path: Path) -> None:
         assert request("POST", url, json={}, headers=AUTHORIZED).status_code == 401
         process.terminate()
         assert process.wait(10) == -15
+
+
+@contextlib.contextmanager
+def in_the_foreground(port_file: Path) -> Iterator[str]:
+    """Run the command, and return what it says first."""
+    command = [sys.executable, "-m", "adcp_tracker.sandbox", "--port", "0"]
+    command += ["--port-file", str(port_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline()
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("name", ["port", ".port", "port.draft"])
+def test_the_port_is_written_through_no_link(tmp_path: Path, name: str) -> None:
+    """A link in place of the file or its draft goes, and what it leads to is left alone."""
+    precious = tmp_path / "precious"
+    precious.write_text("what its owner would miss")
+    (tmp_path / name).symlink_to(precious)
+    port_file = tmp_path / "port"
+    with in_the_foreground(port_file) as said:
+        assert precious.read_text() == "what its owner would miss"
+        assert not port_file.is_symlink()
+        assert said.strip().endswith(f":{port_file.read_text()}")
+        assert stat.S_IMODE(port_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "folder", ""])
+def test_a_port_file_that_cannot_be_written_is_a_clear_error(tmp_path: Path, name: str) -> None:
+    """The message names it, and the port is free again."""
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name if name else Path()
+    with pytest.raises(ConfigurationError, match=r"^port_file: expected a file to write, got"):
+        run(port_file=path)
 
 
 def test_process_seller_works_alike(seller_process: SellerProcess) -> None:
