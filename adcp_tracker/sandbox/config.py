@@ -16,6 +16,13 @@ DEFAULT_SOURCE = "website_pixel"
 Line = Literal["3.0", "3.1", "3.2"]
 """A line of the protocol."""
 
+_MOST = 2**53
+"""The largest number that JSON carries everywhere."""
+
+_NOT_NEGATIVE = frozenset(
+    {"keep_events", "max_bytes", "max_events", "max_nodes", "rate_limit", "remember_ids"}
+)
+
 ErrorPlace = Literal["adcp_error", "jsonrpc", "text", "errors", "http", "plain"]
 """Where an MCP answer holds its error; ``plain`` is words for people and no code."""
 
@@ -95,8 +102,28 @@ class SandboxConfig:
     idempotency_ttl_s: float = 86_400.0
     replay_errors: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        check_numbers(self, _NOT_NEGATIVE)
+        if not self.versions:
+            raise ConfigurationError("versions: expected one protocol line or more, got none")
+
     def __repr__(self) -> str:
         return f"SandboxConfig(advertisers={sorted(self.advertisers)}, strict={self.strict})"
+
+
+def check_numbers(settings: attrs.AttrsInstance, not_negative: frozenset[str]) -> None:
+    """Refuse numbers that cannot be reckoned with, or not be shown as JSON.
+
+    Raises:
+        ConfigurationError: If one is too large or not a number, or is below 0 and its name
+            is among `not_negative`.
+    """
+    for field in attrs.fields(type(settings)):
+        value = getattr(settings, field.name)
+        least = 0 if field.name in not_negative else -_MOST
+        if isinstance(value, (int, float)) and not least <= value <= _MOST:
+            expected = f"a number from {least} to {_MOST}"
+            raise ConfigurationError(f"{field.name}: expected {expected}, got another")
 
 
 _converter = cattrs.Converter(forbid_extra_keys=True)

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox.config import SandboxConfig, structure
 from adcp_tracker.sandbox.faults import Fault
+from adcp_tracker.sandbox.reading import read_json, read_whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,12 +62,12 @@ def _endpoint(seller: Seller, action: _Action) -> Callable[[Request], Awaitable[
 def _decode(request: Request, body: bytes) -> object:
     if not body:
         return {}
-    # A page of another origin can post text without being asked, but not JSON.
+    # Whoever posts something else by accident, such as a form, learns it here.
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise ConfigurationError("Content-Type: expected application/json, got something else")
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        return read_json(body)
+    except ValueError as error:
         raise ConfigurationError(f"body: expected JSON, got something else: {error}") from error
 
 
@@ -80,10 +81,12 @@ def _json(content: object, status: int = 200) -> Response:
 
 
 def _limit(request: Request) -> int:
-    given = request.query_params.get("limit", str(_USUAL_LIMIT))
-    if not given.isdecimal():
-        raise ConfigurationError(f"limit: expected a whole number, got {given!r}")
-    return int(given)
+    limit = read_whole_number(request.query_params.get("limit", str(_USUAL_LIMIT)))
+    if limit is None:
+        raise ConfigurationError(
+            "limit: expected a whole number of up to 18 digits, got something else"
+        )
+    return limit
 
 
 def _events(seller: Seller, request: Request, _content: object) -> object:

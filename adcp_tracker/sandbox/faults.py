@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.sandbox.config import ErrorPlace  # noqa: TC001 - cattrs looks for it at run time
+from adcp_tracker.sandbox.config import ErrorPlace, check_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 Connection = Literal["reset", "close", "truncate", "truncate_reset", "stall"]
 Body = Literal["html", "not_json", "cut_json", "empty", "wrong_types", "null", "list", "huge"]
+
+_NOT_NEGATIVE = frozenset({"latency_ms", "lose", "skip", "size_bytes"})
+_FIRST_STATUS, _LAST_STATUS = 200, 999
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?![ \t])[\t -~\x80-\xff]*(?<![ \t])")
 
 
 def _header_value(value: str | int | None) -> str | None:
@@ -35,7 +41,7 @@ class Fault:
         after: Whether the events are taken before the fault, so that the sender
             cannot know it.
         latency_ms: How long the answer waits.
-        status: The HTTP status of the answer.
+        status: The HTTP status of the answer, 200–999.
         code: The code in the error body; by default one that goes with the status.
         message: The words in the error body.
         recovery: The way out in an AdCP error; ``None`` leaves it out.
@@ -89,12 +95,23 @@ class Fault:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ConfigurationError(f"share: expected 0 to 1, got {self.share}")
-        if self.latency_ms < 0 or self.lose < 0 or self.skip < 0 or self.size_bytes < 0:
-            raise ConfigurationError(
-                "latency_ms, lose, skip, size_bytes: expected 0 or more, got less"
-            )
+        check_numbers(self, _NOT_NEGATIVE)
+        if self.status is not None and not _FIRST_STATUS <= self.status <= _LAST_STATUS:
+            raise ConfigurationError(f"status: expected 200 to 999, got {self.status}")
         if self.times is not None and self.times < 1:
             raise ConfigurationError(f"times: expected 1 or more, or none, got {self.times}")
+        for place, name, value in self._headers():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ConfigurationError(
+                    f"{place}: expected what an HTTP header may hold, got other characters"
+                )
+
+    def _headers(self) -> Iterator[tuple[str, str, str]]:
+        for name, value in self.headers.items():
+            yield "headers", name, value
+        yield "retry_after", "Retry-After", self.retry_after or ""
+        yield "location", "Location", self.location or ""
+        yield "content_type", "Content-Type", self.content_type
 
     @property
     def replaces(self) -> bool:

@@ -6,8 +6,7 @@ import hmac
 import zlib
 from typing import TYPE_CHECKING
 
-import orjson
-
+from adcp_tracker.sandbox.reading import read_json, read_whole_number
 from adcp_tracker.sandbox.record import SeenRequest
 from adcp_tracker.sandbox.refusal import RefusalError
 
@@ -79,8 +78,8 @@ async def read_body(request: Request, config: SandboxConfig) -> bytes:
         raise RefusalError(
             415, "UNSUPPORTED_MEDIA_TYPE", "The seller does not take this Content-Encoding."
         )
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > config.max_bytes:
+    declared = read_whole_number(request.headers.get("content-length", "0"))
+    if declared is not None and declared > config.max_bytes:
         raise _too_large(config)
     body = bytearray()
     async for chunk in request.stream():
@@ -94,14 +93,15 @@ def decode(body: bytes, request: Request, config: SandboxConfig) -> object:
     """Unpack the body and read it as JSON.
 
     Raises:
-        RefusalError: If it unpacks to too much, or is not JSON.
+        RefusalError: If it unpacks to too much, is not JSON, or is nested too deep.
     """
     if request.headers.get("content-encoding", "identity").lower() == "gzip":
         body = _unpack(body, config)
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RefusalError(400, "BAD_REQUEST", "The body is not JSON.") from error
+        return read_json(body)
+    except ValueError as error:
+        message = "The body is not JSON, or nested too deep."
+        raise RefusalError(400, "BAD_REQUEST", message) from error
 
 
 def _unpack(body: bytes, config: SandboxConfig) -> bytes:

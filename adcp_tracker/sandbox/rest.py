@@ -13,6 +13,7 @@ from adcp_tracker.sandbox.calls import list_sources, summarise, sync_sources
 from adcp_tracker.sandbox.checks import Issue
 from adcp_tracker.sandbox.gate import check_token, decode, note, read_body, take_turn
 from adcp_tracker.sandbox.mishaps import NoAnswer, befall
+from adcp_tracker.sandbox.reading import read_whole_number
 from adcp_tracker.sandbox.refusal import RefusalError
 from adcp_tracker.sandbox.seller import Delivery, validation_error
 
@@ -104,10 +105,11 @@ def _summarise(asked: Asked) -> dict[str, object]:
 
 
 def _number(asked: Asked, name: str, usual: int) -> int:
-    given = asked.request.query_params.get(name, str(usual))
-    if not given.isascii() or not given.isdecimal():
-        raise RefusalError(400, "BAD_REQUEST", f"{name} must be a whole number.")
-    return int(given)
+    number = read_whole_number(asked.request.query_params.get(name, str(usual)))
+    if number is None:
+        message = f"{name} must be a whole number of up to 18 digits."
+        raise RefusalError(400, "BAD_REQUEST", message)
+    return number
 
 
 def _endpoint(

@@ -121,7 +121,10 @@ def line_of(arguments: Mapping[str, object], config: SandboxConfig) -> Line:
     release = _RELEASE.fullmatch(version) if isinstance(version, str) else None
     if release is None:
         return config.versions[0]
-    wanted = (int(release[1]), int(release[2]))
+    try:
+        wanted = (int(release[1]), int(release[2]))
+    except ValueError:  # more digits than Python reads
+        raise _unsupported(config) from None
     spoken = [line for line in config.versions if _release_of(line) <= wanted]
     if wanted[0] != _MAJOR or not spoken:
         raise _unsupported(config)
