@@ -12,19 +12,30 @@ import pytest
 
 from tests.bench import plan, scales
 from tests.bench.measures.middleware import in_turns
+from tests.bench.plan import Section
+from tests.bench.report import problems, tables
 from tests.bench.results import Results, Series
-from tests.bench.runner import MeasurementError, measure
+from tests.bench.runner import MeasurementError, measure, run
 from tests.bench.sink_process import running_sink
 from tests.bench.sites.requests import UnexpectedAnswerError
 from tests.bench.sites.serving import serving
 from tests.bench.sites.shop import PAGE
-from tests.bench.subjects import CLIENTS, MAPPING, OURS, SITES, STORES, Subject
+from tests.bench.subjects import (
+    CLIENTS,
+    JOURNAL,
+    MAPPING,
+    OURS,
+    SITES,
+    STORES,
+    Subject,
+)
 from tests.bench.tables import Table
 from tests.bench.targets import Target, targets
 from tests.bench.tasks import Key, Task, loads
 from tests.bench.timing import percentile, summarize
 
 _EVENTS = 250
+_TINY = scales.Scale("tiny", 1, 1, 200, 0.2, 0.05, (2,), 500, 500, 2_000, 200, 1)
 _PEERS = [client for client in CLIENTS if client.name not in {OURS, MAPPING}]
 
 
@@ -124,6 +135,27 @@ def test_each_peer_delivers_every_event_to_the_sink(client: Subject) -> None:
     figures = measure(Task(Key("delivery", client.name), "delivery", {"events": _EVENTS}))
     assert figures["share"] == 1
     assert figures["requests"] >= 1
+
+
+@pytest.mark.timeout(600)
+def test_a_run_measures_the_library_in_every_section_and_tells_it_in_tables() -> None:
+    """The smallest run there can be, of what nobody else needs to be installed for."""
+    wanted = [section for section in plan.SECTIONS if section not in {"middleware", "served"}]
+    sections = [
+        Section(section.name, section.rounds, tuple(filter(_is_ours, section.tasks)))
+        for section in plan.sections(_TINY, frozenset(wanted))
+    ]
+    said: list[str] = []
+    results = run(sections, said.append)
+    assert problems(results) == []
+    assert [section.name for section in sections if not section.tasks] == []
+    measured = {key.section for key in results.rounds}
+    assert measured == set(wanted)
+    assert len(list(tables(results))) > len(wanted)
+
+
+def _is_ours(task: Task) -> bool:
+    return task.key.subject in {OURS, JOURNAL, "adcp_tracker"}
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda subject: subject.name)
