@@ -37,7 +37,8 @@ class EventDetails(TypedDict, total=False):
         client_user_agent: The shopper's browser.
         custom_data: What it was about; unknown keys are custom ones.
         action_source: Where it happened; left out, the website if a page is known.
-        event_source_url: The page it happened on.
+        event_source_url: The page it happened on; sent with its query, without user info and
+            fragment.
         custom_event_name: The name of a custom event.
         surface: Where it happened, in detail.
         ext: Extensions.

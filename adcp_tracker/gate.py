@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker.context import Consent, without_identifiers
+from adcp_tracker.context import Consent
 from adcp_tracker.events.vocabulary import EventType
 
 if TYPE_CHECKING:
@@ -41,8 +41,11 @@ def why_not(event: Event, context: Context, on_denied: OnDenied) -> str | None:
 
 
 def without_shopper(event: Event, context: Context) -> Event:
-    """Return what may be sent of an event: without consent, nothing of who the shopper is."""
+    """Return what may be sent of an event: without consent, nothing of who the shopper is.
+
+    So its page goes without a query, given or captured, since that may hold a click id.
+    """
     if context.consent is not Consent.DENIED:
         return event
-    url = without_identifiers(context).event_source_url
-    return attrs.evolve(event, user_match=None, event_source_url=url or event.event_source_url)
+    url = event.event_source_url
+    return attrs.evolve(event, user_match=None, event_source_url=url and url.partition("?")[0])

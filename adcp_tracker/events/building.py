@@ -11,6 +11,7 @@ import attrs
 from adcp_tracker.events.event import ActionSource, CustomData, Event, EventType, Surface, UserMatch
 from adcp_tracker.events.identity import user_match as gather
 from adcp_tracker.events.ids import random_id
+from adcp_tracker.events.judging import known_uris
 from adcp_tracker.events.keepsake import keep
 from adcp_tracker.events.quick import quick
 from adcp_tracker.events.reading import (
@@ -21,6 +22,7 @@ from adcp_tracker.events.reading import (
     read_time,
     read_word,
 )
+from adcp_tracker.events.uris import as_page
 from adcp_tracker.exceptions import Fault, InvalidEventError
 
 if TYPE_CHECKING:
@@ -164,6 +166,8 @@ def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
             event_source_url = context.event_source_url
         if event_source_url is not None:
             action_source = _WEBSITE
+    if isinstance(event_source_url, str) and event_source_url not in known_uris:
+        event_source_url = as_page(event_source_url)
     if type(event_time) is not datetime or event_time.tzinfo is not _UTC:
         event_time = _in_utc(event_time)
     if surface is not None:

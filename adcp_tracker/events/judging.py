@@ -22,6 +22,7 @@ import attrs
 import orjson
 
 from adcp_tracker.events.limits import (
+    COMMON_CURRENCIES,
     DIGEST_LENGTH,
     MAX_ID,
     MAX_NUMBER,
@@ -62,10 +63,10 @@ known_numbers: Final[dict[str, orjson.Fragment]] = {}
 
 _is_money: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,20})?").fullmatch
 known_uris: Final[set[str]] = set()
-"""Absolute URIs that came before, as a shop has few pages without their queries."""
+"""Absolute URIs that came before, as a shop has few pages without their queries.
 
-COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
-"""Currencies that need no second look."""
+None of them has anything that :func:`.as_page` cuts, so what is here needs no look by it.
+"""
 
 _find_wide_control: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]").search
 _dumps: Final = orjson.dumps
@@ -296,6 +297,8 @@ def learn_uri(url: str) -> None:
     """
     if not is_uri(url):
         raise Doubtful
+    if "#" in url or "@" in url:
+        return
     if len(known_uris) >= _MAX_URIS:
         known_uris.clear()
     known_uris.add(url)

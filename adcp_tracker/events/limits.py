@@ -14,6 +14,9 @@ MAX_TOKEN: Final = 512
 MAX_TYPE: Final = 64
 """Length of a click id's type."""
 
+MAX_CODE: Final = 255
+"""Length of a test code."""
+
 MAX_WORD: Final = 128
 """Length of a content type, and of a surface's property type and namespace."""
 
@@ -31,3 +34,6 @@ MIN_EXPONENT: Final = -20
 
 is_currency: Final = re.compile(r"[A-Z]{3}").fullmatch
 """Match what looks like a code of ISO 4217."""
+
+COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
+"""Currencies that need no second look."""

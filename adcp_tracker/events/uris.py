@@ -8,7 +8,7 @@ what could mean several things, or nothing, is refused.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import quote
@@ -41,6 +41,7 @@ _is_usual: Final = re.compile(
     r"https?://(?!-|[^/]*xn--)(?:[a-z0-9_-]+\.)*[a-z][a-z0-9-]*(?::[0-9]{1,4})?(?=[/?#]|\Z)" + _REST
 ).fullmatch
 _find_unclear: Final = re.compile(r'[\x00-\x20"<>\\\x7f-\x9f]').search
+_cut_user: Final = partial(re.compile(r"\A([^:/?]*://)[^/?@]*@").sub, r"\1")
 _find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
 
 
@@ -83,6 +84,21 @@ def as_uri(text: str) -> str | None:
     page, mark, fragment = rest.partition("#")
     uri = text[: len(text) - len(rest)] + _escaped(page) + mark + _escaped(fragment)
     return uri if is_uri(uri) else None
+
+
+def as_page(given: str) -> str:
+    """Return a page's address as it may leave the site: without user info and fragment.
+
+    Neither is of use to a seller, and both may hold what is nobody's business. So may the
+    query, but only whoever gave it can tell.
+
+    Returns:
+        The URI; what was given, if there is nothing to cut or it can be no URI.
+    """
+    if not ("#" in given or "@" in given):
+        return given
+    uri = as_uri(given)
+    return given if uri is None else _cut_user(uri.partition("#")[0])
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker.events.identity import hash_email, hash_phone
 from adcp_tracker.events.judging import (
-    COMMON_CURRENCIES,
     MILLISECOND,
     OBJECTIONS,
     Doubtful,
@@ -27,9 +26,17 @@ from adcp_tracker.events.judging import (
     sound_integer,
     write_clean,
 )
-from adcp_tracker.events.limits import MAX_ID, MAX_NUMBER, MAX_TOKEN, MAX_TYPE, is_currency
+from adcp_tracker.events.limits import (
+    COMMON_CURRENCIES,
+    MAX_ID,
+    MAX_NUMBER,
+    MAX_TOKEN,
+    MAX_TYPE,
+    is_currency,
+)
 from adcp_tracker.events.money import CENTS, is_exact
 from adcp_tracker.events.parts import EMPTY
+from adcp_tracker.events.uris import as_page
 from adcp_tracker.events.written import written_event
 
 if TYPE_CHECKING:
@@ -63,6 +70,9 @@ def express_purchase(
             return None
         if url is None and context is not None:
             url = context.event_source_url
+        if url is not None and url not in known_uris:
+            url = as_page(url)
+            learn_uri(url)
         # Whole dictionaries less what is not there: quicker than growing them key by key.
         wire: Wire = {
             "event_id": order_id,
@@ -77,8 +87,6 @@ def express_purchase(
             del wire["user_match"]
         if url is None:
             del wire["action_source"], wire["event_source_url"]
-        elif url not in known_uris:
-            learn_uri(url)
         return written_event(order_id, write_clean(wire))
     except OBJECTIONS:
         return None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.uris import as_uri, is_uri
+from adcp_tracker.events.uris import as_page, as_uri, is_uri
 from tests.support.events import browsers_urls
 
 GOOD = [
@@ -106,6 +106,49 @@ def test_any_text_is_judged(text: str) -> None:
     """Whatever it is, it becomes a URI or nothing."""
     uri = as_uri(text)
     assert uri is None or is_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("given", "page"),
+    [
+        ("https://user:secret@shop.example/a?b=c#d", "https://shop.example/a?b=c"),
+        ("https://user@[2001:db8::1]:8080", "https://[2001:db8::1]:8080"),
+        ("https://@shop.example/#", "https://shop.example/"),
+        ("https://shop.example/#/reset?token=secret", "https://shop.example/"),
+        ("https://shop.example/@me/a@b?c=d@e#f@g", "https://shop.example/@me/a@b?c=d@e"),
+        ("https://shop.example/caf\u00e9?a[b]=c#d", "https://shop.example/caf%C3%A9?a%5Bb%5D=c"),
+        ("https://shop.example?next=//user@host", "https://shop.example?next=//user@host"),
+        ("app+x://user@open/42", "app+x://open/42"),
+        ("app:a://b@c", "app:a://b@c"),
+    ],
+)
+def test_a_pages_address_loses_user_info_and_fragment(given: str, page: str) -> None:
+    """And nothing else, whatever stands in path and query."""
+    assert as_page(given) == page
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "/thanks#top",
+        "https://a@b@shop.example/",
+        "https://shop.example\\@evil.example/",
+    ],
+)
+def test_what_can_be_no_address_is_not_cut(given: str) -> None:
+    """It is judged as it was given: cut, it could become somebody else's."""
+    assert as_page(given) is given
+
+
+@given(browsers_urls)
+def test_a_cut_address_still_is_one(text: str) -> None:
+    """Cut once, it stays as it is."""
+    page = as_page(text)
+    assert page is not None
+    assert is_uri(page)
+    assert "#" not in page
+    assert as_page(page) == page
 
 
 @pytest.mark.timeout(30)

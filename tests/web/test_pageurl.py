@@ -30,6 +30,13 @@ def test_the_query_is_reduced_to_the_allow_list() -> None:
     assert url("/a", "token=s3cret") == "https://shop.example/a"
 
 
+def test_a_semicolon_divides_parameters_too() -> None:
+    """Some servers read it so, and what stands behind one is a parameter of its own."""
+    assert url("/", "utm_source=a;token=s3cret;gclid=c&utm_term=b;c") == (
+        "https://shop.example/?utm_source=a&gclid=c&utm_term=b"
+    )
+
+
 @pytest.mark.parametrize(
     "host",
     ["shop.example:99999", "256.1.1.1", "1.2.3", "[::1.2.3]", "[1::2::3]", "xn--", "-shop.example"],
