@@ -33,7 +33,8 @@ class CaptureSettings:
         platform: The platform in front of the site, if it is ``cloudflare``, ``aws_alb``,
             ``heroku`` or ``fly``; it then sets ``trusted_hops`` and the headers itself.
         trusted_proxies: Networks of the site's own proxies, or ``unix``.
-        trusted_hops: How many proxies there are, where their networks are not known.
+        trusted_hops: How many proxies there are, where their networks are not known; then
+            nothing else may be able to connect.
         ip_header: The one header in which they name the client.
         proto_header: The one in which they name the scheme; ``None`` believes none.
         host_header: The one in which they name the host; ``None`` believes none.
