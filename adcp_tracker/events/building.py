@@ -24,6 +24,7 @@ from adcp_tracker.events.reading import (
 )
 from adcp_tracker.events.uris import as_page
 from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.showing import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,6 @@ _event: Final = quick(Event)
 _UTC: Final = timezone.utc
 _WEBSITE: Final = ActionSource.WEBSITE
 _NO_DETAILS: Final = frozenset({"event_type", "now", "context", "unknown", "return"})
-_LONGEST_NAME: Final = 40
 
 
 def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each by its name
@@ -135,7 +135,7 @@ def _unknown(name: str) -> Fault:
     details = [each for each in build_event.__annotations__ if each not in _NO_DETAILS]
     meant = get_close_matches(name, details, 1)
     expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(details)}"
-    path = f"$.{name}" if name.isidentifier() and len(name) <= _LONGEST_NAME else "$"
+    path = f"$.{name}" if is_name(name) else "$"
     return Fault(path, expected, "a name that no detail of an event has")
 
 

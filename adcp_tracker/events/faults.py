@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from adcp_tracker.events.inspection import Inspection, describe, join
+from adcp_tracker.events.inspection import Inspection, join
 from adcp_tracker.events.limits import (
     MAX_ID,
     MAX_PERCENT,
@@ -17,6 +17,7 @@ from adcp_tracker.events.limits import (
 )
 from adcp_tracker.events.parts import Content, CustomData, Surface, UniversalId, UserMatch
 from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
+from adcp_tracker.showing import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,12 +19,12 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from adcp_tracker.events.faults import identifies
-from adcp_tracker.events.inspection import describe
 from adcp_tracker.events.limits import MAX_TOKEN
 from adcp_tracker.events.parts import UniversalId, UserMatch
 from adcp_tracker.events.quick import quick
 from adcp_tracker.events.reading import Unjudged, read_uid
 from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.showing import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

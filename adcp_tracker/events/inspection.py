@@ -1,7 +1,6 @@
 """The kinds of value a field can call for, and a fault for each that is not of its kind.
 
-What was found is described by its kind and size. The value itself is shown only
-where it can be no one's: numbers in number fields, and words where a list of words is closed.
+What was found is described, and shown only where it can be no one's: see :mod:`.showing`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from adcp_tracker.events.limits import (
+    COMMON_CURRENCIES,
     DIGEST_LENGTH,
     MAX_NUMBER,
     MIN_EXPONENT,
@@ -25,6 +24,10 @@ from adcp_tracker.events.limits import (
 )
 from adcp_tracker.events.uris import as_uri
 from adcp_tracker.exceptions import Fault
+from adcp_tracker.showing import describe, is_name, show_code, show_number, show_word
+
+if TYPE_CHECKING:
+    from enum import Enum
 
 MAX_DEPTH: Final = 16
 """How deep lists and objects may be nested in custom keys and extensions."""
@@ -32,49 +35,8 @@ MAX_DEPTH: Final = 16
 _MAX_BITS: Final = 64
 _MAX_IP: Final = 45
 _MAX_DIGITS: Final = 400
-_MAX_SHOWN: Final = 40
 _find_control: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
 _is_digest: Final = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
-_is_harmless: Final = re.compile(rf"[A-Za-z0-9_.-]{{1,{_MAX_SHOWN}}}").fullmatch
-_KINDS: Final = {
-    str: "a string",
-    bool: "a boolean",
-    int: "an integer",
-    float: "a float",
-    Decimal: "a Decimal",
-    list: "a list",
-    tuple: "a tuple",
-    dict: "a mapping",
-    bytes: "bytes",
-    type(None): "nothing",
-}
-
-
-def describe(value: object) -> str:
-    """Describe `value` without showing it.
-
-    Returns:
-        Its type and size, such as ``a string of 12 characters``.
-    """
-    if isinstance(value, str) and not isinstance(value, Enum):
-        return f"a string of {len(value)} characters" if value else "an empty string"
-    return _KINDS.get(type(value)) or f"an object of type {type(value).__name__}"
-
-
-def _show_number(value: object) -> str:
-    if type(value) is float:
-        return f'the float {value!r}; write Decimal("{value!r}")'
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        return describe(value)
-    # An integer of thousands of digits is not even turned into text.
-    text = str(value) if isinstance(value, Decimal) or value.bit_length() <= _MAX_BITS else ""
-    return text if 0 < len(text) <= _MAX_SHOWN else f"{describe(value)} too large to show"
-
-
-def _show_word(value: object) -> str:
-    if type(value) is str and _is_harmless(value):
-        return repr(value)
-    return describe(value)
 
 
 @attrs.define
@@ -110,23 +72,25 @@ class Inspection:
 
     def member(self, path: str, value: object, words: type[Enum]) -> None:
         """Ask for a member of an enumeration, or a string of the same value."""
-        if not isinstance(value, str) or value not in {word.value for word in words}:
-            expected = f"one of {', '.join(word.value for word in words)}"
-            self.add(path, expected, _show_word(value))
+        known = [word.value for word in words]
+        if not isinstance(value, str) or value not in known:
+            self.add(path, f"one of {', '.join(known)}", show_word(value, known))
 
     def currency(self, path: str, value: object) -> None:
         """Ask for what looks like a code of ISO 4217."""
         if not isinstance(value, str) or not is_currency(value):
-            self.add(path, "three capital letters, such as USD", _show_word(value))
+            self.add(
+                path, "three capital letters, such as USD", show_code(value, COMMON_CURRENCIES)
+            )
 
     def number(self, path: str, value: object, most: int | None = None) -> None:
         """Ask for an exact number from 0, up to `most` where there is one."""
         expected = "a number ≥ 0" if most is None else f"a number from 0 to {most}"
         fits = type(value) is int or (type(value) is Decimal and value.is_finite())
         if not fits or value < 0 or (most is not None and value > most):  # type: ignore[operator]
-            self.add(path, expected, _show_number(value))
+            self.add(path, expected, show_number(value))
         elif value >= MAX_NUMBER:  # type: ignore[operator]
-            self.add(path, "a number below 2^53", _show_number(value))
+            self.add(path, "a number below 2^53", show_number(value))
         elif type(value) is Decimal and value.adjusted() <= MIN_EXPONENT:
             self.add(
                 path, f"a number not finer than 10^{MIN_EXPONENT}", "a Decimal finer than that"
@@ -135,9 +99,9 @@ class Inspection:
     def integer(self, path: str, value: object, least: int) -> None:
         """Ask for an integer from `least`; ``True`` is none."""
         if type(value) is not int or value < least:
-            self.add(path, f"an integer ≥ {least}", _show_number(value))
+            self.add(path, f"an integer ≥ {least}", show_number(value))
         elif value >= MAX_NUMBER:
-            self.add(path, "an integer below 2^53", _show_number(value))
+            self.add(path, "an integer below 2^53", show_number(value))
 
     def time(self, path: str, value: object) -> None:
         """Ask for an instant: a datetime with its offset, in whole minutes as RFC 3339 has it."""
@@ -196,7 +160,7 @@ class Inspection:
 
 def join(path: str, key: object) -> str:
     """Write the path of `key` in `path`; a key that is not an ordinary name stays hidden."""
-    return f"{path}.{key}" if isinstance(key, str) and _is_harmless(key) else f"{path}[…]"
+    return f"{path}.{key}" if is_name(key) else f"{path}[…]"
 
 
 def is_address(text: str) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker.events.inspection import describe
 from adcp_tracker.events.parts import Content, CustomData
+from adcp_tracker.showing import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,6 @@ from typing import Final
 from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker.events.event import Content, CustomData, Event, Surface, UniversalId, UserMatch
-from adcp_tracker.events.inspection import describe
 from adcp_tracker.events.reading import (
     read_content,
     read_data,
@@ -24,6 +23,7 @@ from adcp_tracker.events.reading import (
 )
 from adcp_tracker.events.writing import unstructure
 from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.showing import describe
 
 converter: Final = make_converter()
 """Turns events and their parts into what orjson writes, and back."""

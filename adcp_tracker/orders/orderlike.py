@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from adcp_tracker.events.inspection import describe
 from adcp_tracker.events.money import read_amount
 from adcp_tracker.events.parts import EMPTY, UniversalId
 from adcp_tracker.events.quick import quick
@@ -24,6 +23,7 @@ from adcp_tracker.events.reading import read_time
 from adcp_tracker.events.wire import converter
 from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
 from adcp_tracker.orders.orderid import ORDER_ID_NAMES, choose_id, names_of, read_id
+from adcp_tracker.showing import describe
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ import attrs
 
 from adcp_tracker.destinations.addresses import checked_text
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.showing import describe, show_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +48,10 @@ class Account:
             return
         for name, domain in (("brand", self.brand), ("operator", self.operator)):
             if not isinstance(domain, str) or not _is_domain(domain):
-                message = f"account.{name}: expected a domain such as shop.example, got {domain!r}"
-                raise ConfigurationError(message + "; or give account_id alone")
+                raise ConfigurationError(
+                    f"account.{name}: expected a domain such as shop.example, "
+                    f"got {describe(domain)}; or give account_id alone"
+                )
 
     def as_json(self) -> dict[str, object]:
         """Return it as the protocol writes it."""
@@ -67,6 +70,6 @@ def account_of(table: Mapping[str, object]) -> Account:
     unknown = sorted(set(table) - known)
     if unknown:
         raise ConfigurationError(
-            f"account: expected {', '.join(sorted(known))}, got {unknown[0]!r}"
+            f"account: expected {', '.join(sorted(known))}, got {show_key(unknown[0])}"
         )
     return Account(**table)  # type: ignore[arg-type]  # it checks

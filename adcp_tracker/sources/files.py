@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.showing import describe, show_key
 from adcp_tracker.sources.account import Account, account_of
 from adcp_tracker.sources.source import EventSource, distinct, source_of
 
@@ -59,12 +60,14 @@ def read_sources(path: str | os.PathLike[str]) -> SourcesFile:
         raise ConfigurationError(f"{file}: expected event_sources, got {type(document).__name__}")
     unknown = sorted(set(document) - set(_KEYS))
     if unknown:
-        raise ConfigurationError(f"{file}: expected {' and '.join(_KEYS)}, got {unknown[0]!r}")
+        raise ConfigurationError(
+            f"{file}: expected {' and '.join(_KEYS)}, got {show_key(unknown[0])}"
+        )
     tables, account = document.get("event_sources"), document.get("account")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigurationError(f"{file}: event_sources: expected a list of tables")
     if account is not None and not isinstance(account, dict):
-        raise ConfigurationError(f"{file}: account: expected a table, got {account!r}")
+        raise ConfigurationError(f"{file}: account: expected a table, got {describe(account)}")
     sources = [source_of(table, f"event_sources[{i}]") for i, table in enumerate(tables)]
     return SourcesFile(distinct(sources), None if account is None else account_of(account))
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.destinations.addresses import checked_text
+from adcp_tracker.events.limits import COMMON_CURRENCIES
 from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.showing import describe, is_name, show_code, show_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -103,15 +105,17 @@ def source_of(table: Mapping[str, object], where: str) -> EventSource:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"maybe {close[0]}" if close else f"one of {', '.join(known)}"
-            raise ConfigurationError(f"{where}.{key}: expected a known setting, {hint}")
+            what = f"{where}.{key}" if is_name(key) else where
+            raise ConfigurationError(f"{what}: expected a known setting, {hint}")
     if "event_source_id" not in table:
         raise ConfigurationError(f"{where}.event_source_id: expected an id, got nothing")
     for name in ("event_types", "allowed_domains", "value_currencies"):
         if name in table and not isinstance(table[name], list):
-            raise ConfigurationError(f"{where}.{name}: expected a list, got {table[name]!r}")
+            got = describe(table[name])
+            raise ConfigurationError(f"{where}.{name}: expected a list, got {got}")
     surface = table.get("surface")
     if surface is not None and not isinstance(surface, dict):
-        raise ConfigurationError(f"{where}.surface: expected a table, got {surface!r}")
+        raise ConfigurationError(f"{where}.surface: expected a table, got {describe(surface)}")
     try:
         return EventSource(**table)  # type: ignore[arg-type]  # it checks
     except ConfigurationError as error:
@@ -134,7 +138,7 @@ def distinct(sources: Iterable[EventSource]) -> tuple[EventSource, ...]:
 
 def _check_text(value: object, where: str) -> None:
     if not isinstance(value, str):
-        raise ConfigurationError(f"{where}: expected text, got {value!r}")
+        raise ConfigurationError(f"{where}: expected text, got {describe(value)}")
     checked_text(value, where, _LONGEST)
 
 
@@ -143,13 +147,15 @@ def _check_all(
 ) -> None:
     for index, value in enumerate(values):
         if not isinstance(value, str) or not fits(value):
-            raise ConfigurationError(f"{where}[{index}]: expected {expected}, got {value!r}")
+            got = show_code(value, COMMON_CURRENCIES)
+            raise ConfigurationError(f"{where}[{index}]: expected {expected}, got {got}")
 
 
 def _check_words(values: Iterable[object], where: str, words: Collection[str]) -> None:
     for value in values:
-        if value not in words:
+        if not isinstance(value, str) or value not in words:
             close = difflib.get_close_matches(str(value), words, 1)
             expected = f"one of {', '.join(sorted(words))}"
             hint = f"; maybe {close[0]}" if close else ""
-            raise ConfigurationError(f"{where}: expected {expected}, got {value!r}{hint}")
+            got = show_word(value, words)
+            raise ConfigurationError(f"{where}: expected {expected}, got {got}{hint}")

@@ -265,6 +265,32 @@ def test_every_fault_is_listed_in_the_order_of_the_fields() -> None:
     ]
 
 
+@pytest.mark.parametrize("place", ["custom_data", "user_match", "ext"])
+@pytest.mark.parametrize("key", ["447911123456", "tel447911123456", "a" * 33])
+def test_a_key_that_may_be_somebodys_is_in_no_path(place: str, key: str) -> None:
+    """A number under which somebody counts is no name of a field."""
+    wrong = {key: object()}
+    parts = {"custom_data": data(extra=wrong), "user_match": match(extra=wrong), "ext": wrong}
+    (fault,) = faults(**{place: parts[place]})
+    assert fault.startswith(f"$.{place}[…]: expected a string, a finite number")
+    assert key not in fault
+
+
+@pytest.mark.parametrize("value", ["447911123456", "Margaret", "alice.private", "s3cr3tPassw0rd"])
+def test_what_stands_for_a_word_is_shown_only_if_it_is_one_misspelt(value: str) -> None:
+    """Names and numbers are harmless letters and digits, too."""
+    found = faults(
+        event_type=value,
+        user_match=match(uids=[UniversalId(value, "x")]),  # type: ignore[arg-type]  # on purpose
+        custom_data=data(currency=value),
+        action_source=value,
+        surface=Surface(value),  # type: ignore[arg-type]  # on purpose
+    )
+    assert len(found) == 5
+    assert all(fault.endswith(f"got a string of {len(value)} characters") for fault in found)
+    assert faults(action_source="web-site")[0].endswith("got 'web-site'")
+
+
 SECRET = "alice@example.com"
 IN_THE_WRONG_PLACE: list[dict[str, Any]] = [
     {"event_id": [SECRET]},

@@ -113,6 +113,33 @@ def test_a_mistake_in_a_file_is_named(name: str, text: str, expected: str, tmp_p
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{"S3cr3t-90210": []}',
+        '{"event_sources": [], "account": "S3cr3t-90210"}',
+        '{"event_sources": [], "account": {"S3cr3t-90210": "1"}}',
+        '{"event_sources": [], "account": {"brand": "S3cr3t-90210"}}',
+        '[{"event_source_id": "a", "S3cr3t-90210": 1}]',
+        '[{"event_source_id": "a", "event_types": "S3cr3t-90210"}]',
+        '[{"event_source_id": "a", "event_types": ["S3cr3t-90210"]}]',
+        '[{"event_source_id": "a", "event_types": [["S3cr3t-90210"]]}]',
+        '[{"event_source_id": "a", "action_source": "S3cr3t-90210"}]',
+        '[{"event_source_id": "a", "value_currencies": ["S3cr3t-90210"]}]',
+        '[{"event_source_id": "a", "allowed_domains": ["S3cr3t-90210!"]}]',
+        '[{"event_source_id": "a", "surface": "S3cr3t-90210"}]',
+        '[{"event_source_id": ["S3cr3t-90210"]}]',
+    ],
+)
+def test_a_secret_in_the_wrong_place_of_a_file_is_not_shown(text: str, tmp_path: Path) -> None:
+    """Only what is almost the right word, or a key that looks like one, is repeated."""
+    file = tmp_path / "sources.json"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        read_sources(file)
+    assert "S3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("settings", "expected"),
     [
         ({}, "account.brand: expected a domain"),

@@ -1,0 +1,104 @@
+"""What a message may show of a value that is wrong.
+
+Anything may stand where it does not belong: an address among the types of events, a secret
+in the variable beside its own. So a value is described by its kind and size, and shown only
+where it can be no one's: a number in a number's place, a misspelt word of a closed list, and
+of a setting also what is too short for a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAX_BITS: Final = 64
+_MAX_SHOWN: Final = 40
+_SURELY_MISSPELT: Final = 0.75
+_is_word: Final = re.compile(r"[A-Za-z_-]{1,23}[0-9]?").fullmatch
+_is_code: Final = re.compile(r"[A-Za-z]{1,3}").fullmatch
+_is_name: Final = re.compile(r"(?!(?:[^0-9]*[0-9]){5})[A-Za-z_][A-Za-z0-9_.-]{0,31}").fullmatch
+_is_short: Final = re.compile(r"[A-Za-z0-9]{1,6}").fullmatch
+_is_digits: Final = re.compile(r"[+-]?[0-9.]{1,20}").fullmatch
+_KINDS: Final = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a float",
+    Decimal: "a Decimal",
+    list: "a list",
+    tuple: "a tuple",
+    dict: "a mapping",
+    bytes: "bytes",
+    type(None): "nothing",
+}
+
+
+def describe(value: object) -> str:
+    """Describe `value` without showing it.
+
+    Returns:
+        Its type and size, such as ``a string of 12 characters``.
+    """
+    if isinstance(value, str) and not isinstance(value, Enum):
+        size = str.__len__(value)  # A caller's own class of strings may count otherwise.
+        return f"a string of {size} characters" if size else "an empty string"
+    return _KINDS.get(type(value)) or f"an object of type {type(value).__name__}"
+
+
+def show_number(value: object) -> str:
+    """Show a number where one belongs, unless it is too large; describe anything else."""
+    if type(value) is float:
+        return f'the float {value!r}; write Decimal("{value!r}")'
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return describe(value)
+    # An integer of thousands of digits is not even turned into text.
+    text = str(value) if isinstance(value, Decimal) or value.bit_length() <= _MAX_BITS else ""
+    return text if 0 < len(text) <= _MAX_SHOWN else f"{describe(value)} too large to show"
+
+
+def show_word(value: object, words: Iterable[str]) -> str:
+    """Show what looks like one of `words` misspelt; describe anything else."""
+    if type(value) is str and _is_word(value) and _is_close(value, words):
+        return repr(value)
+    return describe(value)
+
+
+def show_code(value: object, codes: Iterable[str]) -> str:
+    """Show up to three letters, and what looks like one of `codes`; describe anything else."""
+    return repr(value) if type(value) is str and _is_code(value) else show_word(value, codes)
+
+
+def show_setting(value: object, choices: Iterable[str] = ()) -> str:
+    """Show of a setting what is too short for a secret, or looks like one of its `choices`."""
+    if value is None or type(value) in {bool, float}:
+        return repr(value)
+    if type(value) is int:
+        return show_number(value)
+    return repr(value) if type(value) is str and _is_short(value) else show_word(value, choices)
+
+
+def show_quantity(value: object) -> str:
+    """Show also a few digits, of a setting that should be a number."""
+    return repr(value) if type(value) is str and _is_digits(value) else show_setting(value)
+
+
+def is_name(key: object) -> bool:
+    """Tell whether a key looks like a name that a program gave: short, and not made of digits."""
+    return type(key) is str and _is_name(key) is not None
+
+
+def show_key(key: object) -> str:
+    """Show a key that looks like a name; describe anything else."""
+    return repr(key) if is_name(key) else describe(key)
+
+
+def _is_close(value: str, words: Iterable[str]) -> bool:
+    """Tell whether a short word differs from one of `words` by little, whatever its capitals."""
+    known = [word.lower() for word in words]
+    return bool(difflib.get_close_matches(value.lower(), known, 1, _SURELY_MISSPELT))
