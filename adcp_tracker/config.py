@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from adcp_tracker.events.inspection import Inspection
+from adcp_tracker.events.limits import MAX_CODE
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.showing import show_quantity, show_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,8 +78,8 @@ class Settings:
             _check_least("max_bytes", self.max_bytes, 1, "bytes")
         for name in ("strict", "handle_sigterm"):
             _check_flag(name, getattr(self, name))
-        for name in ("default_region", "test_event_code"):
-            _check_text(name, getattr(self, name))
+        _check_text("default_region", self.default_region)
+        _check_code("test_event_code", self.test_event_code)
 
 
 @attrs.frozen
@@ -102,7 +105,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigurationError(f"expected a number, got {text!r}") from None
+        raise ConfigurationError(f"expected a number, got {show_quantity(text)}") from None
 
 
 def _size(text: str) -> int | None:
@@ -111,13 +114,14 @@ def _size(text: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise ConfigurationError(f"expected a number of bytes, got {text!r}") from None
+        raise ConfigurationError(f"expected a number of bytes, got {show_quantity(text)}") from None
 
 
 def _flag(text: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
-        raise ConfigurationError(f"expected true or false, got {text!r}")
+        got = show_setting(text, _TRUE | _FALSE)
+        raise ConfigurationError(f"expected true or false, got {got}")
     return word in _TRUE
 
 
@@ -335,22 +339,31 @@ def _check_spelling(environ: Mapping[str, str]) -> None:
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         expected = " or ".join(repr(choice) for choice in choices)
-        raise ConfigurationError(f"{name}: expected {expected}, got {value!r}")
+        got = show_setting(value, choices)
+        raise ConfigurationError(f"{name}: expected {expected}, got {got}")
 
 
 def _check_least(name: str, value: object, least: float, unit: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not value >= least:  # type: ignore[operator]  # NaN is not, either
         raise ConfigurationError(
-            f"{name}: expected a number of {unit}, {least:g} or more, got {value!r}"
+            f"{name}: expected a number of {unit}, {least:g} or more, got {show_quantity(value)}"
         )
 
 
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}: expected True or False, got {value!r}")
+        raise ConfigurationError(f"{name}: expected True or False, got {show_setting(value)}")
 
 
 def _check_text(name: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
         raise ConfigurationError(f"{name}: expected a string or None, got {type(value).__name__}")
+
+
+def _check_code(name: str, value: object) -> None:
+    look = Inspection()
+    if value is not None:
+        look.token(name, value, MAX_CODE)
+    for fault in look.faults:
+        raise ConfigurationError(f"{fault}; leave it out where events are live")

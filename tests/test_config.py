@@ -131,6 +131,29 @@ def test_a_wrong_environment_is_told_clearly(
     assert "nobody-may-see" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ADCP_DURABILITY", "ADCP_WHEN_FULL", "ADCP_UPLOADER", "ADCP_ON_DENIED"),
+        *("ADCP_FLUSH_INTERVAL", "ADCP_SHUTDOWN_TIMEOUT", "ADCP_MAX_BYTES"),
+        *("ADCP_STRICT", "ADCP_HANDLE_SIGTERM", "ADCP_TEST_EVENT_CODE"),
+    ],
+)
+def test_a_secret_in_the_wrong_variable_is_not_shown(tmp_path: Path, name: str) -> None:
+    """Whoever pasted it one line too low finds it in no log."""
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker.from_env({"ADCP_DIRECTORY": str(tmp_path), name: "s3cr3tPassw0rd\n"})
+    assert "s3cr3t" not in str(raised.value)
+    assert "got a string of 15 characters" in str(raised.value)
+
+
+@pytest.mark.parametrize("code", ["", "x" * 256, "a\nb", "\ud800", b"TEST1", 5])
+def test_a_test_code_that_no_seller_takes_is_refused(tmp_path: Path, code: Any) -> None:  # noqa: ANN401 - also wrong ones
+    """All of a tracker's events would be refused for it."""
+    with pytest.raises(ConfigurationError, match="test_event_code: expected a string"):
+        Tracker(directory=tmp_path, test_event_code=code)
+
+
 def test_other_variables_are_none_of_our_business() -> None:
     """A variable of somebody else's with our prefix is let be, unless it is surely a typo."""
     assert settings_from_env({"ADCP_PORT": "80", "PATH": "/bin", "ADCP_DIRECTORY": "/x"}) == {
