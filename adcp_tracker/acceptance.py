@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from adcp_tracker.context import Consent
+from adcp_tracker.events.inspection import Inspection
+from adcp_tracker.events.keepsake import keep
+from adcp_tracker.events.limits import MAX_CODE
 from adcp_tracker.events.rejection import RejectedEvent
 from adcp_tracker.events.vocabulary import EventType
 from adcp_tracker.events.wire import encode
@@ -15,6 +18,7 @@ from adcp_tracker.exceptions import Fault, InvalidEventError, QueueFullError
 from adcp_tracker.gate import why_not, without_shopper
 from adcp_tracker.log import logger
 from adcp_tracker.queue.sealer import LARGEST_EVENT_BYTES
+from adcp_tracker.showing import describe
 from adcp_tracker.sources.methods import SourceMethods
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
 _REFUSED: Final = "INVALID_EVENT"
+_CODE: Final = "$.test_event_code"
 _REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
 
 
@@ -39,12 +44,19 @@ class Acceptance(SourceMethods):
         self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
     ) -> Event | RejectedEvent:
         """Make a valid event durable, unless the shopper or the rules say otherwise."""
+        code = self._test_event_code
+        try:
+            if test_event_code is not None:
+                code = _checked_code(test_event_code, event) or code
+            limited = context is not None and (
+                context.consent is Consent.DENIED or context.automated is not None
+            )
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            return self._refuse(error, event.event_type)
         if len(body) > LARGEST_EVENT_BYTES:
             fault = Fault("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
             return self._refuse(InvalidEventError([fault]), event.event_type)
-        if context is not None and (
-            context.consent is Consent.DENIED or context.automated is not None
-        ):
+        if context is not None and limited:
             reason = why_not(event, context, self.settings.on_denied)
             if reason is not None:
                 self._intake.drop(reason)
@@ -55,7 +67,6 @@ class Acceptance(SourceMethods):
         if self._rules is not None and self._is_unsuited(event, strict=self.settings.strict):
             plain = False
         accepted_ms = time.time_ns() // _NS_PER_MS
-        code = test_event_code or self._test_event_code
         if plain and code is None and self._hold is None:
             self._intake.put(body, accepted_ms)
         else:
@@ -112,8 +123,32 @@ class Acceptance(SourceMethods):
 
 
 def name_of(event_type: EventType | str) -> str:
-    """Return an event type as the protocol writes it."""
-    return event_type.value if isinstance(event_type, EventType) else str(event_type)
+    """Return an event type as the protocol writes it, and of anything else what it is."""
+    if isinstance(event_type, EventType):
+        return event_type.value
+    try:
+        return EventType(event_type).value
+    except Exception:  # noqa: BLE001 - a caller's own class of strings may do anything
+        return describe(event_type)
+
+
+def _checked_code(given: object, event: Event) -> str:
+    """Return a test code as plain text.
+
+    Raises:
+        InvalidEventError: If it is none, with what may be kept of the event.
+    """
+    look = Inspection()
+    if not isinstance(given, str):
+        look.add(_CODE, f"a string of 1–{MAX_CODE} characters", describe(given))
+    elif code := str.__str__(given):
+        look.token(_CODE, code, MAX_CODE)
+    if look.faults:
+        kept = keep(
+            event.event_id, event.event_type, event.event_time, event.custom_data, look.faults
+        )
+        raise InvalidEventError(look.faults, event=kept)
+    return code
 
 
 def _place(error: Exception) -> str:

@@ -70,7 +70,7 @@ class EventArguments(EventDetails, total=False):
         context: The request it came with, or the token of one; left out, the current one.
         default_region: Where a phone number without a plus is, as in ``GB``; left out,
             the tracker's.
-        test_event_code: Marks this event as a test.
+        test_event_code: Marks this event as a test; 1–255 characters.
     """
 
     key: object

@@ -331,11 +331,11 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             InvalidEventError: If the event breaks a rule, and the tracker is strict.
             QueueFullError: If the queue is full, and the tracker was told to raise then.
         """
-        if context is None:
-            context = current_context()
-        elif isinstance(context, str):
-            context = self._restored(context)
         try:
+            if context is None:
+                context = current_context()
+            elif isinstance(context, str):
+                context = self._restored(context)
             if details.get("event_id") is None and key is not None:
                 details["event_id"] = digest_id(name_of(event_type), key)
             elif details.get("event_id") is None:

@@ -8,6 +8,7 @@ import logging
 import threading
 from datetime import datetime, timezone
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,6 +26,7 @@ from adcp_tracker import (
     RejectedEvent,
     RequestContext,
     Tracker,
+    UserMatch,
     bind_context,
 )
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -195,6 +197,138 @@ def test_a_misspelt_detail_is_a_fault_like_any_other(make: Make, method: str) ->
     assert "alice" not in letter.message
 
 
+@pytest.mark.parametrize("key", [None, "sub-1"])
+@pytest.mark.parametrize(
+    "event_type", ["margaret.private@example.com", "x" * 5_000_000], ids=["address", "huge"]
+)
+def test_what_is_no_event_type_is_shown_nowhere(
+    make: Make, caplog: pytest.LogCaptureFixture, tmp_path: Path, event_type: str, key: object
+) -> None:
+    """Swapped arguments put an address in its place, or a text of any length."""
+    caplog.set_level(logging.DEBUG, "adcp_tracker")
+    tracker = make(ScriptedDestination())
+    result = tracker.track(event_type, key=key, email=EMAIL)
+    assert isinstance(result, RejectedEvent)
+    assert result.event_type == f"a string of {len(event_type)} characters"
+    tracker.flush(10.0)
+    (letter,) = tracker.dead_letters()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    shown = repr(result) + repr(letter) + letter.event.decode() + caplog.text
+    for part in ("private", "x" * 1000):
+        assert part not in shown
+        assert part.encode() not in written
+    with pytest.raises(InvalidEventError) as raised:
+        make(strict=True).track(event_type, key=key, email=EMAIL)
+    assert "private" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
+
+
+class Unprintable(str):
+    """Text that cannot be turned into text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError("margaret.private")
+
+    __repr__ = __str__
+
+
+class Kind(str, Enum):
+    """A shop's own names of the types that it tracks."""
+
+    TRIAL = "start_trial"
+
+
+def test_a_shops_own_name_of_an_event_type_makes_the_same_id(make: Make) -> None:
+    """A member of an enumeration of text is as good as its text."""
+    tracker = make(strict=True)
+    ids = {tracker.track(each, key=1, email=EMAIL).event_id for each in (Kind.TRIAL, "start_trial")}
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    "event_type", [Unprintable("lead"), Unprintable("x"), b"lead", None, 5, []]
+)
+@pytest.mark.parametrize("key", [None, "L-1"])
+def test_no_event_type_however_broken_raises(
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
+    event_type: Any,  # noqa: ANN401 - also wrong ones
+    key: object,
+) -> None:
+    """Whatever the shop's code hands in, the loss is counted."""
+    tracker = make(ScriptedDestination())
+    tracker.track(event_type, key=key, email=EMAIL)
+    total = tracker.flush(10.0).total()
+    assert total.accepted == total.dead + total.delivered + sum(total.dropped.values()) == 1
+    assert "private" not in caplog.text
+
+
+BAD_CODES = [b"x", object(), 5, "\ud800", "a\nb", "y" * 256, "y" * 5_000_000]
+
+
+@pytest.mark.parametrize("code", BAD_CODES, ids=lambda code: type(code).__name__)
+def test_a_test_code_that_is_none_costs_its_own_event_alone(make: Make, code: Any) -> None:  # noqa: ANN401 - also wrong ones
+    """It is a fault like any other, and whatever else is tracked is delivered."""
+    tracker = make(ScriptedDestination())
+    result = tracker.track_lead("L-1", email=EMAIL, test_event_code=code)
+    assert isinstance(result, RejectedEvent)
+    assert (result.event_id, result.event_type) == ("L-1", "lead")
+    assert [fault.path for fault in result.faults] == ["$.test_event_code"]
+    tracker.track_lead("L-2", email=EMAIL)
+    total = tracker.flush(10.0).total()
+    assert (total.accepted, total.dead, total.delivered, total.dropped) == (2, 1, 1, {})
+    (letter,) = tracker.dead_letters()
+    assert orjson.loads(letter.event)["event_id"] == "L-1"
+    with pytest.raises(InvalidEventError, match="test_event_code: expected a string"):
+        make(strict=True).track_lead("L-3", email=EMAIL, test_event_code=code)
+
+
+def test_an_empty_test_code_is_none(make: Make) -> None:
+    """As a form leaves it that was not filled in."""
+    destination = ScriptedDestination()
+    tracker = make(destination)
+    tracker.track_lead("L-1", email=EMAIL, test_event_code="")
+    tracker.track_lead("L-2", email=EMAIL, test_event_code=Unprintable("TEST1"))
+    assert tracker.flush(10.0).total().delivered == 2
+    assert [batch.test_event_code for batch in destination.batches] == [None, "TEST1"]
+
+
+@pytest.mark.parametrize("context", [5, object(), {"client_ip": "8.8.8.8"}])
+def test_no_context_however_broken_raises(make: Make, context: Any) -> None:  # noqa: ANN401 - also wrong ones
+    """Not even where the event needs nothing of it."""
+    tracker = make(ScriptedDestination())
+    whole: dict[str, Any] = {
+        "user_match": UserMatch(click_id="c"),
+        "event_source_url": "https://shop.example/",
+    }
+    for result in (
+        tracker.track_lead("L-1", context=context, **whole),
+        tracker.track_refund(ORDER, context=context),
+        tracker.track_purchase(ORDER, context=context),
+    ):
+        assert isinstance(result, RejectedEvent)
+    assert tracker.flush(10.0).total().dropped == {"error": 3}
+
+
+@pytest.mark.parametrize("place", ["keyword", "order", "order with details", "context"])
+def test_a_given_page_goes_without_user_info_and_fragment(make: Make, place: str) -> None:
+    """Its query is the caller's own to give; what a browser keeps to itself is not."""
+    tracker = make(ScriptedDestination(), strict=True)
+    page = "https://user:secret@shop.example/reset?step=2#token=secret"
+    if place == "keyword":
+        tracker.track_page_view(email=EMAIL, event_source_url=page)
+    elif place == "context":
+        tracker.track_purchase(ORDER, context=RequestContext(event_source_url=page))
+    else:
+        details: dict[str, Any] = {"ext": {"a": 1}} if place == "order with details" else {}
+        tracker.track_purchase({**ORDER, "event_source_url": page}, **details)
+    (event,) = delivered(tracker)
+    assert event["event_source_url"] == "https://shop.example/reset?step=2"
+    assert event["action_source"] == "website"
+
+
 class Broken:
     """An order whose every attribute fails."""
 
@@ -330,6 +464,16 @@ def test_without_consent_an_event_can_go_without_the_shopper(make: Make) -> None
     assert event["event_source_url"] == "https://shop.example/thanks"
     assert event["custom_data"]["value"] == 129.9
     assert "c1" not in str(event)
+
+
+def test_without_consent_a_given_page_goes_without_its_query(make: Make) -> None:
+    """It may hold the click id that was taken out of everything else."""
+    tracker = make(ScriptedDestination(), on_denied="strip")
+    context = RequestContext(consent=Consent.DENIED)
+    page = "https://shop.example/thanks?gclid=c1"
+    tracker.track_purchase({**ORDER, "event_source_url": page}, context=context)
+    (event,) = delivered(tracker)
+    assert event["event_source_url"] == "https://shop.example/thanks"
 
 
 def denied() -> RequestContext:
