@@ -18,6 +18,7 @@ import attrs
 from adcp_tracker.delivery.books import publish, published, unled
 from adcp_tracker.delivery.election import Election
 from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker.delivery.parking import PARK_SECONDS, Parking, runs_beside
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.log import Occasionally, logger
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 _HANDOVER_SECONDS = 0.2
 _BUSY_POLL_SECONDS = 0.05
-_PARK_SECONDS = 5.0
-_PARK_POLLS = 500
 _GATHER_SECONDS = 0.1
 _BEHIND_INTERVALS = 2
 
@@ -66,12 +65,11 @@ class Flusher:
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._leaving: threading.Thread | None = None
+        self._leaving: list[threading.Thread] = []
         self._election = Election(self._setting.directory, self._clock)
         self._errands: SimpleQueue[Callable[[Leadership], None]] = SimpleQueue()
         self._flushes: list[_Flush] = []
-        self._parking: threading.Event | None = None
-        self._unparked = threading.Event()
+        self._parking = Parking(self._wake.set)
         self._occasionally = Occasionally(self._clock)
         self._kept_at = 0.0
         self._published_at = 0.0
@@ -81,6 +79,11 @@ class Flusher:
     def is_running(self) -> bool:
         """Whether the thread is there."""
         return self._thread is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no thread of it runs any more, not even one that was told to end."""
+        return not any(runs_beside(each) for each in self._threads())
 
     @property
     def is_leading(self) -> bool:
@@ -153,7 +156,7 @@ class Flusher:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(errand(leadership))
-                except Exception as error:  # noqa: BLE001 - handed to whoever waits
+                except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                     future.set_exception(error)
 
         self._errands.put(do)
@@ -174,7 +177,7 @@ class Flusher:
         last = published(self._setting.directory)
         starting = self.is_running and not last.leader
         if self.is_leading or starting:
-            last = self._call(Leadership.books, _PARK_SECONDS, default=last)
+            last = self._call(Leadership.books, PARK_SECONDS, default=last)
         return last if last.leader else unled(self._setting.directory)
 
     def stop(self, timeout: float) -> None:
@@ -188,7 +191,8 @@ class Flusher:
                 for destination in self._setting.destinations:
                     destination.close()  # breaks the request off; its batch stays frozen
                 thread.join(_HANDOVER_SECONDS)
-        self._leaving = thread
+        told = [each for each in (*self._leaving, thread) if each is not None]
+        self._leaving = [each for each in told if each.is_alive()]
         if self._thread is thread:  # and not one that was started meanwhile
             self._thread = None
         for destination in self._setting.destinations:
@@ -200,23 +204,13 @@ class Flusher:
         None begins until :meth:`unpark`: a child that was forked in the middle of SQLite
         could never use it.
         """
-        if self._lock.acquire(timeout=_PARK_SECONDS):
+        if self._lock.acquire(timeout=PARK_SECONDS):
             self._holders.append(threading.get_ident())
-        thread, leaving = self._thread, self._leaving
-        self._unparked.clear()
-        parked = threading.Event()
-        self._parking = parked
-        self._wake.set()
-        for _ in range(_PARK_POLLS):
-            if not _runs_beside(thread) or parked.wait(_PARK_SECONDS / _PARK_POLLS):
-                break
-        if leaving is not None and _runs_beside(leaving):
-            leaving.join(_PARK_SECONDS)
+        self._parking.begin(self._threads())
 
     def unpark(self) -> None:
         """Let it go on, in the parent of the fork."""
-        self._parking = None
-        self._unparked.set()
+        self._parking.end()
         if threading.get_ident() in self._holders:
             self._holders.remove(threading.get_ident())
             self._lock.release()
@@ -236,6 +230,11 @@ class Flusher:
         except (TimeoutError, AdcpTrackerError, OSError):
             return default
 
+    def _threads(self) -> list[threading.Thread]:
+        """Return those that may have the database open: the one there is, and any leaving."""
+        thread = self._thread
+        return [*self._leaving] if thread is None else [*self._leaving, thread]
+
     def _is_over(self) -> bool:
         """Say whether this thread is to end: told to, or another has taken its place."""
         return self._stopping or self._thread is not threading.current_thread()
@@ -244,7 +243,7 @@ class Flusher:
         while not self._is_over():
             if self._survives(self._lead_if_elected):
                 continue
-            self._survives(self._housekeep)
+            self._housekeep()
             self._wait_out_a_fork()
             self._rest(self._setting.idle_seconds)
 
@@ -254,7 +253,7 @@ class Flusher:
             return do()
         except (AdcpTrackerError, OSError) as error:
             self._occasionally.warning("flusher.failed", error=str(error))
-        except Exception as error:  # noqa: BLE001 - or nothing would be delivered any more
+        except BaseException as error:  # noqa: BLE001 - or nothing would be delivered any more
             # Its words are not logged: they may hold anything.
             self._occasionally.warning("flusher.failed", reason=type(error).__name__)
         return False
@@ -273,23 +272,24 @@ class Flusher:
         return not self._election.is_wanted() and self._election.try_acquire()
 
     def _lead(self) -> None:
-        leadership: Leadership | None = None
         try:
             leadership = Leadership(self._setting, self._wake.set)
-            logger.debug("leader.elected", directory=str(self._setting.directory.path))
-            self._kept_at = self._clock.monotonic()
-            self._published_at = self._kept_at - self._setting.idle_seconds  # soon
-            while not self._is_over() and not self._is_to_go():
-                delay = leadership.step()
-                self._attend(leadership)
-                self._rest(delay)
-            self._finish(leadership)
-        finally:
             try:
-                if leadership is not None:
-                    leadership.close()
+                self._work(leadership)
             finally:
-                self._election.release()
+                self._wind_up(leadership)
+        finally:
+            self._election.release()
+
+    def _work(self, leadership: Leadership) -> None:
+        """Go step by step until there is a reason to stop."""
+        logger.debug("leader.elected", directory=str(self._setting.directory.path))
+        self._kept_at = self._clock.monotonic()
+        self._published_at = self._kept_at - self._setting.idle_seconds  # soon
+        while not self._is_over() and not self._is_to_go():
+            delay = leadership.step()
+            self._attend(leadership)
+            self._rest(delay)
 
     def _is_to_go(self) -> bool:
         if self._election.is_void:
@@ -310,16 +310,10 @@ class Flusher:
         self._housekeep(leadership)
 
     def _wait_out_a_fork(self, leadership: Leadership | None = None) -> None:
-        parked = self._parking
-        if parked is None or self._is_over():  # whoever is to end is waited for
-            return
-        if leadership is not None:
-            leadership.suspend()
-        self._parking = None
-        parked.set()
-        self._unparked.wait(_PARK_SECONDS)
-        if leadership is not None:
-            leadership.resume()
+        if leadership is None:
+            self._parking.stand_still(None, None)
+        else:
+            self._parking.stand_still(leadership.suspend, leadership.resume)
 
     def _answer_flushes(self, leadership: Leadership) -> None:
         if not self._flushes or leadership.is_sending:
@@ -335,11 +329,20 @@ class Flusher:
         now = self._clock.monotonic()
         if now - self._kept_at >= self._setting.idle_seconds or self._stopping:
             self._kept_at = now
-            self._housekeeping()
+            self._survives(self._housekeeping)
             if leadership is not None:
-                leadership.segments.sync()
+                self._sync(leadership)
         if leadership is not None and self._is_to_publish(leadership, now):
             self._publish(leadership)
+
+    def _sync(self, leadership: Leadership) -> None:
+        """Have the disk take what was appended; what it refuses stays to be synced."""
+        try:
+            leadership.segments.sync()
+        except OSError as error:
+            self._occasionally.warning(
+                "segments.not_synced", error=str(error), remedy="see to the queue's volume"
+            )
 
     def _is_to_publish(self, leadership: Leadership, now: float) -> bool:
         """Say whether to write the books.
@@ -353,28 +356,29 @@ class Flusher:
     def _publish(self, leadership: Leadership) -> None:
         """Write the books for other processes; uploading goes on without them."""
         self._published_at = self._clock.monotonic()
-        books = leadership.books()
         try:
-            publish(self._setting.directory, books)
+            publish(self._setting.directory, leadership.books())
         except OSError as error:
             self._occasionally.warning(
                 "books.not_written", error=str(error), remedy="see to the queue's volume"
             )
 
-    def _finish(self, leadership: Leadership) -> None:
-        """Wait for what is on its way: another leader must not send it at the same time."""
-        while leadership.is_sending:
-            self._rest(_BUSY_POLL_SECONDS)
-            leadership.settle_arrived()
-        if not self._election.is_void:
-            self._publish(leadership)
+    def _wind_up(self, leadership: Leadership) -> None:
+        """Wait for what is on its way: another leader must not send it at the same time.
+
+        Whatever goes wrong meanwhile, or has gone wrong before, is no reason not to.
+        """
+        try:
+            while leadership.is_sending:
+                self._survives(lambda: self._wait_out_a_fork(leadership))
+                self._rest(_BUSY_POLL_SECONDS)
+                self._survives(leadership.settle_arrived)
+            if not self._election.is_void:
+                self._survives(lambda: self._publish(leadership))
+        finally:
+            leadership.close()
 
     def _rest(self, seconds: float) -> None:
         if seconds > 0.0:
             self._wake.wait(seconds)
         self._wake.clear()
-
-
-def _runs_beside(thread: threading.Thread | None) -> bool:
-    """Say whether a thread runs that is not this one."""
-    return thread is not None and thread is not threading.current_thread() and thread.is_alive()

@@ -77,7 +77,7 @@ class Lane:
     def _try(self, batch: Batch) -> Outcome:
         try:
             return self._destination.send(batch)
-        except Exception as error:  # noqa: BLE001 - a destination may be anybody's code
+        except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
             # Its words are not logged: they may hold anything.
             what = type(error).__name__
             logger.error("destination.raised", destination=self._destination.name, error=what)

@@ -403,5 +403,5 @@ def _prepare(destinations: Sequence[Destination]) -> None:
     for destination in destinations:
         if isinstance(destination, Preparing):
             # Whatever is wrong, the first request says it in the destination's own words.
-            with suppress(Exception):
+            with suppress(BaseException):
                 destination.prepare()

@@ -16,6 +16,7 @@ from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.setting import Setting
 from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.journal import Journal
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -31,8 +32,18 @@ _FORKS = 8
 _REAL_START = threading.Thread.start
 
 
+class _Watched(MemoryOutbox):
+    """An outbox in memory that knows whether it is open."""
+
+    is_open = True
+
+    def close(self) -> None:
+        """Note that it is not."""
+        self.is_open = False
+
+
 class Opening:
-    """Opens outboxes in memory, each only when it may; counts how many are open at once."""
+    """Opens outboxes in memory, each only when it may; counts them."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -46,7 +57,8 @@ class Opening:
         self.begun.set()
         self.may_go_on.wait(WAIT_S)
         self.opened += 1
-        return MemoryOutbox()
+        self.last = _Watched()
+        return self.last
 
 
 @pytest.fixture
@@ -56,11 +68,17 @@ def opening() -> Opening:
 
 
 @pytest.fixture
-def flusher(tmp_path: Path, opening: Opening) -> Iterator[Flusher]:
+def seller() -> ScriptedDestination:
+    """Where events go."""
+    return ScriptedDestination()
+
+
+@pytest.fixture
+def flusher(tmp_path: Path, opening: Opening, seller: ScriptedDestination) -> Iterator[Flusher]:
     """A flusher that is stopped at the end."""
     setting = Setting(
         QueueDirectory(tmp_path),
-        (ScriptedDestination(),),
+        (seller,),
         RetryPolicy(lambda: 0.5),
         SystemClock(),
         opening,
@@ -68,6 +86,7 @@ def flusher(tmp_path: Path, opening: Opening) -> Iterator[Flusher]:
     )
     one = Flusher(setting, lambda: None)
     yield one
+    seller.gate.set()
     opening.may_go_on.set()
     one.stop(WAIT_S)
 
@@ -201,6 +220,71 @@ def test_a_fork_beside_a_close_waits_no_longer_than_the_close(
     parking.join(WAIT_S)
     assert time.monotonic() - began < _FORK_S
     stopping.join(WAIT_S)
+
+
+def _send_without_answer(directory: Path, flusher: Flusher, seller: ScriptedDestination) -> None:
+    """Have a request on its way."""
+    seller.gate.clear()
+    journal = Journal(QueueDirectory(directory))
+    journal.append(b'{"event_id":"A-1","event_type":"lead"}', 1_767_225_600_123)
+    journal.roll()
+    flusher.start()
+    wait_until(lambda: seller.batches)
+
+
+def _expect_a_quick_fork(flusher: Flusher, opening: Opening) -> None:
+    began = time.monotonic()
+    flusher.park()
+    assert time.monotonic() - began < _FORK_S
+    assert not opening.last.is_open
+    flusher.unpark()
+
+
+def test_a_fork_waits_for_no_request_before_a_hand_over(
+    tmp_path: Path, flusher: Flusher, opening: Opening, seller: ScriptedDestination
+) -> None:
+    """While the last one is on its way, the thread stands still as ever, its database closed."""
+    _send_without_answer(tmp_path, flusher, seller)
+    rival, asked = Election(QueueDirectory(tmp_path), SystemClock()), threading.Event()
+
+    def ask() -> None:
+        while not seller.gate.is_set():
+            rival.acquire(_MOMENT_S)
+            asked.set()
+
+    asking = _within(ask)
+    assert asked.wait(WAIT_S)  # for longer than the thread needs to hear of it
+    _expect_a_quick_fork(flusher, opening)
+    seller.gate.set()
+    asking.join(WAIT_S)
+    rival.release()
+
+
+def test_a_fork_waits_for_no_request_of_a_thread_that_was_told_to_end(
+    tmp_path: Path, flusher: Flusher, opening: Opening, seller: ScriptedDestination
+) -> None:
+    """It stands still as well, however often it was told."""
+    _send_without_answer(tmp_path, flusher, seller)
+    flusher.stop(0.0)
+    flusher.stop(0.0)
+    assert not flusher.has_ended
+    _expect_a_quick_fork(flusher, opening)
+    seller.gate.set()
+    wait_until(lambda: flusher.has_ended)
+    assert seller.ids == ["A-1"]
+
+
+def test_a_close_takes_no_longer_than_it_may(tmp_path: Path) -> None:
+    """To flush and to end the thread share the time, where a seller does not answer."""
+    hanging = ScriptedDestination()
+    hanging.gate.clear()
+    tracker = Tracker([hanging], directory=tmp_path, flush_interval=0.01, handle_sigterm=False)
+    tracker.track_lead(event_id="L-1", email="a@example.com")
+    wait_until(lambda: hanging.batches)
+    began = time.monotonic()
+    tracker.close(_FORK_S)
+    assert time.monotonic() - began < 1.75 * _FORK_S
+    hanging.gate.set()
 
 
 # Python ≥ 3.12 warns of what is shown here to go well.

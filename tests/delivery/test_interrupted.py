@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from adcp_tracker import Tracker
+from adcp_tracker.clock import SystemClock
+from adcp_tracker.queue.defaultoutbox import open_outbox
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -16,7 +20,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from adcp_tracker.destinations.base import EventFailure
+    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome
+    from adcp_tracker.queue.directory import QueueDirectory
+    from adcp_tracker.queue.outbox import Outbox
 
 WAIT_S = 20.0
 
@@ -35,6 +41,40 @@ class _Stumbling(ScriptedDestination):
         return None
 
 
+class _Crowded(ScriptedDestination):
+    """A destination that knows how many requests were on their way at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+
+    def send(self, batch: Batch) -> Outcome:
+        """Count it while it is on its way."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            return super().send(batch)
+        finally:
+            self.now -= 1
+
+
+class _Failing(SystemClock):
+    """A clock that fails the uploading thread once, when it is told to."""
+
+    def __init__(self) -> None:
+        self.is_to_fail = False
+        self.asked_since = 0
+
+    def now(self) -> float:
+        """Return the time, or fail."""
+        if threading.current_thread().name == "adcp_tracker":
+            self.asked_since += 1
+            if self.is_to_fail:
+                self.is_to_fail, self.asked_since = False, 0
+                raise LookupError("a bug")
+        return SystemClock.now()
+
+
 def _fill(directory: Path, *ids: str, event_type: str = "purchase") -> Path:
     """Leave a segment with events of these ids, and return where it is."""
     before = set((directory / "segments").glob("*.log"))
@@ -46,8 +86,10 @@ def _fill(directory: Path, *ids: str, event_type: str = "purchase") -> Path:
     return segment
 
 
-def _run(directory: Path, seller: ScriptedDestination) -> Tracker:
-    return Tracker([seller], directory=directory, flush_interval=0.02, handle_sigterm=False)
+def _run(directory: Path, seller: ScriptedDestination, **settings: Any) -> Tracker:  # noqa: ANN401 - as a tracker takes them
+    return Tracker(
+        [seller], directory=directory, flush_interval=0.02, handle_sigterm=False, **settings
+    )
 
 
 def test_a_segment_that_cannot_be_read_costs_no_event_of_another(
@@ -91,3 +133,58 @@ def test_a_destination_whose_code_fails_costs_no_event(
     assert (books.accepted, books.delivered, books.pending) == (3, 3, 0)
     assert "LookupError" in caplog.text
     assert "somebody's destination" not in caplog.text
+
+
+def test_an_error_while_a_request_is_on_its_way_sends_nothing_twice(tmp_path: Path) -> None:
+    """The lead is kept until the answer is there and settled."""
+    seller, clock = _Crowded(), _Failing()
+    seller.gate.clear()
+    tracker = _run(tmp_path, seller, clock=clock)
+    tracker.track_lead(event_id="A-1", email="a@example.com")
+    wait_until(lambda: seller.batches)
+    clock.is_to_fail = True
+    wait_until(lambda: not clock.is_to_fail and (clock.asked_since > 20 or seller.most > 1))
+    seller.gate.set()
+    assert tracker.close(WAIT_S).total().delivered == 1
+    assert (seller.ids, seller.most) == (["A-1"], 1)
+
+
+def test_a_segment_that_cannot_be_synced_ends_no_leadership(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is synced later, and meanwhile the request on its way stays where it is known."""
+    caplog.set_level(logging.DEBUG, "adcp_tracker")
+    _fill(tmp_path, "A-1")
+    seller = ScriptedDestination()
+    seller.gate.clear()
+    tracker = _run(tmp_path, seller)
+    tracker.start()
+    wait_until(lambda: seller.batches)
+    unreadable = _fill(tmp_path, "B-1")
+    unreadable.chmod(0o644)
+    wait_until(lambda: "segments.not_synced" in caplog.text or "flusher.failed" in caplog.text)
+    unreadable.chmod(0o600)
+    seller.gate.set()
+    assert tracker.close(WAIT_S).total().delivered == 2
+    assert seller.ids == ["A-1", "B-1"]
+    assert caplog.text.count("leader.elected") == 1
+
+
+def test_an_error_that_is_no_exception_does_not_end_the_uploading_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Code of others runs in it, and may raise what only looks like the end of a program."""
+    failed = threading.Event()
+
+    def fail_once(directory: QueueDirectory) -> Outbox:
+        if not failed.is_set():
+            failed.set()
+            raise asyncio.CancelledError
+        return open_outbox(directory)
+
+    seller = ScriptedDestination()
+    tracker = _run(tmp_path, seller, outbox=fail_once)
+    tracker.track_lead(event_id="A-1", email="a@example.com")
+    wait_until(lambda: seller.ids)
+    assert tracker.close(WAIT_S).total().delivered == 1
+    assert "CancelledError" in caplog.text

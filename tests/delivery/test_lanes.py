@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from adcp_tracker.delivery.lanes import Lane
-from adcp_tracker.destinations.base import Batch, Delivered
+from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -53,3 +54,24 @@ def test_without_a_thread_the_caller_waits_for_the_seller() -> None:
         assert not lane.is_busy
     assert seller.ids == ["A-1", "A-1"]
     assert told == ["done", "done"]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, KeyboardInterrupt])
+def test_a_destination_that_raises_what_is_no_exception_is_tried_again(
+    error: type[BaseException],
+) -> None:
+    """The lane outlives it, and what was on its way is so no more."""
+
+    def fail(batch: Batch) -> Outcome:
+        del batch
+        raise error
+
+    told = threading.Event()
+    lane = Lane(ScriptedDestination(outcomes=[fail]), told.set)
+    for expected in (Retry("raised", f"the destination raised {error.__name__}"), Delivered()):
+        lane.send(BATCH)
+        wait_until(told.is_set)
+        told.clear()
+        assert lane.outcome() == expected
+        assert not lane.is_busy
+    lane.stop()
