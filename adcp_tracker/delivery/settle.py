@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 _TRIES_PER_KEY = 5
 _SAME_KEY = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
 _REFUSED_IN_A_ROW = 5
+_TAKEN_PER_RAISE = 100
 _NOT_THE_EVENTS = (
     "Several events were refused one by one for this, and none was taken: see whether the "
-    "destination's own settings are right."
+    "destination's own settings are right, and whether its seller is well."
 )
 
 
@@ -83,16 +84,18 @@ class Settlement:
         return self.state.destinations[self.delivery.destination]
 
     def _well(self) -> None:
-        """Note that the seller answers."""
+        """Note that the seller answers; where it takes nothing at all, that ends no pause."""
         state = self._destination
-        if state.pause is not None:
+        state.failures, state.resume_at = 0, 0.0
+        if state.pause is not None and state.refused_alone < _REFUSED_IN_A_ROW:
             logger.info("destination.resumed", destination=self.delivery.destination)
-        state.failures, state.resume_at, state.pause = 0, 0.0, None
+            state.pause = None
 
     def _delivered(self, outcome: Delivered) -> list[DeadLetter]:
-        self._well()
-        failed = self._named(outcome.failures)
         self._destination.refused_alone = 0
+        self._well()
+        self._raise_limits()
+        failed = self._named(outcome.failures)
         counts = self._destination.counts
         live = self.delivery.test_event_code is None
         counts.deliver(len(self.members) - len(failed), self.now, live=live)
@@ -107,8 +110,9 @@ class Settlement:
 
     def _retry(self, outcome: Retry) -> list[DeadLetter]:
         attempts = self.delivery.attempts + 1
-        if outcome.budgeted and attempts >= self.policy.budget:
-            return self._isolate(outcome.code, outcome.message)
+        budgeted = self.delivery.budgeted + outcome.budgeted
+        if outcome.budgeted and budgeted >= self.policy.budget:
+            return self._isolate(outcome.code, outcome.message, at_once=False)
         state = self._destination
         state.failures += 1
         delay = self.policy.delay(state.failures, outcome.retry_after)
@@ -116,6 +120,7 @@ class Settlement:
         again = attrs.evolve(
             self.delivery,
             attempts=attempts,
+            budgeted=budgeted,
             generation=self.delivery.generation + self._needs_fresh_key(outcome, attempts),
             next_attempt_at=self.now + self.policy.delay(attempts, outcome.retry_after),
             last_code=outcome.code,
@@ -139,25 +144,52 @@ class Settlement:
 
     def _too_large(self, outcome: TooLarge) -> list[DeadLetter]:
         self._well()
-        if len(self.members) > 1:
-            state = self._destination
-            size = sum(len(event) + 1 for event in self.members.events)
-            state.max_events = len(self.members) // 2
-            state.max_bytes = size // 2
-            logger.info(
-                "destination.limit_learned",
-                destination=self.delivery.destination,
-                code=outcome.code,
-                max_events=state.max_events,
-                max_bytes=state.max_bytes,
-            )
+        state = self._destination
+        if len(self.members) == 1:
+            # The halves that led here were refused for this event, or as everything is.
+            state.max_events = state.max_bytes = None
+        elif not state.refused_alone:
+            self._learn_limits(outcome.code)
         return self._isolate(outcome.code, outcome.message)
+
+    def _learn_limits(self, code: str) -> None:
+        state = self._destination
+        size = sum(len(event) + 1 for event in self.members.events)
+        state.max_events = len(self.members) // 2
+        state.max_bytes = size // 2
+        state.taken_at_limit = 0
+        self._tell_limits("destination.limit_learned", code=code)
+
+    def _raise_limits(self) -> None:
+        """Double what was learned after so many requests that came near it and were taken.
+
+        What was learned from an answer that was none of the seller's own, or before it took
+        more, is so outgrown. A limit that stands costs one request in a hundred.
+        """
+        state = self._destination
+        if state.max_events is None or state.max_bytes is None:
+            return
+        if 2 * len(self.members) <= state.max_events and 2 * self.delivery.size <= state.max_bytes:
+            return
+        state.taken_at_limit += 1
+        if state.taken_at_limit >= _TAKEN_PER_RAISE:
+            state.taken_at_limit = 0
+            state.max_events *= 2
+            state.max_bytes *= 2
+            self._tell_limits("destination.limit_raised")
+
+    def _tell_limits(self, entry: str, **details: object) -> None:
+        logger.info(
+            entry,
+            destination=self.delivery.destination,
+            max_events=self._destination.max_events,
+            max_bytes=self._destination.max_bytes,
+            **details,
+        )
 
     def _rejected(self, outcome: Rejected) -> list[DeadLetter]:
         self._well()
         failed = self._named(outcome.failures)
-        if not failed and len(self.members) == 1:
-            return self._rejected_alone(outcome)
         if not failed:
             return self._isolate(outcome.code, outcome.message)
         self._destination.counts.dead += len(failed)
@@ -165,20 +197,30 @@ class Settlement:
         self._divide(rest)
         return self._letters(failed)
 
-    def _rejected_alone(self, outcome: Rejected) -> list[DeadLetter]:
-        """Set aside the one event that spoils every batch, unless it is not the event.
+    def _isolate(self, code: str, message: str, *, at_once: bool = True) -> list[DeadLetter]:
+        """Halve the batch to find the event that spoils it; one alone is a dead letter.
 
-        A wrong setting can look like a bad event. So after a few that were refused alone,
-        with nothing delivered in between, the destination pauses, and the next probe is
-        made with another event.
+        Unless it is not the event: a wrong setting or an outage can look like a bad one. So
+        after a few that were refused alone, with nothing delivered in between, the
+        destination pauses, and the next probe is made with another event.
+
+        Halves that go at once go before all else, so that few requests are made until then;
+        those that wait between their tries let others go first.
         """
+        if len(self.members) > 1:
+            middle = len(self.members) // 2
+            self._divide(self.members[:middle], self.members[middle:], at_once=at_once)
+            return []
         state = self._destination
         if state.refused_alone >= _REFUSED_IN_A_ROW:
             self.state.replace(self.delivery)
             self.state.deliveries[self.delivery.destination].append(self.delivery)
-            return self._paused(Paused(outcome.code, outcome.message, _NOT_THE_EVENTS))
+            return self._paused(Paused(code, message, _NOT_THE_EVENTS))
         state.refused_alone += 1
-        return self._isolate(outcome.code, outcome.message)
+        state.counts.dead += len(self.members)
+        self.state.replace(self.delivery)
+        failure = EventFailure(code, message)
+        return self._letters(dict.fromkeys(range(len(self.members)), failure))
 
     def _paused(self, outcome: Paused) -> list[DeadLetter]:
         state = self._destination
@@ -197,24 +239,16 @@ class Settlement:
         self.state.replace(self.delivery, again)
         return []
 
-    def _isolate(self, code: str, message: str) -> list[DeadLetter]:
-        """Halve the batch to find the event that spoils it; one alone is a dead letter."""
-        if len(self.members) > 1:
-            middle = len(self.members) // 2
-            self._divide(self.members[:middle], self.members[middle:])
-            return []
-        self._destination.counts.dead += len(self.members)
-        self.state.replace(self.delivery)
-        failure = EventFailure(code, message)
-        return self._letters(dict.fromkeys(range(len(self.members)), failure))
-
-    def _divide(self, *parts: Members) -> None:
+    def _divide(self, *parts: Members, at_once: bool = True) -> None:
         """Put smaller batches in the place of this one; other bytes, another identity."""
-        self.state.replace(self.delivery)
-        for part in parts:
-            if part:
-                code = self.delivery.test_event_code
-                self.state.freeze(self.delivery.destination, part.spans(), len(part), code)
+        name, code = self.delivery.destination, self.delivery.test_event_code
+        made = [self.state.freeze(name, part.spans(), len(part), code) for part in parts if part]
+        if at_once:
+            deliveries = self.state.deliveries[name]
+            del deliveries[len(deliveries) - len(made) :]
+            self.state.replace(self.delivery, *made)
+        else:
+            self.state.replace(self.delivery)
 
     def _named(self, failures: Sequence[EventFailure]) -> dict[int, EventFailure]:
         """Find the events that the seller named, by their place in the batch."""

@@ -55,6 +55,7 @@ class Delivery:
         test_event_code: Marks the whole batch as a test.
         generation: Counts the idempotency keys it has had, from 0.
         attempts: How often it has been tried.
+        budgeted: How many of those tries failed for a reason nobody knows.
         next_attempt_at: Not before, in seconds since the epoch.
         last_code: Why the last try failed, in one word.
         last_message: Why, for a person.
@@ -67,6 +68,7 @@ class Delivery:
     test_event_code: str | None = None
     generation: int = 0
     attempts: int = 0
+    budgeted: int = 0
     next_attempt_at: float = 0.0
     last_code: str = ""
     last_message: str = ""
@@ -151,6 +153,7 @@ class DestinationState:
         pause: Why it sends nothing, if so.
         max_events: The most events a request may carry, as learned from the seller.
         max_bytes: The most bytes, likewise.
+        taken_at_limit: Requests taken that came near those, since they last changed.
         refused_alone: Events refused one by one since the last that was taken.
         next_number: The next delivery's number.
         counts: Its books.
@@ -163,6 +166,7 @@ class DestinationState:
     pause: Pause | None = None
     max_events: int | None = None
     max_bytes: int | None = None
+    taken_at_limit: int = 0
     refused_alone: int = 0
     next_number: int = 0
     counts: Counts = attrs.field(factory=Counts)

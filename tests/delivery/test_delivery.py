@@ -244,6 +244,27 @@ def test_a_seller_with_a_limit_is_learned_and_served(make: Make) -> None:
     assert all(len(batch.events) <= 7 for batch in destination.batches[before:])
 
 
+def test_a_seller_that_finds_everything_too_large_is_left_in_peace(make: Make) -> None:
+    """A few requests tell that it is not the sizes, and none is learned from them."""
+    seller = ScriptedDestination()
+    seller.always = lambda _: TooLarge("http_413", "Request Entity Too Large")
+    track(make(uploader="external"), 200)
+    policy = RetryPolicy(lambda: 0.5, probe_seconds=1.0)
+    tracker = make(seller, policy=policy)
+    tracker.flush(0.1)
+    wait_until(lambda: books(tracker).paused)
+    asked = len(seller.batches)
+    assert asked < 20
+    assert books(tracker).dead == 5
+    seller.always = None
+    wait_until(lambda: books(tracker).pending == 0)
+    assert (books(tracker).delivered, books(tracker).paused) == (195, "")
+    more = len(seller.batches)
+    track(make(uploader="external"), 200, first=200)
+    tracker.flush(10.0)
+    assert len(seller.batches[more].events) == 200
+
+
 def test_a_destination_that_raises_is_tried_again(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from adcp_tracker.delivery.retry import RetryPolicy
@@ -164,6 +166,17 @@ def test_a_reason_nobody_knows_is_tried_so_often_and_then_isolated(desk: Desk) -
     assert desk.ids_left() == [["A-0", "A-1"], ["A-2", "A-3"]]
 
 
+def test_a_try_that_costs_no_budget_leaves_it_whole(desk: Desk) -> None:
+    """However often nobody answered, an error nobody knows has its own number of tries."""
+    for _ in range(30):
+        desk.settle(Retry("timeout", "no answer"), desk.deliveries[0])
+    for _ in range(2):
+        desk.settle(Retry("WHAT", "?", budgeted=True), desk.deliveries[0])
+        assert desk.ids_left() == [["A-0", "A-1", "A-2", "A-3"]]
+    desk.settle(Retry("WHAT", "?", budgeted=True), desk.deliveries[0])
+    assert desk.ids_left() == [["A-0", "A-1"], ["A-2", "A-3"]]
+
+
 def test_too_large_is_halved_and_remembered(desk: Desk) -> None:
     """The smaller limit holds for all that follows."""
     desk.settle(TooLarge("http_413", "too large"))
@@ -173,15 +186,45 @@ def test_too_large_is_halved_and_remembered(desk: Desk) -> None:
 
 
 def test_one_event_that_is_too_large_is_a_dead_letter(desk: Desk) -> None:
-    """What cannot be made smaller is set aside, and the limit is not learned from it."""
+    """What cannot be made smaller is set aside, and no limit is learned from what led to it."""
+    for _ in range(2):
+        desk.settle(TooLarge("http_413", "too large"), desk.deliveries[0])
+    (letter,) = desk.settle(TooLarge("http_413", "too large"), desk.deliveries[0])
+    assert (letter.code, letter.event[13:16]) == ("http_413", b"A-0")
+    assert (desk.destination.max_events, desk.destination.max_bytes) == (None, None)
+
+
+def test_nothing_is_learned_while_events_are_too_large_one_by_one(desk: Desk) -> None:
+    """A seller that finds everything too large says nothing about sizes."""
+    desk.destination.refused_alone = 1
     desk.settle(TooLarge("http_413", "too large"))
-    first, _ = desk.deliveries
-    desk.settle(TooLarge("http_413", "too large"), first)
-    single = desk.deliveries[-1]
-    learned = desk.destination.max_events
-    (letter,) = desk.settle(TooLarge("http_413", "too large"), single)
-    assert letter.code == "http_413"
-    assert desk.destination.max_events == learned
+    assert desk.ids_left() == [["A-0", "A-1"], ["A-2", "A-3"]]
+    assert desk.destination.max_events is None
+
+
+def test_a_limit_is_outgrown_by_many_requests_that_came_near_it(desk: Desk) -> None:
+    """What was learned once is not for ever."""
+    desk.destination.max_events, desk.destination.max_bytes = 4, 1000
+    desk.destination.taken_at_limit = 99
+    desk.settle(Delivered())
+    assert (desk.destination.max_events, desk.destination.max_bytes) == (8, 2000)
+    assert desk.destination.taken_at_limit == 0
+
+
+def test_a_limit_is_not_outgrown_by_small_requests(desk: Desk) -> None:
+    """They do not tell that larger ones would be taken."""
+    desk.destination.max_events, desk.destination.max_bytes = 400, 100_000
+    desk.destination.taken_at_limit = 99
+    desk.settle(Delivered())
+    assert (desk.destination.max_events, desk.destination.max_bytes) == (400, 100_000)
+    assert desk.destination.taken_at_limit == 99
+
+
+def test_a_limit_that_stands_is_tried_again_only_after_as_many_requests(desk: Desk) -> None:
+    """The count begins anew with each refusal for the size."""
+    desk.destination.taken_at_limit = 99
+    desk.settle(TooLarge("http_413", "too large"))
+    assert desk.destination.taken_at_limit == 0
 
 
 def test_named_events_die_and_the_rest_goes_again(desk: Desk) -> None:
@@ -258,3 +301,53 @@ def test_a_wrong_setting_that_looks_like_bad_events_kills_few(desk: Desk) -> Non
     assert sum(delivery.count for delivery in desk.deliveries) == 2
     desk.settle(Delivered(), desk.deliveries[0])
     assert desk.destination.refused_alone == 0
+
+
+@pytest.mark.parametrize(
+    "outcome", [TooLarge("http_413", "too large"), Retry("tool_error", "oops", budgeted=True)]
+)
+def test_an_outage_that_looks_like_bad_events_kills_few(desk: Desk, outcome: Outcome) -> None:
+    """Who refuses everything for its size, or in words alone, is not believed for long."""
+    desk.destination.refused_alone = 3
+    dead: list[DeadLetter] = []
+    for _ in range(40):
+        dead += desk.settle(outcome, desk.deliveries[0])
+    assert len(dead) == 2
+    assert desk.destination.pause is not None
+    assert desk.destination.resume_at > NOW
+    assert sum(delivery.count for delivery in desk.deliveries) == 2
+
+
+def test_a_pause_over_events_refused_alone_lasts_until_one_is_taken(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A probe with several events is refused and halved, which mends nothing, and is told once."""
+    caplog.set_level(logging.INFO)
+    desk.destination.refused_alone = 5
+    refusal = Rejected("INVALID_REQUEST", "no caller identity")
+    for _ in range(10):
+        desk.settle(refusal, desk.deliveries[0])
+    assert sum("destination.paused" in message for message in caplog.messages) == 1
+    assert "destination.resumed" not in caplog.text
+    desk.settle(Delivered(), desk.deliveries[0])
+    assert desk.destination.pause is None
+    assert "destination.resumed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "first"),
+    [
+        (TooLarge("http_413", "too large"), ["A-0"]),
+        (Retry("WHAT", "?", budgeted=True), ["A-2", "A-3"]),
+    ],
+)
+def test_halves_go_first_unless_they_have_to_wait(
+    desk: Desk, outcome: Outcome, first: list[str]
+) -> None:
+    """The event at fault is found in few requests, and one that takes long holds up nobody."""
+    desk.settle(Rejected("BAD_REQUEST", "no"))
+    half = attrs.evolve(desk.deliveries[0], budgeted=desk.policy.budget - 1)
+    desk.state.replace(desk.deliveries[0], half)
+    desk.settle(outcome, half)
+    assert desk.ids_left()[0] == first
+    assert len(desk.deliveries) == 3
