@@ -60,6 +60,8 @@ class Acceptance(SourceMethods):
             reason = why_not(event, context, self.settings.on_denied)
             if reason is not None:
                 self._intake.drop(reason)
+                if not self._started:
+                    self.start()
                 return event
             event = without_shopper(event, context)
             body = encode(event)
@@ -111,6 +113,8 @@ class Acceptance(SourceMethods):
                 "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
             )
             self._intake.drop("error")
+            if not self._started:
+                self.start()
             return RejectedEvent(name, "", ())
         logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
         kept = {"event_type": name, **error.event}

@@ -57,14 +57,14 @@ class DeliveryMethods:
     def start(self) -> None:
         """Start to deliver what waits on disk; the first event does it by itself."""
         self._journal.notice_fork()
-        if not self._uploads:
-            return
-        try:
-            self._flusher.start()
-        except RuntimeError as error:  # the interpreter is shutting down: it is on disk
-            logger.warning("flusher.not_started", error=str(error))
-            return
-        lifecycle.watch(self, sigterm=False)  # again, if it was closed meanwhile
+        self._live()
+        if self._uploads:
+            try:
+                self._flusher.start()
+            except RuntimeError as error:  # the interpreter is shutting down: it is on disk
+                logger.warning("flusher.not_started", error=str(error))
+                return
+            self._live()  # again, if somebody has closed it in between
         self._started = True
 
     def flush(self, timeout: float = 10.0) -> Stats:
@@ -78,11 +78,10 @@ class DeliveryMethods:
         Returns:
             The books; ``.pending`` is what is left.
         """
-        self._journal.notice_fork()
+        self.start()
         self._intake.settle()
         if self._uploads:
             self._flusher.flush(timeout)
-            self._started = self._flusher.is_running
         elif self.destinations:
             self._await_worker(timeout)
         return self.stats()
@@ -95,6 +94,7 @@ class DeliveryMethods:
 
     def stats(self) -> Stats:
         """Return the books of this directory, all processes together."""
+        self._journal.notice_fork()
         if self._uploads and not self._flusher.is_running:
             found = self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
         else:
@@ -114,12 +114,12 @@ class DeliveryMethods:
         if not self._uploads:  # there is nothing to wait for here
             return self.stop(timeout)
         seconds = self.shutdown_timeout if timeout is None else timeout
+        deadline = self._clock.monotonic() + seconds
+        self._journal.notice_fork()
         self._intake.settle()
         self._journal.roll()
         left = self.flush(seconds)
-        self._flusher.stop(seconds)
-        self._started = not self._uploads
-        lifecycle.forget(self)
+        self._end(max(deadline - self._clock.monotonic(), 0.0))
         return left
 
     def stop(self, timeout: float | None = None) -> Stats:
@@ -132,11 +132,10 @@ class DeliveryMethods:
         Returns:
             The books as the uploading process last wrote them.
         """
+        self._journal.notice_fork()
         self._intake.settle()
         self._journal.roll()
-        self._flusher.stop(self.shutdown_timeout if timeout is None else timeout)
-        self._started = not self._uploads
-        lifecycle.forget(self)
+        self._end(self.shutdown_timeout if timeout is None else timeout)
         return self._with_own(published(self._directory))
 
     async def aclose(self, timeout: float | None = None) -> Stats:
@@ -215,6 +214,7 @@ class DeliveryMethods:
 
     def before_fork(self) -> None:
         """Close the database, which must not be open across a fork, and hold the journal."""
+        self._journal.notice_fork()
         self._flusher.park()
         self._journal.hold()
 
@@ -227,16 +227,18 @@ class DeliveryMethods:
         """Begin anew, as a process of its own."""
         self._intake.abandon()
         self._flusher.abandon()
-        self._started = not self._uploads
+        self._started = False
 
     def after_unseen_fork(self) -> None:
-        """Let go of what is the parent's, in a child of a fork that Python was not told of.
+        """Let go of what is the parent's, in a child of a fork that this tracker was not told of.
+
+        It was closed then, or Python was not told either.
 
         Such an interpreter must not start threads, and another process uploads for it;
         but uWSGI sees to its interpreters by itself, and its master never uploads.
         """
         self.after_fork_in_child()
-        if not lifecycle.is_under_uwsgi():
+        if not (lifecycle.is_under_uwsgi() or lifecycle.was_told_of_this_process()):
             self._started = True
 
     def hurry(self) -> None:
@@ -245,10 +247,23 @@ class DeliveryMethods:
 
     def finish(self) -> None:
         """Deliver what there is, within ``shutdown_timeout`` seconds."""
+        self._journal.notice_fork()
         self._intake.settle()
         if self._flusher.is_running and self._leads_soon():
             self.close()
         self._journal.roll()
+
+    def _live(self) -> None:
+        """Be told of forks and of the end; again, if it was closed meanwhile."""
+        lifecycle.watch(self, sigterm=False)
+
+    def _end(self, timeout: float) -> None:
+        """End the thread, and be told nothing any more, once none is left that matters."""
+        self._flusher.stop(timeout)
+        self._started = False
+        lifecycle.forget(self)
+        if not self._flusher.has_ended:  # it takes its time, or another was started meanwhile
+            self._live()
 
     def _with_own(self, stats: Stats) -> Stats:
         """Add to the books what no other process can know of."""
@@ -285,7 +300,7 @@ class DeliveryMethods:
                 "threads: expected them to run in this process, and they stand still; start "
                 "uWSGI with --enable-threads, or use the command line"
             )
-        self._journal.notice_fork()
+        self.start()
         try:
             return self._flusher.run(errand, timeout)
         finally:

@@ -15,6 +15,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
+from adcp_tracker.log import logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -45,6 +47,7 @@ class Living(Protocol):
 
 _living: weakref.WeakSet[Living] = weakref.WeakSet()
 _registered = False
+_process = os.getpid()
 
 
 def watch(living: Living, *, sigterm: bool) -> None:
@@ -68,6 +71,11 @@ def forget(living: Living) -> None:
     _living.discard(living)
 
 
+def was_told_of_this_process() -> bool:
+    """Say whether Python told of the fork that made this process, if one did."""
+    return _process == os.getpid()
+
+
 def threads_run() -> bool:
     """Say whether a thread runs on its own in this process.
 
@@ -88,23 +96,34 @@ def is_under_uwsgi() -> bool:
 
 
 def _before_fork() -> None:
-    for each in list(_living):
-        each.before_fork()
+    _call_each([each.before_fork for each in list(_living)])
 
 
 def _after_fork_in_parent() -> None:
-    for each in list(_living):
-        each.after_fork_in_parent()
+    _call_each([each.after_fork_in_parent for each in list(_living)])
 
 
 def _after_fork_in_child() -> None:
-    for each in list(_living):
-        each.after_fork_in_child()
+    global _process  # noqa: PLW0603 - as above
+    _process = os.getpid()
+    _call_each([each.after_fork_in_child for each in list(_living)])
 
 
 def _at_exit() -> None:
-    for each in list(_living):
-        each.finish()
+    _call_each([each.finish for each in list(_living)])
+
+
+def _call_each(calls: list[Callable[[], None]]) -> None:
+    """Make every call, whatever becomes of the others, and log what goes wrong."""
+    for call in calls:
+        name = getattr(call, "__name__", "")
+        try:
+            call()
+        except OSError as error:
+            logger.error("lifecycle.failed", step=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the others are to be told all the same
+            # Its words are not logged: they may hold anything.
+            logger.error("lifecycle.failed", step=name, error=type(error).__name__)
 
 
 def _chain_sigterm() -> None:
@@ -143,8 +162,7 @@ def _aside(calls: list[Callable[[], None]], seconds: float) -> None:
 
     def run() -> None:
         try:
-            for call in calls:
-                call()
+            _call_each(calls)
         finally:
             done.append(True)
 

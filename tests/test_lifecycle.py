@@ -189,6 +189,102 @@ def test_preloading_starts_no_thread(tmp_path: Path) -> None:
     assert sorted(ids) == ["w0", "w1", "w2"]
 
 
+def test_a_tracker_closed_before_the_fork_is_used_by_the_child(tmp_path: Path) -> None:
+    """As where the loading of the shop tracks something, and the workers go on."""
+    body = """
+        tracker = make()
+        track(tracker, 'a')
+        tracker.close()
+        child = os.fork()
+        if not child:
+            track(tracker, 'b')
+            sys.exit(0)
+        os.waitpid(child, 0)
+    """
+    assert run(tmp_path, body) == (0, ["a", "b"])
+
+
+def test_what_is_tracked_after_a_close_and_a_flush_is_delivered_at_the_exit(
+    tmp_path: Path,
+) -> None:
+    """A flush starts the thread anew, so the end of the process is told again."""
+    body = """
+        tracker = make()
+        track(tracker, 'a')
+        tracker.close()
+        tracker.flush()
+        track(tracker, 'b')
+    """
+    assert run(tmp_path, body) == (0, ["a", "b"])
+
+
+@pytest.mark.parametrize("call", ["flush()", "stats()", "drop(['unknown'])"])
+def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
+    tmp_path: Path, call: str
+) -> None:
+    """Whatever starts the thread anew, a fork is told; else no other process could upload."""
+    body = f"""
+        tracker = make()
+        track(tracker, 'a')
+        tracker.close()
+        tracker.{call}
+        while not tracker._flusher.is_leading:
+            time.sleep(0.01)
+        child = os.fork()
+        if not child:
+            descriptors = [f'/proc/self/fd/{{each}}' for each in os.listdir('/proc/self/fd')]
+            found = [os.readlink(each) for each in descriptors if os.path.islink(each)]
+            os._exit(any('leader.lock' in each or 'cache.db' in each for each in found))
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(tmp_path, body) == (0, ["a"])
+
+
+@pytest.mark.parametrize("uploader", ["thread", "external"])
+def test_what_is_dropped_after_a_close_is_told_at_the_exit(tmp_path: Path, uploader: str) -> None:
+    """The books know of it although nothing else was tracked since."""
+    body = f"""
+        from adcp_tracker.context import Consent, RequestContext
+        class Order:
+            @property
+            def id(self): raise LookupError
+        tracker = make(uploader={uploader!r})
+        track(tracker, 'a')
+        tracker.close()
+        for number in range(4):
+            refused = RequestContext(consent=Consent.DENIED)
+            tracker.track_lead(event_id=str(number), email="a@example.com", context=refused)
+        tracker.close()
+        tracker.track_purchase(Order())
+    """
+    assert run(tmp_path, body)[0] == 0
+    with Tracker(
+        [ScriptedDestination("writing")], directory=tmp_path / "q", handle_sigterm=False
+    ) as tracker:
+        assert tracker.flush(10.0).total().dropped == {"consent": 4, "error": 1}
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"])
+def test_one_trackers_trouble_at_the_end_keeps_no_other_from_delivering(
+    tmp_path: Path, end: str
+) -> None:
+    """Each is asked to finish, whatever became of those before."""
+    body = f"""
+        class Failing(Writing):
+            def close(self): raise OSError('expected')
+        trackers = []
+        for name in 'abc':
+            directory = os.path.join(sys.argv[1], name)
+            trackers.append(Tracker([Failing()], directory=directory, flush_interval=30.0))
+        for name, tracker in zip('abc', trackers):
+            track(tracker, name)
+        {end}
+    """
+    code, ids = run(tmp_path, body)
+    assert sorted(ids) == ["a", "b", "c"]
+    assert code == (-signal.SIGTERM if end else 0)
+
+
 def test_a_process_that_never_tracked_says_nothing_at_its_end(tmp_path: Path) -> None:
     """An unused tracker leaves no file and takes no time."""
     assert run(tmp_path, "make()") == (0, [])

@@ -145,3 +145,32 @@ def test_a_child_forked_by_a_server_in_c_keeps_nobody_from_uploading(tmp_path: P
         assert tracker.close(_WAIT_S).pending == 0
     finally:
         os.kill(worker, signal.SIGKILL)
+
+
+_ENDING = """
+import ctypes, os, sys
+from adcp_tracker import Tracker
+from adcp_tracker.context import Consent, RequestContext
+tracker = Tracker(directory=sys.argv[1], uploader="external", handle_sigterm=False)
+tracker.track_lead(event_id="A-1", email="a@example.com")
+for number in range(3):
+    refused = RequestContext(consent=Consent.DENIED)
+    tracker.track_lead(event_id=f"D-{number}", email="a@example.com", context=refused)
+child = ctypes.PyDLL(None).fork()
+if child == 0:
+    getattr(tracker, sys.argv[2])()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+tracker.close()
+"""
+
+
+@pytest.mark.parametrize("end", ["finish", "close", "stop"])
+def test_a_child_that_ends_tells_nothing_that_is_its_parents(tmp_path: Path, end: str) -> None:
+    """Even if Python was not told of the fork, what was dropped is counted once."""
+    command = [sys.executable, "-c", _ENDING, str(tmp_path / "queue"), end]
+    subprocess.run(command, timeout=_WAIT_S, check=True)
+    with Tracker(
+        [ScriptedDestination()], directory=tmp_path / "queue", handle_sigterm=False
+    ) as tracker:
+        assert tracker.flush(_WAIT_S).total().dropped == {"consent": 3}
