@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from adcp_tracker.destinations.base import Paused, Retry
+from adcp_tracker.destinations.bounds import AnswerTooLarge
+from adcp_tracker.destinations.replies import OVERSIZE, UNDECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,8 @@ _REASONS: tuple[tuple[type[BaseException], str, str], ...] = (
     (httpx.ConnectError, "connect", "The seller could not be reached."),
     (httpx.RemoteProtocolError, "disconnected", "The seller broke off without an answer."),
     (httpx.NetworkError, "reset", "The connection to the seller broke."),
-    (httpx.DecodingError, "answer_undecodable", "The answer's compression is broken."),
+    (httpx.DecodingError, UNDECODABLE, "The answer's compression is broken or not known."),
+    (AnswerTooLarge, OVERSIZE, "The seller's answer is larger than what is read of one."),
 )
 
 _UNTRUSTED = Paused(

@@ -23,17 +23,17 @@ import attrs
 import httpcore  # noqa: F401 - see above
 import httpx
 
+from adcp_tracker.destinations.bounds import bound
 from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
 from adcp_tracker.destinations.joined import Body
 from adcp_tracker.destinations.manners import Timeouts
-from adcp_tracker.destinations.replies import OVERSIZE, Reply
+from adcp_tracker.destinations.replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from adcp_tracker.destinations.base import Paused, Retry
 
-ANSWER_LIMIT = 1_000_000
 _SMALL_BYTES = 256 * 1024
 
 
@@ -144,6 +144,7 @@ class Caller:
                 timeout=self._timeout(),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
+                event_hooks={"response": [bound]},
                 trust_env=is_secure,
                 # Whoever speaks plain http needs no certificates, which take long to load.
                 verify=is_secure,
@@ -264,8 +265,6 @@ def _read(
     try:
         for piece in response.iter_bytes():
             body += piece
-            if len(body) > ANSWER_LIMIT:
-                return bytes(body[:ANSWER_LIMIT]), OVERSIZE
             if deadline.expired:
                 break
             if enough is not None and enough(piece):

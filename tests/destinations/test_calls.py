@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from adcp_tracker.destinations.base import Paused, Retry
-from adcp_tracker.destinations.calls import ANSWER_LIMIT, Caller
+from adcp_tracker.destinations.bounds import ANSWER_LIMIT
+from adcp_tracker.destinations.calls import Caller
 from adcp_tracker.destinations.manners import Timeouts
 from adcp_tracker.destinations.replies import Reply
 from tests.destinations.rawseller import PEM, answering, http, raw_seller, reset, tls_context
