@@ -27,6 +27,7 @@ from adcp_tracker.destinations.bounds import bound
 from adcp_tracker.destinations.broken_calls import outcome_of, reason_of
 from adcp_tracker.destinations.joined import Body
 from adcp_tracker.destinations.manners import Timeouts
+from adcp_tracker.destinations.redaction import redaction_of
 from adcp_tracker.destinations.replies import Reply
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ class Caller:
         finally:
             response.close()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, headers, body, cut, self.now())
+        hidden = redaction_of(response.request.headers)
+        return Reply(response.status_code, headers, body, cut, self.now(), hidden)
 
     def _trace(self, _event: str, info: Mapping[str, object]) -> None:
         """Remember the socket of the one connection, so that a deadline can cut it."""

@@ -129,7 +129,7 @@ class McpSession:
         if not isinstance(reply, Reply):
             return reply
         if reply.media_type == "text/event-stream":
-            return Heard(reply, stream.finish())
+            return Heard(reply, reply.redaction.of(stream.finish()))
         return Heard(reply, _pick(reply.json(), number, is_strict=reply.is_success))
 
     def _post(

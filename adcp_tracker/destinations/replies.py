@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
+from adcp_tracker.destinations.redaction import Redaction
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,6 +27,7 @@ class Reply:
         cut: Why that is not all of it, in one word such as ``answer_too_large`` or
             ``reset``; empty when it is.
         now: When it came, in seconds since the epoch; dates are read against it.
+        redaction: Takes out of what it says what was secret in the request.
     """
 
     status: int
@@ -32,6 +35,7 @@ class Reply:
     body: bytes
     cut: str = ""
     now: float = 0.0
+    redaction: Redaction = attrs.field(factory=Redaction)
 
     @property
     def is_success(self) -> bool:
@@ -44,8 +48,8 @@ class Reply:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def json(self) -> object:
-        """Return the body as JSON, or ``None`` when it is not all there or no JSON."""
-        return None if self.cut else decode(self.body)
+        """Return the body as JSON without secrets, or ``None`` when it is cut or no JSON."""
+        return None if self.cut else self.redaction.of(decode(self.body))
 
 
 def decode(body: bytes | str) -> object:
