@@ -1,10 +1,24 @@
-"""Which addresses a seller may be reached at."""
+"""Which addresses a seller may be reached at, and what else a destination may be given.
+
+A secret may stand in the wrong setting, so a refusal shows no more of a value than what is as
+good as one of the words that were expected.
+"""
 
 from __future__ import annotations
 
+import difflib
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
+from adcp_tracker.events.inspection import describe
 from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx
+
+_SCHEMES = ("http", "https", "ftp", "file", "ws", "wss")
 
 
 def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
@@ -19,18 +33,16 @@ def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
         ConfigurationError: If it is no absolute http(s) URL, carries credentials, a query or
             a fragment, or would send the credential over a network in the clear.
     """
-    import httpx  # noqa: PLC0415 - slow to load, and needed only where there is a destination
-
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
+    parsed = _parsed(url)
+    if parsed is None:
         message = f"{setting}: expected an absolute URL such as 'https://seller.example', got none"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(message)
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        got = f"scheme {parsed.scheme!r}" if parsed.scheme else "one without a scheme"
+        got = _scheme(parsed.scheme)
         message = f"{setting}: expected an http(s) URL such as 'https://seller.example', got {got}"
         raise ConfigurationError(message)
-    if parsed.userinfo or parsed.query or parsed.fragment:
+    # Looked for in the text: one that is empty would swallow the path that is put behind it.
+    if parsed.userinfo or {"?", "#"}.intersection(str(url)):
         message = f"{setting}: expected a URL without user, query and fragment; give secrets apart"
         raise ConfigurationError(message)
     if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
@@ -41,6 +53,22 @@ def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
         )
         raise ConfigurationError(message)
     return str(parsed).rstrip("/")
+
+
+def _parsed(url: str) -> httpx.URL | None:
+    """Return `url` in its parts, or ``None``, since httpx's own errors show some of them."""
+    import httpx  # noqa: PLC0415 - slow to load, and needed only where there is a destination
+
+    try:
+        return httpx.URL(url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return None
+
+
+def _scheme(scheme: str) -> str:
+    if not scheme:
+        return "one without a scheme"
+    return f"scheme {scheme!r}" if scheme in _SCHEMES else "another scheme; it is not shown"
 
 
 def is_loopback(host: str) -> bool:
@@ -88,5 +116,21 @@ def checked_text(text: str, setting: str, limit: int) -> str:
     if not isinstance(text, str):
         raise ConfigurationError(f"{setting}: expected a string, got {type(text).__name__}")
     if not 0 < len(text) <= limit or not text.isprintable():
-        raise ConfigurationError(f"{setting}: expected 1–{limit} visible characters, got {text!r}")
+        some = "" if text.isprintable() else ", not all of them visible; is there a line break?"
+        got = f"{describe(text)}{some}"
+        raise ConfigurationError(f"{setting}: expected 1–{limit} visible characters, got {got}")
     return text
+
+
+def checked_choice(choice: object, setting: str, choices: Sequence[str | None]) -> None:
+    """Check that `choice` is one of `choices`.
+
+    Raises:
+        ConfigurationError: If it is not; shows it only where it is close to one that is.
+    """
+    if choice not in choices:
+        words = [word for word in choices if word is not None]
+        is_close = isinstance(choice, str) and difflib.get_close_matches(choice.lower(), words, 1)
+        expected = " or ".join(map(repr, choices))
+        got = repr(choice) if is_close else describe(choice)
+        raise ConfigurationError(f"{setting}: expected {expected}, got {got}")

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
+from adcp_tracker.destinations.addresses import (
+    checked_choice,
+    checked_secret,
+    checked_text,
+    checked_url,
+)
 from adcp_tracker.destinations.base import (
     Finding,
     Paused,
@@ -108,9 +113,7 @@ class Agent:
         elif self.auth is not None and not self.key_secret:
             message = "key_secret: expected a secret beside auth without token, got none"
             raise ConfigurationError(message)
-        if self.adcp_version not in LINES:
-            message = f"adcp_version: expected one of {LINES}, got {self.adcp_version!r}"
-            raise ConfigurationError(message)
+        checked_choice(self.adcp_version, "adcp_version", LINES)
         credential = None if self.token is None else f"Bearer {self.token}"
         caller = Caller(self.timeout, self.transport, self.auth, self.now)
         self._session = McpSession(self.url, caller, credential)

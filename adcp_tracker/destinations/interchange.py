@@ -9,7 +9,12 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from adcp_tracker.destinations.addresses import checked_secret, checked_text, checked_url
+from adcp_tracker.destinations.addresses import (
+    checked_choice,
+    checked_secret,
+    checked_text,
+    checked_url,
+)
 from adcp_tracker.destinations.answers import from_http, refused
 from adcp_tracker.destinations.base import Finding, Paused, refusal, request_body
 from adcp_tracker.destinations.compression import gzip
@@ -93,9 +98,7 @@ class Interchange:
         checked_secret(self.api_key, "api_key")
         if self.advertiser_id in {".", ".."}:
             raise ConfigurationError("advertiser_id: expected an id, got a path")
-        if self.compression not in {None, "gzip"}:
-            message = f"compression: expected 'gzip' or None, got {self.compression!r}"
-            raise ConfigurationError(message)
+        checked_choice(self.compression, "compression", ("gzip", None))
         self.base_url = checked_url(self.base_url, "base_url", allow_http=self.allow_http)
         self._root = f"{self.base_url}/advertisers/{quote(self.advertiser_id, safe='')}"
         self._caller = Caller(self.timeout, self.transport, None, self.now)
