@@ -4,6 +4,9 @@ Every call has a deadline in total, beside httpx's timeouts that begin anew with
 of an answer no more than a megabyte is read; no redirect is followed, so that credential and
 events go where the configuration says. A connection never crosses a fork.
 
+The deadline cuts a connection. Until one stands there is nothing to cut: the resolver has its
+own limits, and ``connect`` is for each of a host's addresses by itself.
+
 Proxies and ``SSL_CERT_FILE`` are taken from the environment for https only: through a proxy
 an https request stays sealed, a plain one would show the proxy the credential.
 """
@@ -17,6 +20,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -86,7 +90,7 @@ class Caller:
                     url,
                     headers={**headers, **_framing(content)},
                     content=content,
-                    extensions={"trace": self._trace},
+                    extensions={"trace": partial(self._trace, deadline)},
                 )
                 return self._exchange(client, request, deadline, enough)
             except Exception as error:  # noqa: BLE001 - no seller and no hook may break a delivery
@@ -174,12 +178,17 @@ class Caller:
         hidden = redaction_of(response.request.headers)
         return Reply(response.status_code, headers, body, cut, self.now(), hidden)
 
-    def _trace(self, _event: str, info: Mapping[str, object]) -> None:
-        """Remember the socket of the one connection, so that a deadline can cut it."""
+    def _trace(self, deadline: _Deadline, _event: str, info: Mapping[str, object]) -> None:
+        """Remember the socket of the one connection, so that a deadline can cut it.
+
+        One that passed while there was no connection cuts it now.
+        """
         describe = getattr(info.get("return_value"), "get_extra_info", None)
         found = describe("socket") if callable(describe) else None
         if isinstance(found, socket.socket):
             self._socket = found
+            if deadline.expired:
+                self._sever()
 
     @contextmanager
     def _deadline(self) -> Iterator[_Deadline]:

@@ -15,10 +15,13 @@ class Timeouts:
     """How long a call may take, in seconds.
 
     Attributes:
-        connect: Until the connection stands, encryption included.
+        connect: Until the connection stands, for each address that the host's name has; and
+            then until it is encrypted.
         read: Between two pieces of the answer.
         write: Between two pieces of the request.
-        total: For everything together, from the first byte of the request.
+        total: For everything together. What is over when a connection first stands is cut off
+            then: a name is looked up for as long as the system's resolver takes, and a host with
+            many addresses that do not answer takes ``connect`` for each.
     """
 
     connect: float = 5.0

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -170,6 +171,42 @@ def test_a_seller_that_drips_is_cut_off(script: Script) -> None:
         assert code_of(post(caller, seller.origin)).endswith("deadline")
         assert time.monotonic() - started < 3
         caller.close()
+
+
+def test_a_deadline_that_passed_before_the_connection_stood_cuts_it_then() -> None:
+    """While a seller does not accept there is nothing to cut, and later it must not drip on."""
+    caller = Caller(Timeouts(connect=10.0, read=5.0, write=5.0, total=0.3))
+    ended = threading.Event()
+    with socket.socket() as listener, ExitStack() as fillers:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.settimeout(0)
+            filler.connect_ex(listener.getsockname())
+
+        def accept_late() -> None:
+            ended.wait(0.6)
+            with suppress(OSError):
+                while not ended.is_set():
+                    threading.Thread(target=drip, args=listener.accept()[:1], daemon=True).start()
+
+        def drip(connection: socket.socket) -> None:
+            with suppress(OSError), connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+                while not ended.wait(0.05):
+                    connection.sendall(b"x")
+
+        threading.Thread(target=accept_late, daemon=True).start()
+        stopper = threading.Timer(15.0, ended.set)
+        stopper.start()
+        code = code_of(post(caller, f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        is_cut_in_time = not ended.is_set()
+        stopper.cancel()
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+    caller.close()
+    assert (code, is_cut_in_time) == ("deadline", True)
 
 
 def test_a_connection_that_was_cut_is_not_used_again() -> None:
