@@ -10,8 +10,8 @@ import difflib
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from adcp_tracker.events.inspection import describe
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.showing import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
