@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from adcp_tracker.context import Consent
 from adcp_tracker.events.inspection import Inspection
-from adcp_tracker.events.keepsake import keep
+from adcp_tracker.events.keepsake import keep, written_within
 from adcp_tracker.events.limits import MAX_CODE
 from adcp_tracker.events.rejection import RejectedEvent
 from adcp_tracker.events.vocabulary import EventType
@@ -120,7 +118,8 @@ class Acceptance(SourceMethods):
         kept = {"event_type": name, **error.event}
         message = str(error)[:_LONGEST_MESSAGE]
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
-        self._intake.put_enveloped(envelope, orjson.dumps(kept), time.time_ns() // _NS_PER_MS)
+        line = written_within(kept, LARGEST_EVENT_BYTES)
+        self._intake.put_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
         if not self._started:
             self.start()
         return RejectedEvent(name, str(kept.get("event_id", "")), error.faults)

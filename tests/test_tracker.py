@@ -168,6 +168,26 @@ def test_an_invalid_event_breaks_no_checkout(make: Make, caplog: pytest.LogCaptu
     assert tracker.replay([letter.id]).refused == (letter.id,)
 
 
+@pytest.mark.parametrize("keys", [(), (b"k" * 32,)])
+@pytest.mark.parametrize("lines", [3_000, 9_000])
+def test_a_refused_order_of_any_length_is_a_dead_letter(
+    make: Make, lines: int, keys: tuple[bytes, ...]
+) -> None:
+    """Of parts that are too long to be kept, only their kind is."""
+    tracker = make(ScriptedDestination(), encryption_keys=keys)
+    item = {"quantity": 1, "price": Decimal("1.00")}
+    items = [{"sku": f"SKU-{number:050}", **item} for number in range(lines)]
+    tracker.track_purchase({**ORDER, "items": items, "currency": "euro"})
+    total = tracker.flush(10.0).total()
+    assert (total.accepted, total.dead, total.dropped) == (1, 1, {})
+    (letter,) = tracker.dead_letters()
+    assert "$.custom_data.currency: expected" in letter.message
+    kept = orjson.loads(letter.event)
+    assert kept["event_id"] == "A-1001"
+    assert kept["custom_data"]["contents"] == "a list"
+    assert kept["custom_data"]["value"] == "129.90"
+
+
 def test_strict_raises_instead(make: Make) -> None:
     """Under strict the caller hears of it, and nothing is kept."""
     tracker = make(strict=True)

@@ -8,18 +8,20 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import attrs
+import orjson
 
 from adcp_tracker.events.parts import Content, CustomData
 from adcp_tracker.showing import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from adcp_tracker.exceptions import Fault
 
 # What was typed into a search box, and keys of the caller's own, could be anything.
 _PRIVATE: Final = frozenset({"search_string", "extra"})
 _MAX_KEPT: Final = 256
+_KNOWN_BY: Final = ("event_id", "event_type", "event_time")
 
 
 def keep(
@@ -43,6 +45,30 @@ def keep(
     if isinstance(data, CustomData):
         kept["custom_data"] = _part(data, "$.custom_data", wrong)
     return kept
+
+
+def written_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
+    """Return the JSON of what :func:`keep` kept, as much of it as may be written.
+
+    Of parts of the custom data that make it too large, the largest first, only their kind is
+    kept; if that does not do, what the event is known by.
+
+    Args:
+        kept: What was kept.
+        most_bytes: How long the JSON may be.
+    """
+    line = orjson.dumps(kept)
+    data = kept.get("custom_data")
+    parts = dict(data) if isinstance(data, dict) else {}
+    sizes = {name: len(orjson.dumps(part)) for name, part in parts.items()}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if len(line) <= most_bytes:
+            break
+        parts[name] = describe(parts[name])
+        line = orjson.dumps({**kept, "custom_data": parts})
+    if len(line) <= most_bytes:
+        return line
+    return orjson.dumps({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
 
 
 def _part(part: attrs.AttrsInstance, path: str, wrong: set[str]) -> dict[str, object]:
