@@ -40,26 +40,41 @@ def _bound() -> structlog.stdlib.BoundLogger:
     return logger
 
 
+def _say(level: int, event: str, details: dict[str, object]) -> None:
+    """Log an entry, by the standard logger alone if structlog cannot be loaded.
+
+    Without a descriptor left, a file cannot be imported; that must not break a checkout.
+    """
+    try:
+        bound = _bound()
+    except Exception:  # noqa: BLE001 - see above
+        _standard.log(
+            level, "event=%r %s", event, " ".join(f"{k}={v!r}" for k, v in details.items())
+        )
+        return
+    bound.log(level, event, **details)
+
+
 class Logger:
     """Logs named events with details."""
 
     def debug(self, event: str, **details: object) -> None:
         """Log what only somebody looking for it wants to know."""
         if _standard.isEnabledFor(logging.DEBUG):
-            _bound().debug(event, **details)
+            _say(logging.DEBUG, event, details)
 
     def info(self, event: str, **details: object) -> None:
         """Log what has gone as it should."""
         if _standard.isEnabledFor(logging.INFO):
-            _bound().info(event, **details)
+            _say(logging.INFO, event, details)
 
     def warning(self, event: str, **details: object) -> None:
         """Log what somebody should see to."""
-        _bound().warning(event, **details)
+        _say(logging.WARNING, event, details)
 
     def error(self, event: str, **details: object) -> None:
         """Log what somebody must see to."""
-        _bound().error(event, **details)
+        _say(logging.ERROR, event, details)
 
 
 logger = Logger()

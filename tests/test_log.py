@@ -1,7 +1,9 @@
-"""What is said once an interval, and what is said at once."""
+"""What is said once an interval, what is said at once, and what is said at all."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from adcp_tracker.log import Occasionally
@@ -11,6 +13,15 @@ if TYPE_CHECKING:
     import pytest
 
 _INTERVAL_S = 60.0
+_WITHOUT_STRUCTLOG = """
+import logging, sys
+sys.modules["structlog"] = None
+from adcp_tracker.log import logger
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
+logger.warning("event.dropped", reason="full", unsaid=2)
+del sys.modules["structlog"]
+logger.warning("event.dropped", reason="full", unsaid=2)
+"""
 
 
 def test_one_cause_is_one_line_an_interval_with_how_often_it_was(
@@ -53,3 +64,12 @@ def test_causes_without_end_are_no_memory_without_end(caplog: pytest.LogCaptureF
     occasionally.warning("queue.failing", destination="seller-999")
     assert len(occasionally._last) <= 200  # noqa: SLF001 - what nobody else may look at
     assert len(caplog.messages) == 1000
+
+
+def test_what_cannot_be_loaded_costs_no_entry_and_no_error() -> None:
+    """The standard logger gets the same words, and structlog is tried again next time."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_STRUCTLOG], capture_output=True, text=True, check=False
+    )
+    words = "WARNING adcp_tracker event='event.dropped' reason='full' unsaid=2"
+    assert (ended.stdout.splitlines(), ended.stderr) == ([words, words], "")
