@@ -84,7 +84,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         handle_sigterm: Flush on SIGTERM, before the host's own handler.
         on_denied: Without the shopper's consent, ``drop`` an event or ``strip`` it of
             everything that tells who the shopper is.
-        on_drop: Called with the reason of each event that is let go.
+        on_drop: Called with the reason of each event that is let go; what it raises is logged.
         context_keys: What signs shoppers' contexts, the first for new ones; left out, a key
             that the directory keeps. Needed where several machines share orders.
         encryption_keys: What seals events on disk, each key 32 bytes, as they are or as

@@ -34,7 +34,7 @@ class Intake:
         journal: This process's journal.
         clock: Where the time is read.
         raise_when_full: Raise instead of dropping when the queue has no room.
-        on_drop: Called with the reason of each event that is let go.
+        on_drop: Called with the reason of each event that is let go; what it raises is logged.
         memory_bytes: How much may wait in memory while the disk refuses everything.
     """
 
@@ -95,14 +95,16 @@ class Intake:
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count events that are let go."""
+        self._journal.notice_fork()
         with self._lock:
             self._dropped[reason] += count
         if self._on_drop is not None:
             for _ in range(count):
-                self._on_drop(reason)
+                self._call_back(self._on_drop, reason)
 
     def settle(self) -> None:
         """Put what waits in memory on disk, and tell the books what was dropped."""
+        self._journal.notice_fork()
         with self._lock:
             self._write_waiting()
             self._tell()
@@ -116,6 +118,7 @@ class Intake:
         Returns:
             How many there were.
         """
+        self._journal.notice_fork()
         with self._lock:
             kept = [
                 each
@@ -134,6 +137,15 @@ class Intake:
         self.forget()
         self._journal.abandon()
 
+    def _call_back(self, on_drop: Callable[[str], None], reason: str) -> None:
+        try:
+            on_drop(reason)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            # Not its words: it is anybody's code, and they may hold anything.
+            self._occasionally.warning(
+                "on_drop.raised", error=type(error).__name__, remedy="mend the callback"
+            )
+
     def _catch_up(self) -> None:
         if self._clock.monotonic() - self._told_at >= _TELL_SECONDS:
             self.settle()
@@ -141,21 +153,24 @@ class Intake:
     def _refused(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes) -> None:
         if isinstance(error, QueueFullError) and self._raise_when_full:
             raise error
+        # First what becomes of the event: without a descriptor left, even a log may fail.
         if isinstance(error, QueueFullError):
-            self._occasionally.warning("event.dropped", reason="full", error=str(error))
             self.drop("full")
+            self._occasionally.warning("event.dropped", reason="full", error=str(error))
             return
+        body, kind = self._journal.at_rest(body, accepted_ms, kind)
+        with self._lock:
+            is_kept = self._waiting_bytes + len(body) <= self._memory_bytes
+            if is_kept:
+                self._waiting.append((body, accepted_ms, kind))
+                self._waiting_bytes += len(body)
+        if not is_kept:
+            self.drop("disk")
         self._occasionally.warning(
             "journal.not_written", error=str(error), remedy="see to the queue's volume"
         )
-        body, kind = self._journal.at_rest(body, accepted_ms, kind)
-        with self._lock:
-            if self._waiting_bytes + len(body) <= self._memory_bytes:
-                self._waiting.append((body, accepted_ms, kind))
-                self._waiting_bytes += len(body)
-                return
-        self._occasionally.warning("event.dropped", reason="disk", error=str(error))
-        self.drop("disk")
+        if not is_kept:
+            self._occasionally.warning("event.dropped", reason="disk", error=str(error))
 
     def _write_waiting(self) -> None:
         while self._waiting:

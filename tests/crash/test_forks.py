@@ -78,6 +78,61 @@ def _fork_unseen() -> int:
     return int(ctypes.PyDLL(None).fork())
 
 
+@contextmanager
+def _ended() -> Iterator[None]:
+    """End a child by whether what it does raises anything."""
+    status = 1
+    try:
+        yield
+        status = 0
+    finally:
+        os._exit(status)
+
+
+@pytest.mark.parametrize("ends_by", ["finish", "close", "stop", "drop"])
+def test_a_child_forked_unseen_leaves_to_its_parent_what_the_parent_counted(
+    tmp_path: Path, ends_by: str
+) -> None:
+    """What was let go before such a fork is counted once, by whichever call the child begins."""
+    tracker = Tracker(directory=tmp_path / "queue", uploader="external", handle_sigterm=False)
+    tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
+    tracker._intake.drop("full", 7)  # noqa: SLF001 - what a full queue does
+    child = _fork_unseen()
+    if child == 0:
+        with _ended():
+            if ends_by == "drop":
+                tracker._intake.drop("consent")  # noqa: SLF001 - what a denial does
+                ends_by = "close"
+            getattr(tracker, ends_by)()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    tracker.close()
+    seller = ScriptedDestination()
+    with Tracker([seller], directory=tmp_path / "queue", handle_sigterm=False) as uploading:
+        dropped = uploading.flush(_WAIT_S).total().dropped
+    assert dropped == ({"full": 7, "consent": 1} if ends_by == "drop" else {"full": 7})
+
+
+def test_a_child_forked_unseen_leaves_to_its_parent_what_waits_in_its_memory(
+    tmp_path: Path,
+) -> None:
+    """An event that the disk refused before such a fork is written once, by the parent."""
+    queue = tmp_path / "queue"
+    queue.write_text("in the way")
+    tracker = Tracker(directory=queue, uploader="external", handle_sigterm=False)
+    tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
+    queue.unlink()
+    child = _fork_unseen()
+    if child == 0:
+        with _ended():
+            tracker.finish()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    tracker.close()
+    seller = ScriptedDestination()
+    with Tracker([seller], directory=queue, handle_sigterm=False) as uploading:
+        uploading.flush(_WAIT_S)
+    assert seller.ids == ["A-1"]
+
+
 def _preload(directory: Path, ready: Path) -> None:
     """Be a server that loads the shop, forks a worker for it, and is killed."""
     # No thread may ask for the interpreter's turn just then: the child would hand it over,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import orjson
@@ -132,3 +134,62 @@ def test_a_child_leaves_to_its_parent_what_is_the_parents(
     intake.abandon()
     intake.settle()
     assert records(tmp_path) == []
+
+
+def test_a_callback_that_raises_breaks_no_checkout(
+    journal: FailingJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is called for each event all the same, and the log tells once of what it raised."""
+    reasons: list[str] = []
+
+    def on_drop(reason: str) -> None:
+        reasons.append(reason)
+        raise ValueError("alice@example.com")
+
+    intake = Intake(journal, SystemClock(), on_drop=on_drop)
+    journal.error = QueueFullError("full")
+    intake.put(b"{}", NOW_MS)
+    intake.drop("consent", 2)
+    assert reasons == ["full", "consent", "consent"]
+    (told,) = [each for each in caplog.messages if "on_drop.raised" in each]
+    assert "ValueError" in told
+    assert "alice" not in caplog.text
+
+
+_WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+from adcp_tracker.clock import SystemClock
+from adcp_tracker.exceptions import QueueFullError
+from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.intake import Intake
+from adcp_tracker.queue.journal import Journal
+directory = QueueDirectory(sys.argv[1])
+directory.prepare()
+intake = Intake(Journal(directory), SystemClock())
+assert "structlog" not in sys.modules
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+intake.put(b'{"event_id":"A-1"}', 1767225600123)
+print(intake.in_memory)
+for each in taken:
+    os.close(each)
+intake.settle()
+print(intake.in_memory)
+"""
+
+
+def test_an_event_is_kept_where_not_even_the_log_can_be_opened(tmp_path: Path) -> None:
+    """Without a descriptor left it waits in memory, and the checkout sees no error."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_DESCRIPTORS, str(tmp_path / "queue")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout.split(), ended.stderr) == (["1", "0"], "")
+    assert [record.body for record in records(tmp_path)] == [b'{"event_id":"A-1"}']
