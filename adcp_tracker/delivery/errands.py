@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker.queue.records import ENVELOPED, enveloped
+from adcp_tracker.queue.syncing import NotSyncedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -93,6 +94,8 @@ def _taken(journal: Journal, letters: list[DeadLetter]) -> tuple[list[DeadLetter
         body = enveloped(_envelope(letter), letter.event)
         try:
             journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
+        except NotSyncedError as error:  # it is in its segment, and goes from there
+            return letters[: number + 1], error
         except OSError as error:
             return letters[:number], error
     return letters, None

@@ -9,22 +9,49 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.log import Occasionally
-from adcp_tracker.queue.records import DROPPED, ENVELOPED, EVENT, enveloped
+from adcp_tracker.queue.records import (
+    DROPPED,
+    ENVELOPED,
+    EVENT,
+    accepted_ms,
+    enveloped,
+    frame,
+    scan,
+)
+from adcp_tracker.queue.syncing import NotSyncedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from adcp_tracker.clock import Clock
     from adcp_tracker.queue.journal import Journal
 
 _MEMORY_BYTES = 16 * 1024 * 1024
 _TELL_SECONDS = 1.0
+_REMEDY = "see to the queue's volume"
+
+
+class _Waiting(NamedTuple):
+    """A record that waits in memory, as it may be kept.
+
+    Attributes:
+        body: Its body.
+        accepted_ms: Its time.
+        kind: Its kind.
+        segment: Where it is already, if the disk only did not confirm it.
+    """
+
+    body: bytes
+    accepted_ms: int
+    kind: bytes
+    segment: Path | None = None
 
 
 class Intake:
@@ -57,7 +84,7 @@ class Intake:
     def forget(self) -> None:
         """Start from nothing, as a new process does."""
         self._lock = threading.RLock()
-        self._waiting: deque[tuple[bytes, int, bytes]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._dropped: Counter[str] = Counter()
         self._told_at = self._clock.monotonic()
@@ -65,8 +92,13 @@ class Intake:
 
     @property
     def in_memory(self) -> int:
-        """How many events wait in memory for the disk to take them."""
-        return len(self._waiting)
+        """How many events wait in memory, and nowhere else, for the disk to take them."""
+        return sum(each.segment is None for each in list(self._waiting))
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many records are in a segment, and wait for the disk to confirm it."""
+        return sum(each.segment is not None for each in list(self._waiting))
 
     def put(self, event: bytes, accepted_ms: int) -> None:
         """Take a plain event.
@@ -120,14 +152,14 @@ class Intake:
         """
         self._journal.notice_fork()
         with self._lock:
-            kept = [
+            before = self.in_memory
+            self._waiting = deque(
                 each
                 for each in self._waiting
-                if not is_unwanted(self._journal.opened(*each).opened()[1])
-            ]
-            gone = len(self._waiting) - len(kept)
-            self._waiting = deque(kept)
-            self._waiting_bytes = sum(len(body) for body, _, _ in kept)
+                if not is_unwanted(self._journal.opened(*each[:3]).opened()[1])
+            )
+            self._waiting_bytes = sum(len(each.body) for each in self._waiting)
+            gone = before - self.in_memory  # the others are counted where they are, on disk
         if gone:
             self.drop("erased", gone)
         return gone
@@ -158,30 +190,50 @@ class Intake:
             self.drop("full")
             self._occasionally.warning("event.dropped", reason="full", error=str(error))
             return
+        if isinstance(error, NotSyncedError):
+            self._keep_unconfirmed(error)
+            return
         body, kind = self._journal.at_rest(body, accepted_ms, kind)
-        with self._lock:
-            is_kept = self._waiting_bytes + len(body) <= self._memory_bytes
-            if is_kept:
-                self._waiting.append((body, accepted_ms, kind))
-                self._waiting_bytes += len(body)
+        is_kept = self._keep(_Waiting(body, accepted_ms, kind))
         if not is_kept:
             self.drop("disk")
-        self._occasionally.warning(
-            "journal.not_written", error=str(error), remedy="see to the queue's volume"
-        )
+        self._occasionally.warning("journal.not_written", error=str(error), remedy=_REMEDY)
         if not is_kept:
             self._occasionally.warning("event.dropped", reason="disk", error=str(error))
 
+    def _keep_unconfirmed(self, error: NotSyncedError) -> None:
+        """Keep a record until the disk confirms it; without room for it, it is in its segment."""
+        ((record,), _) = scan(error.record)
+        time = accepted_ms(error.record)
+        self._keep(_Waiting(record.body, time, record.kind, error.path))
+        self._occasionally.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
+
+    def _keep(self, one: _Waiting) -> bool:
+        with self._lock:
+            if self._waiting_bytes + len(one.body) > self._memory_bytes:
+                return False
+            self._waiting.append(one)
+            self._waiting_bytes += len(one.body)
+            return True
+
     def _write_waiting(self) -> None:
         while self._waiting:
-            body, accepted_ms, kind = self._waiting[0]
+            one = self._waiting[0]
             try:
-                self._journal.append_record(body, accepted_ms, kind)
-            except OSError:
+                self._write(one)
+            except OSError as error:
+                if isinstance(error, NotSyncedError):
+                    self._waiting[0] = one._replace(segment=error.path)
                 self._told_at = self._clock.monotonic()
                 return
             self._waiting.popleft()
-            self._waiting_bytes -= len(body)
+            self._waiting_bytes -= len(one.body)
+
+    def _write(self, one: _Waiting) -> None:
+        """Put on disk what waits, once only."""
+        body, accepted_ms, kind, segment = one
+        if segment is None or not self._journal.confirm(segment, frame(body, accepted_ms, kind)):
+            self._journal.append_record(body, accepted_ms, kind)
 
     def _tell(self) -> None:
         """Write the counts of what was dropped as a record of their own."""
@@ -191,5 +243,7 @@ class Intake:
         told, self._dropped = self._dropped, Counter()
         try:
             self._journal.append_record(orjson.dumps(told), int(self._clock.now() * 1000), DROPPED)
+        except NotSyncedError as error:
+            self._keep_unconfirmed(error)
         except OSError:
             self._dropped.update(told)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from adcp_tracker.clock import SystemClock
@@ -21,6 +22,7 @@ from adcp_tracker.queue import appending
 from adcp_tracker.queue.checksums import crc32
 from adcp_tracker.queue.directory import is_elsewhere, open_private, sync_directory
 from adcp_tracker.queue.records import HEADER_BYTES, Record, frame
+from adcp_tracker.queue.syncing import NotSyncedError, SharedSync, confirm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +68,7 @@ class Journal:
         on_growth: Called from the appending thread each time about half a megabyte has come.
         on_fork: Called by the first append in a child whose fork Python was not told of.
         append: How bytes get into the file.
+        sync: How a file gets on the disk.
         clock: Where the time is read.
     """
 
@@ -80,6 +83,7 @@ class Journal:
         on_growth: Callable[[], None] | None = None,
         on_fork: Callable[[], None] | None = None,
         append: appending.Append | None = None,
+        sync: Callable[[int], None] = os.fdatasync,
         clock: Clock | None = None,
     ) -> None:
         self._directory = directory
@@ -90,6 +94,7 @@ class Journal:
         self._on_growth = on_growth
         self._on_fork = on_fork
         self._append = append or appending.best()
+        self._fdatasync = sync
         self._write = self._write_through if synchronous else self._append
         self._clock = clock or SystemClock()
         self._forget()
@@ -105,8 +110,8 @@ class Journal:
         self._position = 0
         self._watermark = 0
         self._full_until = 0.0
-        self._sync_lock = threading.RLock()
-        self._syncs_begun = 0
+        self._gone: list[bytes] = []
+        self._syncs = SharedSync(self._fdatasync)
 
     @property
     def path(self) -> Path | None:
@@ -122,6 +127,7 @@ class Journal:
 
         Raises:
             QueueFullError: If the directory holds ``max_bytes``.
+            NotSyncedError: If it is in its segment, and the disk did not confirm it.
             OSError: If the disk does not take it.
         """
         if not self._mark[0]:
@@ -144,9 +150,14 @@ class Journal:
 
     def _write_through(self, descriptor: int, record: bytes, size: int) -> int:
         """Write a record, and wait until the disk has it."""
+        since = self._syncs.begun
         written = self._append(descriptor, record, size)
         if written == size:
-            self._sync()
+            try:
+                self._sync(since, record)
+            except NotSyncedError:
+                self._advance(size)
+                raise
         return written
 
     def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
@@ -164,6 +175,10 @@ class Journal:
         if position > self._watermark:
             self._grown()
 
+    def confirm(self, path: Path, record: bytes) -> bool:
+        """Have the disk take a record that it did not confirm; see :func:`.syncing.confirm`."""
+        return confirm(path, record, self._fdatasync)
+
     def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept, on disk or in memory."""
         del accepted_ms
@@ -180,8 +195,8 @@ class Journal:
         A closed segment can be deleted once it is delivered, so that personal data
         does not stay on disk for longer than it takes.
 
-        A segment that somebody deleted or moved meanwhile is written once more, as long as
-        this process still has it open.
+        A segment that somebody deleted or moved meanwhile is written once more, as soon as
+        the disk takes all of it.
         """
         with self._lock:
             if self._is_gone():
@@ -190,9 +205,8 @@ class Journal:
                 self._descriptor != _CLOSED
                 and self._clock.monotonic() - self._opened_at >= older_than
             ):
-                if self._is_gone():
-                    logger.error("segment.lost", directory=str(self._directory.path))
                 self._close()
+            self._rescue()
 
     def hold(self) -> None:
         """Open and close nothing until :meth:`resume`, as across a fork.
@@ -236,6 +250,7 @@ class Journal:
                 self._close()
             if self._descriptor == _CLOSED:
                 self._open()
+            since = self._syncs.begun
             # os.write tells why it fails, which the quick way does not.
             written = os.write(self._descriptor, record)
             if written != len(record):
@@ -244,13 +259,24 @@ class Journal:
                     f"{self._directory.path}: expected room for {len(record)} bytes, "
                     f"the disk took {written}; free some room on its volume"
                 )
-            self._position = position = self._position + written
-            if position > self._watermark:
-                self._grown()
+            self._advance(written)
         if self._synchronous:
-            self._sync()
+            self._sync(since, record)
+
+    def _advance(self, size: int) -> None:
+        """Go on behind a record that the quick way does not count."""
+        self._position = position = self._position + size
+        if position > self._watermark:
+            self._grown()
 
     def _open(self) -> None:
+        """Begin a segment and write to it from now on."""
+        descriptor, path = self._begin()
+        # Whoever waits for a sync goes by these, so that they change together.
+        with self._syncs.lock:
+            self._enter(descriptor, path)
+
+    def _begin(self) -> tuple[int, Path]:
         """Begin a segment. Its name appears only once it is locked."""
         self._check_room()
         self._directory.prepare()
@@ -259,12 +285,13 @@ class Journal:
         descriptor, path = self._create()
         if self._synchronous:
             self._sync_name(descriptor)
-        # Whoever waits for a sync goes by these, so that they change together.
-        with self._sync_lock:
-            self._opened_at = self._clock.monotonic()
-            self._position = 0
-            self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
-            self._descriptor, self._path = descriptor, path
+        return descriptor, path
+
+    def _enter(self, descriptor: int, path: Path) -> None:
+        self._opened_at = self._clock.monotonic()
+        self._position = 0
+        self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
+        self._descriptor, self._path = descriptor, path
 
     def _sync_name(self, descriptor: int) -> None:
         """Have the disk take a segment's name, or give the segment up."""
@@ -274,12 +301,13 @@ class Journal:
             os.close(descriptor)
             raise
 
-    def _create(self) -> tuple[int, Path]:
+    def _create(self, content: bytes = b"") -> tuple[int, Path]:
+        """Make a segment; where there is `content`, it holds all of it or is not made."""
         for attempt in range(_ATTEMPTS):
             stem = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
             path = self._directory.segments / f"{stem}{SUFFIX}"
             try:
-                return _create_locked(path), path
+                return _create_locked(path, content), path
             except (BlockingIOError, FileNotFoundError):
                 # A new leader swept it away as an unfinished one, in the instant before
                 # it was locked.
@@ -288,76 +316,123 @@ class Journal:
         raise AssertionError("unreachable")
 
     def _grown(self) -> None:
-        """Do what is due each time the segment has grown by a good piece."""
-        with self._lock:
-            self._watermark = self._position + min(_GROWTH_BYTES, self._segment_bytes)
-            if self._position >= self._segment_bytes:
-                self._succeed()
-        if self._on_growth is not None:
-            self._on_growth()
+        """Do what is due each time the segment has grown by a good piece.
+
+        Nothing of it may fail the record that was written: it would be written again.
+        """
+        try:
+            with self._lock:
+                self._watermark = self._position + min(_GROWTH_BYTES, self._segment_bytes)
+                if self._position >= self._segment_bytes:
+                    self._succeed()
+                    self._rescue()
+            if self._on_growth is not None:
+                self._on_growth()
+        except OSError as error:
+            self._say_not_rolled(error)
 
     def _succeed(self) -> None:
         """Go on in a new segment, under the same descriptor number.
 
         Another thread may stand between reading the number and writing to it.
         As the number never changes hands, its record lands in the new segment.
+        Without a descriptor to spare, it goes on in the old one.
         """
-        old, was_gone = self._descriptor, self._is_gone()
-        with self._sync_lock:
-            try:
-                self._open()
-            except OSError:
-                self._descriptor = old
-                if not was_gone:
-                    self._close()  # the next append says what is wrong
-                return
-            new, self._descriptor = self._descriptor, old
+        old, path, was_gone = self._descriptor, self._path, self._is_gone()
+        if path is None:
+            return
+        try:
             left = os.dup(old)
+        except OSError as error:
+            self._say_not_rolled(error)
+            return
+        try:
+            new, new_path = self._begin()
+        except OSError:
+            os.close(left)
+            self._close()  # the next append says what is wrong
+            return
+        with self._syncs.lock:
             os.dup2(new, old, inheritable=False)
+            self._enter(old, new_path)
             os.close(new)
             if self._synchronous:
-                os.fdatasync(left)  # only now does nobody write to it any more
+                self._syncs.run(left, path)  # only now does nobody write to it any more
         if was_gone:
-            self._write_again(left)
-        else:
-            os.close(left)
+            self._clock.sleep(_SWITCH_SECONDS)  # as in closing: a thread may be writing to it yet
+        self._leave(left, was_gone=was_gone)
+
+    def _say_not_rolled(self, error: OSError) -> None:
+        logger.warning(
+            "segment.not_rolled",
+            directory=str(self._directory.path),
+            error=str(error),
+            remedy="see to the queue's volume, and to how many files the process may open",
+        )
 
     def _is_gone(self) -> bool:
         """Say whether nobody else can find the segment any more."""
         path = self._path
-        return (
-            self._descriptor != _CLOSED
-            and path is not None
-            and is_elsewhere(self._descriptor, path)
-        )
+        try:
+            return path is not None and is_elsewhere(self._descriptor, path)
+        except NotADirectoryError:
+            return True
+        except OSError:  # nobody can tell for now
+            return False
 
-    def _write_again(self, gone: int) -> None:
-        """Put what is in a segment that nobody else can find into the current one."""
-        self._clock.sleep(_SWITCH_SECONDS)  # as in closing: a thread may be writing to it yet
-        with os.fdopen(gone, "rb") as file:
-            file.seek(0)
-            data = file.read()
-        records = data[: data.rfind(b"\n") + 1]
-        written = os.write(self._descriptor, records)
-        self._position += written
-        logger.warning(
-            "segment.rescued",
-            directory=str(self._directory.path),
-            bytes=written,
-            remedy="see who deletes or moves the queue directory",
-        )
+    def _leave(self, descriptor: int, *, was_gone: bool) -> None:
+        """Let go of a segment that nobody writes to any more, keeping what nobody else can find."""
+        try:
+            if was_gone:
+                data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+                self._gone.append(data[: data.rfind(b"\n") + 1])
+        finally:
+            os.close(descriptor)  # it may take the very room that is wanted
+
+    def _rescue(self) -> None:
+        """Write what was in segments that are gone into new ones, each as a whole or not yet."""
+        while self._gone:
+            records = self._gone[0]
+            try:
+                self._write_again(records)
+            except OSError as error:
+                logger.error(
+                    "segment.not_rescued",
+                    directory=str(self._directory.path),
+                    error=str(error),
+                    remedy="see to the queue's volume while this process lives: it tries again",
+                )
+                return
+            del self._gone[0]
+            logger.warning(
+                "segment.rescued",
+                directory=str(self._directory.path),
+                bytes=len(records),
+                remedy="see who deletes or moves the queue directory",
+            )
+
+    def _write_again(self, records: bytes) -> None:
+        self._directory.prepare()
+        os.close(self._create(records)[0])
+        with suppress(OSError):  # it is there, and must not be written a third time
+            sync_directory(self._directory.segments)
 
     def _close(self) -> None:
         # Whoever has just written to it, and finds it closed, may rely on the sync here.
-        with self._sync_lock:
-            descriptor, self._descriptor, self._path = self._descriptor, _CLOSED, None
-            if threading.active_count() > 1:
-                # A thread may hold the number already: let it finish its write before the
-                # number is free for somebody else's file.
-                self._clock.sleep(_SWITCH_SECONDS)
-            if self._synchronous:
-                os.fdatasync(descriptor)
-            os.close(descriptor)
+        with self._syncs.lock:
+            descriptor, path, was_gone = self._descriptor, self._path, self._is_gone()
+            if path is None:
+                return
+            self._descriptor, self._path = _CLOSED, None
+            try:
+                if threading.active_count() > 1:
+                    # A thread may hold the number already: let it finish its write before the
+                    # number is free for somebody else's file.
+                    self._clock.sleep(_SWITCH_SECONDS)
+                if self._synchronous:
+                    self._syncs.run(descriptor, path)
+            finally:
+                self._leave(descriptor, was_gone=was_gone)
 
     def _check_room(self) -> None:
         if self._max_bytes is None:
@@ -373,32 +448,46 @@ class Journal:
             f"and there are more; see why nothing is delivered, or raise max_bytes"
         )
 
-    def _sync(self) -> None:
+    def _sync(self, since: int, record: bytes) -> None:
         """Wait until the disk has what this thread has just written.
 
-        Threads that come while one is waiting are served by the next wait together. What
-        counts is whether a sync began after the write; a position would not tell, since
-        threads that share it without a lock can set it back.
+        Args:
+            since: How many syncs had begun before it wrote.
+            record: What it wrote.
+
+        Raises:
+            NotSyncedError: If the disk does not confirm it.
         """
-        begun = self._syncs_begun
-        with self._sync_lock:
-            # A closed segment was synced by whoever closed it.
-            if self._syncs_begun == begun and self._descriptor != _CLOSED:
-                self._syncs_begun += 1
-                os.fdatasync(self._descriptor)
+        syncs = self._syncs
+        begun = syncs.begun
+        with syncs.lock:
+            # A closed segment was synced by whoever closed it. Where a sync has failed, another
+            # would succeed for nothing.
+            if syncs.begun == begun and self._path is not None and not syncs.has_failed(since):
+                syncs.run(self._descriptor, self._path)
+            syncs.check(since, record)
 
 
-def _create_locked(path: Path) -> int:
-    """Create a segment that nobody can see before it is ours."""
+def _create_locked(path: Path, content: bytes) -> int:
+    """Create a segment that nobody can see before it is ours and has its content."""
     hidden = path.with_suffix(UNFINISHED)
     # Nobody else writes to it, so its one position is its end. With O_APPEND, what follows
     # after an outsider has cut it would stand where readers have been already.
     descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if content:
+            _write_whole(descriptor, content)
         hidden.rename(path)
     except OSError:
         os.close(descriptor)
         hidden.unlink(missing_ok=True)
         raise
     return descriptor
+
+
+def _write_whole(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fdatasync(descriptor)

@@ -19,6 +19,7 @@ from tests.support.crashing.failing import CALLS, Failure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from adcp_tracker.config import Durability
     from tests.support.crashing.cases import Verdict
 
 _SHARE = 6
@@ -45,7 +46,22 @@ def test_a_disk_that_refuses_a_call_costs_no_event(
     call: str, forges: list[Forge], *, full: bool
 ) -> None:
     """The host sees no error; each event is delivered once, and the books balance."""
-    alive, made = forges[0].endure("sales", None)
+    _endure(call, forges, full=full)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("call", ["fdatasync", "fsync"])
+def test_with_durability_power_a_refused_sync_costs_no_event(
+    call: str, forges: list[Forge], *, full: bool
+) -> None:
+    """The same, where each call waits for the disk to confirm its event."""
+    _endure(call, forges, "power", full=full)
+
+
+def _endure(
+    call: str, forges: list[Forge], durability: Durability = "process", *, full: bool
+) -> None:
+    alive, made = forges[0].endure("sales", None, durability)
     assert not alive.problems
     count = made[call]
     assert count
@@ -53,7 +69,8 @@ def test_a_disk_that_refuses_a_call_costs_no_event(
     failures = [Failure(call, CALLS[call], first, _TIMES) for first in range(1, count + 1, step)]
 
     def judge(number: int) -> list[Verdict]:
-        return [forges[number].endure("sales", each)[0] for each in failures[number::_AT_ONCE]]
+        mine = failures[number::_AT_ONCE]
+        return [forges[number].endure("sales", each, durability)[0] for each in mine]
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         verdicts = [each for some in pool.map(judge, range(_AT_ONCE)) for each in some]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ from adcp_tracker.queue.journal import Journal
 from adcp_tracker.queue.records import DROPPED, frame_event, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 NOW_MS = 1_767_225_600_123
 
@@ -246,6 +249,41 @@ def test_a_short_write_is_sealed_off(directory: QueueDirectory) -> None:
     assert torn.read_bytes().endswith(b"\n") is False
     assert [record.body for record in scan(torn.read_bytes())[0]] == [body(1)]
     assert [record.body for record in scan(whole.read_bytes())[0]] == [body(2), body(3)]
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """Leave this process so many descriptors to open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(count):
+            os.close(taken.pop())
+        yield
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_segment_that_ends_without_descriptors_left_is_written_once(
+    directory: QueueDirectory, count: int
+) -> None:
+    """Whoever's event made it full sees no error; all goes on in the old segment or the next."""
+    journal = Journal(directory, segment_bytes=500)
+    fill(journal, count=5)
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    with descriptors_left(count):
+        fill(journal, first=5, count=50)
+    fill(journal, first=55, count=50)
+    assert Counter(written(directory)) == Counter(map(body, range(105)))
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    assert len(list(directory.segments.glob("*.log"))) > 2
 
 
 def test_a_vanished_directory_is_made_again(directory: QueueDirectory) -> None:

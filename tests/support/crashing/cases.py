@@ -28,6 +28,7 @@ from tests.support.crashing.plans import JOINED, MENDED_AT_LAST, SELLERS, promis
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from adcp_tracker.config import Durability
     from tests.support.crashing.failing import Failure
 
 _ROOT = Path(__file__).parents[3]
@@ -171,7 +172,9 @@ class Forge:
         answer = self.ask(**request, folder=str(folder))
         return [*problems, *(["the next process hung"] if answer["hung"] else [])]
 
-    def endure(self, plan: str, failure: Failure | None) -> tuple[Verdict, Counter[str]]:
+    def endure(
+        self, plan: str, failure: Failure | None, durability: Durability = "process"
+    ) -> tuple[Verdict, Counter[str]]:
         """Have calls of a victim fail, and judge it; it must come to its own end.
 
         Returns:
@@ -179,6 +182,7 @@ class Forge:
         """
         case = Case(plan, str(failure))
         request = {"do": "live", "plan": plan, "end": "SIGKILL", "traced": True}
+        request["durability"] = durability
         with quick_folder() as folder:
             with ThreadPoolExecutor(1) as pool:
                 answer = pool.submit(self.ask, **request, folder=str(folder))

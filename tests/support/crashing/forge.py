@@ -169,7 +169,12 @@ def _live(request: Request) -> None:
     if point is None and not request.get("traced"):
         # Registered first, so it comes last: the tracker's own last lines count too.
         atexit.register(_write_counts, folder, tracer)
-    shop = open_shop(folder, request.get("suffix", ""), sealed=request.get("sealed", False))
+    shop = open_shop(
+        folder,
+        request.get("suffix", ""),
+        request.get("durability", "process"),
+        sealed=request.get("sealed", False),
+    )
     shop.arm = tracer.arm
     tracer.is_armed = request["plan"] not in ARMED_BY_THEMSELVES
     if end is None:
