@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.web.starting import start_quietly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,7 +24,8 @@ def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Life
     """Return a lifespan that closes `tracker` when the application shuts down.
 
     When it starts up, the tracker's directory is made, in a thread: that waits for the disk,
-    which the first event would otherwise do on the event loop.
+    which the first event would otherwise do on the event loop. Then what earlier processes
+    left there is delivered.
 
     Servers may end their process by a signal after that, so nothing later can be counted
     on. What cannot be delivered within ``shutdown_timeout`` is safe on disk.
@@ -52,3 +54,4 @@ def _prepare(tracker: Tracker) -> None:
     # What is wrong with it is told, and lived with, when there are events to keep.
     with suppress(OSError):
         QueueDirectory(Path(tracker.settings.directory)).prepare()
+    start_quietly(tracker)

@@ -10,6 +10,7 @@ from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.requestfacts import AsgiFacts, remains_of_scope
 from adcp_tracker.web.setup import set_up
+from adcp_tracker.web.starting import start_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -58,7 +59,7 @@ class AdcpTrackerMiddleware:
         self._app = app
         self.tracker = setup.tracker
         self.capture = capture or setup.capture
-        self._owes = self.capture.watch.in_scope
+        self._owes: Callable[[Scope], bool] = self._owes_at_first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -75,6 +76,12 @@ class AdcpTrackerMiddleware:
         finally:
             reset_context(token)
             context.let_go(remains_of_scope)
+
+    def _owes_at_first(self, scope: Scope) -> bool:
+        """Start the tracker at the first request, and step out of the way of all others."""
+        self._owes = self.capture.watch.in_scope
+        start_quietly(self.tracker)
+        return self._owes(scope)
 
 
 def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:

@@ -8,6 +8,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
+from adcp_tracker.web.starting import start_quietly
 from adcp_tracker_django.facts import facts_of, remains_of
 from adcp_tracker_django.site import get_capture, get_tracker
 
@@ -80,7 +81,7 @@ class AdcpTrackerMiddleware:
         if not self._started:
             # Events that a dead process left on disk need not wait for the next one.
             self._started = True
-            get_tracker().start()
+            start_quietly(get_tracker())
         return get_capture()
 
 

@@ -10,6 +10,7 @@ from werkzeug.wsgi import ClosingIterator
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.requestfacts import WsgiFacts
+from adcp_tracker.web.starting import start_quietly
 from adcp_tracker_wsgi.middleware import (
     TRACKER_KEY,
     AdcpTrackerMiddleware,
@@ -18,7 +19,7 @@ from adcp_tracker_wsgi.middleware import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from adcp_tracker.tracker import Tracker
@@ -36,10 +37,21 @@ def with_context(app: WSGIApplication, tracker: Tracker, capture: Capture) -> WS
     to call when it is closed, of a response whose class has no methods of its own for either.
     Only Werkzeug's code runs for such a body, so it is handed on as it is. All is in one
     function and its own variables, since each call and each look into an object would be
-    half a hundredth of such a request.
+    half a hundredth of such a request. So the first request's way to start the tracker is a
+    variable too, which is put right once it is done.
     """
     whole = AdcpTrackerMiddleware(app, tracker, capture)
     ends, lands, cookie = capture.watch.ends, capture.watch.lands, capture.watch.cookie
+
+    context_of: Callable[[Capture, type[WsgiFacts], object], LazyContext]
+
+    def first_context(capture: Capture, read: type[WsgiFacts], environ: object) -> LazyContext:
+        nonlocal context_of
+        context_of = LazyContext
+        start_quietly(tracker)
+        return LazyContext(capture, read, environ)
+
+    context_of = first_context
 
     def handle(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         query = environ.get("QUERY_STRING")
@@ -50,7 +62,7 @@ def with_context(app: WSGIApplication, tracker: Tracker, capture: Capture) -> WS
                     return whole(environ, start_response)
         if "HTTP_COOKIE" in environ and cookie in environ["HTTP_COOKIE"]:
             return whole(environ, start_response)
-        context = LazyContext(capture, WsgiFacts, environ)
+        context = context_of(capture, WsgiFacts, environ)
         environ[TRACKER_KEY] = tracker
         token = set_context(context)
         try:

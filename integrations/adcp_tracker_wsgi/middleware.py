@@ -10,6 +10,7 @@ from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.requestfacts import WsgiFacts
 from adcp_tracker.web.setup import set_up
+from adcp_tracker.web.starting import start_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +53,7 @@ class AdcpTrackerMiddleware:
         self._app = app
         self.tracker = setup.tracker
         self.capture = capture or setup.capture
-        self._owes = self.capture.watch.in_environ
+        self._owes: Callable[[WSGIEnvironment], bool] = self._owes_at_first
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
@@ -66,6 +67,12 @@ class AdcpTrackerMiddleware:
         finally:
             reset_context(token)
         return body if is_finished(body, environ) else ContextBody(body, context)
+
+    def _owes_at_first(self, environ: WSGIEnvironment) -> bool:
+        """Start the tracker at the first request, and step out of the way of all others."""
+        self._owes = self.capture.watch.in_environ
+        start_quietly(self.tracker)
+        return self._owes(environ)
 
 
 def _with_cookie(

@@ -1,13 +1,24 @@
-"""The two claims that hold under every server: all is delivered, and killing loses nothing."""
+"""What holds under every server: all is delivered, killing loses nothing, nothing waits in vain."""
 
 from __future__ import annotations
 
 import signal
 from typing import TYPE_CHECKING
 
-from tests.integrations.servers import buy_all, killing, shoppers, told
+from tests.integrations.servers import (
+    Shopper,
+    buy_all,
+    killing,
+    serve,
+    shop_environment,
+    shoppers,
+    told,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.integrations.servers import Server
     from tests.support.seller import SellerProcess
 
@@ -40,3 +51,40 @@ def check_killing_loses_none(server: Server, seller: SellerProcess) -> None:
     seller.wait_for(ORDERS + _MORE, timeout=20)
     found = {told(event) for event in seller.events}
     assert {each.seen for each in bought} <= found
+
+
+def check_a_page_view_delivers(
+    command: Callable[[int], list[str]], folder: Path, seller: SellerProcess
+) -> None:
+    """Kill a shop that could not deliver, start another, and look at a page that tracks nothing."""
+    bought = Shopper(1)
+    seller.fail(status=503)
+    with serve(command, _environment(folder, seller, "600"), folder) as server:
+        (worker,) = buy_all(server.url, [bought])
+        server.kill(worker)
+    seller.reset()
+    with serve(command, _environment(folder, seller, "0.1"), folder) as server:
+        # It looks at pages until it is answered, which is all that is asked of the shop.
+        seller.wait_for(1, timeout=20)
+        server.stop()
+    assert list(map(told, seller.events)) == [bought.seen]
+
+
+def check_a_survivor_delivers(
+    command: Callable[[int], list[str]], folder: Path, seller: SellerProcess
+) -> None:
+    """Kill the process that uploads, beside one of which only a page was ever looked at."""
+    bought = Shopper(1)
+    seller.fail(status=503)
+    with serve(command, _environment(folder, seller, "600"), folder) as leader:
+        (worker,) = buy_all(leader.url, [bought])
+        with serve(command, _environment(folder, seller, "0.1"), folder) as survivor:
+            seller.reset()
+            leader.kill(worker)
+            seller.wait_for(1, timeout=20)
+            survivor.stop()
+    assert list(map(told, seller.events)) == [bought.seen]
+
+
+def _environment(folder: Path, seller: SellerProcess, interval: str) -> dict[str, str]:
+    return shop_environment(folder / "queue", seller, ADCP_FLUSH_INTERVAL=interval)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,12 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    def kill(self, worker: int) -> None:
+        """Kill it at once, and the worker that its first process would leave behind."""
+        self.stop(signal.SIGKILL)
+        with suppress(ProcessLookupError):  # where the first process is the worker
+            os.kill(worker, signal.SIGKILL)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it with a signal, and wait until it has ended."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.integrations.losing_none import check_all_delivered, check_killing_loses_none
+from tests.integrations.losing_none import (
+    check_a_page_view_delivers,
+    check_a_survivor_delivers,
+    check_all_delivered,
+    check_killing_loses_none,
+)
 from tests.integrations.servers import SCRIPTS, serve, shop_environment
 
 if TYPE_CHECKING:
@@ -30,3 +35,26 @@ def test_under_uvicorn(tmp_path: Path, seller_process: SellerProcess) -> None:
         check_killing_loses_none(server, seller_process)
         server.stop()
     assert "Traceback" not in server.log.read_text()
+
+
+def one_process(port: int) -> list[str]:
+    """Return the command line of uvicorn in one process, without lifespans.
+
+    What the lifespan does is tested by itself; this leaves it to the first request.
+    """
+    own = ["--lifespan", "off", "--no-proxy-headers", "--port", str(port)]
+    return [str(SCRIPTS / "uvicorn"), SHOP, *own]
+
+
+def test_what_a_killed_process_left_is_delivered_at_the_next_ones_first_page(
+    tmp_path: Path, seller_process: SellerProcess
+) -> None:
+    """Nobody needs to buy anything for it."""
+    check_a_page_view_delivers(one_process, tmp_path, seller_process)
+
+
+def test_a_process_that_never_tracked_takes_over(
+    tmp_path: Path, seller_process: SellerProcess
+) -> None:
+    """One that has served a page is as good a successor as any."""
+    check_a_survivor_delivers(one_process, tmp_path, seller_process)
