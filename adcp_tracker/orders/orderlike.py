@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial, singledispatch
-from types import MethodType, NoneType
+from types import MethodType
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -54,7 +54,7 @@ class Order:
         total: What was paid, exact. Left out, it is the sum of the items
             if the price of each is known.
         currency: A code of ISO 4217.
-        items: Its lines.
+        items: Its lines; ``None`` if it has none.
         email: The shopper's address, raw or as its SHA-256.
         phone: The shopper's number, raw or as its SHA-256.
         created_at: When it was placed, with the UTC offset; left out, it is now.
@@ -70,7 +70,7 @@ class Order:
     order_id: str
     total: Decimal | int | None = None
     currency: str | None = None
-    items: Sequence[OrderItem] = ()
+    items: Sequence[OrderItem] | None = ()
     email: str | None = attrs.field(default=None, repr=False)
     phone: str | None = attrs.field(default=None, repr=False)
     created_at: datetime | None = None
@@ -107,7 +107,7 @@ ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "uids": ("uids",),
     "custom": ("custom", "custom_data"),
 }
-"""What shops call the fields of an :class:`Order`, the first of them that is there wins.
+"""What shops call the fields of an :class:`Order`, the first of them that has a value wins.
 
 For an order with several names for its id, see :mod:`adcp_tracker.orders.orderid`.
 """
@@ -212,6 +212,9 @@ def _read_order(source: object, *, id_name: str | None = None) -> Order:
         values[0] = read_id(_own(source, id_name))
     elif plan.rivals:
         values[0] = choose_id(source, partial(_own, source), plan.rivals)
+    for index, default, names, convert in plan.spares:
+        if values[index] is default:
+            values[index] = _first_value(source, names, convert, default)
     if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
         _ask_people(source, values, plan.nested)
     return _order(*values)
@@ -221,12 +224,14 @@ def _read_order(source: object, *, id_name: str | None = None) -> Order:
 class _Plan:
     """What a source of one shape has: which of its names fills which place, and people.
 
-    Rivals are its names for an order's id, where it has several.
+    Rivals are its names for an order's id, where it has several; spares are its further names
+    for another field, which are asked if the first has no value.
     """
 
     steps: tuple[tuple[int, str, type, _Convert], ...]
     nested: tuple[str, ...]
     rivals: tuple[str, ...]
+    spares: tuple[tuple[int, object, tuple[str, ...], _Convert], ...]
 
 
 @attrs.frozen
@@ -281,21 +286,35 @@ class _Reader:
 
     def _plan(self, shape: object, source: object) -> _Plan:
         has = source.__contains__ if isinstance(source, Mapping) else partial(hasattr, source)
-        steps = []
+        steps, spares = [], []
         for index, (field, names) in enumerate(self.names.items()):
-            name = next(filter(has, names), None)
-            if name is not None:
-                steps.append((index, name, *self.ready.get(field, _AS_IT_IS)))
+            first, *others = tuple(filter(has, names)) or (None,)
+            ready, convert = self.ready.get(field, _AS_IT_IS)
+            if first is not None:
+                steps.append((index, first, ready, convert))
+            if others and index > 0:  # an id has rivals instead
+                spares.append((index, self.defaults[index], tuple(others), convert))
         if len(self.plans) >= _MAX_PLANS:
             self.plans.clear()
         rivals = names_of(has) if "order_id" in self.names else ()
-        plan = _Plan(tuple(steps), tuple(filter(has, self.nested)), rivals if rivals[1:] else ())
+        nested = tuple(filter(has, self.nested))
+        plan = _Plan(tuple(steps), nested, rivals if rivals[1:] else (), tuple(spares))
         return self.plans.setdefault(shape, plan)
 
 
 def _attribute(source: object, name: str) -> object:
     value = getattr(source, name, None)
     return value() if isinstance(value, MethodType) else value
+
+
+def _first_value(
+    source: object, names: Sequence[str], convert: _Convert, default: object
+) -> object:
+    for name in names:
+        value = _own(source, name)
+        if value is not None:
+            return convert(value)
+    return default
 
 
 def _ask_people(source: object, values: list[Any], people: Sequence[str]) -> None:
@@ -343,6 +362,10 @@ def _read_currency(value: object) -> object:
     return value if isinstance(value, str) else getattr(value, "code", value)
 
 
+class _Raw:
+    """No value is of this class, so none is taken as it is."""
+
+
 def _as_it_is(value: object) -> object:
     return value
 
@@ -351,10 +374,12 @@ def read_items(value: object) -> object:
     """Read the lines of a list, of a generator, or of a manager of related objects.
 
     Returns:
-        A tuple; what is none of them is left as it is.
+        A tuple, which is empty for ``None``; what is none of them is left as it is.
     """
     if type(value) is list:
         return tuple(map(to_item, value))
+    if value is None:
+        return ()
     if hasattr(value, "all"):
         value = value.all()
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
@@ -372,7 +397,7 @@ _orders: Final = _Reader(
         "order_id": (str, read_id),
         "total": (Decimal, read_amount),
         "currency": (str, _read_currency),
-        "items": (NoneType, read_items),
+        "items": (_Raw, read_items),
         "created_at": (datetime, read_time),
     },
     (None, None, None, (), *[None] * 9, EMPTY),

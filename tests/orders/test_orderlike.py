@@ -23,7 +23,7 @@ from adcp_tracker.orders.purchases import purchase_event
 from tests.support.events import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ORDER = Order(
     "1001",
@@ -251,6 +251,30 @@ def test_a_shops_order_is_taken_as_it_is(source: object) -> None:
     assert made.event_id == ours.event_id == "1001"
     assert made.user_match == ours.user_match
     assert made.custom_data == ours.custom_data
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"id": "1001", "total": 5, "currency": "EUR", "items": None},
+        {"id": "1001", "total": 5, "currency": "EUR", "items": None, "lines": None},
+        SimpleNamespace(id="1001", total=5, currency="EUR", items=None),
+        Order("1001", 5, "EUR", items=None),
+    ],
+    ids=["mapping", "two names", "object", "Order"],
+)
+def test_an_order_whose_items_are_none_has_no_lines(source: object) -> None:
+    """As a serializer writes an order without any; the purchase is as good as any."""
+    made = purchase_event(to_order(source), now=NOW)
+    assert made.line == purchase_event(Order("1001", 5, "EUR"), now=NOW).line
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict, lambda it: SimpleNamespace(**it)])
+def test_a_name_without_a_value_leaves_its_field_to_the_next(kind: Callable[[Any], object]) -> None:
+    """Of any field, such as lines that stand under another name, and a total likewise."""
+    given = MAPPING | {"total": None, "items": None, "email": None}
+    others = {"grand_total": "59.90", "line_items": LINES, "customer_email": MAPPING["email"]}
+    assert to_order(kind(given | others)) == to_order(MAPPING)
 
 
 def test_names_that_say_with_tax_are_known() -> None:
