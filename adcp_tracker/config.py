@@ -18,7 +18,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.showing import show_quantity, show_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from adcp_tracker.destinations.base import Destination
 
@@ -32,6 +32,7 @@ _GIB = 1024 * 1024 * 1024
 _SURELY_A_TYPO = 0.85
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+_MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
 
 
 def _path(given: object) -> str:
@@ -80,6 +81,8 @@ class Settings:
             _check_flag(name, getattr(self, name))
         _check_text("default_region", self.default_region)
         _check_code("test_event_code", self.test_event_code)
+        if self.default_region is not None:
+            _check_region(self.default_region)
 
 
 @attrs.frozen
@@ -328,12 +331,26 @@ def _check_present(names: tuple[str, ...], environ: Mapping[str, str], what: str
 
 
 def _check_spelling(environ: Mapping[str, str]) -> None:
-    known = [variable.name for variable in VARIABLES]
-    for name in environ:
+    known = {variable.name for variable in VARIABLES}
+    for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known:
-            close = difflib.get_close_matches(name, known, 1, _SURELY_A_TYPO)
-            if close:
-                raise ConfigurationError(f"{name}: expected a known variable, maybe {close[0]}")
+            _check_unknown(name, known)
+
+
+def _check_unknown(name: str, known: Collection[str]) -> None:
+    """Refuse a variable that is surely meant for one of `known`, or for an option of code's."""
+    from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS  # noqa: PLC0415 - as needed
+
+    options = {_PREFIX + option.upper(): option for option in CAPTURE_OPTIONS}
+    close = difflib.get_close_matches(name, [*known, *options], 1, _SURELY_A_TYPO)
+    if not close:
+        return
+    if close[0] in known:
+        raise ConfigurationError(f"{name}: expected a known variable, maybe {close[0]}")
+    raise ConfigurationError(
+        f"{name}: expected no such variable, got one; {options[close[0]]} is an option of the "
+        "web integration, which takes it in code, so give it there and name the variable otherwise"
+    )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -354,6 +371,20 @@ def _check_least(name: str, value: object, least: float, unit: str) -> None:
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name}: expected True or False, got {show_setting(value)}")
+
+
+def _check_region(given: str) -> None:
+    # Only here, as it takes longer to import than all of this library.
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415
+
+    code = given.upper()
+    if code in SUPPORTED_REGIONS:
+        return
+    meant = _MISTAKEN_REGIONS.get(code)
+    maybe = f"maybe {meant!r}" if meant else "use the two letters of ISO 3166"
+    raise ConfigurationError(
+        f"default_region: expected a region such as 'GB', got {show_setting(given)}; {maybe}"
+    )
 
 
 def _check_text(name: str, value: object) -> None:

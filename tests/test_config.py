@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,6 +20,7 @@ from adcp_tracker.config import (
     destinations_from_env,
     settings_from_env,
 )
+from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +112,16 @@ def test_without_destinations_there_are_none() -> None:
         ),
         ({"ADCP_DIRECTROY": "/x"}, "ADCP_DIRECTROY: expected a known variable, maybe ADCP_DIREC"),
         ({"ADCP_API_KEYS": "x"}, "ADCP_API_KEYS: expected a known variable, maybe ADCP_API_KEY"),
+        (
+            {"ADCP_DEFAULT_REGION": "UK"},
+            "default_region: expected a region such as 'GB', got 'UK'; maybe 'GB'",
+        ),
+        ({"ADCP_DEFAULT_REGION": "Germany"}, "got 'Germany'; use the two letters of ISO 3166"),
+        (
+            {"ADCP_TRUSTED_PROXIES": "10.0.0.0/8"},
+            "ADCP_TRUSTED_PROXIES: expected no such variable, got one; trusted_proxies is an opt",
+        ),
+        ({"ADCP_CLICK_COOKY": "x"}, "ADCP_CLICK_COOKY: expected no such variable, got one; click_"),
         ({"ADCP_API_KEY": "x"}, "expected ADCP_ADVERTISER_ID and ADCP_EVENT_SOURCE_ID to be set"),
         ({"ADCP_ADVERTISER_ID": "1"}, "expected ADCP_API_KEY and ADCP_EVENT_SOURCE_ID to be set"),
         ({"ADCP_AGENT_URL": "https://x.example/"}, "an agent: expected ADCP_AGENT_TOKEN and"),
@@ -159,6 +172,30 @@ def test_other_variables_are_none_of_our_business() -> None:
     assert settings_from_env({"ADCP_PORT": "80", "PATH": "/bin", "ADCP_DIRECTORY": "/x"}) == {
         "directory": "/x"
     }
+
+
+@pytest.mark.parametrize("option", sorted(CAPTURE_OPTIONS))
+def test_no_option_of_the_integrations_is_passed_over_as_a_variable(option: str) -> None:
+    """Whoever sets one would believe it to be in force."""
+    with pytest.raises(ConfigurationError, match=f"; {option} is an option of the web integration"):
+        settings_from_env({f"ADCP_{option.upper()}": "1"})
+
+
+@pytest.mark.parametrize("region", ["GB", "de", "GG"])
+def test_a_region_is_known_in_either_case(region: str, tmp_path: Path) -> None:
+    """As phone numbers are read by it."""
+    assert Settings(directory=str(tmp_path), default_region=region).default_region == region
+
+
+def test_a_tracker_without_a_region_loads_no_phonenumbers(tmp_path: Path) -> None:
+    """Most shops have numbers with a plus, and need not wait for it."""
+    program = (
+        "import sys\n"
+        "from adcp_tracker import Tracker\n"
+        "Tracker(directory=sys.argv[1]).close()\n"
+        "sys.exit('phonenumbers' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
 
 
 def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
