@@ -30,6 +30,7 @@ OnDenied = Literal["drop", "strip"]
 _PREFIX = "ADCP_"
 _GIB = 1024 * 1024 * 1024
 _SURELY_A_TYPO = 0.85
+_IN_CODE_ALONE = "allow_http"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
@@ -272,15 +273,35 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
 
         needed = ("ADCP_ADVERTISER_ID", "ADCP_API_KEY", "ADCP_EVENT_SOURCE_ID")
         _check_present(needed, environ, "the Interchange")
-        destinations.append(Interchange(**interchange))  # type: ignore[arg-type]  # it checks
+        destinations.append(_made(Interchange, INTERCHANGE_VARIABLES, interchange))
     agent = _read(AGENT_VARIABLES, environ)
     if agent:
         from adcp_tracker.destinations.agent import Agent  # noqa: PLC0415 - as needed
 
         needed = ("ADCP_AGENT_URL", "ADCP_AGENT_TOKEN", "ADCP_EVENT_SOURCE_ID")
         _check_present(needed, environ, "an agent")
-        destinations.append(Agent(event_source_id=source, **agent))  # type: ignore[arg-type]  # it checks
+        agent["event_source_id"] = source
+        destinations.append(_made(Agent, AGENT_VARIABLES, agent))
     return destinations
+
+
+def _made(
+    kind: Callable[..., Destination],
+    variables: tuple[Variable, ...],
+    arguments: Mapping[str, object],
+) -> Destination:
+    """Make a destination of what `variables` set, and name the variable that is wrong."""
+    try:
+        return kind(**arguments)
+    except ConfigurationError as error:
+        message = str(error)
+        at_fault = message.partition(":")[0]
+        for variable in variables:
+            if variable.setting == at_fault:
+                message += f"; {at_fault} is set by {variable.name}"
+        if _IN_CODE_ALONE in message:
+            message += f", and no variable sets {_IN_CODE_ALONE}: make the destination in code"
+        raise ConfigurationError(message) from None
 
 
 def distinct_destinations(destinations: object) -> tuple[Destination, ...]:

@@ -126,6 +126,11 @@ def test_without_destinations_there_are_none() -> None:
         ({"ADCP_ADVERTISER_ID": "1"}, "expected ADCP_API_KEY and ADCP_EVENT_SOURCE_ID to be set"),
         ({"ADCP_AGENT_URL": "https://x.example/"}, "an agent: expected ADCP_AGENT_TOKEN and"),
         ({**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"}, "base_url"),
+        (
+            {**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"},
+            "; base_url is set by ADCP_BASE_URL, and no variable sets allow_http: make the dest",
+        ),
+        ({**AGENT, "ADCP_AGENT_VERSION": "2.0"}, "; adcp_version is set by ADCP_AGENT_VERSION"),
         ({**INTERCHANGE, "ADCP_BASE_URL": "ftp://x.example"}, "base_url"),
         ({**INTERCHANGE, "ADCP_COMPRESSION": "zip"}, "compression: expected 'gzip' or None"),
         ({**AGENT, "ADCP_AGENT_VERSION": "2.0"}, "adcp_version"),

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 _COLUMNS = ("destination", "accepted", "delivered", "pending", "dead", "dropped", "state")
 
 
-def print_books(stats: Stats, configured: Collection[str] = ()) -> None:
+def print_books(
+    stats: Stats, configured: Collection[str] = (), *, is_uploaded: bool = True
+) -> None:
     """Print the books of all destinations, then the reason of whatever is not well.
 
     Args:
         stats: The books.
         configured: The destinations that are known to be configured; empty if none is known.
+        is_uploaded: Whether a process uploads from the queue, so that what failed is tried again.
     """
     screen.table(
         _COLUMNS,
@@ -37,7 +40,8 @@ def print_books(stats: Stats, configured: Collection[str] = ()) -> None:
         ],
     )
     for name, books in stats.destinations.items():
-        _print_reasons(name, books, is_known=not configured or name in configured)
+        is_known = not configured or name in configured
+        _print_reasons(name, books, is_known=is_known, is_uploaded=is_uploaded)
 
 
 def state_of(books: Books) -> str:
@@ -56,11 +60,12 @@ def _state(books: Books) -> screen.Mark:
     )
 
 
-def _print_reasons(name: str, books: Books, *, is_known: bool) -> None:
+def _print_reasons(name: str, books: Books, *, is_known: bool, is_uploaded: bool) -> None:
     if books.paused:
         screen.say(f"{name} is paused, and nothing is lost: {books.paused}", "red")
     elif books.retrying:
-        screen.say(f"{name} is tried again by itself; the last try ended in {books.retrying}.")
+        again = "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
+        screen.say(f"{name} {again}; the last try ended in {books.retrying}.")
     if books.locked:
         screen.say(
             f"{name} waits for events that were sealed with another key, and nothing is lost: "

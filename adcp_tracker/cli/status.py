@@ -74,14 +74,21 @@ def _print(found: Standing, path: str, names: list[str]) -> None:
         screen.say("The next process that uploads rebuilds it from the events; none is lost.")
     idle = found.leader is None
     uploads = "no process" if idle else f"process {found.leader or 'unknown'}"
-    screen.say(f"Uploading: {uploads}", "red" if idle and stats.pending else "")
+    is_stuck = idle and stats.pending > 0
+    screen.say(f"Uploading: {uploads}", "red" if is_stuck else "")
+    if is_stuck:
+        screen.say(
+            "Nothing uploads: start the application, or run adcp-tracker flush or "
+            "adcp-tracker worker.",
+            "red",
+        )
     if stats.waiting:
         screen.say(f"{stats.waiting:,} events wait until a destination is configured.")
     if stats.oldest_at is not None:
         screen.say(f"The oldest event waits for {age(time.time() - stats.oldest_at)}.")
     if stats.destinations:
         screen.say()
-        print_books(stats, names)
+        print_books(stats, names, is_uploaded=not idle)
 
 
 def size(number: float) -> str:

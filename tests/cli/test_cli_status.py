@@ -72,6 +72,20 @@ def test_a_delivered_queue_is_well(tmp_path: Path, seller: Sandbox) -> None:
     assert after.code == 0
     row = next(line for line in after.out.splitlines() if line.startswith(NAME))
     assert row.split() == [NAME, "1", "1", "0", "0", "0", "well"]
+    assert "Nothing uploads" not in after.out
+
+
+def test_a_queue_that_nobody_uploads_from_says_what_to_start(
+    tmp_path: Path, seller: Sandbox
+) -> None:
+    """A seller that failed is not tried again by itself then."""
+    fill(tmp_path, "A-1")
+    seller.fail(status=503, times=None)
+    run("flush", "--directory", tmp_path, "--timeout", "1", **pointing_at(seller))
+    ended = run("status", "--directory", tmp_path, **pointing_at(seller))
+    assert "Uploading: no process\nNothing uploads: start the application, or run " in ended.out
+    assert f"{NAME} is tried again once a process uploads; the last try ended in " in ended.out
+    assert "by itself" not in ended.out
 
 
 def test_another_destination_than_the_configured_is_pointed_out(
