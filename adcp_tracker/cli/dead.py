@@ -10,7 +10,7 @@ import typer
 
 from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
-from adcp_tracker.cli.opening import encryption, existing_queue, tracker_of
+from adcp_tracker.cli.opening import configured_names, encryption, existing_queue, tracker_of
 from adcp_tracker.cli.options import AsJson, Directory, Handover, Yes, confirmed
 from adcp_tracker.cli.working import at_work
 from adcp_tracker.exceptions import ConfigurationError
@@ -48,7 +48,12 @@ def list_letters(
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """List dead letters, the newest first. Needs no credentials."""
+    """List dead letters, the newest first.
+
+    Needs no credentials. Exits with 1 if the destination is unknown.
+    """
+    if _is_unknown(destination, directory):
+        return LEFT
     found, locked = _letters(directory, code, destination), _kept(directory).locked()
     newest = found[: -limit - 1 : -1]
     if as_json:
@@ -118,6 +123,8 @@ def replay(  # noqa: PLR0913 - options, each by its name
     Needs no credentials: whoever uploads sends them. Exits with 1 if one is unknown, or cannot
     be sent as it is, because its fault is in the event.
     """
+    if _is_unknown(destination, directory):
+        return LEFT
     found = _letters(directory, code, destination)
     chosen = _chosen(ids, found, filtered=every or _any(code, destination))
     with at_work(tracker_of(directory, max_bytes=None)) as tracker:
@@ -148,6 +155,8 @@ def drop(  # noqa: PLR0913 - options, each by its name
 
     Needs no credentials. Exits with 1 if one is unknown, or nobody confirmed it.
     """
+    if _is_unknown(destination, directory):
+        return LEFT
     found = _letters(directory, code, destination)
     chosen = _chosen(ids, found, filtered=every or _any(code, destination))
     unknown = sorted(chosen - {letter.id for letter in found})
@@ -173,6 +182,23 @@ def _letters(
         for letter in _kept(directory)
         if code in (None, letter.code) and destination in (None, letter.destination)
     ]
+
+
+def _is_unknown(destination: str | None, directory: str | None) -> bool:
+    """Complain of a destination that has no letters, no books and no configuration."""
+    from adcp_tracker.cli.standing import standing  # noqa: PLC0415 - for a quick --help
+
+    if destination is None:
+        return False
+    known = {*configured_names(), *(letter.destination for letter in _kept(directory))}
+    if destination in known:
+        return False
+    known.update(standing(existing_queue(directory), ()).stats.destinations)
+    if destination in known:
+        return False
+    words = ", ".join(sorted(known)) or "none"
+    screen.complain(f"{destination}: expected a known destination, got another; known: {words}")
+    return True
 
 
 def _kept(directory: str | None) -> DeadLetters:

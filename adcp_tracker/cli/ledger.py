@@ -64,7 +64,9 @@ def _print_reasons(name: str, books: Books, *, is_known: bool, is_uploaded: bool
     if books.paused:
         screen.say(f"{name} is paused, and nothing is lost: {books.paused}", "red")
     elif books.retrying:
-        again = "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
+        again = (
+            "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
+        )
         screen.say(f"{name} {again}; the last try ended in {books.retrying}.")
     if books.locked:
         screen.say(

@@ -71,6 +71,14 @@ def destinations() -> list[Destination]:
     return destinations_from_env()
 
 
+def configured_names() -> list[str]:
+    """Return what is configured here, which may be nothing at all for who only looks."""
+    try:
+        return [destination.name for destination in destinations()]
+    except ConfigurationError:
+        return []
+
+
 def encryption() -> Encryption | None:
     """Return what opens sealed records, as the environment has it.
 

@@ -14,6 +14,7 @@ from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.opening import destinations, expect_destinations, tracker_of
 from adcp_tracker.cli.options import AsJson, Directory
 from adcp_tracker.cli.working import at_work
+from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from adcp_tracker.sources.reports import Health, Setup, SourceReport, SourcesReport
@@ -78,7 +79,12 @@ def _sync(  # noqa: PLR0913 - options, each by its name
     """
     from adcp_tracker.sources.files import read_sources  # noqa: PLC0415 - for a quick --help
 
-    wanted = read_sources(file)
+    try:
+        wanted = read_sources(file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file}: expected a file of event sources, got {error.strerror}; check FILE"
+        ) from None
     expect_destinations(destinations())
     whose = account_from(account, brand, operator) or wanted.account
     with at_work(tracker_of(directory)) as tracker:

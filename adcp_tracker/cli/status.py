@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from adcp_tracker.cli import screen
 from adcp_tracker.cli.exits import FINE, LEFT, command
 from adcp_tracker.cli.ledger import print_books, state_of
-from adcp_tracker.cli.opening import destinations, existing_queue
+from adcp_tracker.cli.opening import configured_names, existing_queue
 from adcp_tracker.cli.options import AsJson, Directory
-from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from adcp_tracker.cli.standing import Standing
@@ -30,21 +29,13 @@ def status(*, directory: Directory = None, as_json: AsJson = False) -> int:
     from adcp_tracker.cli.standing import standing  # noqa: PLC0415 - for a quick --help
 
     queue = existing_queue(directory)
-    names = _configured()
+    names = configured_names()
     found = standing(queue, names)
     if as_json:
         screen.emit(_document(found, str(queue.path)))
     else:
         _print(found, str(queue.path), names)
     return LEFT if _needs_somebody(found) else FINE
-
-
-def _configured() -> list[str]:
-    """Return what is configured here, which may be nothing at all for who only looks."""
-    try:
-        return [destination.name for destination in destinations()]
-    except ConfigurationError:
-        return []
 
 
 def _needs_somebody(found: Standing) -> bool:

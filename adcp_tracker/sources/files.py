@@ -68,8 +68,11 @@ def read_sources(path: str | os.PathLike[str]) -> SourcesFile:
         raise ConfigurationError(f"{file}: event_sources: expected a list of tables")
     if account is not None and not isinstance(account, dict):
         raise ConfigurationError(f"{file}: account: expected a table, got {describe(account)}")
-    sources = [source_of(table, f"event_sources[{i}]") for i, table in enumerate(tables)]
-    return SourcesFile(distinct(sources), None if account is None else account_of(account))
+    try:
+        sources = [source_of(table, f"event_sources[{i}]") for i, table in enumerate(tables)]
+        return SourcesFile(distinct(sources), None if account is None else account_of(account))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
 
 
 def _parsed(file: Path) -> object:

@@ -132,6 +132,27 @@ def test_a_letter_nobody_knows_is_said_to_be_unknown(tmp_path: Path) -> None:
     assert replayed.json == {"replayed": [], "refused": [ids[0]], "unknown": ["nonsense"]}
 
 
+@pytest.mark.parametrize("command", [["list"], ["replay"], ["drop", "--yes"]], ids="".join)
+def test_a_destination_nobody_knows_is_said_to_be_unknown(
+    tmp_path: Path, command: list[str]
+) -> None:
+    """A mistyped name is no destination without letters; those that are known are named."""
+    bury(tmp_path)
+    ended = run("dead", *command, "--destination", "nope", "--directory", tmp_path)
+    assert (ended.code, ended.out) == (1, "")
+    assert f"nope: expected a known destination, got another; known: {NAME}" in ended.err
+
+
+def test_a_destination_without_letters_is_known(tmp_path: Path, seller: Sandbox) -> None:
+    """Whether it is configured here, or only in the books of others."""
+    fill(tmp_path, "A-1")
+    assert run("flush", "--directory", tmp_path, **pointing_at(seller)).code == 0
+    here = ("dead", "list", "--destination", NAME, "--directory", tmp_path)
+    for environment in ({}, pointing_at(seller)):
+        ended = run(*here, **environment)
+        assert (ended.code, ended.out) == (0, "0 of 0 dead letters.\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["an-id", "--all"]], ids=["none", "both"])
 def test_which_letters_must_be_said_in_one_way(tmp_path: Path, arguments: list[str]) -> None:
     """A forgotten filter does not replay everything."""

@@ -110,6 +110,7 @@ def test_a_mistake_in_a_file_is_named(name: str, text: str, expected: str, tmp_p
     with pytest.raises(ConfigurationError) as caught:
         read_sources(file)
     assert expected in str(caught.value)
+    assert str(caught.value).startswith(f"{file}: ")
 
 
 @pytest.mark.parametrize(
