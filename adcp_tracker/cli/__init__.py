@@ -5,7 +5,7 @@ It needs the extra ``cli``. Exit codes, alike for every command:
 ====  ===============================================================================
 0     All is well.
 1     Something is left, dead, refused, not found or at fault; the output says what.
-2     The command, its configuration or the directory's rights have to be changed.
+2     The command, its configuration, its file or the directory's rights have to be changed.
 3     The machine is at fault: a disk, a directory or the queue's state.
 4     Another process uploads, and did not hand over in time.
 130   Stopped by Ctrl-C.

@@ -37,10 +37,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("name", "delivered"),
     [
-        ("flask", ["A-1001"]),
-        ("fastapi", ["A-1001"]),
-        ("asgi", ["A-1001", "A-1002"]),
-        ("wsgi", ["A-1001"]),
+        ("flask", ["F-1001"]),
+        ("fastapi", ["S-1001"]),
+        ("asgi", ["L-1001", "L-1002"]),
+        ("wsgi", ["W-1001"]),
         ("consent", ["view_content"]),
         ("custom", []),
     ],

@@ -93,8 +93,8 @@ def test_a_newcomer_who_follows_the_page_sees_a_purchase_arrive(
                 printed = run(command.replace(ITS_PORT, port), project, environment)
                 right = doctest.OutputChecker().check_output(shown or "...\n", printed, LENIENT)
                 assert right, f"{PAGE}:{block.line}: $ {command}\n{shown}\ngot:\n{printed}"
-    assert {event["event_id"] for event in seller.events} == {"A-1001"}
-    url = f"http://127.0.0.1:{port}/orders/A-1001/pay"
+    assert {event["event_id"] for event in seller.events} == {"D-1001"}
+    url = f"http://127.0.0.1:{port}/orders/D-1001/pay"
     assert {event["event_source_url"] for event in seller.events} == {url}
 
 
