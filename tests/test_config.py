@@ -116,7 +116,10 @@ def test_without_destinations_there_are_none() -> None:
             {"ADCP_DEFAULT_REGION": "UK"},
             "default_region: expected a region such as 'GB', got 'UK'; maybe 'GB'",
         ),
-        ({"ADCP_DEFAULT_REGION": "Germany"}, "got 'Germany'; use the two letters of ISO 3166"),
+        (
+            {"ADCP_DEFAULT_REGION": "Germany"},
+            "got a string of 7 characters; use the two letters of ISO 3166",
+        ),
         (
             {"ADCP_TRUSTED_PROXIES": "10.0.0.0/8"},
             "ADCP_TRUSTED_PROXIES: expected no such variable, got one; trusted_proxies is an opt",
