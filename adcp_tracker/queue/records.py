@@ -84,7 +84,7 @@ class Record(NamedTuple):
 
     Attributes:
         start: Where it begins, in bytes from the start of its segment.
-        stop: Where it ends, behind its line feed.
+        stop: Where it ends, behind its line feed; where that is lost, where the next begins.
         kind: One letter.
         body: What follows the kind.
     """
@@ -223,16 +223,16 @@ def _salvage(line: bytes, start: int, records: list[Record], damages: list[Damag
     """Take what can be read out of a damaged line, and the rest as damage."""
     lost = 0
     for begin, piece in _pieces(line):
+        end = begin + len(piece)
+        stop = start + end + (end == len(line))  # the line's own line feed is the last one's
         # A flipped line feed leaves its byte at the end of the record before it.
-        record = _read(piece, start + begin, start + begin + len(piece)) or _read(
-            piece[:-1], start + begin, start + begin + len(piece)
-        )
+        record = _read(piece, start + begin, stop) or _read(piece[:-1], start + begin, stop)
         if record is None:
             continue
         if begin > lost:
             damages.append(Damage(start + lost, line[lost:begin]))
         records.append(record)
-        lost = begin + len(piece)
+        lost = end
     if lost < len(line):
         damages.append(Damage(start + lost, line[lost:]))
 

@@ -115,11 +115,11 @@ class Sealer:
         """Return a delivery's events as they stand on disk now, those that can be read."""
         members = Members(self._spare)
         for segment, start, data in self._pieces(delivery):
-            plain = scan_plain(data, start)
+            plain = scan_plain(data, start) if data.endswith(b"\n") else None
             if plain is not None:
                 members.extend(segment, plain)
                 continue
-            for record in self._segments.scan(data, start)[0]:
+            for record in self._scan(start, data):
                 if record.kind in (EVENT, ENVELOPED):
                     members.add(Placed(segment, record.start, record.stop, record.opened()[1]))
                 elif record.kind in LOCKED:
@@ -136,7 +136,15 @@ class Sealer:
 
     def _records(self, delivery: Delivery) -> Iterator[Record]:
         for _, start, data in self._pieces(delivery):
-            yield from self._segments.scan(data, start)[0]
+            yield from self._scan(start, data)
+
+    def _scan(self, start: int, data: bytes) -> list[Record]:
+        """Read all records of a piece, also a last one whose line feed is lost."""
+        if data.endswith(b"\n"):
+            return self._segments.scan(data, start)[0]
+        stop = start + len(data)
+        records = self._segments.scan(data + b"\n", start)[0]
+        return [each._replace(stop=min(each.stop, stop)) for each in records]
 
     def _pieces(self, delivery: Delivery) -> Iterator[tuple[str, int, bytes]]:
         """Read a delivery's records, a piece of whole ones at a time."""

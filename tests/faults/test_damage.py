@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from adcp_tracker.delivery.books import Stats, publish, published
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
+from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.tracker import Tracker
 from tests.faults.share import share
 from tests.support.booked import balanced, track
+from tests.support.crashing.plans import Promptly
+from tests.support.damages import damaged
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -28,16 +30,22 @@ if TYPE_CHECKING:
 
 COUNT = 12
 LEADS = {f"L-{number}" for number in range(COUNT)}
+AGAIN = ["retry", "restart", "rebuild", "forget"]
+"""What has a frozen batch read from the disk again."""
+
 _STEADY = RetryPolicy(lambda: 0.5)
+_LINE_FEED = 10
 
 
-def _tracker(directory: Path, *sellers: ScriptedDestination) -> Tracker:
+def _tracker(
+    directory: Path, *sellers: ScriptedDestination, policy: RetryPolicy = _STEADY
+) -> Tracker:
     return Tracker(
         sellers,
         directory=directory,
         flush_interval=0.02,
         handle_sigterm=False,
-        policy=_STEADY,
+        policy=policy,
         uploader="thread" if sellers else "external",
     )
 
@@ -138,6 +146,58 @@ def _flip_and_deliver(waiting: Path, written: set[bytes], offset: int, bit: int)
         assert set(seller.delivered) <= written
         if lost and offset < len(data) - 1:  # what follows the last line feed is no record yet
             assert any((directory / "damaged").iterdir())
+
+
+def test_a_flipped_bit_anywhere_costs_nothing_more_when_its_batch_goes_again(
+    waiting: Path, *, full: bool
+) -> None:
+    """Each offset in turn, or a share of them and all line feeds but the last."""
+    whole = _segment(waiting).read_bytes()
+    for offset, byte in enumerate(whole[:-1]):
+        if full or byte == _LINE_FEED or offset % (len(whole) // 20) == 0:
+            data = bytearray(whole)
+            data[offset] ^= 1 << offset % 8
+            _deliver_twice(waiting, bytes(data), AGAIN[offset % len(AGAIN)])
+
+
+@share
+@given(st.data(), st.sampled_from(AGAIN))
+def test_what_damage_leaves_goes_again_as_it_went(
+    waiting: Path, data: st.DataObject, again: str
+) -> None:
+    """Bytes that are lost, zeros or noise, as by a short write or a cut: same bytes, same key."""
+    whole = _segment(waiting).read_bytes()
+    _deliver_twice(waiting, data.draw(damaged(whole)), again)
+
+
+def _deliver_twice(waiting: Path, damaged: bytes, again: str) -> None:
+    """Have a seller be busy at first; what it is sent later must be what it was sent before."""
+    sent: list[tuple[bytes, list[bytes]]] = []
+    busy = True
+
+    def answer(batch: Batch) -> Outcome:
+        sent.append((batch.identity, list(batch.events)))
+        return Retry("http_503", "busy") if busy else Delivered()
+
+    seller = ScriptedDestination()
+    seller.always = answer
+    with _copy(waiting) as directory:
+        _segment(directory).write_bytes(damaged)
+        tracker = _tracker(directory, seller, policy=Promptly(lambda: 0.5))
+        tracker.start()
+        wait_until(lambda: sent)
+        if again == "forget":
+            tracker.forget(email="nobody@example.com")
+        elif again != "retry":
+            tracker.close(0.0)
+        if again == "rebuild":
+            shutil.rmtree(directory / "state")
+        busy = False
+        tracker.flush(10.0)
+        assert tracker.close(1.0).pending == 0
+    assert len(sent) > 1
+    assert all(each == sent[0] for each in sent)
+    assert seller.delivered == sent[0][1]
 
 
 @share

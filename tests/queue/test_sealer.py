@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from adcp_tracker.destinations.base import EventFailure
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.records import DROPPED, ENVELOPED, enveloped
+from adcp_tracker.queue.records import DROPPED, ENVELOPED, EVENT, enveloped
 from adcp_tracker.queue.sealer import Sealed, Sealer
 from adcp_tracker.queue.segments import Segments
 from adcp_tracker.queue.state import State
+from tests.support.damages import damaged
 from tests.support.destinations import MemoryOutbox, ScriptedDestination
 
 if TYPE_CHECKING:
@@ -87,6 +88,38 @@ def test_a_batch_reads_back_as_it_was_frozen(desk: Desk) -> None:
     ((delivery, members),) = desk.seal().deliveries
     desk.journal.append(event(9), NOW_MS)
     assert [each.event for each in desk.sealer.read(delivery)] == [each.event for each in members]
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
+)
+@given(
+    numbers=st.lists(st.integers(0, 3), min_size=1, max_size=6),
+    max_events=st.integers(1, 8),
+    data=st.data(),
+)
+def test_what_damage_leaves_reads_back_as_it_was_frozen(
+    tmp_path_factory: pytest.TempPathFactory,
+    numbers: list[int],
+    max_events: int,
+    data: st.DataObject,
+) -> None:
+    """Whatever bytes are lost or others, and whichever records that glues together."""
+    desk = Desk(tmp_path_factory.mktemp("q"))
+    for place, number in enumerate(numbers):
+        body = enveloped({"test": "T"}, event(number)) if place % 2 else event(number)
+        desk.journal.append_record(body, NOW_MS, ENVELOPED if place % 2 else EVENT)
+    desk.close()
+    (segment,) = desk.directory.segments.iterdir()
+    whole = segment.read_bytes()
+    segment.write_bytes(data.draw(damaged(whole)))
+    while (sealed := desk.seal(ScriptedDestination(max_events=max_events))).advanced:
+        for delivery, members in sealed.deliveries:
+            again = desk.sealer.read(delivery)
+            assert list(again) == list(members)
+            assert tuple(again.spans()) == delivery.spans
+            assert desk.sealer.count(delivery) == delivery.count
 
 
 @settings(
