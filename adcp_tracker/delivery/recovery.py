@@ -9,14 +9,13 @@ import attrs
 
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import logger
-from adcp_tracker.queue.deadletters import DeadLetter
 from adcp_tracker.queue.outbox import DamagedOutboxError
 from adcp_tracker.queue.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from adcp_tracker.queue.deadletters import DeadLetters
+    from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
     from adcp_tracker.queue.directory import QueueDirectory
     from adcp_tracker.queue.outbox import Outbox
     from adcp_tracker.queue.roster import Roster
@@ -89,7 +88,7 @@ def _restore_letters(state: State, letters: DeadLetters, segments: Segments) -> 
 def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Sealer) -> None:
     """Set right what the last leader left between two writes."""
     _forget_vanished(state, segments.sizes(), sealer)
-    _forget_undone_letters(state, letters, sealer)
+    _forget_undone_letters(state, letters, segments)
     _recount_letters(state, letters)
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have mended it
@@ -120,20 +119,30 @@ def _shorten(state: State, delivery: Delivery, left: tuple[Span, ...], sealer: S
     logger.warning("segment.vanished", destination=delivery.destination, events=gone)
 
 
-def _forget_undone_letters(state: State, letters: DeadLetters, sealer: Sealer) -> None:
-    """Remove dead letters whose delivery was not settled when the last leader died.
+def _forget_undone_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
+    """Remove dead letters that the state does not know of, as the last leader died before.
 
-    Letters are written first, so that none is lost; the delivery goes again, and decides.
+    Letters are written first, so that none is lost. Their events are still to be sealed, or in
+    a delivery that was not settled: they go again, which decides.
     """
-    pending = [each for deliveries in state.deliveries.values() for each in deliveries]
-    if not pending or letters.is_empty():
+    if letters.is_empty():
         return
-    ids = {
-        DeadLetter(delivery.destination, member.segment, member.start, 0.0, "", "").id
-        for delivery in pending
-        for member in sealer.read(delivery)
-    }
-    letters.remove(ids)
+    present = segments.sizes().keys()
+    letters.remove(
+        {each.id for each in letters if each.segment in present and _is_open(each, state)}
+    )
+
+
+def _is_open(letter: DeadLetter, state: State) -> bool:
+    """Say whether the event of a letter, whose segment is there, is still to be decided about."""
+    destination = state.destinations.get(letter.destination)
+    if destination is None:
+        return False
+    return letter.offset >= destination.cursors.get(letter.segment, 0) or any(
+        span.segment == letter.segment and span.start <= letter.offset < span.stop
+        for delivery in state.deliveries[letter.destination]
+        for span in delivery.spans
+    )
 
 
 def _recount_letters(state: State, letters: DeadLetters) -> None:

@@ -13,6 +13,7 @@ from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
 from adcp_tracker.queue.deadletters import DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.journal import Journal
+from adcp_tracker.queue.records import ENVELOPED, enveloped
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -140,3 +141,22 @@ def test_a_dead_letter_is_on_the_disk_before_its_event_is_settled(office: Office
     books = second.books().total()
     assert (books.accepted, books.dead, books.pending) == (1, 1, 0)
     assert len(office.seller.batches) == 1
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_an_event_that_dies_before_it_is_sent_is_counted_once(office: Office, dies: str) -> None:
+    """Its letter is there before the books know of it, and is made again by whoever is next."""
+    office.track(1)
+    _finish(office.lead())
+    invalid = enveloped({"code": "INVALID_EVENT", "message": "no"}, EVENT % 2)
+    office.journal.append_record(invalid, NOW_MS, ENVELOPED)
+    first = office.lead()
+    office.outbox.dies = dies
+    with pytest.raises(DeathError):
+        first.step()
+    assert [letter.event for letter in DeadLetters(office.directory)] == [EVENT % 2]
+    second = office.lead()
+    _finish(second)
+    assert [letter.event for letter in DeadLetters(office.directory)] == [EVENT % 2]
+    books = second.books().total()
+    assert (books.accepted, books.delivered, books.dead) == (2, 1, 1)

@@ -14,6 +14,7 @@ from adcp_tracker.queue.journal import Journal
 from adcp_tracker.queue.records import ENVELOPED, EVENT, enveloped
 from adcp_tracker.queue.sealedjournal import SealedJournal
 from tests.support.booked import balanced, track, track_before
+from tests.support.crashing.plans import Promptly
 from tests.support.destinations import ScriptedDestination, wait_until
 from tests.support.persons import balanced as balanced_books
 from tests.support.persons import leading
@@ -112,6 +113,23 @@ def test_what_is_tracked_after_an_outsider_cut_the_segment_is_delivered(
     books = balanced(uploader)
     assert (books.pending, books.dropped) == (0, {"damaged": 1})
     assert list((tmp_path / "queue" / "segments").iterdir()) == []
+
+
+def test_what_stands_behind_a_cut_goes_again_as_it_went(make: Make, tmp_path: Path) -> None:
+    """An event that the gap left in one line with what was cut is not lost to a second try."""
+    writer = make(uploader="external")
+    ids = track(writer, 3)
+    segment = _segment(tmp_path / "queue")
+    os.truncate(segment, segment.stat().st_size - 40)
+    later = track(writer, 3, first=3)
+    writer.close()
+    seller = ScriptedDestination(outcomes=[Retry("http_503", "busy")])
+    uploader = make(seller, policy=Promptly(lambda: 0.5))
+    uploader.flush(10.0)
+    assert seller.ids == ids[:2] + later
+    assert len({batch.identity for batch in seller.batches}) == 1
+    books = balanced(uploader)
+    assert (books.pending, books.dropped) == (0, {"damaged": 1})
 
 
 def test_cutting_what_is_delivered_already_costs_nothing(make: Make, tmp_path: Path) -> None:

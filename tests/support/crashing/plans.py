@@ -13,6 +13,7 @@ import attrs
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events.event import Event
+from adcp_tracker.events.rejection import RejectedEvent
 from tests.support.crashing.erasing import GONE, KEYS, SHOPPER, address_of, forget
 from tests.support.crashing.ledger import (
     AWAY,
@@ -86,8 +87,22 @@ class Shop:
         )
         if not isinstance(event, Event):
             raise TypeError(f"expected an event, got {event!r}")
-        promise = [event.event_id, hashlib.sha256(event.line).hexdigest()]
-        append(self.folder / "promised", json.dumps(promise).encode() + b"\n")
+        self._promise(event.event_id, hashlib.sha256(event.line).hexdigest())
+
+    def track_invalid(self, name: str) -> None:
+        """Track an event that breaks a rule: what is promised is a dead letter."""
+        event = self.tracker.track(
+            "purchase",
+            event_id=f"{name}{self.suffix}",
+            email=address_of(name),
+            custom_data={"value": 7, "currency": "none"},
+        )
+        if not isinstance(event, RejectedEvent):
+            raise TypeError(f"expected it to be rejected, got {event!r}")
+        self._promise(event.event_id, "")
+
+    def _promise(self, event_id: str, digest: str) -> None:
+        append(self.folder / "promised", json.dumps([event_id, digest]).encode() + b"\n")
 
 
 def open_shop(
@@ -114,7 +129,10 @@ def open_shop(
 
 
 def promised(folder: Path) -> dict[str, str]:
-    """Return the ids of the events that were promised, with their bytes' digests."""
+    """Return the ids of the events that were promised, with their bytes' digests.
+
+    The digest of an event that is never to be delivered is empty.
+    """
     path = folder / "promised"
     lines = path.read_bytes().splitlines() if path.exists() else []
     return dict(json.loads(line) for line in lines)
@@ -125,6 +143,7 @@ def _sales(shop: Shop) -> None:
     for name in ("a-1", "a-2", f"{BAD}1", f"{MENDED}1", f"{MENDED}2"):
         shop.track(name)
     shop.tracker.flush(FLUSH_S)
+    shop.track_invalid("i-1")
     for name in (f"{SPLIT}1", f"{SPLIT}2", f"{SPLIT}3", "a-3"):
         shop.track(name)
     shop.track("t-1", test="TEST-1")
