@@ -15,7 +15,8 @@ Kinds:
     ``E`` an event that any seller understands, as most are;
     ``S`` an event behind an envelope that says how to treat it, divided by a tab;
     ``D`` counts of events that were dropped before they became records;
-    ``X`` an erased record: it keeps its length and its time, and nothing else;
+    ``X`` an erased record: it keeps its length, its time and whose alone it was, as in
+    ``{"only":"…"}``, and nothing else;
     ``C``, ``T``, ``L`` an event, one behind an envelope, and a dead letter, sealed with a key.
 """
 
@@ -74,9 +75,15 @@ def enveloped(envelope: Mapping[str, object], event: bytes) -> bytes:
     return orjson.dumps(envelope) + b"\t" + event
 
 
-def erased(record: bytes) -> bytes:
-    """Return an erased record of the same length and time as `record`."""
-    return frame(b" " * (len(record) - HEADER_BYTES - 1), int(record[9:22]), ERASED)
+def erased(record: bytes, only: object = None) -> bytes:
+    """Return an erased record of the same length and time as `record`.
+
+    Args:
+        record: The whole record.
+        only: The one destination that its envelope says it is for, if it does.
+    """
+    kept = b"" if only is None else orjson.dumps({"only": only})
+    return frame(kept.ljust(len(record) - HEADER_BYTES - 1), int(record[9:22]), ERASED)
 
 
 class Record(NamedTuple):
@@ -95,7 +102,10 @@ class Record(NamedTuple):
     body: bytes
 
     def opened(self) -> tuple[dict[str, object], bytes]:
-        """Return the envelope, empty where there is none, and the event."""
+        """Return the envelope, empty where there is none, and the event, if it is not erased."""
+        if self.kind == ERASED:
+            kept = self.body.strip()
+            return (orjson.loads(kept) if kept else {}), b""
         if self.kind != ENVELOPED:
             return {}, self.body
         envelope, _, event = self.body.partition(b"\t")

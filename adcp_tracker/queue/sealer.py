@@ -274,13 +274,15 @@ class _Pass:
         elif record.kind == DROPPED:
             for reason, count in orjson.loads(record.body).items():
                 counts.drop(reason, count)
-        else:
-            counts.drop("erased" if record.kind == ERASED else "unknown_kind")
+        elif record.kind != ERASED:
+            counts.drop("unknown_kind")
+        elif self._is_mine(record.opened()[0]):
+            counts.drop("erased")
 
     def _open(self, name: str, record: Record) -> None:
         """Treat an event as its envelope says."""
         envelope, event = record.opened()
-        if envelope.get("only", self._destination.name) != self._destination.name:
+        if not self._is_mine(envelope):
             return
         self._state.counts.accepted += 1
         test = envelope.get("test")
@@ -305,6 +307,9 @@ class _Pass:
                 str(envelope.get("remedy", "")),
                 replayable=False,
             )
+    def _is_mine(self, envelope: Mapping[str, object]) -> bool:
+        return envelope.get("only", self._destination.name) == self._destination.name
+
         refusal = self._ask(event) if envelope.get("look") else None
         if refusal is None:
             return None

@@ -103,7 +103,7 @@ class Segments:
         try:
             for record in records:
                 old = os.pread(descriptor, record.stop - record.start, record.start)
-                os.pwrite(descriptor, erased(old), record.start)
+                os.pwrite(descriptor, erased(old, record.opened()[0].get("only")), record.start)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)

@@ -289,6 +289,26 @@ def test_what_other_keys_signed_is_left_and_said(make: Make) -> None:
     command_line = make()
     report = command_line.forget(order_id="A-1")
     assert (report.remembered, report.unsearched, report.is_complete) == (0, 1, False)
+@pytest.mark.parametrize("keys", [(), (b"k" * 32,)], ids=["plain", "sealed"])
+def test_a_replayed_event_erased_before_it_is_looked_at_is_in_nobody_elses_books(
+    make: Make, keys: tuple[bytes, ...]
+) -> None:
+    """Its record still says whom it was for, and nothing else."""
+    failures = (EventFailure("BAD", "bad", event_id="alice"),)
+    one, two = ScriptedDestination("one", [Delivered(failures)]), ScriptedDestination("two")
+    tracker = make(one, two, encryption_keys=keys)
+    track_alice(tracker)
+    tracker.flush()
+    tracker.close()
+    nobody = make(encryption_keys=keys)
+    nobody.replay([letter.id for letter in nobody.dead_letters()])
+    assert nobody.forget(email=EMAIL).events == 1
+    nobody.close()
+    stats = make(one, two, encryption_keys=keys).flush()
+    assert balanced(stats, "one").dropped == {"erased": 1}
+    assert (balanced(stats, "two").accepted, balanced(stats, "two").dropped) == (1, {})
+
+
     assert "context_keys" in report.left_to_do[0]
     assert site.forget(order_id="A-1").remembered == 1
 

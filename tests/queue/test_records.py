@@ -131,6 +131,17 @@ def test_an_erased_record_keeps_its_place_and_nothing_else(body: bytes) -> None:
     assert damages == []
 
 
+@given(bodies, st.text(max_size=9))
+def test_an_erased_record_says_whom_alone_it_was_for(body: bytes, only: str) -> None:
+    """Whoever reads it later counts it for that destination, and there is nothing else in it."""
+    envelope = {"only": only, "test": "T"}
+    record = frame(enveloped(envelope, body), NOW_MS, ENVELOPED)
+    stone = erased(record, only)
+    assert len(stone) == len(record)
+    ((read,), damages) = scan(stone)
+    assert (read.kind, read.opened(), damages) == (ERASED, ({"only": only}, b""), [])
+
+
 @given(st.lists(st.tuples(bodies, times), max_size=20), st.integers(0, 2**40), st.integers(0, 25))
 def test_plain_records_are_read_at_once_as_one_by_one(
     events: list[tuple[bytes, int]], start: int, most: int
