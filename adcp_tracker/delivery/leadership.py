@@ -21,6 +21,7 @@ from adcp_tracker.delivery.settle import Settlement
 from adcp_tracker.destinations.base import Batch, Delivered, Preparing, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
+from adcp_tracker.queue.batches import BLANK
 from adcp_tracker.queue.deadletters import DeadLetters
 from adcp_tracker.queue.roster import Roster
 from adcp_tracker.queue.sealer import Sealer, limits
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.setting import Setting
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.queue.batches import Members
+    from adcp_tracker.queue.deadletters import DeadLetter
     from adcp_tracker.queue.state import Delivery
 
 
@@ -253,12 +255,22 @@ class Leadership:
         settlement = Settlement(
             self.state, self._setting.policy, delivery, members, self._clock.now()
         )
-        self.letterbox.add(settlement.settle(outcome))
+        self._keep_letters(name, settlement.settle(outcome))
         if not isinstance(outcome, Delivered):
             self._fresh.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
             self._occasionally.warning("destination.failing", reason=f"{name}: {outcome.code}")
         self._progressed = True
+
+    def _keep_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
+        """Keep letters, but of events that were erased while they were on their way."""
+        kept = [letter for letter in letters if letter.event != BLANK]
+        erased = len(letters) - len(kept)
+        if erased:
+            counts = self.state.destinations[name].counts
+            counts.dead -= erased
+            counts.dropped["erased"] += erased
+        self.letterbox.add(kept)
 
     def _due_delivery(self, name: str) -> tuple[Delivery, Members] | None:
         """Return the first frozen batch whose time has come."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from adcp_tracker.queue.records import PlainRecords
 
+BLANK = b"{}"
+"""What stands for an event that was erased while it was on its way."""
+
 _EVENT_ID = b'{"event_id":"'
 _BEGINNING = len(_EVENT_ID) + len(b'","event_type":"')
 """How much of two events with one id is the same at least: the id, and what follows it."""
@@ -123,7 +126,7 @@ class Members(Sequence[Placed]):
         if found:
             columns = _Columns()
             for place, each in enumerate(self):
-                columns.add(each._replace(event=b"{}") if place in found else each)
+                columns.add(each._replace(event=BLANK) if place in found else each)
             self._parts = [columns]
         return len(found)
 

@@ -201,6 +201,30 @@ def test_no_outcome_brings_back_who_was_forgotten(
     assert found_on_disk(queue) == []
 
 
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Delivered((EventFailure("BAD", "bad", index=0),)),
+        Rejected("BAD", "bad", (EventFailure("BAD", "bad", index=0),)),
+        Rejected("BAD", "bad"),
+    ],
+)
+def test_who_was_forgotten_on_the_way_and_is_refused_is_erased_and_no_dead_letter(
+    make: Make, outcome: Outcome
+) -> None:
+    """There is nothing left that could be mended and sent again."""
+    destination = ScriptedDestination(outcomes=[outcome])
+    destination.gate.clear()
+    tracker = make(destination)
+    track_alice(tracker)
+    wait_until(lambda: destination.batches)
+    tracker.forget(email=EMAIL)
+    destination.gate.set()
+    books = balanced(tracker.flush())
+    assert tracker.dead_letters() == []
+    assert (books.accepted, books.dead, books.dropped) == (1, 0, {"erased": 1})
+
+
 def test_what_a_seller_said_of_the_person_is_taken_back(make: Make, queue: Path) -> None:
     """A seller may repeat in an error what it was sent; a database keeps what it frees."""
     words = f"$.user_match: {UID} of {EMAIL} is unknown"
@@ -265,6 +289,26 @@ def test_a_replayed_event_is_erased_for_the_one_it_goes_to(make: Make, queue: Pa
     assert balanced(tracker.stats(), "two").delivered == 1
 
 
+@pytest.mark.parametrize("keys", [(), (b"k" * 32,)], ids=["plain", "sealed"])
+def test_a_replayed_event_erased_before_it_is_looked_at_is_in_nobody_elses_books(
+    make: Make, keys: tuple[bytes, ...]
+) -> None:
+    """Its record still says whom it was for, and nothing else."""
+    failures = (EventFailure("BAD", "bad", event_id="alice"),)
+    one, two = ScriptedDestination("one", [Delivered(failures)]), ScriptedDestination("two")
+    tracker = make(one, two, encryption_keys=keys)
+    track_alice(tracker)
+    tracker.flush()
+    tracker.close()
+    nobody = make(encryption_keys=keys)
+    nobody.replay([letter.id for letter in nobody.dead_letters()])
+    assert nobody.forget(email=EMAIL).events == 1
+    nobody.close()
+    stats = make(one, two, encryption_keys=keys).flush()
+    assert balanced(stats, "one").dropped == {"erased": 1}
+    assert (balanced(stats, "two").accepted, balanced(stats, "two").dropped) == (1, {})
+
+
 def test_contexts_remembered_for_the_persons_orders_go_too(make: Make, queue: Path) -> None:
     """By the orders of their events, by their address, by their click, and no others."""
     tracker = make()
@@ -289,26 +333,6 @@ def test_what_other_keys_signed_is_left_and_said(make: Make) -> None:
     command_line = make()
     report = command_line.forget(order_id="A-1")
     assert (report.remembered, report.unsearched, report.is_complete) == (0, 1, False)
-@pytest.mark.parametrize("keys", [(), (b"k" * 32,)], ids=["plain", "sealed"])
-def test_a_replayed_event_erased_before_it_is_looked_at_is_in_nobody_elses_books(
-    make: Make, keys: tuple[bytes, ...]
-) -> None:
-    """Its record still says whom it was for, and nothing else."""
-    failures = (EventFailure("BAD", "bad", event_id="alice"),)
-    one, two = ScriptedDestination("one", [Delivered(failures)]), ScriptedDestination("two")
-    tracker = make(one, two, encryption_keys=keys)
-    track_alice(tracker)
-    tracker.flush()
-    tracker.close()
-    nobody = make(encryption_keys=keys)
-    nobody.replay([letter.id for letter in nobody.dead_letters()])
-    assert nobody.forget(email=EMAIL).events == 1
-    nobody.close()
-    stats = make(one, two, encryption_keys=keys).flush()
-    assert balanced(stats, "one").dropped == {"erased": 1}
-    assert (balanced(stats, "two").accepted, balanced(stats, "two").dropped) == (1, {})
-
-
     assert "context_keys" in report.left_to_do[0]
     assert site.forget(order_id="A-1").remembered == 1
 
