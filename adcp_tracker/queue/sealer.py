@@ -318,8 +318,9 @@ class _Pass:
     def _ask(self, event: bytes) -> EventFailure | None:
         try:
             return self._destination.refuses(orjson.loads(event))
-        except Exception as error:  # noqa: BLE001 - a destination may be anybody's code
-            # Its words are not logged: they may hold anything. The seller will decide.
+        except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
+            # A cancelled task's error or an exit, too: in this thread they would end nothing
+            # but delivery. Its words are not logged: they may hold anything. The seller decides.
             what = type(error).__name__
             logger.error("destination.raised", destination=self._destination.name, error=what)
             return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.clock import SystemClock
@@ -17,8 +18,6 @@ from tests.support.destinations import ScriptedDestination, wait_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pytest
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome
     from adcp_tracker.queue.directory import QueueDirectory
@@ -31,13 +30,14 @@ class _Stumbling(ScriptedDestination):
     """A destination whose own code fails once."""
 
     stumbles = 1
+    error: type[BaseException] = LookupError
 
     def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
         """Fail the first time."""
         del event
         self.stumbles -= 1
         if self.stumbles >= 0:
-            raise LookupError("a bug in somebody's destination")
+            raise self.error("a bug in somebody's destination")
         return None
 
 
@@ -114,6 +114,7 @@ def test_a_segment_that_cannot_be_read_costs_no_event_of_another(
 
 
 def test_a_destination_whose_code_fails_costs_no_event(
+@pytest.mark.parametrize("error", [LookupError, CancelledError, SystemExit, KeyboardInterrupt])
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its error is logged by its kind, and its events go once it has come to its senses."""
@@ -121,6 +122,7 @@ def test_a_destination_whose_code_fails_costs_no_event(
     _fill(tmp_path, "F-1", event_type="follow")
     seller = _Stumbling()
     with caplog.at_level(logging.WARNING):
+    seller.error = error
         tracker = _run(tmp_path, seller)
         tracker.flush(WAIT_S)
         tracker.flush(WAIT_S)
@@ -131,7 +133,7 @@ def test_a_destination_whose_code_fails_costs_no_event(
         "F-1",
     ]
     assert (books.accepted, books.delivered, books.pending) == (3, 3, 0)
-    assert "LookupError" in caplog.text
+    assert f"error='{error.__name__}'" in caplog.text
     assert "somebody's destination" not in caplog.text
 
 
@@ -179,7 +181,7 @@ def test_an_error_that_is_no_exception_does_not_end_the_uploading_thread(
     def fail_once(directory: QueueDirectory) -> Outbox:
         if not failed.is_set():
             failed.set()
-            raise asyncio.CancelledError
+            raise CancelledError
         return open_outbox(directory)
 
     seller = ScriptedDestination()
