@@ -158,10 +158,17 @@ class Bookkeeper:
 
     def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:
         return sum(
-            self._line_feeds(name, size) - self._line_feeds(name, cursors.get(name, 0))
+            self._between(name, cursors.get(name, 0), size)
             for name, size in sizes.items()
             if cursors.get(name, 0) < size
         )
+
+    def _between(self, name: str, start: int, stop: int) -> int:
+        """Count what waits in one segment; one if it cannot be read, so that it is seen to wait."""
+        try:
+            return self._line_feeds(name, stop) - self._line_feeds(name, start)
+        except OSError:
+            return 1
 
     def _line_feeds(self, name: str, stop: int) -> int:
         """Count line feeds up to `stop`, from the nearest place counted before."""

@@ -280,7 +280,9 @@ class Leadership:
                 continue
             number, members = self._fresh.pop(name, (delivery.number, None))
             if members is None or number != delivery.number:
-                members = self._sealer.read(delivery)
+                members = self._read(delivery)
+            if members is None:
+                continue
             if len(members) == delivery.count:
                 return delivery, members
             if self._sealer.locks.holds(delivery):
@@ -289,6 +291,24 @@ class Leadership:
             if shrunk is not None:
                 return shrunk, members
         return None
+
+    def _read(self, delivery: Delivery) -> Members | None:
+        """Read a batch, if the disk gives it for now."""
+        try:
+            return self._sealer.read(delivery)
+        except FileNotFoundError:  # for good; whoever takes over goes on with what is left
+            raise
+        except OSError as error:
+            names = ", ".join(sorted({span.segment for span in delivery.spans}))
+            self._tell_unreadable(names, error)
+            return None
+
+    def _tell_unreadable(self, segment: str, error: OSError) -> None:
+        self._occasionally.warning(
+            "segment.unreadable",
+            reason=f"{segment}: {error}",
+            remedy="see to the disk and to the rights of the file; its events wait until then",
+        )
 
     def _shrink(self, delivery: Delivery, members: Members) -> Delivery | None:
         """Go on with what is left of a batch whose records were erased or damaged on disk."""
@@ -333,6 +353,8 @@ class Leadership:
         for segment, data in sealed.damages:
             self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
             self._keep_evidence(segment, data)
+        for segment, error in sealed.unreadable:
+            self._tell_unreadable(segment, error)
         self._tell_locked(destination.name)
         at_hand = sealed.deliveries if ahead else sealed.deliveries[1:]
         if at_hand:
@@ -362,7 +384,7 @@ class Leadership:
         # Whoever wrote to a segment entered its destinations before there was the segment.
         self.state.know(self._roster)
         for name in self._settled(sizes):
-            if self.segments.delete(name, sizes[name]):
+            if self._delete(name, sizes[name]):
                 for state in self.state.destinations.values():
                     state.cursors.pop(name, None)
 
@@ -376,6 +398,17 @@ class Leadership:
         ]
         needed = self.state.referenced() if done else ()
         return [name for name in done if name not in needed]
+
+    def _delete(self, name: str, size: int) -> bool:
+        try:
+            return self.segments.delete(name, size)
+        except OSError as error:
+            self._occasionally.warning(
+                "segment.not_deleted",
+                reason=f"{name}: {error}",
+                remedy="see to the queue's volume and to the rights of the file",
+            )
+            return False
 
     def _has_work(self, name: str, sizes: Mapping[str, int]) -> bool:
         cursors = self.state.destinations[name].cursors

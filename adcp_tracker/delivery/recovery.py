@@ -112,7 +112,10 @@ def _forget_vanished(state: State, present: Iterable[str], sealer: Sealer) -> No
 def _shorten(state: State, delivery: Delivery, left: tuple[Span, ...], sealer: Sealer) -> None:
     """Go on with some of a batch's spans; other bytes, another identity."""
     rest = attrs.evolve(delivery, spans=left, generation=delivery.generation + 1)
-    count = sealer.count(rest)
+    try:
+        count = sealer.count(rest)
+    except OSError:  # once it can be read, what is missing is counted as damaged
+        count = delivery.count
     gone = delivery.count - count
     state.replace(delivery, *([attrs.evolve(rest, count=count)] if count else []))
     state.destinations[delivery.destination].counts.dropped["vanished"] += gone

@@ -43,5 +43,5 @@ def oldest_waiting(
 def _time(segments: Segments, name: str, start: int) -> float | None:
     try:
         return accepted_ms(segments.read(name, start, HEADER_BYTES)) / 1000
-    except (FileNotFoundError, ValueError):  # deleted meanwhile, or no record
+    except (OSError, ValueError):  # deleted meanwhile or not to be read, or no record
         return None

@@ -28,7 +28,7 @@ from adcp_tracker.queue.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from mmap import mmap
 
     from adcp_tracker.destinations.base import Destination, EventFailure
@@ -51,12 +51,14 @@ class Sealed:
         deliveries: The new deliveries, each with its records.
         letters: Events that this destination can never take.
         damages: Bytes that were no records, by segment.
+        unreadable: Why segments could not be read, or not further, by segment.
         advanced: Whether any bytes were dealt with.
     """
 
     deliveries: list[tuple[Delivery, Members]] = attrs.field(factory=list)
     letters: list[DeadLetter] = attrs.field(factory=list)
     damages: list[tuple[str, bytes]] = attrs.field(factory=list)
+    unreadable: list[tuple[str, OSError]] = attrs.field(factory=list)
     advanced: bool = False
 
 
@@ -182,19 +184,23 @@ class _Pass:
         self.sealed = Sealed()
 
     def read_on(self, name: str, size: int) -> None:
-        """Take what one segment has, as far as there is room."""
+        """Take what one segment has, as far as there is room and the disk gives it."""
         if self._state.cursors.get(name, 0) >= size or self._limit.is_reached:
             return
-        with self._segments.reading(name) as read:
-            while not self._limit.is_reached:
-                cursor = self._state.cursors.get(name, 0)
-                if cursor >= size or self._locks.bars(name, cursor):
-                    return
-                if not self._take_piece(
-                    name, cursor, size, read(cursor, self._wanted(size - cursor))
-                ):
-                    return
-                self.sealed.advanced = True
+        try:
+            with self._segments.reading(name) as read:
+                self._take_pieces(name, size, read)
+        except OSError as error:  # its cursor stays in front of what could not be read
+            self.sealed.unreadable.append((name, error))
+
+    def _take_pieces(self, name: str, size: int, read: Callable[[int, int], bytes]) -> None:
+        while not self._limit.is_reached:
+            cursor = self._state.cursors.get(name, 0)
+            if cursor >= size or self._locks.bars(name, cursor):
+                return
+            if not self._take_piece(name, cursor, size, read(cursor, self._wanted(size - cursor))):
+                return
+            self.sealed.advanced = True
 
     def _wanted(self, left: int) -> int:
         """Return how much to read at once: not much more than what still fits."""
@@ -261,6 +267,9 @@ class _Pass:
         rest = self._segments.read(name, start, _READ_BYTES)
         if b"\n" in rest:  # finished since the size was read
             return False
+        if start + len(rest) < size:  # not its end: the disk gives no more, or somebody cut it
+            self._segments.read(name, start + len(rest), 1)  # which raises what the disk says
+            return False
         self._state.cursors[name] = max(size, start + len(rest))
         return True
 
@@ -298,6 +307,9 @@ class _Pass:
             )
         )
 
+    def _is_mine(self, envelope: Mapping[str, object]) -> bool:
+        return envelope.get("only", self._destination.name) == self._destination.name
+
     def _refusal(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
         """Return why an event is dead before it was ever sent, if it is."""
         if "code" in envelope:
@@ -307,9 +319,6 @@ class _Pass:
                 str(envelope.get("remedy", "")),
                 replayable=False,
             )
-    def _is_mine(self, envelope: Mapping[str, object]) -> bool:
-        return envelope.get("only", self._destination.name) == self._destination.name
-
         refusal = self._ask(event) if envelope.get("look") else None
         if refusal is None:
             return None

@@ -121,14 +121,18 @@ class Segments:
         """Have the disk take whatever was appended since the last call.
 
         With it, a power cut costs at most what came after the last round.
+
+        Raises:
+            OSError: If the disk does not take all of it; the next call tries the rest again.
         """
         sizes = self.sizes()
         grown = [name for name, size in sizes.items() if self._synced.get(name) != size]
-        for name in grown:
-            _sync_file(self._folder / name)
+        troubles = {name: _sync_file(self._folder / name) for name in grown}
         if grown:
             sync_directory(self._folder)
-        self._synced = sizes
+        self._synced = {name: size for name, size in sizes.items() if troubles.get(name) is None}
+        for trouble in filter(None, troubles.values()):
+            raise trouble
 
     def sweep(self) -> None:
         """Remove what a process left that died while it began a segment."""
@@ -144,15 +148,21 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _sync_file(path: Path) -> None:
+def _sync_file(path: Path) -> OSError | None:
+    """Sync a file, if it is there; return why not, if the disk does not take it."""
     try:
         descriptor = open_private(path, os.O_RDONLY)
     except FileNotFoundError:
-        return
+        return None
+    except OSError as error:
+        return error
     try:
         os.fdatasync(descriptor)
+    except OSError as error:
+        return error
     finally:
         os.close(descriptor)
+    return None
 
 
 def _remove_if_abandoned(path: Path) -> None:
