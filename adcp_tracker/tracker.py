@@ -39,7 +39,6 @@ from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
 from adcp_tracker.queue.journal import segment_bytes
-from adcp_tracker.queue.roster import Roster
 
 if TYPE_CHECKING:
     import os
@@ -152,12 +151,21 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         self._default_region = default_region
         self._test_event_code = test_event_code
         self._encryption = encryption_with(self.settings.encryption_keys)
+        setting = Setting(
+            self._directory,
+            self.destinations,
+            policy or RetryPolicy(random.random),
+            self._clock,
+            outbox,
+            flush_interval,
+            self._encryption,
+        )
         self._journal = journal_with(self._encryption)(
             self._directory,
             max_bytes=max_bytes,
             segment_bytes=segment_bytes(max_bytes),
             synchronous=durability == "power",
-            on_begin=Roster(self._directory, self._names(), self._clock).enter_own,
+            on_begin=setting.roster.enter_own,
             on_growth=self._grown,
             on_fork=self.after_unseen_fork,
             clock=self._clock,
@@ -168,18 +176,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             raise_when_full=when_full == "raise",
             on_drop=on_drop,
         )
-        self._flusher = Flusher(
-            Setting(
-                self._directory,
-                self.destinations,
-                policy or RetryPolicy(random.random),
-                self._clock,
-                outbox,
-                flush_interval,
-                self._encryption,
-            ),
-            self._keep_house,
-        )
+        self._flusher = Flusher(setting, self._keep_house)
         if self._uploads:
             _load_what_uploading_takes()
         # A tracker without a thread of its own, or with one that runs, need not start it.
@@ -205,10 +202,8 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         return cls(destinations_from_env(environ), **settings)  # type: ignore[arg-type]  # checked
 
     def __repr__(self) -> str:
-        return f"Tracker(directory={self.settings.directory!r}, destinations={self._names()!r})"
-
-    def _names(self) -> list[str]:
-        return [destination.name for destination in self.destinations]
+        names = [destination.name for destination in self.destinations]
+        return f"Tracker(directory={self.settings.directory!r}, destinations={names!r})"
 
     def track_purchase(
         self,

@@ -23,7 +23,6 @@ from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.log import Occasionally
 from adcp_tracker.queue.batches import BLANK
 from adcp_tracker.queue.deadletters import DeadLetters
-from adcp_tracker.queue.roster import Roster
 from adcp_tracker.queue.sealer import Sealer, limits
 from adcp_tracker.queue.segments import Segments
 
@@ -55,10 +54,8 @@ class Leadership:
         _prepare(setting.destinations)
         self.segments = Segments(setting.directory, setting.encryption)
         self.dead_letters = DeadLetters(setting.directory, setting.encryption)
-        names = [destination.name for destination in setting.destinations]
-        self._roster = Roster(setting.directory, names, setting.clock)
         self.state = open_state(
-            setting.directory, setting.open_outbox, self._roster, self.dead_letters, self.segments
+            setting.directory, setting.open_outbox, setting.roster, self.dead_letters, self.segments
         )
         self._sealer = Sealer(self.segments, self.state)
         self._bookkeeper = Bookkeeper(self.segments, self.state)
@@ -117,7 +114,7 @@ class Leadership:
 
     def retire(self, destination: str) -> None:
         """Forget a destination, and what waits for it."""
-        self._roster.strike(destination)
+        self._setting.roster.strike(destination)
         self.state.retire(destination)
         self.commit()
 
@@ -382,7 +379,7 @@ class Leadership:
         if self.letterbox.has_unwritten or not self._settled(sizes):
             return
         # Whoever wrote to a segment entered its destinations before there was the segment.
-        self.state.know(self._roster)
+        self.state.know(self._setting.roster)
         for name in self._settled(sizes):
             if self._delete(name, sizes[name]):
                 for state in self.state.destinations.values():

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from adcp_tracker.queue.roster import Roster
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -29,6 +31,7 @@ class Setting:
         open_outbox: Opens the outbox of a directory's state folder.
         idle_seconds: How long to wait when there is nothing to do.
         encryption: What seals and opens what is kept of events, if anything does.
+        roster: Where the names of the destinations stand.
     """
 
     directory: QueueDirectory
@@ -38,3 +41,9 @@ class Setting:
     open_outbox: Callable[[QueueDirectory], Outbox]
     idle_seconds: float
     encryption: Encryption | None = None
+    roster: Roster = attrs.field(init=False)
+
+    @roster.default
+    def _enter_by_name(self) -> Roster:
+        names = [destination.name for destination in self.destinations]
+        return Roster(self.directory, names, self.clock)
