@@ -118,6 +118,26 @@ def test_every_flipped_bit_is_found(encryption: Encryption) -> None:
             assert [each for each in records if each.kind == EVENT] == []
 
 
+@given(
+    body=st.binary(max_size=40),
+    place=st.integers(0, 200),
+    noise=st.binary(min_size=1, max_size=4).filter(lambda text: not set(text) & set(b"\n\t")),
+)
+def test_a_body_has_one_spelling(
+    encryption: Encryption, body: bytes, place: int, noise: bytes
+) -> None:
+    """Base64 with other bits at its end, or with anything in between, is damage."""
+    text = sealed(encryption, body)[HEADER_BYTES:-1]
+    place = 32 + place % (len(text) - 31)
+    alphabet = base64.b64encode(bytes(range(256))) + b"+/"
+    end = len(text.rstrip(b"=")) - 1
+    others = [text[:place] + noise + text[place:], text + b"=", text.rstrip(b"=") + b"===="]
+    others += [text[:end] + bytes([letter]) + text[end + 1 :] for letter in set(alphabet)]
+    for other in set(others) - {text}:
+        assert encryption.scan(frame(other, NOW_MS, SEALED_EVENT))[0] == []
+    assert encryption.scan(frame(text, NOW_MS, SEALED_EVENT))[0][0].body == body
+
+
 def test_the_bodies_of_two_records_cannot_be_swapped(encryption: Encryption) -> None:
     """A body is bound to the time in its own header."""
     one = frame(encryption.seal(b"one", NOW_MS, b"C"), NOW_MS, b"C")
