@@ -29,6 +29,9 @@ from adcp_tracker.exceptions import UnsafeDirectoryError
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _OTHERS = 0o077
+# Regular files do not mind O_NONBLOCK; a pipe in place of one would have us wait for its other end.
+_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITING = os.O_WRONLY | os.O_RDWR
 
 
 class QueueDirectory:
@@ -72,6 +75,21 @@ class QueueDirectory:
         self.prepare()
         _make_private(self.remembered)
 
+    def check(self, folder: Path) -> bool:
+        """Look at one of its folders as :meth:`prepare` does, and say whether it is there.
+
+        Whatever removes files or adds to them looks anew, as folders may be swapped meanwhile.
+
+        Raises:
+            UnsafeDirectoryError: If it is a link, another user's, or open to others.
+        """
+        try:
+            for each in (self.path, folder):
+                _check_private(each, each.lstat(), stat.S_IFDIR)
+        except FileNotFoundError:
+            return False
+        return True
+
     def set_state_aside(self) -> Path:
         """Put a damaged outbox out of the way, kept for whoever wants to look into it.
 
@@ -96,20 +114,44 @@ def open_private(path: Path, flags: int) -> int:
     """Open a file of the queue, never through a link; a new one is ours alone.
 
     Raises:
-        UnsafeDirectoryError: If what is there is a link, another user's, or open to others.
+        UnsafeDirectoryError: If what is there is a link, another user's, or open to others;
+            or if it is to be written and has a second name.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
-    except OSError as error:
-        if path.is_symlink():
-            raise UnsafeDirectoryError(f"{path}: expected a file, got a link; remove it") from error
+        descriptor = os.open(path, flags | _CAREFULLY, _FILE_MODE)
+    except OSError:
+        check_private_file(path)
         raise
     try:
-        _check_private(path, os.fstat(descriptor), stat.S_IFREG)
+        status = os.fstat(descriptor)
+        _check_private(path, status, stat.S_IFREG)
+        if flags & _WRITING:
+            _check_one_name(path, status)
     except UnsafeDirectoryError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _check_one_name(path: Path, status: os.stat_result) -> None:
+    if status.st_nlink > 1:
+        raise UnsafeDirectoryError(
+            f"{path}: expected a file of one name, got one with {status.st_nlink}, all of which "
+            f"would be written to; put a copy of it in its place"
+        )
+
+
+def check_private_file(path: Path) -> None:
+    """Look at a file, if it is there, without opening it.
+
+    Raises:
+        UnsafeDirectoryError: If it is a link, another user's, or open to others.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    _check_private(path, status, stat.S_IFREG)
 
 
 def is_elsewhere(descriptor: int, path: Path) -> bool:
@@ -136,7 +178,11 @@ def replace_file(path: Path, data: bytes) -> None:
     """Put a whole new content in place of a file, so that no reader sees half of it.
 
     One process at a time may do so. What it leaves when it dies meanwhile, the next replaces.
+
+    Raises:
+        UnsafeDirectoryError: If its folder is a link, another user's, or open to others.
     """
+    _check_private(path.parent, path.parent.lstat(), stat.S_IFDIR)
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
     descriptor = open_private(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
@@ -161,8 +207,9 @@ def _make_private(folder: Path) -> None:
 def _make_parents(path: Path) -> None:
     """Make the folders above a directory; a power cut must not take one that holds events."""
     missing = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # another process was quicker
+            folder.mkdir(mode=_DIRECTORY_MODE)
         _sync_parent(folder)
 
 
@@ -173,9 +220,13 @@ def _sync_parent(folder: Path) -> None:
 
 
 def _check_private(path: Path, status: os.stat_result, kind: int) -> None:
-    expected = "a directory" if kind == stat.S_IFDIR else "a file"
     if stat.S_IFMT(status.st_mode) != kind:
-        raise UnsafeDirectoryError(f"{path}: expected {expected}, got a link or another kind")
+        is_folder = kind == stat.S_IFDIR
+        raise UnsafeDirectoryError(
+            f"{path}: expected {'a directory' if is_folder else 'a file'}, "
+            f"got {'a link' if stat.S_ISLNK(status.st_mode) else 'something else'}; "
+            f"{'put a directory in its place' if is_folder else 'remove it'}"
+        )
     if status.st_uid != os.geteuid():
         raise UnsafeDirectoryError(
             f"{path}: expected user {os.geteuid()} to own it, got user {status.st_uid}; "

@@ -12,18 +12,23 @@ from zlib import crc32
 import diskcache
 
 from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.queue.directory import open_private
+from adcp_tracker.queue.directory import check_private_file, open_private
 from adcp_tracker.queue.outbox import DamagedOutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
+    Schema = set[str]
+    """The statements that made what is in a database."""
+
 _DATABASE = "cache.db"
+_BESIDE_IT = ("cache.db-journal", "cache.db-wal", "cache.db-shm")
 _SUM = "sum"
 _CHECKSUM_BYTES = 8
 _TIMEOUT_SECONDS = 5.0
 _SETTINGS = {
+    **diskcache.DEFAULT_SETTINGS,
     "eviction_policy": "none",
     "cull_limit": 0,
     "statistics": False,
@@ -34,6 +39,8 @@ _SETTINGS = {
     "disk_min_file_size": 1 << 30,
 }
 _SYNCHRONOUS_FULL = 2
+_KNOWN_SETTINGS = frozenset({*_SETTINGS, *diskcache.core.METADATA})
+_CREATE_SETTINGS = "CREATE TABLE Settings (key TEXT NOT NULL UNIQUE, value)"
 _OUT_OF_REACH = (
     "locked",
     "busy",
@@ -71,6 +78,9 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
             _refuse()
         return _plain(bytes(value) if isinstance(value, memoryview) else value)
 
+    def remove(self, file_path: object) -> None:
+        """Remove nothing: no value is kept in a file, so whatever is named is somebody else's."""
+
 
 class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
     """Writes no setting that the database holds as it would be written.
@@ -82,9 +92,12 @@ class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
     _settled: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
-        self._settled = _settle(folder / _DATABASE)
+        self._made: Schema = {_CREATE_SETTINGS}
+        self._settled, found = _settle(folder / _DATABASE)
         try:
             super().__init__(str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS)
+            if not found <= self._made:
+                _refuse_schema()
             self.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
         except BaseException:  # nothing of it may stay open
             with contextlib.suppress(AttributeError, sqlite3.Error):  # it may not be as far as that
@@ -97,6 +110,8 @@ class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
         execute: Callable[..., object] = super()._sql_retry
 
         def execute_unless_settled(statement: str, *values: tuple[object, ...]) -> object:
+            if statement.startswith("CREATE "):
+                self._made.add(statement.replace("IF NOT EXISTS ", "", 1))
             return None if self._is_settled(statement, *values) else execute(statement, *values)
 
         return execute_unless_settled
@@ -113,30 +128,46 @@ class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
         return key in self._settled and self._settled[str(key)] == value
 
 
-def _settle(database: Path) -> dict[str, object]:
-    """Check the database's pages, and return the settings in it.
+def _settle(database: Path) -> tuple[dict[str, object], Schema]:
+    """Check the database's pages, and return the settings in it and what made its tables.
 
-    An empty one gets those that diskcache would write, in one transaction.
+    An empty one gets the settings that diskcache would write, in one transaction.
     """
     with contextlib.closing(
         sqlite3.connect(database, timeout=_TIMEOUT_SECONDS, isolation_level=None)
     ) as connection:
+        made = connection.execute("SELECT type, tbl_name, sql FROM sqlite_master").fetchall()
+        if not all(_is_harmless(*each) for each in made):
+            _refuse_schema()
         ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        if not tables:
+        if not made:
             _fill(connection)
-        elif "Settings" not in tables:
-            return {}
-        return dict(connection.execute("SELECT key, value FROM Settings").fetchall())
+        settings = dict(connection.execute("SELECT key, value FROM Settings").fetchall())
+        if not settings.keys() <= _KNOWN_SETTINGS:
+            raise DamagedOutboxError("expected the settings that diskcache has, got others")
+        others = {key: value for key, value in _SETTINGS.items() if settings.get(key) != value}
+        if others:  # diskcache would make statements of what stands there
+            connection.executemany("INSERT OR REPLACE INTO Settings VALUES (?, ?)", others.items())
+        return {**settings, **others}, {sql for _, _, sql in made if sql is not None}
+
+
+def _is_harmless(kind: object, table: object, sql: object) -> bool:
+    """Say whether something planted could do nothing before all of it has been looked at.
+
+    To open the database, diskcache reads and writes its settings and nothing else.
+    """
+    if kind == "table":
+        return isinstance(sql, str) and sql.startswith("CREATE TABLE ")
+    return kind == "index" or (kind, table) == ("trigger", "Cache")
 
 
 def _fill(connection: sqlite3.Connection) -> None:
-    settings = {**diskcache.DEFAULT_SETTINGS, **_SETTINGS, **diskcache.core.METADATA}
+    settings = {**_SETTINGS, **diskcache.core.METADATA}
     connection.execute(f"PRAGMA auto_vacuum = {settings['sqlite_auto_vacuum']:d}")
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("CREATE TABLE Settings (key TEXT NOT NULL UNIQUE, value)")
+    connection.execute(_CREATE_SETTINGS)
     connection.executemany("INSERT INTO Settings VALUES (?, ?)", settings.items())
     connection.execute("COMMIT")
 
@@ -149,6 +180,10 @@ def _plain(value: object) -> object:
 
 def _refuse() -> NoReturn:
     raise DamagedOutboxError("expected plain bytes, got a row that asks to be unpickled or read")
+
+
+def _refuse_schema() -> NoReturn:
+    raise DamagedOutboxError("expected tables and triggers as diskcache makes them, got others")
 
 
 class DiskcacheOutbox:
@@ -165,6 +200,9 @@ class DiskcacheOutbox:
     def __init__(self, folder: Path) -> None:
         self._sums: dict[str, int] = {}
         try:
+            # SQLite does not follow a link in place of these either, but tells nobody why.
+            for name in _BESIDE_IT:
+                check_private_file(folder / name)
             # Created beforehand, so that it and its journal get our rights, not the umask's.
             os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
             self._cache = _SettledCache(folder)

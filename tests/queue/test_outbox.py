@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import diskcache
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -163,6 +164,102 @@ def test_rows_that_are_not_as_written_are_noticed(folder: Path, damage: str) -> 
         connection.execute(damage)
     with closing(DiskcacheOutbox(folder)) as outbox, pytest.raises(DamagedOutboxError):
         outbox.load()
+
+
+def _planted(folder: Path, *statements: str) -> None:
+    """Make an outbox that holds something, and plant in its database."""
+    with closing(DiskcacheOutbox(folder)) as outbox:
+        outbox.load()
+        outbox.apply({"a": b"1"}, [])
+    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_a_database_that_names_a_file_has_none_removed(folder: Path, tmp_path: Path) -> None:
+    """It would go together with the row that names it."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"what the owner of this file would miss")
+    _planted(folder, "UPDATE Cache SET filename = '../precious'")
+    with closing(DiskcacheOutbox(folder)) as outbox:
+        outbox.apply({"a": b"2"}, [])
+        outbox.apply({}, ["a"])
+    assert precious.exists()
+
+
+PLANT = "INSERT INTO sqlite_master VALUES ('table', 'a', 'a', 0, {})"
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x, x FROM c"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TRIGGER z AFTER UPDATE ON Cache BEGIN UPDATE Cache SET filename = '../x'; END"],
+        ["CREATE TRIGGER z AFTER UPDATE ON Settings BEGIN DELETE FROM Cache; END"],
+        [
+            "DROP TRIGGER Settings_count_insert",
+            "CREATE TRIGGER Settings_count_insert AFTER INSERT ON Cache BEGIN SELECT 1; END",
+        ],
+        ["CREATE TABLE more (value)"],
+        ["CREATE INDEX more ON Cache (value)"],
+        ["CREATE VIEW more AS SELECT value FROM Cache"],
+        ["DROP TABLE Settings", f"CREATE VIEW Settings (key, value) AS {ENDLESS}"],
+        ["DROP TABLE Settings"],
+        ["PRAGMA writable_schema = ON", PLANT.format("'CREATE VIRTUAL TABLE a USING b'")],
+        ["PRAGMA writable_schema = ON", PLANT.format("CAST('CREATE TABLE a (b)' AS BLOB)")],
+    ],
+    ids=lambda statements: statements[-1].partition(" AS")[0],
+)
+def test_what_diskcache_did_not_make_in_the_database_is_damage(
+    folder: Path, statements: list[str]
+) -> None:
+    """A trigger, view or table that somebody planted is not run, and the outbox is set aside."""
+    _planted(folder, *statements)
+    with pytest.raises(DamagedOutboxError):
+        DiskcacheOutbox(folder)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=50,
+    deadline=None,
+)
+@given(
+    key=st.one_of(
+        st.sampled_from([*diskcache.DEFAULT_SETTINGS, *diskcache.core.METADATA]),
+        st.sampled_from(["_sql_retry", "close", "sqlite_", "disk_", "_directory"]),
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.binary(),
+    ),
+    value=st.one_of(
+        st.none(),
+        st.integers(-(1 << 63), (1 << 63) - 1),
+        st.floats(),
+        st.sampled_from(["off", "1; DROP TABLE Cache", "exclusive", "x"]),
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.binary(),
+    ),
+)
+def test_any_setting_in_the_database_is_put_right_or_damage(
+    tmp_path_factory: pytest.TempPathFactory, key: object, value: object
+) -> None:
+    """None is carried out, and none keeps the outbox from being opened or set aside."""
+    folder = tmp_path_factory.mktemp("state", numbered=True)
+    folder.chmod(0o700)
+    _planted(folder)
+    with closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO Settings VALUES (?, ?)", (key, value))
+    try:
+        outbox = DiskcacheOutbox(folder)
+    except DamagedOutboxError:
+        assert key not in {*diskcache.DEFAULT_SETTINGS, *diskcache.core.METADATA}
+        return
+    with closing(outbox):
+        assert outbox.load() == {"a": b"1"}
+        outbox.apply({"b": b"2"}, ["a"])
+    with closing(DiskcacheOutbox(folder)) as outbox:
+        assert outbox.load() == {"b": b"2"}
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to look", b"\0" * 9000])
