@@ -204,7 +204,7 @@ def unled(directory: QueueDirectory) -> Stats:
     """Count what waits in a directory that nobody has ever uploaded from."""
     waiting = 0
     for path in directory.segments.glob(f"*{SUFFIX}"):
-        with suppress(OSError), path.open("rb") as file:
+        with suppress(OSError), os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
             while piece := file.read(_PIECE_BYTES):
                 waiting += piece.count(b"\n")
     return Stats(waiting=waiting)

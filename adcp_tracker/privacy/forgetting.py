@@ -94,6 +94,7 @@ class Erasure:
     def _remove_unreadable(self, findings: Findings) -> int:
         """Remove what cannot be searched, since any of it may be the person's."""
         removed = sum(map(len, findings.damages.values()))
+        self.directory.check(self.directory.damaged)
         for path in sorted(self.directory.damaged.iterdir()):
             path.unlink()
             removed += 1

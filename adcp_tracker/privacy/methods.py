@@ -72,6 +72,8 @@ class PrivacyMethods(DeliveryMethods):
             InvalidEventError: If an e-mail address or phone number is none.
             TypeError: If nothing is given.
             TimeoutError: If another process did not hand over.
+            UnsafeDirectoryError: If a folder or file of the queue is a link, another user's, or
+                open to others; what was erased by then stays erased.
             OSError: If the disk does not take it.
         """
         from adcp_tracker.privacy.forgetting import Erasure  # noqa: PLC0415 - rarely needed
@@ -120,6 +122,8 @@ class PrivacyMethods(DeliveryMethods):
             InvalidEventError: If an e-mail address or phone number is none.
             TypeError: If nothing is given.
             TimeoutError: If another process did not hand over.
+            UnsafeDirectoryError: If a folder or file of the queue is a link, another user's, or
+                open to others.
         """
         from adcp_tracker.privacy.exporting import Listing  # noqa: PLC0415 - rarely needed
         from adcp_tracker.privacy.person import person  # noqa: PLC0415 - likewise

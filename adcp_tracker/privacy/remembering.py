@@ -11,6 +11,7 @@ A name is a keyed hash of the order's id, so that nothing personal can be read f
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ _SWEEP_SECONDS = 3600.0
 _LOOK_AGAIN_SECONDS = 0.1
 _UNFINISHED_SECONDS = 60.0
 _MOST_BYTES = MAX_CHARACTERS + 1024
+_NAME = re.compile(r"[0-9a-f]{32}")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{8}")
 _ORDER, _EMAIL, _PHONE = "order", "email", "phone"
 _OTHER_KEYS = "bad_signature"
 
@@ -135,6 +138,7 @@ class Memory:
             for name in self._restorer.keys.names(_ORDER, order_id):
                 # Most orders are not remembered, and most calls are to be quick.
                 if self._is_there(b"%b/%b" % (self._root, name.encode())):
+                    self._directory.check(self._folder)
                     found = self._read(self._folder / name)
                     return found and self._restorer.restored(found[0])
         except (AdcpTrackerError, OSError) as error:
@@ -142,8 +146,13 @@ class Memory:
         return None
 
     def of(self, person: Person) -> list[Remembered]:
-        """Return what is remembered of a person, and all that cannot be read."""
-        if not self._folder.is_dir():
+        """Return what is remembered of a person, and all that cannot be read.
+
+        Raises:
+            UnsafeDirectoryError: If the folder or a file of it is a link, another user's, or
+                open to others.
+        """
+        if not self._directory.check(self._folder):
             return []
         keys = self._restorer.keys
         given, followed = person.given, person.followed
@@ -169,7 +178,11 @@ class Memory:
 
         Returns:
             How much there was, and how much stays since it was signed by other keys.
+
+        Raises:
+            UnsafeDirectoryError: If the folder is a link, another user's, or open to others.
         """
+        self._directory.check(self._folder)
         known = removed = 0
         for each in remembered:
             known += 1
@@ -185,20 +198,23 @@ class Memory:
             return
         self._swept_at = now
         try:
-            self._remove_aged(self._clock.now())
+            if self._directory.check(self._folder):
+                self._remove_aged(self._clock.now())
         except OSError as error:
             self._restorer.occasionally.warning("remembered.not_swept", error=str(error))
 
     def _remove_aged(self, today: float) -> None:
         with os.scandir(self._folder) as entries:
-            aged = sorted((entry.stat().st_mtime, entry.name) for entry in entries)
-        whole = [(kept_at, name) for kept_at, name in aged if not name.startswith(".")]
+            aged = sorted(
+                (entry.stat(follow_symlinks=False).st_mtime, entry.name) for entry in entries
+            )
+        whole = [(kept_at, name) for kept_at, name in aged if _NAME.fullmatch(name)]
         gone = {name for kept_at, name in whole if today - kept_at > THIRTY_DAYS}
         gone.update(name for _, name in whole[: -self._most])
         gone.update(
             name
             for kept_at, name in aged
-            if name.startswith(".") and today - kept_at > _UNFINISHED_SECONDS
+            if _UNFINISHED.fullmatch(name) and today - kept_at > _UNFINISHED_SECONDS
         )
         for name in gone:
             (self._folder / name).unlink(missing_ok=True)
@@ -240,7 +256,7 @@ class Memory:
     def _all(self) -> Iterator[Remembered]:
         tokens = self._restorer.keys.tokens
         for path in sorted(self._folder.glob("[!.]*")):
-            found = self._read(path)
+            found = self._read(path) if _NAME.fullmatch(path.name) else None
             if found is not None:
                 reading = tokens.read(found[0])
                 yield Remembered(path, reading.context, reading.fault, found[1])

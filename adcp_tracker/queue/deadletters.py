@@ -90,6 +90,7 @@ class DeadLetters:
     """
 
     def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
+        self._directory = directory
         self._folder = directory.dead
         self._encryption = encryption
         self._scan = scan if encryption is None else encryption.scan_letters
@@ -148,6 +149,7 @@ class DeadLetters:
         return len(removed)
 
     def _files(self) -> list[Path]:
+        self._directory.check(self._folder)
         return sorted(self._folder.glob(f"*{_SUFFIX}"))
 
     def _open_file(self) -> Path | None:

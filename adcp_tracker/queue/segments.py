@@ -39,6 +39,7 @@ class Segments:
 
     def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
         self.scan = scan if encryption is None else encryption.scan
+        self._directory = directory
         self._folder = directory.segments
         self._evidence = directory.damaged
         self._synced: dict[str, int] = {}
@@ -84,6 +85,7 @@ class Segments:
             Whether it is gone.
         """
         path = self._folder / name
+        self._directory.check(self._folder)
         try:
             descriptor = open_private(path, os.O_RDONLY)
         except FileNotFoundError:
@@ -99,6 +101,7 @@ class Segments:
 
     def erase(self, name: str, records: Iterable[Record]) -> None:
         """Overwrite records in place, so that nothing of what they said is left on disk."""
+        self._directory.check(self._folder)
         descriptor = open_private(self._folder / name, os.O_RDWR)
         try:
             for record in records:
@@ -110,6 +113,7 @@ class Segments:
 
     def keep_evidence(self, name: str, data: bytes) -> None:
         """Keep bytes that were no record, up to a bound per segment."""
+        self._directory.check(self._evidence)
         descriptor = open_private(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         try:
             room = _EVIDENCE_BYTES - os.fstat(descriptor).st_size

@@ -345,8 +345,9 @@ def test_what_was_remembered_goes_when_it_is_old_or_too_much(tmp_path: Path) -> 
     for number in range(4):
         clock.time += 86_400
         memory.remember(f"A-{number}", SHOPPER)
-    (directory.remembered / ".half.1").write_bytes(b"")
-    os.utime(directory.remembered / ".half.1", (clock.time - 61,) * 2)
+    half = directory.remembered / f".{'5f' * 16}.0a1b2c3d"
+    half.write_bytes(b"")
+    os.utime(half, (clock.time - 61,) * 2)
     memory.sweep()
     assert [memory.recall(f"A-{number}") is None for number in range(4)] == [
         True,

@@ -15,24 +15,31 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.clock import SystemClock
-from adcp_tracker.delivery.books import Stats, publish, published
+from adcp_tracker.context import RequestContext
+from adcp_tracker.delivery.books import Stats, publish, published, unled
 from adcp_tracker.delivery.election import Election
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.privacy.contextkeys import directory_key
+from adcp_tracker.privacy.person import person
+from adcp_tracker.privacy.remembering import Memory
+from adcp_tracker.privacy.restoring import Restorer
 from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 from adcp_tracker.queue.defaultoutbox import open_outbox
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.directory import QueueDirectory, open_private
+from adcp_tracker.queue.records import EVENT, frame, scan
 from adcp_tracker.queue.segments import Segments
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import track
-from tests.support.destinations import ScriptedDestination, wait_until
+from tests.support.destinations import HandClock, ScriptedDestination, wait_until
+from tests.support.persons import erasure, leading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 PRECIOUS = b"what the owner of this file would miss\n"
+SHOPPER = RequestContext(client_ip="203.0.113.7", click_id="Cj0-click")
 LETTER = DeadLetter("scripted", "a.log", 0, 1.0, "BAD", "no", event=b'{"event_id":"A"}')
 
 FILES = ["leader.lock", "leader.wanted", "state/cache.db", "dead/1.log", "damaged/1.log"]
@@ -97,6 +104,57 @@ def test_a_link_in_place_of_a_file_is_refused(
         assert precious.read_bytes() == PRECIOUS
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_with_a_second_name_is_not_written(
+    directory: QueueDirectory, precious: Path, name: str
+) -> None:
+    """A hard link would have what is written stand elsewhere as well; the error names it."""
+    path = directory.path / name
+    os.link(precious, path)
+    with pytest.raises(_REFUSED, match="got one with 2") as caught:
+        _use(directory, name)
+    assert str(path) in str(caught.value)
+    assert precious.read_bytes() == PRECIOUS
+
+
+def test_a_key_is_read_that_its_maker_died_over(directory: QueueDirectory) -> None:
+    """It has a second name for a moment while it is made, and keeps it if nobody removes it."""
+    key = directory_key(directory)
+    os.link(directory.context_key, directory.path / ".context.key.1-0a1b2c3d")
+    assert directory_key(directory) == key
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [*FILES, "context.key"])
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(directory: QueueDirectory, name: str) -> None:
+    """Nobody waits for its other end, in a request least of all; the error has the remedy."""
+    path = directory.path / name
+    os.mkfifo(path, 0o600)
+    with pytest.raises(_REFUSED, match="something else; remove it") as caught:
+        _use(directory, name)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["books.json", "segments/x.log"])
+def test_a_pipe_in_place_of_what_the_books_are_read_from_holds_nobody_up(
+    directory: QueueDirectory, name: str
+) -> None:
+    """It counts for nothing."""
+    os.mkfifo(directory.path / name, 0o600)
+    assert published(directory) == unled(directory) == Stats()
+
+
+def test_a_file_is_opened_for_plain_blocking_use(directory: QueueDirectory) -> None:
+    """What is written is read back whole, as from any file."""
+    path = directory.path / "file"
+    data = bytes(range(256)) * 4096
+    with os.fdopen(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY), "wb") as file:
+        file.write(data)
+    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+        assert file.read() == data
+
+
 @pytest.mark.parametrize("name", [*FILES, "context.key"])
 def test_a_file_that_others_can_open_is_refused(directory: QueueDirectory, name: str) -> None:
     """The error names the mode that was found and the command that mends it."""
@@ -142,6 +200,140 @@ def test_a_folder_that_is_not_ours_alone_is_refused(
         QueueDirectory(directory.path).prepare()
 
 
+@pytest.fixture
+def away(tmp_path: Path) -> Path:
+    """Return a folder of somebody's documents, old enough for any sweep."""
+    folder = tmp_path / "away"
+    folder.mkdir(mode=0o700)
+    for name in ("thesis.txt", "1.log", "5f" * 16):
+        (folder / name).write_bytes(PRECIOUS)
+        (folder / name).chmod(0o600)
+        os.utime(folder / name, (1.0, 1.0))
+    return folder
+
+
+def _is_untouched(folder: Path) -> bool:
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return found == dict.fromkeys(("thesis.txt", "1.log", "5f" * 16), PRECIOUS)
+
+
+SWAPPED: dict[str, tuple[str, Callable[[QueueDirectory], object]]] = {
+    "letter added": ("dead", lambda queue: DeadLetters(queue).add([LETTER], 1.0)),
+    "letter removed": ("dead", lambda queue: DeadLetters(queue).remove({LETTER.id})),
+    "evidence kept": ("damaged", lambda queue: Segments(queue).keep_evidence("1.log", b"x")),
+    "segment deleted": ("segments", lambda queue: Segments(queue).delete("1.log", len(PRECIOUS))),
+    "segment erased": (
+        "segments",
+        lambda queue: Segments(queue).erase("1.log", scan(frame(b"{}", 1, EVENT))[0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("use", SWAPPED)
+@pytest.mark.parametrize("whole", [False, True], ids=["folder", "whole queue"])
+def test_a_folder_that_is_swapped_for_a_link_is_left_alone(
+    directory: QueueDirectory, away: Path, use: str, *, whole: bool
+) -> None:
+    """What changes files looks at their folder each time, not only when the queue is opened."""
+    name, change = SWAPPED[use]
+    swapped = directory.path if whole else directory.path / name
+    shutil.rmtree(swapped)
+    if whole:
+        nest = away.parent / "nest"
+        nest.mkdir(mode=0o700)
+        away = away.rename(nest / name)
+        swapped.symlink_to(nest)
+    else:
+        swapped.symlink_to(away)
+    with pytest.raises(UnsafeDirectoryError, match="expected a directory, got a link"):
+        change(directory)
+    assert _is_untouched(away)
+
+
+def test_dead_letters_wait_until_their_folder_is_one_again(
+    directory: QueueDirectory, away: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None is written through a link that appears while the queue is in use, and none is lost."""
+    seller = ScriptedDestination(
+        outcomes=[lambda _: Rejected("BAD", "no", (EventFailure("BAD", "no", index=0),))]
+    )
+    seller.gate.clear()
+    tracker = Tracker([seller], directory=directory.path, flush_interval=0.02, handle_sigterm=False)
+    track(tracker, 2)
+    wait_until(lambda: seller.batches)
+    directory.dead.rmdir()
+    directory.dead.symlink_to(away)
+    seller.gate.set()
+    wait_until(lambda: f"{directory.dead}: expected a directory, got a link" in caplog.text)
+    assert _is_untouched(away)
+    directory.dead.unlink()
+    directory.dead.mkdir(mode=0o700)
+    wait_until(lambda: len(tracker.dead_letters()) == 1)
+    tracker.close(5.0)
+
+
+@pytest.mark.parametrize("name", ["damaged", "remembered"])
+def test_forgetting_removes_nothing_through_a_link(
+    directory: QueueDirectory, away: Path, name: str
+) -> None:
+    """It says what is in its way, and can be done again."""
+    errand = erasure(directory, person(email="alice@example.com"))
+    with leading(directory, ScriptedDestination()) as leadership:
+        folder = directory.path / name
+        if folder.exists():
+            folder.rmdir()
+        folder.symlink_to(away)
+        with pytest.raises(UnsafeDirectoryError, match="expected a directory, got a link"):
+            errand(leadership)
+        assert _is_untouched(away)
+        folder.unlink()
+        folder.mkdir(mode=0o700)
+        errand(leadership)
+
+
+def _memory(directory: QueueDirectory, clock: HandClock) -> Memory:
+    return Memory(directory, Restorer(directory, (), clock), clock)
+
+
+def test_the_sweep_removes_nothing_through_a_link(
+    directory: QueueDirectory, away: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However old it is; the log has the remedy."""
+    directory.remembered.symlink_to(away)
+    memory = _memory(directory, HandClock())
+    memory.sweep()
+    assert _is_untouched(away)
+    assert "remembered.not_swept" in caplog.text
+    assert f"{directory.remembered}: expected a directory, got a link" in caplog.text
+
+
+def test_nothing_is_recalled_through_a_link(
+    directory: QueueDirectory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else whoever planted it would say who shopped."""
+    memory = _memory(directory, HandClock())
+    assert memory.remember("A-1", SHOPPER)
+    assert memory.recall("A-1") == SHOPPER
+    directory.remembered.rename(tmp_path / "moved")
+    directory.remembered.symlink_to(tmp_path / "moved")
+    assert memory.recall("A-1") is None
+    assert "context.not_recalled" in caplog.text
+
+
+def test_what_was_not_remembered_here_is_left_where_it_is(directory: QueueDirectory) -> None:
+    """Neither the sweep nor forgetting removes a file of a name that is never given here."""
+    memory = _memory(directory, HandClock())
+    assert memory.remember("A-1", SHOPPER)
+    names = {"thesis.txt", ".profile", "5f" * 16 + "0", "5F" * 16}
+    for name in names:
+        (directory.remembered / name).write_bytes(PRECIOUS)
+        (directory.remembered / name).chmod(0o600)
+        os.utime(directory.remembered / name, (1.0, 1.0))
+    memory.sweep()
+    memory.forget(memory.of(person(order_id="A-1")))
+    assert {path.name for path in directory.remembered.iterdir()} == names
+
+
 def test_books_are_neither_read_nor_written_through_a_link(
     directory: QueueDirectory, precious: Path
 ) -> None:
@@ -156,17 +348,35 @@ def test_books_are_neither_read_nor_written_through_a_link(
     assert precious.read_bytes() == b'{"waiting": 7}'
 
 
+def test_books_are_not_written_into_a_queue_that_is_a_link_by_now(
+    directory: QueueDirectory, tmp_path: Path
+) -> None:
+    """Those that are published while the queue is in use are not put into what it leads to."""
+    directory.path.rename(tmp_path / "moved")
+    directory.path.symlink_to(tmp_path / "moved")
+    with pytest.raises(UnsafeDirectoryError, match="expected a directory, got a link"):
+        publish(directory, Stats(waiting=1))
+    assert not (tmp_path / "moved" / "books.json").exists()
+
+
 @pytest.mark.parametrize("name", ["cache.db-wal", "cache.db-shm", "cache.db-journal"])
 def test_the_database_writes_through_no_link(
-    directory: QueueDirectory, precious: Path, name: str
+    directory: QueueDirectory, precious: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SQLite's own files are not created or overwritten elsewhere."""
+    """SQLite's own files are not created or overwritten elsewhere, and the log names the link."""
     (directory.state / name).symlink_to(precious)
     seller = ScriptedDestination()
     tracker = Tracker([seller], directory=directory.path, flush_interval=0.02, handle_sigterm=False)
     track(tracker, 3)
     tracker.close(1.0)
     assert precious.read_bytes() == PRECIOUS
+    assert f"{name}: expected a file, got a link; remove it" in caplog.text
+
+
+def test_books_count_nothing_through_a_link(directory: QueueDirectory, precious: Path) -> None:
+    """Not even the lines of what it leads to."""
+    (directory.segments / "x.log").symlink_to(precious)
+    assert unled(directory) == Stats()
 
 
 @pytest.mark.parametrize("name", ["x.log", "x.new"])
@@ -235,6 +445,18 @@ def test_everything_on_disk_is_ours_alone_whatever_the_umask(tmp_path: Path, uma
     for path, status in found.items():
         expected = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
         assert stat.S_IMODE(status.st_mode) == expected, path
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_folders_made_above_the_queue_are_ours_alone(tmp_path: Path, umask: int) -> None:
+    """Where others may write into one of them, they may put another queue in its place."""
+    before = os.umask(umask)
+    try:
+        QueueDirectory(tmp_path / "p1" / "p2" / "queue").prepare()
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "p1", tmp_path / "p1" / "p2"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_temporary_names_cannot_be_planted(directory: QueueDirectory, precious: Path) -> None:
