@@ -92,27 +92,45 @@ class DeadLetters:
     def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
         self._directory = directory
         self._folder = directory.dead
+        self._written: set[str] = set()
         self._encryption = encryption
         self._scan = scan if encryption is None else encryption.scan_letters
 
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
-        """Write letters and have the disk take them, before anything forgets their events."""
-        data = b"".join(map(self._record, letters))
-        if not data:
-            return
-        path, is_new = self._open_file(), False
-        if path is None:
-            path, is_new = self._folder / f"{int(now * 1e9):020d}{_SUFFIX}", True
-        descriptor = open_private(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        """Write letters and have the disk take them, before anything forgets their events.
+
+        Args:
+            letters: The letters; where the disk has no room for all, those that it took are
+                not written again when they are given again.
+            now: Seconds since the epoch.
+
+        Raises:
+            OSError: If the disk does not take all of them.
+        """
+        records = [
+            (each.id, self._record(each)) for each in letters if each.id not in self._written
+        ]
+        if records:
+            path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
+            descriptor = open_private(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            try:
+                self._append(descriptor, records)
+            finally:
+                os.close(descriptor)
+        self._written.clear()
+
+    def _append(self, descriptor: int, records: list[tuple[str, bytes]]) -> None:
+        start = os.fstat(descriptor).st_size
+        if not start:
+            sync_directory(self._folder)
+        view = memoryview(b"".join(record for _, record in records))
         try:
-            view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        if is_new:
-            sync_directory(self._folder)
+        except OSError:
+            self._written |= _keep_whole(descriptor, start, records)
+            raise
+        os.fdatasync(descriptor)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         seen: set[str] = set()
@@ -138,6 +156,7 @@ class DeadLetters:
         Returns:
             How many there were.
         """
+        self._written.difference_update(ids)
         removed: set[str] = set()
         for path in self._files():
             found = [(record, letter) for record, letter in self._letters(path) if letter.id in ids]
@@ -181,6 +200,20 @@ class DeadLetters:
             # Another version's letter stays where it is, for that version to read.
             with suppress(BaseValidationError):
                 yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+
+
+def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -> set[str]:
+    """Leave nothing but whole records behind `start`, and return which the disk has."""
+    written, end = os.fstat(descriptor).st_size, start
+    whole: set[str] = set()
+    for name, record in records:
+        if end + len(record) > written:
+            break
+        end += len(record)
+        whole.add(name)
+    os.ftruncate(descriptor, end)
+    os.fdatasync(descriptor)
+    return whole
 
 
 def _erase(path: Path, records: list[Record]) -> None:

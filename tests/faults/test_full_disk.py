@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
+from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
 from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.queue.encryption import Encryption
 from adcp_tracker.queue.segments import Segments
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
@@ -147,6 +149,52 @@ def test_dead_letters_wait_for_room(make: Make, volume: Path, ballast: Ballast) 
     wait_until(lambda: len(tracker.dead_letters()) == 1)
     assert balanced(tracker).delivered == 1
     assert seller.ids == ids[1:]
+
+
+def _letters(count: int) -> list[DeadLetter]:
+    event = b'{"event_id":"A","note":"%s"}' % (b"x" * 5000)
+    return [DeadLetter("a", "s.log", n, 1.0, "BAD", "no", event=event) for n in range(count)]
+
+
+@pytest.mark.parametrize("keys", [None, [b"k" * 32]], ids=["plain", "sealed"])
+def test_letters_that_do_not_fit_at_once_take_no_room_twice(
+    volume: Path, ballast: Ballast, keys: list[bytes] | None
+) -> None:
+    """Each try goes on where the disk left off, so that they take what they need and no more."""
+    queue = QueueDirectory(volume / "queue")
+    queue.prepare()
+    encryption = keys and Encryption(keys)
+    letters, kept = _letters(24), DeadLetters(queue, encryption or None)
+    for number in (1, 2, 3):
+        ballast.fill(leaving=10 * 4096)
+        with pytest.raises(OSError, match="No space left"):
+            kept.add(letters, float(number))
+        assert 4 * number <= len(list(kept)) <= 8 * number
+    ballast.drop()
+    kept.add(letters, 4.0)
+    assert [letter.offset for letter in kept] == list(range(24))
+    (path,) = queue.dead.iterdir()
+    alone = QueueDirectory(volume / "alone")
+    alone.prepare()
+    path.rename(alone.path / "kept")
+    kept.add(letters, 5.0)
+    assert (alone.path / "kept").stat().st_size == next(queue.dead.iterdir()).stat().st_size
+
+
+def test_a_letter_that_is_removed_between_two_tries_is_written_when_it_is_given_again(
+    volume: Path, ballast: Ballast
+) -> None:
+    """Its event went again meanwhile, and died again."""
+    queue = QueueDirectory(volume / "queue")
+    queue.prepare()
+    letters, kept = _letters(8), DeadLetters(queue)
+    ballast.fill(leaving=6 * 4096)
+    with pytest.raises(OSError, match="No space left"):
+        kept.add(letters, 1.0)
+    assert kept.remove({letters[0].id}) == 1
+    ballast.drop()
+    kept.add(letters, 2.0)
+    assert sorted(letter.offset for letter in kept) == list(range(8))
 
 
 def test_evidence_that_cannot_be_kept_holds_nothing_up(
