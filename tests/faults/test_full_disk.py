@@ -238,7 +238,7 @@ def test_a_process_that_starts_on_a_full_volume_waits_for_room(
     ballast.drop()
     tracker.flush(10.0)
     assert seller.ids == ids
-    assert told(caplog) == {"flusher.failed": 1}
+    assert told(caplog) == {"flusher.failed": 1, "destination.not_entered": 1}
     assert balanced(tracker).delivered == 50
 
 
