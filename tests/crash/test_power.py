@@ -55,14 +55,14 @@ class Recording:
     def writes(self, name: str) -> list[Call]:
         """Return the writes to a file beside the queue."""
         found, descriptors = [], set()
-        for call in self.calls:
+        for call in sorted(self.calls, key=syscalls.takes_effect):
             if call.name == "openat" and call.text(1) == f"{self.folder}/{name}":
                 descriptors.add(call.result)
             elif call.name in {"openat", "close"}:
                 descriptors.discard(call.result if call.name == "openat" else call.number(0))
             elif call.name == "write" and call.number(0) in descriptors:
                 found.append(call)
-        return found
+        return sorted(found, key=lambda call: call.ended)
 
     def rounds(self) -> list[int]:
         """Return when the books were published, which follows the sync of each round."""

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from tests.support.crashing.syscalls import takes_effect
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
@@ -94,7 +96,7 @@ class Disk:
         """Do what was done before a line of the log."""
         done = list(calls)
         moments = [(call.begun, 0, call) for call in done if call.begun < until]
-        moments += [(call.ended, 1, call) for call in done if call.ended < until]
+        moments += [(takes_effect(call), 1, call) for call in done if takes_effect(call) < until]
         for _, end, call in sorted(moments, key=lambda moment: moment[:2]):
             if not end and call.name in {"fsync", "fdatasync"}:
                 self._begin_sync(call)

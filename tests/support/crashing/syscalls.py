@@ -60,6 +60,14 @@ class Call:
         return argument
 
 
+def takes_effect(call: Call) -> int:
+    """Return by when a call has done what it does.
+
+    A number that is closed may be another thread's new file before the close returns.
+    """
+    return call.begun if call.name == "close" else call.ended
+
+
 def is_possible() -> bool:
     """Say whether strace is there, and may trace."""
     strace = shutil.which("strace")
