@@ -376,7 +376,7 @@ class Leadership:
 
     def _delete_settled(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
-        if self.letterbox.has_unwritten or not self._settled(sizes):
+        if self.letterbox.has_unwritten or not any(map(self._is_finished, self._settled(sizes))):
             return
         # Whoever wrote to a segment entered its destinations before there was the segment.
         self.state.know(self._setting.roster)
@@ -384,6 +384,12 @@ class Leadership:
             if self._delete(name, sizes[name]):
                 for state in self.state.destinations.values():
                     state.cursors.pop(name, None)
+
+    def _is_finished(self, name: str) -> bool:
+        try:
+            return self.segments.is_finished(name)
+        except OSError:  # it is gone, or deleting it tells what is wrong
+            return True
 
     def _settled(self, sizes: Mapping[str, int]) -> list[str]:
         """Return the segments that no known destination needs any more."""

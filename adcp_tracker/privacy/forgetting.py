@@ -101,7 +101,8 @@ class Erasure:
         for path in sorted(self.directory.path.glob("state.damaged-*")):
             shutil.rmtree(path)
             removed += 1
-        sync_directory(self.directory.path)
+        for folder in (self.directory.damaged, self.directory.path):
+            sync_directory(folder)
         return removed
 
     def _hush(self, leadership: Leadership, traits: frozenset[str]) -> None:

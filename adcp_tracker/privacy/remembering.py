@@ -20,7 +20,7 @@ import attrs
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.log import logger
 from adcp_tracker.queue import presence
-from adcp_tracker.queue.directory import open_private
+from adcp_tracker.queue.directory import open_private, sync_directory
 from adcp_tracker.web.contexttoken import MAX_CHARACTERS, THIRTY_DAYS
 
 if TYPE_CHECKING:
@@ -189,6 +189,8 @@ class Memory:
             if each.fault != _OTHER_KEYS:
                 each.path.unlink(missing_ok=True)
                 removed += 1
+        if removed:
+            sync_directory(self._folder)
         return removed, known - removed
 
     def sweep(self) -> None:

@@ -21,7 +21,7 @@ import pytest
 from tests.support.crashing import syscalls
 from tests.support.crashing.cases import Forge, examine_after_power_cut, quick_folder
 from tests.support.crashing.disk import VARIANTS, Disk
-from tests.support.crashing.plans import EMAIL, FORGOTTEN, PROMPT_S, RARELY_S
+from tests.support.crashing.plans import EMAIL, FORGOTTEN, PROMPT_S, RARELY_S, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,6 +225,10 @@ def test_what_was_erased_does_not_come_back_after_a_power_cut() -> None:
     # No round's sync makes up for the erasure's own.
     recording = _record("forget at once", "power", RARELY_S)
     trace = hashlib.sha256(EMAIL.encode()).hexdigest().encode()
+    token = recording.writes(TOKEN)[0].data(1)
     moment = recording.writes(FORGOTTEN)[0].begun
     assert trace in _left(recording, recording.writes("promised")[-1].begun, "ordered")
-    assert [each for each in VARIANTS if trace in _left(recording, moment, each)] == []
+    for variant in VARIANTS:
+        left = _left(recording, moment, variant)
+        assert trace not in left, variant
+        assert token not in left, variant

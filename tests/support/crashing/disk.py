@@ -192,6 +192,10 @@ class Disk:
         if self._is_ours(call.text(0)):
             del self._names[call.text(0)]
 
+    def _link(self, call: Call) -> None:
+        if self._is_ours(call.text(1)):
+            self._names[call.text(1)] = self._names[call.text(0)]
+
     def _rename(self, call: Call) -> None:
         old, new = call.text(0), call.text(1)
         if not self._is_ours(old):

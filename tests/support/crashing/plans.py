@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker import Tracker
+from adcp_tracker.context import RequestContext
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events.event import Event
 from adcp_tracker.events.rejection import RejectedEvent
+from adcp_tracker.queue.directory import QueueDirectory
 from tests.support.crashing.erasing import GONE, KEYS, SHOPPER, address_of, forget
 from tests.support.crashing.ledger import (
     AWAY,
@@ -39,6 +42,7 @@ FLUSH_S = 20.0
 PROMPT_S, RARELY_S = 0.02, 600.0
 _SHUTDOWN_S = 0.3  # what is left then is for the next process, which is what is tested
 LEADING, JOINED, FORGOTTEN, REACHED = "leading", "joined", "forgotten", "reached"
+TOKEN = "token"
 _MOST_BYTES = 1024 * 1024  # segments are a sixteenth of it
 _LARGE = "x" * 5_000
 _SEGMENT_EVENTS = 30
@@ -223,12 +227,30 @@ def _steady(shop: Shop) -> None:
 
 
 def _forget_at_once(shop: Shop) -> None:
-    """Erase a person who has an event that waits and another that is a dead letter."""
+    """Erase a person of whom there is something in every folder, and on the disk.
+
+    That is an event that waits, a dead letter, bytes that were no record, and a context.
+    """
     shop.track(f"{BAD}1")
     shop.tracker.flush(FLUSH_S)
     shop.track(f"{AWAY}1")
+    shopper = RequestContext(client_ip="8.8.4.4", client_user_agent="Mozilla/5.0")
+    shop.tracker.remember("A-1", email=EMAIL, context=shopper)
+    directory = QueueDirectory(shop.folder / "queue")
+    (remembered,) = directory.remembered.iterdir()
+    append(shop.folder / TOKEN, remembered.read_bytes().splitlines()[0])
+    evidence = directory.damaged / "a.log"
+    append(evidence, hashlib.sha256(EMAIL.encode()).hexdigest().encode())
+    for path in (evidence, directory.damaged, remembered, directory.remembered):
+        _put_on_disk(path)
     shop.tracker.forget(email=EMAIL)
     append(shop.folder / FORGOTTEN, b"forgotten\n")
+
+
+def _put_on_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def _daemons(shop: Shop) -> None:
