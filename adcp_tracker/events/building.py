@@ -133,7 +133,10 @@ def _unknown(name: str) -> Fault:
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a name
 
     details = [each for each in build_event.__annotations__ if each not in _NO_DETAILS]
-    meant = get_close_matches(name, details, 1)
+    # "emial" is nearly one of them, and "ip" the end of one; "id" is neither.
+    meant = get_close_matches(name, details, 1, 0.75) or [
+        each for each in details if each.endswith(f"_{name}")
+    ]
     expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(details)}"
     path = f"$.{name}" if is_name(name) else "$"
     return Fault(path, expected, "a name that no detail of an event has")

@@ -99,7 +99,8 @@ class Inspection:
     def integer(self, path: str, value: object, least: int) -> None:
         """Ask for an integer from `least`; ``True`` is none."""
         if type(value) is not int or value < least:
-            self.add(path, f"an integer ≥ {least}", show_number(value))
+            shown = f"the float {value!r}" if type(value) is float else show_number(value)
+            self.add(path, f"an integer ≥ {least}", shown)
         elif value >= MAX_NUMBER:
             self.add(path, "an integer below 2^53", show_number(value))
 

@@ -207,7 +207,10 @@ def _read_order(source: object, *, id_name: str | None = None) -> Order:
     values, plan = _orders.read(source)
     if not plan.steps or isinstance(source, type):
         expected = "an Order, a mapping or an object with an order's attributes, or register_order"
-        raise InvalidEventError([Fault("$", expected, describe(source))])
+        got = describe(source)
+        if isinstance(source, Mapping):
+            got += " with none of them, such as id, number, total and currency"
+        raise InvalidEventError([Fault("$", expected, got)])
     if id_name is not None:
         values[0] = read_id(_own(source, id_name))
     elif plan.rivals:
