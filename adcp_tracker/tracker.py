@@ -160,12 +160,13 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             flush_interval,
             self._encryption,
         )
+        roster = setting.roster
         self._journal = journal_with(self._encryption)(
             self._directory,
             max_bytes=max_bytes,
             segment_bytes=segment_bytes(max_bytes),
             synchronous=durability == "power",
-            on_begin=setting.roster.enter_own,
+            on_begin=roster.secure_own if durability == "power" else roster.enter_own,
             on_growth=self._grown,
             on_fork=self.after_unseen_fork,
             clock=self._clock,

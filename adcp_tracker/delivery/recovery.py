@@ -37,8 +37,9 @@ def open_state(
     sellers count nothing twice.
     """
     directory.prepare()
-    roster.enter_own()
     segments.sweep()
+    roster.sweep()
+    roster.secure_own()
     try:
         state = _open(directory, open_outbox, roster)
     except DamagedOutboxError as error:

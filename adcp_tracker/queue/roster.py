@@ -8,6 +8,7 @@ no segment is deleted before every one that is entered has had it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -20,7 +21,7 @@ from adcp_tracker.log import Occasionally
 from adcp_tracker.queue.directory import open_private, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from adcp_tracker.clock import Clock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _DRAFT = "."
 _MOST_BYTES = 64 * 1024
+_ATTEMPTS = 5
 
 
 class Roster:
@@ -60,36 +62,67 @@ class Roster:
                     yield name
 
     def enter_own(self) -> None:
-        """Enter this process's destinations."""
-        self.enter(self.own)
-
-    def enter(self, names: Iterable[str]) -> None:
-        """Enter names that are not there yet.
+        """Enter this process's destinations, on an event's way: it waits for no disk.
 
         A disk that takes none is logged, and tracking goes on: then only the database knows
         them.
+        """
+        for name in self.own:
+            self._try(name, self._enter_if_missing)
+
+    def secure_own(self) -> None:
+        """Enter this process's destinations, and wait until the disk has them."""
+        self.enter(self.own)
+
+    def enter(self, names: Iterable[str]) -> None:
+        """Enter names, and have the disk take them; entries that cannot be read are made anew.
+
+        What the disk refuses is logged, and tried again at the next call.
 
         Raises:
             UnsafeDirectoryError: If what is there is a link, another user's, or open to others.
         """
         for name in names:
-            path = self._path(name)
-            try:
-                if self._read(path) != name:
-                    self._write(path, name)
-            except UnsafeDirectoryError:
-                raise
-            except OSError as error:
-                self._occasionally.warning(
-                    "destination.not_entered",
-                    destination=name,
-                    error=str(error),
-                    remedy="see to the queue's volume",
-                )
+            self._try(name, self._enter_for_good)
+        with suppress(OSError):  # told by the next segment, whose name it does not take either
+            sync_directory(self._folder)
 
     def strike(self, name: str) -> None:
         """Take a name out."""
         self._path(name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what a process left that died while it entered a name."""
+        for path in self._folder.glob(f"{_DRAFT}*"):
+            path.unlink(missing_ok=True)  # whoever lives yet finds it gone and makes another
+
+    def _try(self, name: str, enter: Callable[[str], None]) -> None:
+        try:
+            enter(name)
+        except UnsafeDirectoryError:
+            raise
+        except OSError as error:
+            self._occasionally.warning(
+                "destination.not_entered",
+                destination=name,
+                error=str(error),
+                remedy="see to the queue's volume",
+            )
+
+    def _enter_if_missing(self, name: str) -> None:
+        path = self._path(name)
+        if not path.exists():
+            self._write(path, name)
+
+    def _enter_for_good(self, name: str) -> None:
+        path = self._path(name)
+        if self._read(path) != name:
+            self._write(path, name)
+        descriptor = open_private(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _path(self, name: str) -> Path:
         # Names may be longer than a file's, and hold what none may.
@@ -99,22 +132,31 @@ class Roster:
         """Return the name in a file; ``None`` if there is none, or not the whole of it."""
         try:
             with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
-                data = file.read(_MOST_BYTES)
-            name = data.decode()
+                name = file.read(_MOST_BYTES).decode()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
         return name if self._path(name) == path else None
 
     def _write(self, path: Path, name: str) -> None:
-        draft = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
-        descriptor = open_private(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(name.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
-        sync_directory(self._folder)
+        for attempt in range(_ATTEMPTS):
+            draft = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
+            try:
+                _write_whole(draft, name.encode())
+                draft.replace(path)
+            except FileNotFoundError:  # a new leader swept it away
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
+            else:
+                return
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    descriptor = open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)

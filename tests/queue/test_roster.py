@@ -50,14 +50,17 @@ def test_half_an_entry_is_none_and_is_written_anew(directory: QueueDirectory) ->
     (path,) = directory.destinations.iterdir()
     path.write_bytes(b"age")
     assert list(roster) == []
-    roster.enter_own()
+    roster.secure_own()
     assert list(roster) == ["agent"]
 
 
 def test_a_draft_of_a_process_that_died_is_no_entry(directory: QueueDirectory) -> None:
-    """Its name begins with a dot."""
+    """It is swept away, by whoever leads next."""
     (directory.destinations / ".0123").write_bytes(b"agent")
-    assert list(Roster(directory)) == []
+    roster = Roster(directory)
+    assert list(roster) == []
+    roster.sweep()
+    assert list(directory.destinations.iterdir()) == []
 
 
 def test_entries_are_private(directory: QueueDirectory) -> None:
@@ -75,7 +78,9 @@ def test_a_link_in_place_of_an_entry_is_refused(directory: QueueDirectory, tmp_p
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
-        roster.enter_own()
+        roster.secure_own()
+    with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
+        list(roster)
 
 
 def test_a_folder_that_takes_nothing_keeps_nobody_from_tracking(
