@@ -8,7 +8,6 @@ of a setting also what is too short for a secret.
 
 from __future__ import annotations
 
-import difflib
 import re
 from decimal import Decimal
 from enum import Enum
@@ -100,5 +99,7 @@ def show_key(key: object) -> str:
 
 def _is_close(value: str, words: Iterable[str]) -> bool:
     """Tell whether a short word differs from one of `words` by little, whatever its capitals."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a word
+
     known = [word.lower() for word in words]
-    return bool(difflib.get_close_matches(value.lower(), known, 1, _SURELY_MISSPELT))
+    return bool(get_close_matches(value.lower(), known, 1, _SURELY_MISSPELT))
