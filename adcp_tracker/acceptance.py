@@ -57,9 +57,7 @@ class Acceptance(SourceMethods):
         if context is not None and limited:
             reason = why_not(event, context, self.settings.on_denied)
             if reason is not None:
-                self._intake.drop(reason)
-                if not self._started:
-                    self.start()
+                self._drop(reason)
                 return event
             event = without_shopper(event, context)
             body = encode(event)
@@ -100,6 +98,12 @@ class Acceptance(SourceMethods):
         if self._hold is None or not self._hold(write_later):
             write()
 
+    def _drop(self, reason: str) -> None:
+        """Let an event go, and have somebody there who tells the books."""
+        self._intake.drop(reason)
+        if not self._started:
+            self.start()
+
     def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
         """Set an event aside that cannot be sent."""
         if self.settings.strict:
@@ -110,9 +114,7 @@ class Acceptance(SourceMethods):
             logger.error(
                 "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
             )
-            self._intake.drop("error")
-            if not self._started:
-                self.start()
+            self._drop("error")
             return RejectedEvent(name, "", ())
         logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
         kept = {"event_type": name, **error.event}

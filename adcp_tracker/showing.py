@@ -63,7 +63,7 @@ def show_number(value: object) -> str:
 
 def show_word(value: object, words: Iterable[str]) -> str:
     """Show what looks like one of `words` misspelt; describe anything else."""
-    if type(value) is str and _is_word(value) and _is_close(value, words):
+    if type(value) is str and _is_word(value) and is_close(value, words):
         return repr(value)
     return describe(value)
 
@@ -97,8 +97,8 @@ def show_key(key: object) -> str:
     return repr(key) if is_name(key) else describe(key)
 
 
-def _is_close(value: str, words: Iterable[str]) -> bool:
-    """Tell whether a short word differs from one of `words` by little, whatever its capitals."""
+def is_close(value: str, words: Iterable[str]) -> bool:
+    """Tell whether a word differs from one of `words` by little, whatever its capitals."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a word
 
     known = [word.lower() for word in words]

@@ -6,12 +6,11 @@ good as one of the words that were expected.
 
 from __future__ import annotations
 
-import difflib
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.showing import describe
+from adcp_tracker.showing import describe, is_close
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +129,7 @@ def checked_choice(choice: object, setting: str, choices: Sequence[str | None]) 
     """
     if choice not in choices:
         words = [word for word in choices if word is not None]
-        is_close = isinstance(choice, str) and difflib.get_close_matches(choice.lower(), words, 1)
         expected = " or ".join(map(repr, choices))
-        got = repr(choice) if is_close else describe(choice)
+        is_shown = isinstance(choice, str) and is_close(choice, words)
+        got = repr(choice) if is_shown else describe(choice)
         raise ConfigurationError(f"{setting}: expected {expected}, got {got}")
