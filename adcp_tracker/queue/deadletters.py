@@ -16,7 +16,7 @@ import orjson
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.queue.directory import open_private, sync_directory
+from adcp_tracker.queue.directory import open_private, sync_directory, write_whole
 from adcp_tracker.queue.records import (
     ENVELOPED,
     LOCKED,
@@ -123,10 +123,8 @@ class DeadLetters:
         start = os.fstat(descriptor).st_size
         if not start:
             sync_directory(self._folder)
-        view = memoryview(b"".join(record for _, record in records))
         try:
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_whole(descriptor, b"".join(record for _, record in records))
         except OSError:
             self._written |= _keep_whole(descriptor, start, records)
             raise

@@ -165,6 +165,26 @@ def is_elsewhere(descriptor: int, path: Path) -> bool:
         return True
 
 
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Write all of some bytes, however few the disk takes at once.
+
+    Raises:
+        OSError: If it takes no more; what it took before stays.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file of the queue survive a power cut."""
+    descriptor = open_private(path, os.O_RDONLY)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(path: Path) -> None:
     """Make names created in or removed from a folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

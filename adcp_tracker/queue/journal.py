@@ -20,7 +20,7 @@ from adcp_tracker.forks import fork_mark
 from adcp_tracker.log import logger
 from adcp_tracker.queue import appending
 from adcp_tracker.queue.checksums import crc32
-from adcp_tracker.queue.directory import is_elsewhere, open_private, sync_directory
+from adcp_tracker.queue.directory import is_elsewhere, open_private, sync_directory, write_whole
 from adcp_tracker.queue.records import HEADER_BYTES, Record, frame
 from adcp_tracker.queue.syncing import NotSyncedError, SharedSync, confirm
 
@@ -477,17 +477,11 @@ def _create_locked(path: Path, content: bytes) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if content:
-            _write_whole(descriptor, content)
+            write_whole(descriptor, content)
+            os.fdatasync(descriptor)
         hidden.rename(path)
     except OSError:
         os.close(descriptor)
         hidden.unlink(missing_ok=True)
         raise
     return descriptor
-
-
-def _write_whole(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-    os.fdatasync(descriptor)

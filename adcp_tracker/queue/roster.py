@@ -8,7 +8,6 @@ no segment is deleted before every one that is entered has had it.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from adcp_tracker.clock import SystemClock
 from adcp_tracker.exceptions import UnsafeDirectoryError
 from adcp_tracker.log import Occasionally
-from adcp_tracker.queue.directory import open_private, sync_directory
+from adcp_tracker.queue.directory import open_private, sync_directory, sync_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -118,11 +117,7 @@ class Roster:
         path = self._path(name)
         if self._read(path) != name:
             self._write(path, name)
-        descriptor = open_private(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(path)
 
     def _path(self, name: str) -> Path:
         # Names may be longer than a file's, and hold what none may.
@@ -141,7 +136,7 @@ class Roster:
         for attempt in range(_ATTEMPTS):
             draft = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
             try:
-                _write_whole(draft, name.encode())
+                _make(draft, name.encode())
                 draft.replace(path)
             except FileNotFoundError:  # a new leader swept it away
                 if attempt == _ATTEMPTS - 1:
@@ -153,10 +148,9 @@ class Roster:
                 return
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _make(path: Path, content: bytes) -> None:
     descriptor = open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
-        if os.write(descriptor, content) < len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_whole(descriptor, content)
     finally:
         os.close(descriptor)

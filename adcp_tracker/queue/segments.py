@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from adcp_tracker.queue.directory import open_private, sync_directory
+from adcp_tracker.queue.directory import open_private, sync_directory, sync_file
 from adcp_tracker.queue.journal import SUFFIX, UNFINISHED
 from adcp_tracker.queue.records import erased, scan
 
@@ -155,17 +155,11 @@ def _lock(descriptor: int) -> bool:
 def _sync_file(path: Path) -> OSError | None:
     """Sync a file, if it is there; return why not, if the disk does not take it."""
     try:
-        descriptor = open_private(path, os.O_RDONLY)
+        sync_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         return error
-    try:
-        os.fdatasync(descriptor)
-    except OSError as error:
-        return error
-    finally:
-        os.close(descriptor)
     return None
 
 
