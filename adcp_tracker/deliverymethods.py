@@ -53,10 +53,12 @@ class DeliveryMethods:
     _flusher: Flusher
     _memory: Memory
     _started: bool
+    _closed: bool
 
     def start(self) -> None:
         """Start to deliver what waits on disk; the first event does it by itself."""
         self._journal.notice_fork()
+        self._closed = False
         self._live()
         if self._uploads:
             try:
@@ -93,9 +95,12 @@ class DeliveryMethods:
         return await asyncio.to_thread(self.flush, timeout)
 
     def stats(self) -> Stats:
-        """Return the books of this directory, all processes together."""
+        """Return the books of this directory, all processes together.
+
+        A tracker that was closed stays so: its books are those that were last written.
+        """
         self._journal.notice_fork()
-        if self._uploads and not self._flusher.is_running:
+        if self._uploads and not (self._closed or self._flusher.is_running):
             found = self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
         else:
             found = self._flusher.stats()
@@ -261,6 +266,7 @@ class DeliveryMethods:
         """End the thread, and be told nothing any more, once none is left that matters."""
         self._flusher.stop(timeout)
         self._started = False
+        self._closed = True
         lifecycle.forget(self)
         if not self._flusher.has_ended:  # it takes its time, or another was started meanwhile
             self._live()

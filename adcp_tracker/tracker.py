@@ -182,6 +182,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             _load_what_uploading_takes()
         # A tracker without a thread of its own, or with one that runs, need not start it.
         self._started = not self._uploads
+        self._closed = False
         lifecycle.watch(self, sigterm=handle_sigterm)
         if uploader == "thread" and not lifecycle.threads_run():
             logger.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+_ENDING_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    """Have every test end the flushers that it started: one left goes on in the others' way."""
+    before = _flushers()
+    yield
+    left = _flushers() - before
+    for each in left:  # told to end, perhaps, and about to
+        each.join(_ENDING_S)
+    assert not {each for each in left if each.is_alive()}
+
+
+def _flushers() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name == "adcp_tracker"}
 
 
 @pytest.fixture

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
+from adcp_tracker import Tracker
+from adcp_tracker.destinations.base import Paused
+from tests.support.destinations import ScriptedDestination
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
@@ -39,6 +43,18 @@ sys.stdin.read()                      # until the test has seen the child's even
 os.kill(child, 9)
 os.waitpid(child, 0)
 """
+
+
+def test_the_books_of_a_closed_tracker_bring_nothing_to_life(tmp_path: Path) -> None:
+    """Whoever looks at them after the end finds what was delivered, and no thread is there."""
+    away = ScriptedDestination(outcomes=[Paused("NOT_FOUND", "unknown", "mend it")])
+    tracker = Tracker([away], directory=tmp_path, handle_sigterm=False)
+    tracker.track_lead(lead_id="1")
+    left = tracker.close(20.0)
+    books = tracker.stats()
+    assert "adcp_tracker" not in {each.name for each in threading.enumerate()}
+    assert books.total() == left.total()
+    assert (books.total().accepted, books.total().pending) == (1, 1)
 
 
 def test_a_child_of_a_fork_uploads_although_the_tracker_was_closed_once(

@@ -218,7 +218,7 @@ def test_what_is_tracked_after_a_close_and_a_flush_is_delivered_at_the_exit(
     assert run(tmp_path, body) == (0, ["a", "b"])
 
 
-@pytest.mark.parametrize("call", ["flush()", "stats()", "drop(['unknown'])"])
+@pytest.mark.parametrize("call", ["flush()", "drop(['unknown'])"])
 def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
     tmp_path: Path, call: str
 ) -> None:
