@@ -9,13 +9,13 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from adcp_tracker.destinations.base import Retry
+from adcp_tracker.destinations.base import Outcome, Retry
 from adcp_tracker.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.destinations.base import Batch, Destination, Outcome
+    from adcp_tracker.destinations.base import Batch, Destination
 
 
 class Lane:
@@ -75,10 +75,16 @@ class Lane:
             self._on_done()
 
     def _try(self, batch: Batch) -> Outcome:
+        name = self._destination.name
         try:
-            return self._destination.send(batch)
+            outcome: object = self._destination.send(batch)
         except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
             # Its words are not logged: they may hold anything.
             what = type(error).__name__
-            logger.error("destination.raised", destination=self._destination.name, error=what)
+            logger.error("destination.raised", destination=name, error=what)
             return Retry("raised", f"the destination raised {what}")
+        if isinstance(outcome, Outcome):
+            return outcome
+        what = type(outcome).__name__
+        logger.error("destination.no_outcome", destination=name, returned=what)
+        return Retry("no_outcome", f"expected an outcome of the destination, got {what}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -74,4 +74,25 @@ def test_a_destination_that_raises_what_is_no_exception_is_tried_again(
         told.clear()
         assert lane.outcome() == expected
         assert not lane.is_busy
+    lane.stop()
+
+
+@pytest.mark.parametrize("returned", [None, True, "delivered"])
+def test_what_is_no_outcome_is_said_and_tried_again_after_a_wait(
+    returned: Any,  # noqa: ANN401 - whatever a destination may forget itself to
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing could be settled by it, and the seller would be asked again without a rest."""
+    what = type(returned).__name__
+    lane = Lane(ScriptedDestination(outcomes=[lambda _: returned]), threading.Event().set)
+    lane.send(BATCH)
+    outcomes: list[Outcome] = []
+
+    def has_come() -> bool:
+        outcomes.extend(filter(None, [lane.outcome()]))
+        return bool(outcomes)
+
+    wait_until(has_come)
+    assert outcomes == [Retry("no_outcome", f"expected an outcome of the destination, got {what}")]
+    assert f"destination='scripted' returned='{what}'" in caplog.text
     lane.stop()
