@@ -46,6 +46,11 @@ def _path(given: object) -> str:
     return str(given)
 
 
+def _several(keys: object) -> tuple[object, ...]:
+    """Return keys as a tuple, also if only one was given; what is none is refused with its name."""
+    return (keys,) if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable) else (*keys,)
+
+
 @attrs.frozen
 class Settings:
     """How a tracker works. :class:`~adcp_tracker.Tracker` takes each by its name.
@@ -66,8 +71,10 @@ class Settings:
     shutdown_timeout: float = 2.0
     handle_sigterm: bool = True
     on_denied: OnDenied = "drop"
-    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), repr=False)
-    encryption_keys: tuple[str | bytes, ...] = attrs.field(default=(), repr=False)
+    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), converter=_several, repr=False)
+    encryption_keys: tuple[str | bytes, ...] = attrs.field(
+        default=(), converter=_several, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         _check_choice("durability", self.durability, ("process", "power"))

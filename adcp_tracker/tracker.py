@@ -34,7 +34,7 @@ from adcp_tracker.orders.purchases import (
 )
 from adcp_tracker.privacy.methods import PrivacyMethods
 from adcp_tracker.privacy.restoring import with_shopper
-from adcp_tracker.queue.atrest import encryption_with, journal_with, several
+from adcp_tracker.queue.atrest import encryption_with, journal_with
 from adcp_tracker.queue.defaultoutbox import open_outbox
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.intake import Intake
@@ -117,8 +117,8 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         handle_sigterm: bool = True,
         on_denied: OnDenied = "drop",
         on_drop: Callable[[str], None] | None = None,
-        context_keys: Sequence[str | bytes] = (),
-        encryption_keys: Sequence[str | bytes] = (),
+        context_keys: str | bytes | Sequence[str | bytes] = (),
+        encryption_keys: str | bytes | Sequence[str | bytes] = (),
         sources: Iterable[EventSource] = (),
         hold: Callable[[Callable[[], None]], bool] | None = None,
         clock: Clock | None = None,
@@ -138,8 +138,8 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             shutdown_timeout=shutdown_timeout,
             handle_sigterm=handle_sigterm,
             on_denied=on_denied,
-            context_keys=tuple(context_keys),
-            encryption_keys=several(encryption_keys),
+            context_keys=context_keys,
+            encryption_keys=encryption_keys,
         )
         self.destinations = distinct_destinations(destinations)
         self.shutdown_timeout = shutdown_timeout

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from adcp_tracker.queue.encryption import Encryption
 
 
-def several(keys: str | bytes | Sequence[str | bytes]) -> tuple[str | bytes, ...]:
-    """Return keys as a tuple, also if only one was given."""
-    return (keys,) if isinstance(keys, (str, bytes)) else tuple(keys)
-
-
 def encryption_with(keys: Sequence[str | bytes]) -> Encryption | None:
     """Return what seals with the first of `keys` and reads with all; nothing without any.
 

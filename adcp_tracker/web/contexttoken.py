@@ -13,7 +13,7 @@ import hmac
 import json
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -71,7 +71,11 @@ class TokenReading:
 
 
 def _derived(keys: str | bytes | Sequence[str | bytes]) -> tuple[bytes, ...]:
-    given = (keys,) if isinstance(keys, (str, bytes)) else keys
+    given: Sequence[Any] = (keys,) if isinstance(keys, (str, bytes)) else keys
+    for key in given:
+        if not isinstance(key, (str, bytes)):
+            got = type(key).__name__
+            raise ConfigurationError(f"context_keys: expected keys as str or bytes, got {got}")
     raw = [key.encode() if isinstance(key, str) else key for key in given]
     if not raw or any(len(key) < MIN_KEY_BYTES for key in raw):
         raise ConfigurationError(

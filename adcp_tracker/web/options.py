@@ -28,8 +28,8 @@ class TrackerOptions(TypedDict, total=False):
     shutdown_timeout: float
     handle_sigterm: bool
     on_denied: OnDenied
-    context_keys: Sequence[str | bytes]
-    encryption_keys: Sequence[str | bytes]
+    context_keys: str | bytes | Sequence[str | bytes]
+    encryption_keys: str | bytes | Sequence[str | bytes]
     on_drop: Callable[[str], None] | None
     hold: Callable[[Callable[[], None]], bool] | None
 

@@ -270,6 +270,22 @@ def test_a_short_key_is_refused_at_once(tmp_path: Path) -> None:
         Tracker([], directory=tmp_path, context_keys=["short"])
 
 
+def test_one_key_need_not_stand_in_a_list(make: Make) -> None:
+    """Its letters are not taken for a key each."""
+    make(context_keys=[KEY]).remember("A-1", context=SHOPPER)
+    assert make(context_keys=KEY).recall("A-1") == SHOPPER
+
+
+@pytest.mark.parametrize("keys", [None, 5, [None], [KEY, None]])
+def test_what_is_no_key_is_refused_at_once(tmp_path: Path, keys: Any) -> None:  # noqa: ANN401 - as a site might
+    """As where an environment variable that is not set was read for it; no key is shown."""
+    with pytest.raises(
+        ConfigurationError, match=r"context_keys: expected .*, got (NoneType|int)"
+    ) as raised:
+        Tracker([], directory=tmp_path, context_keys=keys)
+    assert KEY not in str(raised.value)
+
+
 def test_a_denial_is_remembered_without_the_shopper(make: Make, tmp_path: Path) -> None:
     """What is kept tells that consent was denied, and nobody's address; it is honoured."""
     tracker = make()
