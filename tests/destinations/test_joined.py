@@ -15,6 +15,7 @@ from adcp_tracker.destinations.joined import Block, Body, JoinedEvents, body_aro
 events = st.lists(
     st.dictionaries(st.text(max_size=5), st.integers(0, 99)).map(orjson.dumps), min_size=1
 )
+MEBIBYTE = 1024 * 1024
 LARGE = [orjson.dumps({"event_id": f"A-{number}", "filler": "x" * 600}) for number in range(3000)]
 
 
@@ -36,13 +37,20 @@ def test_events_in_blocks_are_a_sequence_of_events(groups: list[list[bytes]]) ->
     assert body.size == len(b"".join(body))
 
 
-def test_a_large_body_goes_in_bounded_pieces_as_often_as_asked() -> None:
-    """It is never put together, and a second iteration gives the same bytes."""
-    body = body_around(JoinedEvents([Block(LARGE), Block(LARGE)]), b"[", b"]")
+@pytest.mark.parametrize("events_a_block", [1, 100, 640, 3000])
+def test_a_large_body_goes_in_few_pieces_of_a_bounded_size_as_often_as_asked(
+    events_a_block: int,
+) -> None:
+    """It is never put together as a whole, and a second iteration gives the same bytes."""
+    blocks = [
+        Block(LARGE[first : first + events_a_block])
+        for first in range(0, len(LARGE), events_a_block)
+    ]
+    body = body_around(JoinedEvents(blocks * 4), b"[", b"]")
     pieces = list(body)
-    assert max(map(len, pieces)) <= 256 * 1024 + 1
-    assert len(pieces) < body.size / (200 * 1024)
-    assert b"".join(pieces) == b"[" + b",".join([*LARGE, *LARGE]) + b"]" == b"".join(body)
+    assert all(MEBIBYTE <= len(piece) < 2 * MEBIBYTE for piece in pieces[:-1])
+    assert len(pieces[-1]) < 2 * MEBIBYTE
+    assert b"".join(pieces) == b"[" + b",".join(LARGE * 4) + b"]" == b"".join(body)
 
 
 def test_a_body_without_events_is_its_head_and_tail() -> None:
