@@ -15,6 +15,7 @@ import attrs
 from adcp_tracker.events.inspection import Inspection
 from adcp_tracker.events.limits import MAX_CODE
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.keys import several
 from adcp_tracker.showing import show_quantity, show_setting
 
 if TYPE_CHECKING:
@@ -46,11 +47,6 @@ def _path(given: object) -> str:
     return str(given)
 
 
-def _several(keys: object) -> tuple[object, ...]:
-    """Return keys as a tuple, also if only one was given; what is none is refused with its name."""
-    return (keys,) if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable) else (*keys,)
-
-
 @attrs.frozen
 class Settings:
     """How a tracker works. :class:`~adcp_tracker.Tracker` takes each by its name.
@@ -71,9 +67,9 @@ class Settings:
     shutdown_timeout: float = 2.0
     handle_sigterm: bool = True
     on_denied: OnDenied = "drop"
-    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), converter=_several, repr=False)
+    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), converter=several, repr=False)
     encryption_keys: tuple[str | bytes, ...] = attrs.field(
-        default=(), converter=_several, repr=False
+        default=(), converter=several, repr=False
     )
 
     def __attrs_post_init__(self) -> None:

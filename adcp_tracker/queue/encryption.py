@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.forks import fork_mark
+from adcp_tracker.keys import several
 from adcp_tracker.queue import records as plain
 from adcp_tracker.queue.records import (
     ENVELOPED,
@@ -200,7 +201,7 @@ def _from_base64(text: bytes) -> bytes:
 
 
 def _decoded(keys: str | bytes | Sequence[str | bytes]) -> list[bytes]:
-    given = [keys] if isinstance(keys, (str, bytes)) else list(keys)
+    given = several(keys)
     if not given:
         raise ConfigurationError(f"encryption_keys: expected a key, got none; make one: {_HOW}")
     return [_key(place, key) for place, key in enumerate(given)]

@@ -13,13 +13,14 @@ import hmac
 import json
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from adcp_tracker.clock import Clock, SystemClock
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.keys import several
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,18 +72,20 @@ class TokenReading:
 
 
 def _derived(keys: str | bytes | Sequence[str | bytes]) -> tuple[bytes, ...]:
-    given: Sequence[Any] = (keys,) if isinstance(keys, (str, bytes)) else keys
-    for key in given:
-        if not isinstance(key, (str, bytes)):
-            got = type(key).__name__
-            raise ConfigurationError(f"context_keys: expected keys as str or bytes, got {got}")
-    raw = [key.encode() if isinstance(key, str) else key for key in given]
+    raw = [_raw(key) for key in several(keys)]
     if not raw or any(len(key) < MIN_KEY_BYTES for key in raw):
         raise ConfigurationError(
             f"context_keys: expected one or more keys of at least {MIN_KEY_BYTES} bytes, got "
             f"{len(raw)} of {sorted(map(len, raw))} bytes; make one with secrets.token_urlsafe()"
         )
     return tuple(hmac.digest(key, _PURPOSE, "sha256") for key in raw)
+
+
+def _raw(key: object) -> bytes:
+    if isinstance(key, (str, bytes)):
+        return key.encode() if isinstance(key, str) else key
+    got = type(key).__name__
+    raise ConfigurationError(f"context_keys: expected keys as str or bytes, got {got}")
 
 
 @attrs.frozen

@@ -84,15 +84,11 @@ def test_what_is_no_outcome_is_said_and_tried_again_after_a_wait(
 ) -> None:
     """Nothing could be settled by it, and the seller would be asked again without a rest."""
     what = type(returned).__name__
-    lane = Lane(ScriptedDestination(outcomes=[lambda _: returned]), threading.Event().set)
+    told = threading.Event()
+    lane = Lane(ScriptedDestination(outcomes=[lambda _: returned]), told.set)
     lane.send(BATCH)
-    outcomes: list[Outcome] = []
-
-    def has_come() -> bool:
-        outcomes.extend(filter(None, [lane.outcome()]))
-        return bool(outcomes)
-
-    wait_until(has_come)
-    assert outcomes == [Retry("no_outcome", f"expected an outcome of the destination, got {what}")]
+    wait_until(told.is_set)
+    expected = Retry("no_outcome", f"expected an outcome of the destination, got {what}")
+    assert lane.outcome() == expected
     assert f"destination='scripted' returned='{what}'" in caplog.text
     lane.stop()

@@ -23,6 +23,7 @@ from adcp_tracker.queue import appending
 from adcp_tracker.queue.directory import QueueDirectory
 from adcp_tracker.queue.journal import Journal
 from adcp_tracker.queue.records import DROPPED, frame_event, scan
+from tests.support.descriptors import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,15 +271,6 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def open_beneath(directory: QueueDirectory) -> int:
-    """Count the descriptors of this process that lead into a queue's directory."""
-    found = 0
-    for each in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile, by whoever else runs here
-            found += each.readlink().is_relative_to(directory.path)
-    return found
-
-
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_a_segment_that_ends_without_descriptors_left_is_written_once(
     directory: QueueDirectory, count: int
@@ -286,12 +278,12 @@ def test_a_segment_that_ends_without_descriptors_left_is_written_once(
     """Whoever's event made it full sees no error; all goes on in the old segment or the next."""
     journal = Journal(directory, segment_bytes=500)
     fill(journal, count=5)
-    open_before = open_beneath(directory)
+    open_before = len(open_beneath(directory.path))
     with descriptors_left(count):
         fill(journal, first=5, count=50)
     fill(journal, first=55, count=50)
     assert Counter(written(directory)) == Counter(map(body, range(105)))
-    assert open_beneath(directory) == open_before
+    assert len(open_beneath(directory.path)) == open_before
     assert len(list(directory.segments.glob("*.log"))) > 2
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import diskcache
@@ -19,9 +18,11 @@ from hypothesis import strategies as st
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.queue.diskcacheoutbox import DiskcacheOutbox
 from adcp_tracker.queue.outbox import DamagedOutboxError, Outbox
+from tests.support.descriptors import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 OPENERS: list[Callable[[Path], Outbox]] = [DiskcacheOutbox]
 
@@ -303,11 +304,7 @@ def test_what_cannot_be_opened_is_not_left_open(folder: Path) -> None:
     (folder / "cache.db").chmod(0o600)
     with pytest.raises(OutboxError, match="OperationalError") as caught:
         DiskcacheOutbox(folder)
-    held = []
-    for each in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # the one that lists them
-            held.append(each.readlink())
-    assert not [path for path in held if path.parent == folder], caught.value
+    assert not open_beneath(folder), caught.value
 
 
 def test_opening_again_writes_nothing(folder: Path) -> None:
