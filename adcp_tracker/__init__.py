@@ -5,9 +5,18 @@ from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Destination
 from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.events.event import Event
-from adcp_tracker.events.parts import Content, CustomData, Surface, UniversalId, UserMatch
-from adcp_tracker.events.rejection import RejectedEvent
-from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory, UidType
+from adcp_tracker.events.model import (
+    ActionSource,
+    Content,
+    CustomData,
+    EventType,
+    Surface,
+    SurfaceCategory,
+    UidType,
+    UniversalId,
+    UserMatch,
+)
+from adcp_tracker.events.rejected import RejectedEvent
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -17,7 +26,7 @@ from adcp_tracker.exceptions import (
     QueueFullError,
     UnsafeDirectoryError,
 )
-from adcp_tracker.orders.purchases import Order, OrderItem, register_order
+from adcp_tracker.orders.events import Order, OrderItem, register_order
 from adcp_tracker.tracker import Tracker
 
 __version__ = "0.1.0"

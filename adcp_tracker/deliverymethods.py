@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from adcp_tracker import lifecycle
-from adcp_tracker.delivery import errands
-from adcp_tracker.delivery.books import published
-from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker import _process
+from adcp_tracker._logging import logger
+from adcp_tracker.delivery import commands
+from adcp_tracker.delivery.stats import published
+from adcp_tracker.delivery.uploader import Leadership
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.log import logger
-from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from adcp_tracker.clock import Clock
-    from adcp_tracker.config import Settings
-    from adcp_tracker.delivery.books import Stats
-    from adcp_tracker.delivery.errands import Replayed
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.delivery.commands import Replayed
     from adcp_tracker.delivery.flusher import Flusher
+    from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.privacy.remembering import Memory
-    from adcp_tracker.queue.directory import QueueDirectory
-    from adcp_tracker.queue.encryption import Encryption
-    from adcp_tracker.queue.intake import Intake
-    from adcp_tracker.queue.journal import Journal
+    from adcp_tracker.journal.buffer import Intake
+    from adcp_tracker.journal.encryption import Encryption
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.journal.writer import Journal
+    from adcp_tracker.privacy.context_store import Memory
+    from adcp_tracker.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -187,7 +187,7 @@ class DeliveryMethods:
             OSError: If the disk does not take them; then they stay where they are.
         """
         return self._errand(
-            lambda leadership: errands.replay(leadership, self._journal, ids), timeout
+            lambda leadership: commands.replay(leadership, self._journal, ids), timeout
         )
 
     def drop(self, ids: Collection[str], timeout: float = 10.0) -> int:
@@ -200,7 +200,7 @@ class DeliveryMethods:
         Raises:
             TimeoutError: If it did not.
         """
-        return self._errand(lambda leadership: errands.drop(leadership, ids), timeout)
+        return self._errand(lambda leadership: commands.drop(leadership, ids), timeout)
 
     def retire(self, destination: str, timeout: float = 10.0) -> bool:
         """Forget a destination that is not configured any more, and what waits for it.
@@ -215,7 +215,7 @@ class DeliveryMethods:
         Raises:
             TimeoutError: If it did not.
         """
-        return self._errand(lambda leadership: errands.retire(leadership, destination), timeout)
+        return self._errand(lambda leadership: commands.retire(leadership, destination), timeout)
 
     def before_fork(self) -> None:
         """Close the database, which must not be open across a fork, and hold the journal."""
@@ -243,7 +243,7 @@ class DeliveryMethods:
         but uWSGI sees to its interpreters by itself, and its master never uploads.
         """
         self.after_fork_in_child()
-        if not (lifecycle.is_under_uwsgi() or lifecycle.was_told_of_this_process()):
+        if not (_process.is_under_uwsgi() or _process.was_told_of_this_process()):
             self._started = True
 
     def hurry(self) -> None:
@@ -260,14 +260,14 @@ class DeliveryMethods:
 
     def _live(self) -> None:
         """Be told of forks and of the end; again, if it was closed meanwhile."""
-        lifecycle.watch(self, sigterm=False)
+        _process.watch(self, sigterm=False)
 
     def _end(self, timeout: float) -> None:
         """End the thread, and be told nothing any more, once none is left that matters."""
         self._flusher.stop(timeout)
         self._started = False
         self._closed = True
-        lifecycle.forget(self)
+        _process.forget(self)
         if not self._flusher.has_ended:  # it takes its time, or another was started meanwhile
             self._live()
 
@@ -280,7 +280,7 @@ class DeliveryMethods:
     def _uploads(self) -> bool:
         """Whether a thread of this process may upload; else an external worker does."""
         wanted = self.settings.uploader == "thread" and bool(self.destinations)
-        return wanted and lifecycle.threads_run()
+        return wanted and _process.threads_run()
 
     def _leads_soon(self) -> bool:
         """Say whether this process uploads; if none does, let it."""
@@ -301,7 +301,7 @@ class DeliveryMethods:
 
     def _errand(self, errand: Callable[[Leadership], Result], timeout: float) -> Result:
         """Do something with the queue, and leave uploading to whom it belongs."""
-        if not lifecycle.threads_run():
+        if not _process.threads_run():
             raise ConfigurationError(
                 "threads: expected them to run in this process, and they stand still; start "
                 "uWSGI with --enable-threads, or use the command line"

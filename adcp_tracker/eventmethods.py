@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypedDict
 
-from adcp_tracker.events.ids import lead_id as id_of_lead
-from adcp_tracker.events.vocabulary import EventType
+from adcp_tracker.events.builder import lead_id as id_of_lead
+from adcp_tracker.events.model import EventType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.parts import CustomData, Surface, UniversalId, UserMatch
-    from adcp_tracker.events.rejection import RejectedEvent
-    from adcp_tracker.events.vocabulary import ActionSource
+    from adcp_tracker.events.model import ActionSource, CustomData, Surface, UniversalId, UserMatch
+    from adcp_tracker.events.rejected import RejectedEvent
 
 
 class EventDetails(TypedDict, total=False):

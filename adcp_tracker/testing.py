@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.destinations.base import Delivered
-from adcp_tracker.events.wire import decode
+from adcp_tracker.events.codec import decode
 from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from adcp_tracker.delivery.books import Stats
+    from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome
     from adcp_tracker.events.event import Event
     from adcp_tracker.web.options import TrackerOptions

@@ -6,39 +6,33 @@ import random
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
-from adcp_tracker import lifecycle
-from adcp_tracker.acceptance import Acceptance, name_of
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.config import (
+from adcp_tracker import _process
+from adcp_tracker._clock import SystemClock
+from adcp_tracker._logging import logger
+from adcp_tracker.context import current_context
+from adcp_tracker.delivery.flusher import Flusher
+from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.uploader import Setting
+from adcp_tracker.eventmethods import EventMethods
+from adcp_tracker.events.builder import build_event, digest_id
+from adcp_tracker.events.codec import encode
+from adcp_tracker.events.model import EventType
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.buffer import Intake
+from adcp_tracker.journal.encryption import encryption_with, journal_with
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.writer import segment_bytes
+from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event, to_order
+from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.privacy.api import PrivacyMethods
+from adcp_tracker.privacy.context_store import with_shopper
+from adcp_tracker.recorder import Acceptance, name_of
+from adcp_tracker.settings import (
     Settings,
     destinations_from_env,
     distinct_destinations,
     settings_from_env,
 )
-from adcp_tracker.context import current_context
-from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.setting import Setting
-from adcp_tracker.eventmethods import EventMethods
-from adcp_tracker.events.building import build_event
-from adcp_tracker.events.ids import digest_id
-from adcp_tracker.events.vocabulary import EventType
-from adcp_tracker.events.wire import encode
-from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.log import logger
-from adcp_tracker.orders.purchases import (
-    plain_purchase_event,
-    purchase_event,
-    refund_event,
-    to_order,
-)
-from adcp_tracker.privacy.methods import PrivacyMethods
-from adcp_tracker.privacy.restoring import with_shopper
-from adcp_tracker.queue.atrest import encryption_with, journal_with
-from adcp_tracker.queue.defaultoutbox import open_outbox
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.intake import Intake
-from adcp_tracker.queue.journal import segment_bytes
 
 if TYPE_CHECKING:
     import os
@@ -47,15 +41,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from adcp_tracker.clock import Clock
-    from adcp_tracker.config import Durability, OnDenied, Uploader, WhenFull
+    from adcp_tracker._clock import Clock
     from adcp_tracker.context import Context
     from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.event_sources.model import EventSource
     from adcp_tracker.eventmethods import EventDetails
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.rejection import RejectedEvent
-    from adcp_tracker.queue.outbox import Outbox
-    from adcp_tracker.sources.source import EventSource
+    from adcp_tracker.events.rejected import RejectedEvent
+    from adcp_tracker.outbox.storage import Outbox
+    from adcp_tracker.settings import Durability, OnDenied, Uploader, WhenFull
 
 _UTC: Final = timezone.utc
 
@@ -183,8 +177,8 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         # A tracker without a thread of its own, or with one that runs, need not start it.
         self._started = not self._uploads
         self._closed = False
-        lifecycle.watch(self, sigterm=handle_sigterm)
-        if uploader == "thread" and not lifecycle.threads_run():
+        _process.watch(self, sigterm=handle_sigterm)
+        if uploader == "thread" and not _process.threads_run():
             logger.warning(
                 "flusher.no_threads",
                 uploader="external",
@@ -357,4 +351,4 @@ def _load_what_uploading_takes() -> None:
     """
     import structlog  # noqa: F401, PLC0415 - see above
 
-    import adcp_tracker.queue.diskcacheoutbox  # noqa: F401, PLC0415 - see above
+    import adcp_tracker.outbox._diskcache  # noqa: F401, PLC0415 - see above

@@ -8,15 +8,12 @@ import typer
 
 import adcp_tracker
 from adcp_tracker.cli.check import check
-from adcp_tracker.cli.dead import dead
+from adcp_tracker.cli.dead_letters import dead, retire
+from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
-from adcp_tracker.cli.flush import flush
-from adcp_tracker.cli.reconcile import reconcile
-from adcp_tracker.cli.retire import retire
-from adcp_tracker.cli.seller import sandbox
-from adcp_tracker.cli.sources import sources
+from adcp_tracker.cli.event_sources import reconcile, sources
+from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
-from adcp_tracker.cli.worker import worker
 
 app = typer.Typer(
     help="Look after a queue of conversion events. Settings come from ADCP_* variables.",

@@ -2,20 +2,126 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import os
+import secrets
+import shutil
+from datetime import datetime, timezone
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Final
 
 import attrs
+import orjson
 import typer
 
-from adcp_tracker.cli import screen
-from adcp_tracker.cli.clientway import Way, print_way
-from adcp_tracker.cli.exits import FINE, LEFT, command
-from adcp_tracker.cli.options import AsJson, Directory
+from adcp_tracker.cli import _output
+from adcp_tracker.cli._common import FINE, LEFT, AsJson, Directory, command
+from adcp_tracker.cli._queue import expect_destinations, standing, tracker_of
+from adcp_tracker.destinations.base import (
+    Batch,
+    Delivered,
+    Finding,
+    Paused,
+    Rejected,
+    Retry,
+    TooLarge,
+)
+from adcp_tracker.events.builder import build_event
+from adcp_tracker.events.codec import encode
+from adcp_tracker.events.model import EventType
+from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
+from adcp_tracker.journal.files import QueueDirectory, open_private
 
 if TYPE_CHECKING:
-    from adcp_tracker.cli.findings import About
+    from collections.abc import Iterator, Mapping, Sequence
 
-_STYLES = {"good": "green", "advice": "yellow", "fault": "red"}
+    from adcp_tracker.destinations.base import Destination, EventFailure, Outcome
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.settings import Settings
+    from adcp_tracker.web.client_ip import Origin
+
+
+_STYLES = {"client": "green", "trusted proxy": "", "not read": ""}
+
+
+@attrs.frozen
+class Way:
+    """A request, and who is believed about it.
+
+    Attributes:
+        peer: The address at the other end of its connection; empty on a unix socket.
+        headers: Its headers, each as ``Name: value``.
+        trusted_proxies: The networks of the site's own proxies.
+        trusted_hops: How many they are, where their networks are not known.
+        ip_header: The header in which they name the client.
+        platform: The platform that sets all of these.
+    """
+
+    peer: str
+    headers: Sequence[str] = ()
+    trusted_proxies: Sequence[str] = ()
+    trusted_hops: int = 0
+    ip_header: str = "X-Forwarded-For"
+    platform: str | None = None
+
+    def follow(self) -> Origin:
+        """Find out who asked.
+
+        Raises:
+            ConfigurationError: If a setting or a header cannot be right.
+        """
+        from adcp_tracker.web.client_ip import explain  # noqa: PLC0415 - likewise
+        from adcp_tracker.web.options import CaptureSettings  # noqa: PLC0415 - for a quick --help
+
+        settings = CaptureSettings(
+            platform=self.platform,
+            trusted_proxies=tuple(self.trusted_proxies),
+            trusted_hops=self.trusted_hops,
+            ip_header=self.ip_header,
+        )
+        return explain(settings.proxy_trust(), self.peer, map(_header, self.headers))
+
+
+def print_way(way: Way, *, as_json: bool) -> int:
+    """Print who asked, and how that was found.
+
+    Returns:
+        The exit code: 1 if there is no address that could be a shopper's.
+    """
+    origin = way.follow()
+    if as_json:
+        _output.emit(attrs.asdict(origin))
+    else:
+        _print(origin)
+    return FINE if origin.client_ip else LEFT
+
+
+def _print(origin: Origin) -> None:
+    _output.table(
+        ("from", "address", "verdict"),
+        [
+            (hop.source, hop.text, _output.Mark(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
+            for hop in origin.hops
+        ],
+    )
+    _output.say()
+    if origin.client_ip:
+        _output.say(f"The client is {origin.client_ip}.", "green")
+        return
+    _output.say("There is no address to be sent as the client's.", "red")
+    _output.say(
+        "If the last hop above is a proxy of yours, name its network with --trusted-proxy, or "
+        "set --trusted-hops."
+    )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigurationError(f"--header: expected 'Name: value', got {text!r}")
+    return name.strip(), value.strip()
+
+
+_STYLES_CHECK = {"good": "green", "advice": "yellow", "fault": "red"}
 
 
 @command
@@ -68,25 +174,190 @@ def check(  # noqa: PLR0913 - options, each by its name
     if ip:
         way = Way(peer, header or (), trusted_proxy or (), trusted_hops, ip_header, platform)
         return print_way(way, as_json=as_json)
-    from adcp_tracker.cli.findings import examine  # noqa: PLC0415 - for a quick --help
 
     found = []
     for about in examine(directory, send_event=event, test_code=test_code):
         found.append(about)
         if not as_json:
-            _print(about)
+            _print_of_check(about)
     is_well = not any(about.finding.level == "fault" for about in found)
     if as_json:
         documents = [{"about": each.subject} | attrs.asdict(each.finding) for each in found]
-        screen.emit({"ok": is_well, "findings": documents})
+        _output.emit({"ok": is_well, "findings": documents})
     else:
-        screen.say("All is well." if is_well else "Not all is well.", "green" if is_well else "red")
+        _output.say(
+            "All is well." if is_well else "Not all is well.", "green" if is_well else "red"
+        )
     return FINE if is_well else LEFT
 
 
-def _print(about: About) -> None:
+def _print_of_check(about: About) -> None:
     finding = about.finding
-    screen.say(f"{finding.level} {about.subject}: {finding.message}", _STYLES[finding.level])
+    _output.say(f"{finding.level} {about.subject}: {finding.message}", _STYLES_CHECK[finding.level])
     if finding.remedy:
-        screen.say(finding.remedy, indent=7)
-    screen.flush()
+        _output.say(finding.remedy, indent=7)
+    _output.flush()
+
+
+_USUAL_CODE: Final = "adcp-tracker-check"
+_LITTLE_ROOM: Final = 100_000_000
+_UTC: Final = timezone.utc
+_USUAL: Final = (EventType.PURCHASE, EventType.LEAD, EventType.PAGE_VIEW)
+_NEEDS_MORE: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
+_KINDS: Final = (*_USUAL, *(kind for kind in EventType if kind not in {*_USUAL, *_NEEDS_MORE}))
+_MONEY: Final[tuple[Mapping[str, object] | None, ...]] = ({"value": 1, "currency": "USD"}, None)
+_PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check", None)
+"""What a test event is made of: what is most like a conversion stands first."""
+
+
+@attrs.frozen
+class About:
+    """A finding, and what it is about.
+
+    Attributes:
+        subject: ``configuration``, ``directory`` or a destination's name.
+        finding: What was found.
+    """
+
+    subject: str
+    finding: Finding
+
+
+def examine(directory: str | None, *, send_event: bool, test_code: str | None) -> Iterator[About]:
+    """Try everything that a configuration needs, and yield what comes of it.
+
+    Raises:
+        ConfigurationError: If the environment does not describe a tracker.
+    """
+    tracker = tracker_of(directory)
+    settings, found = tracker.settings, tracker.destinations
+    expect_destinations(found)
+    names = ", ".join(destination.name for destination in found)
+    yield About("configuration", Finding("good", f"Events go to {names}."))
+    for finding in _of_settings(settings):
+        yield About("configuration", finding)
+    for finding in _of_directory(settings):
+        yield About("directory", finding)
+    code = test_code or settings.test_event_code or _USUAL_CODE
+    for destination in found:
+        for finding in _of_destination(destination, code if send_event else None):
+            yield About(destination.name, finding)
+        destination.close()
+
+
+def _of_settings(settings: Settings) -> Iterator[Finding]:
+    if settings.test_event_code is not None:
+        yield Finding(
+            "advice",
+            "Every event is marked as a test, so none of them counts as a conversion.",
+            "Unset ADCP_TEST_EVENT_CODE in production.",
+        )
+
+
+def _of_directory(settings: Settings) -> Iterator[Finding]:
+    queue = QueueDirectory(settings.directory)
+    try:
+        queue.prepare()
+        _write_and_remove(queue)
+    except UnsafeDirectoryError as error:
+        yield Finding("fault", str(error))
+        return
+    except OSError as error:
+        remedy = "Give the user this runs as a directory of its own, on a local disk with room."
+        yield Finding("fault", f"{queue.path}: {error.strerror}", remedy)
+        return
+    yield Finding("good", f"{queue.path} can be written to, by this user alone.")
+    room = shutil.disk_usage(queue.path).free
+    if room < min(_LITTLE_ROOM, settings.max_bytes or _LITTLE_ROOM):
+        yield Finding("advice", f"Its volume has {room:,} bytes of room left.", "Free some.")
+    yield from _of_uploading(settings, queue)
+
+
+def _write_and_remove(queue: QueueDirectory) -> None:
+    path = queue.path / f".check.{os.getpid()}"
+    descriptor = open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        os.write(descriptor, b"check")
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def _of_uploading(settings: Settings, queue: QueueDirectory) -> Iterator[Finding]:
+    try:
+        found = standing(queue, ())
+    except (OutboxError, OSError) as error:
+        yield Finding("fault", str(error), "See to its volume; the events are safe on disk.")
+        return
+    if found.damage:
+        remedy = "Nothing: the next process that uploads rebuilds it from the events."
+        yield Finding("advice", f"Its state cannot be read: {found.damage}", remedy)
+    if found.leader is not None:
+        yield Finding("good", f"Process {found.leader or 'unknown'} uploads from it.")
+    elif settings.uploader == "external":
+        message = "No process uploads from it, and the trackers are told not to."
+        yield Finding("advice", message, "Keep running: adcp-tracker worker")
+
+
+def _of_destination(destination: Destination, code: str | None) -> Iterator[Finding]:
+    faulty = False
+    for finding in _probed(destination):
+        faulty |= finding.level == "fault"
+        yield finding
+    if code is not None and not faulty:
+        yield from _of_outcome(destination.send(_test_batch(destination, code)), code)
+
+
+def _probed(destination: Destination) -> list[Finding]:
+    """Ask a destination that can ask its seller; one written elsewhere may not."""
+    probe = getattr(destination, "probe", None)
+    return list(probe()) if probe is not None else []
+
+
+def _test_batch(destination: Destination, code: str) -> Batch:
+    """Make an event by nobody, under an id of its own, such as the destination takes."""
+    made = (_test_event(*choice) for choice in product(_KINDS, _MONEY, _PAGES))
+    event = next(
+        (each for each in made if destination.refuses(orjson.loads(each.line)) is None),
+        _test_event(_KINDS[0], _MONEY[0], _PAGES[0]),
+    )
+    return Batch([encode(event)], secrets.token_bytes(32), code)
+
+
+def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str | None) -> Event:
+    return build_event(
+        kind,
+        now=datetime.now(_UTC),
+        event_id=f"adcp-tracker-check-{secrets.token_hex(8)}",
+        email="check@example.com",
+        custom_data=money,
+        event_source_url=page,
+    )
+
+
+def _of_outcome(outcome: Outcome, code: str) -> Iterator[Finding]:
+    if isinstance(outcome, Delivered):
+        yield from _of_answer(outcome, code)
+    elif isinstance(outcome, Paused):
+        yield Finding("fault", f"{outcome.code}: {outcome.message}", outcome.remedy)
+    elif isinstance(outcome, Rejected):
+        yield _refused(outcome.code, outcome.message, outcome.failures)
+    elif isinstance(outcome, (Retry, TooLarge)):
+        remedy = "Check address and network, or try again later."
+        yield Finding("fault", f"{outcome.code}: {outcome.message}", remedy)
+
+
+def _of_answer(outcome: Delivered, code: str) -> Iterator[Finding]:
+    if outcome.failures:
+        first = outcome.failures[0]
+        yield _refused(first.code, first.message, outcome.failures)
+        return
+    yield Finding("good", f"It took a test event, marked by {code!r}.")
+    for warning in outcome.warnings:
+        yield Finding("advice", f"The seller warns: {warning}")
+
+
+def _refused(code: str, message: str, failures: tuple[EventFailure, ...]) -> Finding:
+    remedy = next((each.remedy for each in failures if each.remedy), "")
+    remedy = remedy or "The connection works; check what this event source is registered for."
+    return Finding("fault", f"It refused the test event: {code}: {message}", remedy)

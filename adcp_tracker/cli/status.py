@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from adcp_tracker.cli import screen
-from adcp_tracker.cli.exits import FINE, LEFT, command
-from adcp_tracker.cli.ledger import print_books, state_of
-from adcp_tracker.cli.opening import configured_names, existing_queue
-from adcp_tracker.cli.options import AsJson, Directory
+from adcp_tracker.cli import _output
+from adcp_tracker.cli._common import FINE, LEFT, AsJson, Directory, command
+from adcp_tracker.cli._output import print_books, state_of
+from adcp_tracker.cli._queue import configured_names, existing_queue
 
 if TYPE_CHECKING:
-    from adcp_tracker.cli.standing import Standing
+    from adcp_tracker.cli._queue import Standing
 
 _UNITS = ("bytes", "kB", "MB", "GB")
 _STEP = 1000
@@ -26,13 +25,13 @@ def status(*, directory: Directory = None, as_json: AsJson = False) -> int:
     Needs no credentials and sends nothing. Exits with 1 if a destination is paused, events
     are dead or cannot be read, or events wait while no process uploads.
     """
-    from adcp_tracker.cli.standing import standing  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli._queue import standing  # noqa: PLC0415 - for a quick --help
 
     queue = existing_queue(directory)
     names = configured_names()
     found = standing(queue, names)
     if as_json:
-        screen.emit(_document(found, str(queue.path)))
+        _output.emit(_document(found, str(queue.path)))
     else:
         _print(found, str(queue.path), names)
     return LEFT if _needs_somebody(found) else FINE
@@ -59,26 +58,26 @@ def _document(found: Standing, path: str) -> dict[str, object]:
 
 def _print(found: Standing, path: str, names: list[str]) -> None:
     stats = found.stats
-    screen.say(f"{path}: {size(found.used_bytes)}")
+    _output.say(f"{path}: {size(found.used_bytes)}")
     if found.damage:
-        screen.say(f"The queue's state cannot be read: {found.damage}", "red")
-        screen.say("The next process that uploads rebuilds it from the events; none is lost.")
+        _output.say(f"The queue's state cannot be read: {found.damage}", "red")
+        _output.say("The next process that uploads rebuilds it from the events; none is lost.")
     idle = found.leader is None
     uploads = "no process" if idle else f"process {found.leader or 'unknown'}"
     is_stuck = idle and stats.pending > 0
-    screen.say(f"Uploading: {uploads}", "red" if is_stuck else "")
+    _output.say(f"Uploading: {uploads}", "red" if is_stuck else "")
     if is_stuck:
-        screen.say(
+        _output.say(
             "Nothing uploads: start the application, or run adcp-tracker flush or "
             "adcp-tracker worker.",
             "red",
         )
     if stats.waiting:
-        screen.say(f"{stats.waiting:,} events wait until a destination is configured.")
+        _output.say(f"{stats.waiting:,} events wait until a destination is configured.")
     if stats.oldest_at is not None:
-        screen.say(f"The oldest event waits for {age(time.time() - stats.oldest_at)}.")
+        _output.say(f"The oldest event waits for {age(time.time() - stats.oldest_at)}.")
     if stats.destinations:
-        screen.say()
+        _output.say()
         print_books(stats, names, is_uploaded=not idle)
 
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.log import logger
-from adcp_tracker.queue.outbox import DamagedOutboxError
-from adcp_tracker.queue.state import State
+from adcp_tracker.outbox.state import State
+from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
-    from adcp_tracker.queue.directory import QueueDirectory
-    from adcp_tracker.queue.outbox import Outbox
-    from adcp_tracker.queue.roster import Roster
-    from adcp_tracker.queue.sealer import Sealer
-    from adcp_tracker.queue.segments import Segments
-    from adcp_tracker.queue.state import Delivery, Span
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.outbox.batcher import Sealer
+    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+    from adcp_tracker.outbox.known_destinations import Roster
+    from adcp_tracker.outbox.state import Delivery, Span
+    from adcp_tracker.outbox.storage import Outbox
 
 
 def open_state(

@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.queue.state import State
+    from adcp_tracker.outbox.state import State
 
 _FIRST_SECONDS = 2.0
 _LONGEST_SECONDS = 60.0

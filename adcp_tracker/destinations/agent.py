@@ -9,27 +9,32 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-from adcp_tracker.destinations.addresses import (
+from adcp_tracker.destinations.base import (
+    Finding,
+    Paused,
+    Rejected,
+    Timeouts,
+    idempotency_key,
+    refusal,
+    request_body,
+)
+from adcp_tracker.destinations.capabilities import (
+    LINES,
+    Line,
+    Offer,
+    lacks,
+    read_offer,
+    spoken,
+    versions,
+)
+from adcp_tracker.destinations.mcp import Heard, McpSession, from_mcp, structured
+from adcp_tracker.destinations.responses import find_error, trouble
+from adcp_tracker.destinations.validation import (
     checked_choice,
     checked_secret,
     checked_text,
     checked_url,
 )
-from adcp_tracker.destinations.base import (
-    Finding,
-    Paused,
-    Rejected,
-    idempotency_key,
-    refusal,
-    request_body,
-)
-from adcp_tracker.destinations.lines import LINES, Line, lacks, spoken
-from adcp_tracker.destinations.manners import Timeouts
-from adcp_tracker.destinations.mcp import Heard, McpSession
-from adcp_tracker.destinations.mcp_answers import from_mcp, structured
-from adcp_tracker.destinations.offers import Offer, read_offer, versions
-from adcp_tracker.destinations.seller_errors import find_error
-from adcp_tracker.destinations.troubles import trouble
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,9 +43,9 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
-    from adcp_tracker.destinations.joined import Body
-    from adcp_tracker.sources.registries import Registry
-    from adcp_tracker.sources.rules import SourceRule
+    from adcp_tracker.destinations.payload import Body
+    from adcp_tracker.event_sources.clients import Registry
+    from adcp_tracker.event_sources.rules import SourceRule
 
 _TOOL = "log_event"
 _MAJOR = b"3"
@@ -103,7 +108,7 @@ class Agent:
 
     def __attrs_post_init__(self) -> None:
         # Loaded with the first destination and not with the library, as httpx is slow to.
-        from adcp_tracker.destinations.calls import Caller  # noqa: PLC0415 - see above
+        from adcp_tracker.destinations.http import Caller  # noqa: PLC0415 - see above
 
         self.url = checked_url(self.url, "url", allow_http=self.allow_http)
         checked_text(self.event_source_id, "event_source_id", 255)
@@ -153,7 +158,7 @@ class Agent:
 
     def registry(self) -> Registry:
         """Return what asks the agent about event sources, in a session of its own."""
-        from adcp_tracker.sources.registries import AgentRegistry  # noqa: PLC0415 - rarely used
+        from adcp_tracker.event_sources.clients import AgentRegistry  # noqa: PLC0415 - rarely used
 
         return AgentRegistry(self.event_source_id, self.adcp_version, attrs.evolve(self).ask)
 

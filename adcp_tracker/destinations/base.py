@@ -2,7 +2,7 @@
 
 A destination does one network call per :meth:`Destination.send` and keeps no queue.
 Whatever the seller answers becomes one of the five outcomes below;
-the way from answers to outcomes is the table in :mod:`adcp_tracker.destinations.answers`.
+the way from answers to outcomes is the table in :mod:`adcp_tracker.destinations.responses`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import attrs
 import orjson
 
-from adcp_tracker.destinations.joined import body_around
+import adcp_tracker
+from adcp_tracker.destinations.payload import body_around
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from adcp_tracker.destinations.joined import Body
+    from adcp_tracker.destinations.payload import Body
 
 
 @attrs.frozen
@@ -236,3 +237,28 @@ def idempotency_key(credential: str, destination: str, identity: bytes) -> str:
     """
     message = destination.encode() + b"\0" + identity
     return hmac.new(credential.encode(), message, hashlib.sha256).hexdigest()
+
+
+@attrs.frozen
+class Timeouts:
+    """How long a call may take, in seconds.
+
+    Attributes:
+        connect: Until the connection stands, for each address that the host's name has; and
+            then until it is encrypted.
+        read: Between two pieces of the answer.
+        write: Between two pieces of the request.
+        total: For everything together. What is over when a connection first stands is cut off
+            then: a name is looked up for as long as the system's resolver takes, and a host with
+            many addresses that do not answer takes ``connect`` for each.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    write: float = 30.0
+    total: float = 120.0
+
+
+def user_agent() -> str:
+    """Return how the library names itself to sellers."""
+    return f"adcp_tracker/{adcp_tracker.__version__}"

@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import attrs
+import orjson
 
-from adcp_tracker.destinations.lines import uid_types
-from adcp_tracker.destinations.words import CODE_LENGTH, clean
-from adcp_tracker.events.vocabulary import ActionSource, EventType, UidType
+from adcp_tracker.destinations.base import Finding
+from adcp_tracker.destinations.mcp import Heard, structured
+from adcp_tracker.destinations.responses import CODE_LENGTH, clean
+from adcp_tracker.events.model import ActionSource, EventType, UidType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from adcp_tracker.destinations.base import Paused, Retry
+    from adcp_tracker.destinations.mcp import McpSession
+
+
+Line = Literal["3.0", "3.1", "3.2"]
+
+LINES: tuple[Line, ...] = ("3.0", "3.1", "3.2")
+
+EVENT_TYPES: Mapping[str, Line] = {
+    "follow": "3.1",
+    "content_view": "3.1",
+    "watch_milestone": "3.1",
+}
+"""Event types that came after 3.0, and the line they came with."""
+
+UID_TYPES: Mapping[str, Line] = {"world_id_nullifier": "3.1"}
+"""Types of universal ids that came after 3.0, and the line they came with."""
+
+
+def lacks(event: Mapping[str, object], line: str) -> tuple[str, Line] | None:
+    """Return what `event` needs and `line` has not, and the line that has it.
+
+    Args:
+        event: The decoded event.
+        line: The protocol line that is spoken.
+    """
+    for what, needed in _needs(event):
+        if release(needed) > release(line):
+            return what, needed
+    return None
+
+
+def release(line: str) -> tuple[int, int]:
+    """Return a line as numbers that compare; ``(0, 0)`` for what is none."""
+    major, _, minor = line.partition("-")[0].partition(".")
+    # Two digits each are plenty, and keep hostile input from being converted at length.
+    known = all(part.isascii() and part.isdigit() and len(part) <= 2 for part in (major, minor))  # noqa: PLR2004 - said above
+    return (int(major), int(minor)) if known else (0, 0)
+
+
+def spoken(own: Line, supported: Iterable[str]) -> str:
+    """Return the line a seller will read a request of line `own` by.
+
+    A seller that does not speak `own` goes down to its next older one.
+    """
+    lines = [line for line in supported if release(line) != (0, 0)]
+    if not lines or own in lines:
+        return own
+    older = [line for line in lines if release(line) <= release(own)]
+    return max(older, key=release, default=own)
+
+
+def uid_types(event: Mapping[str, object]) -> Iterator[str]:
+    """Return the types of the universal ids in `event`."""
+    match = event.get("user_match")
+    uids = match.get("uids") if isinstance(match, dict) else None
+    for uid in uids if isinstance(uids, list) else []:
+        kind = uid.get("type") if isinstance(uid, dict) else None
+        if isinstance(kind, str):
+            yield kind
+
+
+def _needs(event: Mapping[str, object]) -> Iterator[tuple[str, Line]]:
+    kind = event.get("event_type")
+    if isinstance(kind, str) and kind in EVENT_TYPES:
+        yield f"event type {kind!r}", EVENT_TYPES[kind]
+    for uid_type in uid_types(event):
+        if uid_type in UID_TYPES:
+            yield f"universal id type {uid_type!r}", UID_TYPES[uid_type]
+
 
 _MOST_WORDS = 200
 _EVENT_TYPES = frozenset(word.value for word in EventType)
@@ -119,3 +192,98 @@ def _inner(payload: object, *names: str) -> Mapping[str, object]:
 def _words(listed: object) -> list[str]:
     items = listed[:_MOST_WORDS] if isinstance(listed, list) else []
     return [word for word in (clean(item, CODE_LENGTH) for item in items) if word]
+
+
+_CAPABILITIES = "get_adcp_capabilities"
+_MOST_PAGES = 20
+_MAJOR = 3
+_RESTRICTED = "Any other event becomes a dead letter of this destination, and is not sent."
+
+
+@attrs.frozen
+class Offer:
+    """What an agent offers.
+
+    Attributes:
+        tools: The names of its tools; ``None`` where it does not list them.
+        capabilities: What it says it takes; all empty where it does not say.
+    """
+
+    tools: frozenset[str] | None = None
+    capabilities: Capabilities = attrs.field(factory=Capabilities)
+
+    def has(self, tool: str) -> bool:
+        """Return whether `tool` is known to be there."""
+        return self.tools is not None and tool in self.tools
+
+    def lacks(self, tool: str) -> bool:
+        """Return whether `tool` is known not to be there."""
+        return self.tools is not None and tool not in self.tools
+
+    def findings(self, line: Line) -> list[Finding]:
+        """Return what a person who checks a configuration would like to know."""
+        if self.tools is None:
+            return [Finding("advice", "The agent lists no tools.", "Send a test event.")]
+        found = [Finding("good", "The agent offers log_event."), *self._of_versions(line)]
+        found += (Finding("advice", words, _RESTRICTED) for words in self.capabilities.restrictions)
+        ttl = self.capabilities.replay_ttl_seconds
+        if ttl:
+            found.append(Finding("good", f"The agent knows a repeated request for {ttl} s."))
+        elif ttl is not None:
+            message = "The agent does not know repeated requests."
+            found.append(Finding("advice", message, "Have it count each event id once."))
+        return found
+
+    def _of_versions(self, line: Line) -> Iterator[Finding]:
+        majors, lines = self.capabilities.major_versions, self.capabilities.versions
+        if majors and _MAJOR not in majors:
+            spoken = ", ".join(map(str, sorted(majors)))
+            message = f"The agent speaks AdCP {spoken}, and not {_MAJOR}."
+            yield Finding("fault", message, "Ask the seller for an agent that does.")
+        elif lines and line not in lines:
+            message = f"The agent speaks AdCP {', '.join(lines)}, but not {line}."
+            yield Finding("advice", message, "Set adcp_version to one of them.")
+        elif lines:
+            yield Finding("good", f"The agent speaks AdCP {', '.join(lines)}; {line} is used.")
+
+
+def read_offer(session: McpSession, line: Line) -> Offer | Retry | Paused:
+    """Return what the agent offers, or what keeps it from being asked.
+
+    An agent that lists no tools or tells no capabilities is no fault: most do not have to.
+    """
+    tools = _tools(session)
+    if tools is not None and not isinstance(tools, frozenset):
+        return tools
+    if tools is None or _CAPABILITIES not in tools:
+        return Offer(tools)
+    call = {"name": _CAPABILITIES, "arguments": versions(line)}
+    heard = session.request("tools/call", orjson.dumps(call))
+    if not isinstance(heard, Heard):
+        return heard
+    payload = structured(heard.result) if heard.result is not None else None
+    return Offer(tools, read_capabilities(payload))
+
+
+def versions(line: Line) -> dict[str, object]:
+    """Return how a request of `line` says so; before 3.1 requests named no version."""
+    return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}
+
+
+def _tools(session: McpSession) -> frozenset[str] | Retry | Paused | None:
+    names: set[str] = set()
+    params: dict[str, object] = {}
+    for _ in range(_MOST_PAGES):
+        heard = session.request("tools/list", orjson.dumps(params))
+        if not isinstance(heard, Heard):
+            return heard
+        listed = heard.result.get("tools") if heard.result is not None else None
+        if heard.result is None or not isinstance(listed, list):
+            return None
+        tools = (tool.get("name") for tool in listed if isinstance(tool, dict))
+        names.update(name for name in tools if isinstance(name, str))
+        cursor = heard.result.get("nextCursor")
+        if not isinstance(cursor, str):
+            return frozenset(names)
+        params = {"cursor": cursor}
+    return None

@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 import attrs
 import orjson
 
-from adcp_tracker.destinations.addresses import (
+from adcp_tracker.destinations.base import (
+    Finding,
+    Paused,
+    Timeouts,
+    refusal,
+    request_body,
+    user_agent,
+)
+from adcp_tracker.destinations.responses import (
+    Reply,
+    find_error,
+    from_http,
+    read_error,
+    refused,
+    trouble,
+)
+from adcp_tracker.destinations.validation import (
     checked_choice,
     checked_secret,
     checked_text,
     checked_url,
 )
-from adcp_tracker.destinations.answers import from_http, refused
-from adcp_tracker.destinations.base import Finding, Paused, refusal, request_body
-from adcp_tracker.destinations.compression import gzip
-from adcp_tracker.destinations.manners import Timeouts, user_agent
-from adcp_tracker.destinations.replies import Reply
-from adcp_tracker.destinations.seller_errors import find_error, read_error
-from adcp_tracker.destinations.troubles import trouble
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
-    from adcp_tracker.destinations.calls import Caller
-    from adcp_tracker.destinations.joined import Body
-    from adcp_tracker.sources.registries import Registry
-    from adcp_tracker.sources.rules import SourceRule
+    from adcp_tracker.destinations.http import Caller
+    from adcp_tracker.destinations.payload import Body
+    from adcp_tracker.event_sources.clients import Registry
+    from adcp_tracker.event_sources.rules import SourceRule
+
+
+# The fastest level: JSON events shrink to a quarter, higher levels gain little and cost much.
+_LEVEL = 1
+_AS_GZIP = 16 + zlib.MAX_WBITS
+
+
+def gzip(body: Iterable[bytes]) -> bytes:
+    """Return the pieces of `body` as one gzip, the same bytes each time.
+
+    Through ``isal`` where it is installed: four times as fast.
+    """
+    try:
+        from isal import isal_zlib  # noqa: PLC0415 - optional, and only for those who compress
+    except ImportError:
+        slow = zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
+        return b"".join([*map(slow.compress, body), slow.flush()])
+    quick = isal_zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
+    return b"".join([*map(quick.compress, body), quick.flush()])
+
 
 DEFAULT_BASE_URL = "https://api.interchange.io/api/v2/buyer"
 ACTION_SOURCES = frozenset(
@@ -90,7 +120,7 @@ class Interchange:
 
     def __attrs_post_init__(self) -> None:
         # Loaded with the first destination and not with the library, as httpx is slow to.
-        from adcp_tracker.destinations.calls import Caller  # noqa: PLC0415 - see above
+        from adcp_tracker.destinations.http import Caller  # noqa: PLC0415 - see above
 
         checked_text(self.advertiser_id, "advertiser_id", 255)
         checked_text(self.event_source_id, "event_source_id", 255)
@@ -134,7 +164,9 @@ class Interchange:
 
     def registry(self) -> Registry:
         """Return what asks the Interchange about event sources, over its own connection."""
-        from adcp_tracker.sources.registries import InterchangeRegistry  # noqa: PLC0415 - rarely used
+        from adcp_tracker.event_sources.clients import (  # noqa: PLC0415 - rarely used
+            InterchangeRegistry,
+        )
 
         apart = attrs.evolve(self)
         return InterchangeRegistry(self.advertiser_id, self.event_source_id, apart.ask)

@@ -12,18 +12,23 @@ from datetime import datetime  # noqa: TC003 - cattrs resolves the fields' types
 
 import attrs
 
-from adcp_tracker.events.faults import find_faults
-from adcp_tracker.events.judging import write_sound
-from adcp_tracker.events.parts import EMPTY, Content, CustomData, Surface, UniversalId, UserMatch
-from adcp_tracker.events.vocabulary import (
+from adcp_tracker.events.fast_path import write_sound
+from adcp_tracker.events.model import (
     COMMON_ACTION_SOURCES,
+    EMPTY,
     NEWER_EVENT_TYPES,
     ActionSource,
+    Content,
+    CustomData,
     EventType,
+    Surface,
     SurfaceCategory,
     UidType,
+    UniversalId,
+    UserMatch,
 )
-from adcp_tracker.events.writing import write
+from adcp_tracker.events.serialization import write
+from adcp_tracker.events.validation import find_faults
 from adcp_tracker.exceptions import InvalidEventError
 
 __all__ = [

@@ -21,11 +21,10 @@ from adcp_tracker.sandbox.config import (
     DEFAULT_ADVERTISER,
     DEFAULT_SOURCE,
     DEFAULT_TOKEN,
+    Fault,
     SandboxConfig,
 )
-from adcp_tracker.sandbox.faults import Fault
-from adcp_tracker.sandbox.local import Sandbox
-from adcp_tracker.sandbox.server import run
+from adcp_tracker.sandbox.server import Sandbox, run
 
 __all__ = [
     "DEFAULT_ADVERTISER",

@@ -2,20 +2,101 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 
-from adcp_tracker.sandbox.control import control_routes
-from adcp_tracker.sandbox.guard import LoopbackOnly, NoForeignPages
+from adcp_tracker.sandbox.admin import control_routes
 from adcp_tracker.sandbox.mcp import mcp_routes
 from adcp_tracker.sandbox.page import page_routes
 from adcp_tracker.sandbox.rest import rest_routes
 from adcp_tracker.sandbox.seller import Seller
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from adcp_tracker.sandbox.config import SandboxConfig
+
+
+_FOREIGN = (
+    "Origin, Sec-Fetch-Site: expected a program or this seller's own page, got another page, "
+    "which may change nothing here; from a program, send neither header"
+)
+_ALIEN_SITES = frozenset({"cross-site", "same-site"})
+
+
+class LoopbackOnly:
+    """Refuses requests that name any host but this machine.
+
+    A web page can make its own name point to 127.0.0.1 and then read what the local
+    seller shows; its requests still carry that name.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 421."""
+        if scope["type"] == "http" and not _is_loopback(_host_of(scope)):
+            await PlainTextResponse("not this machine", 421)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+class NoForeignPages:
+    """Refuses what a browser sends for a page of another origin, unless it only looks.
+
+    A browser posts for any page without asking, as long as the body is empty or text; it
+    does not show the answer, but what was asked for is done. It says whose page it was in
+    headers that pages cannot forge and programs do not send.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        if scope["type"] == "http" and not _only_looks(scope) and _is_foreign(scope):
+            await PlainTextResponse(_FOREIGN, 403)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _only_looks(scope: Scope) -> bool:
+    # The seller's own calls count a request and may use up a fault, even those that read.
+    path: str = scope["path"]
+    return scope["method"] in {"GET", "HEAD"} and (path == "/" or path.startswith("/_sandbox/"))
+
+
+def _is_foreign(scope: Scope) -> bool:
+    own = {f"{scope['scheme']}://{host}".lower() for host in _values_of(scope, b"host")}
+    origins = {origin.lower() for origin in _values_of(scope, b"origin")}
+    sites = {site.lower() for site in _values_of(scope, b"sec-fetch-site")}
+    return not origins <= own or not sites.isdisjoint(_ALIEN_SITES)
+
+
+def _values_of(scope: Scope, header: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
+
+
+def _host_of(scope: Scope) -> str:
+    named = _values_of(scope, b"host")
+    host = named[0] if len(named) == 1 else ""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def create_app(config: SandboxConfig | None = None, *, seller: Seller | None = None) -> Starlette:

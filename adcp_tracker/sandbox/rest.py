@@ -9,12 +9,17 @@ import orjson
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adcp_tracker.sandbox.calls import list_sources, summarise, sync_sources
-from adcp_tracker.sandbox.checks import Issue
-from adcp_tracker.sandbox.gate import check_token, decode, note, read_body, take_turn
-from adcp_tracker.sandbox.mishaps import NoAnswer, befall
-from adcp_tracker.sandbox.reading import read_whole_number
-from adcp_tracker.sandbox.refusal import RefusalError
+from adcp_tracker.sandbox.failures import NoAnswer, RefusalError, befall
+from adcp_tracker.sandbox.middleware import (
+    check_token,
+    decode,
+    note,
+    read_body,
+    read_whole_number,
+    take_turn,
+)
+from adcp_tracker.sandbox.operations import list_sources, summarise, sync_sources
+from adcp_tracker.sandbox.schema import Issue
 from adcp_tracker.sandbox.seller import Delivery, validation_error
 
 if TYPE_CHECKING:
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from adcp_tracker.sandbox.faults import Fault
+    from adcp_tracker.sandbox.config import Fault
     from adcp_tracker.sandbox.seller import Seller
 
 BASES = ("/api/v2/buyer", "")

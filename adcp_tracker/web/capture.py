@@ -18,24 +18,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from adcp_tracker.clock import SystemClock
+from adcp_tracker._clock import SystemClock
+from adcp_tracker._logging import Occasionally
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.log import Occasionally
-from adcp_tracker.web.automation import automated
-from adcp_tracker.web.capturesettings import CaptureSettings
-from adcp_tracker.web.clickids import Click, ClickCookie, ClickNames, cookie_value, read_cookie
+from adcp_tracker.web.bots import automated
+from adcp_tracker.web.click_ids import (
+    Click,
+    ClickCookie,
+    ClickNames,
+    CookieWatch,
+    cookie_value,
+    read_cookie,
+)
 from adcp_tracker.web.consent import HEADER_READERS, consent_reader, opts_out_globally
-from adcp_tracker.web.cookiewatch import CookieWatch
-from adcp_tracker.web.pageurl import ALLOWED_QUERY, QueryFilter, page_url
+from adcp_tracker.web.options import CaptureSettings
+from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, page_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.clock import Clock
+    from adcp_tracker._clock import Clock
     from adcp_tracker.context import Automated
-    from adcp_tracker.web.clientip import Origin
-    from adcp_tracker.web.requestfacts import RequestFacts
+    from adcp_tracker.web.client_ip import Origin
+    from adcp_tracker.web.request import RequestFacts
 
 MAX_USER_AGENT = 512
 """Characters of a user agent that sellers take; a longer one is cut."""
@@ -49,7 +55,7 @@ class LazyContext:
     Args:
         capture: What computes it.
         read: Makes facts of `request` once any are asked for, such as
-            :class:`~adcp_tracker.web.requestfacts.WsgiFacts`.
+            :class:`~adcp_tracker.web.request.WsgiFacts`.
         request: The request, in whatever form the adapter was given it.
     """
 

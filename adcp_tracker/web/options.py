@@ -4,12 +4,147 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
+import attrs
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.web.client_ip import PLATFORMS, ProxyTrust
+
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from adcp_tracker.config import Durability, OnDenied, Uploader, WhenFull
     from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.settings import Durability, OnDenied, Uploader, WhenFull
+
+
+_LISTS = ("trusted_proxies", "query_allow", "click_ids")
+_SWITCHES = ("honour_gpc", "detect_automation")
+_TEXTS = ("ip_header", "consent_unanswered")
+_OPTIONAL_TEXTS = (
+    "platform",
+    "proto_header",
+    "host_header",
+    "click_cookie",
+    "click_cookie_domain",
+)
+
+
+@attrs.frozen(kw_only=True)
+class CaptureSettings:
+    """Everything a site may choose about what is captured from its requests.
+
+    Attributes:
+        platform: The platform in front of the site, if it is ``cloudflare``, ``aws_alb``,
+            ``heroku`` or ``fly``; it then sets ``trusted_hops`` and the headers itself.
+        trusted_proxies: Networks of the site's own proxies, or ``unix``.
+        trusted_hops: How many proxies there are, where their networks are not known; then
+            nothing else may be able to connect.
+        ip_header: The one header in which they name the client.
+        proto_header: The one in which they name the scheme; ``None`` believes none.
+        host_header: The one in which they name the host; ``None`` believes none.
+        query_allow: Query parameters that stay in the page's URL besides click ids
+            and ``utm_*``; a star at the end means any ending.
+        click_ids: Query parameters that hold a click id besides the known ones.
+        click_cookie: The cookie that keeps the click id; ``None`` sets none.
+        click_cookie_days: How long it is kept.
+        click_cookie_domain: The domain whose subdomains share it.
+        click_cookie_secure: Whether it is for https only; ``None`` follows the request.
+        consent: A function of the framework's request, or a reader from
+            :mod:`adcp_tracker.web.consent`. ``None`` asks nobody.
+        consent_unanswered: What a shopper's silence means where a reader is set:
+            ``denied``, or ``granted`` where the law has it that one opts out.
+        honour_gpc: Take ``Sec-GPC: 1`` for a denial, whatever else was answered.
+        detect_automation: Mark crawlers, link previews and prefetches.
+    """
+
+    platform: str | None = None
+    trusted_proxies: Sequence[str] = ()
+    trusted_hops: int = 0
+    ip_header: str = "X-Forwarded-For"
+    proto_header: str | None = "X-Forwarded-Proto"
+    host_header: str | None = "X-Forwarded-Host"
+    query_allow: Sequence[str] = ()
+    click_ids: Sequence[str] = ()
+    click_cookie: str | None = "adcp_click"
+    click_cookie_days: int = 90
+    click_cookie_domain: str | None = None
+    click_cookie_secure: bool | None = None
+    consent: object = None
+    consent_unanswered: str = "denied"
+    honour_gpc: bool = True
+    detect_automation: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        for name in _LISTS:
+            self._expect(name, "a list of strings", _is_list_of_text)
+        for name in _SWITCHES:
+            self._expect(name, "True or False", lambda value: isinstance(value, bool))
+        for name in _TEXTS:
+            self._expect(name, "a string", lambda value: isinstance(value, str))
+        for name in _OPTIONAL_TEXTS:
+            self._expect(name, "a string or None", _is_text_or_none)
+        self._expect("click_cookie_secure", "True, False or None", _is_switch_or_none)
+        answers = "'denied' or 'granted'"
+        self._expect("consent_unanswered", answers, lambda v: v in {"denied", "granted"})
+
+    def proxy_trust(self) -> ProxyTrust:
+        """Return who is believed about where a request came from.
+
+        Raises:
+            ConfigurationError: if the settings about it are wrong or contradictory.
+        """
+        if self.platform is None:
+            return ProxyTrust(
+                proxies=self.trusted_proxies,
+                hops=self.trusted_hops,
+                header=self.ip_header,
+                proto_header=self.proto_header,
+                host_header=self.host_header,
+            )
+        if self.platform not in PLATFORMS:
+            raise ConfigurationError(
+                f"platform: expected one of {', '.join(PLATFORMS)}, got {self.platform!r}"
+            )
+        if self.trusted_hops:
+            raise ConfigurationError(
+                f"trusted_hops: expected none with platform={self.platform!r}, which sets it, "
+                f"got {self.trusted_hops!r}"
+            )
+        return PLATFORMS[self.platform](tuple(self.trusted_proxies))
+
+    def _expect(self, name: str, what: str, holds: Callable[[object], bool]) -> None:
+        value = getattr(self, name)
+        if not holds(value):
+            raise ConfigurationError(f"{name}: expected {what}, got {value!r}")
+
+
+def _is_switch_or_none(value: object) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(
+        isinstance(item, str) for item in value
+    )
+
+
+CAPTURE_OPTIONS = frozenset(field.name for field in attrs.fields(CaptureSettings))
+"""The names of all settings here."""
+
+
+def take_settings(options: Mapping[str, object]) -> tuple[CaptureSettings, dict[str, object]]:
+    """Divide a framework's flat options into those meant here, and the others.
+
+    Raises:
+        ConfigurationError: if one of those meant here has a wrong value.
+    """
+    taken = {name: value for name, value in options.items() if name in CAPTURE_OPTIONS}
+    others = {name: value for name, value in options.items() if name not in CAPTURE_OPTIONS}
+    return CaptureSettings(**taken), others  # type: ignore[arg-type]  # checked on construction
 
 
 class TrackerOptions(TypedDict, total=False):
@@ -35,7 +170,7 @@ class TrackerOptions(TypedDict, total=False):
 
 
 class CaptureOptions(TypedDict, total=False):
-    """What :class:`~adcp_tracker.web.capturesettings.CaptureSettings` takes."""
+    """What :class:`~adcp_tracker.web.options.CaptureSettings` takes."""
 
     platform: str | None
     trusted_proxies: Sequence[str]

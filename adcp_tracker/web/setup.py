@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker.config import destinations_from_env, settings_from_env
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.settings import destinations_from_env, settings_from_env
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
-from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS, take_settings
 from adcp_tracker.web.consent import CallableConsent, consent_reader
-from adcp_tracker.web.options import TrackerOptions
+from adcp_tracker.web.options import CAPTURE_OPTIONS, TrackerOptions, take_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.web.starting import start_quietly
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.web.request import start_quietly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

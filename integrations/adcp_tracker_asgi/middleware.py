@@ -8,9 +8,8 @@ from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.requestfacts import AsgiFacts, remains_of_scope
+from adcp_tracker.web.request import AsgiFacts, remains_of_scope, start_quietly
 from adcp_tracker.web.setup import set_up
-from adcp_tracker.web.starting import start_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from adcp_tracker.queue.deadletters import DeadLetter as Letter
+    from adcp_tracker.outbox.dead_letters import DeadLetter as Letter
 
 _PER_PAGE = 50
 _HANDOVER_SECONDS = 5.0

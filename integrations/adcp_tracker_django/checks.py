@@ -22,7 +22,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker_django.site import SETTING, make_setup
 
 if TYPE_CHECKING:

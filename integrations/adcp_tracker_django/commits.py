@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 from django.db import connections, transaction
 
-from adcp_tracker.log import logger
+from adcp_tracker._logging import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

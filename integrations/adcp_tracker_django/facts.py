@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import DisallowedHost
 
-from adcp_tracker.web.requestfacts import AsgiFacts, WsgiFacts
+from adcp_tracker.web.request import AsgiFacts, WsgiFacts
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from adcp_tracker.web.requestfacts import RequestFacts
+    from adcp_tracker.web.request import RequestFacts
 
 
 # What a request's scheme, host, path and headers are made of, over either interface.

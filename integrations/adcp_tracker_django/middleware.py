@@ -8,7 +8,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.starting import start_quietly
+from adcp_tracker.web.request import start_quietly
 from adcp_tracker_django.facts import facts_of, remains_of
 from adcp_tracker_django.site import get_capture, get_tracker
 

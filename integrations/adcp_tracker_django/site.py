@@ -15,9 +15,9 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
-from adcp_tracker.config import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
+from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES
+from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker.web.setup import TRACKER_OPTIONS, Setup, set_up
 from adcp_tracker_django.commits import hold_until_commit
 

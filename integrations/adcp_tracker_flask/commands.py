@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import click
 from flask.cli import AppGroup
 
-from adcp_tracker.destinations.words import clean
+from adcp_tracker.destinations.responses import clean
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.web.setup import uploading
 from adcp_tracker_flask.current import get_tracker
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from adcp_tracker.delivery.books import Books, Stats
-    from adcp_tracker.queue.deadletters import DeadLetter
+    from adcp_tracker.delivery.stats import Books, Stats
+    from adcp_tracker.outbox.dead_letters import DeadLetter
 
 P = ParamSpec("P")
 

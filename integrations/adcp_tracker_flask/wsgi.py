@@ -9,8 +9,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.requestfacts import WsgiFacts
-from adcp_tracker.web.starting import start_quietly
+from adcp_tracker.web.request import WsgiFacts, start_quietly
 from adcp_tracker_wsgi.middleware import (
     TRACKER_KEY,
     AdcpTrackerMiddleware,

@@ -10,8 +10,8 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
-from adcp_tracker.log import logger
 from adcp_tracker_sqlalchemy.ledger import Ledger
 from adcp_tracker_sqlalchemy.place import current_place
 

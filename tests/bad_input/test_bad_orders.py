@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.purchases import purchase_event, to_order
+from adcp_tracker.orders.events import purchase_event, to_order
 from tests.support.events import NOW
 
 GOOD: dict[str, Any] = {

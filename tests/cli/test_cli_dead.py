@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 from tests.cli.program import NAME, fill, pointing_at, run
 
 if TYPE_CHECKING:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adcp_tracker.cli.demo_data import demo_orders
-from adcp_tracker.cli.demo_run import order_stream
-from adcp_tracker.cli.remedies import remedy_for
+from adcp_tracker.cli.demo import demo_orders, order_stream, remedy_for
 from adcp_tracker.exceptions import Fault, InvalidEventError
-from adcp_tracker.orders.orderlike import to_order
-from adcp_tracker.orders.purchases import purchase_event
+from adcp_tracker.orders.events import purchase_event
+from adcp_tracker.orders.reader import to_order
 from tests.cli.program import run
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.delivery.election import Election
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker._clock import SystemClock
+from adcp_tracker.delivery.leader_lock import Election
+from adcp_tracker.journal.files import QueueDirectory
 from tests.cli.program import NAME, fill, pointing_at, run
 
 if TYPE_CHECKING:

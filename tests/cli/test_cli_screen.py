@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.cli import screen
-from adcp_tracker.cli.exits import BUSY, MACHINE, USAGE, judged
+from adcp_tracker.cli import _output
+from adcp_tracker.cli._common import BUSY, MACHINE, USAGE, judged
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 @given(st.text())
 def test_no_character_steers_a_terminal(text: str) -> None:
     """Whatever a cell holds, only visible characters and spaces are shown of it."""
-    categories = {unicodedata.category(each) for each in screen.shown(screen.Mark(text, "red"))}
+    categories = {unicodedata.category(each) for each in _output.shown(_output.Mark(text, "red"))}
     assert not categories & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 @given(st.text())
 def test_json_is_one_line_of_ascii(text: str) -> None:
     """A script reads back what was there; a terminal is not steered by it."""
-    printed = printed_by(lambda: screen.emit({"text": text}))
+    printed = printed_by(lambda: _output.emit({"text": text}))
     assert printed.isascii()
     assert printed.endswith("\n")
     assert printed[:-1].isprintable()
@@ -54,8 +54,8 @@ def printed_by(call: Callable[[], None]) -> str:
 
 def test_plain_tables_stand_in_columns() -> None:
     """Numbers on the right, words on the left, nothing behind the last."""
-    rows = [("a", 1000, screen.Mark("well", "green")), ("long name", 5, "x\ny")]
-    assert printed_by(lambda: screen.table(("name", "n", "state"), rows)) == (
+    rows = [("a", 1000, _output.Mark("well", "green")), ("long name", 5, "x\ny")]
+    assert printed_by(lambda: _output.table(("name", "n", "state"), rows)) == (
         "name           n  state\na          1,000  well\nlong name      5  x y\n"
     )
 

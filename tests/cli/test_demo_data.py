@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adcp_tracker.cli
-from adcp_tracker.cli.demo_data import demo_orders, read_orders
+from adcp_tracker.cli.demo import demo_orders, read_orders
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.orderlike import to_order
-from adcp_tracker.orders.purchases import purchase_event
+from adcp_tracker.orders.events import purchase_event
+from adcp_tracker.orders.reader import to_order
 
 EXPORT = Path(adcp_tracker.cli.__file__).with_name("demo_orders.csv")
 HEADER = (

@@ -9,8 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker import Agent, Tracker
-from adcp_tracker.sources.account import Account
-from adcp_tracker.sources.source import EventSource
+from adcp_tracker.event_sources.model import Account, EventSource
 from tests.conformance import trying
 from tests.conformance.installed import needs_sdk
 from tests.conformance.selling import SOURCE, TOKEN

@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 
 from adcp_tracker import Agent
 from adcp_tracker.destinations.base import Batch, Delivered
-from adcp_tracker.destinations.lines import EVENT_TYPES
-from adcp_tracker.events.vocabulary import ActionSource, EventType, SurfaceCategory
-from adcp_tracker.sources.account import Account
-from adcp_tracker.sources.source import EventSource
-from adcp_tracker.sources.syncing import list_sources, sync_sources
+from adcp_tracker.destinations.capabilities import EVENT_TYPES
+from adcp_tracker.event_sources.model import Account, EventSource
+from adcp_tracker.event_sources.sync import list_sources, sync_sources
+from adcp_tracker.events.model import ActionSource, EventType, SurfaceCategory
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.trying import thoroughly
 from tests.support.events import events, mended_events, plain_events, tokens
 
 if TYPE_CHECKING:
-    from adcp_tracker.destinations.lines import Line
+    from adcp_tracker.destinations.capabilities import Line
 
 pytestmark = needs_sdk
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adcp_tracker import Agent, Tracker
-from adcp_tracker.destinations.manners import Timeouts
+from adcp_tracker.destinations.base import Timeouts
 from tests.conformance.installed import needs_sdk
 from tests.conformance.selling import SOURCE, TOKEN, SdkSeller
 from tests.support.destinations import wait_until

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.uris import as_uri
-from adcp_tracker.events.wire import decode, encode
+from adcp_tracker.events.codec import decode, encode
+from adcp_tracker.events.urls import as_uri
 from adcp_tracker.exceptions import InvalidEventError
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.reasons import REASONS, Reason, unexplained

@@ -24,7 +24,7 @@ from tests.support.shop import TRACKED, make_tracker, order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from adcp_tracker.delivery.books import Stats
+    from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.sandbox import Sandbox
 
 COUNT = 250

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.delivery.lanes import Lane
-from adcp_tracker.delivery.leadership import Leadership
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.setting import Setting
+from adcp_tracker.delivery.sender import Lane
+from adcp_tracker.delivery.uploader import Leadership, Setting
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.writer import Journal
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:

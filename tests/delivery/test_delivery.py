@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.delivery.books import published
 from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.stats import published
 from adcp_tracker.destinations.base import (
     Batch,
     Delivered,
@@ -25,7 +25,7 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import balanced as books
 from tests.support.booked import track

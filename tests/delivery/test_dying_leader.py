@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.delivery.leadership import Leadership
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.setting import Setting
+from adcp_tracker.delivery.uploader import Leadership, Setting
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
-from adcp_tracker.queue.deadletters import DeadLetters
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.records import ENVELOPED, enveloped
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.records import ENVELOPED, enveloped
+from adcp_tracker.journal.writer import Journal
+from adcp_tracker.outbox.dead_letters import DeadLetters
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.outbox.storage import Outbox
 
 NOW_MS = 1_767_225_600_123
 EVENT = b'{"event_id":"A-%d","event_type":"lead"}'

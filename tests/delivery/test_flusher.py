@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.delivery.election import Election
+from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
+from adcp_tracker.delivery.leader_lock import Election
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.setting import Setting
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
+from adcp_tracker.delivery.uploader import Setting
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.writer import Journal
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.outbox.storage import Outbox
 
 WAIT_S = 20.0
 _MOMENT_S = 0.2

@@ -8,7 +8,7 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Delivered, EventFailure
-from adcp_tracker.queue.state import Counts
+from adcp_tracker.outbox.state import Counts
 from tests.support.destinations import HandClock, ScriptedDestination
 
 if TYPE_CHECKING:

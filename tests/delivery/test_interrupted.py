@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.queue.defaultoutbox import open_outbox
+from adcp_tracker._clock import SystemClock
+from adcp_tracker.outbox.storage import open_outbox
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome
-    from adcp_tracker.queue.directory import QueueDirectory
-    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.outbox.storage import Outbox
 
 WAIT_S = 20.0
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Paused
-from adcp_tracker.queue.deadletters import DeadLetters
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.roster import Roster
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.dead_letters import DeadLetters
+from adcp_tracker.outbox.known_destinations import Roster
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Retry
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.roster import Roster
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.known_destinations import Roster
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
 

@@ -13,11 +13,11 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Delivered, Retry
 from adcp_tracker.exceptions import UnsafeDirectoryError
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.sealer import Sealer
-from adcp_tracker.queue.segments import Segments
-from adcp_tracker.queue.state import State
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.reader import Segments
+from adcp_tracker.journal.writer import Journal
+from adcp_tracker.outbox.batcher import Sealer
+from adcp_tracker.outbox.state import State
 from tests.support.booked import balanced
 from tests.support.crashing.plans import Promptly
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until

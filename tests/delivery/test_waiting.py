@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adcp_tracker.delivery.waiting import oldest_waiting
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.segments import Segments
-from adcp_tracker.queue.state import Delivery, Span
+from adcp_tracker.delivery.stats import oldest_waiting
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.reader import Segments
+from adcp_tracker.journal.writer import Journal
+from adcp_tracker.outbox.state import Delivery, Span
 
 if TYPE_CHECKING:
     from pathlib import Path

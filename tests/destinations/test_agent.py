@@ -22,12 +22,11 @@ from adcp_tracker.destinations.base import (
     Paused,
     Rejected,
     Retry,
+    Timeouts,
     TooLarge,
 )
-from adcp_tracker.destinations.capabilities import read_capabilities
-from adcp_tracker.destinations.manners import Timeouts
-from adcp_tracker.destinations.offers import Offer
-from adcp_tracker.events.vocabulary import ActionSource, EventType, UidType
+from adcp_tracker.destinations.capabilities import Offer, read_capabilities
+from adcp_tracker.events.model import ActionSource, EventType, UidType
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import SandboxConfig
 from tests.destinations.rawseller import RawRequest, answering, http, raw_seller
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from adcp_tracker.destinations.lines import Line
+    from adcp_tracker.destinations.capabilities import Line
     from adcp_tracker.sandbox import Sandbox
     from tests.destinations.rawseller import RawSeller, Script
 

@@ -16,8 +16,8 @@ import pytest
 
 from adcp_tracker import Agent, Interchange, Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.destinations.manners import Timeouts
-from adcp_tracker.destinations.table import CODES, FAMILIES, Action, Row
+from adcp_tracker.destinations.base import Timeouts
+from adcp_tracker.destinations.error_codes import CODES, FAMILIES, Action, Row
 from tests.destinations.rawseller import RawRequest, RawSeller, http, raw_seller, reset
 from tests.faults.logged import told
 from tests.support.booked import balanced
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from adcp_tracker.delivery.books import Books
+    from adcp_tracker.delivery.stats import Books
 
 KINDS = ("interchange", "agent")
 IDS = ["a", "b", "bad", "d"]

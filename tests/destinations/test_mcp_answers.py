@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.base import Delivered, Paused, Rejected, Retry, TooLarge
-from adcp_tracker.destinations.mcp_answers import from_mcp
-from adcp_tracker.destinations.replies import Reply
-from adcp_tracker.destinations.table import CODES, Action
+from adcp_tracker.destinations.error_codes import CODES, Action
+from adcp_tracker.destinations.mcp import from_mcp
+from adcp_tracker.destinations.responses import Reply
 
 OK = Reply(200, {"content-type": "application/json"}, b"")
 TAKEN = {"events_received": 2, "events_processed": 2}

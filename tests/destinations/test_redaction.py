@@ -17,7 +17,7 @@ from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Delivered, Rejected
 from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.destinations.redaction import redaction_of
-from adcp_tracker.destinations.replies import Reply, decode
+from adcp_tracker.destinations.responses import Reply, decode
 from tests.destinations.rawseller import http, raw_seller
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.destinations.sse import EventStream
+from adcp_tracker.destinations.mcp import EventStream
 
 ANSWER = {"id": 1, "result": {"text": "Ä\n"}}
 

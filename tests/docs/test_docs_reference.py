@@ -13,13 +13,13 @@ import attrs
 import pytest
 
 import adcp_tracker
-from adcp_tracker import cli, config, exceptions, testing
-from adcp_tracker.config import VARIABLES, Settings
+from adcp_tracker import cli, exceptions, settings, testing
 from adcp_tracker.context import Automated
-from adcp_tracker.gate import NO_CONSENT
-from adcp_tracker.orders.orderlike import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
+from adcp_tracker.events.policy import NO_CONSENT
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.orders.reader import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
+from adcp_tracker.settings import VARIABLES, Settings
+from adcp_tracker.web.options import CAPTURE_OPTIONS
 from tests.support import pages
 
 DOCS: Final = pages.ROOT / "docs"
@@ -98,15 +98,15 @@ def test_the_table_of_variables_is_the_codes() -> None:
 
 def test_every_setting_has_a_variable() -> None:
     """What a tracker takes as a plain value can be set in the environment, too."""
-    settings = {field.name for field in attrs.fields(Settings)}
+    names = {field.name for field in attrs.fields(Settings)}
 
-    assert settings == {variable.setting for variable in config.TRACKER_VARIABLES}
+    assert names == {variable.setting for variable in settings.TRACKER_VARIABLES}
 
 
 def test_the_defaults_in_the_table_are_the_settings() -> None:
     """A default as a person reads it is the one that the code has."""
     defaults = {field.name: field.default for field in attrs.fields(Settings)}
-    for variable in config.TRACKER_VARIABLES:
+    for variable in settings.TRACKER_VARIABLES:
         default = defaults[variable.setting]
         if default is attrs.NOTHING:
             assert variable.default == "required"

@@ -22,7 +22,7 @@ from adcp_tracker.events.event import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.parts import EMPTY
+from adcp_tracker.events.model import EMPTY
 from adcp_tracker.exceptions import InvalidEventError
 from tests.support.events import NOW
 

@@ -8,7 +8,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.ids import digest_id, lead_id, purchase_id, random_id, refund_id
+from adcp_tracker.events.builder import digest_id, lead_id, purchase_id, random_id, refund_id
 
 parts = st.lists(st.text(), max_size=4)
 
@@ -26,7 +26,7 @@ def test_ids_never_change() -> None:
 
 def test_ids_are_the_same_in_another_process() -> None:
     """No id depends on Python's random hashes."""
-    code = "from adcp_tracker.events.ids import digest_id; print(digest_id('lead', 'a', 1))"
+    code = "from adcp_tracker.events.builder import digest_id; print(digest_id('lead', 'a', 1))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == digest_id("lead", "a", 1)
 

@@ -15,8 +15,7 @@ import orjson
 import pytest
 
 from adcp_tracker import Interchange
-from adcp_tracker.destinations.base import Batch, Outcome, Retry
-from adcp_tracker.destinations.manners import Timeouts
+from adcp_tracker.destinations.base import Batch, Outcome, Retry, Timeouts
 from tests.destinations.rawseller import (
     PEM,
     RawRequest,

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.destinations.base import Retry
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.encryption import Encryption
-from adcp_tracker.queue.journal import Journal
-from adcp_tracker.queue.records import ENVELOPED, EVENT, enveloped
-from adcp_tracker.queue.sealedjournal import SealedJournal
+from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.records import ENVELOPED, EVENT, enveloped
+from adcp_tracker.journal.writer import Journal
 from tests.support.booked import balanced, track, track_before
 from tests.support.crashing.plans import Promptly
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -22,7 +21,7 @@ from tests.support.persons import leading
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adcp_tracker.delivery.leadership import Leadership
+    from adcp_tracker.delivery.uploader import Leadership
     from tests.faults.conftest import Make
 
 NOW_MS = 1_767_225_600_123

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adcp_tracker.delivery.books import Stats, publish, published
 from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.stats import Stats, publish, published
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome, Rejected, Retry
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.records import scan
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.records import scan
 from adcp_tracker.tracker import Tracker
 from tests.faults.share import share
 from tests.support.booked import balanced, track

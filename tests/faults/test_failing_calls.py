@@ -19,7 +19,7 @@ from tests.support.crashing.failing import CALLS, Failure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adcp_tracker.config import Durability
+    from adcp_tracker.settings import Durability
     from tests.support.crashing.cases import Verdict
 
 _SHARE = 6

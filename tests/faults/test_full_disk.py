@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
-from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.encryption import Encryption
-from adcp_tracker.queue.segments import Segments
+from adcp_tracker.journal.encryption import Encryption
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.reader import Segments
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.delivery.election import Election
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
+from adcp_tracker._clock import SystemClock
+from adcp_tracker.delivery.leader_lock import Election
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.writer import Journal
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -209,7 +209,7 @@ def test_a_volume_that_turns_read_only_costs_no_event(
 _SHOP = """
 import encodings.idna, json, os, sys
 import httpx, structlog
-import adcp_tracker.queue.diskcacheoutbox
+import adcp_tracker.outbox._diskcache
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination
 from adcp_tracker.tracker import Tracker

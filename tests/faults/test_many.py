@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adcp_tracker.queue.journal import segment_bytes
+from adcp_tracker.journal.writer import segment_bytes
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination
 from tests.support.seller import run_seller

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from adcp_tracker.context import RequestContext
+from adcp_tracker.events.codec import encode
 from adcp_tracker.events.event import ActionSource, Event, EventType, UserMatch
-from adcp_tracker.events.identity import hash_email, hash_phone
-from adcp_tracker.events.wire import encode
+from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.purchases import (
+from adcp_tracker.orders.events import (
     Order,
     OrderItem,
     lead_event,

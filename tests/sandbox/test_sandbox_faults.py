@@ -17,7 +17,7 @@ import pytest
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import Fault, Sandbox, create_app
-from adcp_tracker.sandbox.faults import FaultBook
+from adcp_tracker.sandbox.config import FaultBook
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN, SellerProcess, run_seller
 from tests.support.wire import make_event, request, send
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from adcp_tracker.sandbox import Sandbox, SandboxConfig
-from adcp_tracker.sandbox.replays import Replays
+from adcp_tracker.sandbox.store import Replays
 from tests.support.seller import SOURCE, run_seller
 from tests.support.wire import AUTHORIZED, McpClient, events_of, make_event, request
 

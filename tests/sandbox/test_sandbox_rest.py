@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import Sandbox, SandboxConfig
-from adcp_tracker.sandbox.refusal import RefusalError, name_place
-from adcp_tracker.sandbox.rules import check_event
+from adcp_tracker.sandbox.failures import RefusalError, name_place
+from adcp_tracker.sandbox.schema import check_event
 from adcp_tracker.sandbox.seller import Delivery, Seller
 from tests.support.seller import ADVERTISER, SOURCE, run_seller
 from tests.support.wire import AUTHORIZED, HASH, log_event_url, make_event, request, send

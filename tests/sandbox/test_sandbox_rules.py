@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adcp_tracker.sandbox
-from adcp_tracker.sandbox.checks import is_moment
-from adcp_tracker.sandbox.rules import (
+from adcp_tracker.sandbox.schema import (
     ACTION_SOURCES,
     EVENT_TYPES,
     EVENT_TYPES_3_0,
@@ -22,6 +21,7 @@ from adcp_tracker.sandbox.rules import (
     Dialect,
     check_event,
     check_request,
+    is_moment,
 )
 from tests.support.wire import HASH, make_event
 

@@ -13,22 +13,19 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from adcp_tracker.context import RequestContext
-from adcp_tracker.destinations.answers import from_http
 from adcp_tracker.destinations.capabilities import read_capabilities
-from adcp_tracker.destinations.mcp_answers import from_mcp, is_protocol_error
-from adcp_tracker.destinations.replies import Reply, decode
-from adcp_tracker.destinations.sse import EventStream
-from adcp_tracker.destinations.waits import LONGEST, SHORTEST, asked_wait
-from adcp_tracker.queue.encryption import SEALED, Encryption
-from adcp_tracker.queue.outbox import DamagedOutboxError
-from adcp_tracker.queue.records import EVENT, HEADER_BYTES, frame, scan
-from adcp_tracker.queue.state import Span, State
-from adcp_tracker.web.clickids import ClickNames, read_cookie
-from adcp_tracker.web.clientip import ProxyTrust, explain
-from adcp_tracker.web.contexttoken import ContextTokens
-from adcp_tracker.web.forwarded import elements_from_right, parse_node
-from adcp_tracker.web.pageurl import MAX_LENGTH, QueryFilter, page_url
-from adcp_tracker.web.tcf import read_tc_string
+from adcp_tracker.destinations.mcp import EventStream, from_mcp, is_protocol_error
+from adcp_tracker.destinations.responses import Reply, decode, from_http
+from adcp_tracker.destinations.retry_after import LONGEST, SHORTEST, asked_wait
+from adcp_tracker.journal.encryption import SEALED, Encryption
+from adcp_tracker.journal.records import EVENT, HEADER_BYTES, frame, scan
+from adcp_tracker.outbox.state import Span, State
+from adcp_tracker.outbox.storage import DamagedOutboxError
+from adcp_tracker.privacy.context_token import ContextTokens
+from adcp_tracker.web.click_ids import ClickNames, read_cookie
+from adcp_tracker.web.client_ip import ProxyTrust, elements_from_right, explain, parse_node
+from adcp_tracker.web.consent import read_tc_string
+from adcp_tracker.web.page_url import MAX_LENGTH, QueryFilter, page_url
 from tests.support.destinations import MemoryOutbox
 
 if TYPE_CHECKING:

@@ -16,19 +16,12 @@ from hypothesis import strategies as st
 
 from adcp_tracker import Interchange
 from adcp_tracker.context import RequestContext
-from adcp_tracker.destinations.base import (
-    Batch,
-    EventFailure,
-    Outcome,
-    Paused,
-    Rejected,
-    Retry,
-)
+from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Paused, Rejected, Retry
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.queue.records import scan
+from adcp_tracker.journal.records import scan
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
-from adcp_tracker.web.requestfacts import AsgiFacts
+from adcp_tracker.web.request import AsgiFacts
 from tests.destinations.rawseller import RawSeller, answering, http, raw_seller
 from tests.faults.share import share
 from tests.support.booked import balanced, track

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.queue.records import scan
-from adcp_tracker.queue.state import State
-from adcp_tracker.web.clickids import ClickNames, read_cookie
-from adcp_tracker.web.tcf import read_tc_string
+from adcp_tracker.journal.records import scan
+from adcp_tracker.outbox.state import State
+from adcp_tracker.web.click_ids import ClickNames, read_cookie
+from adcp_tracker.web.consent import read_tc_string
 from tests.faults.share import share
 from tests.security import targets
 from tests.security.targets import SEEDS, TARGETS, feed_records, feed_state

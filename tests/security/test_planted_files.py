@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.clock import SystemClock
+from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import RequestContext
-from adcp_tracker.delivery.books import Stats, publish, published, unled
-from adcp_tracker.delivery.election import Election
+from adcp_tracker.delivery.leader_lock import Election
+from adcp_tracker.delivery.stats import Stats, publish, published, unled
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
-from adcp_tracker.privacy.contextkeys import directory_key
-from adcp_tracker.privacy.person import person
-from adcp_tracker.privacy.remembering import Memory
-from adcp_tracker.privacy.restoring import Restorer
-from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
-from adcp_tracker.queue.defaultoutbox import open_outbox
-from adcp_tracker.queue.directory import QueueDirectory, open_private
-from adcp_tracker.queue.records import EVENT, frame, scan
-from adcp_tracker.queue.segments import Segments
+from adcp_tracker.journal.files import QueueDirectory, open_private
+from adcp_tracker.journal.reader import Segments
+from adcp_tracker.journal.records import EVENT, frame, scan
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.privacy.context_store import Memory, Restorer, directory_key
+from adcp_tracker.privacy.matching import person
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import track
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until

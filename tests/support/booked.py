@@ -9,7 +9,7 @@ from tests.support.persons import balanced as balanced_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.delivery.books import Books
+    from adcp_tracker.delivery.stats import Books
     from adcp_tracker.tracker import Tracker
 
 

@@ -20,7 +20,7 @@ from adcp_tracker.events.event import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.parts import EMPTY
+from adcp_tracker.events.model import EMPTY
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, 535898, tzinfo=timezone.utc)
 """A moment with microseconds."""

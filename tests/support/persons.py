@@ -6,29 +6,27 @@ import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from adcp_tracker.clock import SystemClock
-from adcp_tracker.delivery.leadership import Leadership
+from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.setting import Setting
-from adcp_tracker.privacy.forgetting import Erasure
-from adcp_tracker.privacy.remembering import Memory
-from adcp_tracker.privacy.restoring import Restorer
-from adcp_tracker.queue.defaultoutbox import open_outbox
-from adcp_tracker.queue.intake import Intake
-from adcp_tracker.queue.journal import Journal
-from adcp_tracker.web.contexttoken import ContextTokens
+from adcp_tracker.delivery.uploader import Leadership, Setting
+from adcp_tracker.journal.buffer import Intake
+from adcp_tracker.journal.writer import Journal
+from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.privacy.context_store import Memory, Restorer
+from adcp_tracker.privacy.context_token import ContextTokens
+from adcp_tracker.privacy.erasure import Erasure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from adcp_tracker.clock import Clock
-    from adcp_tracker.delivery.books import Books, Stats
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.delivery.stats import Books, Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.privacy.person import Person
-    from adcp_tracker.queue.directory import QueueDirectory
-    from adcp_tracker.queue.encryption import Encryption
-    from adcp_tracker.queue.outbox import Outbox
+    from adcp_tracker.journal.encryption import Encryption
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.outbox.storage import Outbox
+    from adcp_tracker.privacy.matching import Person
     from adcp_tracker.tracker import Tracker
 
 EMAIL = "Alice@Example.com"

@@ -9,19 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.context import (
-    Consent,
-    Context,
-    RequestContext,
-    bind_context,
-    current_context,
-)
+from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.privacy.context_token import ContextTokens
 from adcp_tracker.web.capture import Capture, LazyContext
-from adcp_tracker.web.capturesettings import CaptureSettings
 from adcp_tracker.web.consent import ConsentCookie
-from adcp_tracker.web.contexttoken import ContextTokens
-from adcp_tracker.web.requestfacts import AsgiFacts, WsgiFacts
+from adcp_tracker.web.options import CaptureSettings
+from adcp_tracker.web.request import AsgiFacts, WsgiFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ import uvicorn
 
 from adcp_tracker.context import Context, current_context, reset_context, set_context
 from adcp_tracker.web.capture import Capture
-from adcp_tracker.web.capturesettings import CaptureSettings
-from adcp_tracker.web.requestfacts import AsgiFacts, WsgiFacts
+from adcp_tracker.web.options import CaptureSettings
+from adcp_tracker.web.request import AsgiFacts, WsgiFacts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping

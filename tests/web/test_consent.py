@@ -20,7 +20,7 @@ from adcp_tracker.web.consent import (
     consent_reader,
     opts_out_globally,
 )
-from adcp_tracker.web.requestfacts import WsgiFacts
+from adcp_tracker.web.request import WsgiFacts
 
 # Purposes 1, 2, 3 and 7; vendors 2 and 4 to 6. Made bit by bit after the specification.
 TC_STRING = "CP1R2oAP1R2oBAfKABEEAwEgBeIAAKqqqoYgADQAgABQAEAAYA"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.web.forwarded import (
+from adcp_tracker.web.client_ip import (
     MAX_CHARACTERS,
     elements_from_right,
     is_public,

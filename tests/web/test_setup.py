@@ -8,11 +8,10 @@ import attrs
 import pytest
 
 from adcp_tracker import ConfigurationError, Consent, Interchange, Tracker
-from adcp_tracker.config import Settings
-from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
+from adcp_tracker.settings import Settings
 from adcp_tracker.web.consent import ConsentCookie
-from adcp_tracker.web.options import CaptureOptions, Options, TrackerOptions
-from adcp_tracker.web.requestfacts import WsgiFacts
+from adcp_tracker.web.options import CAPTURE_OPTIONS, CaptureOptions, Options, TrackerOptions
+from adcp_tracker.web.request import WsgiFacts
 from adcp_tracker.web.setup import TRACKER_OPTIONS, set_up, uploading
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.web.tcf import TcString, read_tc_string
+from adcp_tracker.web.consent import TcString, read_tc_string
 
 PURPOSES = st.frozensets(st.integers(1, 24))
 

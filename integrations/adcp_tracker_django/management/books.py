@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from django.core.management.base import BaseCommand, CommandError
 
 from adcp_tracker.exceptions import AdcpTrackerError
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker_django.site import make_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adcp_tracker import Tracker
-    from adcp_tracker.delivery.books import Books, Stats
+    from adcp_tracker.delivery.stats import Books, Stats
 
 _FRESH_SECONDS = 1.0
 _PATIENCE_SECONDS = 3.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.journal import Journal
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.writer import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,9 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.encryption import Encryption
-from adcp_tracker.queue.sealedjournal import SealedJournal
+from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.files import QueueDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ import attrs
 import pytest
 from django.core.management import get_commands
 
-from adcp_tracker.config import AGENT_VARIABLES, INTERCHANGE_VARIABLES, Settings
-from adcp_tracker.web.capturesettings import CAPTURE_OPTIONS
+from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES, Settings
+from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker_django import checks
 from tests.support import pages
 

@@ -21,7 +21,7 @@ from adcp_tracker import (
     RequestContext,
     bind_context,
 )
-from adcp_tracker.events.ids import lead_id
+from adcp_tracker.events.builder import lead_id
 from adcp_tracker_django.site import SETTING, get_capture, get_tracker, make_setup, read_options
 
 if TYPE_CHECKING:

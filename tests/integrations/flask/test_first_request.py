@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from adcp_tracker.config import Uploader
     from adcp_tracker.sandbox import Sandbox
+    from adcp_tracker.settings import Uploader
 
 _PATIENCE = 10.0
 

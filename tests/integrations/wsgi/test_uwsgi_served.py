@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.lifecycle import threads_run
+from adcp_tracker._process import threads_run
 from tests.integrations.losing_none import ORDERS, check_all_delivered, check_killing_loses_none
 from tests.integrations.servers import (
     SCRIPTS,

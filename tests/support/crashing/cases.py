@@ -28,7 +28,7 @@ from tests.support.crashing.plans import JOINED, MENDED_AT_LAST, SELLERS, promis
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from adcp_tracker.config import Durability
+    from adcp_tracker.settings import Durability
     from tests.support.crashing.failing import Failure
 
 _ROOT = Path(__file__).parents[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from adcp_tracker.queue.encryption import Encryption
+from adcp_tracker.journal.encryption import Encryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

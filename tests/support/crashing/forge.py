@@ -21,15 +21,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import adcp_tracker.privacy.forgetting  # noqa: F401 - imported here, not in each victim
+import adcp_tracker.privacy.erasure  # noqa: F401 - imported here, not in each victim
 from adcp_tracker import Tracker
-from adcp_tracker.delivery.books import Books, Stats, publish, published
-from adcp_tracker.log import logger
-from adcp_tracker.privacy.person import person
-from adcp_tracker.queue.deadletters import DeadLetter, DeadLetters
-from adcp_tracker.queue.defaultoutbox import open_outbox
-from adcp_tracker.queue.directory import QueueDirectory
-from adcp_tracker.queue.state import Span, State
+from adcp_tracker._logging import logger
+from adcp_tracker.delivery.stats import Books, Stats, publish, published
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.state import Span, State
+from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.privacy.matching import person
 from tests.support.crashing.erasing import KEYS, SHOPPER, forget, is_to_be_repeated
 from tests.support.crashing.failing import await_tracer
 from tests.support.crashing.killpoints import (

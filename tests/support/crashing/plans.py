@@ -15,8 +15,8 @@ from adcp_tracker import Tracker
 from adcp_tracker.context import RequestContext
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.events.event import Event
-from adcp_tracker.events.rejection import RejectedEvent
-from adcp_tracker.queue.directory import QueueDirectory
+from adcp_tracker.events.rejected import RejectedEvent
+from adcp_tracker.journal.files import QueueDirectory
 from tests.support.crashing.erasing import GONE, KEYS, SHOPPER, address_of, forget
 from tests.support.crashing.ledger import (
     AWAY,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from adcp_tracker.config import Durability
+    from adcp_tracker.settings import Durability
 
 SELLERS = ("north", "south")
 EMAIL = SHOPPER

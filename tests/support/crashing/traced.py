@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.support.crashing.plans import PLANS, open_shop
 
 if TYPE_CHECKING:
-    from adcp_tracker.config import Durability
+    from adcp_tracker.settings import Durability
 
 
 def main() -> None:

@@ -1,0 +1,120 @@
+"""The library's own log: structlog around the standard logger ``adcp_tracker``.
+
+It configures neither structlog nor logging for the host. An entry is an event name with
+dots and key=value pairs, and never holds personal data or a secret.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import structlog
+
+    from adcp_tracker._clock import Clock
+
+_TELLING = ("reason", "destination", "segment", "error")
+_CHANGING = re.compile(r"\S*\d\S*")
+_MOST_CAUSES = 200
+
+_standard = logging.getLogger("adcp_tracker")
+_standard.addHandler(logging.NullHandler())
+
+
+@functools.cache
+def _bound() -> structlog.stdlib.BoundLogger:
+    # Imported with the first entry, since structlog takes as long to import as the rest.
+    import structlog  # noqa: PLC0415 - see above
+
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        _standard,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return logger
+
+
+def _say(level: int, event: str, details: dict[str, object]) -> None:
+    """Log an entry, by the standard logger alone if structlog cannot be loaded.
+
+    Without a descriptor left, a file cannot be imported; that must not break a checkout.
+    """
+    try:
+        bound = _bound()
+    except Exception:  # noqa: BLE001 - see above
+        _standard.log(
+            level, "event=%r %s", event, " ".join(f"{k}={v!r}" for k, v in details.items())
+        )
+        return
+    bound.log(level, event, **details)
+
+
+class Logger:
+    """Logs named events with details."""
+
+    def debug(self, event: str, **details: object) -> None:
+        """Log what only somebody looking for it wants to know."""
+        if _standard.isEnabledFor(logging.DEBUG):
+            _say(logging.DEBUG, event, details)
+
+    def info(self, event: str, **details: object) -> None:
+        """Log what has gone as it should."""
+        if _standard.isEnabledFor(logging.INFO):
+            _say(logging.INFO, event, details)
+
+    def warning(self, event: str, **details: object) -> None:
+        """Log what somebody should see to."""
+        _say(logging.WARNING, event, details)
+
+    def error(self, event: str, **details: object) -> None:
+        """Log what somebody must see to."""
+        _say(logging.ERROR, event, details)
+
+
+logger = Logger()
+
+
+class Occasionally:
+    """Says the same thing once per interval, with how often it has happened since.
+
+    The same is what has the same name, reason, destination, segment, and error but for
+    numbers in it.
+
+    Args:
+        clock: Where the time is read.
+        interval: Seconds between two entries of one cause.
+    """
+
+    def __init__(self, clock: Clock, interval: float = 60.0) -> None:
+        self._clock = clock
+        self._interval = interval
+        self._last: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def warning(self, event: str, **details: object) -> None:
+        """Log a warning, unless the same one was logged within the interval."""
+        cause = _cause(event, details)
+        now = self._clock.monotonic()
+        last = self._last.pop(cause, None)
+        if last is not None and now - last < self._interval:
+            self._last[cause] = last
+            self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
+            return
+        self._last[cause] = now
+        if len(self._last) > _MOST_CAUSES:
+            longest_silent = next(iter(self._last))
+            del self._last[longest_silent]
+            self._unsaid.pop(longest_silent, None)
+        logger.warning(event, **details, unsaid=self._unsaid.pop(cause, 0))
+
+
+def _cause(event: str, details: dict[str, object]) -> str:
+    telling = [event, *(str(details.get(name, "")) for name in _TELLING)]
+    telling[-1] = _CHANGING.sub("#", telling[-1])  # sizes, offsets, names of files
+    return " ".join(telling)

@@ -1,0 +1,203 @@
+"""Fork, exit and SIGTERM hooks; fork detection."""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+from adcp_tracker._logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+
+_WIPE_ON_FORK = 18
+_PAGE = mmap.PAGESIZE
+
+
+class ForkMark(Protocol):
+    """Something whose first element is true in the process that made it, and false in a child."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+
+class _ProcessMark:
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def __getitem__(self, index: int, /) -> int:
+        return self._pid == os.getpid()
+
+
+def fork_mark() -> ForkMark:
+    """Return a mark of this very process: ``mark[0]`` is false in a child made by a fork."""
+    try:
+        page = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        page.madvise(_WIPE_ON_FORK)
+    except (AttributeError, OSError, ValueError):  # pragma: no cover - not this kernel
+        return _ProcessMark()
+    page[0] = 1
+    return page
+
+
+_POLL_SECONDS = 0.005
+
+
+class Living(Protocol):
+    """What has to know when its process forks or ends."""
+
+    shutdown_timeout: float
+
+    def before_fork(self) -> None:
+        """Let go of what must not be open across a fork."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew."""
+
+    def hurry(self) -> None:
+        """Deliver what there is, without waiting for it."""
+
+    def finish(self) -> None:
+        """Deliver what there is, within :attr:`shutdown_timeout` seconds."""
+
+
+_living: weakref.WeakSet[Living] = weakref.WeakSet()
+_registered = False
+_process = os.getpid()
+
+
+def watch(living: Living, *, sigterm: bool) -> None:
+    """Tell `living` of forks and of the end of the process, by SIGTERM too if asked to."""
+    global _registered  # noqa: PLW0603 - hooks are the process's, not an object's
+    _living.add(living)
+    if not _registered:
+        _registered = True
+        os.register_at_fork(
+            before=_before_fork,
+            after_in_parent=_after_fork_in_parent,
+            after_in_child=_after_fork_in_child,
+        )
+        atexit.register(_at_exit)
+    if sigterm and threading.current_thread() is threading.main_thread():
+        _chain_sigterm()
+
+
+def forget(living: Living) -> None:
+    """Stop telling `living` of anything."""
+    _living.discard(living)
+
+
+def was_told_of_this_process() -> bool:
+    """Say whether Python told of the fork that made this process, if one did."""
+    return _process == os.getpid()
+
+
+def threads_run() -> bool:
+    """Say whether a thread runs on its own in this process.
+
+    Up to 2.0.26, uWSGI keeps the interpreter lock between requests unless it is started
+    with ``--enable-threads``. A thread then stands still wherever it happens to be, which
+    could be while it holds what another process waits for.
+    """
+    return bool(getattr(sys.modules.get("uwsgi"), "has_threads", True))
+
+
+def is_under_uwsgi() -> bool:
+    """Say whether uWSGI runs this interpreter.
+
+    It forks its workers in C, by default without Python's hooks, from a master that
+    handles no request.
+    """
+    return "uwsgi" in sys.modules
+
+
+def _before_fork() -> None:
+    _call_each([each.before_fork for each in list(_living)])
+
+
+def _after_fork_in_parent() -> None:
+    _call_each([each.after_fork_in_parent for each in list(_living)])
+
+
+def _after_fork_in_child() -> None:
+    global _process  # noqa: PLW0603 - as above
+    _process = os.getpid()
+    _call_each([each.after_fork_in_child for each in list(_living)])
+
+
+def _at_exit() -> None:
+    _call_each([each.finish for each in list(_living)])
+
+
+def _call_each(calls: list[Callable[[], None]]) -> None:
+    """Make every call, whatever becomes of the others, and log what goes wrong."""
+    for call in calls:
+        name = getattr(call, "__name__", "")
+        try:
+            call()
+        except OSError as error:
+            logger.error("lifecycle.failed", step=name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - the others are to be told all the same
+            # Its words are not logged: they may hold anything.
+            logger.error("lifecycle.failed", step=name, error=type(error).__name__)
+
+
+def _chain_sigterm() -> None:
+    """Put ourselves before the host's handler, never in its place."""
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous in (signal.SIG_IGN, None) or isinstance(previous, _Sigterm):
+        return
+    signal.signal(signal.SIGTERM, _Sigterm(previous))
+
+
+class _Sigterm:
+    """Flushes, then does what would have been done without us."""
+
+    def __init__(self, previous: object) -> None:
+        self._previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._previous):
+            # The host winds down in its own way and time; atexit waits, if it gets there.
+            _aside([each.hurry for each in list(_living)], 0.0)
+            self._previous(number, frame)
+            return
+        seconds = max((each.shutdown_timeout for each in list(_living)), default=0.0)
+        _aside([each.finish for each in list(_living)], seconds)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _aside(calls: list[Callable[[], None]], seconds: float) -> None:
+    """Make calls in a new thread and wait for it, without taking any lock here.
+
+    A signal handler runs in the middle of whatever the main thread was doing, which may
+    be holding the very lock that the calls need.
+    """
+    done: list[bool] = []
+
+    def run() -> None:
+        try:
+            _call_each(calls)
+        finally:
+            done.append(True)
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # the interpreter is shutting down, so atexit has had its turn
+        return
+    deadline = time.monotonic() + seconds
+    while not done and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)

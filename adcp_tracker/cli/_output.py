@@ -1,0 +1,190 @@
+"""Tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from adcp_tracker.destinations.responses import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from rich.console import Console
+
+    from adcp_tracker.delivery.stats import Books, Stats
+
+
+_LONGEST: Final = 4000
+_GAP: Final = "  "
+
+
+@attrs.frozen
+class Mark:
+    """A word in colour, where there is colour.
+
+    Attributes:
+        text: The word.
+        style: ``green``, ``yellow`` or ``red``.
+    """
+
+    text: str
+    style: str
+
+
+def emit(document: object) -> None:
+    """Print `document` as JSON, in one line of ASCII."""
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+def say(text: str = "", style: str = "", *, indent: int = 0) -> None:
+    """Print one line."""
+    line = " " * indent + shown(text)
+    if not _is_terminal():
+        sys.stdout.write(line + "\n")
+        return
+    from rich.text import Text  # noqa: PLC0415 - not needed in a pipe
+
+    _console().print(Text(line, style), soft_wrap=True)
+
+
+def flush() -> None:
+    """Let whoever reads have what was printed so far."""
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Print one line to the error output."""
+    sys.stderr.write(f"adcp-tracker: {shown(text)}\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; numbers stand on the right, and a pipe gets plain columns."""
+    if _is_terminal():
+        _draw(columns, rows)
+        return
+    cells = [list(columns), *([shown(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numeric = _numeric(columns, rows)
+    for row in cells:
+        line = _GAP.join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        )
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def shown(cell: object) -> str:
+    """Return what a terminal may be given of a value."""
+    if isinstance(cell, Mark):
+        return shown(cell.text)
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return clean(str(cell), _LONGEST)
+
+
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich import box  # noqa: PLC0415 - not needed in a pipe
+    from rich.table import Table  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column, right in zip(columns, _numeric(columns, rows), strict=True):
+        drawn.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        styles = (cell.style if isinstance(cell, Mark) else "" for cell in row)
+        drawn.add_row(*(Text(shown(cell), style) for cell, style in zip(row, styles, strict=True)))
+    _console().print(drawn)
+
+
+def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    return [
+        bool(rows) and all(isinstance(row[at], int) for row in rows) for at in range(len(columns))
+    ]
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - not needed in a pipe
+
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+_COLUMNS = ("destination", "accepted", "delivered", "pending", "dead", "dropped", "state")
+
+
+def print_books(
+    stats: Stats, configured: Collection[str] = (), *, is_uploaded: bool = True
+) -> None:
+    """Print the books of all destinations, then the reason of whatever is not well.
+
+    Args:
+        stats: The books.
+        configured: The destinations that are known to be configured; empty if none is known.
+        is_uploaded: Whether a process uploads from the queue, so that what failed is tried again.
+    """
+    table(
+        _COLUMNS,
+        [
+            (
+                name,
+                books.accepted,
+                books.delivered,
+                books.pending,
+                books.dead,
+                sum(books.dropped.values()),
+                _state(books),
+            )
+            for name, books in stats.destinations.items()
+        ],
+    )
+    for name, books in stats.destinations.items():
+        is_known = not configured or name in configured
+        _print_reasons(name, books, is_known=is_known, is_uploaded=is_uploaded)
+
+
+def state_of(books: Books) -> str:
+    """Return ``paused``, ``locked``, ``retrying`` or ``well``."""
+    if books.paused:
+        return "paused"
+    if books.locked:
+        return "locked"
+    return "retrying" if books.retrying else "well"
+
+
+def _state(books: Books) -> Mark:
+    word = state_of(books)
+    return Mark(word, {"paused": "red", "locked": "red", "retrying": "yellow"}.get(word, "green"))
+
+
+def _print_reasons(name: str, books: Books, *, is_known: bool, is_uploaded: bool) -> None:
+    if books.paused:
+        say(f"{name} is paused, and nothing is lost: {books.paused}", "red")
+    elif books.retrying:
+        again = (
+            "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
+        )
+        say(f"{name} {again}; the last try ended in {books.retrying}.")
+    if books.locked:
+        say(
+            f"{name} waits for events that were sealed with another key, and nothing is lost: "
+            f"add {books.locked} to encryption_keys, or ADCP_ENCRYPTION_KEYS.",
+            "red",
+        )
+    if books.dropped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
+        say(f"{name} let go of: {reasons}.")
+    if books.unprocessed:
+        say(f"{name} left out {books.unprocessed:,} delivered events, saying not which.")
+    if not is_known:
+        say(
+            f"{name} is not configured here; to forget it and what waits for it, run: "
+            f"adcp-tracker retire {name}",
+            "yellow",
+        )

@@ -1,0 +1,167 @@
+"""flush, worker."""
+
+from __future__ import annotations
+
+import logging
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adcp_tracker._logging import logger
+from adcp_tracker.cli import _output
+from adcp_tracker.cli._common import FINE, LEFT, LONGEST_SECONDS, AsJson, Directory, command
+from adcp_tracker.cli._output import print_books
+from adcp_tracker.cli._queue import at_work, existing_queue, expect_led, uploading_tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from adcp_tracker.delivery.stats import Stats
+    from adcp_tracker.tracker import Tracker
+
+
+@command
+def flush(
+    *,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.0, max=LONGEST_SECONDS, metavar="SECONDS", help="How long it may take."),
+    ] = 60.0,
+    directory: Directory = None,
+    as_json: AsJson = False,
+) -> int:
+    """Deliver what waits, and say what is left and why.
+
+    Whoever uploads otherwise is asked to step aside for it. Exits with 1 if anything is left,
+    and with 4 if that is because another process did not step aside.
+    """
+    existing_queue(directory)
+    began = time.time()
+    with at_work(uploading_tracker(directory)) as tracker:
+        names = [destination.name for destination in tracker.destinations]
+        stats = tracker.flush(timeout)
+        expect_led(stats, began, tracker, timeout)
+    if as_json:
+        _output.emit(stats.as_json() | {"pending": stats.pending})
+    else:
+        print_books(stats, names)
+        _tell_rest(stats, timeout)
+    return LEFT if stats.pending else FINE
+
+
+def _tell_rest(stats: Stats, timeout: float) -> None:
+    if not stats.pending:
+        _output.say("Everything is delivered or settled.", "green")
+        return
+    _output.say(f"{stats.pending:,} deliveries are left, safe on disk.", "yellow")
+    if not any(books.paused or books.retrying for books in stats.destinations.values()):
+        _output.say(f"{timeout:g} s were not enough; give a longer --timeout, or flush again.")
+
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_LOOK_SECONDS = 5.0
+
+
+@command
+def worker(  # noqa: PLR0913 - options, each by its name
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Deliver what waits, and end.")] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=LONGEST_SECONDS, metavar="SECONDS", help="How long --once may take."
+        ),
+    ] = 60.0,
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=LONGEST_SECONDS,
+            metavar="SECONDS",
+            help="How long the last request may take at the end.",
+        ),
+    ] = 10.0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details too.")] = False,
+    directory: Directory = None,
+    as_json: AsJson = False,
+) -> int:
+    """Deliver until SIGTERM or Ctrl-C, and log to the error output.
+
+    The request that is on its way is finished; the rest stays on disk. A second signal ends
+    it at once. Prints the books at the end. With --once, exits with 1 if anything is left.
+    """
+    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
+
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    tracker = uploading_tracker(directory, handle_sigterm=False)
+    QueueDirectory(tracker.settings.directory).prepare()  # or say at once what is wrong with it
+    names = [destination.name for destination in tracker.destinations]
+    logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
+    with at_work(tracker, grace):
+        if once:
+            _deliver_once(tracker, timeout)
+        else:
+            _deliver(tracker)
+        logger.info("worker.stopping", grace=grace)
+    stats = tracker.stop()
+    _print(stats, as_json=as_json)
+    return LEFT if once and stats.pending else FINE
+
+
+def _deliver_once(tracker: Tracker, timeout: float) -> None:
+    """Deliver what waits, or until a signal comes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.time()
+    with suppress(KeyboardInterrupt):
+        expect_led(tracker.flush(timeout), began, tracker, timeout)
+
+
+def _deliver(tracker: Tracker) -> None:
+    """Deliver until a signal comes."""
+    with _signals() as heard:
+        tracker.start()
+        while not select.select([heard], [], [], _LOOK_SECONDS)[0]:
+            tracker.start()  # does nothing, as long as the thread is there
+
+
+@contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """Have the first signal to stop arrive at a socket, and the second one end the process.
+
+    A signal is written there by the interpreter itself: a handler that took a lock could
+    wait for ever for what it interrupts.
+    """
+    heard, said = socket.socketpair()
+    said.settimeout(0.0)
+    earlier = {number: signal.signal(number, _once) for number in _STOPPING}
+    before = signal.set_wakeup_fd(said.fileno(), warn_on_full_buffer=False)
+    try:
+        yield heard
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        heard.close()
+        said.close()
+
+
+def _once(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+
+
+def _print(stats: Stats, *, as_json: bool) -> None:
+    if as_json:
+        _output.emit(stats.as_json() | {"pending": stats.pending})
+    else:
+        print_books(stats)

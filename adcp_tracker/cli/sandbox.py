@@ -1,0 +1,99 @@
+"""``adcp-tracker sandbox``: the local seller in the foreground."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adcp_tracker.cli import _output
+from adcp_tracker.cli._common import FINE, AsJson, command
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adcp_tracker.sandbox import SandboxConfig
+
+
+@command
+def sandbox(
+    *,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The loopback address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+    ] = 8765,
+    config: Annotated[
+        str, typer.Option(metavar="JSON", help="Settings of its SandboxConfig.")
+    ] = "{}",
+    port_file: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write the port there once it listens.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run a strict seller on this machine, to send events to.
+
+    It speaks the Interchange call and MCP, and shows what it gets on its page. Ctrl-C or
+    SIGTERM stops it.
+    """
+    expect_sandbox()
+    from adcp_tracker.sandbox import run  # noqa: PLC0415 - it needs an extra of its own
+
+    settings = _settings(config)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ctrl-C and SIGTERM end it alike
+    file = None if port_file is None else Path(port_file)
+    ready = _announcement(settings, as_json=as_json)
+    run(settings, host=host, port=port, port_file=file, on_ready=ready)
+    return FINE
+
+
+def expect_sandbox() -> None:
+    """Ask for the extra that the local seller needs.
+
+    Raises:
+        ConfigurationError: If it is not installed.
+    """
+    try:
+        import adcp_tracker.sandbox  # noqa: F401, PLC0415 - it needs an extra of its own
+    except ImportError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _settings(config: str) -> SandboxConfig:
+    from adcp_tracker.sandbox import SandboxConfig  # noqa: PLC0415 - it needs an extra of its own
+    from adcp_tracker.sandbox.config import structure  # noqa: PLC0415 - likewise
+
+    try:
+        return structure(json.loads(config), SandboxConfig)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"--config: expected a JSON object, {error}") from error
+
+
+def _announcement(settings: SandboxConfig, *, as_json: bool) -> Callable[[str], None]:
+    def announce(origin: str) -> None:
+        base_url, agent_url = f"{origin}/api/v2/buyer", f"{origin}/mcp"
+        if as_json:
+            _output.emit({"page": origin, "base_url": base_url, "agent_url": agent_url})
+        else:
+            _output.say(f"The local seller listens; its page is {origin}/")
+            _output.say("Send to it with:")
+            for line in _environment(settings, base_url, agent_url):
+                _output.say(f"export {line}", indent=4)
+        _output.flush()
+
+    return announce
+
+
+def _environment(settings: SandboxConfig, base_url: str, agent_url: str) -> list[str]:
+    advertiser, sources = next(iter(settings.advertisers.items()), ("none", ()))
+    token = settings.tokens[0] if settings.tokens else "any"
+    return [
+        f"ADCP_EVENT_SOURCE_ID={next(iter(sources), 'none')}",
+        f"ADCP_ADVERTISER_ID={advertiser} ADCP_API_KEY={token} ADCP_BASE_URL={base_url}",
+        f"ADCP_AGENT_URL={agent_url} ADCP_AGENT_TOKEN={token}",
+    ]

@@ -1,0 +1,108 @@
+"""What people have done with the queue, run by the thread that leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker.journal.fsync import NotSyncedError
+from adcp_tracker.journal.records import ENVELOPED, enveloped
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.journal.writer import Journal
+    from adcp_tracker.outbox.dead_letters import DeadLetter
+
+
+@attrs.frozen
+class Replayed:
+    """What came of asking for a replay.
+
+    Attributes:
+        replayed: The ids of letters that are on their way again.
+        refused: Those that cannot be sent as they are: their faults are in the event,
+            or nobody knows their destination any more.
+        unknown: Those that are no letter's.
+    """
+
+    replayed: tuple[str, ...]
+    refused: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def replay(leadership: Leadership, journal: Journal, ids: Collection[str]) -> Replayed:
+    """Send dead letters again, each to its own destination.
+
+    Raises:
+        OSError: If the disk does not take them all; those it did not take stay where they are.
+    """
+    found = {letter.id: letter for letter in leadership.letterbox.find(ids)}
+    known = leadership.state.destinations
+    again = [each for each in found.values() if each.replayable and each.destination in known]
+    taken, trouble = _taken(journal, again)
+    for letter in taken:
+        counts = known[letter.destination].counts
+        counts.accepted -= 1
+        counts.dead -= 1
+    leadership.letterbox.withdraw(taken)
+    leadership.commit()
+    if trouble is not None:
+        raise trouble
+    replayed = {letter.id for letter in taken}
+    return Replayed(
+        tuple(sorted(replayed)),
+        tuple(sorted(found.keys() - replayed)),
+        tuple(sorted(set(ids) - found.keys())),
+    )
+
+
+def drop(leadership: Leadership, ids: Collection[str]) -> int:
+    """Give dead letters up for good.
+
+    Returns:
+        How many there were.
+    """
+    found = leadership.letterbox.find(ids)
+    for letter in found:
+        state = leadership.state.destinations.get(letter.destination)
+        if state is not None:
+            state.counts.dead -= 1
+            state.counts.dropped["operator"] += 1
+    leadership.letterbox.withdraw(found)
+    leadership.commit()
+    return len(found)
+
+
+def retire(leadership: Leadership, destination: str) -> bool:
+    """Forget a destination that is not configured any more, and what waits for it.
+
+    Returns:
+        Whether it was known and is not in use.
+    """
+    if leadership.is_configured(destination) or destination not in leadership.state.destinations:
+        return False
+    leadership.retire(destination)
+    return True
+
+
+def _taken(journal: Journal, letters: list[DeadLetter]) -> tuple[list[DeadLetter], OSError | None]:
+    """Write letters as events again; return those the disk took, and why not the others."""
+    for number, letter in enumerate(letters):
+        body = enveloped(_envelope(letter), letter.event)
+        try:
+            journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
+        except NotSyncedError as error:  # it is in its segment, and goes from there
+            return letters[: number + 1], error
+        except OSError as error:
+            return letters[:number], error
+    return letters, None
+
+
+def _envelope(letter: DeadLetter) -> dict[str, object]:
+    envelope: dict[str, object] = {"only": letter.destination}
+    if letter.test_event_code is not None:
+        envelope["test"] = letter.test_event_code
+    return envelope

@@ -1,0 +1,113 @@
+"""Who uploads: the one process that holds the directory's lock.
+
+The kernel frees the lock when its holder dies, so there is no lease that could expire
+under a live holder, and no batch is ever sent by two.
+Whoever needs the lock asks for it by a file; the holder steps down after its current
+request and lets the asking one go first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from adcp_tracker._clock import SystemClock
+from adcp_tracker.journal.files import is_elsewhere, open_private
+
+if TYPE_CHECKING:
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.journal.files import QueueDirectory
+
+_STALE_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+_NONE = -1
+
+
+class Election:
+    """This process's claim to upload.
+
+    Args:
+        directory: The queue directory, prepared.
+        clock: Where the time is read.
+    """
+
+    def __init__(self, directory: QueueDirectory, clock: Clock) -> None:
+        self._lock_path = directory.leader_lock
+        self._wanted_path = directory.leader_wanted
+        self._clock = clock
+        self._descriptor = _NONE
+        self._holder: threading.Thread | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process is the one that uploads."""
+        return self._descriptor != _NONE
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the lock that is held is not the directory's any more.
+
+        Somebody deleted or moved the directory; another process can hold the new one's.
+        """
+        return self.is_held and is_elsewhere(self._descriptor, self._lock_path)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; say whether this thread of this process holds it."""
+        if self.is_held and self._holder is not threading.current_thread():
+            return False
+        if self.is_void:
+            self.release()
+        if self.is_held:
+            return True
+        descriptor = open_private(self._lock_path, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._holder = threading.current_thread()
+        self._descriptor = descriptor
+        return True
+
+    def acquire(self, timeout: float) -> bool:
+        """Ask the holder to step down, and take the lock within `timeout` seconds."""
+        if self.try_acquire():
+            return True
+        deadline = self._clock.monotonic() + timeout
+        while self._clock.monotonic() < deadline:
+            self._ask()
+            if self.try_acquire():
+                self._wanted_path.unlink(missing_ok=True)
+                return True
+            self._clock.sleep(_POLL_SECONDS)
+        return False
+
+    def is_wanted(self) -> bool:
+        """Say whether another process asks for the lock.
+
+        A request that is not renewed goes stale: whoever made it is gone.
+        """
+        try:
+            asked_at = self._wanted_path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return abs(SystemClock.now() - asked_at) < _STALE_SECONDS  # as the file system has it
+
+    def release(self) -> None:
+        """Give the lock back."""
+        descriptor, self._descriptor = self._descriptor, _NONE
+        if descriptor != _NONE:
+            os.close(descriptor)
+
+    def abandon(self) -> None:
+        """Let go of the parent's claim, in a child made by a fork; the parent keeps it."""
+        self.release()
+
+    def _ask(self) -> None:
+        descriptor = open_private(self._wanted_path, os.O_CREAT | os.O_WRONLY)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,287 @@
+"""What an outcome does to a delivery and to the books.
+
+One function per outcome; nothing here does I/O. Whatever is decided is in the state,
+to be committed by the caller, with the dead letters to be written before that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+
+from adcp_tracker._logging import logger
+from adcp_tracker.destinations.base import (
+    Delivered,
+    EventFailure,
+    Outcome,
+    Paused,
+    Rejected,
+    Retry,
+    TooLarge,
+)
+from adcp_tracker.outbox.batch import members_of
+from adcp_tracker.outbox.dead_letters import DeadLetter
+from adcp_tracker.outbox.state import Pause
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adcp_tracker.delivery.retry import RetryPolicy
+    from adcp_tracker.outbox.batch import Members, Placed
+    from adcp_tracker.outbox.state import Delivery, DestinationState, State
+
+
+_TRIES_PER_KEY = 5
+_SAME_KEY = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
+_REFUSED_IN_A_ROW = 5
+_TAKEN_PER_RAISE = 100
+_NOT_THE_EVENTS = (
+    "Several events were refused one by one for this, and none was taken: see whether the "
+    "destination's own settings are right, and whether its seller is well."
+)
+
+
+@attrs.frozen
+class Settlement:
+    """Settles one delivery after one try.
+
+    Attributes:
+        state: What is known of the destinations; changed in place.
+        policy: How long to wait.
+        delivery: What was tried.
+        members: Its records.
+        now: Seconds since the epoch.
+    """
+
+    state: State
+    policy: RetryPolicy
+    delivery: Delivery
+    members: Members
+    now: float
+
+    def settle(self, outcome: Outcome) -> list[DeadLetter]:
+        """Apply an outcome.
+
+        Returns:
+            The events that died of it, to be written before the state is committed.
+        """
+        match outcome:
+            case Delivered():
+                return self._delivered(outcome)
+            case Retry():
+                return self._retry(outcome)
+            case TooLarge():
+                return self._too_large(outcome)
+            case Rejected():
+                return self._rejected(outcome)
+            case Paused():
+                return self._paused(outcome)
+
+    @property
+    def _destination(self) -> DestinationState:
+        return self.state.destinations[self.delivery.destination]
+
+    def _well(self) -> None:
+        """Note that the seller answers; where it takes nothing at all, that ends no pause."""
+        state = self._destination
+        state.failures, state.resume_at = 0, 0.0
+        if state.pause is not None and state.refused_alone < _REFUSED_IN_A_ROW:
+            logger.info("destination.resumed", destination=self.delivery.destination)
+            state.pause = None
+
+    def _delivered(self, outcome: Delivered) -> list[DeadLetter]:
+        self._destination.refused_alone = 0
+        self._well()
+        self._raise_limits()
+        failed = self._named(outcome.failures)
+        counts = self._destination.counts
+        live = self.delivery.test_event_code is None
+        counts.deliver(len(self.members) - len(failed), self.now, live=live)
+        counts.dead += len(failed)
+        if outcome.received is not None and outcome.processed is not None:
+            missing = outcome.received - outcome.processed - len(outcome.failures)
+            counts.unprocessed += max(missing, 0)
+        if outcome.wait is not None:
+            self._destination.resume_at = self.now + outcome.wait
+        self.state.replace(self.delivery)
+        return self._letters(failed)
+
+    def _retry(self, outcome: Retry) -> list[DeadLetter]:
+        attempts = self.delivery.attempts + 1
+        budgeted = self.delivery.budgeted + outcome.budgeted
+        if outcome.budgeted and budgeted >= self.policy.budget:
+            return self._isolate(outcome.code, outcome.message, at_once=False)
+        state = self._destination
+        state.failures += 1
+        delay = self.policy.delay(state.failures, outcome.retry_after)
+        state.resume_at = self.now + delay
+        again = attrs.evolve(
+            self.delivery,
+            attempts=attempts,
+            budgeted=budgeted,
+            generation=self.delivery.generation + self._needs_fresh_key(outcome, attempts),
+            next_attempt_at=self.now + self.policy.delay(attempts, outcome.retry_after),
+            last_code=outcome.code,
+            last_message=outcome.message,
+        )
+        self.state.replace(self.delivery, again)
+        return []
+
+    def _needs_fresh_key(self, outcome: Retry, attempts: int) -> bool:
+        """Say whether the next try goes under a new key.
+
+        Some sellers replay an error for as long as its key comes, and do not say so. The
+        same code of theirs, again and again, is escaped by another key; a request that may
+        still be under way is not, and neither is one whose fate is unknown.
+        """
+        if outcome.fresh_key:
+            return True
+        sellers_own = outcome.code.isupper() and outcome.code not in _SAME_KEY
+        same = outcome.code == self.delivery.last_code
+        return sellers_own and same and attempts % _TRIES_PER_KEY == 0
+
+    def _too_large(self, outcome: TooLarge) -> list[DeadLetter]:
+        self._well()
+        state = self._destination
+        if len(self.members) == 1:
+            # The halves that led here were refused for this event, or as everything is.
+            state.max_events = state.max_bytes = None
+        elif not state.refused_alone:
+            self._learn_limits(outcome.code)
+        return self._isolate(outcome.code, outcome.message)
+
+    def _learn_limits(self, code: str) -> None:
+        state = self._destination
+        size = sum(len(event) + 1 for event in self.members.events)
+        state.max_events = len(self.members) // 2
+        state.max_bytes = size // 2
+        state.taken_at_limit = 0
+        self._tell_limits("destination.limit_learned", code=code)
+
+    def _raise_limits(self) -> None:
+        """Double what was learned after so many requests that came near it and were taken.
+
+        What was learned from an answer that was none of the seller's own, or before it took
+        more, is so outgrown. A limit that stands costs one request in a hundred.
+        """
+        state = self._destination
+        if state.max_events is None or state.max_bytes is None:
+            return
+        if 2 * len(self.members) <= state.max_events and 2 * self.delivery.size <= state.max_bytes:
+            return
+        state.taken_at_limit += 1
+        if state.taken_at_limit >= _TAKEN_PER_RAISE:
+            state.taken_at_limit = 0
+            state.max_events *= 2
+            state.max_bytes *= 2
+            self._tell_limits("destination.limit_raised")
+
+    def _tell_limits(self, entry: str, **details: object) -> None:
+        logger.info(
+            entry,
+            destination=self.delivery.destination,
+            max_events=self._destination.max_events,
+            max_bytes=self._destination.max_bytes,
+            **details,
+        )
+
+    def _rejected(self, outcome: Rejected) -> list[DeadLetter]:
+        self._well()
+        failed = self._named(outcome.failures)
+        if not failed:
+            return self._isolate(outcome.code, outcome.message)
+        self._destination.counts.dead += len(failed)
+        rest = members_of(each for place, each in enumerate(self.members) if place not in failed)
+        self._divide(rest)
+        return self._letters(failed)
+
+    def _isolate(self, code: str, message: str, *, at_once: bool = True) -> list[DeadLetter]:
+        """Halve the batch to find the event that spoils it; one alone is a dead letter.
+
+        Unless it is not the event: a wrong setting or an outage can look like a bad one. So
+        after a few that were refused alone, with nothing delivered in between, the
+        destination pauses, and the next probe is made with another event.
+
+        Halves that go at once go before all else, so that few requests are made until then;
+        those that wait between their tries let others go first.
+        """
+        if len(self.members) > 1:
+            middle = len(self.members) // 2
+            self._divide(self.members[:middle], self.members[middle:], at_once=at_once)
+            return []
+        state = self._destination
+        if state.refused_alone >= _REFUSED_IN_A_ROW:
+            self.state.replace(self.delivery)
+            self.state.deliveries[self.delivery.destination].append(self.delivery)
+            return self._paused(Paused(code, message, _NOT_THE_EVENTS))
+        state.refused_alone += 1
+        state.counts.dead += len(self.members)
+        self.state.replace(self.delivery)
+        failure = EventFailure(code, message)
+        return self._letters(dict.fromkeys(range(len(self.members)), failure))
+
+    def _paused(self, outcome: Paused) -> list[DeadLetter]:
+        state = self._destination
+        since = state.pause.since if state.pause is not None else self.now
+        if state.pause is None or state.pause.code != outcome.code:
+            logger.error(
+                "destination.paused",
+                destination=self.delivery.destination,
+                code=outcome.code,
+                message=outcome.message,
+                remedy=outcome.remedy,
+            )
+        state.pause = Pause(outcome.code, outcome.message, outcome.remedy, since)
+        state.resume_at = self.now + self.policy.probe_seconds
+        again = attrs.evolve(self.delivery, last_code=outcome.code, last_message=outcome.message)
+        self.state.replace(self.delivery, again)
+        return []
+
+    def _divide(self, *parts: Members, at_once: bool = True) -> None:
+        """Put smaller batches in the place of this one; other bytes, another identity."""
+        name, code = self.delivery.destination, self.delivery.test_event_code
+        made = [self.state.freeze(name, part.spans(), len(part), code) for part in parts if part]
+        if at_once:
+            deliveries = self.state.deliveries[name]
+            del deliveries[len(deliveries) - len(made) :]
+            self.state.replace(self.delivery, *made)
+        else:
+            self.state.replace(self.delivery)
+
+    def _named(self, failures: Sequence[EventFailure]) -> dict[int, EventFailure]:
+        """Find the events that the seller named, by their place in the batch."""
+        if not failures:
+            return {}
+        places = {event_id(event): place for place, event in enumerate(self.members.events)}
+        named: dict[int, EventFailure] = {}
+        for failure in failures:
+            place = failure.index
+            if place is None and failure.event_id is not None:
+                place = places.get(failure.event_id)
+            if place is not None and 0 <= place < len(self.members):
+                named[place] = failure
+        return named
+
+    def _letters(self, failed: dict[int, EventFailure]) -> list[DeadLetter]:
+        members = tuple(self.members) if failed else ()
+        return [self._letter(members[place], failure) for place, failure in failed.items()]
+
+    def _letter(self, member: Placed, failure: EventFailure) -> DeadLetter:
+        return DeadLetter(
+            destination=self.delivery.destination,
+            segment=member.segment,
+            offset=member.start,
+            died_at=self.now,
+            code=failure.code,
+            message=failure.message,
+            remedy=failure.remedy,
+            test_event_code=self.delivery.test_event_code,
+            event=member.event,
+        )
+
+
+def event_id(event: bytes) -> str:
+    """Return an event's id."""
+    return str(orjson.loads(event).get("event_id"))

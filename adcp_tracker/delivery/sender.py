@@ -1,0 +1,90 @@
+"""One thread per destination, so that a slow seller holds up nobody else.
+
+A lane does nothing but send: it knows no state, no disk and no other lane.
+"""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from adcp_tracker._logging import logger
+from adcp_tracker.destinations.base import Outcome, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adcp_tracker.destinations.base import Batch, Destination
+
+
+class Lane:
+    """Sends one batch at a time to one destination, in a thread of its own.
+
+    Args:
+        destination: Where to.
+        on_done: Called from the lane's thread after each outcome.
+    """
+
+    def __init__(self, destination: Destination, on_done: Callable[[], None]) -> None:
+        self._destination = destination
+        self._on_done = on_done
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.is_busy = False
+
+    def send(self, batch: Batch) -> None:
+        """Start to send a batch. There must be none on the way."""
+        self.is_busy = True
+        if self._is_running():
+            self._batches.put(batch)
+        else:
+            self._outcomes.put(self._try(batch))
+            self._on_done()
+
+    def outcome(self) -> Outcome | None:
+        """Return what became of the batch on the way, once that is known."""
+        if not self.is_busy or self._outcomes.empty():
+            return None
+        self.is_busy = False
+        return self._outcomes.get()
+
+    def stop(self) -> None:
+        """Let the thread end after what it is doing."""
+        self._batches.put(None)
+        self._thread = None
+
+    def _is_running(self) -> bool:
+        """Say whether there is a thread to send in; start it if there was none."""
+        if self._thread is None:
+            name = f"adcp_tracker-{self._destination.name}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending, or there are too many
+                return False
+            self._thread = thread
+        return True
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            outcome = self._try(batch)
+            del batch  # or it would be kept for as long as none follows
+            self._outcomes.put(outcome)
+            self._on_done()
+
+    def _try(self, batch: Batch) -> Outcome:
+        name = self._destination.name
+        try:
+            outcome: object = self._destination.send(batch)
+        except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
+            # Its words are not logged: they may hold anything.
+            what = type(error).__name__
+            logger.error("destination.raised", destination=name, error=what)
+            return Retry("raised", f"the destination raised {what}")
+        if isinstance(outcome, Outcome):
+            return outcome
+        what = type(outcome).__name__
+        logger.error("destination.no_outcome", destination=name, returned=what)
+        return Retry("no_outcome", f"expected an outcome of the destination, got {what}")

@@ -1,0 +1,245 @@
+"""Stats, DestinationStats, collection and publication."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+from cattrs import BaseValidationError
+from cattrs.preconf.orjson import make_converter
+
+from adcp_tracker.journal.files import open_private, replace_file
+from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
+from adcp_tracker.journal.writer import SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.outbox.state import Delivery, State
+
+
+def oldest_waiting(
+    segments: Segments,
+    sizes: Mapping[str, int],
+    cursors: Mapping[str, int],
+    deliveries: Iterable[Delivery] = (),
+) -> float | None:
+    """Return when the oldest waiting event was accepted, in seconds since the epoch.
+
+    Only the first waiting record of each segment is looked at: what follows it came later.
+
+    Args:
+        segments: The segments.
+        sizes: Each segment's size.
+        cursors: Up to where each has been sealed.
+        deliveries: The batches on their way.
+    """
+    first: dict[str, int] = {}
+    for delivery in deliveries:
+        for span in delivery.spans:
+            first[span.segment] = min(first.get(span.segment, span.start), span.start)
+    for name, size in sizes.items():
+        if cursors.get(name, 0) < size:
+            first.setdefault(name, cursors.get(name, 0))
+    times = (_time(segments, name, start) for name, start in first.items())
+    return min((time for time in times if time is not None), default=None)
+
+
+def _time(segments: Segments, name: str, start: int) -> float | None:
+    try:
+        return accepted_ms(segments.read(name, start, HEADER_BYTES)) / 1000
+    except (OSError, ValueError):  # deleted meanwhile or not to be read, or no record
+        return None
+
+
+_converter = make_converter()
+_PIECE_BYTES = 1024 * 1024
+_PLACES_KEPT = 16
+
+
+@attrs.frozen
+class Books:
+    """What became of one destination's events.
+
+    ``accepted = delivered + pending + dead + sum(dropped)`` at all times.
+
+    Attributes:
+        accepted: Events taken up.
+        delivered: Events the seller has.
+        pending: Events on disk, on their way.
+        dead: Events set aside with a reason.
+        dropped: Events let go, by reason.
+        unprocessed: Of the delivered, those the seller left out without saying which.
+        paused: Why nothing is sent, and what to do about it; empty if all is well.
+        retrying: Why the last try failed; empty if it did not.
+        configured: Whether a running tracker knows this destination.
+        oldest_at: When the oldest pending event was accepted, in seconds since the epoch.
+        locked: Which keys are missing to read some of the pending events; empty if none is.
+        hourly: Live events delivered by the hour, in hours since the epoch, for 35 days.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    pending: int = 0
+    dead: int = 0
+    dropped: dict[str, int] = attrs.field(factory=dict)
+    unprocessed: int = 0
+    paused: str = ""
+    retrying: str = ""
+    configured: bool = True
+    oldest_at: float | None = None
+    locked: str = ""
+    hourly: dict[str, int] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class Stats:
+    """The books of all destinations.
+
+    Attributes:
+        destinations: Each one's books, by its name.
+        waiting: Events that wait while there is no destination at all.
+        taken_at: When they were taken, in seconds since the epoch.
+        leader: The id of the process that uploads.
+        oldest_at: When the oldest event that any destination waits for was accepted.
+        in_memory: Events that only the asking process has, in its memory, since the disk
+            refuses to take them.
+    """
+
+    destinations: dict[str, Books] = attrs.field(factory=dict)
+    waiting: int = 0
+    taken_at: float = 0.0
+    leader: int = 0
+    oldest_at: float | None = None
+    in_memory: int = 0
+
+    @property
+    def pending(self) -> int:
+        """How many deliveries of events are still to be made; those in memory count once."""
+        pending = sum(books.pending for books in self.destinations.values())
+        return self.in_memory + self.waiting + pending
+
+    def total(self) -> Books:
+        """Return all destinations' books as one."""
+        every = self.destinations.values()
+        dropped: Counter[str] = Counter()
+        for books in every:
+            dropped.update(books.dropped)
+        return Books(
+            accepted=self.in_memory + self.waiting + sum(books.accepted for books in every),
+            delivered=sum(books.delivered for books in every),
+            pending=self.pending,
+            dead=sum(books.dead for books in every),
+            dropped=dict(dropped),
+            unprocessed=sum(books.unprocessed for books in every),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON takes it."""
+        plain: dict[str, object] = _converter.unstructure(self)
+        return plain
+
+
+class Bookkeeper:
+    """Takes the books. Events not sealed yet are counted by their line feeds.
+
+    Args:
+        segments: The segments.
+        state: What is known of the destinations.
+    """
+
+    def __init__(self, segments: Segments, state: State) -> None:
+        self._segments = segments
+        self._state = state
+        self._lines: dict[str, dict[int, int]] = {}
+
+    def take(self, sizes: Mapping[str, int], configured: Iterable[str], now: float) -> Stats:
+        """Count everything, as of `now`, in seconds since the epoch."""
+        names = set(configured)
+        self._lines = {name: self._lines.get(name, {}) for name in sizes}
+        destinations = {
+            name: self._books(name, sizes, configured=name in names)
+            for name in self._state.destinations
+        }
+        waiting = 0 if destinations else self._count(dict.fromkeys(sizes, 0), sizes)
+        ages = [books.oldest_at for books in destinations.values() if books.oldest_at is not None]
+        oldest = min(ages, default=oldest_waiting(self._segments, sizes, {}) if waiting else None)
+        return Stats(destinations, waiting, now, os.getpid(), oldest)
+
+    def _books(self, name: str, sizes: Mapping[str, int], *, configured: bool) -> Books:
+        state, deliveries = self._state.destinations[name], self._state.deliveries[name]
+        unsealed = self._count(state.cursors, sizes)
+        sealed = sum(delivery.count for delivery in deliveries)
+        pause = state.pause
+        return Books(
+            accepted=state.counts.accepted + unsealed,
+            delivered=state.counts.delivered,
+            pending=unsealed + sealed,
+            dead=state.counts.dead,
+            dropped=dict(state.counts.dropped),
+            unprocessed=state.counts.unprocessed,
+            hourly=dict(state.counts.hourly),
+            paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",
+            retrying=next((each.last_code for each in deliveries if each.attempts), ""),
+            configured=configured,
+            oldest_at=oldest_waiting(self._segments, sizes, state.cursors, deliveries),
+            locked=state.locked,
+        )
+
+    def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:
+        return sum(
+            self._between(name, cursors.get(name, 0), size)
+            for name, size in sizes.items()
+            if cursors.get(name, 0) < size
+        )
+
+    def _between(self, name: str, start: int, stop: int) -> int:
+        """Count what waits in one segment; one if it cannot be read, so that it is seen to wait."""
+        try:
+            return self._line_feeds(name, stop) - self._line_feeds(name, start)
+        except OSError:
+            return 1
+
+    def _line_feeds(self, name: str, stop: int) -> int:
+        """Count line feeds up to `stop`, from the nearest place counted before."""
+        known = self._lines[name]
+        start = max((place for place in known if place <= stop), default=0)
+        count = known.get(start, 0)
+        place = start
+        with self._segments.reading(name) as read:
+            while place < stop and (piece := read(place, min(stop - place, _PIECE_BYTES))):
+                count += piece.count(b"\n")
+                place += len(piece)
+        known[stop] = count
+        for old in sorted(known)[:-_PLACES_KEPT]:  # behind every cursor, or soon
+            del known[old]
+        return count
+
+
+def publish(directory: QueueDirectory, stats: Stats) -> None:
+    """Write the books where other processes find them."""
+    replace_file(directory.books, _converter.dumps(stats))
+
+
+def published(directory: QueueDirectory) -> Stats:
+    """Read the books that the uploading process last wrote; empty ones if there are none."""
+    try:
+        with os.fdopen(open_private(directory.books, os.O_RDONLY), "rb") as file:
+            return _converter.loads(file.read(), Stats)
+    except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
+        return Stats()
+
+
+def unled(directory: QueueDirectory) -> Stats:
+    """Count what waits in a directory that nobody has ever uploaded from."""
+    waiting = 0
+    for path in directory.segments.glob(f"*{SUFFIX}"):
+        with suppress(OSError), os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                waiting += piece.count(b"\n")
+    return Stats(waiting=waiting)

@@ -1,0 +1,485 @@
+"""Uploader: one step = apply outcomes, freeze, commit, send, delete."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker._logging import Occasionally
+from adcp_tracker.delivery.outcomes import Settlement
+from adcp_tracker.delivery.recovery import open_state, tidy_up
+from adcp_tracker.delivery.retry import end_impossible_waits
+from adcp_tracker.delivery.sender import Lane
+from adcp_tracker.delivery.stats import Bookkeeper
+from adcp_tracker.destinations.base import Batch, Delivered, Preparing, Retry
+from adcp_tracker.exceptions import OutboxError
+from adcp_tracker.journal.reader import Segments
+from adcp_tracker.outbox.batch import BLANK
+from adcp_tracker.outbox.batcher import Sealer, limits
+from adcp_tracker.outbox.dead_letters import DeadLetters, Letterbox
+from adcp_tracker.outbox.known_destinations import Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.delivery.retry import RetryPolicy
+    from adcp_tracker.delivery.stats import Stats
+    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.journal.encryption import Encryption
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.outbox.batch import Members
+    from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.outbox.state import Delivery
+    from adcp_tracker.outbox.storage import Outbox
+
+
+class Leadership:
+    """The queue in the hands of the one process that uploads.
+
+    Args:
+        setting: What it works with.
+        on_outcome: Called from another thread when there is something to settle.
+
+    Raises:
+        OutboxError: If the outbox cannot be opened for now.
+    """
+
+    def __init__(self, setting: Setting, on_outcome: Callable[[], None]) -> None:
+        self._setting = setting
+        self._clock = setting.clock
+        _prepare(setting.destinations)
+        self.segments = Segments(setting.directory, setting.encryption)
+        self.dead_letters = DeadLetters(setting.directory, setting.encryption)
+        self.state = open_state(
+            setting.directory, setting.open_outbox, setting.roster, self.dead_letters, self.segments
+        )
+        self._sealer = Sealer(self.segments, self.state)
+        self._bookkeeper = Bookkeeper(self.segments, self.state)
+        self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
+        self._on_way: dict[str, tuple[Delivery, Members]] = {}
+        self._fresh: dict[str, tuple[int, Members]] = {}
+        self.letterbox = Letterbox(self.dead_letters, self.segments)
+        self._occasionally = Occasionally(setting.clock)
+        self._progressed = False
+        try:
+            tidy_up(self.state, self.segments, self.dead_letters, self._sealer)
+        except OSError:
+            self.state.suspend()
+            raise
+
+    def step(self) -> float:
+        """Do what can be done now.
+
+        Returns:
+            The seconds until there is more to do, unless something happens before.
+        """
+        self._progressed = False
+        end_impossible_waits(self.state, self._setting.policy, self._clock.now())
+        sizes = self.segments.sizes()
+        for destination in self._setting.destinations:
+            self._settle(destination.name)
+            self._send_fresh(destination.name)
+        departing = [
+            departure
+            for destination in self._setting.destinations
+            if (departure := self._turn(destination, sizes)) is not None
+        ]
+        if departing:
+            self.commit()
+            for name, batch in departing:
+                self._lanes[name].send(batch)
+        for destination in self._setting.destinations:
+            self._seal_ahead(destination, sizes)
+        self.commit()
+        self._delete_settled(sizes)
+        if not self._on_way:
+            self._sealer.rest()
+        return self._delay(sizes)
+
+    def commit(self) -> None:
+        """Write dead letters, then the state; what cannot be written stays to be written."""
+        try:
+            self.letterbox.write(self._clock.now())
+            self.state.commit()
+        except (OutboxError, OSError) as error:
+            # Sending goes on from memory, or a full disk could never be drained. After a
+            # crash now, some events go again under their own ids, which sellers ignore.
+            self._occasionally.warning(
+                "outbox.not_written", error=str(error), remedy="free some room on its volume"
+            )
+
+    def retire(self, destination: str) -> None:
+        """Forget a destination, and what waits for it."""
+        self._setting.roster.strike(destination)
+        self.state.retire(destination)
+        self.commit()
+
+    def is_configured(self, destination: str) -> bool:
+        """Say whether a destination is one of this tracker's."""
+        return destination in self._lanes
+
+    def is_drained(self) -> bool:
+        """Say whether every destination has everything."""
+        sizes = self.segments.sizes()
+        return not any(self._has_work(each.name, sizes) for each in self._setting.destinations)
+
+    def rests_until(self) -> float:
+        """Return when the first destination that has work will be tried, since the epoch."""
+        sizes = self.segments.sizes()
+        return min(
+            (
+                self._due(each.name, sizes)
+                for each in self._setting.destinations
+                if self._has_work(each.name, sizes)
+            ),
+            default=0.0,
+        )
+
+    def books(self) -> Stats:
+        """Take the books."""
+        names = [destination.name for destination in self._setting.destinations]
+        return self._bookkeeper.take(self.segments.sizes(), names, self._clock.now())
+
+    def suspend(self) -> None:
+        """Close the database, as for a fork; requests on their way go on."""
+        self.state.suspend()
+
+    def resume(self) -> None:
+        """Open the database again.
+
+        Raises:
+            OutboxError: If it cannot be opened, or is not as it was left.
+        """
+        self.state.resume(self._setting.open_outbox(self._setting.directory))
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a request is on its way."""
+        return any(lane.is_busy for lane in self._lanes.values())
+
+    def settle_arrived(self) -> None:
+        """Settle what has come back, and send nothing more."""
+        for destination in self._setting.destinations:
+            self._settle(destination.name)
+        self.commit()
+
+    def let_go(self, is_unwanted: Callable[[bytes], bool]) -> int:
+        """Let go of events that were erased on disk, wherever else they are held.
+
+        Batches that lost some get a new identity. What is on its way cannot be called
+        back; it is settled as it was sent, and what would go again has shrunk by then.
+
+        Args:
+            is_unwanted: Tells those events by their JSON.
+
+        Returns:
+            How many of them are on their way.
+        """
+        self._fresh.clear()
+        self.letterbox.let_go(is_unwanted)
+        self._recount_dead()
+        on_way = {(delivery.destination, delivery.number) for delivery, _ in self._on_way.values()}
+        for deliveries in list(self.state.deliveries.values()):
+            for delivery in list(deliveries):
+                members = self._sealer.read(delivery)
+                sent = (delivery.destination, delivery.number) in on_way
+                locked = self._sealer.locks.holds(delivery)
+                if len(members) != delivery.count and not sent and not locked:
+                    self._shrink(delivery, members)
+        return sum(members.blank(is_unwanted) for _, members in self._on_way.values())
+
+    def close(self) -> None:
+        """Settle what has come back, delete what is done and close the database."""
+        try:
+            self.settle_arrived()
+            self._delete_settled(self.segments.sizes())
+            self.commit()
+        finally:
+            for lane in self._lanes.values():
+                lane.stop()
+            self.state.suspend()
+
+    def _turn(self, destination: Destination, sizes: Mapping[str, int]) -> tuple[str, Batch] | None:
+        """Get the next batch of one destination ready, if it can take one."""
+        name = destination.name
+        if not self._may_send(name):
+            return None
+        ready = self._due_delivery(name) or self._seal(destination, sizes)
+        return None if ready is None else (name, self._depart(*ready))
+
+    def _send_fresh(self, name: str) -> None:
+        """Send the batch that was frozen, and committed, while another was on its way."""
+        if name not in self._fresh or not self._may_send(name):
+            return
+        for first in self.state.deliveries[name][:1]:
+            if first.number == self._fresh[name][0] and first.next_attempt_at <= self._clock.now():
+                self._lanes[name].send(self._depart(first, self._fresh.pop(name)[1]))
+
+    def _seal_ahead(self, destination: Destination, sizes: Mapping[str, int]) -> None:
+        """Freeze the next batch while another is on its way, if it is a full one.
+
+        So nobody waits for the reading of disks. Only where the seller takes what it is
+        sent: what it may yet refuse is not to be frozen in the same size once more.
+        """
+        name = destination.name
+        state, on_way = self.state.destinations[name], self._on_way.get(name)
+        if on_way is None or len(self.state.deliveries[name]) > 1 or self.letterbox.is_crowded:
+            return
+        if state.failures or state.pause is not None or not state.counts.delivered:
+            return
+        waiting = sum(max(size - state.cursors.get(each, 0), 0) for each, size in sizes.items())
+        events, most = limits(destination, state)
+        if waiting >= min(most, on_way[0].size * events // on_way[0].count):
+            self._seal(destination, sizes, ahead=True)
+
+    def _may_send(self, name: str) -> bool:
+        rests = self._clock.now() < self.state.destinations[name].resume_at
+        return not (self._lanes[name].is_busy or self.letterbox.is_crowded or rests)
+
+    def _depart(self, delivery: Delivery, members: Members) -> Batch:
+        self._on_way[delivery.destination] = delivery, members
+        return Batch(members.events, delivery.identity, delivery.test_event_code)
+
+    def _settle(self, name: str) -> None:
+        outcome = self._lanes[name].outcome()
+        if outcome is None:
+            return
+        delivery, members = self._on_way.pop(name)
+        settlement = Settlement(
+            self.state, self._setting.policy, delivery, members, self._clock.now()
+        )
+        self._keep_letters(name, settlement.settle(outcome))
+        if not isinstance(outcome, Delivered):
+            self._fresh.pop(name, None)  # it may wait for long, and can be read again
+        if isinstance(outcome, Retry):
+            self._occasionally.warning("destination.failing", reason=f"{name}: {outcome.code}")
+        self._progressed = True
+
+    def _keep_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
+        """Keep letters, but of events that were erased while they were on their way."""
+        kept = [letter for letter in letters if letter.event != BLANK]
+        erased = len(letters) - len(kept)
+        if erased:
+            counts = self.state.destinations[name].counts
+            counts.dead -= erased
+            counts.dropped["erased"] += erased
+        self.letterbox.add(kept)
+
+    def _due_delivery(self, name: str) -> tuple[Delivery, Members] | None:
+        """Return the first frozen batch whose time has come."""
+        now = self._clock.now()
+        for delivery in list(self.state.deliveries[name]):
+            if delivery.next_attempt_at > now or self._sealer.locks.holds(delivery):
+                continue
+            number, members = self._fresh.pop(name, (delivery.number, None))
+            if members is None or number != delivery.number:
+                members = self._read(delivery)
+            if members is None:
+                continue
+            if len(members) == delivery.count:
+                return delivery, members
+            if self._sealer.locks.holds(delivery):
+                continue
+            shrunk = self._shrink(delivery, members)
+            if shrunk is not None:
+                return shrunk, members
+        return None
+
+    def _read(self, delivery: Delivery) -> Members | None:
+        """Read a batch, if the disk gives it for now."""
+        try:
+            return self._sealer.read(delivery)
+        except FileNotFoundError:  # for good; whoever takes over goes on with what is left
+            raise
+        except OSError as error:
+            names = ", ".join(sorted({span.segment for span in delivery.spans}))
+            self._tell_unreadable(names, error)
+            return None
+
+    def _tell_unreadable(self, segment: str, error: OSError) -> None:
+        self._occasionally.warning(
+            "segment.unreadable",
+            reason=f"{segment}: {error}",
+            remedy="see to the disk and to the rights of the file; its events wait until then",
+        )
+
+    def _shrink(self, delivery: Delivery, members: Members) -> Delivery | None:
+        """Go on with what is left of a batch whose records were erased or damaged on disk."""
+        name, lost = delivery.destination, delivery.count - len(members)
+        erased = min(self._sealer.count_erased(delivery), lost)
+        counts = self.state.destinations[name].counts
+        if erased:
+            counts.dropped["erased"] += erased
+        if lost > erased:
+            counts.dropped["damaged"] += lost - erased
+            self._occasionally.warning("segment.damaged", destination=name, events=lost - erased)
+        if not members:
+            self.state.replace(delivery)
+            return None
+        shrunk = attrs.evolve(
+            delivery,
+            spans=tuple(members.spans()),
+            count=len(members),
+            generation=delivery.generation + 1,
+        )
+        self.state.replace(delivery, shrunk)
+        return shrunk
+
+    def _recount_dead(self) -> None:
+        """Count letters that are there no more as erased, if only a crash ago."""
+        there = self.letterbox.counts()
+        if there is None:
+            return
+        for name, state in self.state.destinations.items():
+            gone = state.counts.dead - there[name]
+            if gone > 0:
+                state.counts.dead -= gone
+                state.counts.dropped["erased"] += gone
+
+    def _seal(
+        self, destination: Destination, sizes: Mapping[str, int], *, ahead: bool = False
+    ) -> tuple[Delivery, Members] | None:
+        """Freeze the next batches of a destination; return the first, or keep it at hand."""
+        sealed = self._sealer.seal(destination, sizes, self._clock.now())
+        self.letterbox.add(sealed.letters)
+        self._progressed |= sealed.advanced
+        for segment, data in sealed.damages:
+            self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
+            self._keep_evidence(segment, data)
+        for segment, error in sealed.unreadable:
+            self._tell_unreadable(segment, error)
+        self._tell_locked(destination.name)
+        at_hand = sealed.deliveries if ahead else sealed.deliveries[1:]
+        if at_hand:
+            self._fresh[destination.name] = at_hand[0][0].number, at_hand[0][1]
+        return sealed.deliveries[0] if sealed.deliveries else None
+
+    def _tell_locked(self, name: str) -> None:
+        keys = self.state.destinations[name].locked
+        if keys:
+            self._occasionally.warning(
+                "events.locked",
+                destination=name,
+                sealed_with=keys,
+                remedy="add the key of that name to encryption_keys",
+            )
+
+    def _keep_evidence(self, segment: str, data: bytes) -> None:
+        try:
+            self.segments.keep_evidence(segment, data)
+        except OSError as error:
+            self._occasionally.warning("evidence.not_kept", segment=segment, error=str(error))
+
+    def _delete_settled(self, sizes: Mapping[str, int]) -> None:
+        """Delete the segments that no destination needs any more."""
+        if self.letterbox.has_unwritten or not any(map(self._is_finished, self._settled(sizes))):
+            return
+        # Whoever wrote to a segment entered its destinations before there was the segment.
+        self.state.know(self._setting.roster)
+        for name in self._settled(sizes):
+            if self._delete(name, sizes[name]):
+                for state in self.state.destinations.values():
+                    state.cursors.pop(name, None)
+
+    def _is_finished(self, name: str) -> bool:
+        try:
+            return self.segments.is_finished(name)
+        except OSError:  # it is gone, or deleting it tells what is wrong
+            return True
+
+    def _settled(self, sizes: Mapping[str, int]) -> list[str]:
+        """Return the segments that no known destination needs any more."""
+        states = self.state.destinations.values()
+        done = [
+            name
+            for name, size in sizes.items()
+            if states and all(state.cursors.get(name, 0) >= size for state in states)
+        ]
+        needed = self.state.referenced() if done else ()
+        return [name for name in done if name not in needed]
+
+    def _delete(self, name: str, size: int) -> bool:
+        try:
+            return self.segments.delete(name, size)
+        except OSError as error:
+            self._occasionally.warning(
+                "segment.not_deleted",
+                reason=f"{name}: {error}",
+                remedy="see to the queue's volume and to the rights of the file",
+            )
+            return False
+
+    def _has_work(self, name: str, sizes: Mapping[str, int]) -> bool:
+        cursors = self.state.destinations[name].cursors
+        return (
+            self._lanes[name].is_busy
+            or bool(self.state.deliveries[name])
+            or any(cursors.get(segment, 0) < size for segment, size in sizes.items())
+        )
+
+    def _due(self, name: str, sizes: Mapping[str, int]) -> float:
+        """Return when a destination with work is to be tried next."""
+        state, locks = self.state.destinations[name], self._sealer.locks
+        unsealed = any(
+            cursor < size and not locks.bars(each, cursor)
+            for each, size in sizes.items()
+            for cursor in (state.cursors.get(each, 0),)
+        )
+        first = min(
+            (each.next_attempt_at for each in self.state.deliveries[name] if not locks.holds(each)),
+            default=inf if state.locked else 0.0,
+        )
+        return max(state.resume_at, 0.0 if unsealed else first)
+
+    def _delay(self, sizes: Mapping[str, int]) -> float:
+        waits = [
+            self._due(name, sizes) - self._clock.now()
+            for name, lane in self._lanes.items()
+            if not lane.is_busy and self._has_work(name, sizes)
+        ]
+        delay = min([*waits, self._setting.idle_seconds])
+        if delay <= 0.0 and not self._progressed:  # such as half a record, still being written
+            return self._setting.idle_seconds
+        return max(delay, 0.0)
+
+
+def _prepare(destinations: Sequence[Destination]) -> None:
+    for destination in destinations:
+        if isinstance(destination, Preparing):
+            # Whatever is wrong, the first request says it in the destination's own words.
+            with suppress(BaseException):
+                destination.prepare()
+
+
+@attrs.frozen
+class Setting:
+    """What a leadership works with.
+
+    Attributes:
+        directory: The queue directory.
+        destinations: Where events go.
+        policy: When to try again.
+        clock: Where the time is read.
+        open_outbox: Opens the outbox of a directory's state folder.
+        idle_seconds: How long to wait when there is nothing to do.
+        encryption: What seals and opens what is kept of events, if anything does.
+        roster: Where the names of the destinations stand.
+    """
+
+    directory: QueueDirectory
+    destinations: Sequence[Destination]
+    policy: RetryPolicy
+    clock: Clock
+    open_outbox: Callable[[QueueDirectory], Outbox]
+    idle_seconds: float
+    encryption: Encryption | None = None
+    roster: Roster = attrs.field(init=False)
+
+    @roster.default
+    def _enter_by_name(self) -> Roster:
+        names = [destination.name for destination in self.destinations]
+        return Roster(self.directory, names, self.clock)

@@ -1,0 +1,135 @@
+"""Which addresses a seller may be reached at, and what else a destination may be given.
+
+A secret may stand in the wrong setting, so a refusal shows no more of a value than what is as
+good as one of the words that were expected.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from adcp_tracker._formatting import describe, is_close
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx
+
+_SCHEMES = ("http", "https", "ftp", "file", "ws", "wss")
+
+
+def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
+    """Return `url` without a trailing slash, if a secret may be sent there.
+
+    Args:
+        url: The address as configured.
+        setting: The setting's name, for the error.
+        allow_http: Whether plain http may leave this machine.
+
+    Raises:
+        ConfigurationError: If it is no absolute http(s) URL, carries credentials, a query or
+            a fragment, or would send the credential over a network in the clear.
+    """
+    parsed = _parsed(url)
+    if parsed is None:
+        message = f"{setting}: expected an absolute URL such as 'https://seller.example', got none"
+        raise ConfigurationError(message)
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        got = _scheme(parsed.scheme)
+        message = f"{setting}: expected an http(s) URL such as 'https://seller.example', got {got}"
+        raise ConfigurationError(message)
+    # Looked for in the text: one that is empty would swallow the path that is put behind it.
+    if parsed.userinfo or {"?", "#"}.intersection(str(url)):
+        message = f"{setting}: expected a URL without user, query and fragment; give secrets apart"
+        raise ConfigurationError(message)
+    if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
+        message = (
+            f"{setting}: expected https, got http to {parsed.host!r}, which would show the "
+            "credential and the events to the network; use https, or allow_http=True on a "
+            "network you trust"
+        )
+        raise ConfigurationError(message)
+    return str(parsed).rstrip("/")
+
+
+def _parsed(url: str) -> httpx.URL | None:
+    """Return `url` in its parts, or ``None``, since httpx's own errors show some of them."""
+    import httpx  # noqa: PLC0415 - slow to load, and needed only where there is a destination
+
+    try:
+        return httpx.URL(url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return None
+
+
+def _scheme(scheme: str) -> str:
+    if not scheme:
+        return "one without a scheme"
+    return f"scheme {scheme!r}" if scheme in _SCHEMES else "another scheme; it is not shown"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` never leaves this machine: ``localhost``, 127/8 or ``::1``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_secret(secret: str, setting: str) -> str:
+    """Return `secret`, if it can stand in a header.
+
+    Raises:
+        ConfigurationError: If it is empty or holds anything but visible ASCII.
+    """
+    problem = _problem(secret)
+    if problem:
+        message = f"{setting}: expected visible ASCII without spaces, got {problem}"
+        raise ConfigurationError(message)
+    return secret
+
+
+def _problem(secret: object) -> str | None:
+    """Say what is wrong with a secret, without a character of it."""
+    if not isinstance(secret, str):
+        return f"{type(secret).__name__}; give it as a string"
+    if not secret:
+        return "an empty string; is its variable set?"
+    if secret != secret.strip():
+        return "some around it, as a file's last line break is; strip it"
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        return "other characters; its value is not shown"
+    return None
+
+
+def checked_text(text: str, setting: str, limit: int) -> str:
+    """Return `text`, if it is 1 to `limit` visible characters.
+
+    Raises:
+        ConfigurationError: If it is no string, empty, longer, or holds control characters.
+    """
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{setting}: expected a string, got {type(text).__name__}")
+    if not 0 < len(text) <= limit or not text.isprintable():
+        some = "" if text.isprintable() else ", not all of them visible; is there a line break?"
+        got = f"{describe(text)}{some}"
+        raise ConfigurationError(f"{setting}: expected 1–{limit} visible characters, got {got}")
+    return text
+
+
+def checked_choice(choice: object, setting: str, choices: Sequence[str | None]) -> None:
+    """Check that `choice` is one of `choices`.
+
+    Raises:
+        ConfigurationError: If it is not; shows it only where it is close to one that is.
+    """
+    if choice not in choices:
+        words = [word for word in choices if word is not None]
+        expected = " or ".join(map(repr, choices))
+        is_shown = isinstance(choice, str) and is_close(choice, words)
+        got = repr(choice) if is_shown else describe(choice)
+        raise ConfigurationError(f"{setting}: expected {expected}, got {got}")

@@ -1,0 +1,271 @@
+"""How each kind of seller is asked about event sources, and about what it received."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from urllib.parse import urlencode
+
+import attrs
+
+from adcp_tracker.destinations.base import Finding
+from adcp_tracker.destinations.capabilities import EVENT_TYPES, release
+from adcp_tracker.event_sources.reports import is_count, read_reports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from adcp_tracker.destinations.capabilities import Line
+    from adcp_tracker.event_sources.model import Account, EventSource
+    from adcp_tracker.event_sources.reports import SourceReport
+
+    Answer = dict[str, object] | Finding
+
+_MOST_AT_ONCE: Final = 50
+_PAGE: Final = 100
+_MOST_PAGES: Final = 20
+_HOUR: Final = 3600
+_UTC: Final = timezone.utc
+
+
+@attrs.frozen
+class Received:
+    """How many events a seller says it received.
+
+    Attributes:
+        hourly: By the hour, in hours since the epoch; ``None`` if it counts no hours.
+        last_day: In the last 24 hours, where that is all it says.
+        note: What the count covers, where that is not just this event source.
+    """
+
+    hourly: Mapping[int, int] | None = None
+    last_day: int | None = None
+    note: str = ""
+
+
+class Registry(Protocol):
+    """What can be asked of a seller beside taking events."""
+
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+        """Return all event sources that the seller knows."""
+
+    def synced(
+        self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
+    ) -> tuple[SourceReport, ...] | Finding:
+        """Register event sources, and return what became of each."""
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Say why no seller of this kind registers these event sources together, if so."""
+
+    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+        """Return what the seller received from one hour since the epoch up to another."""
+
+
+@runtime_checkable
+class Registering(Protocol):
+    """A destination whose seller can be asked about event sources."""
+
+    event_source_id: str
+
+    def registry(self) -> Registry:
+        """Return what asks the seller, over a connection of its own that it may keep."""
+
+
+@attrs.frozen
+class InterchangeRegistry:
+    """The Interchange's interface for one advertiser.
+
+    Attributes:
+        advertiser_id: The advertiser, who is the account as well.
+        event_source_id: The event source whose events are counted.
+        ask: Makes a call: method, path and body.
+    """
+
+    advertiser_id: str
+    event_source_id: str
+    ask: Callable[[str, str, object], Answer]
+
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+        """Return all event sources of the advertiser, page by page."""
+        del account  # the path says whose they are
+        found: list[SourceReport] = []
+        for page in range(_MOST_PAGES):
+            query = urlencode({"take": _PAGE, "skip": page * _PAGE})
+            answer = self.ask("GET", f"event-sources?{query}", None)
+            if isinstance(answer, Finding):
+                return answer
+            reports = read_reports(answer)
+            found += [attrs.evolve(report, action="") for report in reports]
+            if len(reports) < _PAGE:
+                break
+        return tuple(found)
+
+    def synced(
+        self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
+    ) -> tuple[SourceReport, ...] | Finding:
+        """Register event sources, 50 a call."""
+        del account
+        obstacle = self.obstacle(sources, delete_missing=delete_missing)
+        if obstacle is not None:
+            return obstacle
+        account_id = {"account_id": self.advertiser_id}
+
+        def sync(items: list[dict[str, object]]) -> Answer:
+            body = {"account": account_id, "event_sources": items, "delete_missing": delete_missing}
+            return self.ask("POST", "event-sources/sync", body)
+
+        return _in_parts(sources, sync)
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Say if there are none, or too many to go with ``delete_missing``."""
+        return _wrong_number(sources, delete_missing=delete_missing)
+
+    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+        """Return the advertiser's conversions by the hour."""
+        del account
+        hours = {"startHour": _written(start), "endHour": _written(stop)}
+        query = urlencode({"eventType": "conversion", **hours})
+        answer = self.ask("GET", f"events/summary?{query}", None)
+        if isinstance(answer, Finding):
+            return answer
+        return self._summed(answer)
+
+    def _summed(self, answer: Mapping[str, object]) -> Received | Finding:
+        hourly: dict[int, int] = {}
+        listed = answer.get("entries", answer.get("hours"))
+        if not isinstance(listed, list):
+            return Finding("fault", "The summary's answer lists no hours.", "Try again later.")
+        mixed = False
+        for hour, count, source in _entries(listed):
+            if source in {None, self.event_source_id}:
+                hourly[hour] = hourly.get(hour, 0) + count
+                mixed |= source is None
+        note = "The Interchange counts all event sources of the advertiser together."
+        return Received(hourly, note=note if mixed else "")
+
+
+@attrs.frozen
+class AgentRegistry:
+    """An agent's tool ``sync_event_sources``.
+
+    Attributes:
+        event_source_id: The event source whose events are counted.
+        line: The protocol line that is spoken.
+        ask: Uses a tool with arguments.
+    """
+
+    event_source_id: str
+    line: Line
+    ask: Callable[[str, Mapping[str, object]], Answer]
+
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+        """Return all event sources of the account."""
+        answer = self._use(account, {})
+        if isinstance(answer, Finding):
+            return answer
+        return tuple(attrs.evolve(report, action="") for report in read_reports(answer))
+
+    def synced(
+        self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
+    ) -> tuple[SourceReport, ...] | Finding:
+        """Register event sources, 50 a call."""
+        obstacle = self.obstacle(sources, delete_missing=delete_missing)
+        if obstacle is not None:
+            return obstacle
+
+        def sync(items: list[dict[str, object]]) -> Answer:
+            wish = {"event_sources": items, "delete_missing": delete_missing}
+            return self._use(account, wish)
+
+        return _in_parts(sources, sync)
+
+    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+        """Say the same as of the Interchange, or which event type the line does not know."""
+        wrong = _wrong_number(sources, delete_missing=delete_missing)
+        return wrong or _too_new(sources, self.line)
+
+    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+        """Return what the source's health says of the last 24 hours, as agents count no hours."""
+        del start, stop
+        found = self.listed(account)
+        if isinstance(found, Finding):
+            return found
+        own = next((each for each in found if each.event_source_id == self.event_source_id), None)
+        count = own.health.events_received_24h if own and own.health else None
+        if count is None:
+            message = f"The agent does not say how much {self.event_source_id!r} received."
+            return Finding("advice", message, "Ask the seller.")
+        return Received(last_day=count)
+
+    def _use(self, account: Account | None, arguments: Mapping[str, object]) -> Answer:
+        if account is None:
+            message = "An agent has to be told whose event sources these are."
+            remedy = "Give the account: account_id, or brand and operator."
+            return Finding("fault", message, remedy)
+        # A key of its own for each wish: yesterday's answer is no answer today.
+        key = {"idempotency_key": secrets.token_hex(32), "account": account.as_json()}
+        return self.ask("sync_event_sources", key | dict(arguments))
+
+
+def _in_parts(
+    sources: Sequence[EventSource], sync: Callable[[list[dict[str, object]]], Answer]
+) -> tuple[SourceReport, ...] | Finding:
+    """Register as many event sources a call as every seller takes."""
+    found: list[SourceReport] = []
+    for start in range(0, len(sources), _MOST_AT_ONCE):
+        part = sources[start : start + _MOST_AT_ONCE]
+        answer = sync([source.as_json() for source in part])
+        if isinstance(answer, Finding):
+            return answer
+        found += read_reports(answer)
+    return tuple(found)
+
+
+def _wrong_number(sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+    if not sources:
+        return Finding("fault", "There is no event source to register.", "Name at least one.")
+    if delete_missing and len(sources) > _MOST_AT_ONCE:
+        # Each call would delete what the others named.
+        message = f"Sellers take {_MOST_AT_ONCE} event sources a call, got {len(sources)}."
+        return Finding("fault", message, "Sync without deleting, or name no more than that.")
+    return None
+
+
+def _too_new(sources: Sequence[EventSource], line: Line) -> Finding | None:
+    """Say which event type an older line does not know, as it would refuse the whole request."""
+    for source in sources:
+        for kind in source.event_types:
+            needed = EVENT_TYPES.get(kind, line)
+            if release(needed) > release(line):
+                where = f"The event source {source.event_source_id!r}"
+                message = f"{where} has {kind!r}, of AdCP {needed}; this destination speaks {line}."
+                remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave it out."
+                return Finding("fault", message, remedy)
+    return None
+
+
+def _written(hour: int) -> str:
+    return datetime.fromtimestamp(hour * _HOUR, _UTC).strftime("%Y-%m-%dT%H:00:00Z")
+
+
+def _entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
+    """Return hour, count and event source of each entry that can be read."""
+    for entry in listed:
+        if not isinstance(entry, dict):
+            continue
+        hour = _hour(entry.get("eventHour", entry.get("hour")))
+        count = entry.get("eventCount", entry.get("events_received"))
+        source = entry.get("event_source_id")
+        kind = entry.get("eventType", "conversion")
+        if hour is not None and is_count(count) and kind == "conversion":
+            yield hour, count, source if isinstance(source, str) else None
+
+
+def _hour(text: object) -> int | None:
+    try:
+        moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=_UTC)
+        return int(zoned.timestamp() // _HOUR)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,299 @@
+"""EventSource, Account, TOML/JSON files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from adcp_tracker._formatting import describe, is_name, show_code, show_key, show_word
+from adcp_tracker.destinations.validation import checked_text
+from adcp_tracker.events.model import COMMON_CURRENCIES, ActionSource, EventType, SurfaceCategory
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+
+_LABEL: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_is_domain: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*").fullmatch
+_LONGEST: Final = 255
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """An account at a seller's agent: its id, or a brand and who operates for it.
+
+    The protocol takes one or the other and never both.
+
+    Attributes:
+        account_id: The id that the seller gave.
+        brand: The brand's domain, such as ``shop.example``.
+        operator: The domain of whoever operates for the brand; often the brand's own.
+
+    Raises:
+        ConfigurationError: If it is neither or both.
+    """
+
+    account_id: str | None = None
+    brand: str | None = None
+    operator: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.account_id is not None:
+            if self.brand is not None or self.operator is not None:
+                raise ConfigurationError(
+                    "account: expected either account_id or brand with operator, got both"
+                )
+            checked_text(self.account_id, "account.account_id", _LONGEST)
+            return
+        for name, domain in (("brand", self.brand), ("operator", self.operator)):
+            if not isinstance(domain, str) or not _is_domain(domain):
+                raise ConfigurationError(
+                    f"account.{name}: expected a domain such as shop.example, "
+                    f"got {describe(domain)}; or give account_id alone"
+                )
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as the protocol writes it."""
+        if self.account_id is not None:
+            return {"account_id": self.account_id}
+        return {"brand": {"domain": self.brand}, "operator": self.operator}
+
+
+def account_of(table: Mapping[str, object]) -> Account:
+    """Return the account that a file's ``account`` table describes.
+
+    Raises:
+        ConfigurationError: If it describes none.
+    """
+    known = {field.name for field in attrs.fields(Account)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise ConfigurationError(
+            f"account: expected {', '.join(sorted(known))}, got {show_key(unknown[0])}"
+        )
+    return Account(**table)  # type: ignore[arg-type]  # it checks
+
+
+_EVENT_TYPES: Final = frozenset(word.value for word in EventType)
+_ACTION_SOURCES: Final = frozenset(word.value for word in ActionSource)
+_CATEGORIES: Final = frozenset(word.value for word in SurfaceCategory)
+_is_currency: Final = re.compile("[A-Z]{3}").fullmatch
+_is_domain_of_source: Final = re.compile(
+    r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+).fullmatch
+
+
+def _words(values: Iterable[str] | None) -> tuple[str, ...]:
+    if isinstance(values, str):
+        return (values,)
+    return tuple(getattr(value, "value", value) for value in values or ())
+
+
+def _word(value: str | None) -> str | None:
+    return getattr(value, "value", value)
+
+
+@attrs.frozen(kw_only=True)
+class EventSource:
+    """An event source as it is to be registered with sellers.
+
+    Attributes:
+        event_source_id: What events name it by, 1–255 characters.
+        name: What people call it; left out, its id.
+        event_types: The types of events it takes; empty for all.
+        allowed_domains: The domains that may send events for it; empty for any.
+        action_source: Where its events happen (line 3.1).
+        surface: The place in detail, with its ``category`` (line 3.1).
+        value_currencies: The currencies its values may have; empty for any (line 3.2).
+
+    Raises:
+        ConfigurationError: If it breaks a rule of the protocol; says which, and where.
+    """
+
+    event_source_id: str
+    name: str = attrs.field()
+    event_types: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    allowed_domains: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    action_source: str | None = attrs.field(default=None, converter=_word)
+    surface: Mapping[str, object] | None = attrs.field(default=None, hash=False)
+    value_currencies: tuple[str, ...] = attrs.field(default=(), converter=_words)
+
+    @name.default
+    def _default_name(self) -> str:
+        return self.event_source_id
+
+    def __attrs_post_init__(self) -> None:
+        _check_text(self.event_source_id, "event_source_id")
+        where = f"event source {self.event_source_id!r}"
+        _check_text(self.name, f"{where}: name")
+        _check_words(self.event_types, f"{where}: event_types", _EVENT_TYPES)
+        domain, currency = "a domain such as shop.example", "three capital letters"
+        _check_all(self.allowed_domains, f"{where}: allowed_domains", _is_domain_of_source, domain)
+        if self.action_source is not None:
+            _check_words((self.action_source,), f"{where}: action_source", _ACTION_SOURCES)
+        if self.surface is not None:
+            _check_words((self.surface.get("category"),), f"{where}: surface", _CATEGORIES)
+        _check_all(self.value_currencies, f"{where}: value_currencies", _is_currency, currency)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as the protocol writes it, without what is not set."""
+        wire: dict[str, object] = {"event_source_id": self.event_source_id, "name": self.name}
+        for name in ("event_types", "allowed_domains", "value_currencies"):
+            if getattr(self, name):
+                wire[name] = list(getattr(self, name))
+        if self.action_source is not None:
+            wire["action_source"] = self.action_source
+        if self.surface is not None:
+            wire["surface"] = dict(self.surface)
+        return wire
+
+
+def source_of(table: Mapping[str, object], where: str) -> EventSource:
+    """Return the event source that a table of a file describes.
+
+    Args:
+        table: The decoded table.
+        where: Where it stands, for errors.
+
+    Raises:
+        ConfigurationError: If a key is unknown or missing, or a value cannot be right.
+    """
+    known = [field.name for field in attrs.fields(EventSource)]
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"maybe {close[0]}" if close else f"one of {', '.join(known)}"
+            what = f"{where}.{key}" if is_name(key) else where
+            raise ConfigurationError(f"{what}: expected a known setting, {hint}")
+    if "event_source_id" not in table:
+        raise ConfigurationError(f"{where}.event_source_id: expected an id, got nothing")
+    for name in ("event_types", "allowed_domains", "value_currencies"):
+        if name in table and not isinstance(table[name], list):
+            got = describe(table[name])
+            raise ConfigurationError(f"{where}.{name}: expected a list, got {got}")
+    surface = table.get("surface")
+    if surface is not None and not isinstance(surface, dict):
+        raise ConfigurationError(f"{where}.surface: expected a table, got {describe(surface)}")
+    try:
+        return EventSource(**table)  # type: ignore[arg-type]  # it checks
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
+
+
+def distinct(sources: Iterable[EventSource]) -> tuple[EventSource, ...]:
+    """Return `sources`, of which no two may have the same id.
+
+    Raises:
+        ConfigurationError: If two have.
+    """
+    found = tuple(sources)
+    ids = [source.event_source_id for source in found]
+    twice = next((each for each in ids if ids.count(each) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(f"event sources: expected distinct ids, got {twice!r} twice")
+    return found
+
+
+def _check_text(value: object, where: str) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{where}: expected text, got {describe(value)}")
+    checked_text(value, where, _LONGEST)
+
+
+def _check_all(
+    values: Iterable[object], where: str, fits: Callable[[str], object], expected: str
+) -> None:
+    for index, value in enumerate(values):
+        if not isinstance(value, str) or not fits(value):
+            got = show_code(value, COMMON_CURRENCIES)
+            raise ConfigurationError(f"{where}[{index}]: expected {expected}, got {got}")
+
+
+def _check_words(values: Iterable[object], where: str, words: Collection[str]) -> None:
+    for value in values:
+        if not isinstance(value, str) or value not in words:
+            close = difflib.get_close_matches(str(value), words, 1)
+            expected = f"one of {', '.join(sorted(words))}"
+            hint = f"; maybe {close[0]}" if close else ""
+            got = show_word(value, words)
+            raise ConfigurationError(f"{where}: expected {expected}, got {got}{hint}")
+
+
+_KEYS = ("account", "event_sources")
+_LARGEST = 1_000_000
+
+
+@attrs.frozen
+class SourcesFile:
+    """What a file says.
+
+    Attributes:
+        sources: The event sources, in its order.
+        account: Whose they are, if it says so.
+    """
+
+    sources: tuple[EventSource, ...]
+    account: Account | None = None
+
+
+def read_sources(path: str | os.PathLike[str]) -> SourcesFile:
+    """Read event sources from a file whose name ends in ``.toml`` or ``.json``.
+
+    Raises:
+        ConfigurationError: If it is neither, cannot be parsed, or breaks a rule.
+        OSError: If it cannot be read.
+    """
+    file = Path(path)
+    document = _parsed(file)
+    if isinstance(document, list):
+        document = {"event_sources": document}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{file}: expected event_sources, got {type(document).__name__}")
+    unknown = sorted(set(document) - set(_KEYS))
+    if unknown:
+        raise ConfigurationError(
+            f"{file}: expected {' and '.join(_KEYS)}, got {show_key(unknown[0])}"
+        )
+    tables, account = document.get("event_sources"), document.get("account")
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigurationError(f"{file}: event_sources: expected a list of tables")
+    if account is not None and not isinstance(account, dict):
+        raise ConfigurationError(f"{file}: account: expected a table, got {describe(account)}")
+    try:
+        sources = [source_of(table, f"event_sources[{i}]") for i, table in enumerate(tables)]
+        return SourcesFile(distinct(sources), None if account is None else account_of(account))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from None
+
+
+def _parsed(file: Path) -> object:
+    if file.suffix not in {".toml", ".json"}:
+        raise ConfigurationError(f"{file}: expected a name that ends in .toml or .json")
+    data = file.read_bytes()
+    if len(data) > _LARGEST:
+        raise ConfigurationError(f"{file}: expected at most {_LARGEST:,} bytes, got {len(data):,}")
+    try:
+        text = data.decode()
+        return json.loads(text) if file.suffix == ".json" else _toml().loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{file}: expected {file.suffix[1:].upper()}, {error}") from None
+
+
+def _toml() -> Any:  # noqa: ANN401 - one of two modules, as the Python has it
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415 - not in every Python
+    else:
+        try:
+            import tomli as tomllib  # noqa: PLC0415 - its stand-in
+        except ImportError:
+            message = "TOML needs Python 3.11 or the package tomli; or write the file as JSON"
+            raise ConfigurationError(message) from None
+    return tomllib

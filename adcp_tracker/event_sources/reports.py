@@ -1,0 +1,193 @@
+"""What sellers say of event sources, with everything of theirs made safe to show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeGuard
+
+import attrs
+
+from adcp_tracker.destinations.responses import CODE_LENGTH, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adcp_tracker.destinations.base import Finding
+
+_MOST_LINES: Final = 60
+_MOST_WORDS: Final = 200
+_MOST_SOURCES: Final = 1000
+_LINE_LENGTH: Final = 1000
+_ID_LENGTH: Final = 255
+_FAILED: Final = "failed"
+
+
+@attrs.frozen
+class Setup:
+    """What a seller asks to be done so that events flow. Untrusted text, never run.
+
+    Attributes:
+        instructions: In words, line by line.
+        snippet: A tag to install, line by line; empty where events come from a server.
+        snippet_type: What kind of tag it is.
+    """
+
+    instructions: tuple[str, ...] = ()
+    snippet: tuple[str, ...] = ()
+    snippet_type: str = ""
+
+
+@attrs.frozen
+class Health:
+    """How a seller sees an event source do.
+
+    Attributes:
+        status: In one word, such as ``good``.
+        match_rate: The share of events it could match, 0–1; ``None`` if it does not say.
+        events_received_24h: How many events came in 24 hours; ``None`` if it does not say.
+        issues: What it thinks is wrong.
+    """
+
+    status: str = ""
+    match_rate: float | None = None
+    events_received_24h: int | None = None
+    issues: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class SourceReport:
+    """What one seller says of one event source.
+
+    Attributes:
+        event_source_id: Which.
+        name: What it is called.
+        action: What became of it: ``created``, ``updated``, ``unchanged``, ``deleted``,
+            ``failed``; empty where it was only listed.
+        managed_by: Whose it is, ``buyer`` or ``seller``.
+        event_types: The types it takes; ``None`` if the seller does not say.
+        value_currencies: The currencies it takes; ``None`` if the seller does not say.
+        setup: What is to be done.
+        health: How it does.
+        errors: Why it failed.
+        action_source: Where its events happen; empty if the seller does not say.
+    """
+
+    event_source_id: str
+    name: str = ""
+    action: str = ""
+    managed_by: str = ""
+    event_types: tuple[str, ...] | None = None
+    value_currencies: tuple[str, ...] | None = None
+    setup: Setup | None = None
+    health: Health | None = None
+    errors: tuple[str, ...] = ()
+    action_source: str = ""
+
+
+@attrs.frozen
+class SourcesReport:
+    """What one destination's seller says of its event sources.
+
+    Attributes:
+        destination: Which destination was asked.
+        sources: Each event source.
+        trouble: Why there is no answer, if there is none.
+    """
+
+    destination: str
+    sources: tuple[SourceReport, ...] = ()
+    trouble: Finding | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is an answer, and nothing failed."""
+        return self.trouble is None and all(each.action != _FAILED for each in self.sources)
+
+
+def read_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
+    """Return what an answer says of event sources; what is of a wrong type is left out.
+
+    Takes both spellings in use: ``event_source_id`` and ``eventSourceId``.
+    """
+    listed = _get(answer, "event_sources")
+    items = listed[:_MOST_SOURCES] if isinstance(listed, list) else []
+    reports = (_report(item) for item in items if isinstance(item, dict))
+    return tuple(report for report in reports if report.event_source_id)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Tell whether `value` is a number of things; ``True`` is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _report(item: Mapping[str, object]) -> SourceReport:
+    setup, health = _get(item, "setup"), _get(item, "health")
+    return SourceReport(
+        event_source_id=clean(_get(item, "event_source_id"), _ID_LENGTH),
+        name=clean(_get(item, "name"), _ID_LENGTH),
+        action=clean(_get(item, "action"), CODE_LENGTH),
+        managed_by=clean(_get(item, "managed_by"), CODE_LENGTH),
+        event_types=_words(_get(item, "event_types")),
+        value_currencies=_words(_get(item, "value_currencies")),
+        action_source=clean(_get(item, "action_source"), CODE_LENGTH),
+        setup=_setup(setup) if isinstance(setup, dict) else None,
+        health=_health(health) if isinstance(health, dict) else None,
+        errors=tuple(_errors(item)),
+    )
+
+
+def _setup(setup: Mapping[str, object]) -> Setup:
+    return Setup(
+        _lines(_get(setup, "instructions")),
+        _lines(_get(setup, "snippet")),
+        clean(_get(setup, "snippet_type"), CODE_LENGTH),
+    )
+
+
+def _health(health: Mapping[str, object]) -> Health:
+    listed = _get(health, "issues")
+    issues = [_message(issue) for issue in listed[:_MOST_LINES]] if isinstance(listed, list) else []
+    issues.append(clean(_get(health, "last_error")))
+    rate, events = _get(health, "match_rate"), _get(health, "events_received_24h")
+    return Health(
+        status=clean(_get(health, "status"), CODE_LENGTH),
+        match_rate=float(rate) if _is_number(rate) and 0 <= rate <= 1 else None,
+        events_received_24h=events if is_count(events) else None,
+        issues=tuple(filter(None, issues)),
+    )
+
+
+def _errors(item: Mapping[str, object]) -> list[str]:
+    listed = _get(item, "errors")
+    errors = [_message(error) for error in listed[:_MOST_LINES]] if isinstance(listed, list) else []
+    errors.append(_message(_get(item, "error")))
+    return [error for error in errors if error]
+
+
+def _message(value: object) -> str:
+    if not isinstance(value, dict):
+        return clean(value)
+    parts = (clean(value.get("code"), CODE_LENGTH), clean(value.get("message")))
+    return ": ".join(part for part in parts if part)
+
+
+def _lines(value: object) -> tuple[str, ...]:
+    lines = value.splitlines()[:_MOST_LINES] if isinstance(value, str) else []
+    return tuple(clean(line, _LINE_LENGTH) for line in lines)
+
+
+def _words(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(filter(None, (clean(word, CODE_LENGTH) for word in value[:_MOST_WORDS])))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _get(table: Mapping[str, object], name: str) -> object:
+    """Return a value by the protocol's name, or by the Interchange's own spelling of it."""
+    if name in table:
+        return table[name]
+    first, *rest = name.split("_")
+    return table.get(first + "".join(word.capitalize() for word in rest))

@@ -1,0 +1,165 @@
+"""What event sources are known to take, kept beside the queue, and events held to it.
+
+Nothing is asked of the network for it: a sync or a list leaves what it learned in a small
+file, and whoever makes a tracker may say it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+import attrs
+import orjson
+
+from adcp_tracker.destinations.base import refusal
+from adcp_tracker.exceptions import Fault
+from adcp_tracker.journal.files import open_private, replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adcp_tracker.destinations.base import Destination, EventFailure
+    from adcp_tracker.event_sources.model import EventSource
+    from adcp_tracker.event_sources.reports import SourceReport
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.journal.files import QueueDirectory
+
+_FILE: Final = "sources.json"
+_LARGEST: Final = 1_000_000
+
+
+@runtime_checkable
+class Ruled(Protocol):
+    """A destination that can be told what its event source takes, and refuses by it."""
+
+    source_rule: SourceRule | None
+
+
+@attrs.frozen
+class SourceRule:
+    """What one destination's event source takes.
+
+    Attributes:
+        event_source_id: Which event source.
+        event_types: The types of events it takes; empty for all.
+        value_currencies: The currencies its values may have; empty for any.
+    """
+
+    event_source_id: str
+    event_types: frozenset[str] = frozenset()
+    value_currencies: frozenset[str] = frozenset()
+
+    def refusal(self, event: Mapping[str, object]) -> EventFailure | None:
+        """Say why the event source does not take a decoded `event`, if it does not."""
+        data = event.get("custom_data")
+        currency = data.get("currency") if isinstance(data, dict) else None
+        kind = event.get("event_type")
+        if self.event_types and kind not in self.event_types:
+            code, what, word, setting = "EVENT_TYPE", repr(kind), kind, "event_types"
+        elif (
+            self.value_currencies and currency is not None and currency not in self.value_currencies
+        ):
+            what, word = f"values in {currency}", currency
+            code, setting = "CURRENCY", "value_currencies"
+        else:
+            return None
+        message = f"The event source {self.event_source_id!r} is registered for no {what}."
+        remedy = (
+            f"Add {word} to its {setting} and sync it, then replay the dead letter; "
+            f"it takes {', '.join(sorted(getattr(self, setting)))}."
+        )
+        return refusal(f"{code}_NOT_REGISTERED", message, remedy, event)
+
+    def fault(self, event: Event) -> Fault | None:
+        """Say which rule of the event source `event` breaks, if any."""
+        if self.event_types and event.event_type not in self.event_types:
+            taken = ", ".join(sorted(self.event_types))
+            return Fault(
+                "$.event_type",
+                f"what {self.event_source_id!r} takes: {taken}",
+                repr(str(getattr(event.event_type, "value", event.event_type))),
+            )
+        currency = event.custom_data.currency if event.custom_data is not None else None
+        if self.value_currencies and currency is not None and currency not in self.value_currencies:
+            taken = ", ".join(sorted(self.value_currencies))
+            expected = f"a currency that {self.event_source_id!r} takes: {taken}"
+            return Fault("$.custom_data.currency", expected, repr(currency))
+        return None
+
+
+def rule_of(source: EventSource) -> SourceRule:
+    """Return what an event source takes, as it is to be registered."""
+    types, currencies = frozenset(source.event_types), frozenset(source.value_currencies)
+    return SourceRule(source.event_source_id, types, currencies)
+
+
+def learned(report: SourceReport, wanted: EventSource | None) -> SourceRule:
+    """Return what an event source takes by a seller's word, or by what was registered."""
+    wish = SourceRule(report.event_source_id) if wanted is None else rule_of(wanted)
+    types, currencies = report.event_types, report.value_currencies
+    return SourceRule(
+        report.event_source_id,
+        wish.event_types if types is None else frozenset(types),
+        wish.value_currencies if currencies is None else frozenset(currencies),
+    )
+
+
+def keep(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> None:
+    """Write down what was learned of some destinations; ``None`` forgets one.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    known = dict(kept(directory))
+    for destination, rule in rules.items():
+        known.pop(destination, None)
+        if rule is not None:
+            known[destination] = rule
+    directory.prepare()
+    replace_file(
+        directory.path / _FILE,
+        orjson.dumps(
+            {
+                name: {
+                    "event_source_id": rule.event_source_id,
+                    "event_types": sorted(rule.event_types),
+                    "value_currencies": sorted(rule.value_currencies),
+                }
+                for name, rule in sorted(known.items())
+            }
+        ),
+    )
+
+
+def kept(directory: QueueDirectory) -> dict[str, SourceRule]:
+    """Return what is written down, by destination; nothing if it cannot be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        descriptor = open_private(directory.path / _FILE, os.O_RDONLY)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            document = orjson.loads(file.read(_LARGEST))
+        return {
+            name: SourceRule(
+                entry["event_source_id"],
+                frozenset(entry["event_types"]),
+                frozenset(entry["value_currencies"]),
+            )
+            for name, entry in document.items()
+        }
+    return {}
+
+
+def said(
+    sources: Mapping[str, EventSource], destinations: Iterable[Destination]
+) -> dict[str, SourceRule]:
+    """Return what was said of event sources, by the destinations they belong to."""
+    own = {each.name: sources.get(getattr(each, "event_source_id", "")) for each in destinations}
+    return {name: rule_of(source) for name, source in own.items() if source is not None}
+
+
+def rule_for(destination: Destination, known: Mapping[str, SourceRule]) -> SourceRule | None:
+    """Return what a destination's own event source takes, if that is known."""
+    rule = known.get(destination.name)
+    same = rule is not None and rule.event_source_id == getattr(destination, "event_source_id", "")
+    return rule if same else None

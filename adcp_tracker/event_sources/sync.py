@@ -1,0 +1,164 @@
+"""Ask every destination's seller about event sources, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from adcp_tracker._logging import logger
+from adcp_tracker.destinations.base import Finding
+from adcp_tracker.event_sources.clients import Registering
+from adcp_tracker.event_sources.model import distinct
+from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
+from adcp_tracker.event_sources.rules import learned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.event_sources.clients import Registry
+    from adcp_tracker.event_sources.model import Account, EventSource
+    from adcp_tracker.event_sources.rules import SourceRule
+
+_UNABLE: Final = Finding(
+    "fault", "This kind of destination keeps no list of event sources.", "Ask the seller."
+)
+_COMPARED: Final = ("name", "event_types", "value_currencies", "action_source")
+
+
+def list_sources(
+    destinations: Iterable[Destination], account: Account | None = None
+) -> list[SourcesReport]:
+    """Ask each destination's seller which event sources it knows."""
+    return [_report(destination, _listed(destination, account)) for destination in destinations]
+
+
+def sync_sources(
+    destinations: Iterable[Destination],
+    sources: Iterable[EventSource],
+    account: Account | None = None,
+    *,
+    delete_missing: bool = False,
+    dry_run: bool = False,
+) -> list[SourcesReport]:
+    """Register event sources with each destination's seller.
+
+    Args:
+        destinations: Whom to ask.
+        sources: What to register.
+        account: Whose they are, for agents.
+        delete_missing: Whether sources of the account that are not named are to go.
+        dry_run: Whether only to say what would change.
+
+    Raises:
+        ConfigurationError: If two sources have the same id.
+    """
+    wanted = distinct(sources)
+    reports = []
+    for destination in destinations:
+        found: tuple[SourceReport, ...] | Finding = _UNABLE
+        if isinstance(destination, Registering):
+            sync = _foreseen if dry_run else _synced
+            found = sync(destination.registry(), wanted, account, delete_missing=delete_missing)
+        reports.append(_report(destination, found))
+    return reports
+
+
+def rules_from(
+    reports: Iterable[SourcesReport],
+    destinations: Iterable[Destination],
+    wanted: Iterable[EventSource] = (),
+) -> dict[str, SourceRule | None]:
+    """Return what answers tell of each destination's own event source.
+
+    One that is gone is known as ``None``; where there is no answer, nothing is told.
+    """
+    own = {each.name: getattr(each, "event_source_id", None) for each in destinations}
+    wishes = {source.event_source_id: source for source in wanted}
+    rules: dict[str, SourceRule | None] = {}
+    for report in reports:
+        for each in report.sources:
+            if each.event_source_id == own.get(report.destination) and each.action != "failed":
+                is_gone = each.action == "deleted"
+                wish = wishes.get(each.event_source_id)
+                rules[report.destination] = None if is_gone else learned(each, wish)
+    return rules
+
+
+def _listed(
+    destination: Destination, account: Account | None
+) -> tuple[SourceReport, ...] | Finding:
+    if not isinstance(destination, Registering):
+        return _UNABLE
+    return destination.registry().listed(account)
+
+
+def _report(destination: Destination, found: tuple[SourceReport, ...] | Finding) -> SourcesReport:
+    if not isinstance(found, Finding):
+        return SourcesReport(destination.name, found)
+    logger.error(
+        "sources.no_answer",
+        destination=destination.name,
+        reason=found.message,
+        remedy=found.remedy,
+    )
+    return SourcesReport(destination.name, trouble=found)
+
+
+def _synced(
+    registry: Registry,
+    wanted: Sequence[EventSource],
+    account: Account | None,
+    *,
+    delete_missing: bool,
+) -> tuple[SourceReport, ...] | Finding:
+    return registry.synced(wanted, account, delete_missing=delete_missing)
+
+
+def _foreseen(
+    registry: Registry,
+    wanted: Sequence[EventSource],
+    account: Account | None,
+    *,
+    delete_missing: bool,
+) -> tuple[SourceReport, ...] | Finding:
+    """Return what a sync would do, as far as what the seller shows allows to tell."""
+    known = registry.obstacle(wanted, delete_missing=delete_missing) or registry.listed(account)
+    if isinstance(known, Finding):
+        return known
+    by_id = {report.event_source_id: report for report in known}
+    found = [_foresee(source, by_id) for source in wanted]
+    if delete_missing:
+        named = {source.event_source_id for source in wanted}
+        missing = (each for each in known if each.event_source_id not in named)
+        found += [
+            SourceReport(each.event_source_id, each.name, "deleted", each.managed_by)
+            for each in missing
+            if each.managed_by != "seller"
+        ]
+    return tuple(found)
+
+
+def _foresee(source: EventSource, known: Mapping[str, SourceReport]) -> SourceReport:
+    before = known.get(source.event_source_id)
+    action = "created"
+    if before is not None:
+        action = (
+            "updated" if any(_differs(source, before, name) for name in _COMPARED) else "unchanged"
+        )
+    types, currencies = source.event_types or None, source.value_currencies or None
+    return SourceReport(
+        source.event_source_id,
+        source.name,
+        action,
+        event_types=types,
+        value_currencies=currencies,
+        action_source=source.action_source or "",
+    )
+
+
+def _differs(source: EventSource, before: SourceReport, name: str) -> bool:
+    wish, shown = getattr(source, name), getattr(before, name)
+    if isinstance(shown, tuple):
+        return set(wish) != set(shown)
+    # What a seller does not show, it may still know.
+    return bool(shown or name == "name") and (wish or "") != shown

@@ -1,0 +1,180 @@
+"""Reading events and their parts from mappings, without judging them.
+
+Names are sorted into fields and ``extra``, and values turned into what their field holds
+where nothing is lost by it. Whatever does not fit is left as it is, so that the
+:class:`.Event` it ends in can name every fault at once, with its path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from adcp_tracker.events.model import (
+    EMPTY,
+    ActionSource,
+    Content,
+    CustomData,
+    EventType,
+    Surface,
+    SurfaceCategory,
+    UidType,
+    UniversalId,
+    UserMatch,
+)
+
+if TYPE_CHECKING:
+    from enum import Enum
+
+Unjudged: TypeAlias = Any
+"""What should be of its field's kind, and may not be: an :class:`.Event` will tell."""
+
+Fields = Mapping[str, None]
+Readers = Mapping[str, Callable[[object], object]]
+
+_match_time: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
+    r"(?:([Zz])|([+-])(\d\d):(\d\d))?",
+    re.ASCII,
+).fullmatch
+
+
+def read_match(value: object) -> Unjudged:
+    """Read a :class:`.UserMatch`; anything but a mapping is left as it is."""
+    return _read(value, UserMatch, _MATCH_FIELDS, _MATCH_READERS)
+
+
+def read_data(value: object) -> Unjudged:
+    """Read :class:`.CustomData`; anything but a mapping is left as it is."""
+    return _read(value, CustomData, _DATA_FIELDS, _DATA_READERS)
+
+
+def read_surface(value: object) -> Unjudged:
+    """Read a :class:`.Surface`; anything but a mapping is left as it is."""
+    return _read(value, Surface, _SURFACE_FIELDS, _SURFACE_READERS)
+
+
+def read_uid(value: object) -> Unjudged:
+    """Read a :class:`.UniversalId`; anything but a mapping is left as it is."""
+    return _read(value, UniversalId, _UID_FIELDS, _UID_READERS)
+
+
+def read_content(value: object) -> Unjudged:
+    """Read a :class:`.Content`; anything but a mapping is left as it is."""
+    return _read(value, Content, _CONTENT_FIELDS, _CONTENT_READERS)
+
+
+def read_word(value: object, words: type[Enum]) -> Unjudged:
+    """Read a member of an enumeration from its value."""
+    try:
+        return words(value)
+    except ValueError:
+        return value
+
+
+def read_number(value: object) -> object:
+    """Read a float by the digits it is written with, never by its binary value."""
+    return Decimal(repr(value)) if type(value) is float else value
+
+
+def read_time(value: object) -> Unjudged:
+    """Read a time of RFC 3339; digits beyond the microsecond are cut off."""
+    if not isinstance(value, str) or not (found := _match_time(value)):
+        return value
+    *numbers, fraction, zulu, sign, hours, minutes = found.groups()
+    zone = timezone.utc if zulu else None
+    try:
+        if sign:
+            offset = timedelta(hours=int(hours), minutes=int(minutes))
+            zone = timezone(-offset if sign == "-" else offset) if offset else timezone.utc
+        year, month, day, hour, minute, second = map(int, numbers)
+        micro = int((fraction or "0").ljust(6, "0")[:6])
+        return datetime(year, month, day, hour, minute, second, micro, tzinfo=zone)
+    except ValueError:
+        return value
+
+
+def read_event(value: Mapping[str, object]) -> dict[str, Unjudged]:
+    """Read the arguments of an :class:`.Event`, which its constructor judges."""
+    return _arguments(value, _EVENT_FIELDS, _EVENT_READERS)
+
+
+def _read(value: object, kind: Callable[..., object], fields: Fields, readers: Readers) -> Unjudged:
+    return kind(**_arguments(value, fields, readers)) if isinstance(value, Mapping) else value
+
+
+def _arguments(value: Mapping[Any, object], fields: Fields, readers: Readers) -> dict[str, Any]:
+    """Sort a mapping's keys into named fields and extra; a null is as good as no key."""
+    known: dict[str, Any] = dict(fields)
+    extra: dict[Any, object] = {}
+    for key, member in value.items():
+        if member is None:
+            continue
+        if key in fields:
+            reader = readers.get(key)
+            known[key] = member if reader is None else reader(member)
+        else:
+            extra[key] = member
+    known["extra"] = extra or EMPTY
+    return known
+
+
+def _fields(kind: type[attrs.AttrsInstance]) -> Fields:
+    """List the named fields, unset: even a required one that is missing is found by the check."""
+    return {field.name: None for field in attrs.fields(kind) if field.name != "extra"}
+
+
+def _all(reader: Callable[[object], object]) -> Callable[[object], object]:
+    def read(values: object) -> object:
+        return tuple(map(reader, values)) if isinstance(values, (list, tuple)) else values
+
+    return read
+
+
+def _word(words: type[Enum]) -> Callable[[object], object]:
+    return partial(read_word, words=words)
+
+
+_EVENT_FIELDS: Final = {
+    "event_id": None,
+    "event_type": None,
+    "event_time": None,
+    "user_match": None,
+    "custom_data": None,
+    "action_source": None,
+    "event_source_url": None,
+    "custom_event_name": None,
+    "surface": None,
+    "ext": None,
+}
+_MATCH_FIELDS: Final = _fields(UserMatch)
+_DATA_FIELDS: Final = _fields(CustomData)
+_CONTENT_FIELDS: Final = _fields(Content)
+_UID_FIELDS: Final = _fields(UniversalId)
+_SURFACE_FIELDS: Final = _fields(Surface)
+
+_EVENT_READERS: Final[Readers] = {
+    "event_type": _word(EventType),
+    "event_time": read_time,
+    "user_match": read_match,
+    "custom_data": read_data,
+    "action_source": _word(ActionSource),
+    "surface": read_surface,
+}
+_MATCH_READERS: Final[Readers] = {"uids": _all(read_uid)}
+_DATA_READERS: Final[Readers] = {
+    "value": read_number,
+    "contents": _all(read_content),
+    "content_ids": _all(lambda content_id: content_id),
+    "progress_percent": read_number,
+    "progress_seconds": read_number,
+}
+_CONTENT_READERS: Final[Readers] = {"price": read_number}
+_UID_READERS: Final[Readers] = {"type": _word(UidType)}
+_SURFACE_READERS: Final[Readers] = {"category": _word(SurfaceCategory)}

@@ -1,0 +1,51 @@
+"""What may be sent of an event, by the shopper's consent and by who looked at the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from adcp_tracker.context import Consent
+from adcp_tracker.events.model import EventType
+
+if TYPE_CHECKING:
+    from adcp_tracker.context import Context
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.settings import OnDenied
+
+NO_CONSENT: Final = "consent"
+"""Why an event of a shopper who said no is let go."""
+
+_BY_NOBODY: Final = frozenset(
+    {
+        EventType.PAGE_VIEW,
+        EventType.VIEW_CONTENT,
+        EventType.SELECT_CONTENT,
+        EventType.SELECT_ITEM,
+        EventType.SEARCH,
+        EventType.VIEWED_CART,
+        EventType.CONTENT_VIEW,
+    }
+)
+"""Events that tell of a page being looked at, which is nothing if a robot did."""
+
+
+def why_not(event: Event, context: Context, on_denied: OnDenied) -> str | None:
+    """Return why an event may not be sent at all, in one word; ``None`` if it may."""
+    if context.automated is not None and event.event_type in _BY_NOBODY:
+        return context.automated
+    if context.consent is Consent.DENIED and on_denied == "drop":
+        return NO_CONSENT
+    return None
+
+
+def without_shopper(event: Event, context: Context) -> Event:
+    """Return what may be sent of an event: without consent, nothing of who the shopper is.
+
+    So its page goes without a query, given or captured, since that may hold a click id.
+    """
+    if context.consent is not Consent.DENIED:
+        return event
+    url = event.event_source_url
+    return attrs.evolve(event, user_match=None, event_source_url=url and url.partition("?")[0])

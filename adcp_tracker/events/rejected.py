@@ -1,0 +1,116 @@
+"""RejectedEvent, and what may be kept of one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import orjson
+
+from adcp_tracker._formatting import describe
+from adcp_tracker.events.model import Content, CustomData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from adcp_tracker.exceptions import Fault
+
+
+# What was typed into a search box, and keys of the caller's own, could be anything.
+_PRIVATE: Final = frozenset({"search_string", "extra"})
+_MAX_KEPT: Final = 256
+_KNOWN_BY: Final = ("event_id", "event_type", "event_time")
+
+
+def keep(
+    event_id: object,
+    event_type: object,
+    event_time: object,
+    data: object,
+    faults: Iterable[Fault],
+) -> dict[str, object]:
+    """Keep an event's id, type, time and custom data, with the offending values masked.
+
+    Returns:
+        A mapping that JSON can write; amounts in it are strings of their own digits.
+    """
+    wrong = {fault.path for fault in faults}
+    kept = {
+        "event_id": _value(event_id, "$.event_id", wrong),
+        "event_type": _value(event_type, "$.event_type", wrong),
+        "event_time": _value(event_time, "$.event_time", wrong),
+    }
+    if isinstance(data, CustomData):
+        kept["custom_data"] = _part(data, "$.custom_data", wrong)
+    return kept
+
+
+def written_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
+    """Return the JSON of what :func:`keep` kept, as much of it as may be written.
+
+    Of parts of the custom data that make it too large, the largest first, only their kind is
+    kept; if that does not do, what the event is known by.
+
+    Args:
+        kept: What was kept.
+        most_bytes: How long the JSON may be.
+    """
+    line = orjson.dumps(kept)
+    data = kept.get("custom_data")
+    parts = dict(data) if isinstance(data, dict) else {}
+    sizes = {name: len(orjson.dumps(part)) for name, part in parts.items()}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if len(line) <= most_bytes:
+            break
+        parts[name] = describe(parts[name])
+        line = orjson.dumps({**kept, "custom_data": parts})
+    if len(line) <= most_bytes:
+        return line
+    return orjson.dumps({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
+
+
+def _part(part: attrs.AttrsInstance, path: str, wrong: set[str]) -> dict[str, object]:
+    kept = {}
+    for field in attrs.fields(type(part)):
+        value = getattr(part, field.name)
+        if value is not None and field.name not in _PRIVATE:
+            kept[field.name] = _value(value, f"{path}.{field.name}", wrong)
+    return kept
+
+
+def _value(value: object, path: str, wrong: set[str]) -> object:  # noqa: PLR0911 - a line a kind
+    if path in wrong:
+        return describe(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [_value(member, f"{path}[{index}]", wrong) for index, member in enumerate(value)]
+    if isinstance(value, Content):
+        return _part(value, path, wrong)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, str):
+        return value if len(value) <= _MAX_KEPT else describe(value)
+    return value if type(value) is int else describe(value)
+
+
+@attrs.frozen
+class RejectedEvent:
+    """An event that was not accepted as it is; it waits among the dead letters.
+
+    It stands where an event would, so that code which only reads the id goes on.
+
+    Attributes:
+        event_type: What it was to be.
+        event_id: Its id, empty if it has none.
+        faults: Every broken rule.
+    """
+
+    event_type: str
+    event_id: str
+    faults: tuple[Fault, ...]

@@ -1,0 +1,80 @@
+"""write() and access() without releasing the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Append = Callable[[int, bytes, int], int]
+    """Append `data` of `size` bytes to a descriptor and return the count written, or -1."""
+    from collections.abc import Callable
+
+    IsThere = Callable[[bytes], bool]
+    """Say whether there is a file or a directory of this path."""
+
+
+def keeping_the_lock() -> Append:
+    """Return ``write`` of the C library, called without letting go of the interpreter lock.
+
+    Raises:
+        OSError: If there is no C library to call.
+        AttributeError: If it has no ``write``.
+    """
+    # Without declared argument types an int and bytes go through as they are, which is
+    # quicker than checked conversions; the result is a C int, and records are small.
+    return ctypes.PyDLL(None).write
+
+
+def under_a_lock() -> Append:
+    """Return ``os.write`` in the same form."""
+    lock = threading.Lock()
+
+    def append(descriptor: int, data: bytes, _size: int) -> int:
+        with lock:
+            try:
+                return os.write(descriptor, data)
+            except OSError:
+                return -1
+
+    return append
+
+
+def best() -> Append:
+    """Return the quickest way to append that this interpreter has."""
+    try:
+        return keeping_the_lock()
+    except (OSError, AttributeError):  # pragma: no cover - no C library to be had
+        return under_a_lock()
+
+
+def exists_keeping_the_lock() -> IsThere:
+    """Return ``access`` of the C library, called without letting go of the interpreter lock.
+
+    Raises:
+        OSError: If there is no C library to call.
+        AttributeError: If it has no ``access``.
+    """
+    access = ctypes.PyDLL(None).access
+
+    def is_there(path: bytes) -> bool:
+        return not access(path, os.F_OK)
+
+    return is_there
+
+
+def letting_it_go() -> IsThere:
+    """Return ``os.access`` in the same form."""
+    return lambda path: os.access(path, os.F_OK)
+
+
+def best_exists() -> IsThere:
+    """Return the quickest way that this interpreter has."""
+    try:
+        return exists_keeping_the_lock()
+    except (OSError, AttributeError):  # pragma: no cover - no C library to be had
+        return letting_it_go()

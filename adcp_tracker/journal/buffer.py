@@ -1,0 +1,249 @@
+"""The way into the journal, also when the journal cannot take anything.
+
+A disk that fails must not break a checkout, and an event that cannot be kept must not
+vanish unseen. So what the disk refuses waits in a bounded piece of memory and is tried again,
+and whatever is let go is counted by reason and told to the books through the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from adcp_tracker._logging import Occasionally
+from adcp_tracker.exceptions import QueueFullError
+from adcp_tracker.journal.fsync import NotSyncedError
+from adcp_tracker.journal.records import (
+    DROPPED,
+    ENVELOPED,
+    EVENT,
+    accepted_ms,
+    enveloped,
+    frame,
+    scan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.journal.writer import Journal
+
+_MEMORY_BYTES = 16 * 1024 * 1024
+_TELL_SECONDS = 1.0
+_REMEDY = "see to the queue's volume"
+
+
+class _Waiting(NamedTuple):
+    """A record that waits in memory, as it may be kept.
+
+    Attributes:
+        body: Its body.
+        accepted_ms: Its time.
+        kind: Its kind.
+        segment: Where it is already, if the disk only did not confirm it.
+    """
+
+    body: bytes
+    accepted_ms: int
+    kind: bytes
+    segment: Path | None = None
+
+
+class Intake:
+    """Puts events into the journal, whatever happens.
+
+    Args:
+        journal: This process's journal.
+        clock: Where the time is read.
+        raise_when_full: Raise instead of dropping when the queue has no room.
+        on_drop: Called with the reason of each event that is let go; what it raises is logged.
+        memory_bytes: How much may wait in memory while the disk refuses everything.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        *,
+        raise_when_full: bool = False,
+        on_drop: Callable[[str], None] | None = None,
+        memory_bytes: int = _MEMORY_BYTES,
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._raise_when_full = raise_when_full
+        self._on_drop = on_drop
+        self._memory_bytes = memory_bytes
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from nothing, as a new process does."""
+        self._lock = threading.RLock()
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._dropped: Counter[str] = Counter()
+        self._told_at = self._clock.monotonic()
+        self._occasionally = Occasionally(self._clock)
+
+    @property
+    def in_memory(self) -> int:
+        """How many events wait in memory, and nowhere else, for the disk to take them."""
+        return sum(each.segment is None for each in list(self._waiting))
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many records are in a segment, and wait for the disk to confirm it."""
+        return sum(each.segment is not None for each in list(self._waiting))
+
+    def put(self, event: bytes, accepted_ms: int) -> None:
+        """Take a plain event.
+
+        Args:
+            event: Its JSON.
+            accepted_ms: When it was accepted, in milliseconds since the epoch.
+
+        Raises:
+            QueueFullError: If the queue is full, and only if it was told to raise then.
+        """
+        try:
+            self._journal.append(event, accepted_ms)
+        except OSError as error:
+            self._refused(error, event, accepted_ms, EVENT)
+        if self._waiting or self._dropped:
+            self._catch_up()
+
+    def put_enveloped(self, envelope: Mapping[str, object], event: bytes, accepted_ms: int) -> None:
+        """Take an event with an envelope; raises like :meth:`put`."""
+        body = enveloped(envelope, event)
+        try:
+            self._journal.append_record(body, accepted_ms, ENVELOPED)
+        except OSError as error:
+            self._refused(error, body, accepted_ms, ENVELOPED)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count events that are let go."""
+        self._journal.notice_fork()
+        with self._lock:
+            self._dropped[reason] += count
+        if self._on_drop is not None:
+            for _ in range(count):
+                self._call_back(self._on_drop, reason)
+
+    def settle(self) -> None:
+        """Put what waits in memory on disk, and tell the books what was dropped."""
+        self._journal.notice_fork()
+        with self._lock:
+            self._write_waiting()
+            self._tell()
+
+    def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
+        """Let go of events in memory that may not be kept.
+
+        Args:
+            is_unwanted: Tells those events by their JSON.
+
+        Returns:
+            How many there were.
+        """
+        self._journal.notice_fork()
+        with self._lock:
+            before = self.in_memory
+            self._waiting = deque(
+                each
+                for each in self._waiting
+                if not is_unwanted(self._journal.opened(*each[:3]).opened()[1])
+            )
+            self._waiting_bytes = sum(len(each.body) for each in self._waiting)
+            gone = before - self.in_memory  # the others are counted where they are, on disk
+        if gone:
+            self.drop("erased", gone)
+        return gone
+
+    def abandon(self) -> None:
+        """Leave to the parent of a fork what is the parent's."""
+        self.forget()
+        self._journal.abandon()
+
+    def _call_back(self, on_drop: Callable[[str], None], reason: str) -> None:
+        try:
+            on_drop(reason)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            # Not its words: it is anybody's code, and they may hold anything.
+            self._occasionally.warning(
+                "on_drop.raised", error=type(error).__name__, remedy="mend the callback"
+            )
+
+    def _catch_up(self) -> None:
+        if self._clock.monotonic() - self._told_at >= _TELL_SECONDS:
+            self.settle()
+
+    def _refused(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        if isinstance(error, QueueFullError) and self._raise_when_full:
+            raise error
+        # First what becomes of the event: without a descriptor left, even a log may fail.
+        if isinstance(error, QueueFullError):
+            self.drop("full")
+            self._occasionally.warning("event.dropped", reason="full", error=str(error))
+            return
+        if isinstance(error, NotSyncedError):
+            self._keep_unconfirmed(error)
+            return
+        body, kind = self._journal.at_rest(body, accepted_ms, kind)
+        is_kept = self._keep(_Waiting(body, accepted_ms, kind))
+        if not is_kept:
+            self.drop("disk")
+        self._occasionally.warning("journal.not_written", error=str(error), remedy=_REMEDY)
+        if not is_kept:
+            self._occasionally.warning("event.dropped", reason="disk", error=str(error))
+
+    def _keep_unconfirmed(self, error: NotSyncedError) -> None:
+        """Keep a record until the disk confirms it; without room for it, it is in its segment."""
+        ((record,), _) = scan(error.record)
+        time = accepted_ms(error.record)
+        self._keep(_Waiting(record.body, time, record.kind, error.path))
+        self._occasionally.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
+
+    def _keep(self, one: _Waiting) -> bool:
+        with self._lock:
+            if self._waiting_bytes + len(one.body) > self._memory_bytes:
+                return False
+            self._waiting.append(one)
+            self._waiting_bytes += len(one.body)
+            return True
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            one = self._waiting[0]
+            try:
+                self._write(one)
+            except OSError as error:
+                if isinstance(error, NotSyncedError):
+                    self._waiting[0] = one._replace(segment=error.path)
+                self._told_at = self._clock.monotonic()
+                return
+            self._waiting.popleft()
+            self._waiting_bytes -= len(one.body)
+
+    def _write(self, one: _Waiting) -> None:
+        """Put on disk what waits, once only."""
+        body, accepted_ms, kind, segment = one
+        if segment is None or not self._journal.confirm(segment, frame(body, accepted_ms, kind)):
+            self._journal.append_record(body, accepted_ms, kind)
+
+    def _tell(self) -> None:
+        """Write the counts of what was dropped as a record of their own."""
+        self._told_at = self._clock.monotonic()
+        if not self._dropped:
+            return
+        told, self._dropped = self._dropped, Counter()
+        try:
+            self._journal.append_record(orjson.dumps(told), int(self._clock.now() * 1000), DROPPED)
+        except NotSyncedError as error:
+            self._keep_unconfirmed(error)
+        except OSError:
+            self._dropped.update(told)

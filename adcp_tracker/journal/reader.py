@@ -1,0 +1,176 @@
+"""All segments of a queue directory, as the uploading process sees them.
+
+Writers only ever append; everything else that happens to a segment happens here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from adcp_tracker.journal.files import open_private, sync_directory, sync_file
+from adcp_tracker.journal.records import erased, scan
+from adcp_tracker.journal.writer import SUFFIX, UNFINISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from adcp_tracker.journal.encryption import Encryption
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.journal.records import Record
+
+
+_EVIDENCE_BYTES = 1024 * 1024
+
+
+class Segments:
+    """The segment files of one directory.
+
+    Args:
+        directory: The queue directory.
+        encryption: What opens sealed records.
+
+    Attributes:
+        scan: Reads records as :func:`.records.scan` does, opened as far as there are keys.
+    """
+
+    def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
+        self.scan = scan if encryption is None else encryption.scan
+        self._directory = directory
+        self._folder = directory.segments
+        self._evidence = directory.damaged
+        self._synced: dict[str, int] = {}
+
+    def sizes(self) -> dict[str, int]:
+        """Return every segment's size in bytes by its name, the oldest first."""
+        found: dict[str, int] = {}
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return dict(sorted(found.items()))
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        """Return up to `length` bytes of a segment from `start` on."""
+        with self.reading(name) as read:
+            return read(start, length)
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
+        """Open a segment once for several calls of what :meth:`read` does with `name`.
+
+        Beside a thread that computes, each system call may cost a turn of its.
+        """
+        descriptor = open_private(self._folder / name, os.O_RDONLY)
+        try:
+            yield lambda start, length: os.pread(descriptor, length, start)
+        finally:
+            os.close(descriptor)
+
+    def is_finished(self, name: str) -> bool:
+        """Say whether no process can write to the segment any more."""
+        descriptor = open_private(self._folder / name, os.O_RDONLY)
+        try:
+            return _lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def delete(self, name: str, size: int) -> bool:
+        """Delete a segment, if it is finished and still of that size.
+
+        Returns:
+            Whether it is gone.
+        """
+        path = self._folder / name
+        self._directory.check(self._folder)
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            if not _lock(descriptor) or os.fstat(descriptor).st_size != size:
+                return False
+            path.unlink()
+        finally:
+            os.close(descriptor)
+        self._synced.pop(name, None)
+        return True
+
+    def erase(self, name: str, records: Iterable[Record]) -> None:
+        """Overwrite records in place, so that nothing of what they said is left on disk."""
+        self._directory.check(self._folder)
+        descriptor = open_private(self._folder / name, os.O_RDWR)
+        try:
+            for record in records:
+                old = os.pread(descriptor, record.stop - record.start, record.start)
+                os.pwrite(descriptor, erased(old, record.opened()[0].get("only")), record.start)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def keep_evidence(self, name: str, data: bytes) -> None:
+        """Keep bytes that were no record, up to a bound per segment."""
+        self._directory.check(self._evidence)
+        descriptor = open_private(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        try:
+            room = _EVIDENCE_BYTES - os.fstat(descriptor).st_size
+            os.write(descriptor, data[: max(room, 0)])
+        finally:
+            os.close(descriptor)
+
+    def sync(self) -> None:
+        """Have the disk take whatever was appended since the last call.
+
+        With it, a power cut costs at most what came after the last round.
+
+        Raises:
+            OSError: If the disk does not take all of it; the next call tries the rest again.
+        """
+        sizes = self.sizes()
+        grown = [name for name, size in sizes.items() if self._synced.get(name) != size]
+        troubles = {name: _sync_file(self._folder / name) for name in grown}
+        if grown:
+            sync_directory(self._folder)
+        self._synced = {name: size for name, size in sizes.items() if troubles.get(name) is None}
+        for trouble in filter(None, troubles.values()):
+            raise trouble
+
+    def sweep(self) -> None:
+        """Remove what a process left that died while it began a segment."""
+        for path in self._folder.glob(f"*{UNFINISHED}"):
+            _remove_if_abandoned(path)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sync_file(path: Path) -> OSError | None:
+    """Sync a file, if it is there; return why not, if the disk does not take it."""
+    try:
+        sync_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        # A writer that is just about to lock it will find its name gone and begin another.
+        if _lock(descriptor):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,241 @@
+"""The record format: frame, parse, checksum."""
+
+from __future__ import annotations
+
+import re
+import struct
+from io import BytesIO
+from typing import TYPE_CHECKING, NamedTuple
+
+import attrs
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+try:
+    from isal.isal_zlib import crc32  # the same sum in a sixth of the time
+except ImportError:
+    from zlib import crc32
+
+__all__ = ["crc32"]
+
+
+HEADER_BYTES = 25
+"""Bytes before the body of a record."""
+
+EVENT, ENVELOPED, DROPPED, ERASED = b"E", b"S", b"D", b"X"
+SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER = b"C", b"T", b"L"
+LOCKED = frozenset({SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER})
+"""Kinds of records that are still sealed when they have been read: their key is missing."""
+
+_SEALED_BY = re.compile(rb"([A-Za-z0-9_-]{8})\.")
+_SEED_MASK = 0xFFFFFFFF
+_PLAIN = b" E\t"
+_PLAIN_LETTERS = ((8, b" "), (22, b" "), (23, b"E"), (24, b"\t"))
+_CANDIDATE = re.compile(rb"[0-9a-f]{8} [0-9]{13} [A-Z]\t")
+
+
+def frame_event(body: bytes, accepted_ms: int) -> bytes:
+    """Return the record of a plain event; the fast form of :func:`frame` for its kind.
+
+    Args:
+        body: The event's JSON.
+        accepted_ms: When it was accepted, in milliseconds since the epoch.
+    """
+    return b"%08x %013d E\t%b\n" % (crc32(body, accepted_ms & _SEED_MASK), accepted_ms, body)
+
+
+def frame(body: bytes, accepted_ms: int, kind: bytes) -> bytes:
+    """Return the record of `body`, of any `kind`."""
+    checksum = crc32(body, _seed(accepted_ms, kind))
+    return b"%08x %013d %b\t%b\n" % (checksum, accepted_ms, kind, body)
+
+
+def _seed(accepted_ms: int, kind: bytes) -> int:
+    return (accepted_ms + kind[0] - EVENT[0]) & _SEED_MASK
+
+
+def enveloped(envelope: Mapping[str, object], event: bytes) -> bytes:
+    """Return the body of a record of kind ``S``."""
+    return orjson.dumps(envelope) + b"\t" + event
+
+
+def erased(record: bytes, only: object = None) -> bytes:
+    """Return an erased record of the same length and time as `record`.
+
+    Args:
+        record: The whole record.
+        only: The one destination that its envelope says it is for, if it does.
+    """
+    kept = b"" if only is None else orjson.dumps({"only": only})
+    return frame(kept.ljust(len(record) - HEADER_BYTES - 1), int(record[9:22]), ERASED)
+
+
+class Record(NamedTuple):
+    """One record that was read back.
+
+    Attributes:
+        start: Where it begins, in bytes from the start of its segment.
+        stop: Where it ends, behind its line feed; where that is lost, where the next begins.
+        kind: One letter.
+        body: What follows the kind.
+    """
+
+    start: int
+    stop: int
+    kind: bytes
+    body: bytes
+
+    def opened(self) -> tuple[dict[str, object], bytes]:
+        """Return the envelope, empty where there is none, and the event, if it is not erased."""
+        if self.kind == ERASED:
+            kept = self.body.strip()
+            return (orjson.loads(kept) if kept else {}), b""
+        if self.kind != ENVELOPED:
+            return {}, self.body
+        envelope, _, event = self.body.partition(b"\t")
+        return orjson.loads(envelope), event
+
+
+@attrs.frozen
+class Damage:
+    """Bytes that are no record.
+
+    Attributes:
+        start: Where they begin, in bytes from the start of their segment.
+        data: The bytes, as found.
+    """
+
+    start: int
+    data: bytes
+
+
+class PlainRecords(NamedTuple):
+    """Plain events that follow each other without a gap; tens of thousands come a second.
+
+    Attributes:
+        start: Where the first record begins, in bytes from the start of its segment.
+        stop: Where the last ends, behind its line feed.
+        events: Each event's JSON.
+    """
+
+    start: int
+    stop: int
+    events: list[bytes]
+
+
+def scan_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRecords | None:
+    """Read `data` as plain events and nothing else, as it mostly is.
+
+    Records are looked at all at once and not one by one, which takes half the time.
+
+    Args:
+        data: The bytes; what follows the last line feed is left alone.
+        start: Where it stands in its segment.
+        most: How many records to read at most.
+
+    Returns:
+        What :func:`scan` would return of them; ``None`` if there is anything that is not
+        the sound record of a plain event.
+    """
+    # Unlike split(), which looks at each byte, this leaves the search to the C library.
+    lines = BytesIO(data).readlines()
+    if most is not None:
+        del lines[most:]
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    events = [line[HEADER_BYTES:-1] for line in lines]
+    if not _are_sound(lines, events):
+        return None
+    return PlainRecords(start, start + sum(map(len, lines)), events)
+
+
+def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
+    """Read the whole records in `data`, which stands at `start` of its segment.
+
+    A line that is no record is searched for records that a flipped or missing
+    line feed has glued together. What follows the last line feed is left alone.
+    """
+    records: list[Record] = []
+    damages: list[Damage] = []
+    lines = data.split(b"\n")
+    lines.pop()
+    for line in lines:
+        stop = start + len(line) + 1
+        record = _read(line, start, stop)
+        if record is not None:
+            records.append(record)
+        else:
+            _salvage(line, start, records, damages)
+        start = stop
+    return records, damages
+
+
+def _are_sound(lines: list[bytes], events: list[bytes]) -> bool:
+    """Say whether all lines are records of plain events, as they were written."""
+    count = len(lines)
+    headers = b"".join([line[:HEADER_BYTES] for line in lines])
+    if len(headers) != count * HEADER_BYTES or any(
+        headers[place::HEADER_BYTES] != letter * count for place, letter in _PLAIN_LETTERS
+    ):
+        return False
+    # As a list of JSON they are read in a quarter of the time that int() takes. What of them
+    # can be read otherwise than it was written makes another time, and so another checksum.
+    cells = headers.replace(_PLAIN, b',"').replace(b" ", b'",')[:-2]
+    try:
+        read = orjson.loads(b'["' + cells + b"]") if lines else []
+        written, times = "".join(read[::2]), read[1::2]
+        checksums = [crc32(event, time) for event, time in zip(events, times, strict=True)]
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return written == struct.pack(f">{count}I", *checksums).hex()
+
+
+def _read(line: bytes, start: int, stop: int) -> Record | None:
+    body = line[HEADER_BYTES:]
+    kind = line[23:24]
+    try:
+        checksum = crc32(body, _seed(int(line[9:22]), kind))
+    except (ValueError, IndexError):
+        return None
+    if line[:9] != b"%08x " % checksum or line[24:25] != b"\t" or line[22:23] != b" ":
+        return None
+    return Record(start, stop, kind, body)
+
+
+def sealed_by(record: Record) -> str:
+    """Return the short name of the key that a sealed record was sealed with."""
+    matched = _SEALED_BY.match(record.body)
+    return matched[1].decode() if matched else "unknown"
+
+
+def accepted_ms(record: bytes) -> int:
+    """Return when a whole record was accepted, in milliseconds since the epoch."""
+    return int(record[9:22])
+
+
+def _salvage(line: bytes, start: int, records: list[Record], damages: list[Damage]) -> None:
+    """Take what can be read out of a damaged line, and the rest as damage."""
+    lost = 0
+    for begin, piece in _pieces(line):
+        end = begin + len(piece)
+        stop = start + end + (end == len(line))  # the line's own line feed is the last one's
+        # A flipped line feed leaves its byte at the end of the record before it.
+        record = _read(piece, start + begin, stop) or _read(piece[:-1], start + begin, stop)
+        if record is None:
+            continue
+        if begin > lost:
+            damages.append(Damage(start + lost, line[lost:begin]))
+        records.append(record)
+        lost = end
+    if lost < len(line):
+        damages.append(Damage(start + lost, line[lost:]))
+
+
+def _pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
+    """Cut a line wherever something begins that looks like a record."""
+    starts = [match.start() for match in _CANDIDATE.finditer(line)] or [0]
+    for begin, end in zip(starts, [*starts[1:], len(line)], strict=True):
+        yield begin, line[begin:end]

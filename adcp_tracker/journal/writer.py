@@ -1,0 +1,486 @@
+"""This process's own journal: where an event becomes durable.
+
+One process writes one segment file at a time. It holds the file's lock for as long as it
+may write to it, and the kernel frees the lock when the process dies, however it dies.
+So a segment whose lock is free will never grow again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from adcp_tracker._clock import SystemClock
+from adcp_tracker._logging import logger
+from adcp_tracker._process import fork_mark
+from adcp_tracker.exceptions import QueueFullError
+from adcp_tracker.journal import _syscalls
+from adcp_tracker.journal.files import is_elsewhere, open_private, sync_directory, write_whole
+from adcp_tracker.journal.fsync import NotSyncedError, SharedSync, confirm
+from adcp_tracker.journal.records import HEADER_BYTES, Record, crc32, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.journal.files import QueueDirectory
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+SUFFIX = ".log"
+UNFINISHED = ".new"
+_SMALLEST_SEGMENT_BYTES = 4096
+_LEAST_SEGMENTS = 16
+_GROWTH_BYTES = 512 * 1024
+_FULL_RECHECK_SECONDS = 0.25
+_SWITCH_SECONDS = 0.01
+_HOLD_SECONDS = 5.0
+_ATTEMPTS = 5
+_CLOSED = -1
+_NOTHING = -1
+
+
+def segment_bytes(max_bytes: int | None) -> int:
+    """Return a good size for the segments of a directory that may hold `max_bytes`.
+
+    The bound is kept to within a segment per process, so that segments have to be small
+    against it.
+    """
+    if max_bytes is None:
+        return SEGMENT_BYTES
+    return min(SEGMENT_BYTES, max(max_bytes // _LEAST_SEGMENTS, _SMALLEST_SEGMENT_BYTES))
+
+
+class Journal:
+    """Appends records to segment files. Opened by its first append, and anew after a fork.
+
+    Args:
+        directory: The queue directory.
+        max_bytes: How much the directory may hold in all; ``None`` for no bound.
+        segment_bytes: When a segment is closed and the next one begun.
+        synchronous: Wait until the disk itself has each record (``durability="power"``).
+        on_begin: Called before a segment is begun, once its directory is there.
+        on_growth: Called from the appending thread each time about half a megabyte has come.
+        on_fork: Called by the first append in a child whose fork Python was not told of.
+        append: How bytes get into the file.
+        sync: How a file gets on the disk.
+        clock: Where the time is read.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a decision of its own, by keyword
+        self,
+        directory: QueueDirectory,
+        *,
+        max_bytes: int | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        synchronous: bool = False,
+        on_begin: Callable[[], None] | None = None,
+        on_growth: Callable[[], None] | None = None,
+        on_fork: Callable[[], None] | None = None,
+        append: _syscalls.Append | None = None,
+        sync: Callable[[int], None] = os.fdatasync,
+        clock: Clock | None = None,
+    ) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
+        self._synchronous = synchronous
+        self._on_begin = on_begin
+        self._on_growth = on_growth
+        self._on_fork = on_fork
+        self._append = append or _syscalls.best()
+        self._fdatasync = sync
+        self._write = self._write_through if synchronous else self._append
+        self._clock = clock or SystemClock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start from nothing, as a new process does."""
+        self._mark = fork_mark()
+        self._lock = threading.RLock()
+        self._holders: list[int] = []
+        self._descriptor = _CLOSED
+        self._path: Path | None = None
+        self._opened_at = 0.0
+        self._position = 0
+        self._watermark = 0
+        self._full_until = 0.0
+        self._gone: list[bytes] = []
+        self._syncs = SharedSync(self._fdatasync)
+
+    @property
+    def path(self) -> Path | None:
+        """The segment being written, if any."""
+        return self._path
+
+    def append(self, body: bytes, accepted_ms: int) -> None:
+        """Make a plain event durable.
+
+        Args:
+            body: The event's JSON.
+            accepted_ms: When it was accepted, in milliseconds since the epoch.
+
+        Raises:
+            QueueFullError: If the directory holds ``max_bytes``.
+            NotSyncedError: If it is in its segment, and the disk did not confirm it.
+            OSError: If the disk does not take it.
+        """
+        if not self._mark[0]:
+            self._begin_anew()
+        # The record is framed here, not by a call: this is the one path that must be short.
+        checksum = crc32(body, accepted_ms)
+        header = b"%x %d E\t" % (checksum, accepted_ms)
+        if len(header) != HEADER_BYTES:  # Seldom: widths are left out, as they cost time.
+            header = b"%08x %013d E\t" % (checksum, accepted_ms)
+        record = b"".join((header, body, b"\n"))
+        size = len(record)
+        write = self._write
+        written = write(self._descriptor, record, size)
+        if written != size:
+            self._append_slowly(record, written)
+            return
+        self._position = position = self._position + size
+        if position > self._watermark:
+            self._grown()
+
+    def _write_through(self, descriptor: int, record: bytes, size: int) -> int:
+        """Write a record, and wait until the disk has it."""
+        since = self._syncs.begun
+        written = self._append(descriptor, record, size)
+        if written == size:
+            try:
+                self._sync(since, record)
+            except NotSyncedError:
+                self._advance(size)
+                raise
+        return written
+
+    def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        """Make a record of any kind durable; raises like :meth:`append`."""
+        if not self._mark[0]:
+            self._begin_anew()
+        kept, kind = self.at_rest(body, accepted_ms, kind)
+        record = frame(kept, accepted_ms, kind)
+        size = len(record)
+        written = self._write(self._descriptor, record, size)
+        if written != size:
+            self._append_slowly(record, written)
+            return
+        self._position = position = self._position + size
+        if position > self._watermark:
+            self._grown()
+
+    def confirm(self, path: Path, record: bytes) -> bool:
+        """Have the disk take a record that it did not confirm; see :func:`.syncing.confirm`."""
+        return confirm(path, record, self._fdatasync)
+
+    def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
+        """Return a record's body and kind as they may be kept, on disk or in memory."""
+        del accepted_ms
+        return body, kind
+
+    def opened(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
+        """Return the record of what is kept as :meth:`at_rest` says."""
+        del accepted_ms
+        return Record(0, 0, kind, body)
+
+    def roll(self, older_than: float = 0.0) -> None:
+        """Close the segment, if it is older than so many seconds; the next append opens one.
+
+        A closed segment can be deleted once it is delivered, so that personal data
+        does not stay on disk for longer than it takes.
+
+        A segment that somebody deleted or moved meanwhile is written once more, as soon as
+        the disk takes all of it.
+        """
+        with self._lock:
+            if self._is_gone():
+                self._succeed()
+            if (
+                self._descriptor != _CLOSED
+                and self._clock.monotonic() - self._opened_at >= older_than
+            ):
+                self._close()
+            self._rescue()
+
+    def hold(self) -> None:
+        """Open and close nothing until :meth:`resume`, as across a fork.
+
+        A segment whose descriptor a child inherits without knowing seems to be written for
+        as long as the child lives. Appending goes on meanwhile.
+        """
+        if self._lock.acquire(timeout=_HOLD_SECONDS):
+            self._holders.append(threading.get_ident())
+
+    def resume(self) -> None:
+        """Go on, in the thread that called :meth:`hold`."""
+        if threading.get_ident() in self._holders:
+            self._holders.remove(threading.get_ident())
+            self._lock.release()
+
+    def abandon(self) -> None:
+        """Let go of the parent's segment, in a child made by a fork."""
+        inherited = self._descriptor
+        self._forget()
+        if inherited != _CLOSED:
+            os.close(inherited)
+
+    def notice_fork(self) -> None:
+        """Be a process of its own, if this is a child that Python was not told of."""
+        if not self._mark[0]:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Be a process of its own, in a child that finds out only now that it is one."""
+        self.abandon()
+        if self._on_fork is not None:
+            self._on_fork()
+
+    def _append_slowly(self, record: bytes, written: int) -> None:
+        """Append when the quick way did not do it: not open yet, full, or failing."""
+        with self._lock:
+            if written > 0:
+                # The torn record is sealed off: nothing follows it in its segment, and
+                # nobody was promised it.
+                self._close()
+            if self._descriptor == _CLOSED:
+                self._open()
+            since = self._syncs.begun
+            # os.write tells why it fails, which the quick way does not.
+            written = os.write(self._descriptor, record)
+            if written != len(record):
+                self._close()
+                raise QueueFullError(
+                    f"{self._directory.path}: expected room for {len(record)} bytes, "
+                    f"the disk took {written}; free some room on its volume"
+                )
+            self._advance(written)
+        if self._synchronous:
+            self._sync(since, record)
+
+    def _advance(self, size: int) -> None:
+        """Go on behind a record that the quick way does not count."""
+        self._position = position = self._position + size
+        if position > self._watermark:
+            self._grown()
+
+    def _open(self) -> None:
+        """Begin a segment and write to it from now on."""
+        descriptor, path = self._begin()
+        # Whoever waits for a sync goes by these, so that they change together.
+        with self._syncs.lock:
+            self._enter(descriptor, path)
+
+    def _begin(self) -> tuple[int, Path]:
+        """Begin a segment. Its name appears only once it is locked."""
+        self._check_room()
+        self._directory.prepare()
+        if self._on_begin is not None:
+            self._on_begin()
+        descriptor, path = self._create()
+        if self._synchronous:
+            self._sync_name(descriptor)
+        return descriptor, path
+
+    def _enter(self, descriptor: int, path: Path) -> None:
+        self._opened_at = self._clock.monotonic()
+        self._position = 0
+        self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
+        self._descriptor, self._path = descriptor, path
+
+    def _sync_name(self, descriptor: int) -> None:
+        """Have the disk take a segment's name, or give the segment up."""
+        try:
+            sync_directory(self._directory.segments)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    def _create(self, content: bytes = b"") -> tuple[int, Path]:
+        """Make a segment; where there is `content`, it holds all of it or is not made."""
+        for attempt in range(_ATTEMPTS):
+            stem = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
+            path = self._directory.segments / f"{stem}{SUFFIX}"
+            try:
+                return _create_locked(path, content), path
+            except (BlockingIOError, FileNotFoundError):
+                # A new leader swept it away as an unfinished one, in the instant before
+                # it was locked.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _grown(self) -> None:
+        """Do what is due each time the segment has grown by a good piece.
+
+        Nothing of it may fail the record that was written: it would be written again.
+        """
+        try:
+            with self._lock:
+                self._watermark = self._position + min(_GROWTH_BYTES, self._segment_bytes)
+                if self._position >= self._segment_bytes:
+                    self._succeed()
+                    self._rescue()
+            if self._on_growth is not None:
+                self._on_growth()
+        except OSError as error:
+            self._say_not_rolled(error)
+
+    def _succeed(self) -> None:
+        """Go on in a new segment, under the same descriptor number.
+
+        Another thread may stand between reading the number and writing to it.
+        As the number never changes hands, its record lands in the new segment.
+        Without a descriptor to spare, it goes on in the old one.
+        """
+        old, path, was_gone = self._descriptor, self._path, self._is_gone()
+        if path is None:
+            return
+        try:
+            left = os.dup(old)
+        except OSError as error:
+            self._say_not_rolled(error)
+            return
+        try:
+            new, new_path = self._begin()
+        except OSError:
+            os.close(left)
+            self._close()  # the next append says what is wrong
+            return
+        with self._syncs.lock:
+            os.dup2(new, old, inheritable=False)
+            self._enter(old, new_path)
+            os.close(new)
+            if self._synchronous:
+                self._syncs.run(left, path)  # only now does nobody write to it any more
+        if was_gone:
+            self._clock.sleep(_SWITCH_SECONDS)  # as in closing: a thread may be writing to it yet
+        self._leave(left, was_gone=was_gone)
+
+    def _say_not_rolled(self, error: OSError) -> None:
+        logger.warning(
+            "segment.not_rolled",
+            directory=str(self._directory.path),
+            error=str(error),
+            remedy="see to the queue's volume, and to how many files the process may open",
+        )
+
+    def _is_gone(self) -> bool:
+        """Say whether nobody else can find the segment any more."""
+        path = self._path
+        try:
+            return path is not None and is_elsewhere(self._descriptor, path)
+        except NotADirectoryError:
+            return True
+        except OSError:  # nobody can tell for now
+            return False
+
+    def _leave(self, descriptor: int, *, was_gone: bool) -> None:
+        """Let go of a segment that nobody writes to any more, keeping what nobody else can find."""
+        try:
+            if was_gone:
+                data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+                self._gone.append(data[: data.rfind(b"\n") + 1])
+        finally:
+            os.close(descriptor)  # it may take the very room that is wanted
+
+    def _rescue(self) -> None:
+        """Write what was in segments that are gone into new ones, each as a whole or not yet."""
+        while self._gone:
+            records = self._gone[0]
+            try:
+                self._write_again(records)
+            except OSError as error:
+                logger.error(
+                    "segment.not_rescued",
+                    directory=str(self._directory.path),
+                    error=str(error),
+                    remedy="see to the queue's volume while this process lives: it tries again",
+                )
+                return
+            del self._gone[0]
+            logger.warning(
+                "segment.rescued",
+                directory=str(self._directory.path),
+                bytes=len(records),
+                remedy="see who deletes or moves the queue directory",
+            )
+
+    def _write_again(self, records: bytes) -> None:
+        self._directory.prepare()
+        os.close(self._create(records)[0])
+        with suppress(OSError):  # it is there, and must not be written a third time
+            sync_directory(self._directory.segments)
+
+    def _close(self) -> None:
+        # Whoever has just written to it, and finds it closed, may rely on the sync here.
+        with self._syncs.lock:
+            descriptor, path, was_gone = self._descriptor, self._path, self._is_gone()
+            if path is None:
+                return
+            self._descriptor, self._path = _CLOSED, None
+            try:
+                if threading.active_count() > 1:
+                    # A thread may hold the number already: let it finish its write before the
+                    # number is free for somebody else's file.
+                    self._clock.sleep(_SWITCH_SECONDS)
+                if self._synchronous:
+                    self._syncs.run(descriptor, path)
+            finally:
+                self._leave(descriptor, was_gone=was_gone)
+
+    def _check_room(self) -> None:
+        if self._max_bytes is None:
+            return
+        now = self._clock.monotonic()
+        if now >= self._full_until:
+            used = self._directory.used_bytes()
+            if used < self._max_bytes:
+                return
+            self._full_until = now + _FULL_RECHECK_SECONDS
+        raise QueueFullError(
+            f"{self._directory.path}: expected less than {self._max_bytes} bytes waiting, "
+            f"and there are more; see why nothing is delivered, or raise max_bytes"
+        )
+
+    def _sync(self, since: int, record: bytes) -> None:
+        """Wait until the disk has what this thread has just written.
+
+        Args:
+            since: How many syncs had begun before it wrote.
+            record: What it wrote.
+
+        Raises:
+            NotSyncedError: If the disk does not confirm it.
+        """
+        syncs = self._syncs
+        begun = syncs.begun
+        with syncs.lock:
+            # A closed segment was synced by whoever closed it. Where a sync has failed, another
+            # would succeed for nothing.
+            if syncs.begun == begun and self._path is not None and not syncs.has_failed(since):
+                syncs.run(self._descriptor, self._path)
+            syncs.check(since, record)
+
+
+def _create_locked(path: Path, content: bytes) -> int:
+    """Create a segment that nobody can see before it is ours and has its content."""
+    hidden = path.with_suffix(UNFINISHED)
+    # Nobody else writes to it, so its one position is its end. With O_APPEND, what follows
+    # after an outsider has cut it would stand where readers have been already.
+    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if content:
+            write_whole(descriptor, content)
+            os.fdatasync(descriptor)
+        hidden.rename(path)
+    except OSError:
+        os.close(descriptor)
+        hidden.unlink(missing_ok=True)
+        raise
+    return descriptor

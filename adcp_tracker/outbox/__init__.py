@@ -1,0 +1,1 @@
+"""What the uploading process remembers between batches and after a restart."""

@@ -1,0 +1,373 @@
+"""Batcher: reads segments from each cursor, freezes the next batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+
+from adcp_tracker._logging import logger
+from adcp_tracker.journal.records import (
+    DROPPED,
+    ENVELOPED,
+    ERASED,
+    EVENT,
+    LOCKED,
+    Record,
+    scan_plain,
+    sealed_by,
+)
+from adcp_tracker.outbox.batch import Groups, Limit, Members, Placed
+from adcp_tracker.outbox.dead_letters import DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from mmap import mmap
+
+    from adcp_tracker.destinations.base import Destination, EventFailure
+    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.journal.records import Record
+    from adcp_tracker.outbox.state import Delivery, DestinationState, State
+
+
+class Locks:
+    """The locked records that were come upon: where segments go no further, and in batches."""
+
+    def __init__(self) -> None:
+        self._bars: dict[tuple[str, int], str] = {}
+        self._deliveries: dict[tuple[str, int], str] = {}
+
+    def add(self, segment: str, record: Record) -> None:
+        """Note a locked record that a destination's cursor stands at."""
+        self._bars[segment, record.start] = sealed_by(record)
+
+    def add_delivery(self, delivery: Delivery, record: Record) -> None:
+        """Note a frozen batch with a locked record in it."""
+        self._deliveries[delivery.destination, delivery.number] = sealed_by(record)
+
+    def bars(self, segment: str, cursor: int) -> bool:
+        """Say whether what stands at `cursor` is locked."""
+        return (segment, cursor) in self._bars
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Say whether a frozen batch cannot be read whole."""
+        return (delivery.destination, delivery.number) in self._deliveries
+
+    def keys(self, destination: str, cursors: Mapping[str, int]) -> str:
+        """Return the short names of the keys that a destination waits for, as a text."""
+        names = {key for (name, start), key in self._bars.items() if cursors.get(name, 0) == start}
+        names |= {key for (other, _), key in self._deliveries.items() if other == destination}
+        return ", ".join(sorted(names))
+
+
+LARGEST_EVENT_BYTES = 256 * 1024
+"""No event is larger, so that one read always holds a whole record."""
+
+_LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
+_READ_BYTES = 2 * LARGEST_EVENT_BYTES
+_LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
+
+
+@attrs.define
+class Sealed:
+    """What one round of sealing came to.
+
+    Attributes:
+        deliveries: The new deliveries, each with its records.
+        letters: Events that this destination can never take.
+        damages: Bytes that were no records, by segment.
+        unreadable: Why segments could not be read, or not further, by segment.
+        advanced: Whether any bytes were dealt with.
+    """
+
+    deliveries: list[tuple[Delivery, Members]] = attrs.field(factory=list)
+    letters: list[DeadLetter] = attrs.field(factory=list)
+    damages: list[tuple[str, bytes]] = attrs.field(factory=list)
+    unreadable: list[tuple[str, OSError]] = attrs.field(factory=list)
+    advanced: bool = False
+
+
+def limits(destination: Destination, state: DestinationState) -> tuple[int, int]:
+    """Return how many events and bytes a batch may hold, as far as is known."""
+    return (
+        min(destination.max_events, state.max_events or destination.max_events),
+        min(destination.max_bytes, state.max_bytes or destination.max_bytes),
+    )
+
+
+class Sealer:
+    """Reads on from each destination's cursors.
+
+    Args:
+        segments: The segments.
+        state: What is known of the destinations. Sealing changes it, and whoever calls
+            commits it before anything is sent.
+
+    Attributes:
+        locks: What cannot be read for want of a key, as far as it was come upon.
+    """
+
+    def __init__(self, segments: Segments, state: State) -> None:
+        self._segments = segments
+        self._state = state
+        self._spare: list[mmap] = []
+        self.locks = Locks()
+
+    def seal(self, destination: Destination, sizes: Mapping[str, int], now: float) -> Sealed:
+        """Freeze the next events of one destination.
+
+        Args:
+            destination: Whose.
+            sizes: Each segment's size, the oldest first.
+            now: Seconds since the epoch, for dead letters.
+        """
+        state = self._state.destinations[destination.name]
+        draft = state.draft()
+        one = _Pass(self._segments, destination, draft, self.locks, now, Groups(self._spare))
+        for name, size in sizes.items():
+            one.read_on(name, size)
+        # An error until here leaves the cursors where they were: in front of what was read.
+        state.cursors, state.counts = draft.cursors, draft.counts
+        state.locked = self.locks.keys(destination.name, state.cursors)
+        for code, members in one.groups:
+            frozen = self._state.freeze(destination.name, members.spans(), len(members), code)
+            one.sealed.deliveries.append((frozen, members))
+        return one.sealed
+
+    def rest(self) -> None:
+        """Give back what was kept for the next batch, as none is to be expected soon."""
+        self._spare.clear()
+
+    def read(self, delivery: Delivery) -> Members:
+        """Return a delivery's events as they stand on disk now, those that can be read."""
+        members = Members(self._spare)
+        for segment, start, data in self._pieces(delivery):
+            plain = scan_plain(data, start) if data.endswith(b"\n") else None
+            if plain is not None:
+                members.extend(segment, plain)
+                continue
+            for record in self._scan(start, data):
+                if record.kind in (EVENT, ENVELOPED):
+                    members.add(Placed(segment, record.start, record.stop, record.opened()[1]))
+                elif record.kind in LOCKED:
+                    self.locks.add_delivery(delivery, record)
+        return members
+
+    def count(self, delivery: Delivery) -> int:
+        """Return how many of a delivery's records are there, readable or not."""
+        return sum(record.kind != DROPPED for record in self._records(delivery))
+
+    def count_erased(self, delivery: Delivery) -> int:
+        """Return how many of a delivery's records have been erased on disk."""
+        return sum(record.kind == ERASED for record in self._records(delivery))
+
+    def _records(self, delivery: Delivery) -> Iterator[Record]:
+        for _, start, data in self._pieces(delivery):
+            yield from self._scan(start, data)
+
+    def _scan(self, start: int, data: bytes) -> list[Record]:
+        """Read all records of a piece, also a last one whose line feed is lost."""
+        if data.endswith(b"\n"):
+            return self._segments.scan(data, start)[0]
+        stop = start + len(data)
+        records = self._segments.scan(data + b"\n", start)[0]
+        return [each._replace(stop=min(each.stop, stop)) for each in records]
+
+    def _pieces(self, delivery: Delivery) -> Iterator[tuple[str, int, bytes]]:
+        """Read a delivery's records, a piece of whole ones at a time."""
+        for span in delivery.spans:
+            start = span.start
+            with self._segments.reading(span.segment) as read:
+                while data := read(start, min(span.stop - start, _READ_BYTES)):
+                    end = data.rfind(b"\n") + 1
+                    if not end:  # a line feed is lost, and what it divided may be long
+                        data = read(start, span.stop - start)
+                        end = len(data)
+                    yield span.segment, start, data[:end]
+                    start += end
+
+
+class _Pass:
+    """One reading of the segments for one destination, until a batch is full."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
+        self,
+        segments: Segments,
+        destination: Destination,
+        state: DestinationState,
+        locks: Locks,
+        now: float,
+        groups: Groups,
+    ) -> None:
+        self._segments = segments
+        self._locks = locks
+        self._destination = destination
+        self._state = state
+        self._now = now
+        self._limit = Limit(*limits(destination, state))
+        self.groups = groups
+        self.sealed = Sealed()
+
+    def read_on(self, name: str, size: int) -> None:
+        """Take what one segment has, as far as there is room and the disk gives it."""
+        if self._state.cursors.get(name, 0) >= size or self._limit.is_reached:
+            return
+        try:
+            with self._segments.reading(name) as read:
+                self._take_pieces(name, size, read)
+        except OSError as error:  # its cursor stays in front of what could not be read
+            self.sealed.unreadable.append((name, error))
+
+    def _take_pieces(self, name: str, size: int, read: Callable[[int, int], bytes]) -> None:
+        while not self._limit.is_reached:
+            cursor = self._state.cursors.get(name, 0)
+            if cursor >= size or self._locks.bars(name, cursor):
+                return
+            if not self._take_piece(name, cursor, size, read(cursor, self._wanted(size - cursor))):
+                return
+            self.sealed.advanced = True
+
+    def _wanted(self, left: int) -> int:
+        """Return how much to read at once: not much more than what still fits."""
+        return min(left, _READ_BYTES, max(self._limit.bytes, _LEAST_READ_BYTES))
+
+    def _take_piece(self, name: str, start: int, size: int, data: bytes) -> bool:
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) >= _LEAST_READ_BYTES:
+            return self._pass_over(name, start, data)
+        if not end:
+            return self._skip_torn(name, start, size)
+        if not self._take_plain(name, data, start, end):
+            self._take(name, data[:end], start)
+        return True
+
+    def _take_plain(self, name: str, data: bytes, start: int, end: int) -> bool:
+        """Take plain events, if the first `end` bytes hold nothing else, or what of them fits."""
+        fitting = self._limit.whole(data)
+        whole = data if fitting == end else data[:fitting]  # mostly all of it: not one copy more
+        plain = scan_plain(whole, start, self._limit.events)
+        if plain is None:
+            return False
+        used = plain.stop - start
+        self._limit.use(len(plain.events), used, fully=used < end)
+        if not used:  # the next is too large for what room is left
+            return True
+        self._state.cursors[name] = plain.stop
+        self._state.counts.accepted += len(plain.events)
+        self.groups.add_plain(name, plain)
+        return True
+
+    def _take(self, name: str, data: bytes, start: int) -> None:
+        """Take records of all kinds, and what is none."""
+        records, damages = self._segments.scan(data, start)
+        end = start + len(data)
+        lock = next((at for at, each in enumerate(records) if each.kind in LOCKED), None)
+        if lock is not None:
+            self._locks.add(name, records[lock])
+            end, records = records[lock].start, records[:lock]
+        count = self._limit.take(
+            [record.start for record in records], [record.stop for record in records]
+        )
+        stop = end if count == len(records) else records[count].start
+        self._state.cursors[name] = stop
+        for record in records[:count]:
+            self._route(name, record)
+        for damage in damages:
+            if damage.start < stop:
+                self._state.counts.drop("damaged")
+                self.sealed.damages.append((name, damage.data))
+
+    def _pass_over(self, name: str, start: int, data: bytes) -> bool:
+        """Pass over what is longer than any record and has no end, up to where one may begin."""
+        hole = data[:-_LONGEST_RECORD_BYTES]
+        self._state.cursors[name] = start + len(hole)
+        self._state.counts.drop("damaged")
+        self.sealed.damages.append((name, hole))
+        return True
+
+    def _skip_torn(self, name: str, start: int, size: int) -> bool:
+        """Pass over an unfinished last record, once its writer can no longer finish it."""
+        if not self._segments.is_finished(name):
+            return False
+        rest = self._segments.read(name, start, _READ_BYTES)
+        if b"\n" in rest:  # finished since the size was read
+            return False
+        if start + len(rest) < size:  # not its end: the disk gives no more, or somebody cut it
+            self._segments.read(name, start + len(rest), 1)  # which raises what the disk says
+            return False
+        self._state.cursors[name] = max(size, start + len(rest))
+        return True
+
+    def _route(self, name: str, record: Record) -> None:
+        counts = self._state.counts
+        if record.kind == EVENT:
+            counts.accepted += 1
+            self.groups.add(None, Placed(name, record.start, record.stop, record.body))
+        elif record.kind == ENVELOPED:
+            self._open(name, record)
+        elif record.kind == DROPPED:
+            for reason, count in orjson.loads(record.body).items():
+                counts.drop(reason, count)
+        elif record.kind != ERASED:
+            counts.drop("unknown_kind")
+        elif self._is_mine(record.opened()[0]):
+            counts.drop("erased")
+
+    def _open(self, name: str, record: Record) -> None:
+        """Treat an event as its envelope says."""
+        envelope, event = record.opened()
+        if not self._is_mine(envelope):
+            return
+        self._state.counts.accepted += 1
+        test = envelope.get("test")
+        code = test if isinstance(test, str) else None
+        letter = self._refusal(envelope, event)
+        if letter is None:
+            self.groups.add(code, Placed(name, record.start, record.stop, event))
+            return
+        self._state.counts.dead += 1
+        self.sealed.letters.append(
+            attrs.evolve(
+                letter, segment=name, offset=record.start, test_event_code=code, event=event
+            )
+        )
+
+    def _is_mine(self, envelope: Mapping[str, object]) -> bool:
+        return envelope.get("only", self._destination.name) == self._destination.name
+
+    def _refusal(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
+        """Return why an event is dead before it was ever sent, if it is."""
+        if "code" in envelope:
+            return self._letter(
+                str(envelope["code"]),
+                str(envelope.get("message", "")),
+                str(envelope.get("remedy", "")),
+                replayable=False,
+            )
+        refusal = self._ask(event) if envelope.get("look") else None
+        if refusal is None:
+            return None
+        return self._letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
+
+    def _ask(self, event: bytes) -> EventFailure | None:
+        try:
+            return self._destination.refuses(orjson.loads(event))
+        except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
+            # A cancelled task's error or an exit, too: in this thread they would end nothing
+            # but delivery. Its words are not logged: they may hold anything. The seller decides.
+            what = type(error).__name__
+            logger.error("destination.raised", destination=self._destination.name, error=what)
+            return None
+
+    def _letter(self, code: str, message: str, remedy: str, *, replayable: bool) -> DeadLetter:
+        return DeadLetter(
+            destination=self._destination.name,
+            segment="",
+            offset=0,
+            died_at=self._now,
+            code=code,
+            message=message,
+            remedy=remedy,
+            replayable=replayable,
+        )

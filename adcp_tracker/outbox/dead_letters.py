@@ -1,0 +1,292 @@
+"""DeadLetter, DeadLetterStore."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+from cattrs import BaseValidationError
+from cattrs.preconf.orjson import make_converter
+
+from adcp_tracker.journal.files import open_private, sync_directory, write_whole
+from adcp_tracker.journal.records import (
+    ENVELOPED,
+    LOCKED,
+    SEALED_LETTER,
+    Record,
+    enveloped,
+    erased,
+    frame,
+    scan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from pathlib import Path
+
+    from adcp_tracker.journal.encryption import Encryption
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.journal.reader import Segments
+
+
+_MOST_UNWRITTEN = 10_000
+
+
+class Letterbox:
+    """What the uploading process knows of dead letters that the disk does not have so yet.
+
+    Args:
+        kept: The letters on disk.
+        segments: The segments, where letters that are sent again stand as records.
+    """
+
+    def __init__(self, kept: DeadLetters, segments: Segments) -> None:
+        self._kept = kept
+        self._segments = segments
+        self._unwritten: list[DeadLetter] = []
+        self._withdrawn: set[str] = set()
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether any letter is in memory alone."""
+        return bool(self._unwritten)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many are that no more should be made for now."""
+        return len(self._unwritten) > _MOST_UNWRITTEN
+
+    def add(self, letters: Iterable[DeadLetter]) -> None:
+        """Take letters that are to be written."""
+        self._unwritten.extend(letters)
+
+    def withdraw(self, letters: Iterable[DeadLetter]) -> None:
+        """Take letters out of use, which are to be erased as soon as the disk lets them go."""
+        self._withdrawn.update(letter.id for letter in letters)
+
+    def find(self, ids: Collection[str]) -> list[DeadLetter]:
+        """Return the letters of these ids that have not been withdrawn."""
+        wanted = set(ids) - self._withdrawn
+        return [letter for letter in self._kept if letter.id in wanted]
+
+    def write(self, now: float) -> None:
+        """Write what is to be written, then erase what is to be erased.
+
+        Args:
+            now: Seconds since the epoch.
+
+        Raises:
+            OSError: If the disk does not take it; what is left is there for the next time.
+        """
+        self._kept.add(self._unwritten, now)
+        self._unwritten.clear()
+        if self._withdrawn:
+            self._segments.sync()  # on disk as records before they are gone as letters
+            self._kept.remove(self._withdrawn)
+            self._withdrawn.clear()
+
+    def let_go(self, is_unwanted: Callable[[bytes], bool]) -> None:
+        """Forget letters in memory whose events were erased on disk."""
+        self._unwritten = [each for each in self._unwritten if not is_unwanted(each.event)]
+
+    def counts(self) -> Counter[str] | None:
+        """Count each destination's letters; ``None`` if some are locked, as anybody's."""
+        if self._kept.locked():
+            return None
+        every = (*self._kept, *self._unwritten)
+        return Counter({each.id: each.destination for each in every}.values())
+
+
+_FILE_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 1 << 30
+_SUFFIX = ".log"
+_converter = make_converter(omit_if_default=True)
+
+
+@attrs.frozen
+class DeadLetter:
+    """One event that one destination will not get, unless somebody replays it.
+
+    Attributes:
+        destination: Whose event it was.
+        segment: The segment it was recorded in.
+        offset: Where in it; with the segment and destination, this names the letter.
+        died_at: When it was set aside, in seconds since the epoch.
+        code: Why, in one word.
+        message: Why, for a person.
+        remedy: What to do about it.
+        test_event_code: The test it belonged to.
+        replayable: Whether it is a whole event that could be sent again.
+        event: The event's JSON, as far as it may be kept.
+    """
+
+    destination: str
+    segment: str
+    offset: int
+    died_at: float
+    code: str
+    message: str
+    remedy: str = ""
+    test_event_code: str | None = None
+    replayable: bool = True
+    event: bytes = attrs.field(default=b"{}", repr=False)
+
+    @property
+    def id(self) -> str:
+        """Its short name, the same whenever the same event dies again."""
+        name = f"{self.destination}\0{self.segment}\0{self.offset}"
+        return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+
+    def summary(self) -> dict[str, object]:
+        """Return what a person needs to see of it, as JSON takes it."""
+        shown = attrs.asdict(self, filter=lambda field, _: field.name != "event")
+        return {"id": self.id, **shown, "event": orjson.loads(self.event)}
+
+
+class DeadLetters:
+    """The dead letters of one queue directory. Written by the uploading process only.
+
+    Args:
+        directory: The queue directory.
+        encryption: What seals and opens them.
+    """
+
+    def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
+        self._directory = directory
+        self._folder = directory.dead
+        self._written: set[str] = set()
+        self._encryption = encryption
+        self._scan = scan if encryption is None else encryption.scan_letters
+
+    def add(self, letters: Iterable[DeadLetter], now: float) -> None:
+        """Write letters and have the disk take them, before anything forgets their events.
+
+        Args:
+            letters: The letters; where the disk has no room for all, those that it took are
+                not written again when they are given again.
+            now: Seconds since the epoch.
+
+        Raises:
+            OSError: If the disk does not take all of them.
+        """
+        records = [
+            (each.id, self._record(each)) for each in letters if each.id not in self._written
+        ]
+        if records:
+            path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
+            descriptor = open_private(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            try:
+                self._append(descriptor, records)
+            finally:
+                os.close(descriptor)
+        self._written.clear()
+
+    def _append(self, descriptor: int, records: list[tuple[str, bytes]]) -> None:
+        start = os.fstat(descriptor).st_size
+        if not start:
+            sync_directory(self._folder)
+        try:
+            write_whole(descriptor, b"".join(record for _, record in records))
+        except OSError:
+            self._written |= _keep_whole(descriptor, start, records)
+            raise
+        os.fdatasync(descriptor)
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        seen: set[str] = set()
+        for path in self._files():
+            for _, letter in self._letters(path):
+                if letter.id not in seen:
+                    seen.add(letter.id)
+                    yield letter
+
+    def locked(self) -> int:
+        """Return how many cannot be read, as they were sealed with a key that is not given."""
+        return sum(
+            record.kind in LOCKED for path in self._files() for record in self._records(path)
+        )
+
+    def is_empty(self) -> bool:
+        """Say whether there are none."""
+        return not self._files()
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Erase letters.
+
+        Returns:
+            How many there were.
+        """
+        self._written.difference_update(ids)
+        removed: set[str] = set()
+        for path in self._files():
+            found = [(record, letter) for record, letter in self._letters(path) if letter.id in ids]
+            if found:
+                _erase(path, [record for record, _ in found])
+                removed.update(letter.id for _, letter in found)
+            if not any(each.kind in {ENVELOPED, *LOCKED} for each in self._records(path)):
+                path.unlink()
+        return len(removed)
+
+    def _files(self) -> list[Path]:
+        self._directory.check(self._folder)
+        return sorted(self._folder.glob(f"*{_SUFFIX}"))
+
+    def _open_file(self) -> Path | None:
+        """Return the file that still has room."""
+        files = self._files()
+        return files[-1] if files and files[-1].lstat().st_size < _FILE_BYTES else None
+
+    def _record(self, letter: DeadLetter) -> bytes:
+        envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
+        body, died_ms = enveloped(envelope, letter.event), int(letter.died_at * 1000)
+        if self._encryption is None:
+            return frame(body, died_ms, ENVELOPED)
+        sealed = self._encryption.seal(body, died_ms, SEALED_LETTER)
+        return frame(sealed, died_ms, SEALED_LETTER)
+
+    def _records(self, path: Path) -> list[Record]:
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except FileNotFoundError:  # its last letter was removed while we looked
+            return []
+        with os.fdopen(descriptor, "rb") as file:
+            return self._scan(file.read(_READ_BYTES))[0]
+
+    def _letters(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
+        for record in self._records(path):
+            if record.kind != ENVELOPED:
+                continue
+            envelope, event = record.opened()
+            # Another version's letter stays where it is, for that version to read.
+            with suppress(BaseValidationError):
+                yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+
+
+def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -> set[str]:
+    """Leave nothing but whole records behind `start`, and return which the disk has."""
+    written, end = os.fstat(descriptor).st_size, start
+    whole: set[str] = set()
+    for name, record in records:
+        if end + len(record) > written:
+            break
+        end += len(record)
+        whole.add(name)
+    os.ftruncate(descriptor, end)
+    os.fdatasync(descriptor)
+    return whole
+
+
+def _erase(path: Path, records: list[Record]) -> None:
+    descriptor = open_private(path, os.O_RDWR)
+    try:
+        for record in records:
+            old = os.pread(descriptor, record.stop - record.start, record.start)
+            os.pwrite(descriptor, erased(old), record.start)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,297 @@
+"""What the uploading process knows: how far each destination has got, and with what.
+
+It is held in memory by the one process that uploads, and written to the outbox
+in one transaction after each change. It stays small however many events wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+from cattrs import BaseValidationError
+from cattrs.preconf.orjson import make_converter
+
+from adcp_tracker.outbox.storage import DamagedOutboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from adcp_tracker.outbox.storage import Outbox
+
+_DESTINATION = "destination:"
+_DELIVERY = "delivery:"
+_HOUR = 3600
+_HOURS_KEPT = 35 * 24
+_converter = make_converter(omit_if_default=True)
+
+
+@attrs.frozen
+class Span:
+    """Whole records that follow each other in one segment.
+
+    Attributes:
+        segment: The segment's name.
+        start: Where the first begins, in bytes.
+        stop: Where the last ends.
+    """
+
+    segment: str
+    start: int
+    stop: int
+
+
+@attrs.frozen
+class Delivery:
+    """A frozen batch on its way to one destination.
+
+    Attributes:
+        destination: Whose it is.
+        number: Its place in the order of that destination's deliveries.
+        spans: Its records, in their frozen order. Segments never change, so neither does it.
+        count: How many they are.
+        test_event_code: Marks the whole batch as a test.
+        generation: Counts the idempotency keys it has had, from 0.
+        attempts: How often it has been tried.
+        budgeted: How many of those tries failed for a reason nobody knows.
+        next_attempt_at: Not before, in seconds since the epoch.
+        last_code: Why the last try failed, in one word.
+        last_message: Why, for a person.
+    """
+
+    destination: str
+    number: int
+    spans: tuple[Span, ...]
+    count: int
+    test_event_code: str | None = None
+    generation: int = 0
+    attempts: int = 0
+    budgeted: int = 0
+    next_attempt_at: float = 0.0
+    last_code: str = ""
+    last_message: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many bytes its records have."""
+        return sum(span.stop - span.start for span in self.spans)
+
+    @property
+    def identity(self) -> bytes:
+        """What its very bytes are known by; another generation is another identity."""
+        frozen = (
+            self.generation,
+            self.test_event_code,
+            [(s.segment, s.start, s.stop) for s in self.spans],
+        )
+        return hashlib.sha256(repr(frozen).encode()).digest()
+
+
+@attrs.frozen
+class Pause:
+    """Why a destination sends nothing until its configuration is mended.
+
+    Attributes:
+        code: In one word.
+        message: For a person.
+        remedy: What to change.
+        since: Seconds since the epoch.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    since: float
+
+
+@attrs.define
+class Counts:
+    """What became of a destination's events.
+
+    Attributes:
+        accepted: All that were taken up for it.
+        delivered: Those the seller has.
+        dead: Those set aside.
+        dropped: Those that were let go, by reason.
+        unprocessed: Of those delivered, how many the seller says it did not process
+            without saying which.
+        hourly: Of those delivered, the live ones by the hour, in hours since the epoch;
+            the last 35 days that had any.
+    """
+
+    accepted: int = 0
+    delivered: int = 0
+    dead: int = 0
+    dropped: Counter[str] = attrs.field(factory=Counter)
+    unprocessed: int = 0
+    hourly: Counter[str] = attrs.field(factory=Counter)
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count events that were taken up and let go."""
+        self.accepted += count
+        self.dropped[reason] += count
+
+    def deliver(self, count: int, now: float, *, live: bool) -> None:
+        """Count events that the seller has as of `now`, in seconds since the epoch."""
+        self.delivered += count
+        if live and count:
+            self.hourly[str(int(now // _HOUR))] += count
+            if len(self.hourly) > _HOURS_KEPT:
+                del self.hourly[min(self.hourly, key=int)]
+
+
+@attrs.define
+class DestinationState:
+    """How far one destination has got.
+
+    Attributes:
+        cursors: Up to where each segment has been sealed for it.
+        failures: Tries that failed in a row, whatever the delivery.
+        resume_at: No request before, in seconds since the epoch.
+        pause: Why it sends nothing, if so.
+        max_events: The most events a request may carry, as learned from the seller.
+        max_bytes: The most bytes, likewise.
+        taken_at_limit: Requests taken that came near those, since they last changed.
+        refused_alone: Events refused one by one since the last that was taken.
+        next_number: The next delivery's number.
+        counts: Its books.
+        locked: The keys that are missing to read some of its events; empty if none is.
+    """
+
+    cursors: dict[str, int] = attrs.field(factory=dict)
+    failures: int = 0
+    resume_at: float = 0.0
+    pause: Pause | None = None
+    max_events: int | None = None
+    max_bytes: int | None = None
+    taken_at_limit: int = 0
+    refused_alone: int = 0
+    next_number: int = 0
+    counts: Counts = attrs.field(factory=Counts)
+    locked: str = ""
+
+    def draft(self) -> DestinationState:
+        """Return a copy whose cursors and books can be changed, to be taken or left."""
+        counts = attrs.evolve(self.counts, dropped=Counter(self.counts.dropped))
+        return attrs.evolve(self, cursors=dict(self.cursors), counts=counts)
+
+
+class State:
+    """Everything the outbox holds, as objects.
+
+    Args:
+        outbox: Where it is kept.
+        destinations: The names of those to keep a place for, besides those it knows.
+
+    Attributes:
+        destinations: How far each has got, by name.
+        deliveries: Each one's frozen batches, in order.
+        is_new: Whether nothing had been kept before.
+
+    Raises:
+        DamagedOutboxError: If the outbox holds something else.
+        OutboxError: If it cannot be read for now.
+    """
+
+    def __init__(self, outbox: Outbox, destinations: Iterable[str]) -> None:
+        self._outbox = outbox
+        self._saved = outbox.load()
+        self._foreign: dict[str, bytes] = {}
+        self.is_new = not self._saved
+        self.destinations: dict[str, DestinationState] = {}
+        self.deliveries: dict[str, list[Delivery]] = {}
+        try:
+            for key, value in sorted(self._saved.items()):
+                self._restore(key, value)
+        except (BaseValidationError, TypeError, ValueError) as error:
+            raise DamagedOutboxError(
+                f"expected the state as written, got {type(error).__name__} on reading it"
+            ) from error
+        for deliveries in self.deliveries.values():
+            deliveries.sort(key=lambda delivery: delivery.number)
+        self.know([*self.destinations, *destinations])
+
+    def know(self, names: Iterable[str]) -> None:
+        """Keep a place for destinations, from the start of what is on disk if they are new."""
+        for name in names:
+            self.destinations.setdefault(name, DestinationState())
+            self.deliveries.setdefault(name, [])
+
+    def freeze(
+        self, destination: str, spans: Iterable[Span], count: int, test_event_code: str | None
+    ) -> Delivery:
+        """Add a delivery."""
+        state = self.destinations[destination]
+        number, state.next_number = state.next_number, state.next_number + 1
+        delivery = Delivery(destination, number, tuple(spans), count, test_event_code)
+        self.deliveries[destination].append(delivery)
+        return delivery
+
+    def replace(self, old: Delivery, *new: Delivery) -> None:
+        """Put other deliveries, or none, in the place of one."""
+        deliveries = self.deliveries[old.destination]
+        place = next(i for i, each in enumerate(deliveries) if each.number == old.number)
+        deliveries[place : place + 1] = new
+
+    def retire(self, destination: str) -> None:
+        """Forget a destination and whatever waits for it."""
+        self.destinations.pop(destination, None)
+        self.deliveries.pop(destination, None)
+
+    def referenced(self) -> set[str]:
+        """Return the segments that deliveries still need."""
+        return {
+            span.segment
+            for deliveries in self.deliveries.values()
+            for delivery in deliveries
+            for span in delivery.spans
+        }
+
+    def commit(self) -> None:
+        """Write what has changed since the last commit, in one transaction.
+
+        Raises:
+            OutboxError: If it cannot be written; the next commit tries again.
+        """
+        current = self._encode()
+        puts = {key: value for key, value in current.items() if self._saved.get(key) != value}
+        removes = self._saved.keys() - current.keys()
+        if puts or removes:
+            self._outbox.apply(puts, removes)
+            self._saved = current
+
+    def suspend(self) -> None:
+        """Close the outbox, keeping everything in memory."""
+        self._outbox.close()
+
+    def resume(self, outbox: Outbox) -> None:
+        """Go on with the same outbox, opened again.
+
+        Raises:
+            DamagedOutboxError: If it is not as it was left.
+        """
+        self._outbox = outbox
+        if outbox.load() != self._saved:
+            raise DamagedOutboxError("expected the state as it was left, got another")
+
+    def _restore(self, key: str, value: bytes) -> None:
+        if key.startswith(_DESTINATION):
+            name = key.removeprefix(_DESTINATION)
+            self.destinations[name] = _converter.loads(value, DestinationState)
+        elif key.startswith(_DELIVERY):
+            delivery = _converter.loads(value, Delivery)
+            self.deliveries.setdefault(delivery.destination, []).append(delivery)
+        else:  # a newer version's; it will want it back
+            self._foreign[key] = value
+
+    def _encode(self) -> dict[str, bytes]:
+        encoded = self._foreign | {
+            f"{_DESTINATION}{name}": _converter.dumps(state)
+            for name, state in self.destinations.items()
+        }
+        for deliveries in self.deliveries.values():
+            for each in deliveries:
+                encoded[f"{_DELIVERY}{each.destination}:{each.number}"] = _converter.dumps(each)
+        return encoded

@@ -1,0 +1,222 @@
+"""Erase a person."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker.delivery.stats import publish
+from adcp_tracker.journal.files import open_private, sync_directory
+from adcp_tracker.privacy.export import OPEN, SENT, Standing
+from adcp_tracker.privacy.matching import Findings, Recognition, mentions, search, traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.journal.buffer import Intake
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.journal.records import Damage
+    from adcp_tracker.privacy.context_store import Memory
+    from adcp_tracker.privacy.matching import Person
+
+
+_BY_HAND = (
+    "Expire the click-id cookie when the person's browser next asks: Capture.forget_cookie.",
+    "Remove the context tokens stored with the person's orders, and backups of the queue.",
+    "Writes that a database transaction still holds are made when it commits: ask again then.",
+)
+_SENT = "Ask {} to delete what they were sent: {} events still on disk had been delivered."
+_SENT_BEFORE = "Ask every seller to delete what was delivered before; the queue does not keep it."
+_ON_WAY = "Ask again shortly: {} events were in a request just then, which nobody can call back."
+_UNSEARCHED = "Ask again with the site's context_keys: {} remembered orders are signed by others."
+_LOCKED = "Ask again with every key in encryption_keys: {} events are sealed with another one."
+_TRACES = "See to {}: something of the person still stands there, as in somebody else's event."
+
+
+@attrs.frozen
+class Forgotten:
+    """What was erased of a person, and what is left to do.
+
+    Attributes:
+        events: Events overwritten on disk, those delivered already included.
+        undelivered: Deliveries that will not be made, one for each event and destination.
+        sent: How many of these events each destination had been sent already.
+        on_the_way: Events that were in a request at that moment.
+        dead_letters: Dead letters erased.
+        in_memory: Events erased from this process's memory, where they waited for the disk.
+        remembered: Orders whose context was remembered, and others that had expired.
+        unsearched: Orders whose context was signed with keys that this process does not know.
+        unreadable: Pieces of damage and set-aside files that cannot be searched, and so
+            were removed whole.
+        locked: Events and dead letters that were sealed with a key that is not given.
+        traces: Files in which something of the person is still found.
+    """
+
+    events: int = 0
+    undelivered: int = 0
+    sent: dict[str, int] = attrs.field(factory=dict)
+    on_the_way: int = 0
+    dead_letters: int = 0
+    in_memory: int = 0
+    remembered: int = 0
+    unsearched: int = 0
+    unreadable: int = 0
+    locked: int = 0
+    traces: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of the person is left in the queue."""
+        return not (self.on_the_way or self.unsearched or self.locked or self.traces)
+
+    @property
+    def left_to_do(self) -> tuple[str, ...]:
+        """What only the site can do, in sentences for a person."""
+        told = [_SENT_BEFORE, *_BY_HAND]
+        if self.sent:
+            told.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
+        if self.on_the_way:
+            told.insert(0, _ON_WAY.format(self.on_the_way))
+        if self.unsearched:
+            told.insert(0, _UNSEARCHED.format(self.unsearched))
+        if self.locked:
+            told.insert(0, _LOCKED.format(self.locked))
+        if self.traces:
+            told.insert(0, _TRACES.format(", ".join(self.traces)))
+        return tuple(told)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON takes it."""
+        return {
+            **attrs.asdict(self),
+            "traces": list(self.traces),
+            "is_complete": self.is_complete,
+            "left_to_do": list(self.left_to_do),
+        }
+
+
+@attrs.frozen
+class Erasure:
+    """Erases one person, as an errand of the leading thread.
+
+    Attributes:
+        directory: The queue directory.
+        intake: What this process holds in memory.
+        memory: The contexts that are remembered.
+        person: Whom.
+        follow: Erase what shares an order, a click or an id with their events as well.
+    """
+
+    directory: QueueDirectory
+    intake: Intake
+    memory: Memory
+    person: Person
+    follow: bool = True
+
+    def __call__(self, leadership: Leadership) -> Forgotten:
+        """Erase, and report.
+
+        Raises:
+            OSError: If the disk does not take it; what was erased by then stays erased.
+        """
+        self.intake.settle()
+        leadership.settle_arrived()
+        findings = search(leadership, self.person, follow=self.follow)
+        recognition = Recognition(findings.person)
+        standing = Standing(leadership)
+        stands = Counter(
+            one
+            for each in findings.events
+            for one in standing.of(each.segment, each.record).items()
+        )
+        _erase(self.directory, leadership, findings)
+        in_memory = self.intake.erase(recognition.owns)
+        on_the_way = leadership.let_go(recognition.owns)
+        waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
+        unreadable = self._remove_unreadable(findings)
+        remembered, unsearched = self.memory.forget(self.memory.of(findings.person))
+        self._hush(leadership, findings.person.traits())
+        return Forgotten(
+            events=len(findings.events),
+            undelivered=waiting - on_the_way,
+            sent={name: n for (name, stand), n in sorted(stands.items()) if stand == SENT},
+            on_the_way=on_the_way,
+            dead_letters=len(findings.letters),
+            in_memory=in_memory,
+            remembered=remembered,
+            unsearched=unsearched,
+            unreadable=unreadable,
+            locked=findings.locked,
+            traces=traces(self.directory.path, self.person.traits()),
+        )
+
+    def _remove_unreadable(self, findings: Findings) -> int:
+        """Remove what cannot be searched, since any of it may be the person's."""
+        removed = sum(map(len, findings.damages.values()))
+        self.directory.check(self.directory.damaged)
+        for path in sorted(self.directory.damaged.iterdir()):
+            path.unlink()
+            removed += 1
+        for path in sorted(self.directory.path.glob("state.damaged-*")):
+            shutil.rmtree(path)
+            removed += 1
+        for folder in (self.directory.damaged, self.directory.path):
+            sync_directory(folder)
+        return removed
+
+    def _hush(self, leadership: Leadership, traits: frozenset[str]) -> None:
+        """Take the person out of what sellers said, also where a database has freed it."""
+        _hush_state(leadership, traits)
+        leadership.commit()
+        state = self.directory.state
+        if any(mentions(path, traits) for path in state.iterdir()):
+            leadership.suspend()
+            try:
+                for database in state.glob("*.db"):
+                    with contextlib.closing(sqlite3.connect(database)) as connection:
+                        connection.execute("VACUUM")
+            finally:
+                leadership.resume()
+        publish(self.directory, leadership.books())
+
+
+def _erase(directory: QueueDirectory, leadership: Leadership, findings: Findings) -> None:
+    for segment in sorted({found.segment for found in findings.events}):
+        records = [found.record for found in findings.events if found.segment == segment]
+        leadership.segments.erase(segment, records)
+    for segment, damages in findings.damages.items():
+        _blank(directory.segments / segment, damages)
+    leadership.dead_letters.remove({letter.id for letter in findings.letters})
+
+
+def _blank(path: Path, damages: Iterable[Damage]) -> None:
+    """Overwrite what is no record, and leave its lines as many as they were."""
+    descriptor = open_private(path, os.O_RDWR)
+    try:
+        for damage in damages:
+            os.pwrite(descriptor, b" " * len(damage.data), damage.start)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hush_state(leadership: Leadership, traits: frozenset[str]) -> None:
+    def tells(message: str) -> bool:
+        folded = message.casefold()
+        return any(trait in folded for trait in traits)
+
+    for deliveries in list(leadership.state.deliveries.values()):
+        for delivery in list(deliveries):
+            if tells(delivery.last_message):
+                leadership.state.replace(delivery, attrs.evolve(delivery, last_message=""))
+    for state in leadership.state.destinations.values():
+        if state.pause is not None and tells(state.pause.message):
+            state.pause = attrs.evolve(state.pause, message="")

@@ -1,0 +1,147 @@
+"""List a person's data."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+
+from adcp_tracker.journal.records import accepted_ms
+from adcp_tracker.privacy.matching import search
+
+if TYPE_CHECKING:
+    from adcp_tracker.context import Context
+    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.journal.buffer import Intake
+    from adcp_tracker.journal.records import Record
+    from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.outbox.state import Delivery
+    from adcp_tracker.privacy.context_store import Memory
+    from adcp_tracker.privacy.matching import Found, Person
+
+
+WAITING, PENDING, DEAD, SENT = "waiting", "pending", "dead", "sent"
+"""Not in a batch yet; in a batch that is not settled; set aside; with the seller."""
+
+OPEN = frozenset({WAITING, PENDING})
+
+
+class Standing:
+    """Tells how far events have got, as of now.
+
+    Args:
+        leadership: The queue.
+    """
+
+    def __init__(self, leadership: Leadership) -> None:
+        self._state = leadership.state
+        self._dead = {
+            (each.destination, each.segment, each.offset) for each in leadership.dead_letters
+        }
+
+    def of(self, segment: str, record: Record) -> dict[str, str]:
+        """Return an event's standing with each destination that it is for."""
+        only = record.opened()[0].get("only")
+        return {
+            name: self._with(name, segment, record)
+            for name in self._state.destinations
+            if only in (None, name)
+        }
+
+    def _with(self, name: str, segment: str, record: Record) -> str:
+        if self._state.destinations[name].cursors.get(segment, 0) <= record.start:
+            return WAITING
+        if any(_holds(each, segment, record) for each in self._state.deliveries[name]):
+            return PENDING
+        return DEAD if (name, segment, record.start) in self._dead else SENT
+
+
+def _holds(delivery: Delivery, segment: str, record: Record) -> bool:
+    return any(
+        span.segment == segment and span.start <= record.start < span.stop
+        for span in delivery.spans
+    )
+
+
+_UTC = timezone.utc
+_HEAD_BYTES = 25
+
+
+@attrs.frozen
+class Listing:
+    """Lists one person's data, as an errand of the leading thread.
+
+    Attributes:
+        intake: What this process holds in memory.
+        memory: The contexts that are remembered.
+        person: Whose.
+        follow: List what shares an order, a click or an id with their events as well.
+    """
+
+    intake: Intake
+    memory: Memory
+    person: Person
+    follow: bool = True
+
+    def __call__(self, leadership: Leadership) -> list[dict[str, object]]:
+        """Return everything found, as JSON takes it, each with where it is."""
+        self.intake.settle()
+        leadership.settle_arrived()
+        findings = search(leadership, self.person, follow=self.follow)
+        standing = Standing(leadership)
+        events = [_event(leadership, standing, found) for found in findings.events]
+        letters = [_letter(letter) for letter in findings.letters]
+        kept: list[dict[str, object]] = [
+            {"kind": "remembered", "where": each.path.name, "context": _context(each.context)}
+            for each in self.memory.of(findings.person)
+            if each.context is not None
+        ]
+        return [*events, *letters, *kept, *_locked(findings.locked)]
+
+
+def _event(leadership: Leadership, standing: Standing, found: Found) -> dict[str, object]:
+    head = leadership.segments.read(found.segment, found.record.start, _HEAD_BYTES)
+    return {
+        "kind": "event",
+        "where": f"segments/{found.segment}:{found.record.start}",
+        "accepted_at": _time(accepted_ms(head) / 1000),
+        "destinations": standing.of(found.segment, found.record),
+        "event": orjson.loads(found.event),
+    }
+
+
+def _letter(letter: DeadLetter) -> dict[str, object]:
+    return {
+        "kind": "dead_letter",
+        "where": f"dead/{letter.id}",
+        "died_at": _time(letter.died_at),
+        "destination": letter.destination,
+        "code": letter.code,
+        "message": letter.message,
+        "event": orjson.loads(letter.event),
+    }
+
+
+def _locked(count: int) -> list[dict[str, object]]:
+    """Return a note that not everything could be looked through, if so."""
+    if not count:
+        return []
+    remedy = "ask again with every key in encryption_keys"
+    return [{"kind": "locked", "where": "segments and dead", "events": count, "remedy": remedy}]
+
+
+def _context(context: Context) -> dict[str, object]:
+    return {
+        "client_ip": context.client_ip,
+        "client_user_agent": context.client_user_agent,
+        "event_source_url": context.event_source_url,
+        "click_id": context.click_id,
+        "click_id_type": context.click_id_type,
+        "consent": context.consent.value,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, _UTC).isoformat().replace("+00:00", "Z")

@@ -1,1 +1,0 @@
-"""The durable queue: journal, segments, sealer, outbox and dead letters."""

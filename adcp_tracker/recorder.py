@@ -1,0 +1,162 @@
+"""What a tracker does with an event once it is judged: keep it, let it go, or set it aside."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from adcp_tracker._formatting import describe
+from adcp_tracker._logging import logger
+from adcp_tracker.context import Consent
+from adcp_tracker.event_sources.api import SourceMethods
+from adcp_tracker.events.codec import encode
+from adcp_tracker.events.model import MAX_CODE, EventType
+from adcp_tracker.events.policy import why_not, without_shopper
+from adcp_tracker.events.rejected import RejectedEvent, keep, written_within
+from adcp_tracker.events.validation import Inspection
+from adcp_tracker.exceptions import Fault, InvalidEventError, QueueFullError
+from adcp_tracker.outbox.batcher import LARGEST_EVENT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adcp_tracker.context import Context
+    from adcp_tracker.events.event import Event
+
+_NS_PER_MS: Final = 1_000_000
+_LONGEST_MESSAGE: Final = 4000
+_REFUSED: Final = "INVALID_EVENT"
+_CODE: Final = "$.test_event_code"
+_REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
+
+
+class Acceptance(SourceMethods):
+    """Takes events up, each as consent, size and event sources allow."""
+
+    _hold: Callable[[Callable[[], None]], bool] | None
+    _test_event_code: str | None
+
+    def _accept(
+        self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
+    ) -> Event | RejectedEvent:
+        """Make a valid event durable, unless the shopper or the rules say otherwise."""
+        code = self._test_event_code
+        try:
+            if test_event_code is not None:
+                code = _checked_code(test_event_code, event) or code
+            limited = context is not None and (
+                context.consent is Consent.DENIED or context.automated is not None
+            )
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            return self._refuse(error, event.event_type)
+        if len(body) > LARGEST_EVENT_BYTES:
+            fault = Fault("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
+            return self._refuse(InvalidEventError([fault]), event.event_type)
+        if context is not None and limited:
+            reason = why_not(event, context, self.settings.on_denied)
+            if reason is not None:
+                self._drop(reason)
+                return event
+            event = without_shopper(event, context)
+            body = encode(event)
+        plain = event.plain
+        if self._rules is not None and self._is_unsuited(event, strict=self.settings.strict):
+            plain = False
+        accepted_ms = time.time_ns() // _NS_PER_MS
+        if plain and code is None and self._hold is None:
+            self._intake.put(body, accepted_ms)
+        else:
+            self._put(body, accepted_ms, code, plain=plain)
+        if not self._started:
+            self.start()
+        return event
+
+    def _put(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
+        """Write an event that is not as most are, or not to be written yet."""
+        envelope: dict[str, object] = {}
+        if code is not None:
+            envelope["test"] = code
+        if not plain:
+            envelope["look"] = 1
+
+        def write() -> None:
+            if envelope:
+                self._intake.put_enveloped(envelope, body, accepted_ms)
+            else:
+                self._intake.put(body, accepted_ms)
+
+        def write_later() -> None:
+            try:
+                write()
+            except QueueFullError:
+                # Nobody who could be told is left: the call has long returned.
+                logger.warning("event.dropped", reason="full", held=True)
+                self._intake.drop("full")
+
+        if self._hold is None or not self._hold(write_later):
+            write()
+
+    def _drop(self, reason: str) -> None:
+        """Let an event go, and have somebody there who tells the books."""
+        self._intake.drop(reason)
+        if not self._started:
+            self.start()
+
+    def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
+        """Set an event aside that cannot be sent."""
+        if self.settings.strict:
+            raise error
+        name = name_of(event_type)
+        if not isinstance(error, InvalidEventError):
+            # Not its words: they may hold anything of the order.
+            logger.error(
+                "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
+            )
+            self._drop("error")
+            return RejectedEvent(name, "", ())
+        logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
+        kept = {"event_type": name, **error.event}
+        message = str(error)[:_LONGEST_MESSAGE]
+        envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
+        line = written_within(kept, LARGEST_EVENT_BYTES)
+        self._intake.put_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
+        if not self._started:
+            self.start()
+        return RejectedEvent(name, str(kept.get("event_id", "")), error.faults)
+
+
+def name_of(event_type: EventType | str) -> str:
+    """Return an event type as the protocol writes it, and of anything else what it is."""
+    if isinstance(event_type, EventType):
+        return event_type.value
+    try:
+        return EventType(event_type).value
+    except Exception:  # noqa: BLE001 - a caller's own class of strings may do anything
+        return describe(event_type)
+
+
+def _checked_code(given: object, event: Event) -> str:
+    """Return a test code as plain text.
+
+    Raises:
+        InvalidEventError: If it is none, with what may be kept of the event.
+    """
+    look = Inspection()
+    if not isinstance(given, str):
+        look.add(_CODE, f"a string of 1–{MAX_CODE} characters", describe(given))
+    elif code := str.__str__(given):
+        look.token(_CODE, code, MAX_CODE)
+    if look.faults:
+        kept = keep(
+            event.event_id, event.event_type, event.event_time, event.custom_data, look.faults
+        )
+        raise InvalidEventError(look.faults, event=kept)
+    return code
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised; a line of code tells nothing of the order in it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

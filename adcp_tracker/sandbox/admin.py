@@ -1,0 +1,154 @@
+"""Looking into the seller and steering it, over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+from starlette.responses import Response
+from starlette.routing import Route
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.sandbox.config import Fault, SandboxConfig, structure
+from adcp_tracker.sandbox.middleware import read_json, read_whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from adcp_tracker.sandbox.seller import Seller
+
+    _Action = Callable[[Seller, Request, object], object]
+
+_USUAL_LIMIT = 100
+
+
+def control_routes(seller: Seller) -> list[Route]:
+    """Return the routes under ``/_sandbox``."""
+    looks: dict[str, _Action] = {
+        "events": _events,
+        "bad": _bad,
+        "requests": _requests,
+        "counts": _counts,
+        "faults": _standing,
+        "config": _config,
+    }
+    deeds: dict[str, _Action] = {"faults": _add_faults, "config": _configure, "reset": _reset}
+    routes = [(name, "GET", look) for name, look in looks.items()]
+    routes += [(name, "POST", deed) for name, deed in deeds.items()]
+    routes.append(("faults", "DELETE", _heal))
+    return [
+        Route(f"/_sandbox/{name}", _endpoint(seller, action), methods=[method])
+        for name, method, action in routes
+    ]
+
+
+def _endpoint(seller: Seller, action: _Action) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        try:
+            content = _decode(request, body)
+            result = action(seller, request, content)
+        except ConfigurationError as error:
+            return _json({"error": str(error)}, 400)
+        return _json(result)
+
+    return answer
+
+
+def _decode(request: Request, body: bytes) -> object:
+    if not body:
+        return {}
+    # Whoever posts something else by accident, such as a form, learns it here.
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise ConfigurationError("Content-Type: expected application/json, got something else")
+    try:
+        return read_json(body)
+    except ValueError as error:
+        raise ConfigurationError(f"body: expected JSON, got something else: {error}") from error
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(
+        orjson.dumps(content),
+        status,
+        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        "application/json",
+    )
+
+
+def _limit(request: Request) -> int:
+    limit = read_whole_number(request.query_params.get("limit", str(_USUAL_LIMIT)))
+    if limit is None:
+        raise ConfigurationError(
+            "limit: expected a whole number of up to 18 digits, got something else"
+        )
+    return limit
+
+
+def _events(seller: Seller, request: Request, _content: object) -> object:
+    return [
+        {
+            "event": kept.decoded(),
+            "event_source_id": kept.event_source_id,
+            "advertiser_id": kept.advertiser_id,
+            "received_at": kept.received_at,
+            "test_event_code": kept.test_event_code,
+        }
+        for kept in seller.record.latest_good(_limit(request))
+    ]
+
+
+def _bad(seller: Seller, request: Request, _content: object) -> object:
+    return [
+        {
+            "event": kept.decoded(),
+            "code": kept.code,
+            "issues": [attrs.asdict(issue) for issue in kept.issues],
+        }
+        for kept in seller.record.latest_bad(_limit(request))
+    ]
+
+
+def _requests(seller: Seller, request: Request, _content: object) -> object:
+    return [attrs.asdict(seen) for seen in seller.record.latest_requests(_limit(request))]
+
+
+def _counts(seller: Seller, _request: Request, _content: object) -> object:
+    return seller.record.counts()
+
+
+def _standing(seller: Seller, _request: Request, _content: object) -> object:
+    return seller.faults.standing()
+
+
+def _config(seller: Seller, _request: Request, _content: object) -> object:
+    return attrs.asdict(seller.config) | {"tokens": len(seller.config.tokens)}
+
+
+def _add_faults(seller: Seller, request: Request, content: object) -> object:
+    faults = content if isinstance(content, list) else [content]
+    for fault in [structure(settings, Fault) for settings in faults]:
+        seller.faults.add(fault)
+    return _standing(seller, request, content)
+
+
+def _heal(seller: Seller, _request: Request, _content: object) -> object:
+    seller.faults.clear(seller.config.seed)
+    return []
+
+
+def _configure(seller: Seller, request: Request, content: object) -> object:
+    if not isinstance(content, dict):
+        raise ConfigurationError("body: expected an object of settings, got something else")
+    changes = structure(content, SandboxConfig)
+    given = {name: getattr(changes, name) for name in content}
+    seller.configure(attrs.evolve(seller.config, **given))
+    return _config(seller, request, content)
+
+
+def _reset(seller: Seller, _request: Request, _content: object) -> object:
+    seller.reset()
+    return seller.record.counts()

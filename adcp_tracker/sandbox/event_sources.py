@@ -1,0 +1,210 @@
+"""Event sources: which the seller knows, how they are registered and how they do."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import attrs
+
+from adcp_tracker.sandbox.schema import (
+    ACTION_SOURCES,
+    EVENT_TYPES,
+    SURFACE,
+    check_list,
+    check_object,
+    check_pattern,
+    check_text,
+    check_word,
+    under,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from adcp_tracker.sandbox.schema import Check, Issue
+
+_CHECKED: dict[str, Check] = {
+    "event_source_id": check_text(1, 255),
+    "name": check_text(1),
+    "event_types": check_list(check_word(EVENT_TYPES), shortest=1),
+    "allowed_domains": check_list(check_text(1), shortest=1),
+    "action_source": check_word(ACTION_SOURCES),
+    "surface": SURFACE,
+    "value_currencies": check_list(
+        check_pattern(re.compile(r"[A-Z]{3}"), "three capital letters"), shortest=1
+    ),
+}
+_check_source = check_object(_CHECKED, required=("event_source_id",))
+_HOURS_OF_HEALTH = 24
+_SHOWN = ("name", "event_types", "action_source", "allowed_domains", "surface", "value_currencies")
+
+
+@attrs.frozen
+class Source:
+    """One event source of one account.
+
+    Attributes:
+        account: Whose it is.
+        event_source_id: Its id.
+        settings: What was registered with it.
+    """
+
+    account: str
+    event_source_id: str
+    settings: Mapping[str, object] = attrs.field(factory=dict)
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The types it takes; empty for all."""
+        return self._words("event_types")
+
+    @property
+    def value_currencies(self) -> frozenset[str]:
+        """The currencies its values may have; empty for all."""
+        return self._words("value_currencies")
+
+    def _words(self, name: str) -> frozenset[str]:
+        words = self.settings.get(name)
+        return frozenset(map(str, words)) if isinstance(words, list) else frozenset()
+
+    def shown(self) -> dict[str, object]:
+        """Return what an answer says of it."""
+        settings = {name: self.settings[name] for name in _SHOWN if name in self.settings}
+        return {"event_source_id": self.event_source_id, **settings, "managed_by": "buyer"}
+
+
+@attrs.frozen
+class Sync:
+    """A wish to register event sources.
+
+    Attributes:
+        account: Whose they are.
+        items: The sources as decoded from JSON.
+        delete_missing: Whether those that are not named are to go.
+        needs_name: Whether a source without a name fails.
+        instructions: What the buyer is told to do with a source.
+    """
+
+    account: str
+    items: Sequence[object]
+    delete_missing: bool = False
+    needs_name: bool = False
+    instructions: str = ""
+
+
+class SourceBook:
+    """The event sources of every account."""
+
+    def __init__(self, advertisers: Mapping[str, Iterable[str]], now: Callable[[], float]) -> None:
+        self._lock = threading.RLock()
+        self._now = now
+        self._accounts: dict[str, dict[str, Source]] = {}
+        self._hourly: Counter[tuple[str, str, int]] = Counter()
+        self.add(advertisers)
+
+    def add(self, advertisers: Mapping[str, Iterable[str]]) -> None:
+        """Know these event sources too."""
+        with self._lock:
+            for account, source_ids in advertisers.items():
+                known = self._accounts.setdefault(account, {})
+                for source_id in source_ids:
+                    known.setdefault(source_id, Source(account, source_id, {"name": source_id}))
+
+    def knows(self, account: str) -> bool:
+        """Say whether `account` is an advertiser of this seller."""
+        with self._lock:
+            return account in self._accounts
+
+    def find(self, account: str | None, source_id: str) -> Source | None:
+        """Return the event source, in `account` or, without one, in any."""
+        with self._lock:
+            if account is not None:
+                return self._accounts.get(account, {}).get(source_id)
+            found = (known.get(source_id) for known in self._accounts.values())
+            return next((source for source in found if source is not None), None)
+
+    def of(self, account: str) -> list[Source]:
+        """Return all event sources of `account`."""
+        with self._lock:
+            return list(self._accounts.get(account, {}).values())
+
+    def sync(self, sync: Sync) -> list[dict[str, object]]:
+        """Register the sources of `sync`.
+
+        Returns:
+            What became of each, those that were deleted last.
+        """
+        with self._lock:
+            known = self._accounts.setdefault(sync.account, {})
+            results = [self._register(item, sync, known) for item in sync.items]
+            if sync.delete_missing:
+                named = {result["event_source_id"] for result in results}
+                missing = [source_id for source_id in known if source_id not in named]
+                results += [known.pop(each).shown() | {"action": "deleted"} for each in missing]
+            return results
+
+    def _register(self, item: object, sync: Sync, known: dict[str, Source]) -> dict[str, object]:
+        issues = list(_check_source(item))
+        settings: dict[str, object] = item if isinstance(item, dict) else {}
+        source_id = str(settings.get("event_source_id", ""))
+        if issues or (sync.needs_name and "name" not in settings):
+            return _failed(source_id, issues)
+        source = Source(sync.account, source_id, settings)
+        before = known.get(source_id)
+        known[source_id] = source
+        action = "updated" if before else "created"
+        if before is not None and before.shown() == source.shown():
+            action = "unchanged"
+        setup = {"snippet_type": "server_only", "instructions": sync.instructions}
+        return source.shown() | {"action": action, "setup": setup, "health": self.health(source)}
+
+    def count(self, source: Source, events: int) -> None:
+        """Note how many events came from `source` just now."""
+        with self._lock:
+            self._hourly[source.account, source.event_source_id, self._hour()] += events
+
+    def _hour(self) -> int:
+        return int(self._now() // 3600)
+
+    def health(self, source: Source) -> dict[str, object]:
+        """Say how `source` does, by what came from it in the last 24 hours."""
+        since = self._hour() - _HOURS_OF_HEALTH
+        hours = self.hours(source.account, since, self._hour() + 1)
+        events = sum(
+            number for source_id, _, number in hours if source_id == source.event_source_id
+        )
+        if events:
+            return {"status": "good", "events_received_24h": events, "issues": []}
+        issue = {"severity": "warning", "message": "No event came in the last 24 hours."}
+        return {"status": "insufficient", "events_received_24h": 0, "issues": [issue]}
+
+    def hours(self, account: str, start: int, stop: int) -> list[tuple[str, int, int]]:
+        """Return source, hour since 1970 and number of events for `start` up to `stop`."""
+        with self._lock:
+            counted = [
+                (source_id, hour, number)
+                for (owner, source_id, hour), number in self._hourly.items()
+                if owner == account and start <= hour < stop
+            ]
+        return sorted(counted, key=lambda entry: (entry[1], entry[0]))
+
+
+def _failed(source_id: str, issues: Sequence[Issue]) -> dict[str, object]:
+    errors = [
+        {"code": "VALIDATION_ERROR", "message": issue.message, "field": issue.pointer}
+        for issue in issues
+    ]
+    nameless = {"code": "VALIDATION_ERROR", "message": "needs a name", "field": "/name"}
+    return {
+        "event_source_id": source_id,
+        "action": "failed",
+        "errors": errors or [nameless],
+    }
+
+
+def check_sources(items: object, most: int | None) -> list[Issue]:
+    """List what is wrong with a list of event sources as a whole."""
+    return under("/event_sources", check_list(check_object({}), 1, most)(items))

@@ -1,0 +1,291 @@
+"""Error responses and broken connections."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+from starlette.background import BackgroundTask
+from starlette.responses import Response, StreamingResponse
+
+from adcp_tracker.sandbox.schema import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from adcp_tracker.sandbox.config import Fault, SandboxConfig
+
+
+Recovery = Literal["transient", "correctable", "terminal"]
+
+_MOST_LISTED = 100
+"""How many wrong places one answer lists: a body of nothing but faults stays readable."""
+
+
+@attrs.define(slots=False, eq=False, auto_exc=True)
+class RefusalError(Exception):
+    """The seller says no to the whole request.
+
+    Attributes:
+        status: The HTTP status that goes with it.
+        code: The protocol's word for it.
+        message: Why, for a person.
+        recovery: What AdCP calls the way out.
+        issues: The wrong places, as JSON pointers.
+        retry_after_s: The least number of seconds to wait.
+        details: More that a program may read.
+        headers: HTTP headers that go with it.
+    """
+
+    status: int
+    code: str
+    message: str
+    recovery: str | None = "correctable"
+    issues: tuple[Issue, ...] = ()
+    retry_after_s: float | None = None
+    details: Mapping[str, object] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+    def body(self, config: SandboxConfig) -> dict[str, object]:
+        """Return the error object as `config` wants wrong places to be named."""
+        error: dict[str, object] = {"code": self.code, "message": self.message}
+        details = dict(self.details)
+        if self.issues and config.names_field:
+            error["field"] = name_place(self.issues[0].pointer, config.notation)
+        if self.issues and config.issues_in != "nowhere":
+            home = error if config.issues_in == "top" else details
+            home["issues"] = [
+                attrs.asdict(issue) | {"pointer": name_place(issue.pointer, config.notation)}
+                for issue in self.issues[:_MOST_LISTED]
+            ]
+        if details:
+            error["details"] = details
+        return error
+
+    def adcp_body(self, config: SandboxConfig) -> dict[str, object]:
+        """Return the error object of an AdCP agent, which adds the way out."""
+        error = self.body(config)
+        if self.recovery is not None:
+            error["recovery"] = self.recovery
+        if self.retry_after_s is not None:
+            error["retry_after"] = self.retry_after_s
+        return error
+
+
+def name_place(pointer: str, notation: Literal["pointer", "dotted"]) -> str:
+    """Write a JSON pointer as it is, or in the dotted notation some sellers use."""
+    if notation == "pointer":
+        return pointer
+    steps = (step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    dotted = "".join(f"[{step}]" if re.fullmatch(r"\d+", step) else f".{step}" for step in steps)
+    return dotted.removeprefix(".")
+
+
+TRANSPORT = "adcp_tracker.sandbox.transport"
+"""The key in an ASGI scope's state under which the connection itself is found."""
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+_CHUNK = 65_536
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    408: "REQUEST_TIMEOUT",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    425: "TOO_EARLY",
+    429: "RATE_LIMIT_EXCEEDED",
+    503: "SERVICE_UNAVAILABLE",
+}
+_HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
+_BODIES = {
+    "not_json": "It seems that something went wrong.",
+    "cut_json": '{"data": {"events_received": 1, "events_proc',
+    "empty": "",
+    "wrong_types": '{"data": {"events_received": "three", "events_processed": [], '
+    '"partial_failures": {"a": 1}, "warnings": 7, "match_quality": "high"}, "error": false}',
+    "null": "null",
+    "list": "[1, 2, 3]",
+}
+
+
+async def befall(
+    fault: Fault | None,
+    produce: Callable[[], Response],
+    refuse: Callable[[RefusalError], Response],
+    die: Callable[[], None],
+) -> Response:
+    """Answer as usual, or as `fault` has it.
+
+    Args:
+        fault: What is to go wrong, if anything.
+        produce: Handles the request and makes the usual answer.
+        refuse: Makes an answer of an error, as the wire in question does.
+        die: Stops the seller at once.
+
+    Returns:
+        The answer, which may be none but a broken connection.
+    """
+    if fault is None:
+        return produce()
+    await asyncio.sleep(fault.latency_ms / 1000)
+    usual = _usual(produce, refuse) if fault.after or not fault.replaces else None
+    answer = _spoil(fault, usual, refuse)
+    answer.headers.update(fault.headers)
+    if fault.retry_after is not None:
+        answer.headers["Retry-After"] = fault.retry_after
+    if fault.die:
+        answer.background = BackgroundTask(die)
+    return answer
+
+
+def _usual(produce: Callable[[], Response], refuse: Callable[[RefusalError], Response]) -> Response:
+    try:
+        return produce()
+    except RefusalError as refusal:
+        return refuse(refusal)
+
+
+def _spoil(
+    fault: Fault, usual: Response | None, refuse: Callable[[RefusalError], Response]
+) -> Response:
+    if fault.connection in {"truncate", "truncate_reset"}:
+        whole = usual if usual is not None else refuse(error_of(fault))
+        return TruncatedAnswer(whole, reset=fault.connection == "truncate_reset")
+    if fault.connection is not None:
+        return NoAnswer(fault.connection)
+    if fault.location is not None:
+        return Response(status_code=fault.status or 307, headers={"Location": fault.location})
+    if fault.body is not None or fault.text is not None:
+        return _garbled(fault)
+    return refuse(error_of(fault)) if fault.errs or usual is None else usual
+
+
+def error_of(fault: Fault) -> RefusalError:
+    """Return the error that `fault` asks for."""
+    status = 400 if fault.status is None else fault.status
+    named = [Issue(fault.field, "was asked to be wrong", "fault")] if fault.field else []
+    listed = [
+        Issue(entry.get("pointer", ""), entry.get("message", ""), entry.get("keyword", "fault"))
+        for entry in fault.issues
+    ]
+    return RefusalError(
+        status,
+        fault.code or _CODES.get(status, "INTERNAL_ERROR"),
+        fault.message,
+        recovery=fault.recovery,
+        issues=tuple(listed or named),
+        retry_after_s=fault.retry_after_s,
+        details=fault.details,
+    )
+
+
+def _garbled(fault: Fault) -> Response:
+    status = 200 if fault.status is None else fault.status
+    if fault.body == "huge":
+        return StreamingResponse(_filler(fault.size_bytes), status, media_type="application/json")
+    if fault.body == "html":
+        return Response(_HTML.format(status), status, media_type="text/html")
+    text = fault.text if fault.body is None else _BODIES[fault.body]
+    return Response(text, status, media_type=fault.content_type)
+
+
+async def _filler(size: int) -> AsyncIterator[bytes]:
+    head, tail = b'{"data": {"filler": "', b'"}}'
+    yield head
+    left = size - len(head) - len(tail)
+    while left > 0:
+        yield b"x" * min(left, _CHUNK)
+        left -= _CHUNK
+    yield tail
+
+
+class NoAnswer(Response):
+    """Breaks the connection instead of answering.
+
+    ``reset`` sends a TCP reset, ``close`` the end of the stream, ``stall`` nothing
+    for as long as the client cares to wait.
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__(status_code=200)
+        self.how = how
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent
+        """Break the connection, and wait until it is gone."""
+        if self.how == "reset":
+            reset(scope)
+        elif self.how == "close":
+            transport_of(scope).close()
+        await _until_gone(receive)
+        if self.background is not None:
+            await self.background()
+
+
+class TruncatedAnswer(Response):
+    """Promises a whole body, sends half of it, and breaks the connection."""
+
+    def __init__(self, whole: Response, *, reset: bool) -> None:
+        super().__init__(status_code=whole.status_code)
+        self.whole = whole
+        self.reset = reset
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the half, break the connection, and wait until it is gone."""
+
+        async def send_half(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                body = message["body"]
+                message = {**message, "body": body[: len(body) // 2], "more_body": True}
+            await send(message)
+
+        await self.whole(scope, receive, send_half)
+        if self.reset:
+            reset(scope)
+        else:
+            transport_of(scope).close()
+        await _until_gone(receive)
+        if self.background is not None:
+            await self.background()
+
+
+def transport_of(scope: Scope) -> asyncio.Transport:
+    """Return the connection a request came over.
+
+    Raises:
+        RuntimeError: If the app runs under another server than the sandbox's own.
+    """
+    try:
+        transport: asyncio.Transport = scope["state"][TRANSPORT]
+    except KeyError:
+        raise RuntimeError(
+            "faults of the connection need the sandbox's own server: use Sandbox or run()"
+        ) from None
+    return transport
+
+
+def reset(scope: Scope) -> None:
+    """Break the connection by a TCP reset, so that nothing sent before is waited for."""
+    transport = transport_of(scope)
+    reset_transport(transport)
+
+
+def reset_transport(transport: asyncio.BaseTransport) -> None:
+    """Close without lingering: the kernel then sends a reset in place of an orderly end."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    if isinstance(transport, asyncio.Transport):
+        transport.abort()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,169 @@
+"""Auth, size, decoding."""
+
+from __future__ import annotations
+
+import hmac
+import zlib
+from typing import TYPE_CHECKING
+
+import orjson
+
+from adcp_tracker.sandbox.failures import RefusalError
+from adcp_tracker.sandbox.store import SeenRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+
+    from adcp_tracker.sandbox.config import SandboxConfig
+    from adcp_tracker.sandbox.seller import Seller
+
+
+_MOST_NESTED = 100
+_MOST_DIGITS = 18
+
+
+def read_json(text: bytes) -> object:
+    """Decode JSON that is nested no deeper than can be looked through and written again.
+
+    Raises:
+        ValueError: If it is not JSON, or nested too deep; the message says which.
+    """
+    content: object = orjson.loads(text)
+    level = [content]
+    for _ in range(_MOST_NESTED + 1):
+        level = [value for value in level if isinstance(value, (dict, list))]
+        if not level:
+            return content
+        level = [inner for outer in level for inner in _inside(outer)]
+    raise ValueError(f"nested over {_MOST_NESTED} levels deep")
+
+
+def _inside(outer: object) -> Iterable[object]:
+    return outer.values() if isinstance(outer, dict) else outer  # type: ignore[return-value]
+
+
+def read_whole_number(text: str) -> int | None:
+    """Return the number that `text` writes in up to 18 decimal digits, if it is one."""
+    is_one = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    return int(text) if is_one else None
+
+
+_SECRET_HEADERS = frozenset({"authorization", "cookie"})
+_UNPACK_GZIP = 16 + zlib.MAX_WBITS
+_PREFIX = 8
+
+
+def take_turn(seller: Seller) -> dict[str, str]:
+    """Count a request against the rate limit.
+
+    Returns:
+        The headers that belong on its answer.
+
+    Raises:
+        RefusalError: If there were too many.
+    """
+    config = seller.config
+    if config.rate_limit is None:
+        return {}
+    allowed, headers = seller.limiter.take(config.rate_limit, config.rate_window_s)
+    if not allowed:
+        raise RefusalError(
+            429,
+            "RATE_LIMIT_EXCEEDED",
+            "Too many requests.",
+            recovery="transient",
+            retry_after_s=float(headers["Retry-After"]),
+            headers=headers,
+        )
+    return headers
+
+
+def check_token(request: Request, config: SandboxConfig) -> None:
+    """Refuse a request that carries none of the seller's bearer tokens.
+
+    Raises:
+        RefusalError: If the token is missing or unknown.
+    """
+    if not config.tokens:
+        return
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token.strip().encode("utf-8", "surrogateescape")
+    known = [hmac.compare_digest(given, known.encode()) for known in config.tokens]
+    if scheme.lower() != "bearer" or not any(known):
+        raise RefusalError(
+            401,
+            "UNAUTHORIZED",
+            "The bearer token is missing or unknown.",
+            recovery="terminal",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def read_body(request: Request, config: SandboxConfig) -> bytes:
+    """Read the body as it was sent, no further than the seller's limit.
+
+    Raises:
+        RefusalError: If it is too large, or packed in a way the seller does not take.
+    """
+    packing = request.headers.get("content-encoding", "identity").lower()
+    if packing != "identity" and not (packing == "gzip" and config.gzip):
+        raise RefusalError(
+            415, "UNSUPPORTED_MEDIA_TYPE", "The seller does not take this Content-Encoding."
+        )
+    declared = read_whole_number(request.headers.get("content-length", "0"))
+    if declared is not None and declared > config.max_bytes:
+        raise _too_large(config)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > config.max_bytes:
+            raise _too_large(config)
+    return bytes(body)
+
+
+def decode(body: bytes, request: Request, config: SandboxConfig) -> object:
+    """Unpack the body and read it as JSON.
+
+    Raises:
+        RefusalError: If it unpacks to too much, is not JSON, or is nested too deep.
+    """
+    if request.headers.get("content-encoding", "identity").lower() == "gzip":
+        body = _unpack(body, config)
+    try:
+        return read_json(body)
+    except ValueError as error:
+        message = "The body is not JSON, or nested too deep."
+        raise RefusalError(400, "BAD_REQUEST", message) from error
+
+
+def _unpack(body: bytes, config: SandboxConfig) -> bytes:
+    unpacker = zlib.decompressobj(_UNPACK_GZIP)
+    try:
+        unpacked = unpacker.decompress(body, config.max_bytes + 1)
+    except zlib.error as error:
+        raise RefusalError(400, "BAD_REQUEST", "The body is not gzip.") from error
+    if len(unpacked) > config.max_bytes:
+        raise _too_large(config)
+    if not unpacker.eof:
+        raise RefusalError(400, "BAD_REQUEST", "The gzip body ends too soon.")
+    return unpacked
+
+
+def _too_large(config: SandboxConfig) -> RefusalError:
+    message = f"The body is over {config.max_bytes} bytes."
+    return RefusalError(413, "PAYLOAD_TOO_LARGE", message, details={"max_bytes": config.max_bytes})
+
+
+def note(  # noqa: PLR0913 - the parts of a request are what they are
+    request: Request, seller: Seller, *, call: str, size: int, status: int, key: object = None
+) -> None:
+    """Write down that `request` came, without what is secret in it."""
+    headers = {
+        name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS
+    }
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    prefix = key[:_PREFIX] if isinstance(key, str) else ""
+    seen = SeenRequest(request.method, path, call, headers, size, seller.now(), prefix, status)
+    seller.record.add_request(seen)

@@ -1,0 +1,475 @@
+"""Client IP behind trusted proxies."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    HeaderLines = Callable[[str], Sequence[str]]
+    from collections.abc import Callable, Sequence
+
+
+Address = IPv4Address | IPv6Address
+
+MAX_CHARACTERS = 16_384
+"""How much of a header is read, from its end; servers take rarely more than 8,192."""
+
+_LONGEST_NODE = 128
+_V4_WITH_PORT = re.compile(r"([0-9.]+):(?:[0-9]{1,5}|_[\w.-]+)", re.ASCII)
+_BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII)
+_PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*', re.ASCII)
+_ESCAPED = re.compile(r"\\(.)")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+def parse_node(text: str) -> Address | None:
+    """Read an address with or without port, brackets, quotes and zone.
+
+    Returns:
+        The address, a v4-mapped one as IPv4; ``None`` for anything else, such as
+        ``unknown``, ``_hidden``, a host name or nothing.
+    """
+    return _parsed(text) if len(text) <= _LONGEST_NODE else None
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Address | None:
+    node = text.strip()
+    if len(node) > 1 and node[0] == node[-1] == '"':
+        node = node[1:-1].strip()
+    if match := _BRACKETED.fullmatch(node) or _V4_WITH_PORT.fullmatch(node):
+        node = match[1]
+    bare, zone, _ = node.partition("%")
+    try:
+        address = IPv6Address(bare) if zone else ip_address(bare)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_public(address: Address) -> bool:
+    """Say whether `address` can be a shopper's on the internet.
+
+    Private, shared, link-local, documentation, multicast and reserved ones cannot.
+    """
+    if not address.is_global or address.is_multicast:
+        return False
+    return isinstance(address, IPv4Address) or address in _GLOBAL_UNICAST
+
+
+def join_lines(lines: Sequence[str]) -> str:
+    """Join the lines of one header as RFC 9110 §5.3 has it, bounded from the right."""
+    return ", ".join(lines)[-MAX_CHARACTERS:]
+
+
+def list_from_right(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the entries of a plain list header such as ``X-Forwarded-For``, last one first."""
+    for entry in reversed(join_lines(lines).split(",")):
+        if stripped := entry.strip():
+            yield stripped
+
+
+def elements_from_right(lines: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield the elements of ``Forwarded``, last one first.
+
+    Returns:
+        Parameters by lower-case name; an element that breaks the grammar comes out empty.
+    """
+    for element in _split_from_right(join_lines(lines), ","):
+        if stripped := element.strip():
+            yield _parameters(stripped)
+
+
+def _split_from_right(text: str, separator: str) -> Iterator[str]:
+    """Split at each `separator` that is outside of quotes, as seen from the right."""
+    quoted = False
+    end = len(text)
+    for index in range(end - 1, -1, -1):
+        character = text[index]
+        if character == '"' and not (quoted and _is_escaped(text, index)):
+            quoted = not quoted
+        elif character == separator and not quoted:
+            yield text[index + 1 : end]
+            end = index
+    yield text[:end]
+
+
+def _is_escaped(text: str, index: int) -> bool:
+    before = text[max(0, index - 64) : index]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
+
+
+def _parameters(element: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(element):
+        match = _PAIR.match(element, position)
+        if match is None or match[1].lower() in found:
+            return {}
+        found[match[1].lower()] = _value(match)
+        position = match.end() + 1
+        if element[match.end() : position] not in {"", ";"}:
+            return {}
+    return found
+
+
+def _value(match: re.Match[str]) -> str:
+    quoted = match[2]
+    return match[3] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+
+
+Network = IPv4Network | IPv6Network
+
+Verdict = Literal[
+    "trusted proxy", "client", "not public", "not an address", "the CDN itself", "not read"
+]
+"""What became of one hop; ``not read`` is whatever stands left of the verdict."""
+
+UNIX = "unix"
+"""Stands in a list of trusted proxies for a peer without address, as on a unix socket."""
+
+
+@attrs.frozen
+class Hop:
+    """One address on the request's way.
+
+    Attributes:
+        source: ``peer``, or the name of the header.
+        text: What stood there.
+        verdict: What became of it.
+    """
+
+    source: str
+    text: str
+    verdict: Verdict
+
+
+@attrs.frozen
+class Origin:
+    """Where a request came from, and how it was addressed.
+
+    Attributes:
+        client_ip: The shopper's public address, if there is one to be believed.
+        scheme: ``http`` or ``https`` as a trusted proxy tells it; else ``None``.
+        host: The host as a trusted proxy tells it, not yet validated; else ``None``.
+        hops: How that was found, nearest first.
+    """
+
+    client_ip: str | None
+    scheme: str | None
+    host: str | None
+    hops: tuple[Hop, ...]
+
+
+@attrs.frozen
+class _Entry:
+    text: str
+    address: Address | None
+    parameters: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def _networks(proxies: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(
+        _network(f"trusted_proxies[{index}]", text)
+        for index, text in enumerate(proxies)
+        if text.lower() != UNIX
+    )
+
+
+def _network(where: str, text: str) -> Network:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{where}: expected a network such as '10.0.0.0/8', an address or {UNIX!r}, "
+            f"got {text!r}; where addresses change, set trusted_hops instead"
+        ) from None
+    if network.prefixlen == 0:
+        raise ConfigurationError(
+            f"{where}: expected the networks of your own proxies, got {text!r}, which is "
+            "everybody; where their addresses are not known, set trusted_hops instead"
+        )
+    return network
+
+
+@attrs.frozen
+class ProxyTrust:
+    """Which proxies are believed, and which of their headers. By default, none.
+
+    Attributes:
+        proxies: Their networks in CIDR notation, single addresses, or ``"unix"``.
+        hops: How many proxies the request passes, where their addresses are not known;
+            the server must then be out of reach for anyone else.
+        header: The one header that names the client: ``X-Forwarded-For``, ``Forwarded``,
+            or one that holds a single address, such as ``CF-Connecting-IP``.
+        proto_header: Which header tells the scheme; ``None`` believes none.
+            Not used with ``Forwarded``, which tells it itself.
+        host_header: Which header tells the host; likewise.
+        edges: Networks of a CDN in front of the site. It is crossed once, whatever else of its
+            own is named further left: its other customers' programs have addresses there too,
+            and none of them is a shopper.
+        one_line: Name nobody if the header came in several lines, since it is not known to
+            which of them the platform appended.
+    """
+
+    proxies: Sequence[str] = attrs.field(default=(), converter=tuple[str, ...])
+    hops: int = 0
+    header: str = "X-Forwarded-For"
+    proto_header: str | None = "X-Forwarded-Proto"
+    host_header: str | None = "X-Forwarded-Host"
+    edges: Sequence[str] = attrs.field(default=(), converter=tuple[str, ...])
+    one_line: bool = False
+    _trusted: tuple[Network, ...] = attrs.field(init=False, repr=False, eq=False)
+    _edges: tuple[Network, ...] = attrs.field(init=False, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_trusted", _networks(self.proxies))
+        object.__setattr__(self, "_edges", tuple(_network("edges", text) for text in self.edges))
+        if type(self.hops) is not int or self.hops < 0:
+            raise ConfigurationError(f"trusted_hops: expected an integer ≥ 0, got {self.hops!r}")
+        if self.hops and self.proxies:
+            raise ConfigurationError(
+                "trusted_hops and trusted_proxies: expected one of them, got both; "
+                "networks are the safer choice where they are known"
+            )
+        if not self.header or not self.header.isascii() or "_" in self.header:
+            raise ConfigurationError(
+                "ip_header: expected a header's name such as 'X-Forwarded-For', "
+                f"got {self.header!r}"
+            )
+
+    def origin(self, peer: str | None, header: HeaderLines, *, thorough: bool = False) -> Origin:
+        """Find out who asked.
+
+        Args:
+            peer: The address at the other end of the socket; empty on a unix socket.
+            header: Gives all lines of a header, in their order.
+            thorough: Name the entries that were not read, too.
+        """
+        address = parse_node(peer or "")
+        if not self._trusts_peer(peer, address):
+            hop = Hop("peer", peer or "", _verdict(address))
+            return Origin(_sendable(address), None, None, (hop,))
+        hops = [Hop("peer", peer or "", "trusted proxy")]
+        entries = self._entries(header)
+        last = self._follow(entries, hops, edge_crossed=_among(address, self._edges))
+        crossed, is_client = len(hops) - 1, hops[-1].verdict == "client"
+        if thorough:
+            hops.extend(Hop(self.header, entry.text, "not read") for entry in entries)
+        scheme, host = self._addressed(last, crossed, header)
+        client_ip = str(last.address) if last and is_client else None
+        return Origin(client_ip, scheme, host, tuple(hops))
+
+    def _trusts_peer(self, peer: str | None, address: Address | None) -> bool:
+        if self.hops:
+            return True
+        if not peer:
+            return any(text.lower() == UNIX for text in self.proxies)
+        return _among(address, self._trusted) or _among(address, self._edges)
+
+    def _entries(self, header: HeaderLines) -> Iterator[_Entry]:
+        lines = header(self.header)
+        name = self.header.lower()
+        if name == "forwarded":
+            for element in elements_from_right(lines):
+                node = element.get("for", "")
+                yield _Entry(node, parse_node(node), element)
+        elif name == "x-forwarded-for" and not (self.one_line and len(lines) > 1):
+            for text in list_from_right(lines):
+                yield _Entry(text, parse_node(text))
+        elif lines:
+            text = join_lines(lines)
+            yield _Entry(text, parse_node(text))
+
+    def _follow(
+        self, entries: Iterator[_Entry], hops: list[Hop], *, edge_crossed: bool
+    ) -> _Entry | None:
+        """Cross the trusted proxies, and return the entry of the first hop beyond them."""
+        is_list = self.header.lower() in _LISTS
+        proxies_left = self.hops - 1
+        for entry in entries:
+            at_edge = _among(entry.address, self._edges)
+            if is_list and (
+                proxies_left > 0
+                or _among(entry.address, self._trusted)
+                or (at_edge and not edge_crossed)
+            ):
+                proxies_left -= 1
+                edge_crossed = edge_crossed or at_edge
+                hops.append(Hop(self.header, entry.text, "trusted proxy"))
+                continue
+            verdict = "the CDN itself" if at_edge else _verdict(entry.address)
+            hops.append(Hop(self.header, entry.text, verdict))
+            return entry
+        return None
+
+    def _addressed(
+        self, last: _Entry | None, crossed: int, header: HeaderLines
+    ) -> tuple[str | None, str | None]:
+        if self.header.lower() == "forwarded":
+            parameters = last.parameters if last else {}
+            return _scheme(parameters.get("proto")), parameters.get("host")
+        scheme = _told(header, self.proto_header, crossed)
+        return _scheme(scheme), _told(header, self.host_header, crossed)
+
+
+_LISTS = frozenset({"x-forwarded-for", "forwarded"})
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, str]]) -> Origin:
+    """Follow a request's way for a person to see: every hop, and what became of it.
+
+    Args:
+        trust: Who is believed.
+        peer: The address at the other end of the socket.
+        headers: The request's headers, in any case, repeated ones in their order.
+    """
+    lines = [(name.lower(), value) for name, value in headers]
+    return trust.origin(
+        peer,
+        lambda wanted: [value for name, value in lines if name == wanted.lower()],
+        thorough=True,
+    )
+
+
+def _among(address: Address | None, networks: tuple[Network, ...]) -> bool:
+    return address is not None and any(address in network for network in networks)
+
+
+def _verdict(address: Address | None) -> Verdict:
+    if address is None:
+        return "not an address"
+    return "client" if is_public(address) else "not public"
+
+
+def _sendable(address: Address | None) -> str | None:
+    return str(address) if address is not None and is_public(address) else None
+
+
+def _scheme(told: str | None) -> str | None:
+    return _SCHEMES.get(told.lower()) if told else None
+
+
+def _told(header: HeaderLines, name: str | None, crossed: int) -> str | None:
+    """Read what the outermost trusted proxy wrote: one value, or as many as there are hops."""
+    if name is None:
+        return None
+    values = list(list_from_right(header(name)))
+    return values[min(max(crossed, 1), len(values)) - 1] if values else None
+
+
+CLOUDFLARE_NETWORKS_DATE = "2023-09-28"
+"""When Cloudflare last changed the lists at https://www.cloudflare.com/ips/."""
+
+CLOUDFLARE_NETWORKS = (
+    "173.245.48.0/20",
+    "103.21.244.0/22",
+    "103.22.200.0/22",
+    "103.31.4.0/22",
+    "141.101.64.0/18",
+    "108.162.192.0/18",
+    "190.93.240.0/20",
+    "188.114.96.0/20",
+    "197.234.240.0/22",
+    "198.41.128.0/17",
+    "162.158.0.0/15",
+    "104.16.0.0/13",
+    "104.24.0.0/14",
+    "172.64.0.0/13",
+    "131.0.72.0/22",
+    "2400:cb00::/32",
+    "2606:4700::/32",
+    "2803:f800::/32",
+    "2405:b500::/32",
+    "2405:8100::/32",
+    "2a06:98c0::/29",
+    "2c0f:f248::/32",
+)
+
+
+def cloudflare(own: Sequence[str] = ()) -> ProxyTrust:
+    """Trust Cloudflare's edge, and the site's own proxies behind it.
+
+    The edge overwrites ``CF-Connecting-IP``, which is enough where it is the peer.
+    Behind a further proxy that header could be anyone's, so there each hop of
+    ``X-Forwarded-For`` is checked, to which the edge appends. It is crossed once: programs
+    of Cloudflare's other customers send from 2a06:98c0:3600::103, and whatever they wrote
+    to its left is their own invention.
+
+    Source: https://developers.cloudflare.com/fundamentals/reference/http-headers/
+
+    Args:
+        own: Networks of proxies between Cloudflare and the application.
+    """
+    return ProxyTrust(
+        proxies=own,
+        edges=CLOUDFLARE_NETWORKS,
+        header="X-Forwarded-For" if own else "CF-Connecting-IP",
+        host_header=None,
+    )
+
+
+def aws_alb(own: Sequence[str] = ()) -> ProxyTrust:
+    """Trust an AWS Application Load Balancer in its default mode, ``append``.
+
+    In the mode ``preserve`` the header is the client's alone, and this must not be used;
+    in the mode ``remove`` there is none. The port that ``xff_client_port`` adds is left out.
+
+    Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html
+
+    Args:
+        own: The balancer's subnets. Without them the nearest proxy is believed whatever
+            its address, so the security group must let in nobody but the balancer.
+    """
+    return ProxyTrust(proxies=own, hops=0 if own else 1, host_header=None, one_line=True)
+
+
+def heroku(own: Sequence[str] = ()) -> ProxyTrust:
+    """Trust Heroku's router: it alone reaches a dyno, and appends to ``X-Forwarded-For``.
+
+    Router 2.0 appends where the list ends. The legacy one, which the Common Runtime gave up
+    in 2025, appended to the first of several lines, so that the last was the client's alone.
+
+    Sources: https://devcenter.heroku.com/articles/http-routing and
+    https://github.com/heroku/roadmap/issues/238
+    """
+    _refuse("heroku", own)
+    return ProxyTrust(hops=1, host_header=None, one_line=True)
+
+
+def fly(own: Sequence[str] = ()) -> ProxyTrust:
+    """Trust Fly's proxy: it alone reaches a service, and sets ``Fly-Client-IP``.
+
+    Its ``X-Forwarded-For`` ends in an address of the application's own.
+
+    Source: https://fly.io/docs/networking/request-headers/
+    """
+    _refuse("fly", own)
+    return ProxyTrust(hops=1, header="Fly-Client-IP", host_header=None)
+
+
+def _refuse(platform: str, own: Sequence[str]) -> None:
+    if own:
+        raise ConfigurationError(
+            f"trusted_proxies: expected none with platform={platform!r}, got {len(own)}; "
+            "for a chain of proxies leave the platform out and set trusted_hops and ip_header"
+        )
+
+
+PLATFORMS: dict[str, Callable[[Sequence[str]], ProxyTrust]] = {
+    "aws_alb": aws_alb,
+    "cloudflare": cloudflare,
+    "fly": fly,
+    "heroku": heroku,
+}
+"""Presets by the name a setting takes."""

@@ -1,0 +1,128 @@
+"""The page's URL as it may leave the site: absolute, bounded, and without private parts.
+
+URLs carry tokens, addresses and searches. So of the query only what is on an allow-list
+stays, user info and fragment never do, and an e-mail address is taken out wherever it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from adcp_tracker.events.urls import is_uri
+from adcp_tracker.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_LENGTH = 2048
+"""Characters in a URL; more breaks in browsers and proxies, and is rarely a page."""
+
+ALLOWED_QUERY = ("utm_*",)
+"""What stays in the query besides click ids; a star at the end means any ending."""
+
+_HOST = re.compile(
+    r"(?P<name>[a-z0-9_](?:[a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_PATTERN = re.compile(r"[A-Za-z0-9_.~\[\]-]+\*?")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CUT_ESCAPE = re.compile(r"%[0-9A-Fa-f]?\Z")
+_SAFE_IN_PATH = "/:@!$&'()*+,;=~%"
+_SAFE_IN_QUERY = "/?:@!$'()*+,;~%"
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
+_MASK = "-"
+
+
+class QueryFilter:
+    """An allow-list of query parameters, made ready to ask."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        """Take names, and beginnings of names with a star behind them.
+
+        Raises:
+            ConfigurationError: if one of them is neither.
+        """
+        patterns = tuple(allowed)
+        for pattern in patterns:
+            if not _PATTERN.fullmatch(pattern):
+                raise ConfigurationError(
+                    "query_allow: expected a parameter's name such as 'sku', or the beginning "
+                    f"of names such as 'utm_*', got {pattern!r}"
+                )
+        lower = [pattern.lower() for pattern in patterns]
+        self._exact = frozenset(name for name in lower if not name.endswith("*"))
+        self._beginnings = tuple(name[:-1] for name in lower if name.endswith("*"))
+
+    def allows(self, name: str) -> bool:
+        """Say whether a parameter may stay."""
+        lower = name.lower()
+        return lower in self._exact or lower.startswith(self._beginnings)
+
+    def reduce(self, query: str, room: int) -> str:
+        """Return the allowed part of `query`, of at most `room` characters."""
+        kept: list[str] = []
+        # Servers that divide at semicolons as well have never died out.
+        for pair in query.replace(";", "&").split("&"):
+            name, separator, value = pair.partition("=")
+            if len(pair) >= room or not self.allows(unquote(name)) or _holds_email(value):
+                continue
+            clean = _escaped(name, _SAFE_IN_QUERY) + separator + _escaped(value, _SAFE_IN_QUERY)
+            if len(clean) < room:
+                kept.append(clean)
+                room -= len(clean) + 1
+        return "&".join(kept)
+
+
+def page_url(scheme: str, host: str, path: str, query: str, allow: QueryFilter) -> str | None:
+    """Put the page's URL together.
+
+    Args:
+        scheme: ``http`` or ``https``.
+        host: The host the shopper asked for, with or without port.
+        path: The path, decoded or percent-encoded.
+        query: The query, percent-encoded, without question mark.
+        allow: What stays in the query.
+
+    Returns:
+        An absolute URL of at most 2,048 characters; ``None`` if scheme or host are no website's.
+    """
+    origin = _origin(scheme, host)
+    if origin is None:
+        return None
+    room = MAX_LENGTH - len(origin)
+    url = origin + _path(path, room)
+    reduced = allow.reduce(query, MAX_LENGTH - len(url)) if query else ""
+    return f"{url}?{reduced}" if reduced else url
+
+
+@lru_cache(maxsize=256)  # a site has few hosts, whatever else clients may claim
+def _origin(scheme: str, host: str) -> str | None:
+    match = _HOST.fullmatch(host.lower()) if host.isascii() else None
+    if match is None or scheme not in _DEFAULT_PORTS:
+        return None
+    port = match["port"]
+    shown = f":{port}" if port and port != _DEFAULT_PORTS[scheme] else ""
+    origin = f"{scheme}://{match['name']}{shown}"
+    return origin if is_uri(origin) else None
+
+
+def _path(path: str, room: int) -> str:
+    segments = path[:MAX_LENGTH].lstrip("/").split("/")
+    masked = "/".join(_MASK if _holds_email(segment) else segment for segment in segments)
+    return _CUT_ESCAPE.sub("", ("/" + _escaped(masked, _SAFE_IN_PATH))[:room])
+
+
+def _holds_email(text: str) -> bool:
+    plain = unquote(unquote(text)) if "%" in text else text
+    at = plain.find("@", 1)
+    return at > 0 and "." in plain[at:]
+
+
+def _escaped(text: str, safe: str) -> str:
+    """Percent-encode whatever a URL cannot hold, control characters among it."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return _STRAY_PERCENT.sub("%25", quote(text, safe=safe, errors="replace"))

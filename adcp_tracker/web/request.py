@@ -1,0 +1,185 @@
+"""Request protocol; WSGI and ASGI readers."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+from adcp_tracker._logging import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from adcp_tracker.tracker import Tracker
+
+
+class RequestFacts(Protocol):
+    """What a web framework knows about the request it handles."""
+
+    @property
+    def request(self) -> object:
+        """The framework's own request, for a site's own consent callable."""
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket; empty if it has none."""
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server saw it."""
+
+    @property
+    def host(self) -> str:
+        """The host asked for, with its port if one was given."""
+
+    @property
+    def path(self) -> str:
+        """The whole path, decoded or percent-encoded."""
+
+    @property
+    def query(self) -> str:
+        """The query, percent-encoded, without question mark."""
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return every line of the header `name`, in their order; none if it is absent."""
+
+
+# A middleware asks for the same few headers in every request.
+@lru_cache(maxsize=256)
+def _environ_key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
+
+
+@lru_cache(maxsize=256)
+def _scope_key(name: str) -> bytes:
+    return name.lower().encode("latin-1")
+
+
+class WsgiFacts:
+    """The facts in a WSGI environ (PEP 3333), or in Django's ``request.META``."""
+
+    __slots__ = ("_environ", "request")
+
+    def __init__(self, environ: Mapping[str, object], request: object = None) -> None:
+        """Read from `environ`; `request` is the framework's own, by default the environ."""
+        self._environ = environ
+        self.request = environ if request is None else request
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket; empty if it has none."""
+        return self._text("REMOTE_ADDR")
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server saw it."""
+        return self._text("wsgi.url_scheme")
+
+    @property
+    def host(self) -> str:
+        """The ``Host`` header, or else the server's own name."""
+        host = self._text("HTTP_HOST")
+        return host or f"{self._text('SERVER_NAME')}:{self._text('SERVER_PORT')}"
+
+    @property
+    def path(self) -> str:
+        """The whole path, decoded."""
+        path = self._text("SCRIPT_NAME") + self._text("PATH_INFO")
+        try:
+            return path.encode("latin-1").decode()
+        except UnicodeError:
+            return path
+
+    @property
+    def query(self) -> str:
+        """The query, percent-encoded, without question mark."""
+        return str(self._environ.get("QUERY_STRING", ""))
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return the header `name`, whose lines the server has joined, if it is there."""
+        value = self._environ.get(_environ_key(name))
+        return () if value is None else (str(value),)
+
+    def _text(self, key: str) -> str:
+        value = self._environ.get(key)
+        return "" if value is None else str(value)
+
+
+class AsgiFacts:
+    """The facts in an ASGI HTTP scope."""
+
+    __slots__ = ("_path", "_scope", "request")
+
+    def __init__(self, scope: Mapping[str, object], request: object = None) -> None:
+        """Read from `scope`; `request` is the framework's own, by default the scope."""
+        self._scope = scope
+        # Kept as it is now: Litestar cuts it in place for what is mounted below a path.
+        self._path = scope.get("path", "")
+        self.request = scope if request is None else request
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the socket; empty if it has none."""
+        client = self._scope.get("client")
+        return str(client[0] or "") if isinstance(client, (tuple, list)) and client else ""
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server saw it."""
+        return str(self._scope.get("scheme", "http"))
+
+    @property
+    def host(self) -> str:
+        """The ``Host`` header, or else the server's own address."""
+        if lines := self.header("host"):
+            return lines[0]
+        server = self._scope.get("server")
+        return ":".join(map(str, server)) if isinstance(server, (tuple, list)) else ""
+
+    @property
+    def path(self) -> str:
+        """The whole path, decoded."""
+        return str(self._path)
+
+    @property
+    def query(self) -> str:
+        """The query, percent-encoded, without question mark."""
+        query = self._scope.get("query_string", b"")
+        return query.decode("latin-1") if isinstance(query, bytes) else ""
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return every line of the header `name`, in their order; none if it is absent."""
+        wanted = _scope_key(name)
+        lines: Sequence[tuple[bytes, bytes]] = self._scope["headers"]  # type: ignore[assignment]  # as the ASGI specification has it
+        return [value.decode("latin-1") for key, value in lines if key == wanted]
+
+
+def remains_of_scope(scope: Mapping[str, object]) -> dict[str, object]:
+    """Return of an ASGI HTTP scope what :class:`AsgiFacts` reads, for when it has ended.
+
+    Frameworks keep in it whatever belongs to a request: its state, its session, its user.
+    """
+    get = scope.get
+    return {
+        "type": "http",
+        "client": get("client"),
+        "headers": scope["headers"],
+        "path": get("path", ""),
+        "query_string": get("query_string", b""),
+        "scheme": get("scheme", "http"),
+        "server": get("server"),
+    }
+
+
+def start_quietly(tracker: Tracker) -> None:
+    """Start to deliver what waits on disk; log what keeps it from it, and never raise.
+
+    An adapter calls it once a process, at its first request.
+
+    Args:
+        tracker: Whose thread starts, if it has one and it does not run yet.
+    """
+    try:
+        tracker.start()
+    except Exception as error:  # noqa: BLE001 - a page must be served all the same
+        logger.warning("flusher.not_started", error=type(error).__name__)

@@ -1,0 +1,110 @@
+"""What a destination is given is refused without showing what may be a secret in it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adcp_tracker.destinations.agent import Agent
+from adcp_tracker.destinations.interchange import Interchange
+from adcp_tracker.destinations.validation import checked_url
+from adcp_tracker.exceptions import ConfigurationError
+
+SECRET = "s3cr3tpassw0rd"
+SHOP: dict[str, Any] = {"advertiser_id": "1", "event_source_id": "pixel", "api_key": "key"}
+AGENT: dict[str, Any] = {"url": "https://h/mcp", "event_source_id": "pixel", "token": "key"}
+
+
+def expect_refused(kind: type[Interchange | Agent], settings: dict[str, Any], told: str) -> None:
+    """It is refused with these words, and shows the secret neither itself nor by its causes."""
+    with pytest.raises(ConfigurationError) as caught:
+        kind(**settings)
+    assert told in str(caught.value)
+    assert SECRET not in str(caught.value)
+    error = caught.value
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert SECRET not in "".join(traceback.format_exception_only(error))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{SECRET}/x@host/api",
+        f"https://key:{SECRET}",
+        f"https://h:99999{SECRET}/",
+        f"https://[{SECRET}]/",
+        f"https://h\n{SECRET}",
+        f"https://-{SECRET}ü\u2028.x/",
+        f"https://{SECRET}\ud800.x/",
+        f"https://u:{SECRET}@h/",
+        f"https://h/?k={SECRET}",
+        f"https://h/#{SECRET}",
+        f"{SECRET}:x//h",
+        SECRET,
+        SECRET.encode(),
+    ],
+)
+def test_no_part_of_an_address_that_is_refused_is_shown(url: Any) -> None:  # noqa: ANN401
+    """Neither in the error nor in another that it came of."""
+    expect_refused(Interchange, SHOP | {"base_url": url}, "base_url: expected")
+
+
+@pytest.mark.parametrize("end", ["?", "#", "/?", "/#", "?#", "?a=1", "#a"])
+def test_an_address_ends_with_its_path(end: str) -> None:
+    """Behind a bare question mark or number sign the path to the events would be none."""
+    told = "base_url: expected a URL without user, query and fragment"
+    expect_refused(Interchange, SHOP | {"base_url": f"https://h/api{end}"}, told)
+
+
+def test_marks_that_are_escaped_belong_to_the_path() -> None:
+    """What is percent-encoded divides nothing."""
+    assert checked_url("https://h/a%3Fb%23", "url", allow_http=False) == "https://h/a%3Fb%23"
+
+
+@pytest.mark.parametrize("setting", ["advertiser_id", "event_source_id", "name"])
+def test_a_secret_in_the_place_of_a_name_is_not_shown(setting: str) -> None:
+    """A variable's value that ended in another setting is told by its size."""
+    told = f"{setting}: expected 1–"
+    expect_refused(Interchange, SHOP | {setting: f"{SECRET}\n"}, told)
+    expect_refused(Interchange, SHOP | {setting: f"{SECRET}\n"}, "got a string of 15 characters")
+    expect_refused(Interchange, SHOP | {setting: SECRET * 100}, "got a string of 1400 characters")
+
+
+def test_a_secret_in_the_place_of_a_word_is_not_shown() -> None:
+    """What is like none of the words that were expected may be anything."""
+    told = "compression: expected 'gzip' or None, got a string of 14 characters"
+    expect_refused(Interchange, SHOP | {"compression": SECRET}, told)
+    told = "adcp_version: expected '3.0' or '3.1' or '3.2', got a string of 14 characters"
+    expect_refused(Agent, AGENT | {"adcp_version": SECRET}, told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "told"),
+    [
+        (Interchange, SHOP | {"compression": "GZip"}, "got 'GZip'"),
+        (Interchange, SHOP | {"compression": "gzip\n"}, r"got 'gzip\n'"),
+        (Agent, AGENT | {"adcp_version": "3.1.2"}, "got '3.1.2'"),
+        (Agent, AGENT | {"adcp_version": 3.1}, "got a float"),
+    ],
+)
+def test_a_word_that_is_nearly_right_is_shown(
+    kind: type[Interchange | Agent], settings: dict[str, Any], told: str
+) -> None:
+    """Whoever misspelt it sees where."""
+    expect_refused(kind, settings, told)
+
+
+@given(st.text(max_size=30), st.sampled_from(["https://", "http://localhost", "", "//", "https:/"]))
+def test_any_text_is_an_address_or_is_refused(text: str, before: str) -> None:
+    """Nothing but the one error comes of what is given, and it has no other inside."""
+    found, inside = "", None
+    try:
+        found = checked_url(before + text, "url", allow_http=True)
+    except ConfigurationError as error:
+        inside = error.__context__
+    assert inside is None
+    assert not {"?", "#"}.intersection(found)

@@ -1,0 +1,284 @@
+"""Who the shopper is: raw in, hashes out."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import phonenumbers
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adcp_tracker.context import RequestContext
+from adcp_tracker.events.hashing import hash_email, hash_phone, user_match
+from adcp_tracker.events.model import UidType, UniversalId
+from adcp_tracker.exceptions import InvalidEventError
+
+ALICE = "ff8d9819fc0e12bf0d24892e45987e249a28dce836a85cad60e28eaaa8c6d976"
+USER = "b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514"
+SEATTLE = "f48869b8f9aa60d5eb6147b2130ae29eae6e2d6877dbb9eb9448ce04fe90e3ca"
+
+
+def sha256(text: str) -> str:
+    """Hash as anybody would."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+LONDON = sha256("+442079460958")
+
+
+@pytest.mark.parametrize(
+    ("raw", "hashed"),
+    [
+        ("alice@example.com", ALICE),
+        ("  Alice@Example.COM\n", ALICE),
+        ("user@example.com", USER),
+        (ALICE, ALICE),
+        (ALICE.upper(), ALICE),
+        ("a.l.i.c.e+shop@gmail.com", sha256("a.l.i.c.e+shop@gmail.com")),
+        ("Jürgen@Müller.example", sha256("jürgen@müller.example")),
+        ("o'hara@sub.example.co.uk", sha256("o'hara@sub.example.co.uk")),
+    ],
+)
+def test_addresses_are_trimmed_lowered_and_hashed(raw: str, hashed: str) -> None:
+    """Nothing else is done to them, no dots or plus signs taken out."""
+    assert hash_email(raw) == hashed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "alice",
+        "alice@",
+        "@example.com",
+        "alice@example",
+        "alice@example.",
+        "alice@.example",
+        "alice@home@example.com",
+        "alice smith@example.com",
+        "alice@exam\u00a0ple.com",
+        "alice@example.com\u200b",
+        "alice@example.com\r\nBcc: x@y.example",
+        "alice\ud800@example.com",
+        ALICE[:-1],
+        ALICE + "0",
+        None,
+        42,
+        b"alice@example.com",
+    ],
+)
+def test_what_is_no_address_is_refused_without_being_shown(raw: object) -> None:
+    """The error says where and what kind of thing was found, never the thing itself."""
+    with pytest.raises(InvalidEventError) as caught:
+        hash_email(raw)
+    (fault,) = caught.value.faults
+    assert fault.path == "$.user_match.hashed_email"
+    assert "alice" not in str(caught.value)
+    assert "example" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "region", "hashed"),
+    [
+        ("+12065551234", None, SEATTLE),
+        (" +12065551234 ", None, SEATTLE),
+        ("+1 (206) 555-1234", None, SEATTLE),
+        ("206-555-1234", "US", SEATTLE),
+        ("1 206 555 1234", "us", SEATTLE),
+        ("+442079460958", "US", LONDON),
+        ("+44 (0)20 7946 0958", None, LONDON),
+        ("020 7946 0958", "GB", LONDON),
+        ("0044 20 7946 0958", "DE", LONDON),
+        ("\uff0b44 20 7946 0958", None, LONDON),
+        (SEATTLE, None, SEATTLE),
+        (SEATTLE.upper(), "GB", SEATTLE),
+    ],
+)
+def test_numbers_are_hashed_in_e164_with_their_plus(
+    raw: str, region: str | None, hashed: str
+) -> None:
+    """A number with a country code keeps it, and another is read for the region given."""
+    assert hash_phone(raw, region) == hashed
+
+
+def test_a_phone_number_that_was_read_already_is_taken() -> None:
+    """A shop's model may hold it as an object of phonenumbers, with or without a country."""
+    assert hash_phone(phonenumbers.parse("020 7946 0958", "GB")) == LONDON
+    unread = phonenumbers.PhoneNumber(raw_input="020 7946 0958")
+    assert hash_phone(unread, "GB") == LONDON
+    for nothing in (unread, phonenumbers.PhoneNumber()):
+        with pytest.raises(InvalidEventError):
+            hash_phone(nothing)
+
+
+@pytest.mark.parametrize("raw", ["020 7946 0958", "2065551234", "12065551234", "0044 20 7946 0958"])
+def test_an_ambiguous_number_is_refused_rather_than_guessed(raw: str) -> None:
+    """A national number is somebody's in many countries."""
+    with pytest.raises(InvalidEventError) as caught:
+        hash_phone(raw)
+    assert str(caught.value) == (
+        "$.user_match.hashed_phone: expected a number in E.164 form, such as +12065551234,"
+        f" or a default_region to read it by, got a string of {len(raw)} characters"
+        " without a country code, and no default_region"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "region"),
+    [
+        ("020 7946 0958", "US"),
+        ("555-1234", "US"),
+        ("12", "DE"),
+        ("+1", None),
+        ("+999999999999999999", None),
+        ("n/a", "US"),
+        ("call me", "GB"),
+        ("2065551234", "XX"),
+        (12065551234, "US"),
+        (None, "US"),
+        (b"+12065551234", None),
+    ],
+)
+def test_what_is_no_number_is_refused_without_being_shown(raw: object, region: str | None) -> None:
+    """Too short, too long, of no known region, or no text at all."""
+    with pytest.raises(InvalidEventError) as caught:
+        hash_phone(raw, region, path="$.phone")
+    (fault,) = caught.value.faults
+    assert fault.path == "$.phone"
+    assert str(raw) not in str(fault)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@settings(deadline=None)  # The first number that has to be read imports a large package.
+@given(st.text())
+def test_any_text_is_hashed_or_refused(raw: str) -> None:
+    """No text makes another error, or comes through as it is unless it is a hash."""
+    for read in (hash_email, hash_phone, lambda text: hash_phone(text, "US")):
+        try:
+            hashed = read(raw)
+        except InvalidEventError:
+            continue
+        assert len(hashed) == 64
+        assert set(hashed) <= set("0123456789abcdef")
+
+
+@given(st.emails())
+def test_any_ordinary_address_is_taken(address: str) -> None:
+    """The check is for slips of the pen, not for taste."""
+    assert hash_email(f" {address} ") == sha256(address.lower())
+
+
+@given(st.from_regex(r"\A\+[1-9][0-9]{6,14}\Z"))
+def test_any_e164_number_is_taken_as_it_is(number: str) -> None:
+    """Whoever writes a number in E.164 is believed."""
+    assert hash_phone(number) == hash_phone(number, "GB") == sha256(number)
+
+
+def test_e164_needs_no_phonenumbers() -> None:
+    """The large package is imported only when a number has to be read."""
+    code = (
+        "import sys; from adcp_tracker.events.hashing import hash_phone;"
+        "hash_phone('+12065551234');"
+        "sys.exit('phonenumbers' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+CONTEXT = RequestContext(
+    client_ip="203.0.113.9",
+    client_user_agent="Firefox",
+    event_source_url="https://shop.example/",
+    click_id="ctx-click",
+    click_id_type="fbclid",
+)
+
+
+def test_the_request_fills_in_what_is_not_given() -> None:
+    """Everything that is known of the shopper is sent."""
+    match = user_match(email="alice@example.com", context=CONTEXT)
+    assert match is not None
+    assert match.hashed_email == ALICE
+    assert match.client_ip == "203.0.113.9"
+    assert match.client_user_agent == "Firefox"
+    assert (match.click_id, match.click_id_type) == ("ctx-click", "fbclid")
+
+
+def test_what_is_given_wins() -> None:
+    """A caller knows better than the request."""
+    match = user_match(client_ip="198.51.100.1", client_user_agent="Safari", context=CONTEXT)
+    assert match is not None
+    assert (match.client_ip, match.client_user_agent) == ("198.51.100.1", "Safari")
+
+
+def test_a_click_and_its_type_go_together() -> None:
+    """The request's type never joins a click id that was given without one."""
+    match = user_match(click_id="own-click", context=CONTEXT)
+    assert match is not None
+    assert (match.click_id, match.click_id_type) == ("own-click", None)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        None,
+        RequestContext(),
+        RequestContext(client_ip="203.0.113.9"),
+        RequestContext(client_user_agent="Firefox"),
+        RequestContext(client_ip="", client_user_agent="Firefox", click_id=""),
+    ],
+)
+def test_what_identifies_nobody_is_left_out(context: RequestContext | None) -> None:
+    """An address without a user agent would make the event invalid, so it is not sent."""
+    assert user_match(email="", phone="", uids=[], context=context) is None
+
+
+def test_an_address_alone_stays_beside_another_identifier() -> None:
+    """It helps to match, as long as something else identifies the shopper."""
+    match = user_match(phone="+12065551234", context=RequestContext(client_ip="203.0.113.9"))
+    assert match is not None
+    assert match.client_ip == "203.0.113.9"
+
+
+def test_a_long_user_agent_is_cut() -> None:
+    """Browsers' names have no bound, so they are the one thing that is cut."""
+    match = user_match(client_ip="203.0.113.9", client_user_agent="x" * 600)
+    assert match is not None
+    assert match.client_user_agent == "x" * 512
+
+
+def test_universal_ids_are_sent_as_they_are() -> None:
+    """Neither hashed nor changed, and mappings are as good."""
+    match = user_match(uids=[UniversalId(UidType.UID2, "A=="), {"type": "id5", "value": "ID5*x"}])
+    assert match is not None
+    assert match.uids == (UniversalId(UidType.UID2, "A=="), UniversalId(UidType.ID5, "ID5*x"))
+
+
+def test_both_refusals_are_told_at_once() -> None:
+    """Whoever mends the address need not find out about the number afterwards."""
+    with pytest.raises(InvalidEventError) as caught:
+        user_match(email="alice", phone="020 7946 0958")
+    assert [fault.path for fault in caught.value.faults] == [
+        "$.user_match.hashed_email",
+        "$.user_match.hashed_phone",
+    ]
+
+
+@given(
+    st.text(st.sampled_from("aA1.@+-_ '\x7f\x1f\xa0é\n"), max_size=12)
+    | st.text(max_size=12)
+    | st.emails()
+)
+def test_an_address_is_judged_alike_with_spaces_around_it(raw: str) -> None:
+    """The short way of plain addresses takes, refuses and hashes what the long one does."""
+    try:
+        hashed: str | None = hash_email(f" {raw} ")
+    except InvalidEventError:
+        hashed = None
+    if hashed is None:
+        with pytest.raises(InvalidEventError):
+            hash_email(raw)
+    else:
+        assert hash_email(raw) == hashed == sha256(raw.strip().lower())

@@ -1,0 +1,281 @@
+"""Durability against a power cut, on a disk that does not always confirm."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adcp_tracker._clock import SystemClock
+from adcp_tracker.journal import _syscalls
+from adcp_tracker.journal.buffer import Intake
+from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.journal.fsync import NotSyncedError
+from adcp_tracker.journal.records import erased, frame_event, scan
+from adcp_tracker.journal.writer import Journal
+from tests.support.destinations import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+NOW_MS = 1_767_225_600_123
+WAIT_S = 20.0
+
+
+class Disk:
+    """Syncs, and fails to as it is told.
+
+    Args:
+        fails: Whether each of the next syncs fails.
+    """
+
+    def __init__(self, fails: Iterable[bool] = ()) -> None:
+        self.fails = list(fails)
+        self.count = 0
+
+    def __call__(self, descriptor: int) -> None:
+        """Sync, or fail."""
+        self.count += 1
+        if self.fails and self.fails.pop(0):
+            raise OSError(errno.EIO, "Input/output error")
+        os.fdatasync(descriptor)
+
+
+class GatedDisk(Disk):
+    """A disk whose first sync lasts until its gate is opened."""
+
+    def __init__(self, fails: Iterable[bool]) -> None:
+        super().__init__(fails)
+        self.is_syncing, self.gate = threading.Event(), threading.Event()
+
+    def __call__(self, descriptor: int) -> None:
+        """Sync, or fail, the first time once the gate is open."""
+        if not self.is_syncing.is_set():
+            self.is_syncing.set()
+            self.gate.wait(WAIT_S)
+        super().__call__(descriptor)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> QueueDirectory:
+    """Return a queue directory that does not exist yet."""
+    return QueueDirectory(tmp_path / "queue")
+
+
+def body(number: int) -> bytes:
+    """Return a small event."""
+    return b'{"event_id":"A-%d"}' % number
+
+
+def written(directory: QueueDirectory) -> list[bytes]:
+    """Return the bodies of all records on disk."""
+    data = b"".join(path.read_bytes() for path in sorted(directory.segments.glob("*.log")))
+    records, damages = scan(data)
+    assert not damages
+    return [record.body for record in records]
+
+
+def fails(append: Callable[[], None]) -> bool:
+    """Say whether the disk did not confirm what was appended."""
+    try:
+        append()
+    except NotSyncedError:
+        return True
+    return False
+
+
+def test_a_failed_sync_fails_for_every_thread_that_wrote_before(directory: QueueDirectory) -> None:
+    """The kernel tells one of them; a sync that succeeds afterwards confirms none of it."""
+    disk = GatedDisk([False, True])
+    journal = Journal(directory, synchronous=True, sync=disk)
+    failed: dict[int, bool] = {}
+
+    def work(number: int) -> None:
+        failed[number] = fails(lambda: journal.append(body(number), NOW_MS))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads[0].start()
+    disk.is_syncing.wait(WAIT_S)
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: len(written(directory)) == 4)
+    disk.gate.set()
+    for thread in threads:
+        thread.join()
+    assert failed == {0: False, 1: True, 2: True, 3: True}
+    assert disk.count == 2
+
+
+def test_what_comes_after_a_failed_sync_is_confirmed_by_the_next(
+    directory: QueueDirectory,
+) -> None:
+    """A failure is over for what was not written yet."""
+    journal = Journal(directory, synchronous=True, sync=Disk([False, True]))
+    outcomes = [fails(lambda: journal.append(body(1), NOW_MS)) for _ in range(4)]
+    assert outcomes == [False, True, False, False]
+
+
+@pytest.mark.parametrize("how", ["closed", "followed"])
+def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
+    directory: QueueDirectory, how: str
+) -> None:
+    """Whoever finds its segment closed, or another one in its place, is told as well."""
+    quick, disk = _syscalls.best(), Disk()
+    told: list[bool] = []
+
+    def end_segment() -> None:
+        if how == "closed":
+            disk.fails = [True]
+            journal.roll()
+        else:
+            disk.fails = [False, True]  # its own record is confirmed, what it leaves is not
+            told.append(fails(lambda: journal.append(b"x" * 500, NOW_MS)))
+
+    def append(descriptor: int, data: bytes, size: int) -> int:
+        count = quick(descriptor, data, size)
+        if b"A-1" in data:
+            other = threading.Thread(target=end_segment)
+            other.start()
+            other.join()
+        return count
+
+    journal = Journal(directory, synchronous=True, sync=disk, append=append, segment_bytes=400)
+    journal.append(body(0), NOW_MS)
+    assert fails(lambda: journal.append(body(1), NOW_MS))
+    assert not any(told)
+    assert body(1) in written(directory)
+
+
+def test_a_segment_is_let_go_though_the_disk_does_not_confirm_it(directory: QueueDirectory) -> None:
+    """A host that closes its tracker sees no error, and nothing keeps the segment in use."""
+    journal = Journal(directory, synchronous=True, sync=Disk([False, True]))
+    journal.append(body(1), NOW_MS)
+    path = journal.path
+    assert path is not None
+    journal.roll()
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_each_event_is_in_one_place_whichever_syncs_fail(pattern: list[bool]) -> None:
+    """What the disk did not confirm is written over itself, and not once more elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = QueueDirectory(Path(folder) / "queue")
+        journal = Journal(directory, synchronous=True, sync=Disk(pattern), segment_bytes=150)
+        intake = Intake(journal, SystemClock())
+        for number in range(10):
+            intake.put(body(number), NOW_MS)
+            intake.settle()
+            assert intake.in_memory == 0
+        while intake.unconfirmed:
+            intake.settle()
+        journal.roll()
+        assert Counter(written(directory)) == Counter(map(body, range(10)))
+
+
+def test_an_event_is_kept_until_the_disk_confirms_it(directory: QueueDirectory) -> None:
+    """Each try writes the record again, since the kernel takes it for written."""
+    disk = Disk([True] * 3)
+    intake = Intake(Journal(directory, synchronous=True, sync=disk), SystemClock())
+    intake.put(body(1), NOW_MS)
+    tries = 0
+    while intake.unconfirmed:
+        intake.settle()
+        tries += 1
+    assert (tries, disk.count) == (3, 4)
+
+
+def test_a_sealed_event_is_in_one_place_too(directory: QueueDirectory) -> None:
+    """It stays as it was sealed the first time."""
+    journal = SealedJournal(Encryption([b"k" * 32]), directory, synchronous=True, sync=Disk([True]))
+    intake = Intake(journal, SystemClock())
+    intake.put(body(1), NOW_MS)
+    assert intake.unconfirmed == 1
+    intake.settle()
+    assert (intake.unconfirmed, len(written(directory))) == (0, 1)
+
+
+def test_counts_that_the_disk_does_not_confirm_are_told_once(directory: QueueDirectory) -> None:
+    """The books are not told twice of what was dropped."""
+    journal = Journal(directory, synchronous=True, sync=Disk([True, True]))
+    intake = Intake(journal, SystemClock())
+    intake.drop("full", 7)
+    for _ in range(3):
+        intake.settle()
+    (told,) = written(directory)
+    assert orjson.loads(told) == {"full": 7}
+
+
+def test_without_memory_left_an_unconfirmed_event_is_not_dropped(
+    directory: QueueDirectory,
+) -> None:
+    """It is in its segment, and delivered from there."""
+    reasons: list[str] = []
+    journal = Journal(directory, synchronous=True, sync=Disk([True] * 5))
+    intake = Intake(journal, SystemClock(), on_drop=reasons.append, memory_bytes=40)
+    for number in range(5):
+        intake.put(body(number), NOW_MS)
+    assert intake.unconfirmed == 2
+    assert (reasons, len(written(directory))) == ([], 5)
+
+
+def unconfirmed(directory: QueueDirectory) -> tuple[Intake, Path]:
+    """Return an intake with an event that the disk has not confirmed, and its segment."""
+    journal = Journal(directory, synchronous=True, sync=Disk([True]))
+    intake = Intake(journal, SystemClock())
+    intake.put(body(1), NOW_MS)
+    assert journal.path is not None
+    return intake, journal.path
+
+
+def test_an_unconfirmed_event_that_was_erased_stays_so(directory: QueueDirectory) -> None:
+    """Writing it over itself would bring a person's data back."""
+    intake, path = unconfirmed(directory)
+    gone = erased(frame_event(body(1), NOW_MS))
+    path.write_bytes(gone)
+    intake.settle()
+    assert (intake.unconfirmed, path.read_bytes()) == (0, gone)
+
+
+def test_an_unconfirmed_event_that_is_erased_in_memory_is_counted_on_disk_alone(
+    directory: QueueDirectory,
+) -> None:
+    """It is one event, and would be counted twice."""
+    intake, _ = unconfirmed(directory)
+    assert intake.erase(lambda _: True) == 0
+    assert intake.unconfirmed == 0
+    intake.settle()
+    assert written(directory) == [body(1)]
+
+
+def test_an_unconfirmed_event_whose_segment_was_delivered_is_done(
+    directory: QueueDirectory,
+) -> None:
+    """Whoever deletes a segment has dealt with all that is in it."""
+    intake, path = unconfirmed(directory)
+    path.unlink()
+    intake.settle()
+    assert (intake.unconfirmed, written(directory)) == (0, [])
+
+
+def test_an_unconfirmed_event_that_the_disk_has_lost_is_written_again(
+    directory: QueueDirectory,
+) -> None:
+    """A disk that confirms nothing may have kept nothing."""
+    intake, path = unconfirmed(directory)
+    os.truncate(path, 0)
+    intake.settle()
+    assert (intake.unconfirmed, intake.in_memory) == (0, 0)
+    assert path.read_bytes().strip(b"\0") == frame_event(body(1), NOW_MS)

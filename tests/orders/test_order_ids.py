@@ -1,0 +1,164 @@
+"""One order makes one event id, by whichever of its names it is tracked."""
+
+from __future__ import annotations
+
+import logging
+from collections import UserDict
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
+from adcp_tracker.orders.events import purchase_event, refund_event
+from adcp_tracker.orders.reader import register_order, to_order
+from tests.support.events import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OSCAR = {"id": 2, "number": "100002", "basket_id": 2, "currency": "EUR"}
+SALEOR = {"id": "T3JkZXI6MQ==", "number": "1023", "channel": "default"}
+WOOCOMMERCE = {"id": 727, "number": "A-0727", "order_key": "wc_order_58d2d042d1d"}
+SHOPIFY = {
+    "id": 820982911946154508,
+    "admin_graphql_api_id": "gid://shopify/Order/820982911946154508",
+    "name": "#1234",
+    "number": 234,
+    "order_number": 1234,
+}
+
+
+@pytest.mark.parametrize("kind", [dict, UserDict, lambda fields: SimpleNamespace(**fields)])
+@pytest.mark.parametrize(
+    ("order", "webhook", "event_id"),
+    [
+        (OSCAR, {"number": "100002", "amount": "5.00"}, "100002"),
+        (OSCAR | {"number": 100002}, OSCAR, "100002"),
+        (OSCAR, {"order_number": 100002, "amount": "5.00"}, "100002"),
+        (SALEOR, {"order_id": "1023"}, "1023"),
+        (WOOCOMMERCE, {"id": "A-0727"}, "A-0727"),
+        ({"id": 7, "order_number": 1007}, {"order_number": "1007"}, "1007"),
+        ({"entity_id": 7, "increment_id": "000000107"}, {"id": "000000107"}, "000000107"),
+        ({"id": 7, "number": UUID(int=1)}, {"number": str(UUID(int=1))}, str(UUID(int=1))),
+        (SHOPIFY, {"id": 99, "order_id": 820982911946154508}, "820982911946154508"),
+    ],
+    ids=[
+        "oscar",
+        "oscar, just placed",
+        "oscar, a number",
+        "saleor",
+        "woocommerce",
+        "plain",
+        "magento",
+        "uuid",
+        "shopify",
+    ],
+)
+def test_the_order_and_what_a_webhook_knows_of_it_make_one_event(
+    kind: Callable[[dict[str, object]], object],
+    order: dict[str, object],
+    webhook: dict[str, object],
+    event_id: str,
+) -> None:
+    """The order from the shop's database, and the mapping of who knows its number alone."""
+    for source in (order, webhook):
+        taken = to_order(kind(source))
+        made = purchase_event(taken, now=NOW)
+        assert made.event_id == event_id
+        assert made.custom_data is not None
+        assert made.custom_data.order_id == event_id
+        assert refund_event(taken, now=NOW, refund_id="R-1").event_id == f"{event_id}:refund:R-1"
+
+
+@pytest.mark.parametrize(
+    ("order", "order_id"),
+    [
+        ({"number": 3}, "3"),
+        ({"number": 3, "id": None}, "3"),
+        ({"number": None, "id": 1001}, "1001"),
+        ({"number": "", "id": 1001}, "1001"),
+        ({"number": 2.5, "id": 1001}, "1001"),
+        ({"number": True, "id": 1001}, "1001"),
+        ({"order_id": None, "number": "N-7", "id": 1001}, "N-7"),
+        ({"order_id": "W-1", "number": "N-7", "id": 1001}, "W-1"),
+        ({"order_number": None, "id": None, "order_id": ""}, None),
+        ({"order_number": 2.5, "id": None}, 2.5),
+    ],
+)
+def test_the_best_name_with_a_value_counts(order: dict[str, object], order_id: object) -> None:
+    """What has no value, or none that could be an id, is passed over if there is another."""
+    assert to_order(order).order_id == order_id
+    assert to_order(SimpleNamespace(**order)).order_id == order_id
+
+
+def test_what_may_be_a_count_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A ``number`` of tickets would make most orders pass for repetitions, so the log tells."""
+
+    class Booking(SimpleNamespace):
+        """An order with a number of tickets."""
+
+    class Sale(SimpleNamespace):
+        """One with a number of its own, as its shop has said."""
+
+    register_order(Sale, order_id="number")
+    with caplog.at_level(logging.WARNING, "adcp_tracker"):
+        for row in range(3):
+            assert to_order(Sale(id=row, number=row + 1000)).order_id == str(row + 1000)
+            assert to_order(Booking(number=str(row + 1), id=row)).order_id == str(row + 1)
+        assert not caplog.records
+        for row in range(3):
+            assert to_order(Booking(number=2, id=row)).order_id == "2"
+    assert len(caplog.records) == 1
+    assert "Booking'" in caplog.text
+    assert "register_order(kind, order_id='id')" in caplog.text
+
+
+class Row:
+    """An order whose row is what everything else names it by."""
+
+    def __init__(self, pk: int, number: str) -> None:
+        self.id, self.number, self.total, self.currency = pk, number, "5.00", "EUR"
+
+    def reference(self) -> str:
+        """Give what the shop prints on its invoices."""
+        return f"INV-{self.id}"
+
+
+class Invoice(Row):
+    """One that is known by a method's answer."""
+
+
+def test_a_shop_can_say_which_name_is_the_id() -> None:
+    """So that ids stay what they were, or are what only the shop knows; the rest is found."""
+    assert to_order(Row(7, "N-7")).order_id == "N-7"
+    register_order(Row, order_id="id")
+    register_order(Invoice, order_id="reference")
+    assert to_order(Row(7, "N-7")).order_id == "7"
+    invoice = to_order(Invoice(7, "N-7"))
+    assert (invoice.order_id, invoice.currency) == ("INV-7", "EUR")
+    register_order(Row, order_id="nothing")
+    with pytest.raises(InvalidEventError, match=r"\$\.event_id"):
+        purchase_event(to_order(Row(7, "N-7")), now=NOW)
+
+
+@pytest.mark.parametrize("words", [{}, {"hook": lambda row: {"id": row.id}, "order_id": "id"}])
+def test_a_registration_says_one_thing(words: dict[str, Any]) -> None:
+    """A hook makes the id itself, and nothing at all would change nothing."""
+    with pytest.raises(ConfigurationError, match="register_order: expected a hook or order_id="):
+        register_order(Row, **words)
+
+
+values = st.none() | st.integers() | st.text(max_size=3) | st.uuids() | st.floats()
+
+
+@given(st.fixed_dictionaries({"number": st.text(min_size=1), "id": values}), values)
+def test_a_text_number_decides_whatever_else_there_is(
+    order: dict[str, object], other: object
+) -> None:
+    """Neither the row's key nor anything of another name changes the id of a numbered order."""
+    assert to_order(order).order_id == order["number"]
+    assert to_order(order | {"reference": other, "pk": other}).order_id == order["number"]

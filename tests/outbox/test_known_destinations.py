@@ -1,0 +1,92 @@
+"""The names of destinations that a directory keeps."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adcp_tracker.exceptions import UnsafeDirectoryError
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.known_destinations import Roster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> QueueDirectory:
+    """Return a queue directory that is all there."""
+    made = QueueDirectory(tmp_path / "queue")
+    made.prepare()
+    return made
+
+
+def test_what_one_process_enters_another_reads(directory: QueueDirectory) -> None:
+    """Entering it once more changes nothing."""
+    for _ in range(2):
+        Roster(directory, ["interchange:1/web", "agent"]).enter_own()
+    assert sorted(Roster(directory)) == ["agent", "interchange:1/web"]
+
+
+@given(name=st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
+def test_any_name_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    """However long, and whatever a path would make of it."""
+    directory = QueueDirectory(tmp_path_factory.mktemp("queue"))
+    directory.prepare()
+    Roster(directory, [name]).enter_own()
+    assert list(Roster(directory)) == [name]
+    Roster(directory).strike(name)
+    assert list(Roster(directory)) == []
+
+
+def test_half_an_entry_is_none_and_is_written_anew(directory: QueueDirectory) -> None:
+    """As a power cut may leave it."""
+    roster = Roster(directory, ["agent"])
+    roster.enter_own()
+    (path,) = directory.destinations.iterdir()
+    path.write_bytes(b"age")
+    assert list(roster) == []
+    roster.secure_own()
+    assert list(roster) == ["agent"]
+
+
+def test_a_draft_of_a_process_that_died_is_no_entry(directory: QueueDirectory) -> None:
+    """It is swept away, by whoever leads next."""
+    (directory.destinations / ".0123").write_bytes(b"agent")
+    roster = Roster(directory)
+    assert list(roster) == []
+    roster.sweep()
+    assert list(directory.destinations.iterdir()) == []
+
+
+def test_entries_are_private(directory: QueueDirectory) -> None:
+    """Whoever else is on the machine need not know where a shop advertises."""
+    Roster(directory, ["agent"]).enter_own()
+    (path,) = directory.destinations.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_link_in_place_of_an_entry_is_refused(directory: QueueDirectory, tmp_path: Path) -> None:
+    """It is not followed."""
+    roster = Roster(directory, ["agent"])
+    roster.enter_own()
+    (path,) = directory.destinations.iterdir()
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
+        roster.secure_own()
+    with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
+        list(roster)
+
+
+def test_a_folder_that_takes_nothing_keeps_nobody_from_tracking(
+    directory: QueueDirectory,
+) -> None:
+    """The names are one more safety, and not worth an event."""
+    directory.destinations.rmdir()
+    Roster(directory, ["agent"]).enter_own()
+    assert list(Roster(directory)) == []

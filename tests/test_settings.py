@@ -1,0 +1,284 @@
+"""Settings: read from the environment, checked, and never shown where they are secret."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from adcp_tracker import Agent, ConfigurationError, Interchange, Tracker
+from adcp_tracker.settings import (
+    AGENT_VARIABLES,
+    INTERCHANGE_VARIABLES,
+    TRACKER_VARIABLES,
+    VARIABLES,
+    Settings,
+    destinations_from_env,
+    settings_from_env,
+)
+from adcp_tracker.web.options import CAPTURE_OPTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTERCHANGE = {
+    "ADCP_ADVERTISER_ID": "12345",
+    "ADCP_API_KEY": "key-that-nobody-may-see",
+    "ADCP_EVENT_SOURCE_ID": "website_pixel",
+}
+AGENT = {
+    "ADCP_AGENT_URL": "https://seller.example/mcp",
+    "ADCP_AGENT_TOKEN": "token-that-nobody-may-see",
+    "ADCP_EVENT_SOURCE_ID": "website_pixel",
+}
+
+
+def test_every_setting_has_a_variable_and_an_argument() -> None:
+    """Whatever the tracker can be told in code it can be told by the environment."""
+    names = {field.name for field in attrs.fields(Settings)}
+    assert {variable.setting for variable in TRACKER_VARIABLES} == names
+    assert names <= set(inspect.signature(Tracker.__init__).parameters)
+
+
+def test_defaults_are_the_same_everywhere() -> None:
+    """The tracker's own defaults are the settings' defaults."""
+    parameters = inspect.signature(Tracker.__init__).parameters
+    for field in attrs.fields(Settings):
+        if field.default is not attrs.NOTHING:
+            assert parameters[field.name].default == field.default, field.name
+
+
+def test_destinations_take_what_their_variables_set() -> None:
+    """The tables name real arguments."""
+    for variables, kind in ((INTERCHANGE_VARIABLES, Interchange), (AGENT_VARIABLES, Agent)):
+        parameters = inspect.signature(kind).parameters
+        assert {variable.setting for variable in variables} <= set(parameters)
+
+
+def test_a_tracker_is_made_of_the_environment(tmp_path: Path) -> None:
+    """Settings and both destinations come from variables."""
+    environ = {
+        **INTERCHANGE,
+        **AGENT,
+        "ADCP_DIRECTORY": str(tmp_path),
+        "ADCP_FLUSH_INTERVAL": "0.5",
+        "ADCP_MAX_BYTES": "none",
+        "ADCP_STRICT": "yes",
+        "ADCP_COMPRESSION": "gzip",
+        "ADCP_HANDLE_SIGTERM": "off",
+    }
+    tracker = Tracker.from_env(environ)
+    assert [each.name for each in tracker.destinations] == [
+        "interchange:12345/website_pixel",
+        "agent:seller.example/mcp/website_pixel",
+    ]
+    assert tracker.settings == Settings(
+        directory=str(tmp_path),
+        flush_interval=0.5,
+        max_bytes=None,
+        strict=True,
+        handle_sigterm=False,
+    )
+    tracker.close()
+
+
+def test_without_destinations_there_are_none() -> None:
+    """An environment that describes no seller makes a tracker that keeps events."""
+    assert destinations_from_env({"ADCP_EVENT_SOURCE_ID": "website_pixel"}) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "ADCP_DIRECTORY: expected a directory"),
+        ({"ADCP_DIRECTORY": ""}, "ADCP_DIRECTORY: expected a directory"),
+        ({"ADCP_FLUSH_INTERVAL": "soon"}, "ADCP_FLUSH_INTERVAL: expected a number, got 'soon'"),
+        ({"ADCP_FLUSH_INTERVAL": "0"}, "a number of seconds, 0.01 or more, got 0.0"),
+        ({"ADCP_FLUSH_INTERVAL": "nan"}, "flush_interval: expected a number of seconds"),
+        ({"ADCP_MAX_BYTES": "1GB"}, "ADCP_MAX_BYTES: expected a number of bytes, got '1GB'"),
+        ({"ADCP_MAX_BYTES": "-5"}, "max_bytes: expected a number of bytes, 1 or more, got -5"),
+        ({"ADCP_STRICT": "maybe"}, "ADCP_STRICT: expected true or false, got 'maybe'"),
+        ({"ADCP_DURABILITY": "disk"}, "durability: expected 'process' or 'power', got 'disk'"),
+        ({"ADCP_WHEN_FULL": "wait"}, "when_full: expected 'drop_new' or 'raise', got 'wait'"),
+        ({"ADCP_UPLOADER": "cron"}, "uploader: expected 'thread' or 'external', got 'cron'"),
+        ({"ADCP_ON_DENIED": "send"}, "on_denied: expected 'drop' or 'strip', got 'send'"),
+        (
+            {"ADCP_SHUTDOWN_TIMEOUT": "-1"},
+            "shutdown_timeout: expected a number of seconds, 0 or more",
+        ),
+        ({"ADCP_DIRECTROY": "/x"}, "ADCP_DIRECTROY: expected a known variable, maybe ADCP_DIREC"),
+        ({"ADCP_API_KEYS": "x"}, "ADCP_API_KEYS: expected a known variable, maybe ADCP_API_KEY"),
+        (
+            {"ADCP_DEFAULT_REGION": "UK"},
+            "default_region: expected a region such as 'GB', got 'UK'; maybe 'GB'",
+        ),
+        (
+            {"ADCP_DEFAULT_REGION": "Germany"},
+            "got a string of 7 characters; use the two letters of ISO 3166",
+        ),
+        (
+            {"ADCP_TRUSTED_PROXIES": "10.0.0.0/8"},
+            "ADCP_TRUSTED_PROXIES: expected no such variable, got one; trusted_proxies is an opt",
+        ),
+        ({"ADCP_CLICK_COOKY": "x"}, "ADCP_CLICK_COOKY: expected no such variable, got one; click_"),
+        ({"ADCP_API_KEY": "x"}, "expected ADCP_ADVERTISER_ID and ADCP_EVENT_SOURCE_ID to be set"),
+        ({"ADCP_ADVERTISER_ID": "1"}, "expected ADCP_API_KEY and ADCP_EVENT_SOURCE_ID to be set"),
+        ({"ADCP_AGENT_URL": "https://x.example/"}, "an agent: expected ADCP_AGENT_TOKEN and"),
+        ({**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"}, "base_url"),
+        (
+            {**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"},
+            "; base_url is set by ADCP_BASE_URL, and no variable sets allow_http: make the dest",
+        ),
+        ({**AGENT, "ADCP_AGENT_VERSION": "2.0"}, "; adcp_version is set by ADCP_AGENT_VERSION"),
+        ({**INTERCHANGE, "ADCP_BASE_URL": "ftp://x.example"}, "base_url"),
+        ({**INTERCHANGE, "ADCP_COMPRESSION": "zip"}, "compression: expected 'gzip' or None"),
+        ({**AGENT, "ADCP_AGENT_VERSION": "2.0"}, "adcp_version"),
+        ({**AGENT, "ADCP_AGENT_URL": "http://seller.example/mcp"}, "url"),
+    ],
+)
+def test_a_wrong_environment_is_told_clearly(
+    tmp_path: Path, environ: dict[str, str], message: str
+) -> None:
+    """What is wrong, what was expected, what was got; and no credential in it."""
+    directory = {"ADCP_DIRECTORY": str(tmp_path)} if "ADCP_DIRECTORY" not in environ else {}
+    whole = {**(directory if environ else {}), **environ}
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker.from_env(whole)
+    assert message in str(raised.value)
+    assert "nobody-may-see" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ADCP_DURABILITY", "ADCP_WHEN_FULL", "ADCP_UPLOADER", "ADCP_ON_DENIED"),
+        *("ADCP_FLUSH_INTERVAL", "ADCP_SHUTDOWN_TIMEOUT", "ADCP_MAX_BYTES"),
+        *("ADCP_STRICT", "ADCP_HANDLE_SIGTERM", "ADCP_TEST_EVENT_CODE"),
+    ],
+)
+def test_a_secret_in_the_wrong_variable_is_not_shown(tmp_path: Path, name: str) -> None:
+    """Whoever pasted it one line too low finds it in no log."""
+    with pytest.raises(ConfigurationError) as raised:
+        Tracker.from_env({"ADCP_DIRECTORY": str(tmp_path), name: "s3cr3tPassw0rd\n"})
+    assert "s3cr3t" not in str(raised.value)
+    assert "got a string of 15 characters" in str(raised.value)
+
+
+@pytest.mark.parametrize("code", ["", "x" * 256, "a\nb", "\ud800", b"TEST1", 5])
+def test_a_test_code_that_no_seller_takes_is_refused(tmp_path: Path, code: Any) -> None:  # noqa: ANN401 - also wrong ones
+    """All of a tracker's events would be refused for it."""
+    with pytest.raises(ConfigurationError, match="test_event_code: expected a string"):
+        Tracker(directory=tmp_path, test_event_code=code)
+
+
+def test_other_variables_are_none_of_our_business() -> None:
+    """A variable of somebody else's with our prefix is let be, unless it is surely a typo."""
+    assert settings_from_env({"ADCP_PORT": "80", "PATH": "/bin", "ADCP_DIRECTORY": "/x"}) == {
+        "directory": "/x"
+    }
+
+
+@pytest.mark.parametrize("option", sorted(CAPTURE_OPTIONS))
+def test_no_option_of_the_integrations_is_passed_over_as_a_variable(option: str) -> None:
+    """Whoever sets one would believe it to be in force."""
+    with pytest.raises(ConfigurationError, match=f"; {option} is an option of the web integration"):
+        settings_from_env({f"ADCP_{option.upper()}": "1"})
+
+
+@pytest.mark.parametrize("region", ["GB", "de", "GG"])
+def test_a_region_is_known_in_either_case(region: str, tmp_path: Path) -> None:
+    """As phone numbers are read by it."""
+    assert Settings(directory=str(tmp_path), default_region=region).default_region == region
+
+
+def test_a_tracker_without_a_region_loads_no_phonenumbers(tmp_path: Path) -> None:
+    """Most shops have numbers with a plus, and need not wait for it."""
+    program = (
+        "import sys\n"
+        "from adcp_tracker import Tracker\n"
+        "Tracker(directory=sys.argv[1]).close()\n"
+        "sys.exit('phonenumbers' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+
+
+def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
+    """Neither a tracker nor a destination shows its credential."""
+    with Tracker(
+        destinations_from_env({**INTERCHANGE, **AGENT}), directory=tmp_path / "q"
+    ) as tracker:
+        shown = repr(tracker) + repr(tracker.destinations) + repr(tracker.settings)
+    assert "nobody-may-see" not in shown
+    assert "interchange:12345" in shown
+
+
+def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Books are kept by name, so it has to be one destination's own."""
+    twice = destinations_from_env(INTERCHANGE) * 2
+    with pytest.raises(ConfigurationError, match="got 'interchange:12345/website_pixel' twice"):
+        Tracker(twice, directory=tmp_path)
+
+
+SHOP: dict[str, Any] = {
+    "advertiser_id": "12345",
+    "event_source_id": "website_pixel",
+    "api_key": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"directory": None}, "directory: expected a path, such as '/var/lib/shop/adcp', got None"),
+        ({"directory": ""}, "got an empty string; events need a place to wait in"),
+        ({"directory": 5}, "directory: expected a path"),
+        ({"strict": "false"}, "strict: expected True or False, got 'false'"),
+        ({"handle_sigterm": 1}, "handle_sigterm: expected True or False, got 1"),
+        ({"default_region": 49}, "default_region: expected a string or None, got int"),
+        ({"flush_interval": "1"}, "expected a number of seconds, 0.01 or more, got '1'"),
+        ({"destinations": Interchange(**SHOP)}, "got one by itself; put it in brackets"),
+        ({"destinations": "https://seller.example"}, "such as Interchange(…), got str"),
+        ({"destinations": [Interchange]}, "such as Interchange(…), got type at [0]"),
+        ({"destinations": 7}, "such as Interchange(…), got int"),
+    ],
+)
+def test_a_common_mistake_is_told_with_its_remedy(
+    settings: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    """What is wrong is named as it was given, before anything is made."""
+    with pytest.raises(ConfigurationError) as error:
+        Tracker(**{"directory": tmp_path / "queue", **settings})
+    assert told in str(error.value)
+    assert not (tmp_path / "queue").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"api_key": ""}, "got an empty string; is its variable set?"),
+        ({"api_key": "hidden-word\n"}, "as a file's last line break is; strip it"),
+        ({"api_key": "hidden\u200bword"}, "got other characters; its value is not shown"),
+        ({"api_key": None}, "got NoneType; give it as a string"),
+        ({"advertiser_id": 12345}, "advertiser_id: expected a string, got int"),
+        ({"base_url": "seller.example/api"}, "got one without a scheme"),
+        ({"base_url": "ftp://seller.example"}, "got scheme 'ftp'"),
+    ],
+)
+def test_a_wrong_destination_is_told_without_its_secret(
+    settings: dict[str, Any], told: str
+) -> None:
+    """What is wrong with a credential is said without a character of it."""
+    with pytest.raises(ConfigurationError) as error:
+        Interchange(**{**SHOP, **settings})
+    assert told in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
+def test_every_variable_is_explained() -> None:
+    """The table that the documentation prints has a sentence for each."""
+    assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
+    assert all(variable.meaning.endswith(".") for variable in VARIABLES)
