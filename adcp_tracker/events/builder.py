@@ -24,7 +24,7 @@ from adcp_tracker.events.parsing import (
     read_word,
 )
 from adcp_tracker.events.rejected import keep
-from adcp_tracker.events.urls import as_page
+from adcp_tracker.events.urls import strip_page_url
 from adcp_tracker.exceptions import Fault, InvalidEventError
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
         if event_source_url is not None:
             action_source = _WEBSITE
     if isinstance(event_source_url, str) and event_source_url not in known_uris:
-        event_source_url = as_page(event_source_url)
+        event_source_url = strip_page_url(event_source_url)
     if type(event_time) is not datetime or event_time.tzinfo is not _UTC:
         event_time = _in_utc(event_time)
     if surface is not None:

@@ -68,7 +68,7 @@ _is_money: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,20})?").fullmatch
 known_uris: Final[set[str]] = set()
 """Absolute URIs that came before, as a shop has few pages without their queries.
 
-None of them has anything that :func:`.as_page` cuts, so what is here needs no look by it.
+None of them has anything that :func:`.strip_page_url` cuts, so what is here needs no look by it.
 """
 
 _find_wide_control: Final = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]").search

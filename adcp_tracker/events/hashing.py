@@ -43,10 +43,10 @@ else:
 EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
 
-_match: Final = quick(UserMatch)
-_is_plain_address: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+").fullmatch
+_user_match: Final = quick(UserMatch)
+_is_plain_email: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+").fullmatch
 _is_e164: Final = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
-_is_digest: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+_is_sha256: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def hash_email(raw: object, *, path: str = EMAIL_PATH) -> str:
@@ -62,7 +62,7 @@ def hash_email(raw: object, *, path: str = EMAIL_PATH) -> str:
     Raises:
         InvalidEventError: If `raw` cannot be an address.
     """
-    if type(raw) is str and _is_plain_address(raw):
+    if type(raw) is str and _is_plain_email(raw):
         return sha256(raw.lower().encode()).hexdigest()
     address = raw.strip().lower() if isinstance(raw, str) else ""
     local, _, domain = address.partition("@")
@@ -74,9 +74,9 @@ def hash_email(raw: object, *, path: str = EMAIL_PATH) -> str:
         and address.isprintable()
     ):
         return sha256(address.encode()).hexdigest()
-    if _is_digest(address):
+    if _is_sha256(address):
         return address
-    return _refuse(path, "an e-mail address or its SHA-256", describe(raw))
+    return _reject(path, "an e-mail address or its SHA-256", describe(raw))
 
 
 def hash_phone(raw: object, default_region: str | None = None, *, path: str = PHONE_PATH) -> str:
@@ -97,18 +97,18 @@ def hash_phone(raw: object, default_region: str | None = None, *, path: str = PH
     """
     if isinstance(raw, str) and _is_e164(raw):
         return sha256(raw.encode()).hexdigest()
-    text = raw if isinstance(raw, str) else _written_out(raw)
+    text = raw if isinstance(raw, str) else _formatted(raw)
     if text is None:
-        _refuse(path, "a phone number or its SHA-256", describe(raw))
+        _reject(path, "a phone number or its SHA-256", describe(raw))
     number = text.strip()
-    if _is_digest(number.lower()):
+    if _is_sha256(number.lower()):
         return number.lower()
     if not _is_e164(number):
         number = _to_e164(number, default_region, path)
     return sha256(number.encode()).hexdigest()
 
 
-def _written_out(raw: object) -> str | None:
+def _formatted(raw: object) -> str | None:
     """Write out a number that was read already; ``None`` if it is nothing of the kind."""
     # Whoever has such an object has loaded the library, so that nobody else need load it.
     library = sys.modules.get("phonenumbers")
@@ -127,18 +127,18 @@ def _to_e164(raw: str, default_region: str | None, path: str) -> str:
     region = None if default_region is None else default_region.upper()
     if region is None and not raw.startswith(("+", "\N{FULLWIDTH PLUS SIGN}")):
         expected = "a number in E.164 form, such as +12065551234, or a default_region to read it by"
-        _refuse(path, expected, f"{describe(raw)} without a country code, and no default_region")
+        _reject(path, expected, f"{describe(raw)} without a country code, and no default_region")
     expected = "a phone number" if region is None else f"a phone number, read as one of {region}"
     try:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException:
-        _refuse(path, expected, describe(raw))
+        _reject(path, expected, describe(raw))
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-        _refuse(path, expected, f"{describe(raw)}, which is too short or too long")
+        _reject(path, expected, f"{describe(raw)}, which is too short or too long")
     return str(phonenumbers.format_number(number, PhoneNumberFormat.E164))
 
 
-def _refuse(path: str, expected: str, got: str) -> NoReturn:
+def _reject(path: str, expected: str, got: str) -> NoReturn:
     # No cause is kept: its message could repeat the address or number.
     raise InvalidEventError([Fault(path, expected, got)]) from None
 
@@ -197,7 +197,7 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
         faults += error.faults
     if faults:
         raise InvalidEventError(faults)
-    match = _match(
+    match = _user_match(
         hashed_email,
         hashed_phone,
         _uids(uids) if uids else None,

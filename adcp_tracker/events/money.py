@@ -55,7 +55,7 @@ def from_minor(amount: int, currency: str) -> Decimal:
     return Decimal(amount).scaleb(-DECIMALS[currency], EXACT)
 
 
-def read_amount(value: object) -> object:
+def parse_amount(value: object) -> object:
     """Read money as shops export it, and leave as it is what is none.
 
     Args:
@@ -69,10 +69,10 @@ def read_amount(value: object) -> object:
     if isinstance(value, str):
         return Decimal(value.strip()) if _is_number(value.strip()) else value
     amount = getattr(value, "amount", None)
-    return value if amount is None else read_amount(amount)
+    return value if amount is None else parse_amount(amount)
 
 
-def add_up(lines: Iterable[tuple[object, object]]) -> Decimal | None:
+def sum_lines(lines: Iterable[tuple[object, object]]) -> Decimal | None:
     """Sum up quantities times prices; ``None`` if any is unknown or no number."""
     total = Decimal(0)
     for quantity, price in lines:
@@ -85,7 +85,7 @@ def add_up(lines: Iterable[tuple[object, object]]) -> Decimal | None:
     return total
 
 
-def is_exact(amount: Decimal, currency: object) -> bool:
+def fits_currency(amount: Decimal, currency: object) -> bool:
     """Tell whether `amount` has no more decimals than its currency."""
     if type(currency) is not str or (amount.same_quantum(_CENT) and currency in CENTS):
         return True

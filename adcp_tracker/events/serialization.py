@@ -29,7 +29,7 @@ from adcp_tracker.events.model import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.urls import as_uri
+from adcp_tracker.events.urls import normalize_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ def _digits(value: Decimal) -> object:
 
 
 _WRITERS: Final[Mapping[str, Callable[[Any], object]]] = {
-    "event_source_url": as_uri,
+    "event_source_url": normalize_url,
     "uids": lambda uids: _value(uids) or None,
 }
 """How fields are written that are not written as they are; ``None`` leaves one out."""

@@ -19,7 +19,7 @@ _PLAIN: Final = r"A-Za-z0-9._~!$&'()*+,;=:@\-"
 _ESCAPE: Final = "%[0-9A-Fa-f]{2}"
 
 
-def _run(plain: str) -> str:
+def _escaped(plain: str) -> str:
     """Return a pattern of plain characters and escapes that a match walks only once."""
     return f"[{plain}]*(?:{_ESCAPE}[{plain}]*)*"
 
@@ -31,23 +31,25 @@ _split: Final = re.compile(
     r"(?P<rest>.*)",
     re.DOTALL,
 ).fullmatch
-_is_user: Final = re.compile(_run(_PLAIN.replace("@", ""))).fullmatch
-_is_opaque_host: Final = re.compile(_run(_PLAIN.replace("@", "").replace(":", ""))).fullmatch
+_is_user: Final = re.compile(_escaped(_PLAIN.replace("@", ""))).fullmatch
+_is_opaque_host: Final = re.compile(_escaped(_PLAIN.replace("@", "").replace(":", ""))).fullmatch
 _is_web_host: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*)").fullmatch
 _is_number: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*").fullmatch
-_REST: Final = rf"{_run(_PLAIN + '/')}(?:\?{_run(_PLAIN + '/?')})?(?:#{_run(_PLAIN + '/?')})?"
+_REST: Final = (
+    rf"{_escaped(_PLAIN + '/')}(?:\?{_escaped(_PLAIN + '/?')})?(?:#{_escaped(_PLAIN + '/?')})?"
+)
 _is_rest: Final = re.compile(_REST).fullmatch
-_is_usual: Final = re.compile(
+_is_common_url: Final = re.compile(
     r"https?://(?!-|[^/]*xn--)(?:[a-z0-9_-]+\.)*[a-z][a-z0-9-]*(?::[0-9]{1,4})?(?=[/?#]|\Z)" + _REST
 ).fullmatch
-_find_unclear: Final = re.compile(r'[\x00-\x20"<>\\\x7f-\x9f]').search
+_find_ambiguous: Final = re.compile(r'[\x00-\x20"<>\\\x7f-\x9f]').search
 _cut_user: Final = partial(re.compile(r"\A([^:/?]*://)[^/?@]*@").sub, r"\1")
 _find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
 
 
 def is_uri(text: str) -> bool:
     """Tell whether `text` is an absolute URI by RFC 3986, with a host that can be one."""
-    if _is_usual(text):
+    if _is_common_url(text):
         return True
     found = _split(text)
     if found is None or not _is_rest(found["rest"]):
@@ -65,7 +67,7 @@ def is_uri(text: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def as_uri(text: str) -> str | None:
+def normalize_url(text: str) -> str | None:
     """Return `text` as an absolute URI that sellers take.
 
     Escapes, in UTF-8, what browsers and frameworks leave unescaped behind the host: brackets,
@@ -78,15 +80,15 @@ def as_uri(text: str) -> str | None:
     if is_uri(text):
         return text
     found = _split(text)
-    if found is None or _find_unclear(text) or not text.isprintable():
+    if found is None or _find_ambiguous(text) or not text.isprintable():
         return None
     rest = found["rest"]
     page, mark, fragment = rest.partition("#")
-    uri = text[: len(text) - len(rest)] + _escaped(page) + mark + _escaped(fragment)
+    uri = text[: len(text) - len(rest)] + _escape(page) + mark + _escape(fragment)
     return uri if is_uri(uri) else None
 
 
-def as_page(given: str) -> str:
+def strip_page_url(given: str) -> str:
     """Return a page's address as it may leave the site: without user info and fragment.
 
     Neither is of use to a seller, and both may hold what is nobody's business. So may the
@@ -97,11 +99,11 @@ def as_page(given: str) -> str:
     """
     if not ("#" in given or "@" in given):
         return given
-    uri = as_uri(given)
+    uri = normalize_url(given)
     return given if uri is None else _cut_user(uri.partition("#")[0])
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return _find_unescaped.sub(lambda found: quote(found[0], safe=""), text)
 
 

@@ -34,7 +34,7 @@ from adcp_tracker.events.model import (
     UserMatch,
     is_currency,
 )
-from adcp_tracker.events.urls import as_uri
+from adcp_tracker.events.urls import normalize_url
 from adcp_tracker.exceptions import Fault
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Inspection:
 
     def uri(self, path: str, value: object) -> None:
         """Ask for an absolute URI, or for what can be escaped to be one."""
-        if not isinstance(value, str) or as_uri(value) is None:
+        if not isinstance(value, str) or normalize_url(value) is None:
             self.add(path, "an absolute URI, percent-encoded", describe(value))
 
     def digest(self, path: str, value: object) -> None:

@@ -15,7 +15,7 @@ from adcp_tracker.events._fast_init import quick
 from adcp_tracker.events.builder import NO_ID, build_event, digest_id, finish_event
 from adcp_tracker.events.hashing import user_match
 from adcp_tracker.events.model import EMPTY, Content, CustomData, EventType
-from adcp_tracker.events.money import add_up, check_decimals, is_exact, read_amount
+from adcp_tracker.events.money import check_decimals, fits_currency, parse_amount, sum_lines
 from adcp_tracker.events.parsing import Unjudged, read_data
 from adcp_tracker.events.rejected import keep
 from adcp_tracker.exceptions import InvalidEventError
@@ -23,7 +23,7 @@ from adcp_tracker.orders.fast_path import express_purchase
 from adcp_tracker.orders.reader import (
     Order,
     OrderItem,
-    read_items,
+    parse_items,
     register_order,
     to_item,
     to_order,
@@ -50,7 +50,7 @@ _WIDE: Final = DecimalContext(prec=200, traps=[])
 def custom_data(order: Order, items: Unjudged, total: Unjudged) -> Unjudged:
     """Make custom data of `total` and `items`, and of what `order` says of itself."""
     if type(items) is not tuple and type(items) is not list:
-        items = read_items(items)
+        items = parse_items(items)
     contents: list[Unjudged] = []
     content_ids: list[str] = []
     count = 0
@@ -64,7 +64,9 @@ def custom_data(order: Order, items: Unjudged, total: Unjudged) -> Unjudged:
     except (AttributeError, TypeError):
         contents, content_ids = _doubtful(items), []
     if total is None and contents:
-        total = add_up((getattr(c, "quantity", None), getattr(c, "price", None)) for c in contents)
+        total = sum_lines(
+            (getattr(c, "quantity", None), getattr(c, "price", None)) for c in contents
+        )
     data = _data(
         total,
         order.currency,
@@ -107,7 +109,7 @@ def excess_decimals(data: Unjudged) -> tuple[Fault, ...]:
     """
     if type(data) is not CustomData or type(data.value) is not Decimal:
         return ()
-    if is_exact(data.value, data.currency):
+    if fits_currency(data.value, data.currency):
         return ()
     return check_decimals(data.value, data.currency, "$.custom_data.value")
 
@@ -251,12 +253,12 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
-    value = read_amount(amount)
+    value = parse_amount(amount)
     full = items is None and (value is None or _same(value, order.total))
     if full:
         data = custom_data(order, order.items, order.total)
     else:
-        data = custom_data(order, () if items is None else read_items(items), value)
+        data = custom_data(order, () if items is None else parse_items(items), value)
     if refund_id is None and not full:
         refund_id = part_id(data)
     known = isinstance(order.order_id, str)

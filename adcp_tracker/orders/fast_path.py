@@ -36,8 +36,8 @@ from adcp_tracker.events.model import (
     MAX_TYPE,
     is_currency,
 )
-from adcp_tracker.events.money import CENTS, is_exact
-from adcp_tracker.events.urls import as_page
+from adcp_tracker.events.money import CENTS, fits_currency
+from adcp_tracker.events.urls import strip_page_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def express_purchase(
         if url is None and context is not None:
             url = context.event_source_url
         if url is not None and url not in known_uris:
-            url = as_page(url)
+            url = strip_page_url(url)
             learn_uri(url)
         # Whole dictionaries less what is not there: quicker than growing them key by key.
         wire: Wire = {
@@ -135,7 +135,7 @@ def _data(order: Order, order_id: str) -> Wire:
     if type(total) is Decimal:
         text = str(total)
         value = known_numbers.get(text) or fragment(text)
-        if (text[-3:-2] != "." or currency not in CENTS) and not is_exact(total, currency):
+        if (text[-3:-2] != "." or currency not in CENTS) and not fits_currency(total, currency):
             raise Doubtful
     elif total is None:
         if items:

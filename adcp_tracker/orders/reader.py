@@ -17,7 +17,7 @@ from adcp_tracker._logging import logger
 from adcp_tracker.events._fast_init import quick
 from adcp_tracker.events.codec import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
-from adcp_tracker.events.money import read_amount
+from adcp_tracker.events.money import parse_amount
 from adcp_tracker.events.parsing import read_time
 from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
 
@@ -55,12 +55,12 @@ def choose_id(source: object, get: Callable[[str], object], names: tuple[str, ..
         if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
             if name == _UNSURE and type(value) is int and _KEY in names:
                 _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
-            return read_id(value)
+            return parse_id(value)
         last = value if last is None else last
-    return read_id(last)
+    return parse_id(last)
 
 
-def read_id(value: object) -> object:
+def parse_id(value: object) -> object:
     """Make text of a key as databases have them; anything else is left to be judged."""
     if type(value) is int or isinstance(value, UUID):
         return str(value)
@@ -174,10 +174,17 @@ ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What shops call the fields of an :class:`OrderItem`; a line's own id is the last resort."""
 
-PEOPLE: Final = ("customer", "billing_address", "billing", "user", "buyer", "shipping_address")
+CONTACT_FIELDS: Final = (
+    "customer",
+    "billing_address",
+    "billing",
+    "user",
+    "buyer",
+    "shipping_address",
+)
 """Where shops keep an e-mail address or phone number that is not on the order itself."""
 
-PRODUCTS: Final = ("variant", "product")
+PRODUCT_FIELDS: Final = ("variant", "product")
 """Where shops keep an item's id that is not on the line itself."""
 
 _order: Final = quick(Order)
@@ -263,33 +270,33 @@ def _read_order(source: object, *, id_name: str | None = None) -> Order:
             got += " with none of them, such as id, number, total and currency"
         raise InvalidEventError([Fault("$", expected, got)])
     if id_name is not None:
-        values[0] = read_id(_own(source, id_name))
-    elif plan.rivals:
-        values[0] = choose_id(source, partial(_own, source), plan.rivals)
-    for index, default, names, convert in plan.spares:
+        values[0] = parse_id(_value_of(source, id_name))
+    elif plan.id_candidates:
+        values[0] = choose_id(source, partial(_value_of, source), plan.id_candidates)
+    for index, default, names, convert in plan.fallbacks:
         if values[index] is default:
             values[index] = _first_value(source, names, convert, default)
     if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
-        _ask_people(source, values, plan.nested)
+        _fill_contact(source, values, plan.nested)
     return _order(*values)
 
 
 @attrs.frozen
-class _Plan:
+class FieldPlan:
     """What a source of one shape has: which of its names fills which place, and people.
 
-    Rivals are its names for an order's id, where it has several; spares are its further names
+    Rivals are its names for an order's id, where it has several; fallbacks are its further names
     for another field, which are asked if the first has no value.
     """
 
     steps: tuple[tuple[int, str, type, _Convert], ...]
     nested: tuple[str, ...]
-    rivals: tuple[str, ...]
-    spares: tuple[tuple[int, object, tuple[str, ...], _Convert], ...]
+    id_candidates: tuple[str, ...]
+    fallbacks: tuple[tuple[int, object, tuple[str, ...], _Convert], ...]
 
 
 @attrs.frozen
-class _Reader:
+class OrderReader:
     """How to read one class from sources of many shapes; each shape is worked out once.
 
     Attributes:
@@ -304,9 +311,9 @@ class _Reader:
     ready: Mapping[str, tuple[type, _Convert]]
     defaults: Sequence[object]
     nested: tuple[str, ...] = ()
-    plans: dict[object, _Plan] = attrs.field(factory=dict)
+    plans: dict[object, FieldPlan] = attrs.field(factory=dict)
 
-    def read(self, source: object) -> tuple[list[Any], _Plan]:
+    def read(self, source: object) -> tuple[list[Any], FieldPlan]:
         """Read the values that `source` has, in the order of the class's fields."""
         if type(source) is dict:
             return self._read_dict(source)
@@ -325,7 +332,7 @@ class _Reader:
                 values[index] = convert(value)
         return values, plan
 
-    def _read_dict(self, source: dict[Any, Any]) -> tuple[list[Any], _Plan]:
+    def _read_dict(self, source: dict[Any, Any]) -> tuple[list[Any], FieldPlan]:
         """Read a plain dictionary, as most are: without a call for each of its values."""
         shape = tuple(source)
         plan = self.plans.get(shape) or self._plan(shape, source)
@@ -338,21 +345,23 @@ class _Reader:
                 values[index] = convert(value)
         return values, plan
 
-    def _plan(self, shape: object, source: object) -> _Plan:
+    def _plan(self, shape: object, source: object) -> FieldPlan:
         has = source.__contains__ if isinstance(source, Mapping) else partial(hasattr, source)
-        steps, spares = [], []
+        steps, fallbacks = [], []
         for index, (field, names) in enumerate(self.names.items()):
             first, *others = tuple(filter(has, names)) or (None,)
-            ready, convert = self.ready.get(field, _AS_IT_IS)
+            ready, convert = self.ready.get(field, _UNCHANGED)
             if first is not None:
                 steps.append((index, first, ready, convert))
-            if others and index > 0:  # an id has rivals instead
-                spares.append((index, self.defaults[index], tuple(others), convert))
+            if others and index > 0:  # an id has id_candidates instead
+                fallbacks.append((index, self.defaults[index], tuple(others), convert))
         if len(self.plans) >= _MAX_PLANS:
             self.plans.clear()
-        rivals = names_of(has) if "order_id" in self.names else ()
+        id_candidates = names_of(has) if "order_id" in self.names else ()
         nested = tuple(filter(has, self.nested))
-        plan = _Plan(tuple(steps), nested, rivals if rivals[1:] else (), tuple(spares))
+        plan = FieldPlan(
+            tuple(steps), nested, id_candidates if id_candidates[1:] else (), tuple(fallbacks)
+        )
         return self.plans.setdefault(shape, plan)
 
 
@@ -365,13 +374,13 @@ def _first_value(
     source: object, names: Sequence[str], convert: _Convert, default: object
 ) -> object:
     for name in names:
-        value = _own(source, name)
+        value = _value_of(source, name)
         if value is not None:
             return convert(value)
     return default
 
 
-def _ask_people(source: object, values: list[Any], people: Sequence[str]) -> None:
+def _fill_contact(source: object, values: list[Any], people: Sequence[str]) -> None:
     """Fill in the e-mail address and phone number from the first person who has them."""
     for name in people:
         person = _member(source, name)
@@ -381,14 +390,14 @@ def _ask_people(source: object, values: list[Any], people: Sequence[str]) -> Non
             values[_PHONE] = values[_PHONE] or phone
 
 
-def _product_id(source: object, plan: _Plan, own: object) -> object:
+def _product_id(source: object, plan: FieldPlan, own: object) -> object:
     """Prefer the id of an item's product to that of the line, which no catalogue has."""
     if own is not None and plan.steps[0][1] != _LINE_ID:
         return own
     for name in plan.nested:
         product = _member(source, name)
         if isinstance(product, (str, int)):
-            own = read_id(product) if own is None else own
+            own = parse_id(product) if own is None else own
         elif product is not None:
             return _items.read(product)[0][0] or own
     return own
@@ -398,21 +407,21 @@ def _member(source: object, name: str) -> object:
     return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
 
 
-def _own(source: object, name: str) -> object:
+def _value_of(source: object, name: str) -> object:
     return source.get(name) if isinstance(source, Mapping) else _attribute(source, name)
 
 
-def _read_quantity(value: object) -> object:
+def _parse_quantity(value: object) -> object:
     """Read a whole number that a shop keeps as text, as a float or as a Decimal."""
     if type(value) is int:
         return value
-    number = read_amount(value)
+    number = parse_amount(value)
     if isinstance(number, Decimal) and number.is_finite() and number == number.to_integral_value():
         return int(number)
     return value
 
 
-def _read_currency(value: object) -> object:
+def _parse_currency(value: object) -> object:
     return value if isinstance(value, str) else getattr(value, "code", value)
 
 
@@ -420,11 +429,11 @@ class _Raw:
     """No value is of this class, so none is taken as it is."""
 
 
-def _as_it_is(value: object) -> object:
+def _identity(value: object) -> object:
     return value
 
 
-def read_items(value: object) -> object:
+def parse_items(value: object) -> object:
     """Read the lines of a list, of a generator, or of a manager of related objects.
 
     Returns:
@@ -441,32 +450,34 @@ def read_items(value: object) -> object:
     return tuple(map(to_item, value))
 
 
-_AS_IT_IS: Final = (str, _as_it_is)
+_UNCHANGED: Final = (str, _identity)
 _EMAIL: Final = list(ORDER_NAMES).index("email")
 _PHONE: Final = list(ORDER_NAMES).index("phone")
 
-_orders: Final = _Reader(
+_orders: Final = OrderReader(
     ORDER_NAMES,
     {
-        "order_id": (str, read_id),
-        "total": (Decimal, read_amount),
-        "currency": (str, _read_currency),
-        "items": (_Raw, read_items),
+        "order_id": (str, parse_id),
+        "total": (Decimal, parse_amount),
+        "currency": (str, _parse_currency),
+        "items": (_Raw, parse_items),
         "created_at": (datetime, read_time),
     },
     (None, None, None, (), *[None] * 9, EMPTY),
-    PEOPLE,
+    CONTACT_FIELDS,
 )
-_items: Final = _Reader(
+_items: Final = OrderReader(
     ITEM_NAMES,
     {
-        "id": (str, read_id),
-        "quantity": (int, _read_quantity),
-        "price": (Decimal, read_amount),
+        "id": (str, parse_id),
+        "quantity": (int, _parse_quantity),
+        "price": (Decimal, parse_amount),
     },
     (None, 1, None, None, None),
-    PRODUCTS,
+    PRODUCT_FIELDS,
 )
-_people: Final = _Reader({name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, (None, None))
+_people: Final = OrderReader(
+    {name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, (None, None)
+)
 
 converter.register_structure_hook(Order, lambda source, _: to_order(source))

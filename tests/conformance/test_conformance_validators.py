@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.events.codec import decode, encode
-from adcp_tracker.events.urls import as_uri
+from adcp_tracker.events.urls import normalize_url
 from adcp_tracker.exceptions import InvalidEventError
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.reasons import REASONS, Reason, unexplained
@@ -99,7 +99,7 @@ addresses = st.one_of(
 @given(text=addresses)
 def test_an_address_that_is_written_is_one_to_sellers(text: str) -> None:
     """Whatever was given as a page's address, sellers' own parsers take what is sent of it."""
-    uri = as_uri(text)
+    uri = normalize_url(text)
     if uri is not None:
         assert official(GOOD | {"event_source_url": uri}) == []
 

@@ -17,7 +17,7 @@ from adcp_tracker import cli, exceptions, settings, testing
 from adcp_tracker.context import Automated
 from adcp_tracker.events.policy import NO_CONSENT
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.orders.reader import ITEM_NAMES, ORDER_NAMES, PEOPLE, PRODUCTS
+from adcp_tracker.orders.reader import CONTACT_FIELDS, ITEM_NAMES, ORDER_NAMES, PRODUCT_FIELDS
 from adcp_tracker.settings import VARIABLES, Settings
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from tests.support import pages
@@ -135,7 +135,7 @@ def test_the_names_of_order_fields_are_the_codes() -> None:
         listed = " ".join(f"`{name}`" for name in names)
         assert listed in page if len(names) == 1 else f"| {listed} |" in page
 
-    for name in (*PEOPLE, *PRODUCTS):
+    for name in (*CONTACT_FIELDS, *PRODUCT_FIELDS):
         assert f"`{name}`" in page
 
 

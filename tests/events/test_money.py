@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.money import DECIMALS, add_up, check_decimals, from_minor, read_amount
+from adcp_tracker.events.money import DECIMALS, check_decimals, from_minor, parse_amount, sum_lines
 
 
 @pytest.mark.parametrize(
@@ -43,19 +43,19 @@ def test_minor_units_of_an_unknown_currency_are_not_guessed() -> None:
 )
 def test_amounts_are_read_as_they_are_written(value: object, read: str) -> None:
     """A float counts by its digits, and objects of money libraries by their amount."""
-    assert str(read_amount(value)) == read
+    assert str(parse_amount(value)) == read
 
 
 @pytest.mark.parametrize("value", ["19,90", "$5", "1e3", "", "1_000", "١٢", "NaN", True, b"5", []])
 def test_what_is_no_amount_is_left_for_the_event_to_refuse(value: object) -> None:
     """Nothing is guessed: a comma could be a decimal point or not."""
-    assert read_amount(value) is value
+    assert parse_amount(value) is value
 
 
 @given(st.floats(0, 10**9))
 def test_a_float_is_never_read_by_its_binary_value(value: float) -> None:
     """What the shop's own program prints is what is sent."""
-    read = read_amount(value)
+    read = parse_amount(value)
     assert isinstance(read, Decimal)
     assert repr(float(read)) == repr(value)
 
@@ -65,20 +65,20 @@ def test_sums_are_exact_whatever_the_host_rounds_to(lines: list[tuple[int, Decim
     """The host's decimal context does not reach in here."""
     with localcontext() as context:
         context.prec = 3
-        total = add_up(lines)
+        total = sum_lines(lines)
     assert total == sum((quantity * price for quantity, price in lines), Decimal(0))
 
 
 @pytest.mark.parametrize("line", [(1, None), (None, 5), ("2", Decimal(1)), (1, 1.5), (1, "1")])
 def test_a_sum_with_an_unknown_is_unknown(line: tuple[object, object]) -> None:
     """Half a total would be worse than none."""
-    assert add_up([(1, Decimal("2.00")), line]) is None
+    assert sum_lines([(1, Decimal("2.00")), line]) is None
 
 
 @pytest.mark.parametrize("price", [Decimal("sNaN"), Decimal("1E+300"), Decimal("Infinity")])
 def test_a_sum_of_nonsense_is_no_crash(price: Decimal) -> None:
     """What comes of it is refused by the event, if it is anything."""
-    add_up([(1, price), (3, Decimal("1E-300"))])
+    sum_lines([(1, price), (3, Decimal("1E-300"))])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.urls import as_page, as_uri, is_uri
+from adcp_tracker.events.urls import is_uri, normalize_url, strip_page_url
 from tests.support.events import browsers_urls
 
 GOOD = [
@@ -74,37 +74,37 @@ REFUSED = [
 def test_a_uri_is_taken_as_it_is(text: str) -> None:
     """Every form of an absolute URI, and not only a website's."""
     assert is_uri(text)
-    assert as_uri(text) == text
+    assert normalize_url(text) == text
 
 
 @pytest.mark.parametrize("text", MENDED)
 def test_what_browsers_and_frameworks_leave_is_escaped(text: str) -> None:
     """Behind the host, and in a way that means the same."""
     assert not is_uri(text)
-    assert as_uri(text) == MENDED[text]
+    assert normalize_url(text) == MENDED[text]
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_means_nothing_or_several_things_is_refused(text: str) -> None:
     """Nobody guesses what a relative, broken or hostile address was meant to be."""
     assert not is_uri(text)
-    assert as_uri(text) is None
+    assert normalize_url(text) is None
 
 
 @given(browsers_urls)
 def test_escaping_keeps_the_meaning(text: str) -> None:
     """Unescaped, it is the same text again, and once escaped it stays as it is."""
-    uri = as_uri(text)
+    uri = normalize_url(text)
     assert uri is not None
     assert uri.isascii()
     assert unquote(uri) == unquote(text)
-    assert as_uri(uri) == uri
+    assert normalize_url(uri) == uri
 
 
 @given(st.text(max_size=60) | st.text("htps:/@[]%#?.x1", max_size=60))
 def test_any_text_is_judged(text: str) -> None:
     """Whatever it is, it becomes a URI or nothing."""
-    uri = as_uri(text)
+    uri = normalize_url(text)
     assert uri is None or is_uri(uri)
 
 
@@ -124,7 +124,7 @@ def test_any_text_is_judged(text: str) -> None:
 )
 def test_a_pages_address_loses_user_info_and_fragment(given: str, page: str) -> None:
     """And nothing else, whatever stands in path and query."""
-    assert as_page(given) == page
+    assert strip_page_url(given) == page
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_a_pages_address_loses_user_info_and_fragment(given: str, page: str) -> 
 )
 def test_what_can_be_no_address_is_not_cut(given: str) -> None:
     """It is judged as it was given: cut, it could become somebody else's."""
-    assert as_page(given) is given
+    assert strip_page_url(given) is given
 
 
 @given(browsers_urls)
 def test_a_cut_address_still_is_one(text: str) -> None:
     """Cut once, it stays as it is."""
-    page = as_page(text)
+    page = strip_page_url(text)
     assert page is not None
     assert is_uri(page)
     assert "#" not in page
-    assert as_page(page) == page
+    assert strip_page_url(page) == page
 
 
 @pytest.mark.timeout(30)
@@ -163,11 +163,11 @@ def test_a_cut_address_still_is_one(text: str) -> None:
 )
 def test_no_pattern_walks_back_and_forth_over_long_text(text: str, uri: str | None) -> None:
     """Whoever wrote the address, judging it ends: walked twice a letter, it would take hours."""
-    assert as_uri(text) == uri
+    assert normalize_url(text) == uri
 
 
 @pytest.mark.parametrize("port", ["1" * 5000, "0" * 5000 + "80", "9" * 10, "65536"])
 def test_a_port_that_is_none_is_refused_however_long(port: str) -> None:
     """Python turns no number of thousands of digits into an integer; nobody has such a port."""
     assert not is_uri(f"https://shop.example:{port}/")
-    assert as_uri(f"https://shop.example:{port}/") is None
+    assert normalize_url(f"https://shop.example:{port}/") is None
