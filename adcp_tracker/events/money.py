@@ -1,4 +1,4 @@
-"""Money, digit for digit: exact numbers in, and how many decimals a currency has."""
+"""Parse amounts exactly, and know how many decimals each currency has."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ DECIMALS: Final[Mapping[str, int]] = {
     **dict.fromkeys(_WITH_MILLS.split(), 3),
     **dict.fromkeys(_WITH_TENTHS_OF_MILLS.split(), 4),
 }
-"""How many decimals the currencies of ISO 4217 have."""
+"""The number of decimals of each ISO 4217 currency."""
 
 EXACT: Final = Context(prec=200, traps=[Inexact])
-"""Arithmetic that is exact or not done, whatever the host's own decimal context says."""
+"""A decimal context that raises instead of rounding, whatever the host's context is."""
 
 _UNKNOWN: Final = 1000
 _CENT: Final = Decimal("0.01")
@@ -43,7 +43,7 @@ _is_number: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?").fullmatch
 
 
 def from_minor(amount: int, currency: str) -> Decimal:
-    """Turn an amount in a currency's smallest unit, such as cents, into money.
+    """Convert an amount in a currency's smallest unit, such as cents.
 
     Args:
         amount: As payment providers count it: 1999 is 19.99 USD, 1999 JPY, 1.999 KWD.
@@ -56,11 +56,11 @@ def from_minor(amount: int, currency: str) -> Decimal:
 
 
 def parse_amount(value: object) -> object:
-    """Read money as shops export it, and leave as it is what is none.
+    """Parse an amount. Return the value unchanged if it isn't one.
 
     Args:
-        value: A number, also in a string or in an object with an ``amount``.
-            A float counts by the digits it is written with, never by its binary value.
+        value: A number, a string with a number, or an object with an ``amount``.
+            A float is read by its decimal digits, not by its binary value.
     """
     if type(value) is Decimal or type(value) is int:
         return value
@@ -73,7 +73,7 @@ def parse_amount(value: object) -> object:
 
 
 def sum_lines(lines: Iterable[tuple[object, object]]) -> Decimal | None:
-    """Sum up quantities times prices; ``None`` if any is unknown or no number."""
+    """Return the sum of quantity times price; ``None`` if any of them isn't a number."""
     total = Decimal(0)
     for quantity, price in lines:
         if type(quantity) is not int or type(price) not in (int, Decimal):
@@ -86,20 +86,20 @@ def sum_lines(lines: Iterable[tuple[object, object]]) -> Decimal | None:
 
 
 def fits_currency(amount: Decimal, currency: object) -> bool:
-    """Tell whether `amount` has no more decimals than its currency."""
+    """Return whether `amount` has no more decimals than its currency."""
     if type(currency) is not str or (amount.same_quantum(_CENT) and currency in CENTS):
         return True
     return not check_decimals(amount, currency, "$")
 
 
 def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[Fault, ...]:
-    """Find whether `amount` has more decimals than its currency.
+    """Return an error if `amount` has more decimals than its currency.
 
-    Trailing zeros count for nothing, so 59.9000 EUR and 1999.00 JPY are fine,
-    and so is any number of decimals in a currency that is not in ISO 4217.
+    Trailing zeros don't count, so 59.9000 EUR and 1999.00 JPY are fine. A currency that is
+    not in ISO 4217 may have any number of decimals.
 
     Returns:
-        The fault there is, if there is one.
+        One error or none.
     """
     allowed = DECIMALS.get(currency, _UNKNOWN) if isinstance(currency, str) else _UNKNOWN
     found = _decimals(amount)
@@ -110,7 +110,7 @@ def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[Fault,
 
 def _decimals(amount: Decimal) -> int:
     _, digits, exponent = amount.as_tuple()
-    if not isinstance(exponent, int):  # It is no finite number, which the event refuses.
+    if not isinstance(exponent, int):  # Not finite; validation rejects it.
         return 0
     trailing = len(digits) - len("".join(map(str, digits)).rstrip("0"))
     return -exponent - trailing if any(digits) else 0

@@ -1,8 +1,8 @@
-"""The address of a page, as every seller takes it.
+"""Validate and escape page URLs, so that every seller accepts them.
 
-Sellers hold it to RFC 3986. Browsers and frameworks do not: they leave brackets, stray per
-cent signs and letters of any alphabet as they are. What means the same in either is escaped;
-what could mean several things, or nothing, is refused.
+Sellers follow RFC 3986. Browsers and frameworks don't: they leave brackets, stray percent
+signs and non-ASCII letters unescaped. Those are escaped here if the meaning stays the same;
+an ambiguous URL is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ESCAPE: Final = "%[0-9A-Fa-f]{2}"
 
 
 def _escaped(plain: str) -> str:
-    """Return a pattern of plain characters and escapes that a match walks only once."""
+    """Return a pattern of plain characters and escapes that matches in linear time."""
     return f"[{plain}]*(?:{_ESCAPE}[{plain}]*)*"
 
 
@@ -48,14 +48,14 @@ _find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
 
 
 def is_uri(text: str) -> bool:
-    """Tell whether `text` is an absolute URI by RFC 3986, with a host that can be one."""
+    """Return whether `text` is an absolute RFC 3986 URI with a valid host."""
     if _is_common_url(text):
         return True
     found = _split(text)
     if found is None or not _is_rest(found["rest"]):
         return False
     if found["host"] is None:
-        # Without an authority two slashes would begin one.
+        # Without an authority, two slashes would start one.
         return bool(found["rest"]) and not found["rest"].startswith("//")
     is_bare = found["user"] is None and found["port"] is None
     return (
@@ -68,14 +68,14 @@ def is_uri(text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def normalize_url(text: str) -> str | None:
-    """Return `text` as an absolute URI that sellers take.
+    """Return `text` as an absolute URI that sellers accept.
 
-    Escapes, in UTF-8, what browsers and frameworks leave unescaped behind the host: brackets,
-    braces, bars, carets, stray per cent signs and letters beyond ASCII.
+    After the host, escape what browsers and frameworks leave unescaped: brackets, braces,
+    bars, carets, stray percent signs and non-ASCII letters, in UTF-8.
 
     Returns:
-        The URI, `text` itself if it is one; ``None`` if it cannot be one, such as a relative
-        address, or holds a space, a quote, a backslash or a control character.
+        The URI, which is `text` itself if it is valid. ``None`` if it can't be made valid:
+        a relative URL, or one with a space, a quote, a backslash or a control character.
     """
     if is_uri(text):
         return text
@@ -89,13 +89,12 @@ def normalize_url(text: str) -> str | None:
 
 
 def strip_page_url(given: str) -> str:
-    """Return a page's address as it may leave the site: without user info and fragment.
+    """Remove user info and fragment from a page URL.
 
-    Neither is of use to a seller, and both may hold what is nobody's business. So may the
-    query, but only whoever gave it can tell.
+    Sellers need neither, and both may hold personal data.
 
     Returns:
-        The URI; what was given, if there is nothing to cut or it can be no URI.
+        The URI; `given` itself if there is nothing to remove or it isn't a valid URI.
     """
     if not ("#" in given or "@" in given):
         return given
@@ -108,7 +107,7 @@ def _escape(text: str) -> str:
 
 
 def _is_host(host: str, *, is_web: bool) -> bool:
-    """Tell whether a host can be one: sellers' parsers try an address where a number ends it."""
+    """Return whether a host is valid. If it ends in a number, it must be an IPv4 address."""
     if host.startswith("["):
         return _is_address(IPv6Address, host[1:-1])
     if not is_web:
@@ -120,7 +119,7 @@ def _is_host(host: str, *, is_web: bool) -> bool:
 
 
 def _is_label(label: str) -> bool:
-    """Tell whether a label that is marked as encoded can be decoded."""
+    """Return whether a label is decodable, if it is marked as encoded."""
     if not label.startswith("xn--"):
         return True
     try:
