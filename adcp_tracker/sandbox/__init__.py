@@ -21,7 +21,7 @@ from adcp_tracker.sandbox.config import (
     DEFAULT_ADVERTISER,
     DEFAULT_SOURCE,
     DEFAULT_TOKEN,
-    Fault,
+    InjectedFault,
     SandboxConfig,
 )
 from adcp_tracker.sandbox.server import Sandbox, run
@@ -30,7 +30,7 @@ __all__ = [
     "DEFAULT_ADVERTISER",
     "DEFAULT_SOURCE",
     "DEFAULT_TOKEN",
-    "Fault",
+    "InjectedFault",
     "Sandbox",
     "SandboxConfig",
     "create_app",

@@ -22,7 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = json.loads(parsed.config)
         config = structure(settings, SandboxConfig)
-        run(config, host=parsed.host, port=parsed.port, port_file=parsed.port_file, on_ready=_say)
+        run(
+            config,
+            host=parsed.host,
+            port=parsed.port,
+            port_file=parsed.port_file,
+            on_ready=_print_url,
+        )
     except (ConfigurationError, json.JSONDecodeError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command's voice
         return 2
@@ -38,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say(url: str) -> None:
+def _print_url(url: str) -> None:
     print(f"The local seller listens on {url}", flush=True)  # noqa: T201 - likewise
 
 

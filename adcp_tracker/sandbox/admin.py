@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.sandbox.config import Fault, SandboxConfig, structure
+from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig, structure
 from adcp_tracker.sandbox.middleware import read_json, read_whole_number
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _USUAL_LIMIT = 100
 
 
-def control_routes(seller: Seller) -> list[Route]:
+def admin_routes(seller: Seller) -> list[Route]:
     """Return the routes under ``/_sandbox``."""
     looks: dict[str, _Action] = {
         "events": _events,
@@ -38,7 +38,7 @@ def control_routes(seller: Seller) -> list[Route]:
     deeds: dict[str, _Action] = {"faults": _add_faults, "config": _configure, "reset": _reset}
     routes = [(name, "GET", look) for name, look in looks.items()]
     routes += [(name, "POST", deed) for name, deed in deeds.items()]
-    routes.append(("faults", "DELETE", _heal))
+    routes.append(("faults", "DELETE", _clear_faults))
     return [
         Route(f"/_sandbox/{name}", _endpoint(seller, action), methods=[method])
         for name, method, action in routes
@@ -97,7 +97,7 @@ def _events(seller: Seller, request: Request, _content: object) -> object:
             "received_at": kept.received_at,
             "test_event_code": kept.test_event_code,
         }
-        for kept in seller.record.latest_good(_limit(request))
+        for kept in seller.store.latest_good(_limit(request))
     ]
 
 
@@ -108,16 +108,16 @@ def _bad(seller: Seller, request: Request, _content: object) -> object:
             "code": kept.code,
             "issues": [attrs.asdict(issue) for issue in kept.issues],
         }
-        for kept in seller.record.latest_bad(_limit(request))
+        for kept in seller.store.latest_bad(_limit(request))
     ]
 
 
 def _requests(seller: Seller, request: Request, _content: object) -> object:
-    return [attrs.asdict(seen) for seen in seller.record.latest_requests(_limit(request))]
+    return [attrs.asdict(seen) for seen in seller.store.latest_requests(_limit(request))]
 
 
 def _counts(seller: Seller, _request: Request, _content: object) -> object:
-    return seller.record.counts()
+    return seller.store.counts()
 
 
 def _standing(seller: Seller, _request: Request, _content: object) -> object:
@@ -130,12 +130,12 @@ def _config(seller: Seller, _request: Request, _content: object) -> object:
 
 def _add_faults(seller: Seller, request: Request, content: object) -> object:
     faults = content if isinstance(content, list) else [content]
-    for fault in [structure(settings, Fault) for settings in faults]:
+    for fault in [structure(settings, InjectedFault) for settings in faults]:
         seller.faults.add(fault)
     return _standing(seller, request, content)
 
 
-def _heal(seller: Seller, _request: Request, _content: object) -> object:
+def _clear_faults(seller: Seller, _request: Request, _content: object) -> object:
     seller.faults.clear(seller.config.seed)
     return []
 
@@ -151,4 +151,4 @@ def _configure(seller: Seller, request: Request, content: object) -> object:
 
 def _reset(seller: Seller, _request: Request, _content: object) -> object:
     seller.reset()
-    return seller.record.counts()
+    return seller.store.counts()

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 
-from adcp_tracker.sandbox.admin import control_routes
+from adcp_tracker.sandbox.admin import admin_routes
 from adcp_tracker.sandbox.mcp import mcp_routes
 from adcp_tracker.sandbox.page import page_routes
 from adcp_tracker.sandbox.rest import rest_routes
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox.config import SandboxConfig
 
 
-_FOREIGN = (
+_CROSS_ORIGIN_MESSAGE = (
     "Origin, Sec-Fetch-Site: expected a program or this seller's own page, got another page, "
     "which may change nothing here; from a program, send neither header"
 )
-_ALIEN_SITES = frozenset({"cross-site", "same-site"})
+_CROSS_SITES = frozenset({"cross-site", "same-site"})
 
 
 class LoopbackOnly:
@@ -40,13 +40,13 @@ class LoopbackOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 421."""
-        if scope["type"] == "http" and not _is_loopback(_host_of(scope)):
+        if scope["type"] == "http" and not _is_loopback(_requested_host(scope)):
             await PlainTextResponse("not this machine", 421)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
 
-class NoForeignPages:
+class SameOriginOnly:
     """Refuses what a browser sends for a page of another origin, unless it only looks.
 
     A browser posts for any page without asking, as long as the body is empty or text; it
@@ -59,31 +59,31 @@ class NoForeignPages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
-        if scope["type"] == "http" and not _only_looks(scope) and _is_foreign(scope):
-            await PlainTextResponse(_FOREIGN, 403)(scope, receive, send)
+        if scope["type"] == "http" and not _is_read_only(scope) and _is_cross_origin(scope):
+            await PlainTextResponse(_CROSS_ORIGIN_MESSAGE, 403)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
 
-def _only_looks(scope: Scope) -> bool:
+def _is_read_only(scope: Scope) -> bool:
     # The seller's own calls count a request and may use up a fault, even those that read.
     path: str = scope["path"]
     return scope["method"] in {"GET", "HEAD"} and (path == "/" or path.startswith("/_sandbox/"))
 
 
-def _is_foreign(scope: Scope) -> bool:
-    own = {f"{scope['scheme']}://{host}".lower() for host in _values_of(scope, b"host")}
-    origins = {origin.lower() for origin in _values_of(scope, b"origin")}
-    sites = {site.lower() for site in _values_of(scope, b"sec-fetch-site")}
-    return not origins <= own or not sites.isdisjoint(_ALIEN_SITES)
+def _is_cross_origin(scope: Scope) -> bool:
+    own = {f"{scope['scheme']}://{host}".lower() for host in _header_values(scope, b"host")}
+    origins = {origin.lower() for origin in _header_values(scope, b"origin")}
+    sites = {site.lower() for site in _header_values(scope, b"sec-fetch-site")}
+    return not origins <= own or not sites.isdisjoint(_CROSS_SITES)
 
 
-def _values_of(scope: Scope, header: bytes) -> list[str]:
+def _header_values(scope: Scope, header: bytes) -> list[str]:
     return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
 
 
-def _host_of(scope: Scope) -> str:
-    named = _values_of(scope, b"host")
+def _requested_host(scope: Scope) -> str:
+    named = _header_values(scope, b"host")
     host = named[0] if len(named) == 1 else ""
     if host.startswith("["):
         return host[1:].partition("]")[0]
@@ -109,10 +109,10 @@ def create_app(config: SandboxConfig | None = None, *, seller: Seller | None = N
         seller: What it knows and remembers, to look into it from outside.
     """
     seller = Seller(config) if seller is None else seller
-    routes = [rest_routes, mcp_routes, control_routes, page_routes]
+    routes = [rest_routes, mcp_routes, admin_routes, page_routes]
     app = Starlette(
         routes=[route for make in routes for route in make(seller)],
-        middleware=[Middleware(LoopbackOnly), Middleware(NoForeignPages)],
+        middleware=[Middleware(LoopbackOnly), Middleware(SameOriginOnly)],
     )
     app.state.seller = seller
     return app

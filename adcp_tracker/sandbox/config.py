@@ -20,7 +20,7 @@ DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - what the local seller takes unle
 DEFAULT_ADVERTISER = "12345"
 DEFAULT_SOURCE = "website_pixel"
 
-Line = Literal["3.0", "3.1", "3.2"]
+AdcpVersion = Literal["3.0", "3.1", "3.2"]
 """A line of the protocol."""
 
 _MOST = 2**53
@@ -103,7 +103,7 @@ class SandboxConfig:
     seed: int = 0
     sessions: bool = True
     sse: bool = False
-    versions: tuple[Line, ...] = ("3.0", "3.1", "3.2")
+    versions: tuple[AdcpVersion, ...] = ("3.0", "3.1", "3.2")
     status: str | None = "completed"
     error_place: ErrorPlace = "adcp_error"
     idempotency_ttl_s: float = 86_400.0
@@ -173,7 +173,7 @@ def _header_value(value: str | int | None) -> str | None:
 
 
 @attrs.frozen(kw_only=True)
-class Fault:
+class InjectedFault:
     """One way to fail, and the requests it befalls.
 
     Attributes:
@@ -205,7 +205,7 @@ class Fault:
         connection: What happens to the connection instead of an answer.
         lose: How many events are received, but neither processed nor named.
         forget_session: Whether MCP no longer knows any session.
-        die: Whether the seller stops right after its answer.
+        crash: Whether the seller stops right after its answer.
     """
 
     on: str = "log_event"
@@ -234,7 +234,7 @@ class Fault:
     connection: Connection | None = None
     lose: int = 0
     forget_session: bool = False
-    die: bool = False
+    crash: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -260,26 +260,26 @@ class Fault:
     @property
     def replaces(self) -> bool:
         """Whether the usual answer is not given."""
-        return self.errs or self.garbles or self.connection in {"reset", "close", "stall"}
+        return self.is_error or self.is_malformed or self.connection in {"reset", "close", "stall"}
 
     @property
-    def errs(self) -> bool:
+    def is_error(self) -> bool:
         """Whether the answer is an error of the protocol."""
-        return self.code is not None or (self.status is not None and not self.garbles)
+        return self.code is not None or (self.status is not None and not self.is_malformed)
 
     @property
-    def garbles(self) -> bool:
+    def is_malformed(self) -> bool:
         """Whether the answer is nothing that the protocol knows."""
         return self.body is not None or self.text is not None or self.location is not None
 
 
 @attrs.define
-class _Standing:
-    fault: Fault
+class _ActiveFault:
+    fault: InjectedFault
     left: int | None
     skip: int
 
-    def strikes(self, call: str, chance: random.Random) -> bool:
+    def applies_to(self, call: str, chance: random.Random) -> bool:
         if self.fault.on not in {"*", call} or self.left == 0:
             return False
         if self.skip:
@@ -293,24 +293,24 @@ class _Standing:
         return True
 
 
-class FaultBook:
+class FaultInjector:
     """The faults that stand, in the order they were asked for."""
 
     def __init__(self, seed: int) -> None:
         self._lock = threading.Lock()
-        self._standing: list[_Standing] = []
+        self._standing: list[_ActiveFault] = []
         self._chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: InjectedFault) -> None:
         """Let `fault` befall requests from now on."""
         with self._lock:
-            self._standing.append(_Standing(fault, fault.times, fault.skip))
+            self._standing.append(_ActiveFault(fault, fault.times, fault.skip))
 
-    def take(self, call: str) -> Fault | None:
+    def take(self, call: str) -> InjectedFault | None:
         """Return the first fault that befalls this request, and use it up by one."""
         with self._lock:
             for standing in self._standing:
-                if standing.strikes(call, self._chance):
+                if standing.applies_to(call, self._chance):
                     if standing.left == 0:
                         self._standing.remove(standing)
                     return standing.fault

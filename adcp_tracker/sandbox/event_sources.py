@@ -13,12 +13,12 @@ from adcp_tracker.sandbox.schema import (
     ACTION_SOURCES,
     EVENT_TYPES,
     SURFACE,
+    check_choice,
     check_list,
     check_object,
     check_pattern,
     check_text,
-    check_word,
-    under,
+    prefix_pointers,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 _CHECKED: dict[str, Check] = {
     "event_source_id": check_text(1, 255),
     "name": check_text(1),
-    "event_types": check_list(check_word(EVENT_TYPES), shortest=1),
+    "event_types": check_list(check_choice(EVENT_TYPES), shortest=1),
     "allowed_domains": check_list(check_text(1), shortest=1),
-    "action_source": check_word(ACTION_SOURCES),
+    "action_source": check_choice(ACTION_SOURCES),
     "surface": SURFACE,
     "value_currencies": check_list(
         check_pattern(re.compile(r"[A-Z]{3}"), "three capital letters"), shortest=1
@@ -43,7 +43,7 @@ _SHOWN = ("name", "event_types", "action_source", "allowed_domains", "surface", 
 
 
 @attrs.frozen
-class Source:
+class EventSource:
     """One event source of one account.
 
     Attributes:
@@ -77,7 +77,7 @@ class Source:
 
 
 @attrs.frozen
-class Sync:
+class SyncRequest:
     """A wish to register event sources.
 
     Attributes:
@@ -95,13 +95,13 @@ class Sync:
     instructions: str = ""
 
 
-class SourceBook:
+class EventSources:
     """The event sources of every account."""
 
     def __init__(self, advertisers: Mapping[str, Iterable[str]], now: Callable[[], float]) -> None:
         self._lock = threading.RLock()
         self._now = now
-        self._accounts: dict[str, dict[str, Source]] = {}
+        self._accounts: dict[str, dict[str, EventSource]] = {}
         self._hourly: Counter[tuple[str, str, int]] = Counter()
         self.add(advertisers)
 
@@ -111,14 +111,16 @@ class SourceBook:
             for account, source_ids in advertisers.items():
                 known = self._accounts.setdefault(account, {})
                 for source_id in source_ids:
-                    known.setdefault(source_id, Source(account, source_id, {"name": source_id}))
+                    known.setdefault(
+                        source_id, EventSource(account, source_id, {"name": source_id})
+                    )
 
     def knows(self, account: str) -> bool:
         """Say whether `account` is an advertiser of this seller."""
         with self._lock:
             return account in self._accounts
 
-    def find(self, account: str | None, source_id: str) -> Source | None:
+    def find(self, account: str | None, source_id: str) -> EventSource | None:
         """Return the event source, in `account` or, without one, in any."""
         with self._lock:
             if account is not None:
@@ -126,12 +128,12 @@ class SourceBook:
             found = (known.get(source_id) for known in self._accounts.values())
             return next((source for source in found if source is not None), None)
 
-    def of(self, account: str) -> list[Source]:
+    def of(self, account: str) -> list[EventSource]:
         """Return all event sources of `account`."""
         with self._lock:
             return list(self._accounts.get(account, {}).values())
 
-    def sync(self, sync: Sync) -> list[dict[str, object]]:
+    def sync(self, sync: SyncRequest) -> list[dict[str, object]]:
         """Register the sources of `sync`.
 
         Returns:
@@ -146,13 +148,15 @@ class SourceBook:
                 results += [known.pop(each).shown() | {"action": "deleted"} for each in missing]
             return results
 
-    def _register(self, item: object, sync: Sync, known: dict[str, Source]) -> dict[str, object]:
+    def _register(
+        self, item: object, sync: SyncRequest, known: dict[str, EventSource]
+    ) -> dict[str, object]:
         issues = list(_check_source(item))
         settings: dict[str, object] = item if isinstance(item, dict) else {}
         source_id = str(settings.get("event_source_id", ""))
         if issues or (sync.needs_name and "name" not in settings):
             return _failed(source_id, issues)
-        source = Source(sync.account, source_id, settings)
+        source = EventSource(sync.account, source_id, settings)
         before = known.get(source_id)
         known[source_id] = source
         action = "updated" if before else "created"
@@ -161,7 +165,7 @@ class SourceBook:
         setup = {"snippet_type": "server_only", "instructions": sync.instructions}
         return source.shown() | {"action": action, "setup": setup, "health": self.health(source)}
 
-    def count(self, source: Source, events: int) -> None:
+    def count(self, source: EventSource, events: int) -> None:
         """Note how many events came from `source` just now."""
         with self._lock:
             self._hourly[source.account, source.event_source_id, self._hour()] += events
@@ -169,7 +173,7 @@ class SourceBook:
     def _hour(self) -> int:
         return int(self._now() // 3600)
 
-    def health(self, source: Source) -> dict[str, object]:
+    def health(self, source: EventSource) -> dict[str, object]:
         """Say how `source` does, by what came from it in the last 24 hours."""
         since = self._hour() - _HOURS_OF_HEALTH
         hours = self.hours(source.account, since, self._hour() + 1)
@@ -207,4 +211,4 @@ def _failed(source_id: str, issues: Sequence[Issue]) -> dict[str, object]:
 
 def check_sources(items: object, most: int | None) -> list[Issue]:
     """List what is wrong with a list of event sources as a whole."""
-    return under("/event_sources", check_list(check_object({}), 1, most)(items))
+    return prefix_pointers("/event_sources", check_list(check_object({}), 1, most)(items))

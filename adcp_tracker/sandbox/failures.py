@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from adcp_tracker.sandbox.config import Fault, SandboxConfig
+    from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig
 
 
 Recovery = Literal["transient", "correctable", "terminal"]
@@ -29,7 +29,7 @@ _MOST_LISTED = 100
 
 
 @attrs.define(slots=False, eq=False, auto_exc=True)
-class RefusalError(Exception):
+class ApiError(Exception):
     """The seller says no to the whole request.
 
     Attributes:
@@ -57,11 +57,11 @@ class RefusalError(Exception):
         error: dict[str, object] = {"code": self.code, "message": self.message}
         details = dict(self.details)
         if self.issues and config.names_field:
-            error["field"] = name_place(self.issues[0].pointer, config.notation)
+            error["field"] = format_pointer(self.issues[0].pointer, config.notation)
         if self.issues and config.issues_in != "nowhere":
             home = error if config.issues_in == "top" else details
             home["issues"] = [
-                attrs.asdict(issue) | {"pointer": name_place(issue.pointer, config.notation)}
+                attrs.asdict(issue) | {"pointer": format_pointer(issue.pointer, config.notation)}
                 for issue in self.issues[:_MOST_LISTED]
             ]
         if details:
@@ -78,7 +78,7 @@ class RefusalError(Exception):
         return error
 
 
-def name_place(pointer: str, notation: Literal["pointer", "dotted"]) -> str:
+def format_pointer(pointer: str, notation: Literal["pointer", "dotted"]) -> str:
     """Write a JSON pointer as it is, or in the dotted notation some sellers use."""
     if notation == "pointer":
         return pointer
@@ -116,11 +116,11 @@ _BODIES = {
 }
 
 
-async def befall(
-    fault: Fault | None,
+async def apply_fault(
+    fault: InjectedFault | None,
     produce: Callable[[], Response],
-    refuse: Callable[[RefusalError], Response],
-    die: Callable[[], None],
+    refuse: Callable[[ApiError], Response],
+    crash: Callable[[], None],
 ) -> Response:
     """Answer as usual, or as `fault` has it.
 
@@ -128,7 +128,7 @@ async def befall(
         fault: What is to go wrong, if anything.
         produce: Handles the request and makes the usual answer.
         refuse: Makes an answer of an error, as the wire in question does.
-        die: Stops the seller at once.
+        crash: Stops the seller at once.
 
     Returns:
         The answer, which may be none but a broken connection.
@@ -136,39 +136,41 @@ async def befall(
     if fault is None:
         return produce()
     await asyncio.sleep(fault.latency_ms / 1000)
-    usual = _usual(produce, refuse) if fault.after or not fault.replaces else None
-    answer = _spoil(fault, usual, refuse)
+    usual = _normal_response(produce, refuse) if fault.after or not fault.replaces else None
+    answer = _faulty_response(fault, usual, refuse)
     answer.headers.update(fault.headers)
     if fault.retry_after is not None:
         answer.headers["Retry-After"] = fault.retry_after
-    if fault.die:
-        answer.background = BackgroundTask(die)
+    if fault.crash:
+        answer.background = BackgroundTask(crash)
     return answer
 
 
-def _usual(produce: Callable[[], Response], refuse: Callable[[RefusalError], Response]) -> Response:
+def _normal_response(
+    produce: Callable[[], Response], refuse: Callable[[ApiError], Response]
+) -> Response:
     try:
         return produce()
-    except RefusalError as refusal:
+    except ApiError as refusal:
         return refuse(refusal)
 
 
-def _spoil(
-    fault: Fault, usual: Response | None, refuse: Callable[[RefusalError], Response]
+def _faulty_response(
+    fault: InjectedFault, usual: Response | None, refuse: Callable[[ApiError], Response]
 ) -> Response:
     if fault.connection in {"truncate", "truncate_reset"}:
-        whole = usual if usual is not None else refuse(error_of(fault))
-        return TruncatedAnswer(whole, reset=fault.connection == "truncate_reset")
+        whole = usual if usual is not None else refuse(to_api_error(fault))
+        return TruncatedResponse(whole, reset=fault.connection == "truncate_reset")
     if fault.connection is not None:
-        return NoAnswer(fault.connection)
+        return BrokenConnection(fault.connection)
     if fault.location is not None:
         return Response(status_code=fault.status or 307, headers={"Location": fault.location})
     if fault.body is not None or fault.text is not None:
-        return _garbled(fault)
-    return refuse(error_of(fault)) if fault.errs or usual is None else usual
+        return _malformed_response(fault)
+    return refuse(to_api_error(fault)) if fault.is_error or usual is None else usual
 
 
-def error_of(fault: Fault) -> RefusalError:
+def to_api_error(fault: InjectedFault) -> ApiError:
     """Return the error that `fault` asks for."""
     status = 400 if fault.status is None else fault.status
     named = [Issue(fault.field, "was asked to be wrong", "fault")] if fault.field else []
@@ -176,7 +178,7 @@ def error_of(fault: Fault) -> RefusalError:
         Issue(entry.get("pointer", ""), entry.get("message", ""), entry.get("keyword", "fault"))
         for entry in fault.issues
     ]
-    return RefusalError(
+    return ApiError(
         status,
         fault.code or _CODES.get(status, "INTERNAL_ERROR"),
         fault.message,
@@ -187,7 +189,7 @@ def error_of(fault: Fault) -> RefusalError:
     )
 
 
-def _garbled(fault: Fault) -> Response:
+def _malformed_response(fault: InjectedFault) -> Response:
     status = 200 if fault.status is None else fault.status
     if fault.body == "huge":
         return StreamingResponse(_filler(fault.size_bytes), status, media_type="application/json")
@@ -207,7 +209,7 @@ async def _filler(size: int) -> AsyncIterator[bytes]:
     yield tail
 
 
-class NoAnswer(Response):
+class BrokenConnection(Response):
     """Breaks the connection instead of answering.
 
     ``reset`` sends a TCP reset, ``close`` the end of the stream, ``stall`` nothing
@@ -223,13 +225,13 @@ class NoAnswer(Response):
         if self.how == "reset":
             reset(scope)
         elif self.how == "close":
-            transport_of(scope).close()
-        await _until_gone(receive)
+            find_transport(scope).close()
+        await _wait_for_disconnect(receive)
         if self.background is not None:
             await self.background()
 
 
-class TruncatedAnswer(Response):
+class TruncatedResponse(Response):
     """Promises a whole body, sends half of it, and breaks the connection."""
 
     def __init__(self, whole: Response, *, reset: bool) -> None:
@@ -250,13 +252,13 @@ class TruncatedAnswer(Response):
         if self.reset:
             reset(scope)
         else:
-            transport_of(scope).close()
-        await _until_gone(receive)
+            find_transport(scope).close()
+        await _wait_for_disconnect(receive)
         if self.background is not None:
             await self.background()
 
 
-def transport_of(scope: Scope) -> asyncio.Transport:
+def find_transport(scope: Scope) -> asyncio.Transport:
     """Return the connection a request came over.
 
     Raises:
@@ -273,7 +275,7 @@ def transport_of(scope: Scope) -> asyncio.Transport:
 
 def reset(scope: Scope) -> None:
     """Break the connection by a TCP reset, so that nothing sent before is waited for."""
-    transport = transport_of(scope)
+    transport = find_transport(scope)
     reset_transport(transport)
 
 
@@ -286,6 +288,6 @@ def reset_transport(transport: asyncio.BaseTransport) -> None:
         transport.abort()
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -11,8 +11,14 @@ import orjson
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adcp_tracker.sandbox.failures import NoAnswer, RefusalError, befall
-from adcp_tracker.sandbox.middleware import check_token, decode, note, read_body, take_turn
+from adcp_tracker.sandbox.failures import ApiError, BrokenConnection, apply_fault
+from adcp_tracker.sandbox.middleware import (
+    apply_rate_limit,
+    check_token,
+    decode,
+    log_request,
+    read_body,
+)
 from adcp_tracker.sandbox.operations import sync_sources
 from adcp_tracker.sandbox.schema import (
     ACTION_SOURCES,
@@ -22,14 +28,14 @@ from adcp_tracker.sandbox.schema import (
     UID_TYPES_3_0,
     Issue,
 )
-from adcp_tracker.sandbox.seller import Delivery, validation_error
+from adcp_tracker.sandbox.seller import LogRequest, validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
 
-    from adcp_tracker.sandbox.config import ErrorPlace, Fault, Line, SandboxConfig
+    from adcp_tracker.sandbox.config import AdcpVersion, ErrorPlace, InjectedFault, SandboxConfig
     from adcp_tracker.sandbox.seller import Seller
 
 
@@ -37,7 +43,7 @@ _TOOL_ERROR = -32000
 
 
 @attrs.frozen
-class Phrasing:
+class McpResponses:
     """Words answers to one JSON-RPC message.
 
     Attributes:
@@ -52,7 +58,7 @@ class Phrasing:
         """Answer with a result."""
         return self._send({"result": result})
 
-    def broken(self, code: int, message: str, status: int = 200) -> Response:
+    def protocol_error(self, code: int, message: str, status: int = 200) -> Response:
         """Answer with an error of JSON-RPC itself."""
         body = self._message({"error": {"code": code, "message": message}})
         return Response(body, status, media_type="application/json")
@@ -61,7 +67,7 @@ class Phrasing:
         """Answer with what a tool returned."""
         return self.result(_tool_result(answer, orjson.dumps(answer).decode(), is_error=False))
 
-    def refuse(self, refusal: RefusalError, place: ErrorPlace) -> Response:
+    def refuse(self, refusal: ApiError, place: ErrorPlace) -> Response:
         """Answer with an error of the protocol in one of the places where sellers put it."""
         if place == "http":
             return self.over_http(refusal)
@@ -81,7 +87,7 @@ class Phrasing:
         failed: dict[str, object] = {"status": "failed", "adcp_error": error}
         return self.result(_tool_result(failed, words, is_error=True))
 
-    def over_http(self, refusal: RefusalError) -> Response:
+    def over_http(self, refusal: ApiError) -> Response:
         """Answer with an HTTP status, and a body that says no more than that."""
         error = {"code": _TOOL_ERROR, "message": refusal.message}
         response = Response(
@@ -97,11 +103,11 @@ class Phrasing:
         message = self._message(content)
         if not self.config.sse:
             return Response(message, media_type="application/json")
-        note = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info",'
-        note += b'"data":"working"}}'
+        notice = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info",'
+        notice += b'"data":"working"}}'
         # Clients have to bear comments and messages that are not the answer.
         stream = b": hold on\r\n\r\nevent: message\r\ndata: %b\r\n\r\nevent: message\r\nid: 1\r\n"
-        body = stream % note + b"data: %b\r\n\r\n" % message
+        body = stream % notice + b"data: %b\r\n\r\n" % message
         return Response(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -120,7 +126,7 @@ _KEY = re.compile(r"[A-Za-z0-9_.:-]{16,255}")
 
 
 @attrs.frozen
-class Use:
+class ToolCall:
     """One use of a tool.
 
     Attributes:
@@ -134,25 +140,25 @@ class Use:
     lose: int = 0
 
 
-def log_event(use: Use) -> dict[str, object]:
+def log_event(call: ToolCall) -> dict[str, object]:
     """Take events, by the rules of the protocol line that the arguments ask for."""
-    line = line_of(use.arguments, use.seller.config)
-    answer = use.seller.log_events(Delivery(use.arguments, line, None, use.lose))
-    return _enveloped(answer, use, line)
+    version = negotiate(call.arguments, call.seller.config)
+    answer = call.seller.log_events(LogRequest(call.arguments, version, None, call.lose))
+    return _with_envelope(answer, call, version)
 
 
-def sync_event_sources(use: Use) -> dict[str, object]:
+def sync_event_sources(call: ToolCall) -> dict[str, object]:
     """Register event sources, or list them when the arguments name none."""
-    line = line_of(use.arguments, use.seller.config)
-    if key_of(use.arguments) is None:
+    version = negotiate(call.arguments, call.seller.config)
+    if find_idempotency_key(call.arguments) is None:
         raise validation_error([Issue("/idempotency_key", "is required", "required")])
-    account = _account_of(use.arguments.get("account"))
-    return _enveloped(sync_sources(use.seller, use.arguments, account), use, line)
+    account = _account_key(call.arguments.get("account"))
+    return _with_envelope(sync_sources(call.seller, call.arguments, account), call, version)
 
 
-def get_adcp_capabilities(use: Use) -> dict[str, object]:
+def get_adcp_capabilities(call: ToolCall) -> dict[str, object]:
     """Say what this seller can do."""
-    config = use.seller.config
+    config = call.seller.config
     old = config.versions[-1] == "3.0"
     tracking = {
         "supported_event_types": sorted(EVENT_TYPES_3_0 if old else EVENT_TYPES),
@@ -170,10 +176,10 @@ def get_adcp_capabilities(use: Use) -> dict[str, object]:
         "supported_protocols": ["media_buy"],
         "media_buy": {"conversion_tracking": tracking},
     }
-    return _enveloped(answer, use, line_of(use.arguments, config))
+    return _with_envelope(answer, call, negotiate(call.arguments, config))
 
 
-TOOLS: dict[str, Callable[[Use], dict[str, object]]] = {
+TOOLS: dict[str, Callable[[ToolCall], dict[str, object]]] = {
     "log_event": log_event,
     "sync_event_sources": sync_event_sources,
     "get_adcp_capabilities": get_adcp_capabilities,
@@ -181,7 +187,7 @@ TOOLS: dict[str, Callable[[Use], dict[str, object]]] = {
 """The tools by their names."""
 
 
-def described() -> list[dict[str, object]]:
+def describe_tools() -> list[dict[str, object]]:
     """Return what ``tools/list`` answers."""
     required = {
         "log_event": ["idempotency_key", "event_source_id", "events"],
@@ -198,11 +204,11 @@ def described() -> list[dict[str, object]]:
     ]
 
 
-def line_of(arguments: Mapping[str, object], config: SandboxConfig) -> Line:
+def negotiate(arguments: Mapping[str, object], config: SandboxConfig) -> AdcpVersion:
     """Settle on the protocol line: none asked for means the oldest.
 
     Raises:
-        RefusalError: If the seller speaks no line that would do.
+        ApiError: If the seller speaks no line that would do.
     """
     major, version = arguments.get("adcp_major_version"), arguments.get("adcp_version")
     if isinstance(major, int) and major != _MAJOR:
@@ -214,25 +220,25 @@ def line_of(arguments: Mapping[str, object], config: SandboxConfig) -> Line:
         wanted = (int(release[1]), int(release[2]))
     except ValueError:  # more digits than Python reads
         raise _unsupported(config) from None
-    spoken = [line for line in config.versions if _release_of(line) <= wanted]
+    spoken = [version for version in config.versions if _parse_version(version) <= wanted]
     if wanted[0] != _MAJOR or not spoken:
         raise _unsupported(config)
     return spoken[-1]
 
 
-def key_of(arguments: Mapping[str, object]) -> str | None:
+def find_idempotency_key(arguments: Mapping[str, object]) -> str | None:
     """Return the idempotency key, if it is one."""
     key = arguments.get("idempotency_key")
     return key if isinstance(key, str) and _KEY.fullmatch(key) else None
 
 
-def _release_of(line: str) -> tuple[int, int]:
-    major, _, minor = line.partition(".")
+def _parse_version(version: str) -> tuple[int, int]:
+    major, _, minor = version.partition(".")
     return int(major), int(minor)
 
 
-def _unsupported(config: SandboxConfig) -> RefusalError:
-    return RefusalError(
+def _unsupported(config: SandboxConfig) -> ApiError:
+    return ApiError(
         400,
         "VERSION_UNSUPPORTED",
         "The seller does not speak this version.",
@@ -240,7 +246,7 @@ def _unsupported(config: SandboxConfig) -> RefusalError:
     )
 
 
-def _account_of(account: object) -> str:
+def _account_key(account: object) -> str:
     if isinstance(account, dict):
         account_id, operator = account.get("account_id"), account.get("operator")
         brand = account.get("brand")
@@ -253,12 +259,12 @@ def _account_of(account: object) -> str:
     raise validation_error([Issue("/account", message, "oneOf")])
 
 
-def _enveloped(answer: dict[str, object], use: Use, line: str) -> dict[str, object]:
-    envelope: dict[str, object] = {"adcp_version": line, "adcp_major_version": _MAJOR}
-    if use.seller.config.status is not None:
-        envelope["status"] = use.seller.config.status
-    if "context" in use.arguments:
-        envelope["context"] = use.arguments["context"]
+def _with_envelope(answer: dict[str, object], call: ToolCall, version: str) -> dict[str, object]:
+    envelope: dict[str, object] = {"adcp_version": version, "adcp_major_version": _MAJOR}
+    if call.seller.config.status is not None:
+        envelope["status"] = call.seller.config.status
+    if "context" in call.arguments:
+        envelope["context"] = call.arguments["context"]
     return envelope | answer
 
 
@@ -297,21 +303,23 @@ class _Post:
     size: int = 0
     call: str = "?"
     key: str | None = None
-    phrasing: Phrasing = attrs.field(init=False)
+    responses: McpResponses = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.phrasing = Phrasing(self.seller.config, None)
+        self.responses = McpResponses(self.seller.config, None)
 
     async def answer(self) -> Response:
         limits: Mapping[str, str] = {}
         try:
-            limits = take_turn(self.seller)
+            limits = apply_rate_limit(self.seller)
             response = await self._handle(await self._read())
-        except RefusalError as refusal:
-            response = self.phrasing.over_http(refusal)
+        except ApiError as refusal:
+            response = self.responses.over_http(refusal)
         response.headers.update(limits)
-        status = 0 if isinstance(response, NoAnswer) else response.status_code
-        note(self.request, self.seller, call=self.call, size=self.size, status=status, key=self.key)
+        status = 0 if isinstance(response, BrokenConnection) else response.status_code
+        log_request(
+            self.request, self.seller, call=self.call, size=self.size, status=status, key=self.key
+        )
         return response
 
     async def _read(self) -> object:
@@ -322,67 +330,76 @@ class _Post:
         accepted = self.request.headers.get("accept", "")
         if _JSON not in accepted or _EVENTS not in accepted:
             message = f"The client must accept {_JSON} and {_EVENTS}."
-            raise RefusalError(406, "NOT_ACCEPTABLE", message)
+            raise ApiError(406, "NOT_ACCEPTABLE", message)
         if not self.request.headers.get("content-type", "").startswith(_JSON):
-            raise RefusalError(415, "UNSUPPORTED_MEDIA_TYPE", f"The body must be {_JSON}.")
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"The body must be {_JSON}.")
         return decode(body, self.request, config)
 
     async def _handle(self, message: object) -> Response:
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-            return self.phrasing.broken(_INVALID_REQUEST, "not a JSON-RPC 2.0 message", 400)
+            return self.responses.protocol_error(
+                _INVALID_REQUEST, "not a JSON-RPC 2.0 message", 400
+            )
         method, params = message.get("method"), message.get("params", {})
         if not isinstance(method, str) or not isinstance(params, dict):
-            return self.phrasing.broken(_INVALID_REQUEST, "not a request", 400)
-        self.phrasing = Phrasing(self.seller.config, message.get("id"))
+            return self.responses.protocol_error(_INVALID_REQUEST, "not a request", 400)
+        self.responses = McpResponses(self.seller.config, message.get("id"))
         tool = params.get("name")
         self.call = tool if method == "tools/call" and isinstance(tool, str) else method
         fault = self.seller.faults.take(self.call)
         if fault is not None and fault.forget_session:
             self.seller.sessions.clear()
-        return self._wrong_session(method) or await self._dispatch(message, params, fault)
+        return self._check_session(method) or await self._dispatch(message, params, fault)
 
-    def _wrong_session(self, method: str) -> Response | None:
+    def _check_session(self, method: str) -> Response | None:
         if method == "initialize" or not self.seller.config.sessions:
             return None
         session = self.request.headers.get(_SESSION)
         if session is None:
-            return self.phrasing.broken(_INVALID_REQUEST, "Missing session ID", 400)
+            return self.responses.protocol_error(_INVALID_REQUEST, "Missing session ID", 400)
         if session not in self.seller.sessions:
-            return self.phrasing.broken(_NO_SESSION, "Session not found", 404)
+            return self.responses.protocol_error(_NO_SESSION, "Session not found", 404)
         version = self.request.headers.get("mcp-protocol-version", _PROTOCOLS[0])
         if version not in _PROTOCOLS:
-            return self.phrasing.broken(_INVALID_REQUEST, "Unsupported protocol version", 400)
+            return self.responses.protocol_error(
+                _INVALID_REQUEST, "Unsupported protocol version", 400
+            )
         return None
 
     async def _dispatch(
-        self, message: Mapping[str, object], params: Mapping[str, object], fault: Fault | None
+        self,
+        message: Mapping[str, object],
+        params: Mapping[str, object],
+        fault: InjectedFault | None,
     ) -> Response:
         method = str(message["method"])
         if method == "tools/call" and "id" in message:
-            return await self._use_tool(params, fault)
-        return await befall(
+            return await self._call_tool(params, fault)
+        return await apply_fault(
             fault,
-            lambda: self._plain(method, params, is_note="id" not in message),
-            lambda refusal: self.phrasing.refuse(refusal, self._place(fault)),
-            self.seller.die,
+            lambda: self._answer_method(method, params, is_note="id" not in message),
+            lambda refusal: self.responses.refuse(refusal, self._place(fault)),
+            self.seller.crash,
         )
 
-    def _plain(self, method: str, params: Mapping[str, object], *, is_note: bool) -> Response:
+    def _answer_method(
+        self, method: str, params: Mapping[str, object], *, is_note: bool
+    ) -> Response:
         if is_note:
             return Response(status_code=202)
         if method == "initialize":
             return self._initialize(params)
         if method == "ping":
-            return self.phrasing.result({})
+            return self.responses.result({})
         if method == "tools/list":
-            return self.phrasing.result({"tools": described()})
-        return self.phrasing.broken(_METHOD_NOT_FOUND, "Method not found")
+            return self.responses.result({"tools": describe_tools()})
+        return self.responses.protocol_error(_METHOD_NOT_FOUND, "Method not found")
 
     def _initialize(self, params: Mapping[str, object]) -> Response:
-        asked = params.get("protocolVersion")
-        response = self.phrasing.result(
+        wanted = params.get("protocolVersion")
+        response = self.responses.result(
             {
-                "protocolVersion": asked if asked in _PROTOCOLS else _PROTOCOLS[0],
+                "protocolVersion": wanted if wanted in _PROTOCOLS else _PROTOCOLS[0],
                 "capabilities": {"tools": {"listChanged": False}},
                 "serverInfo": {"name": "adcp-tracker-sandbox", "version": "1"},
             }
@@ -393,55 +410,59 @@ class _Post:
             response.headers[_SESSION] = session
         return response
 
-    async def _use_tool(self, params: Mapping[str, object], fault: Fault | None) -> Response:
+    async def _call_tool(
+        self, params: Mapping[str, object], fault: InjectedFault | None
+    ) -> Response:
         arguments = params.get("arguments", {})
         if self.call not in TOOLS or not isinstance(arguments, dict):
-            return self.phrasing.broken(_INVALID_PARAMS, f"Unknown tool: {self.call}")
-        self.key = key_of(arguments)
+            return self.responses.protocol_error(_INVALID_PARAMS, f"Unknown tool: {self.call}")
+        self.key = find_idempotency_key(arguments)
         try:
-            kept = self._kept(arguments)
-        except RefusalError as refusal:
-            return self.phrasing.refuse(refusal, self.seller.config.error_place)
+            kept = self._stored_response(arguments)
+        except ApiError as refusal:
+            return self.responses.refuse(refusal, self.seller.config.error_place)
         if kept is not None:
             return kept
-        return await self._use_once(Use(self.seller, arguments, fault.lose if fault else 0), fault)
+        return await self._call_once(
+            ToolCall(self.seller, arguments, fault.lose if fault else 0), fault
+        )
 
-    def _kept(self, arguments: Mapping[str, object]) -> Response | None:
+    def _stored_response(self, arguments: Mapping[str, object]) -> Response | None:
         if self.key is None:
             return None
         ttl_s = self.seller.config.idempotency_ttl_s
-        kept = self.seller.replays.begin(self.key, arguments, ttl_s)
-        if isinstance(kept, RefusalError):
-            return self.phrasing.refuse(kept, self.seller.config.error_place)
-        return self.phrasing.success({**kept, "replayed": True}) if kept is not None else None
+        kept = self.seller.idempotency.begin(self.key, arguments, ttl_s)
+        if isinstance(kept, ApiError):
+            return self.responses.refuse(kept, self.seller.config.error_place)
+        return self.responses.success({**kept, "replayed": True}) if kept is not None else None
 
-    async def _use_once(self, use: Use, fault: Fault | None) -> Response:
+    async def _call_once(self, call: ToolCall, fault: InjectedFault | None) -> Response:
         def produce() -> Response:
             try:
-                answer = TOOLS[self.call](use)
-            except RefusalError as refusal:
+                answer = TOOLS[self.call](call)
+            except ApiError as refusal:
                 if self.seller.config.replay_errors:
                     self._keep(refusal)
-                return self.phrasing.refuse(refusal, self.seller.config.error_place)
+                return self.responses.refuse(refusal, self.seller.config.error_place)
             self._keep(answer)
-            return self.phrasing.success(answer)
+            return self.responses.success(answer)
 
-        def refuse(refusal: RefusalError) -> Response:
+        def refuse(refusal: ApiError) -> Response:
             if fault is not None and fault.remember:
                 self._keep(refusal)
-            return self.phrasing.refuse(refusal, self._place(fault))
+            return self.responses.refuse(refusal, self._place(fault))
 
         try:
-            return await befall(fault, produce, refuse, self.seller.die)
+            return await apply_fault(fault, produce, refuse, self.seller.crash)
         finally:
             if self.key is not None:
-                self.seller.replays.abandon_unanswered(self.key)
+                self.seller.idempotency.abandon_unanswered(self.key)
 
-    def _keep(self, answer: dict[str, object] | RefusalError) -> None:
+    def _keep(self, answer: dict[str, object] | ApiError) -> None:
         if self.key is not None:
-            self.seller.replays.finish(self.key, answer)
+            self.seller.idempotency.finish(self.key, answer)
 
-    def _place(self, fault: Fault | None) -> ErrorPlace:
+    def _place(self, fault: InjectedFault | None) -> ErrorPlace:
         if fault is None or (fault.place is None and fault.status is None):
             return self.seller.config.error_place
         return fault.place or "http"

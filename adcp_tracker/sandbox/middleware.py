@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from adcp_tracker.sandbox.failures import RefusalError
+from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.store import SeenRequest
 
 if TYPE_CHECKING:
@@ -55,21 +55,21 @@ _UNPACK_GZIP = 16 + zlib.MAX_WBITS
 _PREFIX = 8
 
 
-def take_turn(seller: Seller) -> dict[str, str]:
+def apply_rate_limit(seller: Seller) -> dict[str, str]:
     """Count a request against the rate limit.
 
     Returns:
         The headers that belong on its answer.
 
     Raises:
-        RefusalError: If there were too many.
+        ApiError: If there were too many.
     """
     config = seller.config
     if config.rate_limit is None:
         return {}
     allowed, headers = seller.limiter.take(config.rate_limit, config.rate_window_s)
     if not allowed:
-        raise RefusalError(
+        raise ApiError(
             429,
             "RATE_LIMIT_EXCEEDED",
             "Too many requests.",
@@ -84,7 +84,7 @@ def check_token(request: Request, config: SandboxConfig) -> None:
     """Refuse a request that carries none of the seller's bearer tokens.
 
     Raises:
-        RefusalError: If the token is missing or unknown.
+        ApiError: If the token is missing or unknown.
     """
     if not config.tokens:
         return
@@ -92,7 +92,7 @@ def check_token(request: Request, config: SandboxConfig) -> None:
     given = token.strip().encode("utf-8", "surrogateescape")
     known = [hmac.compare_digest(given, known.encode()) for known in config.tokens]
     if scheme.lower() != "bearer" or not any(known):
-        raise RefusalError(
+        raise ApiError(
             401,
             "UNAUTHORIZED",
             "The bearer token is missing or unknown.",
@@ -105,11 +105,11 @@ async def read_body(request: Request, config: SandboxConfig) -> bytes:
     """Read the body as it was sent, no further than the seller's limit.
 
     Raises:
-        RefusalError: If it is too large, or packed in a way the seller does not take.
+        ApiError: If it is too large, or packed in a way the seller does not take.
     """
     packing = request.headers.get("content-encoding", "identity").lower()
     if packing != "identity" and not (packing == "gzip" and config.gzip):
-        raise RefusalError(
+        raise ApiError(
             415, "UNSUPPORTED_MEDIA_TYPE", "The seller does not take this Content-Encoding."
         )
     declared = read_whole_number(request.headers.get("content-length", "0"))
@@ -127,7 +127,7 @@ def decode(body: bytes, request: Request, config: SandboxConfig) -> object:
     """Unpack the body and read it as JSON.
 
     Raises:
-        RefusalError: If it unpacks to too much, is not JSON, or is nested too deep.
+        ApiError: If it unpacks to too much, is not JSON, or is nested too deep.
     """
     if request.headers.get("content-encoding", "identity").lower() == "gzip":
         body = _unpack(body, config)
@@ -135,7 +135,7 @@ def decode(body: bytes, request: Request, config: SandboxConfig) -> object:
         return read_json(body)
     except ValueError as error:
         message = "The body is not JSON, or nested too deep."
-        raise RefusalError(400, "BAD_REQUEST", message) from error
+        raise ApiError(400, "BAD_REQUEST", message) from error
 
 
 def _unpack(body: bytes, config: SandboxConfig) -> bytes:
@@ -143,20 +143,20 @@ def _unpack(body: bytes, config: SandboxConfig) -> bytes:
     try:
         unpacked = unpacker.decompress(body, config.max_bytes + 1)
     except zlib.error as error:
-        raise RefusalError(400, "BAD_REQUEST", "The body is not gzip.") from error
+        raise ApiError(400, "BAD_REQUEST", "The body is not gzip.") from error
     if len(unpacked) > config.max_bytes:
         raise _too_large(config)
     if not unpacker.eof:
-        raise RefusalError(400, "BAD_REQUEST", "The gzip body ends too soon.")
+        raise ApiError(400, "BAD_REQUEST", "The gzip body ends too soon.")
     return unpacked
 
 
-def _too_large(config: SandboxConfig) -> RefusalError:
+def _too_large(config: SandboxConfig) -> ApiError:
     message = f"The body is over {config.max_bytes} bytes."
-    return RefusalError(413, "PAYLOAD_TOO_LARGE", message, details={"max_bytes": config.max_bytes})
+    return ApiError(413, "PAYLOAD_TOO_LARGE", message, details={"max_bytes": config.max_bytes})
 
 
-def note(  # noqa: PLR0913 - the parts of a request are what they are
+def log_request(  # noqa: PLR0913 - the parts of a request are what they are
     request: Request, seller: Seller, *, call: str, size: int, status: int, key: object = None
 ) -> None:
     """Write down that `request` came, without what is secret in it."""
@@ -166,4 +166,4 @@ def note(  # noqa: PLR0913 - the parts of a request are what they are
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     prefix = key[:_PREFIX] if isinstance(key, str) else ""
     seen = SeenRequest(request.method, path, call, headers, size, seller.now(), prefix, status)
-    seller.record.add_request(seen)
+    seller.store.add_request(seen)

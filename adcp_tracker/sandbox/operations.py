@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from adcp_tracker.sandbox.event_sources import Sync, check_sources
-from adcp_tracker.sandbox.failures import RefusalError
+from adcp_tracker.sandbox.event_sources import SyncRequest, check_sources
+from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.schema import Issue
 from adcp_tracker.sandbox.seller import validation_error
 
@@ -24,7 +24,7 @@ def sync_sources(seller: Seller, body: Mapping[str, object], account: str) -> di
     """Register the event sources of `body`, or list those of `account` if it names none.
 
     Raises:
-        RefusalError: If the list itself is wrong; a wrong source only fails by itself.
+        ApiError: If the list itself is wrong; a wrong source only fails by itself.
     """
     if "event_sources" not in body:
         return list_sources(seller, account)
@@ -36,7 +36,7 @@ def sync_sources(seller: Seller, body: Mapping[str, object], account: str) -> di
         raise validation_error(issues)
     items: list[object] = body["event_sources"]  # type: ignore[assignment]
     config = seller.config
-    sync = Sync(account, items, bool(delete), config.needs_name, config.instructions)
+    sync = SyncRequest(account, items, bool(delete), config.needs_name, config.instructions)
     return {"event_sources": seller.sources.sync(sync)}
 
 
@@ -55,7 +55,7 @@ def list_sources(
     }
 
 
-def summarise(
+def summarize(
     seller: Seller, account: str, start: str | None, end: str | None
 ) -> dict[str, object]:
     """Count the live events of `account` per hour and source.
@@ -67,7 +67,7 @@ def summarise(
         end: The hour to stop before.
 
     Raises:
-        RefusalError: If an hour is none.
+        ApiError: If an hour is none.
     """
     late = int((seller.now() - seller.config.summary_delay_s) // 3600) + 1
     stop = min(_hour(end, "endHour"), late)
@@ -87,7 +87,7 @@ def _hour(text: str | None, name: str) -> int:
     try:
         moment = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
     except ValueError as error:
-        raise RefusalError(400, "BAD_REQUEST", f"{name} must be an hour by ISO 8601.") from error
+        raise ApiError(400, "BAD_REQUEST", f"{name} must be an hour by ISO 8601.") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return (moment - _START) // _HOUR

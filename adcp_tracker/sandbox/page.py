@@ -151,7 +151,7 @@ def page_routes(seller: Seller) -> list[Route]:
 
 
 def _page(seller: Seller) -> str:
-    record = seller.record
+    record = seller.store
     counts = "".join(_count(name, number) for name, number in record.counts().items())
     good = "".join(map(_good, reversed(record.latest_good(_SHOWN))))
     bad = "".join(map(_bad, reversed(record.latest_bad(_SHOWN))))

@@ -9,25 +9,25 @@ import orjson
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adcp_tracker.sandbox.failures import NoAnswer, RefusalError, befall
+from adcp_tracker.sandbox.failures import ApiError, BrokenConnection, apply_fault
 from adcp_tracker.sandbox.middleware import (
+    apply_rate_limit,
     check_token,
     decode,
-    note,
+    log_request,
     read_body,
     read_whole_number,
-    take_turn,
 )
-from adcp_tracker.sandbox.operations import list_sources, summarise, sync_sources
+from adcp_tracker.sandbox.operations import list_sources, summarize, sync_sources
 from adcp_tracker.sandbox.schema import Issue
-from adcp_tracker.sandbox.seller import Delivery, validation_error
+from adcp_tracker.sandbox.seller import LogRequest, validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
-    from adcp_tracker.sandbox.config import Fault
+    from adcp_tracker.sandbox.config import InjectedFault
     from adcp_tracker.sandbox.seller import Seller
 
 BASES = ("/api/v2/buyer", "")
@@ -37,7 +37,7 @@ _USUAL_TAKE = 50
 
 
 @attrs.frozen
-class Asked:
+class ApiCall:
     """A call as its handler sees it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Asked:
     seller: Seller
     request: Request
     body: bytes
-    fault: Fault | None
+    fault: InjectedFault | None
     advertiser_id: str
 
     def decoded(self) -> object:
@@ -65,73 +65,73 @@ def rest_routes(seller: Seller) -> list[Route]:
         ("POST", "log-event", "log_event", _log_event),
         ("POST", "event-sources/sync", "sync_event_sources", _sync_sources),
         ("GET", "event-sources", "list_event_sources", _list_sources),
-        ("GET", "events/summary", "events_summary", _summarise),
+        ("GET", "events/summary", "events_summary", _summarize),
     )
     return [
         Route(
             f"{base}/advertisers/{{advertiser_id}}/{path}",
-            _endpoint(seller, call, handler),
+            _endpoint(seller, name, handler),
             methods=[method],
         )
         for base in BASES
-        for method, path, call, handler in calls
+        for method, path, name, handler in calls
     ]
 
 
-def _log_event(asked: Asked) -> dict[str, object]:
-    lose = 0 if asked.fault is None else asked.fault.lose
-    delivery = Delivery(asked.decoded(), "interchange", asked.advertiser_id, lose)
-    return asked.seller.log_events(delivery)
+def _log_event(call: ApiCall) -> dict[str, object]:
+    lose = 0 if call.fault is None else call.fault.lose
+    request = LogRequest(call.decoded(), "interchange", call.advertiser_id, lose)
+    return call.seller.log_events(request)
 
 
-def _sync_sources(asked: Asked) -> dict[str, object]:
-    body = asked.decoded()
+def _sync_sources(call: ApiCall) -> dict[str, object]:
+    body = call.decoded()
     if not isinstance(body, dict):
-        raise RefusalError(400, "BAD_REQUEST", "The body must be a JSON object.")
-    if body.get("account") != {"account_id": asked.advertiser_id}:
+        raise ApiError(400, "BAD_REQUEST", "The body must be a JSON object.")
+    if body.get("account") != {"account_id": call.advertiser_id}:
         issue = Issue("/account/account_id", "must be the advertiser of the path", "const")
         raise validation_error([issue])
     if "event_sources" not in body:
         raise validation_error([Issue("/event_sources", "is required", "required")])
-    return sync_sources(asked.seller, body, asked.advertiser_id)
+    return sync_sources(call.seller, body, call.advertiser_id)
 
 
-def _list_sources(asked: Asked) -> dict[str, object]:
-    take, skip = _number(asked, "take", _USUAL_TAKE), _number(asked, "skip", 0)
-    return list_sources(asked.seller, asked.advertiser_id, take, skip)
+def _list_sources(call: ApiCall) -> dict[str, object]:
+    take, skip = _number(call, "take", _USUAL_TAKE), _number(call, "skip", 0)
+    return list_sources(call.seller, call.advertiser_id, take, skip)
 
 
-def _summarise(asked: Asked) -> dict[str, object]:
-    query = asked.request.query_params
+def _summarize(call: ApiCall) -> dict[str, object]:
+    query = call.request.query_params
     if query.get("eventType") != "conversion":
-        raise RefusalError(400, "BAD_REQUEST", "eventType must be conversion.")
+        raise ApiError(400, "BAD_REQUEST", "eventType must be conversion.")
     start, end = query.get("startHour"), query.get("endHour")
-    return summarise(asked.seller, asked.advertiser_id, start, end)
+    return summarize(call.seller, call.advertiser_id, start, end)
 
 
-def _number(asked: Asked, name: str, usual: int) -> int:
-    number = read_whole_number(asked.request.query_params.get(name, str(usual)))
+def _number(call: ApiCall, name: str, usual: int) -> int:
+    number = read_whole_number(call.request.query_params.get(name, str(usual)))
     if number is None:
         message = f"{name} must be a whole number of up to 18 digits."
-        raise RefusalError(400, "BAD_REQUEST", message)
+        raise ApiError(400, "BAD_REQUEST", message)
     return number
 
 
 def _endpoint(
-    seller: Seller, call: str, handler: Callable[[Asked], dict[str, object]]
+    seller: Seller, name: str, handler: Callable[[ApiCall], dict[str, object]]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         size, limits = 0, dict[str, str]()
         try:
-            limits = take_turn(seller)
+            limits = apply_rate_limit(seller)
             body = await read_body(request, seller.config)
             size = len(body)
-            response = await _handle(seller, request, call, body, handler)
-        except RefusalError as refusal:
+            response = await _handle(seller, request, name, body, handler)
+        except ApiError as refusal:
             response = render_refusal(refusal, seller)
         response.headers.update(limits)
-        status = 0 if isinstance(response, NoAnswer) else response.status_code
-        note(request, seller, call=call, size=size, status=status)
+        status = 0 if isinstance(response, BrokenConnection) else response.status_code
+        log_request(request, seller, call=name, size=size, status=status)
         return response
 
     return answer
@@ -140,24 +140,24 @@ def _endpoint(
 async def _handle(
     seller: Seller,
     request: Request,
-    call: str,
+    name: str,
     body: bytes,
-    handler: Callable[[Asked], dict[str, object]],
+    handler: Callable[[ApiCall], dict[str, object]],
 ) -> Response:
-    fault = seller.faults.take(call)
+    fault = seller.faults.take(name)
 
     def produce() -> Response:
         check_token(request, seller.config)
         advertiser_id = str(request.path_params["advertiser_id"])
         if not seller.sources.knows(advertiser_id):
-            raise RefusalError(404, "ADVERTISER_NOT_FOUND", "No such advertiser.")
-        asked = Asked(seller, request, body, fault, advertiser_id)
-        return _render(handler(asked), seller)
+            raise ApiError(404, "ADVERTISER_NOT_FOUND", "No such advertiser.")
+        call = ApiCall(seller, request, body, fault, advertiser_id)
+        return _render(handler(call), seller)
 
-    def refuse(refusal: RefusalError) -> Response:
+    def refuse(refusal: ApiError) -> Response:
         return render_refusal(refusal, seller)
 
-    return await befall(fault, produce, refuse, seller.die)
+    return await apply_fault(fault, produce, refuse, seller.crash)
 
 
 def _render(data: dict[str, object], seller: Seller) -> Response:
@@ -165,7 +165,7 @@ def _render(data: dict[str, object], seller: Seller) -> Response:
     return json_response(answer)
 
 
-def render_refusal(refusal: RefusalError, seller: Seller) -> Response:
+def render_refusal(refusal: ApiError, seller: Seller) -> Response:
     """Answer with an error as Interchange words it, without a ``recovery``."""
     error = refusal.body(seller.config)
     answer = {"data": None, "error": error} if seller.config.wrapped else {"error": error}

@@ -32,7 +32,7 @@ class Issue:
 Check = Callable[[object], Sequence[Issue]]
 """Look at a value, and say what is wrong with it; pointers start at the value itself."""
 
-GOOD: tuple[Issue, ...] = ()
+NO_ISSUES: tuple[Issue, ...] = ()
 """What a check returns when nothing is wrong."""
 
 _TIME = re.compile(
@@ -56,10 +56,10 @@ def check_text(shortest: int, longest: int | None = None) -> Check:
         if type(value) is not str:
             return wrong_type("a string", value)
         if shortest <= len(value) <= most:
-            return GOOD
+            return NO_ISSUES
         if len(value) < shortest:
-            return broken(f"must have {shortest} characters or more", "minLength")
-        return broken(f"must have {longest} characters or fewer", "maxLength")
+            return violation(f"must have {shortest} characters or more", "minLength")
+        return violation(f"must have {longest} characters or fewer", "maxLength")
 
     return check
 
@@ -70,18 +70,22 @@ def check_pattern(pattern: re.Pattern[str], expected: str) -> Check:
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not str:
             return wrong_type("a string", value)
-        return GOOD if pattern.fullmatch(value) else broken(f"must be {expected}", "pattern")
+        return (
+            NO_ISSUES if pattern.fullmatch(value) else violation(f"must be {expected}", "pattern")
+        )
 
     return check
 
 
-def check_word(choices: frozenset[str]) -> Check:
+def check_choice(choices: frozenset[str]) -> Check:
     """Ask for one of the protocol's words."""
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not str:
             return wrong_type("a string", value)
-        return GOOD if value in choices else broken("must be a word of the protocol", "enum")
+        return (
+            NO_ISSUES if value in choices else violation("must be a word of the protocol", "enum")
+        )
 
     return check
 
@@ -94,10 +98,10 @@ def check_number(least: float, most: float | None = None) -> Check:
         if type(value) is not int and type(value) is not float:
             return wrong_type("a number", value)
         if least <= value <= highest:
-            return GOOD
+            return NO_ISSUES
         if value < least:
-            return broken(f"must be {least} or more", "minimum")
-        return broken(f"must be {most} or less", "maximum")
+            return violation(f"must be {least} or more", "minimum")
+        return violation(f"must be {most} or less", "maximum")
 
     return check
 
@@ -108,7 +112,7 @@ def check_whole_number(least: int, most: int | None = None) -> Check:
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is float and not value.is_integer():
-            return broken("must be a whole number", "type")
+            return violation("must be a whole number", "type")
         return in_bounds(value)
 
     return check
@@ -122,13 +126,13 @@ def check_list(item: Check, shortest: int = 0, longest: int | None = None) -> Ch
             return wrong_type("a list", value)
         found: list[Issue] = []
         if len(value) < shortest:
-            found += broken(f"must have {shortest} items or more", "minItems")
+            found += violation(f"must have {shortest} items or more", "minItems")
         if longest is not None and len(value) > longest:
-            found += broken(f"must have {longest} items or fewer", "maxItems")
+            found += violation(f"must have {longest} items or fewer", "maxItems")
         for index, entry in enumerate(value):
             issues = item(entry)
             if issues:
-                found += under(f"/{index}", issues)
+                found += prefix_pointers(f"/{index}", issues)
         return found
 
     return check
@@ -143,11 +147,11 @@ def check_object(fields: Mapping[str, Check], required: tuple[str, ...] = ()) ->
         found: list[Issue] = []
         for name in required:
             if name not in value:
-                found += under(f"/{name}", broken("is required", "required"))
+                found += prefix_pointers(f"/{name}", violation("is required", "required"))
         for key, entry in value.items():
             issues = fields.get(key, check_no_null)(entry)
             if issues:
-                found += under(f"/{_escape(key)}", issues)
+                found += prefix_pointers(f"/{_escape(key)}", issues)
         return found
 
     return check
@@ -155,7 +159,7 @@ def check_object(fields: Mapping[str, Check], required: tuple[str, ...] = ()) ->
 
 def check_anything(_value: object) -> Sequence[Issue]:
     """Ask for nothing: what is there is looked at elsewhere."""
-    return GOOD
+    return NO_ISSUES
 
 
 def check_no_null(value: object) -> Sequence[Issue]:
@@ -164,7 +168,7 @@ def check_no_null(value: object) -> Sequence[Issue]:
         return wrong_type("a value", value)
     if type(value) is dict:
         return check_open_object(value)
-    return _any_list(value) if type(value) is list else GOOD
+    return _any_list(value) if type(value) is list else NO_ISSUES
 
 
 check_open_object = check_object({})
@@ -176,19 +180,19 @@ def check_time(value: object) -> Sequence[Issue]:
     """Ask for a moment by RFC 3339, which always names its offset."""
     if type(value) is not str:
         return wrong_type("a string", value)
-    if is_moment(value):
-        return GOOD
-    return broken("must be an RFC 3339 time with its UTC offset", "format")
+    if is_real_time(value):
+        return NO_ISSUES
+    return violation("must be an RFC 3339 time with its UTC offset", "format")
 
 
 def check_uri(value: object) -> Sequence[Issue]:
     """Ask for an absolute URI by RFC 3986."""
     if type(value) is not str:
         return wrong_type("a string", value)
-    return GOOD if _URI.fullmatch(value) else broken("must be an absolute URI", "format")
+    return NO_ISSUES if _URI.fullmatch(value) else violation("must be an absolute URI", "format")
 
 
-def broken(message: str, keyword: str) -> list[Issue]:
+def violation(message: str, keyword: str) -> list[Issue]:
     """Return one broken rule, at the value itself."""
     return [Issue("", message, keyword)]
 
@@ -196,16 +200,16 @@ def broken(message: str, keyword: str) -> list[Issue]:
 def wrong_type(expected: str, value: object) -> list[Issue]:
     """Return the broken rule of a value that is of another type, or null."""
     if value is None:
-        return broken(f"must be {expected}: null is never allowed, leave the key out", "type")
-    return broken(f"must be {expected}", "type")
+        return violation(f"must be {expected}: null is never allowed, leave the key out", "type")
+    return violation(f"must be {expected}", "type")
 
 
-def under(step: str, issues: Sequence[Issue]) -> list[Issue]:
+def prefix_pointers(step: str, issues: Sequence[Issue]) -> list[Issue]:
     """Return `issues` as seen from one step further up."""
     return [Issue(step + issue.pointer, issue.message, issue.keyword) for issue in issues]
 
 
-def is_moment(text: str) -> bool:
+def is_real_time(text: str) -> bool:
     """Say whether `text` is a moment by RFC 3339 that the calendar has."""
     match = _TIME.fullmatch(text)
     if match is None:
@@ -327,7 +331,7 @@ _PROGRESS: dict[str, Check] = {
 }
 SURFACE = check_object(
     {
-        "category": check_word(ACTION_SOURCES | {"owned_property"}),
+        "category": check_choice(ACTION_SOURCES | {"owned_property"}),
         "property_type": check_text(1, 128),
         "namespace": check_text(1, 128),
         "property_id": check_text(1, 256),
@@ -339,7 +343,7 @@ SURFACE = check_object(
 
 def _user_match(uid_types: frozenset[str]) -> Check:
     uid = check_object(
-        {"type": check_word(uid_types), "value": check_text(1, 512)}, required=("type", "value")
+        {"type": check_choice(uid_types), "value": check_text(1, 512)}, required=("type", "value")
     )
     return check_object(
         {
@@ -363,11 +367,11 @@ def _event(dialect: Dialect) -> Check:
     return check_object(
         {
             "event_id": check_text(1, 256),
-            "event_type": check_word(EVENT_TYPES_3_0 if old else EVENT_TYPES),
+            "event_type": check_choice(EVENT_TYPES_3_0 if old else EVENT_TYPES),
             "event_time": check_time,
             "user_match": _user_match(UID_TYPES_3_0 if old else UID_TYPES),
             "custom_data": check_object(custom_data),
-            "action_source": check_word(INTERCHANGE_ACTION_SOURCES if rest else ACTION_SOURCES),
+            "action_source": check_choice(INTERCHANGE_ACTION_SOURCES if rest else ACTION_SOURCES),
             "event_source_url": check_uri,
             "custom_event_name": check_text(1),
             "ext": check_open_object,
@@ -388,7 +392,7 @@ _ADCP_ONLY = ("idempotency_key", "adcp_version", "adcp_major_version", "context"
 
 
 def _foreign(_value: object) -> Sequence[Issue]:
-    return broken("belongs to AdCP agents only: leave it out", "not")
+    return violation("belongs to AdCP agents only: leave it out", "not")
 
 
 _REQUEST: dict[str, Check] = {

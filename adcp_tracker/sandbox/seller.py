@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-from adcp_tracker.sandbox.config import FaultBook, SandboxConfig
-from adcp_tracker.sandbox.event_sources import SourceBook
-from adcp_tracker.sandbox.failures import RefusalError
-from adcp_tracker.sandbox.schema import Issue, check_event, check_request, under
-from adcp_tracker.sandbox.store import BadEvent, GoodEvent, RateLimiter, Record, Replays
+from adcp_tracker.sandbox.config import FaultInjector, SandboxConfig
+from adcp_tracker.sandbox.event_sources import EventSources
+from adcp_tracker.sandbox.failures import ApiError
+from adcp_tracker.sandbox.schema import Issue, check_event, check_request, prefix_pointers
+from adcp_tracker.sandbox.store import (
+    BadEvent,
+    EventStore,
+    GoodEvent,
+    IdempotencyStore,
+    RateLimiter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from adcp_tracker.sandbox.event_sources import Source
+    from adcp_tracker.sandbox.event_sources import EventSource
     from adcp_tracker.sandbox.schema import Dialect
 
 
@@ -35,17 +41,19 @@ class Failure:
     message: str
 
 
-def judge(events: Sequence[object], dialect: Dialect, source: Source) -> dict[int, list[Issue]]:
+def validate_events(
+    events: Sequence[object], dialect: Dialect, source: EventSource
+) -> dict[int, list[Issue]]:
     """List the broken rules of each event that breaks any, by its place."""
     found: dict[int, list[Issue]] = {}
     for index, event in enumerate(events):
         issues = [*check_event(event, dialect), *_check_currency(event, source)]
         if issues:
-            found[index] = under(f"/events/{index}", issues)
+            found[index] = prefix_pointers(f"/events/{index}", issues)
     return found
 
 
-def _check_currency(event: object, source: Source) -> list[Issue]:
+def _check_currency(event: object, source: EventSource) -> list[Issue]:
     if not source.value_currencies or not isinstance(event, dict):
         return []
     data = event.get("custom_data")
@@ -56,10 +64,10 @@ def _check_currency(event: object, source: Source) -> list[Issue]:
     return [Issue("/custom_data/currency", message, "enum")]
 
 
-def failure_of(
+def find_failure(
     event: object,
     issues: Sequence[Issue],
-    source: Source,
+    source: EventSource,
     config: SandboxConfig,
     now: float,
 ) -> Failure | None:
@@ -103,7 +111,7 @@ def _weight(event: object) -> float:
 def warnings_about(events: Sequence[object], now: float) -> list[str]:
     """Give the advice that real sellers give, each piece once with the number of events."""
     worthless = sum(
-        _text_of(event, "event_type") == "purchase" and _no_worth(event) for event in events
+        _text_of(event, "event_type") == "purchase" and _lacks_value(event) for event in events
     )
     nameless = sum(isinstance(event, dict) and "user_match" not in event for event in events)
     tomorrow = datetime.fromtimestamp(now + _DAY_S).astimezone().date().isoformat()
@@ -119,7 +127,7 @@ def warnings_about(events: Sequence[object], now: float) -> list[str]:
     return [f"{number} {words}" for number, words in pieces if number]
 
 
-def _no_worth(event: object) -> bool:
+def _lacks_value(event: object) -> bool:
     data = event.get("custom_data") if isinstance(event, dict) else None
     return not isinstance(data, dict) or not {"value", "currency"} <= data.keys()
 
@@ -145,7 +153,7 @@ def _age_s(event: object, now: float) -> float:
 
 
 @attrs.frozen
-class Delivery:
+class LogRequest:
     """A request to log events, free of the wire it came over.
 
     Attributes:
@@ -166,13 +174,13 @@ class Seller:
 
     Attributes:
         config: How it behaves; replace it to change that while it runs.
-        record: What came in.
+        store: What came in.
         faults: What is to go wrong.
         sources: The event sources it knows.
         limiter: The requests of the current window.
         replays: The answers kept for their idempotency keys.
         sessions: The MCP sessions that are open.
-        die: Ends the seller at once, as far as its host lets it.
+        crash: Ends the seller at once, as far as its host lets it.
     """
 
     def __init__(
@@ -184,20 +192,20 @@ class Seller:
     ) -> None:
         self.config = SandboxConfig() if config is None else config
         self.now = now
-        self.record = Record(self.config)
-        self.faults = FaultBook(self.config.seed)
-        self.sources = SourceBook(self.config.advertisers, now)
+        self.store = EventStore(self.config)
+        self.faults = FaultInjector(self.config.seed)
+        self.sources = EventSources(self.config.advertisers, now)
         self.limiter = RateLimiter(monotonic)
-        self.replays = Replays(now)
+        self.idempotency = IdempotencyStore(now)
         self.sessions: set[str] = set()
-        self.die: Callable[[], None] = _live
+        self.crash: Callable[[], None] = _do_nothing
 
     def reset(self) -> None:
         """Forget what came, what was to fail and what was registered, but no setting."""
-        self.record.reset(self.config)
+        self.store.reset(self.config)
         self.faults.clear(self.config.seed)
-        self.sources = SourceBook(self.config.advertisers, self.now)
-        self.replays.clear()
+        self.sources = EventSources(self.config.advertisers, self.now)
+        self.idempotency.clear()
         self.limiter.started_at = float("-inf")
 
     def configure(self, config: SandboxConfig) -> None:
@@ -205,33 +213,33 @@ class Seller:
         self.config = config
         self.sources.add(config.advertisers)
 
-    def log_events(self, delivery: Delivery) -> dict[str, object]:
+    def log_events(self, request: LogRequest) -> dict[str, object]:
         """Take the events of `delivery`.
 
         Returns:
             The answer's body, without what is special to a wire.
 
         Raises:
-            RefusalError: If the whole request is refused.
+            ApiError: If the whole request is refused.
         """
-        body = self._well_formed(delivery)
-        source = self._source(body, delivery)
+        body = self._well_formed(request)
+        source = self._source(body, request)
         events: list[object] = body["events"]  # type: ignore[assignment]
-        faults = judge(events, delivery.dialect, source)
+        faults = validate_events(events, request.dialect, source)
         if faults and self.config.strict:
             raise self._refuse(events, faults)
         failures = self._failures(events, faults, source)
-        kept = len(events) - delivery.lose
+        kept = len(events) - request.lose
         taken = [event for at, event in enumerate(events) if at not in failures and at < kept]
         self._take(taken, body, source)
-        self.record.add_count("lost", len(events) - len(taken) - len(failures))
+        self.store.add_count("lost", len(events) - len(taken) - len(failures))
         return _answer(events, taken, failures, self.now())
 
-    def _well_formed(self, delivery: Delivery) -> Mapping[str, object]:
-        body = delivery.body
+    def _well_formed(self, request: LogRequest) -> Mapping[str, object]:
+        body = request.body
         if not isinstance(body, dict):
-            raise RefusalError(400, "BAD_REQUEST", "The body must be a JSON object.")
-        issues = check_request(body, delivery.dialect, self.config.max_events)
+            raise ApiError(400, "BAD_REQUEST", "The body must be a JSON object.")
+        issues = check_request(body, request.dialect, self.config.max_events)
         most = self.config.max_nodes
         if not issues and most is not None and _count_nodes(body) > most:
             issues = [_too_many_nodes(most)]
@@ -239,48 +247,48 @@ class Seller:
             raise validation_error(list(issues))
         return body
 
-    def _source(self, body: Mapping[str, object], delivery: Delivery) -> Source:
+    def _source(self, body: Mapping[str, object], request: LogRequest) -> EventSource:
         source_id = str(body["event_source_id"])
-        source = self.sources.find(delivery.advertiser_id, source_id)
+        source = self.sources.find(request.advertiser_id, source_id)
         if source is None:
-            rest = delivery.dialect == "interchange"
+            rest = request.dialect == "interchange"
             code = "EVENT_SOURCE_NOT_FOUND" if rest else "REFERENCE_NOT_FOUND"
-            raise RefusalError(404, code, "No such event source.", recovery="terminal")
+            raise ApiError(404, code, "No such event source.", recovery="terminal")
         return source
 
-    def _refuse(self, events: list[object], faults: Mapping[int, list[Issue]]) -> RefusalError:
-        self._set_aside(events, faults)
+    def _refuse(self, events: list[object], faults: Mapping[int, list[Issue]]) -> ApiError:
+        self._store_refused(events, faults)
         return validation_error([issue for issues in faults.values() for issue in issues])
 
     def _failures(
-        self, events: list[object], faults: Mapping[int, list[Issue]], source: Source
+        self, events: list[object], faults: Mapping[int, list[Issue]], source: EventSource
     ) -> dict[int, Failure]:
         found: dict[int, Failure] = {}
         now = self.now()
         for index, event in enumerate(events):
-            failure = failure_of(event, faults.get(index, ()), source, self.config, now)
+            failure = find_failure(event, faults.get(index, ()), source, self.config, now)
             if failure is not None:
                 found[index] = failure
         bad = [
             BadEvent(orjson.dumps(events[index]), failure.code, tuple(faults.get(index, ())))
             for index, failure in found.items()
         ]
-        self.record.add_bad(bad)
+        self.store.add_bad(bad)
         return found
 
-    def _set_aside(self, events: list[object], faults: Mapping[int, list[Issue]]) -> None:
-        self.record.add_bad(
+    def _store_refused(self, events: list[object], faults: Mapping[int, list[Issue]]) -> None:
+        self.store.add_bad(
             [
                 BadEvent(orjson.dumps(events[index]), "VALIDATION_ERROR", tuple(issues))
                 for index, issues in faults.items()
             ]
         )
 
-    def _take(self, events: list[object], body: Mapping[str, object], source: Source) -> None:
+    def _take(self, events: list[object], body: Mapping[str, object], source: EventSource) -> None:
         code = body.get("test_event_code")
         test_event_code = None if code is None else str(code)
         now = self.now()
-        self.record.add_good(
+        self.store.add_good(
             [
                 GoodEvent(
                     event_id=event["event_id"],  # type: ignore[index]
@@ -298,14 +306,14 @@ class Seller:
             self.sources.count(source, len(events))
 
 
-def _live() -> None:
+def _do_nothing() -> None:
     pass
 
 
-def validation_error(issues: list[Issue]) -> RefusalError:
+def validation_error(issues: list[Issue]) -> ApiError:
     """Return the refusal of a request for the sake of `issues`."""
     message = f"The request is not valid; the first of its faults: {issues[0].message}."
-    return RefusalError(400, "VALIDATION_ERROR", message, issues=tuple(issues))
+    return ApiError(400, "VALIDATION_ERROR", message, issues=tuple(issues))
 
 
 def _too_many_nodes(most: int) -> Issue:

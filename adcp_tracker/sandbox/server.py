@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import replace_file
 from adcp_tracker.sandbox.app import create_app
-from adcp_tracker.sandbox.config import Fault
+from adcp_tracker.sandbox.config import InjectedFault
 from adcp_tracker.sandbox.failures import TRANSPORT, reset_transport
 from adcp_tracker.sandbox.seller import Seller
 
@@ -41,7 +41,7 @@ _IPV4 = 4
 _TURNS = 4
 
 
-class OpenProtocol(H11Protocol):
+class BreakableProtocol(H11Protocol):
     """HTTP over a connection that the application may break."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,7 +50,7 @@ class OpenProtocol(H11Protocol):
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
-class ShortServer(uvicorn.Server):
+class AbruptServer(uvicorn.Server):
     """Stops at once, as a crash does, instead of waiting for its clients."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -81,7 +81,7 @@ class ShortServer(uvicorn.Server):
         for listener in self.servers:
             for sock in listener.sockets:
                 asyncio.get_running_loop().remove_reader(sock.fileno())
-        await _let_run()
+        await _run_pending()
         for listener in self.servers:
             listener.close()
         for given in sockets or []:
@@ -92,7 +92,7 @@ class ShortServer(uvicorn.Server):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await _let_run()
+        await _run_pending()
 
     def stop(self) -> None:
         """End :meth:`main_loop`; may be called from any thread, even before it begins."""
@@ -101,17 +101,17 @@ class ShortServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._stopping.set)
 
 
-async def _let_run() -> None:
+async def _run_pending() -> None:
     """Let what waits for its turn on the loop run its course."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 
 
-def server_of(seller: Seller) -> ShortServer:
+def make_server(seller: Seller) -> AbruptServer:
     """Return a server of `seller`, ready to run."""
     config = uvicorn.Config(
         create_app(seller=seller),
-        http=OpenProtocol,
+        http=BreakableProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -122,7 +122,7 @@ def server_of(seller: Seller) -> ShortServer:
         backlog=_BACKLOG,
     )
     config.load()
-    return ShortServer(config)
+    return AbruptServer(config)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -131,7 +131,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigurationError: If `host` is no loopback address, or the port is taken.
     """
-    address = _loopback(host)
+    address = _parse_loopback(host)
     family = socket.AF_INET if address.version == _IPV4 else socket.AF_INET6
     # asyncio spares only sockets that name TCP the delay of Nagle's algorithm.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -146,7 +146,7 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _loopback(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_loopback(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -159,7 +159,7 @@ def _loopback(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return address
 
 
-def url_of(sock: socket.socket) -> str:
+def origin_of(sock: socket.socket) -> str:
     """Return the address under which `sock` is reached."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -187,18 +187,18 @@ def run(
             `port_file` cannot be written.
     """
     seller = Seller(config)
-    seller.die = lambda: os._exit(_DIED)
-    server = server_of(seller)
+    seller.crash = lambda: os._exit(_DIED)
+    server = make_server(seller)
     # Ctrl-C is how one stops it, so there is nothing to complain about.
     with bind(host, port) as sock, contextlib.suppress(KeyboardInterrupt):
         if port_file is not None:
-            _tell(port_file, sock.getsockname()[1])
+            _write_port(port_file, sock.getsockname()[1])
         if on_ready is not None:
-            on_ready(url_of(sock))
+            on_ready(origin_of(sock))
         server.run(sockets=[sock])
 
 
-def _tell(port_file: Path, port: int) -> None:
+def _write_port(port_file: Path, port: int) -> None:
     try:
         replace_file(port_file, str(port).encode())
     except (OSError, ValueError) as error:
@@ -243,11 +243,11 @@ class Sandbox:
         self._host = host
         self._port = port
         self._origin = ""
-        self._server: ShortServer | None = None
+        self._server: AbruptServer | None = None
         self._thread: threading.Thread | None = None
-        self._dying = False
+        self._crashed = False
         self._seller = Seller(config, now=now, monotonic=monotonic)
-        self._seller.die = self._die
+        self._seller.crash = self._crash
 
     def start(self) -> Self:
         """Listen and serve; a second start takes the port of the first.
@@ -255,13 +255,13 @@ class Sandbox:
         Raises:
             ConfigurationError: If the host is no loopback address, or the port is taken.
         """
-        if self._dying:
+        if self._crashed:
             self.stop()
         if self._thread is not None:
             return self
         sock = bind(self._host, self._port)
-        self._origin, self._port = url_of(sock), sock.getsockname()[1]
-        self._server = server_of(self._seller)
+        self._origin, self._port = origin_of(sock), sock.getsockname()[1]
+        self._server = make_server(self._seller)
         # The socket listens already, so whoever connects from here on is served.
         self._thread = threading.Thread(
             target=self._server.run, args=([sock],), name="adcp-tracker-sandbox", daemon=True
@@ -277,7 +277,7 @@ class Sandbox:
         self._thread.join(_STOP_S)
         self._seller.sessions.clear()
         self._server = self._thread = None
-        self._dying = False
+        self._crashed = False
 
     def __enter__(self) -> Self:
         return self.start()
@@ -290,8 +290,8 @@ class Sandbox:
     ) -> None:
         self.stop()
 
-    def _die(self) -> None:
-        self._dying = True
+    def _crash(self) -> None:
+        self._crashed = True
         if self._server is not None:
             self._server.stop()
 
@@ -318,36 +318,36 @@ class Sandbox:
     @property
     def received(self) -> list[GoodEvent]:
         """All events it took and still keeps, live and test, each once, in their order."""
-        return list(self._seller.record.latest_good())
+        return list(self._seller.store.latest_good())
 
     @property
     def events(self) -> list[dict[str, Any]]:
         """The live events it took, as they were sent, each once."""
-        return [event.decoded() for event in self._seller.record.events()]
+        return [event.decoded() for event in self._seller.store.events()]
 
     @property
     def test_events(self) -> list[dict[str, Any]]:
         """The events that came under a test code, as they were sent, each once."""
-        return [event.decoded() for event in self._seller.record.events(test=True)]
+        return [event.decoded() for event in self._seller.store.events(test=True)]
 
     @property
     def bad(self) -> list[BadEvent]:
         """The events it did not take, and why."""
-        return self._seller.record.latest_bad()
+        return self._seller.store.latest_bad()
 
     @property
     def requests(self) -> list[SeenRequest]:
         """The requests that came, without what is secret in them."""
-        return self._seller.record.latest_requests()
+        return self._seller.store.latest_requests()
 
     @property
     def counts(self) -> dict[str, int]:
         """``received``, ``good``, ``bad``, ``duplicates``, ``test``, ``requests``, ``lost``."""
-        return self._seller.record.counts()
+        return self._seller.store.counts()
 
     def times_received(self, event_id: str) -> int:
         """Return how often an event of that id was taken."""
-        return self._seller.record.times_received(event_id)
+        return self._seller.store.times_received(event_id)
 
     def wait_for(self, count: int, timeout: float = 5.0) -> None:
         """Wait until `count` events, live and test together, were taken.
@@ -355,13 +355,13 @@ class Sandbox:
         Raises:
             TimeoutError: If they do not come within `timeout` seconds.
         """
-        self._seller.record.wait_for(count, timeout)
+        self._seller.store.wait_for(count, timeout)
 
     def fail(self, **settings: Any) -> None:  # noqa: ANN401 - each setting has its own type
-        """Let requests fail from now on, by the settings of a :class:`Fault`."""
-        self._seller.faults.add(Fault(**settings))
+        """Let requests fail from now on, by the settings of a :class:`InjectedFault`."""
+        self._seller.faults.add(InjectedFault(**settings))
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Let nothing fail any more."""
         self._seller.faults.clear(self._seller.config.seed)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 import orjson
 
-from adcp_tracker.sandbox.failures import RefusalError
+from adcp_tracker.sandbox.failures import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -137,7 +137,7 @@ class SeenRequest:
     status: int = 0
 
 
-class Record:
+class EventStore:
     """Keeps what came, for many threads to read while one writes."""
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -254,7 +254,7 @@ def _newest(kept: deque[_T], limit: int | None) -> list[_T]:
 _KEPT_KEYS = 10_000
 _NOT_COMPARED = frozenset({"context", "idempotency_key"})
 
-Answer = dict[str, object] | RefusalError
+Answer = dict[str, object] | ApiError
 """What is kept: an answer's body, or the refusal that a stubborn seller repeats."""
 
 
@@ -265,7 +265,7 @@ class _Entry:
     answer: Answer | None = None
 
 
-class Replays:
+class IdempotencyStore:
     """Remembers which key stood for which request, and what it was answered."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -280,7 +280,7 @@ class Replays:
             The answer kept for it, or ``None`` if it is to be handled now.
 
         Raises:
-            RefusalError: If the key stood for another request, is being handled, or is
+            ApiError: If the key stood for another request, is being handled, or is
                 too old to know.
         """
         digest = _digest(request)
@@ -326,12 +326,10 @@ def _digest(request: Mapping[str, object]) -> bytes:
     return hashlib.sha256(orjson.dumps(compared, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _refusal(code: str, message: str) -> RefusalError:
-    return RefusalError(409, code, message)
+def _refusal(code: str, message: str) -> ApiError:
+    return ApiError(409, code, message)
 
 
-def _in_flight() -> RefusalError:
+def _in_flight() -> ApiError:
     message = "The first request with this key is being handled."
-    return RefusalError(
-        409, "IDEMPOTENCY_IN_FLIGHT", message, recovery="transient", retry_after_s=1
-    )
+    return ApiError(409, "IDEMPOTENCY_IN_FLIGHT", message, recovery="transient", retry_after_s=1)

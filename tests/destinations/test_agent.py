@@ -227,7 +227,7 @@ def test_each_status_has_its_outcome(
     assert isinstance(destination.send(batch(1, b"first")), Delivered)
     seller.fail(status=status, body="html" if html else None, place="http", times=2)
     outcome = destination.send(batch())
-    seller.heal()
+    seller.clear_faults()
     later = destination.send(batch())
     destination.close()
     assert isinstance(outcome, kind)

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.sandbox import Fault, Sandbox, create_app
-from adcp_tracker.sandbox.config import FaultBook
+from adcp_tracker.sandbox import InjectedFault, Sandbox, create_app
+from adcp_tracker.sandbox.config import FaultInjector
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN, SellerProcess, run_seller
 from tests.support.wire import make_event, request, send
 
@@ -271,7 +271,7 @@ def test_healing_ends_every_fault(seller: Sandbox) -> None:
     """A fault without an end lasts until the seller is healed."""
     seller.fail(status=500, times=None)
     assert {send(seller, make_event()).status_code for _ in range(5)} == {500}
-    seller.heal()
+    seller.clear_faults()
     assert send(seller, make_event()).status_code == 200
 
 
@@ -279,8 +279,8 @@ def test_a_share_of_requests_fails_the_same_way_again() -> None:
     """The share is met, which requests it is depends on the seed alone."""
 
     def strikes(seed: int) -> list[bool]:
-        book = FaultBook(seed)
-        book.add(Fault(share=0.2, times=None, status=500))
+        book = FaultInjector(seed)
+        book.add(InjectedFault(share=0.2, times=None, status=500))
         return [book.take("log_event") is not None for _ in range(2000)]
 
     assert strikes(1) == strikes(1) != strikes(2)
@@ -289,9 +289,9 @@ def test_a_share_of_requests_fails_the_same_way_again() -> None:
 
 def test_shares_of_none_and_all() -> None:
     """A share of 0 never strikes, one of 1 always."""
-    book = FaultBook(random.randrange(100))  # noqa: S311 - any seed will do
-    book.add(Fault(share=0, times=None, status=500))
-    book.add(Fault(share=1, times=None, status=503))
+    book = FaultInjector(random.randrange(100))  # noqa: S311 - any seed will do
+    book.add(InjectedFault(share=0, times=None, status=500))
+    book.add(InjectedFault(share=1, times=None, status=503))
     found = [book.take("log_event") for _ in range(50)]
     assert {fault.status for fault in found if fault} == {503}
     assert None not in found
@@ -299,9 +299,9 @@ def test_shares_of_none_and_all() -> None:
 
 def test_faults_are_used_up_by_many_threads_once() -> None:
     """However many requests come at once, a fault strikes its number of times."""
-    book = FaultBook(0)
-    book.add(Fault(times=100, status=500))
-    struck: list[Fault] = []
+    book = FaultInjector(0)
+    book.add(InjectedFault(times=100, status=500))
+    struck: list[InjectedFault] = []
 
     def take() -> None:
         struck.extend(fault for _ in range(50) if (fault := book.take("log_event")))
@@ -327,7 +327,7 @@ def listens(seller: Sandbox) -> bool:
 
 def test_dying_after_an_answer(seller: Sandbox) -> None:
     """The answer comes whole, then nobody listens until the seller is started again."""
-    seller.fail(die=True)
+    seller.fail(crash=True)
     assert send(seller, make_event("a")).status_code == 200
     deadline = time.monotonic() + 5
     while listens(seller):
@@ -340,7 +340,7 @@ def test_dying_after_an_answer(seller: Sandbox) -> None:
 
 def test_a_process_dies_for_real(seller_process: SellerProcess) -> None:
     """A seller process that is told to die answers, exits with a failure and forgets all."""
-    seller_process.fail(die=True)
+    seller_process.fail(crash=True)
     assert send(seller_process, make_event()).status_code == 200
     assert seller_process.process is not None
     assert seller_process.process.wait(10) == 70
@@ -350,7 +350,7 @@ def test_a_process_dies_for_real(seller_process: SellerProcess) -> None:
 
 def test_dying_without_an_answer(seller_process: SellerProcess) -> None:
     """A crash in the middle of a request resets the connection."""
-    seller_process.fail(connection="reset", after=True, die=True)
+    seller_process.fail(connection="reset", after=True, crash=True)
     with pytest.raises(httpx.ReadError):
         send(seller_process, make_event())
     assert seller_process.process is not None
@@ -360,7 +360,7 @@ def test_dying_without_an_answer(seller_process: SellerProcess) -> None:
 def test_connection_faults_need_the_own_server() -> None:
     """Under another server a fault of the connection is a clear error."""
     app = create_app()
-    app.state.seller.faults.add(Fault(connection="reset"))
+    app.state.seller.faults.add(InjectedFault(connection="reset"))
     transport = httpx.ASGITransport(app)
 
     async def post() -> None:
@@ -377,7 +377,7 @@ def test_connection_faults_need_the_own_server() -> None:
 def test_impossible_faults_are_refused(settings: dict[str, Any]) -> None:
     """What cannot be is refused when it is asked for."""
     with pytest.raises(ConfigurationError):
-        Fault(**settings)
+        InjectedFault(**settings)
 
 
 def test_faults_come_before_the_token_is_checked() -> None:

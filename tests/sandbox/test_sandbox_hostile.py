@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.sandbox import Fault, Sandbox, SandboxConfig
+from adcp_tracker.sandbox import InjectedFault, Sandbox, SandboxConfig
 from tests.faults.share import share
 from tests.support.seller import ADVERTISER, PLAIN, SOURCE, TOKEN, run_seller
 from tests.support.wire import AUTHORIZED, McpClient, make_event, request, send
@@ -202,7 +202,7 @@ def status_of(seller: Sandbox, message: Message) -> int:
 
 def expect_it_sound(seller: Sandbox) -> None:
     """Look at everything, and use everything, once nothing is to fail any more."""
-    seller.heal()
+    seller.clear_faults()
     client = McpClient(seller.mcp_url)
     with httpx.Client(base_url=seller.origin, headers=AUTHORIZED, verify=PLAIN) as web:
         for _ in range(2):
@@ -258,7 +258,7 @@ def test_no_setting_makes_the_seller_fail(settings: dict[str, object]) -> None:
 
 
 @share
-@given(_settings_of(Fault))
+@given(_settings_of(InjectedFault))
 @example({"times": 1e300})
 @example({"lose": 2**63})
 def test_no_fault_makes_the_control_fail(settings: dict[str, object]) -> None:
@@ -288,7 +288,7 @@ def test_no_fault_makes_the_control_fail(settings: dict[str, object]) -> None:
 def test_a_fault_that_http_cannot_carry_is_refused(settings: dict[str, Any]) -> None:
     """Otherwise the seller would fail in another way than it was asked to."""
     with pytest.raises(ConfigurationError, match=f"^{next(iter(settings))}: expected"):
-        Fault(**settings)
+        InjectedFault(**settings)
 
 
 @pytest.mark.parametrize("limit", [ENDLESS, "-1", "1.0", "\u0663", ""], ids=range(5))

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from adcp_tracker.sandbox import Sandbox, SandboxConfig
-from adcp_tracker.sandbox.store import Replays
+from adcp_tracker.sandbox.store import IdempotencyStore
 from tests.support.seller import SOURCE, run_seller
 from tests.support.wire import AUTHORIZED, McpClient, events_of, make_event, request
 
@@ -299,7 +299,7 @@ def test_old_keys_are_expired() -> None:
 
 def test_keys_are_kept_within_bounds() -> None:
     """The oldest of very many keys is forgotten, the others are not."""
-    replays = Replays(time.time)
+    replays = IdempotencyStore(time.time)
     for number in range(10_001):
         assert replays.begin(f"key-{number}", {}, 60) is None
         replays.finish(f"key-{number}", {"number": number})

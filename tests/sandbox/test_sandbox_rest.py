@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import Sandbox, SandboxConfig
-from adcp_tracker.sandbox.failures import RefusalError, name_place
+from adcp_tracker.sandbox.failures import ApiError, format_pointer
 from adcp_tracker.sandbox.schema import check_event
-from adcp_tracker.sandbox.seller import Delivery, Seller
+from adcp_tracker.sandbox.seller import LogRequest, Seller
 from tests.support.seller import ADVERTISER, SOURCE, run_seller
 from tests.support.wire import AUTHORIZED, HASH, log_event_url, make_event, request, send
 
@@ -207,8 +207,8 @@ def test_places_are_named_as_other_sellers_do() -> None:
 
 def test_dotted_names_undo_the_escapes_of_pointers() -> None:
     """Keys with slashes and tildes read as they are in the dotted notation."""
-    assert name_place("/events/3/custom_data/a~1b~0", "dotted") == "events[3].custom_data.a/b~"
-    assert name_place("", "dotted") == ""
+    assert format_pointer("/events/3/custom_data/a~1b~0", "dotted") == "events[3].custom_data.a/b~"
+    assert format_pointer("", "dotted") == ""
 
 
 def test_long_lists_of_issues_are_cut() -> None:
@@ -407,8 +407,8 @@ def test_a_hundred_thousand_events() -> None:
     for batch in range(10):
         events = [event | {"event_id": f"{batch}-{number}"} for number in range(10_000)]
         body = {"event_source_id": SOURCE, "events": events}
-        seller.log_events(Delivery(body, "interchange", ADVERTISER))
-    assert seller.record.counts()["good"] == 100_000
+        seller.log_events(LogRequest(body, "interchange", ADVERTISER))
+    assert seller.store.counts()["good"] == 100_000
 
 
 @given(
@@ -426,13 +426,13 @@ def test_any_json_is_answered_or_refused(event: object, strict: bool) -> None:  
     """Whatever an event is, the books agree: received is good, test, duplicate or bad."""
     seller = Seller(SandboxConfig(strict=strict, max_age_days=30))
     body = {"event_source_id": SOURCE, "events": [make_event("a"), event, make_event("a")]}
-    delivery = Delivery(body, "interchange", ADVERTISER)
+    delivery = LogRequest(body, "interchange", ADVERTISER)
     if strict and check_event(event, "interchange"):
-        with pytest.raises(RefusalError, match="not valid"):
+        with pytest.raises(ApiError, match="not valid"):
             seller.log_events(delivery)
     else:
         assert seller.log_events(delivery)["events_received"] == 3
-    counts = seller.record.counts()
+    counts = seller.store.counts()
     assert counts["received"] == counts["good"] + counts["duplicates"] + counts["bad"]
 
 
@@ -444,4 +444,4 @@ def test_events_of_any_time_are_judged(moment: object, minutes: int) -> None:
     time = f"{moment}".replace(" ", "T") + offset
     seller = Seller(SandboxConfig(max_age_days=7))
     body = {"event_source_id": SOURCE, "events": [make_event(event_time=time)]}
-    assert seller.log_events(Delivery(body, "interchange"))["events_received"] == 1
+    assert seller.log_events(LogRequest(body, "interchange"))["events_received"] == 1

@@ -21,7 +21,7 @@ from adcp_tracker.sandbox.schema import (
     Dialect,
     check_event,
     check_request,
-    is_moment,
+    is_real_time,
 )
 from tests.support.wire import HASH, make_event
 
@@ -357,14 +357,14 @@ def test_every_moment_of_the_calendar_is_known(moment: datetime, minutes: int) -
     """A time as Python writes it, with any offset, is a moment; without one it is none."""
     sign = "-" if minutes < 0 else "+"
     offset = f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
-    assert is_moment(moment.isoformat() + offset)
-    assert not is_moment(moment.isoformat())
+    assert is_real_time(moment.isoformat() + offset)
+    assert not is_real_time(moment.isoformat())
 
 
 @given(st.text("0123456789-T:.Z+ ", max_size=26))
 def test_any_text_is_a_moment_or_not(text: str) -> None:
     """No text makes the check fail."""
-    assert is_moment(text) in {True, False}
+    assert is_real_time(text) in {True, False}
 
 
 def test_the_rules_are_independent_of_the_library() -> None:
