@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.journal.writer import Journal
-    from adcp_tracker.privacy.context_store import Memory
+    from adcp_tracker.privacy.context_store import ContextStore
     from adcp_tracker.settings import Settings
 
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ class DeliveryMethods:
     _journal: Journal
     _encryption: Encryption | None
     _flusher: Flusher
-    _memory: Memory
+    _memory: ContextStore
     _started: bool
     _closed: bool
 

@@ -25,7 +25,7 @@ from adcp_tracker.journal.writer import segment_bytes
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event, to_order
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.api import PrivacyMethods
-from adcp_tracker.privacy.context_store import with_shopper
+from adcp_tracker.privacy.context_store import fill_from_context
 from adcp_tracker.recorder import Acceptance, name_of
 from adcp_tracker.settings import (
     Settings,
@@ -230,7 +230,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         try:
             placed = to_order(order)
             if context is None:
-                if self._memory.may_hold():
+                if self._memory.maybe_nonempty():
                     context = self._restored(None, placed.order_id)
             elif isinstance(context, str):
                 context = self._restored(context, placed.order_id)
@@ -281,7 +281,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             placed = to_order(order)
             if isinstance(context, str) or (context is None and current_context() is None):
                 context = self._restored(context, placed.order_id)
-                placed = with_shopper(placed, context)
+                placed = fill_from_context(placed, context)
             event = refund_event(
                 placed,
                 now=datetime.now(_UTC),

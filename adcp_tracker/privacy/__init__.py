@@ -1,5 +1,5 @@
 """A person's data in the queue: erased and listed on request, and kept for a purchase to come."""
 
-from adcp_tracker.privacy.erasure import Forgotten
+from adcp_tracker.privacy.erasure import ErasureReport
 
-__all__ = ["Forgotten"]
+__all__ = ["ErasureReport"]

@@ -11,14 +11,14 @@ from adcp_tracker.deliverymethods import DeliveryMethods
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.reader import to_order
-from adcp_tracker.privacy.context_store import Memory, Restorer
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.context import Context
-    from adcp_tracker.privacy.erasure import Forgotten
+    from adcp_tracker.privacy.erasure import ErasureReport
     from adcp_tracker.privacy.matching import Uid
 
 
@@ -26,12 +26,12 @@ class PrivacyMethods(DeliveryMethods):
     """Handles the data of persons in a tracker's queue."""
 
     _default_region: str | None
-    _restorer: Restorer
+    _restorer: ContextTokens
 
     def _remember_with(self, keys: Sequence[str | bytes], clock: Clock) -> None:
         """Make ready to keep contexts, signed with `keys` or the directory's own."""
-        self._restorer = Restorer(self._directory, keys, clock)
-        self._memory = Memory(self._directory, self._restorer, clock)
+        self._restorer = ContextTokens(self._directory, keys, clock)
+        self._memory = ContextStore(self._directory, self._restorer, clock)
 
     def forget(  # noqa: PLR0913 - what a person is known by, each by its name
         self,
@@ -45,7 +45,7 @@ class PrivacyMethods(DeliveryMethods):
         default_region: str | None = None,
         follow: bool = True,
         timeout: float = 10.0,
-    ) -> Forgotten:
+    ) -> ErasureReport:
         """Erase a person from the queue: events on disk and in memory, batches, dead letters.
 
         Give all that is known of them, one or several of each. Where another process
@@ -115,7 +115,7 @@ class PrivacyMethods(DeliveryMethods):
         Returns:
             Events, dead letters and remembered contexts as JSON takes them, each with
             what ``kind`` it is, ``where`` it is, and how far it has got. One of the kind
-            ``locked`` says how many events could not be read, for want of their key.
+            ``undecrypted`` says how many events could not be read, for want of their key.
 
         Raises:
             InvalidEventError: If an e-mail address or phone number is none.
@@ -124,7 +124,7 @@ class PrivacyMethods(DeliveryMethods):
             UnsafeDirectoryError: If a folder or file of the queue is a link, another user's, or
                 open to others.
         """
-        from adcp_tracker.privacy.export import Listing  # noqa: PLC0415 - rarely needed
+        from adcp_tracker.privacy.export import Export  # noqa: PLC0415 - rarely needed
         from adcp_tracker.privacy.matching import person  # noqa: PLC0415 - likewise
 
         whom = person(
@@ -136,7 +136,7 @@ class PrivacyMethods(DeliveryMethods):
             event_id=event_id,
             default_region=default_region or self._default_region,
         )
-        return self._errand(Listing(self._intake, self._memory, whom, follow), timeout)
+        return self._errand(Export(self._intake, self._memory, whom, follow), timeout)
 
     def capture_context(self, context: Context | None = None) -> str:
         """Return the current context as a small signed token, for a purchase still to come.
@@ -152,7 +152,7 @@ class PrivacyMethods(DeliveryMethods):
         Returns:
             Printable ASCII, 200 to 300 characters as a rule; empty outside of a request.
         """
-        return self._restorer.token(current_context() if context is None else context)
+        return self._restorer.issue(current_context() if context is None else context)
 
     def remember(
         self,
@@ -202,7 +202,7 @@ class PrivacyMethods(DeliveryMethods):
     def _restored(self, token: str | None, order_id: object = None) -> RequestContext | None:
         """Return the context of a token, or without one what is remembered of an order."""
         if token is not None:
-            return self._restorer.restored(token)
+            return self._restorer.restore(token)
         return None if order_id is None else self._memory.recall(str(order_id))
 
 

@@ -16,7 +16,7 @@ from adcp_tracker.context import Consent, RequestContext, without_identifiers
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal.files import open_private, sync_directory
-from adcp_tracker.privacy.context_token import MAX_CHARACTERS, THIRTY_DAYS, ContextTokens
+from adcp_tracker.privacy.context_token import MAX_CHARACTERS, THIRTY_DAYS, TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ _KEY_BYTES = 32
 _MOST_BYTES = 256
 
 
-def directory_key(directory: QueueDirectory) -> bytes:
+def load_directory_key(directory: QueueDirectory) -> bytes:
     """Return the key of a queue directory, which all its processes share.
 
     The first process that needs it makes it. It appears whole or not at all, and of several
@@ -100,7 +100,7 @@ _OTHER_KEYS = "bad_signature"
 
 
 @attrs.frozen(repr=False)
-class Remembered:
+class StoredContext:
     """One order's context.
 
     Attributes:
@@ -113,10 +113,10 @@ class Remembered:
     path: Path
     context: RequestContext | None
     fault: str | None
-    names: frozenset[str]
+    hashed_names: frozenset[str]
 
 
-class Memory:
+class ContextStore:
     """The remembered contexts of one queue directory, shared by all its processes.
 
     Args:
@@ -129,7 +129,7 @@ class Memory:
     def __init__(
         self,
         directory: QueueDirectory,
-        restorer: Restorer,
+        tokens: ContextTokens,
         clock: Clock,
         *,
         most: int = MOST_REMEMBERED,
@@ -138,7 +138,7 @@ class Memory:
         self._folder = directory.remembered
         self._root = os.fsencode(directory.remembered)
         self._is_there = _syscalls.best_exists()
-        self._restorer = restorer
+        self._tokens = tokens
         self._clock = clock
         self._monotonic = clock.monotonic
         self._most = most
@@ -165,40 +165,40 @@ class Memory:
         Returns:
             Whether it is kept; if not, the log says why.
         """
-        token = self._restorer.token(context)
+        token = self._tokens.issue(context)
         try:
             if not token:
                 return False
-            keys = self._restorer.keys
+            keys = self._tokens.keys
             lines = [token]
             if hashed_email is not None:
-                lines.append(keys.names(_EMAIL, hashed_email)[0])
+                lines.append(keys.hashed_names(_EMAIL, hashed_email)[0])
             if hashed_phone is not None:
-                lines.append(keys.names(_PHONE, hashed_phone)[0])
+                lines.append(keys.hashed_names(_PHONE, hashed_phone)[0])
             self._directory.prepare_remembered()
-            self._write(keys.names(_ORDER, order_id)[0], "\n".join(lines).encode())
+            self._write(keys.hashed_names(_ORDER, order_id)[0], "\n".join(lines).encode())
         except (AdcpTrackerError, OSError) as error:
-            self._restorer.occasionally.warning("context.not_remembered", error=str(error))
+            self._tokens.occasionally.warning("context.not_remembered", error=str(error))
             return False
         self._exists = True
         return True
 
     def recall(self, order_id: str) -> RequestContext | None:
         """Return the context that was remembered for an order, in whichever process."""
-        if not self.may_hold():
+        if not self.maybe_nonempty():
             return None
         try:
-            for name in self._restorer.keys.names(_ORDER, order_id):
+            for name in self._tokens.keys.hashed_names(_ORDER, order_id):
                 # Most orders are not remembered, and most calls are to be quick.
                 if self._is_there(b"%b/%b" % (self._root, name.encode())):
                     self._directory.check(self._folder)
                     found = self._read(self._folder / name)
-                    return found and self._restorer.restored(found[0])
+                    return found and self._tokens.restore(found[0])
         except (AdcpTrackerError, OSError) as error:
-            self._restorer.occasionally.warning("context.not_recalled", error=str(error))
+            self._tokens.occasionally.warning("context.not_recalled", error=str(error))
         return None
 
-    def of(self, person: Person) -> list[Remembered]:
+    def of_person(self, person: Person) -> list[StoredContext]:
         """Return what is remembered of a person, and all that cannot be read.
 
         Raises:
@@ -207,26 +207,26 @@ class Memory:
         """
         if not self._directory.check(self._folder):
             return []
-        keys = self._restorer.keys
+        keys = self._tokens.keys
         given, followed = person.given, person.followed
         orders = given.order_ids | followed.order_ids
-        files = {name for order_id in orders for name in keys.names(_ORDER, order_id)}
+        files = {name for order_id in orders for name in keys.hashed_names(_ORDER, order_id)}
         names: set[str] = set()
         for email in given.emails:
-            names.update(keys.names(_EMAIL, email))
+            names.update(keys.hashed_names(_EMAIL, email))
         for phone in given.phones | followed.phones:
-            names.update(keys.names(_PHONE, phone))
+            names.update(keys.hashed_names(_PHONE, phone))
         clicks = given.click_ids | followed.click_ids
         return [
             each
             for each in self._all()
             if each.context is None
             or each.path.name in files
-            or each.names & names
+            or each.hashed_names & names
             or each.context.click_id in clicks
         ]
 
-    def forget(self, remembered: Iterable[Remembered]) -> tuple[int, int]:
+    def delete(self, remembered: Iterable[StoredContext]) -> tuple[int, int]:
         """Remove what was remembered.
 
         Returns:
@@ -249,14 +249,14 @@ class Memory:
     def sweep(self) -> None:
         """Remove what has expired, about once an hour; and the oldest, if there is too much."""
         now = self._clock.monotonic()
-        if now - self._swept_at < _SWEEP_SECONDS or not self.may_hold():
+        if now - self._swept_at < _SWEEP_SECONDS or not self.maybe_nonempty():
             return
         self._swept_at = now
         try:
             if self._directory.check(self._folder):
                 self._remove_aged(self._clock.now())
         except OSError as error:
-            self._restorer.occasionally.warning("remembered.not_swept", error=str(error))
+            self._tokens.occasionally.warning("remembered.not_swept", error=str(error))
 
     def _remove_aged(self, today: float) -> None:
         with os.scandir(self._folder) as entries:
@@ -278,7 +278,7 @@ class Memory:
                 "remembered.full", kept=self._most, remedy="store capture_context() with the order"
             )
 
-    def may_hold(self) -> bool:
+    def maybe_nonempty(self) -> bool:
         """Say whether anything was ever remembered, mostly without a system call."""
         if not self._exists:
             now = self._monotonic()
@@ -303,20 +303,20 @@ class Memory:
         except FileNotFoundError:
             return None
         try:
-            token, *names = (
+            token, *hashed_names = (
                 os.read(descriptor, _MOST_BYTES_REMEMBERING).decode(errors="replace").split("\n")
             )
         finally:
             os.close(descriptor)
-        return token, frozenset(names)
+        return token, frozenset(hashed_names)
 
-    def _all(self) -> Iterator[Remembered]:
-        tokens = self._restorer.keys.tokens
+    def _all(self) -> Iterator[StoredContext]:
+        tokens = self._tokens.keys.tokens
         for path in sorted(self._folder.glob("[!.]*")):
             found = self._read(path) if _NAME.fullmatch(path.name) else None
             if found is not None:
                 reading = tokens.read(found[0])
-                yield Remembered(path, reading.context, reading.fault, found[1])
+                yield StoredContext(path, reading.context, reading.fault, found[1])
 
 
 _NAMING = b"adcp_tracker remembered orders, version 1"
@@ -324,7 +324,7 @@ _NAME_BYTES = 16
 
 
 @attrs.frozen
-class Keys:
+class _Keys:
     """What signs contexts, and what hides the names they are remembered under.
 
     Attributes:
@@ -332,10 +332,10 @@ class Keys:
         naming: Keys for names, the first for new ones.
     """
 
-    tokens: ContextTokens
+    tokens: TokenSigner
     naming: tuple[bytes, ...] = attrs.field(repr=False)
 
-    def names(self, what: str, value: str) -> list[str]:
+    def hashed_names(self, what: str, value: str) -> list[str]:
         """Return the names of something personal, the first for new ones.
 
         Args:
@@ -346,7 +346,7 @@ class Keys:
         return [hmac.digest(key, message, "sha256")[:_NAME_BYTES].hex() for key in self.naming]
 
 
-class Restorer:
+class ContextTokens:
     """Makes tokens of contexts, and contexts of tokens. Never in a checkout's way.
 
     Args:
@@ -367,7 +367,7 @@ class Restorer:
         self.occasionally = Occasionally(clock)
 
     @property
-    def keys(self) -> Keys:
+    def keys(self) -> _Keys:
         """The keys, read or made when they are first needed.
 
         Raises:
@@ -375,10 +375,10 @@ class Restorer:
             OSError: If it can be neither read nor made.
         """
         if self._keys is None:
-            self._keys = _keys((directory_key(self._directory),), self._clock)
+            self._keys = _keys((load_directory_key(self._directory),), self._clock)
         return self._keys
 
-    def token(self, context: Context | None) -> str:
+    def issue(self, context: Context | None) -> str:
         """Make a token of a context; an empty text if there is nothing to carry.
 
         Of a shopper who denies consent, it carries that, and nothing to tell them by.
@@ -386,12 +386,12 @@ class Restorer:
         if context is None:
             return ""
         try:
-            return self.keys.tokens.issue(permitted(context))
+            return self.keys.tokens.issue(strip_if_denied(context))
         except (AdcpTrackerError, OSError) as error:
             self.occasionally.warning("context.not_captured", error=str(error))
             return ""
 
-    def restored(self, token: str) -> RequestContext | None:
+    def restore(self, token: str) -> RequestContext | None:
         """Return the context of a token; ``None``, and a line in the log, if it has none."""
         if not token:
             return None
@@ -405,12 +405,12 @@ class Restorer:
         return reading.context
 
 
-def permitted(context: Context) -> Context:
+def strip_if_denied(context: Context) -> Context:
     """Return what may be kept of a context."""
     return without_identifiers(context) if context.consent is Consent.DENIED else context
 
 
-def with_shopper(order: Order, context: Context | None) -> Order:
+def fill_from_context(order: Order, context: Context | None) -> Order:
     """Add to an order what the shopper's own context tells of the shopper.
 
     For a refund, which takes nothing from the request it is made in: that is the staff's.
@@ -427,7 +427,7 @@ def with_shopper(order: Order, context: Context | None) -> Order:
     )
 
 
-def _keys(given: Sequence[str | bytes], clock: Clock) -> Keys:
-    tokens = ContextTokens(given, clock=clock)
+def _keys(given: Sequence[str | bytes], clock: Clock) -> _Keys:
+    tokens = TokenSigner(given, clock=clock)
     raw = [key.encode() if isinstance(key, str) else key for key in given]
-    return Keys(tokens, tuple(hmac.digest(key, _NAMING, "sha256") for key in raw))
+    return _Keys(tokens, tuple(hmac.digest(key, _NAMING, "sha256") for key in raw))

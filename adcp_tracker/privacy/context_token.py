@@ -89,7 +89,7 @@ def _raw(key: object) -> bytes:
 
 
 @attrs.frozen
-class ContextTokens:
+class TokenSigner:
     """Makes context tokens and reads them back.
 
     The keys given are never used themselves: what signs is derived from them for this one

@@ -13,8 +13,14 @@ import attrs
 
 from adcp_tracker.delivery.stats import publish
 from adcp_tracker.journal.files import open_private, sync_directory
-from adcp_tracker.privacy.export import OPEN, SENT, Standing
-from adcp_tracker.privacy.matching import Findings, Recognition, mentions, search, traces
+from adcp_tracker.privacy.export import OPEN, SENT, DeliveryStatus
+from adcp_tracker.privacy.matching import (
+    PersonMatcher,
+    SearchResult,
+    leftover_files,
+    mentions,
+    search,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.buffer import Intake
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.journal.records import Damage
-    from adcp_tracker.privacy.context_store import Memory
+    from adcp_tracker.privacy.context_store import ContextStore
     from adcp_tracker.privacy.matching import Person
 
 
@@ -42,64 +48,64 @@ _TRACES = "See to {}: something of the person still stands there, as in somebody
 
 
 @attrs.frozen
-class Forgotten:
+class ErasureReport:
     """What was erased of a person, and what is left to do.
 
     Attributes:
         events: Events overwritten on disk, those delivered already included.
         undelivered: Deliveries that will not be made, one for each event and destination.
         sent: How many of these events each destination had been sent already.
-        on_the_way: Events that were in a request at that moment.
+        in_flight: Events that were in a request at that moment.
         dead_letters: Dead letters erased.
         in_memory: Events erased from this process's memory, where they waited for the disk.
         remembered: Orders whose context was remembered, and others that had expired.
         unsearched: Orders whose context was signed with keys that this process does not know.
         unreadable: Pieces of damage and set-aside files that cannot be searched, and so
             were removed whole.
-        locked: Events and dead letters that were sealed with a key that is not given.
-        traces: Files in which something of the person is still found.
+        undecrypted: Events and dead letters that were sealed with a key that is not given.
+        leftover_files: Files in which something of the person is still result.
     """
 
     events: int = 0
     undelivered: int = 0
     sent: dict[str, int] = attrs.field(factory=dict)
-    on_the_way: int = 0
+    in_flight: int = 0
     dead_letters: int = 0
     in_memory: int = 0
     remembered: int = 0
     unsearched: int = 0
     unreadable: int = 0
-    locked: int = 0
-    traces: tuple[str, ...] = ()
+    undecrypted: int = 0
+    leftover_files: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing of the person is left in the queue."""
-        return not (self.on_the_way or self.unsearched or self.locked or self.traces)
+        return not (self.in_flight or self.unsearched or self.undecrypted or self.leftover_files)
 
     @property
-    def left_to_do(self) -> tuple[str, ...]:
+    def remaining_steps(self) -> tuple[str, ...]:
         """What only the site can do, in sentences for a person."""
         told = [_SENT_BEFORE, *_BY_HAND]
         if self.sent:
             told.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
-        if self.on_the_way:
-            told.insert(0, _ON_WAY.format(self.on_the_way))
+        if self.in_flight:
+            told.insert(0, _ON_WAY.format(self.in_flight))
         if self.unsearched:
             told.insert(0, _UNSEARCHED.format(self.unsearched))
-        if self.locked:
-            told.insert(0, _LOCKED.format(self.locked))
-        if self.traces:
-            told.insert(0, _TRACES.format(", ".join(self.traces)))
+        if self.undecrypted:
+            told.insert(0, _LOCKED.format(self.undecrypted))
+        if self.leftover_files:
+            told.insert(0, _TRACES.format(", ".join(self.leftover_files)))
         return tuple(told)
 
     def as_json(self) -> dict[str, object]:
         """Return it as JSON takes it."""
         return {
             **attrs.asdict(self),
-            "traces": list(self.traces),
+            "leftover_files": list(self.leftover_files),
             "is_complete": self.is_complete,
-            "left_to_do": list(self.left_to_do),
+            "remaining_steps": list(self.remaining_steps),
         }
 
 
@@ -117,11 +123,11 @@ class Erasure:
 
     directory: QueueDirectory
     intake: Intake
-    memory: Memory
+    memory: ContextStore
     person: Person
     follow: bool = True
 
-    def __call__(self, leadership: Leadership) -> Forgotten:
+    def __call__(self, leadership: Leadership) -> ErasureReport:
         """Erase, and report.
 
         Raises:
@@ -129,38 +135,36 @@ class Erasure:
         """
         self.intake.settle()
         leadership.settle_arrived()
-        findings = search(leadership, self.person, follow=self.follow)
-        recognition = Recognition(findings.person)
-        standing = Standing(leadership)
+        result = search(leadership, self.person, follow=self.follow)
+        matcher = PersonMatcher(result.person)
+        status = DeliveryStatus(leadership)
         stands = Counter(
-            one
-            for each in findings.events
-            for one in standing.of(each.segment, each.record).items()
+            one for each in result.events for one in status.of(each.segment, each.record).items()
         )
-        _erase(self.directory, leadership, findings)
-        in_memory = self.intake.erase(recognition.owns)
-        on_the_way = leadership.let_go(recognition.owns)
+        _erase(self.directory, leadership, result)
+        in_memory = self.intake.erase(matcher.owns)
+        in_flight = leadership.let_go(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
-        unreadable = self._remove_unreadable(findings)
-        remembered, unsearched = self.memory.forget(self.memory.of(findings.person))
-        self._hush(leadership, findings.person.traits())
-        return Forgotten(
-            events=len(findings.events),
-            undelivered=waiting - on_the_way,
+        unreadable = self._remove_unreadable(result)
+        remembered, unsearched = self.memory.delete(self.memory.of_person(result.person))
+        self._scrub_messages(leadership, result.person.identifying_texts())
+        return ErasureReport(
+            events=len(result.events),
+            undelivered=waiting - in_flight,
             sent={name: n for (name, stand), n in sorted(stands.items()) if stand == SENT},
-            on_the_way=on_the_way,
-            dead_letters=len(findings.letters),
+            in_flight=in_flight,
+            dead_letters=len(result.letters),
             in_memory=in_memory,
             remembered=remembered,
             unsearched=unsearched,
             unreadable=unreadable,
-            locked=findings.locked,
-            traces=traces(self.directory.path, self.person.traits()),
+            undecrypted=result.undecrypted,
+            leftover_files=leftover_files(self.directory.path, self.person.identifying_texts()),
         )
 
-    def _remove_unreadable(self, findings: Findings) -> int:
+    def _remove_unreadable(self, result: SearchResult) -> int:
         """Remove what cannot be searched, since any of it may be the person's."""
-        removed = sum(map(len, findings.damages.values()))
+        removed = sum(map(len, result.damages.values()))
         self.directory.check(self.directory.damaged)
         for path in sorted(self.directory.damaged.iterdir()):
             path.unlink()
@@ -172,12 +176,12 @@ class Erasure:
             sync_directory(folder)
         return removed
 
-    def _hush(self, leadership: Leadership, traits: frozenset[str]) -> None:
+    def _scrub_messages(self, leadership: Leadership, identifying_texts: frozenset[str]) -> None:
         """Take the person out of what sellers said, also where a database has freed it."""
-        _hush_state(leadership, traits)
+        _scrub_state(leadership, identifying_texts)
         leadership.commit()
         state = self.directory.state
-        if any(mentions(path, traits) for path in state.iterdir()):
+        if any(mentions(path, identifying_texts) for path in state.iterdir()):
             leadership.suspend()
             try:
                 for database in state.glob("*.db"):
@@ -188,13 +192,13 @@ class Erasure:
         publish(self.directory, leadership.books())
 
 
-def _erase(directory: QueueDirectory, leadership: Leadership, findings: Findings) -> None:
-    for segment in sorted({found.segment for found in findings.events}):
-        records = [found.record for found in findings.events if found.segment == segment]
+def _erase(directory: QueueDirectory, leadership: Leadership, result: SearchResult) -> None:
+    for segment in sorted({match.segment for match in result.events}):
+        records = [match.record for match in result.events if match.segment == segment]
         leadership.segments.erase(segment, records)
-    for segment, damages in findings.damages.items():
+    for segment, damages in result.damages.items():
         _blank(directory.segments / segment, damages)
-    leadership.dead_letters.remove({letter.id for letter in findings.letters})
+    leadership.dead_letters.remove({letter.id for letter in result.letters})
 
 
 def _blank(path: Path, damages: Iterable[Damage]) -> None:
@@ -208,10 +212,10 @@ def _blank(path: Path, damages: Iterable[Damage]) -> None:
         os.close(descriptor)
 
 
-def _hush_state(leadership: Leadership, traits: frozenset[str]) -> None:
+def _scrub_state(leadership: Leadership, identifying_texts: frozenset[str]) -> None:
     def tells(message: str) -> bool:
         folded = message.casefold()
-        return any(trait in folded for trait in traits)
+        return any(trait in folded for trait in identifying_texts)
 
     for deliveries in list(leadership.state.deliveries.values()):
         for delivery in list(deliveries):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import Delivery
-    from adcp_tracker.privacy.context_store import Memory
-    from adcp_tracker.privacy.matching import Found, Person
+    from adcp_tracker.privacy.context_store import ContextStore
+    from adcp_tracker.privacy.matching import Match, Person
 
 
 WAITING, PENDING, DEAD, SENT = "waiting", "pending", "dead", "sent"
@@ -28,7 +28,7 @@ WAITING, PENDING, DEAD, SENT = "waiting", "pending", "dead", "sent"
 OPEN = frozenset({WAITING, PENDING})
 
 
-class Standing:
+class DeliveryStatus:
     """Tells how far events have got, as of now.
 
     Args:
@@ -70,7 +70,7 @@ _HEAD_BYTES = 25
 
 
 @attrs.frozen
-class Listing:
+class Export:
     """Lists one person's data, as an errand of the leading thread.
 
     Attributes:
@@ -81,7 +81,7 @@ class Listing:
     """
 
     intake: Intake
-    memory: Memory
+    memory: ContextStore
     person: Person
     follow: bool = True
 
@@ -89,26 +89,26 @@ class Listing:
         """Return everything found, as JSON takes it, each with where it is."""
         self.intake.settle()
         leadership.settle_arrived()
-        findings = search(leadership, self.person, follow=self.follow)
-        standing = Standing(leadership)
-        events = [_event(leadership, standing, found) for found in findings.events]
-        letters = [_letter(letter) for letter in findings.letters]
+        result = search(leadership, self.person, follow=self.follow)
+        status = DeliveryStatus(leadership)
+        events = [_event(leadership, status, match) for match in result.events]
+        letters = [_letter(letter) for letter in result.letters]
         kept: list[dict[str, object]] = [
             {"kind": "remembered", "where": each.path.name, "context": _context(each.context)}
-            for each in self.memory.of(findings.person)
+            for each in self.memory.of_person(result.person)
             if each.context is not None
         ]
-        return [*events, *letters, *kept, *_locked(findings.locked)]
+        return [*events, *letters, *kept, *_undecrypted(result.undecrypted)]
 
 
-def _event(leadership: Leadership, standing: Standing, found: Found) -> dict[str, object]:
-    head = leadership.segments.read(found.segment, found.record.start, _HEAD_BYTES)
+def _event(leadership: Leadership, status: DeliveryStatus, match: Match) -> dict[str, object]:
+    head = leadership.segments.read(match.segment, match.record.start, _HEAD_BYTES)
     return {
         "kind": "event",
-        "where": f"segments/{found.segment}:{found.record.start}",
+        "where": f"segments/{match.segment}:{match.record.start}",
         "accepted_at": _time(accepted_ms(head) / 1000),
-        "destinations": standing.of(found.segment, found.record),
-        "event": orjson.loads(found.event),
+        "destinations": status.of(match.segment, match.record),
+        "event": orjson.loads(match.event),
     }
 
 
@@ -124,12 +124,14 @@ def _letter(letter: DeadLetter) -> dict[str, object]:
     }
 
 
-def _locked(count: int) -> list[dict[str, object]]:
+def _undecrypted(count: int) -> list[dict[str, object]]:
     """Return a note that not everything could be looked through, if so."""
     if not count:
         return []
     remedy = "ask again with every key in encryption_keys"
-    return [{"kind": "locked", "where": "segments and dead", "events": count, "remedy": remedy}]
+    return [
+        {"kind": "undecrypted", "where": "segments and dead", "events": count, "remedy": remedy}
+    ]
 
 
 def _context(context: Context) -> dict[str, object]:

@@ -70,24 +70,24 @@ class Identifiers:
 
 
 @attrs.frozen(repr=False)
-class Facts:
+class EventIdentifiers:
     """What one event tells.
 
     Attributes:
-        identifiers: Whom and what it names.
+        ids: Whom and what it names.
         texts: Every text in it, folded to one case.
         landed_with: Click ids in the address of its page.
     """
 
-    identifiers: Identifiers
+    ids: Identifiers
     texts: frozenset[str] = _NOTHING
     landed_with: frozenset[str] = _NOTHING
 
     @classmethod
-    def of(cls, event: object) -> Facts:
+    def of(cls, event: object) -> EventIdentifiers:
         """Read an event's JSON, also of one that was refused for what it holds."""
         match, data = _part(event, "user_match"), _part(event, "custom_data")
-        identifiers = Identifiers(
+        ids = Identifiers(
             emails=_text(match, "hashed_email"),
             phones=_text(match, "hashed_phone"),
             uids=frozenset(_uids(match.get("uids"))),
@@ -97,11 +97,11 @@ class Facts:
         )
         url = "".join(_text(event, "event_source_url"))
         folded = frozenset(text.strip().casefold() for text in _texts(event))
-        return cls(identifiers, folded, frozenset(_clicks(url)))
+        return cls(ids, folded, frozenset(_clicks(url)))
 
     def share(self, known: Identifiers) -> bool:
         """Say whether the event bears any of `known`."""
-        own = self.identifiers
+        own = self.ids
         return bool(
             own.emails & known.emails
             or own.phones & known.phones
@@ -129,23 +129,23 @@ class Person:
     followed: Identifiers = Identifiers()
     emails: frozenset[str] = _NOTHING
 
-    def owns(self, facts: Facts) -> bool:
+    def owns(self, identifiers: EventIdentifiers) -> bool:
         """Say whether an event is theirs."""
-        if facts.share(self.given):
+        if identifiers.share(self.given):
             return True
-        return facts.share(self.followed) and not self._is_anothers(facts.identifiers)
+        return identifiers.share(self.followed) and not self._is_anothers(identifiers.ids)
 
-    def following(self, events: Iterable[Facts]) -> Person:
+    def following(self, events: Iterable[EventIdentifiers]) -> Person:
         """Return the same person, known by what their `events` share with others too."""
         found = Identifiers()
-        for facts in events:
-            found |= facts.identifiers
+        for identifiers in events:
+            found |= identifiers.ids
         followed = attrs.evolve(
             found, emails=_NOTHING, event_ids=_NOTHING, uids=frozenset(filter(_is_one, found.uids))
         )
         return Person(self.given, self.followed | followed, self.emails | found.emails)
 
-    def needles(self) -> frozenset[str]:
+    def search_terms(self) -> frozenset[str]:
         """Return texts of which at least one stands in the JSON of every event of theirs."""
         found: set[str] = set()
         for text in {*self.given.texts(), *self.followed.texts()}:
@@ -154,7 +154,7 @@ class Person:
             found.add(quote(click_id, safe="").casefold())
         return frozenset(found)
 
-    def traits(self) -> frozenset[str]:
+    def identifying_texts(self) -> frozenset[str]:
         """Return texts that give the person away in any file."""
         uids = {value for _, value in self.given.uids | self.followed.uids}
         telling = self.given.anywhere | self.followed.anywhere | uids
@@ -167,7 +167,7 @@ class Person:
         return not own.phones <= self.given.phones | self.followed.phones
 
 
-class Recognition:
+class PersonMatcher:
     """Tells a person's events by their JSON, without decoding most of the others.
 
     Args:
@@ -176,26 +176,28 @@ class Recognition:
 
     def __init__(self, person: Person) -> None:
         self._person = person
-        self._needles = person.needles()
+        self._terms = person.search_terms()
 
-    def facts(self, event: bytes) -> Facts | None:
+    def identify(self, event: bytes) -> EventIdentifiers | None:
         """Return what an event tells if it is the person's, else ``None``."""
         text = event.decode(errors="replace").casefold()
-        if not any(needle in text for needle in self._needles):
+        if not any(needle in text for needle in self._terms):
             return None
         try:
-            facts = Facts.of(orjson.loads(event))
+            identifiers = EventIdentifiers.of(orjson.loads(event))
         except orjson.JSONDecodeError:  # of a kind that this version does not know
-            return self._facts_of(text)
-        return facts if self._person.owns(facts) else None
+            return self._identify_text(text)
+        return identifiers if self._person.owns(identifiers) else None
 
     def owns(self, event: bytes) -> bool:
         """Say whether an event is the person's."""
-        return self.facts(event) is not None
+        return self.identify(event) is not None
 
-    def _facts_of(self, text: str) -> Facts | None:
+    def _identify_text(self, text: str) -> EventIdentifiers | None:
         return (
-            Facts(Identifiers()) if any(trait in text for trait in self._person.traits()) else None
+            EventIdentifiers(Identifiers())
+            if any(trait in text for trait in self._person.identifying_texts())
+            else None
         )
 
 
@@ -312,7 +314,7 @@ def _clicks(url: str) -> Iterator[str]:
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
-class Found(NamedTuple):
+class Match(NamedTuple):
     """One event of the person's in a segment.
 
     Attributes:
@@ -327,7 +329,7 @@ class Found(NamedTuple):
 
 
 @attrs.define(repr=False)
-class Findings:
+class SearchResult:
     """Everything of one person's.
 
     Attributes:
@@ -335,17 +337,17 @@ class Findings:
         events: Their events in segments.
         letters: Their events among the dead letters.
         damages: What could not be read, and so not be searched, by segment.
-        locked: How many events and dead letters were sealed with a key that is not given.
+        undecrypted: How many events and dead letters were sealed with a key that is not given.
     """
 
     person: Person
-    events: list[Found]
+    events: list[Match]
     letters: list[DeadLetter]
     damages: dict[str, list[Damage]]
-    locked: int = 0
+    undecrypted: int = 0
 
 
-def search(leadership: Leadership, person: Person, *, follow: bool) -> Findings:
+def search(leadership: Leadership, person: Person, *, follow: bool) -> SearchResult:
     """Look through segments and dead letters.
 
     Args:
@@ -354,39 +356,41 @@ def search(leadership: Leadership, person: Person, *, follow: bool) -> Findings:
         follow: Look for what shares an order, a click or an id with them as well.
     """
     while True:
-        found, facts = _pass(leadership, person)
-        further = person.following(facts) if follow else person
+        result, identifiers = _pass(leadership, person)
+        further = person.following(identifiers) if follow else person
         if further == person:
-            return found
+            return result
         person = further
 
 
-def _pass(leadership: Leadership, person: Person) -> tuple[Findings, list[Facts]]:
-    recognition = Recognition(person)
-    known: list[Facts] = []
-    findings = Findings(person, [], [], {}, leadership.dead_letters.locked())
+def _pass(leadership: Leadership, person: Person) -> tuple[SearchResult, list[EventIdentifiers]]:
+    matcher = PersonMatcher(person)
+    known: list[EventIdentifiers] = []
+    result = SearchResult(person, [], [], {}, leadership.dead_letters.locked())
     for name, size in leadership.segments.sizes().items():
-        for records, damages in pieces(leadership.segments, name, size):
+        for records, damages in read_pieces(leadership.segments, name, size):
             if damages:
-                findings.damages.setdefault(name, []).extend(damages)
+                result.damages.setdefault(name, []).extend(damages)
             for record in records:
                 if record.kind in LOCKED:
-                    findings.locked += 1
+                    result.undecrypted += 1
                 elif record.kind not in (DROPPED, ERASED):
                     event = record.opened()[1]
-                    facts = recognition.facts(event)
-                    if facts is not None:
-                        known.append(facts)
-                        findings.events.append(Found(name, record, event))
+                    identifiers = matcher.identify(event)
+                    if identifiers is not None:
+                        known.append(identifiers)
+                        result.events.append(Match(name, record, event))
     for letter in leadership.dead_letters:
-        facts = recognition.facts(letter.event)
-        if facts is not None:
-            known.append(facts)
-            findings.letters.append(letter)
-    return findings, known
+        identifiers = matcher.identify(letter.event)
+        if identifiers is not None:
+            known.append(identifiers)
+            result.letters.append(letter)
+    return result, known
 
 
-def pieces(segments: Segments, name: str, size: int) -> Iterator[tuple[list[Record], list[Damage]]]:
+def read_pieces(
+    segments: Segments, name: str, size: int
+) -> Iterator[tuple[list[Record], list[Damage]]]:
     """Read a segment, a few megabytes at a time.
 
     What follows its last line feed is being written, or was never finished.
@@ -405,16 +409,18 @@ def pieces(segments: Segments, name: str, size: int) -> Iterator[tuple[list[Reco
         start += end
 
 
-def mentions(path: Path, traits: frozenset[str]) -> bool:
+def mentions(path: Path, identifying_texts: frozenset[str]) -> bool:
     """Say whether a file still holds anything that gives the person away."""
     try:
         text = path.read_bytes().decode(errors="replace").casefold()
     except FileNotFoundError:  # gone in the meantime, as a segment that was delivered
         return False
-    return any(trait in text for trait in traits)
+    return any(trait in text for trait in identifying_texts)
 
 
-def traces(root: Path, traits: frozenset[str]) -> tuple[str, ...]:
+def leftover_files(root: Path, identifying_texts: frozenset[str]) -> tuple[str, ...]:
     """Return the files below `root` that still hold anything of the person."""
     files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    return tuple(sorted(str(path.relative_to(root)) for path in files if mentions(path, traits)))
+    return tuple(
+        sorted(str(path.relative_to(root)) for path in files if mentions(path, identifying_texts))
+    )

@@ -288,7 +288,7 @@ def test_a_person_is_found_and_erased_behind_the_seal(queue: Path) -> None:
         kinds = [str(found["kind"]) for found in tracker.export(email=EMAIL)]
         assert sorted(kinds) == ["dead_letter", *["event"] * 4]
         report = tracker.forget(email=EMAIL)
-        assert (report.events, report.dead_letters, report.locked) == (4, 1, 0)
+        assert (report.events, report.dead_letters, report.undecrypted) == (4, 1, 0)
         assert report.is_complete
         assert tracker.export(email=EMAIL) == []
     assert found_on_disk(queue) == []
@@ -304,11 +304,11 @@ def test_erasing_without_the_key_says_so(queue: Path) -> None:
         track_alice(tracker)
     with shop(queue, keys=(OTHER,)) as tracker:
         (listed,) = tracker.export(email=EMAIL)
-        assert (listed["kind"], listed["events"]) == ("locked", 1)
+        assert (listed["kind"], listed["events"]) == ("undecrypted", 1)
         report = tracker.forget(email=EMAIL)
-        assert (report.events, report.locked, report.is_complete) == (0, 1, False)
-        assert any("encryption_keys" in each for each in report.left_to_do)
-        assert report.as_json()["locked"] == 1
+        assert (report.events, report.undecrypted, report.is_complete) == (0, 1, False)
+        assert any("encryption_keys" in each for each in report.remaining_steps)
+        assert report.as_json()["undecrypted"] == 1
     with shop(queue) as tracker:
         assert tracker.forget(email=EMAIL).events == 1
 

@@ -19,8 +19,8 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import Consent, RequestContext, bind_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.privacy.context_store import Memory, Restorer
-from adcp_tracker.privacy.context_token import ContextTokens
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
+from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.tracker import Tracker
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until
 from tests.support.persons import reader, remembered_tokens
@@ -210,9 +210,9 @@ def test_where_nothing_was_ever_remembered_nothing_is_looked_up(tmp_path: Path) 
     """And what another process remembers is noticed."""
     directory = QueueDirectory(tmp_path / "queue")
     clock = HandClock()
-    here = Memory(directory, Restorer(directory, (), clock), clock)
+    here = ContextStore(directory, ContextTokens(directory, (), clock), clock)
     assert here.recall("A-1") is None
-    there = Memory(directory, Restorer(directory, (), clock), clock)
+    there = ContextStore(directory, ContextTokens(directory, (), clock), clock)
     assert there.remember("A-1", SHOPPER)
     assert here.recall("A-1") is None
     clock.time += 1.0
@@ -356,7 +356,7 @@ def test_a_spoiled_directory_breaks_no_checkout(
 def test_what_was_remembered_goes_when_it_is_old_or_too_much(tmp_path: Path) -> None:
     """After 30 days, or when newer ones need the room; half-written files go too."""
     directory, clock = QueueDirectory(tmp_path / "queue"), HandClock()
-    memory = Memory(directory, Restorer(directory, (), clock), clock, most=2)
+    memory = ContextStore(directory, ContextTokens(directory, (), clock), clock, most=2)
     for number in range(4):
         clock.time += 86_400
         memory.remember(f"A-{number}", SHOPPER)
@@ -412,7 +412,7 @@ def test_any_order_id_finds_its_own(
 ) -> None:
     """Empty, with slashes or in any script: no two are mixed up, and none names a file."""
     directory = QueueDirectory(tmp_path_factory.mktemp("queue") / "queue")
-    memory = Memory(directory, Restorer(directory, (), SystemClock()), SystemClock())
+    memory = ContextStore(directory, ContextTokens(directory, (), SystemClock()), SystemClock())
     for order_id, click_id in orders.items():
         assert memory.remember(order_id, RequestContext(click_id=click_id))
     for order_id, click_id in orders.items():
@@ -423,6 +423,6 @@ def test_tokens_are_those_of_the_library(make: Make) -> None:
     """Whoever holds the key can read them, and nobody can make them without."""
     tracker = make(context_keys=[KEY])
     token = tracker.capture_context(SHOPPER)
-    assert ContextTokens([KEY]).read(token).context == SHOPPER
-    forged = ContextTokens(["another-key-0123456789"]).issue(SHOPPER)
+    assert TokenSigner([KEY]).read(token).context == SHOPPER
+    forged = TokenSigner(["another-key-0123456789"]).issue(SHOPPER)
     assert told(tracker.track_purchase(ORDER, context=forged)) == {}

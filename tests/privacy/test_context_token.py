@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.context import Automated, Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.privacy.context_token import ContextTokens, TokenReading
+from adcp_tracker.privacy.context_token import TokenReading, TokenSigner
 
 KEY = "0123456789abcdef-current"
 OLD_KEY = b"0123456789abcdef-former"
@@ -59,7 +59,7 @@ class SetClock:
         self.seconds += seconds
 
 
-TOKENS = ContextTokens([KEY])
+TOKENS = TokenSigner([KEY])
 TOKEN = TOKENS.issue(SHOPPER)
 
 
@@ -80,7 +80,7 @@ def test_a_token_is_small() -> None:
 def test_a_token_expires() -> None:
     """After its time it restores nothing, to the second."""
     clock = SetClock()
-    tokens = ContextTokens(KEY, max_age_seconds=60, clock=clock)
+    tokens = TokenSigner(KEY, max_age_seconds=60, clock=clock)
     token = tokens.issue(SHOPPER)
     clock.sleep(59)
     assert tokens.read(token).context == SHOPPER
@@ -90,8 +90,8 @@ def test_a_token_expires() -> None:
 
 def test_keys_can_be_rotated() -> None:
     """Tokens of a former key are read, and new ones are signed with the first."""
-    former = ContextTokens([OLD_KEY]).issue(SHOPPER)
-    both = ContextTokens([KEY, OLD_KEY])
+    former = TokenSigner([OLD_KEY]).issue(SHOPPER)
+    both = TokenSigner([KEY, OLD_KEY])
     assert both.read(former).context == SHOPPER
     assert TOKENS.read(both.issue(SHOPPER)).context == SHOPPER
     assert TOKENS.read(former) == TokenReading(fault="bad_signature")
@@ -99,7 +99,7 @@ def test_keys_can_be_rotated() -> None:
 
 def test_text_and_bytes_are_the_same_key() -> None:
     """It does not matter how the key was configured."""
-    assert ContextTokens(KEY.encode()).read(TOKEN).context == SHOPPER
+    assert TokenSigner(KEY.encode()).read(TOKEN).context == SHOPPER
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.sampled_from("AZaz09-_."))
@@ -142,13 +142,13 @@ def test_reading_never_raises(text: str) -> None:
 def test_weak_keys_are_refused(keys: list[str | bytes]) -> None:
     """A key that could be guessed is none; its length is told and it is not."""
     with pytest.raises(ConfigurationError, match="at least 16 bytes") as raised:
-        ContextTokens(keys)
+        TokenSigner(keys)
     assert "short" not in str(raised.value)
 
 
 def test_repr_shows_no_key() -> None:
     """Neither the key nor what is derived from it can be logged by accident."""
-    assert repr(TOKENS) == "ContextTokens(max_age_seconds=2592000)"
+    assert repr(TOKENS) == "TokenSigner(max_age_seconds=2592000)"
 
 
 def test_an_older_token_can_still_be_read() -> None:
@@ -158,5 +158,5 @@ def test_an_older_token_can_still_be_read() -> None:
         "FwISszFGfkFeqkViaDUj5YvipEzUm5iZo4aJPs4Zxl4OwdmletWAM2Ccco8w9OdMhw9XDPLHZOijNK8C"
         "8u8C1wjcyPzfKKK8vyiLJMjzDMskgyTvY2KjSMqwg3zA70scw2iTAssEp2SXVLd0j2ApkFytw5a0QEA"
     )
-    tokens = ContextTokens(KEY, clock=SetClock(1_800_000_000.0))
+    tokens = TokenSigner(KEY, clock=SetClock(1_800_000_000.0))
     assert tokens.read(stored).context == SHOPPER

@@ -27,8 +27,8 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import ENVELOPED, EVENT, enveloped, frame
 from adcp_tracker.journal.writer import Journal
 from adcp_tracker.outbox._diskcache import DiskcacheOutbox
-from adcp_tracker.privacy import Forgotten
-from adcp_tracker.privacy.matching import Recognition, person
+from adcp_tracker.privacy import ErasureReport
+from adcp_tracker.privacy.matching import PersonMatcher, person
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until
 from tests.support.persons import (
     CLICK,
@@ -96,7 +96,7 @@ def test_a_batch_that_was_tried_goes_again_without_the_person_and_as_another(
     tracker.start()
     wait_until(lambda: tracker.stats().destinations["scripted"].retrying)
     report = tracker.forget(email=EMAIL)
-    assert (report.events, report.undelivered, report.on_the_way) == (1, 1, 0)
+    assert (report.events, report.undelivered, report.in_flight) == (1, 1, 0)
     assert report.is_complete
     assert found_on_disk(queue) == []
     books = balanced(tracker.flush())
@@ -129,7 +129,7 @@ def test_each_destination_is_told_apart(make: Make, queue: Path) -> None:
     report = tracker.forget(phone=PHONE)
     assert report.sent == {"up": 1}
     assert report.undelivered == 1
-    assert report.left_to_do[0].startswith("Ask up to delete")
+    assert report.remaining_steps[0].startswith("Ask up to delete")
     assert found_on_disk(queue) == []
     balanced(tracker.stats(), "up")
     assert balanced(tracker.stats(), "down").dropped == {"erased": 1}
@@ -164,9 +164,9 @@ def test_what_is_on_its_way_cannot_be_called_back_and_is_said(make: Make, queue:
     wait_until(lambda: destination.batches)
     others = track_others(tracker, 3)
     report = tracker.forget(email=EMAIL)
-    assert (report.events, report.on_the_way, report.undelivered) == (1, 1, 0)
+    assert (report.events, report.in_flight, report.undelivered) == (1, 1, 0)
     assert not report.is_complete
-    assert "nobody can call back" in report.left_to_do[0]
+    assert "nobody can call back" in report.remaining_steps[0]
     assert found_on_disk(queue) == []
     destination.gate.set()
     stats = tracker.flush()
@@ -194,7 +194,7 @@ def test_no_outcome_brings_back_who_was_forgotten(
     tracker = make(destination)
     track_alice(tracker)
     wait_until(lambda: destination.batches)
-    assert tracker.forget(email=EMAIL).on_the_way == 1
+    assert tracker.forget(email=EMAIL).in_flight == 1
     destination.gate.set()
     balanced(tracker.flush())
     assert tracker.stats().pending == 0
@@ -333,7 +333,7 @@ def test_what_other_keys_signed_is_left_and_said(make: Make) -> None:
     command_line = make()
     report = command_line.forget(order_id="A-1")
     assert (report.remembered, report.unsearched, report.is_complete) == (0, 1, False)
-    assert "context_keys" in report.left_to_do[0]
+    assert "context_keys" in report.remaining_steps[0]
     assert site.forget(order_id="A-1").remembered == 1
 
 
@@ -347,7 +347,7 @@ def test_events_that_wait_in_memory_are_erased(tmp_path: Path) -> None:
     intake.put(b'{"event_id":"bob"}', NOW_MS)
     intake.put_enveloped({"look": 1}, alice, NOW_MS)
     assert intake.in_memory == 3
-    assert intake.erase(Recognition(person(click_id=CLICK)).owns) == 2
+    assert intake.erase(PersonMatcher(person(click_id=CLICK)).owns) == 2
     directory.path.unlink()
     with leading(directory, ScriptedDestination()) as leadership:
         assert erasure(directory, person(click_id=CLICK), intake=intake)(leadership).events == 0
@@ -405,7 +405,7 @@ def test_forgetting_again_finds_nothing(make: Make) -> None:
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["scripted"].retrying)
     first, books = tracker.forget(email=EMAIL), balanced(tracker.stats())
-    assert tracker.forget(email=EMAIL) == Forgotten()
+    assert tracker.forget(email=EMAIL) == ErasureReport()
     assert balanced(tracker.stats()) == books
     assert first.as_json()["is_complete"] is True
     assert orjson.loads(orjson.dumps(first.as_json()))["events"] == 1
@@ -413,7 +413,7 @@ def test_forgetting_again_finds_nothing(make: Make) -> None:
 
 def test_the_site_is_told_what_only_it_can_do() -> None:
     """The cookie, what sellers have, what is stored with orders: the queue reaches none."""
-    told = " ".join(Forgotten(traces=("segments/x.log",)).left_to_do)
+    told = " ".join(ErasureReport(leftover_files=("segments/x.log",)).remaining_steps)
     for word in ("segments/x.log", "forget_cookie", "seller", "tokens", "transaction"):
         assert word in told
 
@@ -450,7 +450,7 @@ def test_what_has_come_back_is_settled_first(tmp_path: Path) -> None:
         leadership.step()
         assert arrived.wait(20.0)
         report = erasure(directory, person(click_id=CLICK))(leadership)
-    assert (report.on_the_way, report.sent, report.undelivered) == (0, {"scripted": 1}, 0)
+    assert (report.in_flight, report.sent, report.undelivered) == (0, {"scripted": 1}, 0)
 
 
 def test_no_file_keeps_what_a_seller_said(tmp_path: Path) -> None:
@@ -506,7 +506,7 @@ def test_wherever_it_stands_the_books_balance_and_the_person_is_gone(  # noqa: P
     clock = HandClock()
     with leading(directory, destination, clock=clock) as leadership:
         _step(leadership, steps, clock)
-        assert erasure(directory, person(click_id="alice"))(leadership).traces == ()
+        assert erasure(directory, person(click_id="alice"))(leadership).leftover_files == ()
         assert not any(b'"alice' in each.read_bytes() for each in directory.path.rglob("*.log"))
         balanced(leadership.books())
         sent_before = len(destination.batches)

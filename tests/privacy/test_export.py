@@ -1,4 +1,4 @@
-"""Listing a person's data: everything, with where it is, and nobody else's."""
+"""Export a person's data: everything, with where it is, and nobody else's."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import UidType, UniversalId
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.privacy.matching import Facts, Person, Recognition, person
+from adcp_tracker.privacy.matching import EventIdentifiers, Person, PersonMatcher, person
 from tests.support.events import events, json_values, tokens
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ BOB = sha256(b"bob@example.com").hexdigest()
 PHONE = sha256(b"+12065551234").hexdigest()
 
 
-def facts(event_id: str = "e-1", **parts: Any) -> Facts:  # noqa: ANN401 - JSON
+def facts(event_id: str = "e-1", **parts: Any) -> EventIdentifiers:  # noqa: ANN401 - JSON
     """Return what an event tells that matches somebody, of the given parts."""
     match = {key: parts.pop(key) for key in list(parts) if key in MATCH}
-    return Facts.of({"event_id": event_id, "event_type": "lead", "user_match": match, **parts})
+    return EventIdentifiers.of(
+        {"event_id": event_id, "event_type": "lead", "user_match": match, **parts}
+    )
 
 
 MATCH = ("hashed_email", "hashed_phone", "uids", "click_id")
@@ -99,8 +101,8 @@ def test_an_order_is_found_by_the_ids_of_its_events() -> None:
     """Also where an event was refused, and kept little more than its id."""
     known = person(order_id="A-1")
     for kind, event_id in [("purchase", "A-1"), ("refund", "A-1:refund:R-2")]:
-        assert known.owns(Facts.of({"event_type": kind, "event_id": event_id}))
-    assert not known.owns(Facts.of({"event_type": "lead", "event_id": "A-1"}))
+        assert known.owns(EventIdentifiers.of({"event_type": kind, "event_id": event_id}))
+    assert not known.owns(EventIdentifiers.of({"event_type": "lead", "event_id": "A-1"}))
 
 
 def test_what_events_share_is_followed_unless_it_names_another() -> None:
@@ -150,7 +152,7 @@ def test_what_is_no_address_is_said() -> None:
 
 def test_what_is_no_event_is_found_by_what_gives_the_person_away() -> None:
     """A newer version's record, or a planted one, need not be JSON at all."""
-    recognition = Recognition(person(email="alice@example.com"))
+    recognition = PersonMatcher(person(email="alice@example.com"))
     assert recognition.owns(b"~~" + ALICE.encode() + b"~~")
     assert not recognition.owns(b"~~" + BOB.encode() + b"~~")
     assert not recognition.owns(b'["' + BOB.encode() + b'"]')
@@ -177,16 +179,16 @@ def test_looking_at_the_bytes_finds_what_reading_finds(
     """The quick look never misses an event, and never takes one more."""
     known = _known_of(event)[name] or None
     somebody = person(**{name: known}) if known else person(event_id=event.event_id)
-    recognition = Recognition(somebody)
+    recognition = PersonMatcher(somebody)
     assert recognition.owns(encode(event))
-    read = Facts.of(orjson.loads(encode(other)))
+    read = EventIdentifiers.of(orjson.loads(encode(other)))
     assert recognition.owns(encode(other)) == somebody.owns(read)
 
 
 @given(tokens(256), tokens(256))
 def test_ids_are_compared_as_they_are(wanted: str, other: str) -> None:
     """Case, accents and quotes in an id tell two apart."""
-    recognition = Recognition(person(order_id=wanted))
+    recognition = PersonMatcher(person(order_id=wanted))
     event = orjson.dumps({"event_id": "x", "custom_data": {"order_id": other}})
     assert recognition.owns(event) == (wanted == other)
 
@@ -197,8 +199,8 @@ def test_any_json_can_be_read(value: object) -> None:
     """What stands in an event's place never breaks the search."""
     parts = ("user_match", "custom_data", "event_source_url", "uids", "event_id")
     for event in (value, dict.fromkeys(parts, value), {"user_match": {"uids": value}}):
-        assert isinstance(Facts.of(event), Facts)
-        assert isinstance(person(event_id="no-such-id").owns(Facts.of(event)), bool)
+        assert isinstance(EventIdentifiers.of(event), EventIdentifiers)
+        assert isinstance(person(event_id="no-such-id").owns(EventIdentifiers.of(event)), bool)
 
 
 def test_a_person_is_not_shown() -> None:

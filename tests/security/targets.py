@@ -21,7 +21,7 @@ from adcp_tracker.journal.encryption import SEALED, Encryption
 from adcp_tracker.journal.records import EVENT, HEADER_BYTES, frame, scan
 from adcp_tracker.outbox.state import Span, State
 from adcp_tracker.outbox.storage import DamagedOutboxError
-from adcp_tracker.privacy.context_token import ContextTokens
+from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.web.click_ids import ClickNames, read_cookie
 from adcp_tracker.web.client_ip import ProxyTrust, elements_from_right, explain, parse_node
 from adcp_tracker.web.consent import read_tc_string
@@ -31,7 +31,7 @@ from tests.support.destinations import MemoryOutbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TOKENS = ContextTokens("a key that is long enough for anybody")
+TOKENS = TokenSigner("a key that is long enough for anybody")
 _TOKEN = TOKENS.issue(RequestContext(client_ip="8.8.4.4", click_id="abc", click_id_type="gclid"))
 ENCRYPTION = Encryption(b"k" * 32)
 _NAMES = ClickNames()

@@ -25,7 +25,7 @@ from adcp_tracker.journal.reader import Segments
 from adcp_tracker.journal.records import EVENT, frame, scan
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 from adcp_tracker.outbox.storage import open_outbox
-from adcp_tracker.privacy.context_store import Memory, Restorer, directory_key
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, load_directory_key
 from adcp_tracker.privacy.matching import person
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import track
@@ -70,7 +70,7 @@ def _use(directory: QueueDirectory, name: str) -> None:
         "state/cache.db": lambda: open_outbox(directory).close(),
         "dead/1.log": lambda: DeadLetters(directory).add([LETTER], 1.0),
         "damaged/1.log": lambda: Segments(directory).keep_evidence("1.log", b"x"),
-        "context.key": lambda: directory_key(directory),
+        "context.key": lambda: load_directory_key(directory),
     }
     uses[name]()
 
@@ -117,9 +117,9 @@ def test_a_file_with_a_second_name_is_not_written(
 
 def test_a_key_is_read_that_its_maker_died_over(directory: QueueDirectory) -> None:
     """It has a second name for a moment while it is made, and keeps it if nobody removes it."""
-    key = directory_key(directory)
+    key = load_directory_key(directory)
     os.link(directory.context_key, directory.path / ".context.key.1-0a1b2c3d")
-    assert directory_key(directory) == key
+    assert load_directory_key(directory) == key
 
 
 @pytest.mark.timeout(20)
@@ -289,8 +289,8 @@ def test_forgetting_removes_nothing_through_a_link(
         errand(leadership)
 
 
-def _memory(directory: QueueDirectory, clock: HandClock) -> Memory:
-    return Memory(directory, Restorer(directory, (), clock), clock)
+def _memory(directory: QueueDirectory, clock: HandClock) -> ContextStore:
+    return ContextStore(directory, ContextTokens(directory, (), clock), clock)
 
 
 def test_the_sweep_removes_nothing_through_a_link(
@@ -328,7 +328,7 @@ def test_what_was_not_remembered_here_is_left_where_it_is(directory: QueueDirect
         (directory.remembered / name).chmod(0o600)
         os.utime(directory.remembered / name, (1.0, 1.0))
     memory.sweep()
-    memory.forget(memory.of(person(order_id="A-1")))
+    memory.delete(memory.of_person(person(order_id="A-1")))
     assert {path.name for path in directory.remembered.iterdir()} == names
 
 

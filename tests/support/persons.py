@@ -12,8 +12,8 @@ from adcp_tracker.delivery.uploader import Leadership, Setting
 from adcp_tracker.journal.buffer import Intake
 from adcp_tracker.journal.writer import Journal
 from adcp_tracker.outbox.storage import open_outbox
-from adcp_tracker.privacy.context_store import Memory, Restorer
-from adcp_tracker.privacy.context_token import ContextTokens
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
+from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.privacy.erasure import Erasure
 
 if TYPE_CHECKING:
@@ -121,11 +121,11 @@ def erasure(
 ) -> Erasure:
     """Return the errand that erases a person."""
     clock = SystemClock()
-    memory = Memory(directory, Restorer(directory, keys, clock), clock)
+    memory = ContextStore(directory, ContextTokens(directory, keys, clock), clock)
     intake = intake or Intake(Journal(directory), clock)
     return Erasure(directory, intake, memory, person, follow)
 
 
-def reader(directory: QueueDirectory) -> ContextTokens:
+def reader(directory: QueueDirectory) -> TokenSigner:
     """Return what reads the tokens of a directory's own key."""
-    return ContextTokens([bytes.fromhex(directory.context_key.read_text().strip())])
+    return TokenSigner([bytes.fromhex(directory.context_key.read_text().strip())])

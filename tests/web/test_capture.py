@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.privacy.context_token import ContextTokens
+from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.web.capture import Capture, LazyContext
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CaptureSettings
@@ -111,7 +111,7 @@ def test_a_context_is_computed_once() -> None:
 
 def test_a_lazy_context_is_bound_like_any_other() -> None:
     """It resolves where the event is tracked, and a token can be made of it."""
-    tokens = ContextTokens("0123456789abcdef")
+    tokens = TokenSigner("0123456789abcdef")
     with bind_context(begin(query="gclid=abc")):
         bound = current_context()
         assert bound is not None
