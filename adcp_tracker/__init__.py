@@ -20,7 +20,7 @@ from adcp_tracker.events.rejected import RejectedEvent
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
-    Fault,
+    FieldError,
     InvalidEventError,
     OutboxError,
     QueueFullError,
@@ -43,7 +43,7 @@ __all__ = [
     "Destination",
     "Event",
     "EventType",
-    "Fault",
+    "FieldError",
     "Interchange",
     "InvalidEventError",
     "Order",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class Fault:
+class FieldError:
     """One broken rule.
 
     Attributes:
@@ -50,22 +50,22 @@ class InvalidEventError(AdcpTrackerError, ValueError):
     """An event breaks rules of the protocol.
 
     Attributes:
-        faults: Every broken rule, in the order of the event's fields; never empty.
+        errors: Every broken rule, in the order of the event's fields; never empty.
         event: What may be kept of the event: its id, type, time and custom data as far as
             they were built, with the offending values masked; never who the shopper is.
     """
 
     def __init__(
-        self, faults: Iterable[Fault], *, event: Mapping[str, object] | None = None
+        self, errors: Iterable[FieldError], *, event: Mapping[str, object] | None = None
     ) -> None:
-        self.faults = tuple(faults)
+        self.errors = tuple(errors)
         self.event = {} if event is None else event
-        super().__init__("; ".join(map(str, self.faults)))
+        super().__init__("; ".join(map(str, self.errors)))
 
     def __reduce__(
         self,
-    ) -> tuple[type[InvalidEventError], tuple[tuple[Fault, ...]], dict[str, object]]:
-        return type(self), (self.faults,), {"event": self.event}
+    ) -> tuple[type[InvalidEventError], tuple[tuple[FieldError, ...]], dict[str, object]]:
+        return type(self), (self.errors,), {"event": self.event}
 
 
 class ConfigurationError(AdcpTrackerError, ValueError):

@@ -11,10 +11,10 @@ from adcp_tracker.context import Consent
 from adcp_tracker.event_sources.api import SourceMethods
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import MAX_CODE, EventType
-from adcp_tracker.events.policy import why_not, without_shopper
-from adcp_tracker.events.rejected import RejectedEvent, keep, written_within
-from adcp_tracker.events.validation import Inspection
-from adcp_tracker.exceptions import Fault, InvalidEventError, QueueFullError
+from adcp_tracker.events.policy import drop_reason, strip_identifiers
+from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
+from adcp_tracker.events.validation import FieldErrors
+from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullError
 from adcp_tracker.outbox.batcher import LARGEST_EVENT_BYTES
 
 if TYPE_CHECKING:
@@ -50,16 +50,16 @@ class Acceptance(SourceMethods):
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._refuse(error, event.event_type)
         if len(body) > LARGEST_EVENT_BYTES:
-            fault = Fault("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
+            fault = FieldError("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
             return self._refuse(InvalidEventError([fault]), event.event_type)
         if context is not None and limited:
-            reason = why_not(event, context, self.settings.on_denied)
+            reason = drop_reason(event, context, self.settings.on_denied)
             if reason is not None:
                 self._drop(reason)
                 return event
-            event = without_shopper(event, context)
+            event = strip_identifiers(event, context)
             body = encode(event)
-        plain = event.plain
+        plain = event.is_baseline
         if self._rules is not None and self._is_unsuited(event, strict=self.settings.strict):
             plain = False
         accepted_ms = time.time_ns() // _NS_PER_MS
@@ -114,15 +114,15 @@ class Acceptance(SourceMethods):
             )
             self._drop("error")
             return RejectedEvent(name, "", ())
-        logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.faults])
+        logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.errors])
         kept = {"event_type": name, **error.event}
         message = str(error)[:_LONGEST_MESSAGE]
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
-        line = written_within(kept, LARGEST_EVENT_BYTES)
+        line = encode_within(kept, LARGEST_EVENT_BYTES)
         self._intake.put_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
         if not self._started:
             self.start()
-        return RejectedEvent(name, str(kept.get("event_id", "")), error.faults)
+        return RejectedEvent(name, str(kept.get("event_id", "")), error.errors)
 
 
 def name_of(event_type: EventType | str) -> str:
@@ -141,16 +141,16 @@ def _checked_code(given: object, event: Event) -> str:
     Raises:
         InvalidEventError: If it is none, with what may be kept of the event.
     """
-    look = Inspection()
+    look = FieldErrors()
     if not isinstance(given, str):
         look.add(_CODE, f"a string of 1–{MAX_CODE} characters", describe(given))
     elif code := str.__str__(given):
-        look.token(_CODE, code, MAX_CODE)
-    if look.faults:
-        kept = keep(
-            event.event_id, event.event_type, event.event_time, event.custom_data, look.faults
+        look.identifier(_CODE, code, MAX_CODE)
+    if look.errors:
+        kept = redact_rejected(
+            event.event_id, event.event_type, event.event_time, event.custom_data, look.errors
         )
-        raise InvalidEventError(look.faults, event=kept)
+        raise InvalidEventError(look.errors, event=kept)
     return code
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from adcp_tracker._formatting import show_quantity, show_setting
 from adcp_tracker.events.model import MAX_CODE
-from adcp_tracker.events.validation import Inspection
+from adcp_tracker.events.validation import FieldErrors
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -422,8 +422,8 @@ def _check_text(name: str, value: object) -> None:
 
 
 def _check_code(name: str, value: object) -> None:
-    look = Inspection()
+    look = FieldErrors()
     if value is not None:
-        look.token(name, value, MAX_CODE)
-    for fault in look.faults:
+        look.identifier(name, value, MAX_CODE)
+    for fault in look.errors:
         raise ConfigurationError(f"{fault}; leave it out where events are live")

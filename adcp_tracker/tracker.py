@@ -14,7 +14,7 @@ from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Setting
 from adcp_tracker.eventmethods import EventMethods
-from adcp_tracker.events.builder import build_event, digest_id
+from adcp_tracker.events.builder import build_event, derive_event_id
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError
@@ -241,7 +241,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
                 )
             else:
                 event = plain_purchase_event(placed, now, context, region)
-            body = event.line
+            body = event.json
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._refuse(error, EventType.PURCHASE)
         return self._accept(event, body, context, test_event_code)
@@ -328,7 +328,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             elif isinstance(context, str):
                 context = self._restored(context)
             if details.get("event_id") is None and key is not None:
-                details["event_id"] = digest_id(name_of(event_type), key)
+                details["event_id"] = derive_event_id(name_of(event_type), key)
             elif details.get("event_id") is None:
                 logger.debug("event.random_id", event_type=name_of(event_type))
             event = build_event(

@@ -154,7 +154,7 @@ def test_an_invalid_event_breaks_no_checkout(make: Make, caplog: pytest.LogCaptu
     result = tracker.track_purchase({**ORDER, "total": Decimal(-1), "currency": "euro"})
     assert isinstance(result, RejectedEvent)
     assert (result.event_id, result.event_type) == ("A-1001", "purchase")
-    assert [fault.path for fault in result.faults] == [
+    assert [fault.path for fault in result.errors] == [
         "$.custom_data.value",
         "$.custom_data.currency",
     ]
@@ -207,7 +207,7 @@ def test_a_misspelt_detail_is_a_fault_like_any_other(make: Make, method: str) ->
     tracker = make(ScriptedDestination())
     result = getattr(tracker, method)(subject, **details)
     assert isinstance(result, RejectedEvent)
-    told = {fault.path: fault.expected for fault in result.faults}
+    told = {fault.path: fault.expected for fault in result.errors}
     assert told["$.emial"] == "email, as it seems"
     assert told["$.total"].startswith("one of event_id, event_time, ")
     assert set(told) == {"$.emial", "$.total", "$"}
@@ -295,7 +295,7 @@ def test_a_test_code_that_is_none_costs_its_own_event_alone(make: Make, code: An
     result = tracker.track_lead("L-1", email=EMAIL, test_event_code=code)
     assert isinstance(result, RejectedEvent)
     assert (result.event_id, result.event_type) == ("L-1", "lead")
-    assert [fault.path for fault in result.faults] == ["$.test_event_code"]
+    assert [fault.path for fault in result.errors] == ["$.test_event_code"]
     tracker.track_lead("L-2", email=EMAIL)
     total = tracker.flush(10.0).total()
     assert (total.accepted, total.dead, total.delivered, total.dropped) == (2, 1, 1, {})

@@ -318,7 +318,7 @@ def _test_batch(destination: Destination, code: str) -> Batch:
     """Make an event by nobody, under an id of its own, such as the destination takes."""
     made = (_test_event(*choice) for choice in product(_KINDS, _MONEY, _PAGES))
     event = next(
-        (each for each in made if destination.refuses(orjson.loads(each.line)) is None),
+        (each for each in made if destination.refuses(orjson.loads(each.json)) is None),
         _test_event(_KINDS[0], _MONEY[0], _PAGES[0]),
     )
     return Batch([encode(event)], secrets.token_bytes(32), code)

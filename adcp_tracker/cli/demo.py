@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.stats import Books, Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.exceptions import Fault
+    from adcp_tracker.exceptions import FieldError
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox import Sandbox
 
@@ -127,7 +127,7 @@ class WrongRow:
 
     line: int
     order_id: str
-    faults: tuple[Fault, ...]
+    faults: tuple[FieldError, ...]
 
 
 @attrs.frozen
@@ -216,7 +216,7 @@ def run(
             if isinstance(event, RejectedEvent):
                 wrong_count += 1
                 if len(wrong) < _MOST_WRONG_KEPT:
-                    wrong.append(WrongRow(line, order.get("order_id", ""), event.faults))
+                    wrong.append(WrongRow(line, order.get("order_id", ""), event.errors))
         tracked = time.perf_counter()
         stats = tracker.flush(timeout)
         delivered = time.perf_counter()
@@ -303,7 +303,7 @@ _REMEDIES: Final = {
 }
 
 
-def remedy_for(fault: Fault) -> str:
+def remedy_for(fault: FieldError) -> str:
     """Return what to do about a fault in an order."""
     if fault.path == "$.custom_data.value" and _NEGATIVE.match(fault.got):
         return _NEGATIVE_REMEDY

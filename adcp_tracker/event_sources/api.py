@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker._logging import logger
 from adcp_tracker.deliverymethods import DeliveryMethods
-from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,7 +118,7 @@ class SourceMethods(DeliveryMethods):
         Raises:
             InvalidEventError: If none takes it, and the tracker is strict.
         """
-        faults: list[Fault | None] = [
+        faults: list[FieldError | None] = [
             rule.fault(event) if rule is not None else None for rule in self._rules or ()
         ]
         broken = [fault for fault in faults if fault is not None]

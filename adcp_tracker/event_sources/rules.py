@@ -14,7 +14,7 @@ import attrs
 import orjson
 
 from adcp_tracker.destinations.base import refusal
-from adcp_tracker.exceptions import Fault
+from adcp_tracker.exceptions import FieldError
 from adcp_tracker.journal.files import open_private, replace_file
 
 if TYPE_CHECKING:
@@ -72,11 +72,11 @@ class SourceRule:
         )
         return refusal(f"{code}_NOT_REGISTERED", message, remedy, event)
 
-    def fault(self, event: Event) -> Fault | None:
+    def fault(self, event: Event) -> FieldError | None:
         """Say which rule of the event source `event` breaks, if any."""
         if self.event_types and event.event_type not in self.event_types:
             taken = ", ".join(sorted(self.event_types))
-            return Fault(
+            return FieldError(
                 "$.event_type",
                 f"what {self.event_source_id!r} takes: {taken}",
                 repr(str(getattr(event.event_type, "value", event.event_type))),
@@ -85,7 +85,7 @@ class SourceRule:
         if self.value_currencies and currency is not None and currency not in self.value_currencies:
             taken = ", ".join(sorted(self.value_currencies))
             expected = f"a currency that {self.event_source_id!r} takes: {taken}"
-            return Fault("$.custom_data.currency", expected, repr(currency))
+            return FieldError("$.custom_data.currency", expected, repr(currency))
         return None
 
 

@@ -16,16 +16,16 @@ from adcp_tracker.events.event import ActionSource, CustomData, Event, EventType
 from adcp_tracker.events.fast_path import known_uris
 from adcp_tracker.events.hashing import user_match as gather
 from adcp_tracker.events.parsing import (
-    Unjudged,
-    read_data,
-    read_match,
-    read_surface,
-    read_time,
-    read_word,
+    Unvalidated,
+    parse_custom_data,
+    parse_enum,
+    parse_surface,
+    parse_time,
+    parse_user_match,
 )
-from adcp_tracker.events.rejected import keep
+from adcp_tracker.events.rejected import redact_rejected
 from adcp_tracker.events.urls import strip_page_url
-from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def lead_id(lead_id: str) -> str:
     return lead_id
 
 
-def digest_id(event_type: str, *parts: object) -> str:
+def derive_event_id(event_type: str, *parts: object) -> str:
     """Name an event by what makes it the same event, such as who did what on which day.
 
     Each part counts with its length, so ``("ab", "c")`` and ``("a", "bc")`` differ.
@@ -83,7 +83,7 @@ def random_id() -> str:
     return os.urandom(_DIGEST_BYTES).hex()
 
 
-NO_ID: Final[Unjudged] = object()
+MISSING_ID: Final[Unvalidated] = object()
 """Stands for an id that is missing, and that no random one may replace."""
 
 _event: Final = quick(Event)
@@ -158,17 +158,17 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
     }
     if event_id is None:
         event_id = random_id()
-    elif event_id is NO_ID:
+    elif event_id is MISSING_ID:
         event_id = None
     match, faults = _identify(user_match, given, default_region, context)
     if unknown:
         faults = (*map(_unknown, unknown), *faults)
     return finish_event(
         event_id,
-        read_word(event_type, EventType),
+        parse_enum(event_type, EventType),
         now if event_time is None else event_time,
         match,
-        read_data(custom_data),
+        parse_custom_data(custom_data),
         context,
         faults,
         action_source=action_source,
@@ -179,7 +179,7 @@ def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each 
     )
 
 
-def _unknown(name: str) -> Fault:
+def _unknown(name: str) -> FieldError:
     """Say that an event has no such detail, and which one may be meant."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a name
 
@@ -190,22 +190,22 @@ def _unknown(name: str) -> Fault:
     ]
     expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(details)}"
     path = f"$.{name}" if is_name(name) else "$"
-    return Fault(path, expected, "a name that no detail of an event has")
+    return FieldError(path, expected, "a name that no detail of an event has")
 
 
 def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
-    event_id: Unjudged,
-    event_type: Unjudged,
-    event_time: Unjudged,
-    match: Unjudged,
-    data: Unjudged,
+    event_id: Unvalidated,
+    event_type: Unvalidated,
+    event_time: Unvalidated,
+    match: Unvalidated,
+    data: Unvalidated,
     context: Context | None,
-    faults: tuple[Fault, ...],
+    faults: tuple[FieldError, ...],
     *,
-    action_source: Unjudged = None,
+    action_source: Unvalidated = None,
     event_source_url: str | None = None,
     custom_event_name: str | None = None,
-    surface: Unjudged = None,
+    surface: Unvalidated = None,
     ext: Mapping[str, object] | None = None,
 ) -> Event:
     """Add where an event happened, and let it be judged together with `faults` found before.
@@ -214,7 +214,7 @@ def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
         InvalidEventError: If a rule is broken, or was before.
     """
     if action_source is not None and type(action_source) is not ActionSource:
-        action_source = read_word(action_source, ActionSource)
+        action_source = parse_enum(action_source, ActionSource)
     if action_source is None or action_source is _WEBSITE:
         if event_source_url is None and context is not None:
             event_source_url = context.event_source_url
@@ -225,7 +225,7 @@ def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
     if type(event_time) is not datetime or event_time.tzinfo is not _UTC:
         event_time = _in_utc(event_time)
     if surface is not None:
-        surface = read_surface(surface)
+        surface = parse_surface(surface)
     try:
         event = _event(
             event_id,
@@ -240,17 +240,18 @@ def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
             ext,
         )
     except InvalidEventError as error:
-        found = (*faults, *error.faults)
-        kept = keep(event_id, event_type, event_time, data, found)
+        found = (*faults, *error.errors)
+        kept = redact_rejected(event_id, event_type, event_time, data, found)
         raise InvalidEventError(found, event=kept) from None
     if faults:
-        raise InvalidEventError(faults, event=keep(event_id, event_type, event_time, data, faults))
+        kept = redact_rejected(event_id, event_type, event_time, data, faults)
+        raise InvalidEventError(faults, event=kept)
     return event
 
 
-def _in_utc(event_time: object) -> Unjudged:
+def _in_utc(event_time: object) -> Unvalidated:
     """Turn a time into UTC, which sellers prefer, if it is known where it stands."""
-    event_time = read_time(event_time)
+    event_time = parse_time(event_time)
     if isinstance(event_time, datetime) and event_time.utcoffset() is not None:
         return event_time.astimezone(_UTC)
     return event_time
@@ -261,7 +262,7 @@ def _identify(
     given: dict[str, Any],
     default_region: str | None,
     context: Context | None,
-) -> tuple[Unjudged, tuple[Fault, ...]]:
+) -> tuple[Unvalidated, tuple[FieldError, ...]]:
     unknown: dict[str, object] = {}
     if isinstance(match, Mapping):
         for key, value in match.items():
@@ -272,10 +273,10 @@ def _identify(
     try:
         gathered = gather(default_region=default_region, context=context, **given)
     except InvalidEventError as error:
-        return None, error.faults
+        return None, error.errors
     if match is not None and gathered is None:
         # Whoever gives a mapping that identifies nobody is told so.
-        return read_match(match), ()
+        return parse_user_match(match), ()
     if gathered is not None and unknown:
         return attrs.evolve(gathered, extra=unknown), ()
     return gathered, ()

@@ -28,7 +28,7 @@ from adcp_tracker.events.model import (
     UserMatch,
 )
 from adcp_tracker.events.serialization import write
-from adcp_tracker.events.validation import find_faults
+from adcp_tracker.events.validation import validate
 from adcp_tracker.exceptions import InvalidEventError
 
 __all__ = [
@@ -61,7 +61,7 @@ class Event:
         surface: Where it happened, in detail; not every seller takes it.
         ext: Extensions, each under its vendor's key.
         extra: Keys the protocol does not name.
-        line: Its final JSON, written as it was judged.
+        json: Its final JSON, written as it was judged.
 
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
@@ -79,18 +79,18 @@ class Event:
     ext: Mapping[str, object] | None = attrs.field(default=None, hash=False)
     extra: Mapping[str, object] = attrs.field(default=EMPTY, hash=False)
 
-    line: bytes = attrs.field(init=False, eq=False)
+    json: bytes = attrs.field(init=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         line = write_sound(self)
         if line is None:
-            if faults := find_faults(self):
+            if faults := validate(self):
                 raise InvalidEventError(faults)
             line = write(self)
-        _set(self, "line", line)
+        _set(self, "json", line)
 
     @property
-    def plain(self) -> bool:
+    def is_baseline(self) -> bool:
         """Tell whether the event uses nothing but what every kind and line of seller takes."""
         data, match = self.custom_data, self.user_match
         return (

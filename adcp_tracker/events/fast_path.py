@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.events.event import Event
     from adcp_tracker.events.model import UserMatch
-    from adcp_tracker.events.serialization import Wire
+    from adcp_tracker.events.serialization import JsonDict
 
 MILLISECOND: Final = 1000
 """In microseconds: a time of whole ones is written in another way."""
@@ -100,7 +100,7 @@ def write_sound(event: Event) -> bytes | None:
         return None
 
 
-def write_clean(wire: Wire) -> bytes:
+def write_clean(wire: JsonDict) -> bytes:
     """Write a judged event as its line, in which no string may need an escape.
 
     Raises:
@@ -114,7 +114,7 @@ def write_clean(wire: Wire) -> bytes:
     return line
 
 
-def _sound_event(event: Event) -> Wire:
+def _sound_event(event: Event) -> JsonDict:
     event_id, event_time, microsecond = (
         event.event_id,
         event.event_time,
@@ -132,7 +132,7 @@ def _sound_event(event: Event) -> Wire:
         and event.extra is EMPTY
     ):
         raise Doubtful
-    wire: Wire = {
+    wire: JsonDict = {
         "event_id": event_id,
         "event_type": _UNCONDITIONAL[event.event_type],
         "event_time": event_time,
@@ -152,10 +152,10 @@ def _sound_event(event: Event) -> Wire:
     return wire
 
 
-def _sound_match(match: UserMatch) -> Wire:  # noqa: C901 - one pass, a line a rule
+def _sound_match(match: UserMatch) -> JsonDict:  # noqa: C901 - one pass, a line a rule
     email, phone, click_id = match.hashed_email, match.hashed_phone, match.click_id
     ip, agent = match.client_ip, match.client_user_agent
-    wire: Wire = {}
+    wire: JsonDict = {}
     if email is not None:
         if len(email) != DIGEST_LENGTH or a2b_hex(email).hex() != email:
             raise Doubtful
@@ -181,9 +181,9 @@ def _sound_match(match: UserMatch) -> Wire:  # noqa: C901 - one pass, a line a r
     return wire
 
 
-def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a line a rule
+def _sound_data(data: CustomData) -> JsonDict:  # noqa: C901, PLR0912 - one pass, a line a rule
     currency, order_id, ids = data.currency, data.order_id, data.content_ids
-    wire: Wire = {}
+    wire: JsonDict = {}
     if data.value is not None:
         wire["value"] = _number(data.value)
     if currency is not None:
@@ -222,7 +222,7 @@ def _sound_data(data: CustomData) -> Wire:  # noqa: C901, PLR0912 - one pass, a 
     return wire
 
 
-def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
+def _sound_contents(contents: Sequence[Content]) -> list[JsonDict]:
     if type(contents) not in _LISTS:
         raise Doubtful
     wires = []
@@ -230,7 +230,7 @@ def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
         content_id, quantity, price = content.id, content.quantity, content.price
         if type(content_id) is not str or not 0 < len(content_id) <= MAX_ID:
             raise Doubtful
-        wire: Wire = {"id": content_id}
+        wire: JsonDict = {"id": content_id}
         if quantity is not None:
             if type(quantity) is not int or not 0 < quantity < MAX_NUMBER:
                 raise Doubtful
@@ -248,7 +248,7 @@ def _sound_contents(contents: Sequence[Content]) -> list[Wire]:
     return wires
 
 
-def _add_sound_extra(wire: Wire, extra: Mapping[str, object], named: frozenset[str]) -> None:
+def _add_sound_extra(wire: JsonDict, extra: Mapping[str, object], named: frozenset[str]) -> None:
     """Put unknown keys beside the named ones, as long as they hold the simplest of values."""
     for key, value in extra.items():
         kind = type(value)

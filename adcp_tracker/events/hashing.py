@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from adcp_tracker._formatting import describe
 from adcp_tracker.events._fast_init import quick
 from adcp_tracker.events.model import MAX_TOKEN, UniversalId, UserMatch
-from adcp_tracker.events.parsing import Unjudged, read_uid
+from adcp_tracker.events.parsing import Unvalidated, parse_universal_id
 from adcp_tracker.events.validation import identifies
-from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +140,7 @@ def _to_e164(raw: str, default_region: str | None, path: str) -> str:
 
 def _reject(path: str, expected: str, got: str) -> NoReturn:
     # No cause is kept: its message could repeat the address or number.
-    raise InvalidEventError([Fault(path, expected, got)]) from None
+    raise InvalidEventError([FieldError(path, expected, got)]) from None
 
 
 def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
@@ -178,7 +178,7 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
     Raises:
         InvalidEventError: If the e-mail address or the phone number is refused.
     """
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FieldError, ...] = ()
     hashed_email = hashed_phone = None
     if context is not None:
         client_ip = client_ip or context.client_ip
@@ -190,11 +190,11 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
     try:
         hashed_email = hash_email(email) if email else None
     except InvalidEventError as error:
-        faults = error.faults
+        faults = error.errors
     try:
         hashed_phone = hash_phone(phone, default_region) if phone else None
     except InvalidEventError as error:
-        faults += error.faults
+        faults += error.errors
     if faults:
         raise InvalidEventError(faults)
     match = _user_match(
@@ -209,5 +209,5 @@ def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
     return match if identifies(match) else None
 
 
-def _uids(uids: Sequence[UniversalId | Mapping[str, object]]) -> Unjudged:
-    return tuple(map(read_uid, uids)) if isinstance(uids, (list, tuple)) else uids
+def _uids(uids: Sequence[UniversalId | Mapping[str, object]]) -> Unvalidated:
+    return tuple(map(parse_universal_id, uids)) if isinstance(uids, (list, tuple)) else uids

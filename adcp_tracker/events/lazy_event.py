@@ -26,7 +26,7 @@ class WrittenEvent(Event):
 
     __slots__ = ()
 
-    plain = True
+    is_baseline = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - an event's own
         # Whoever makes one like another, with some fields changed, makes an ordinary event.
@@ -65,14 +65,14 @@ def written_event(event_id: str, line: bytes) -> Event:
     """Make an event of the line that was written of it, without reading that."""
     event = _new(_Draft)
     event.event_id = event_id  # type: ignore[misc]  # A draft can be written.
-    event.line = line  # type: ignore[misc]  # As above.
+    event.json = line  # type: ignore[misc]  # As above.
     event.__class__ = WrittenEvent  # type: ignore[assignment]  # Of the same slots.
     return event
 
 
 def _unfolded(event: Event) -> Event:
     """Set all fields of a written event, and make it an ordinary one."""
-    whole = decode(event.line)
+    whole = decode(event.json)
     for name in _FIELDS:
         object.__setattr__(event, name, getattr(whole, name))
     object.__setattr__(event, "__class__", Event)

@@ -6,7 +6,7 @@ import re
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, Final
 
-from adcp_tracker.exceptions import Fault
+from adcp_tracker.exceptions import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,7 +92,7 @@ def fits_currency(amount: Decimal, currency: object) -> bool:
     return not check_decimals(amount, currency, "$")
 
 
-def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[Fault, ...]:
+def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[FieldError, ...]:
     """Return an error if `amount` has more decimals than its currency.
 
     Trailing zeros don't count, so 59.9000 EUR and 1999.00 JPY are fine. A currency that is
@@ -105,7 +105,7 @@ def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[Fault,
     found = _decimals(amount)
     if found <= allowed:
         return ()
-    return (Fault(path, f"at most {allowed} decimals in {currency}", f"{found} of them"),)
+    return (FieldError(path, f"at most {allowed} decimals in {currency}", f"{found} of them"),)
 
 
 def _decimals(amount: Decimal) -> int:

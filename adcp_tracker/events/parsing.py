@@ -32,7 +32,7 @@ from adcp_tracker.events.model import (
 if TYPE_CHECKING:
     from enum import Enum
 
-Unjudged: TypeAlias = Any
+Unvalidated: TypeAlias = Any
 """What should be of its field's kind, and may not be: an :class:`.Event` will tell."""
 
 Fields = Mapping[str, None]
@@ -45,32 +45,32 @@ _match_time: Final = re.compile(
 ).fullmatch
 
 
-def read_match(value: object) -> Unjudged:
+def parse_user_match(value: object) -> Unvalidated:
     """Read a :class:`.UserMatch`; anything but a mapping is left as it is."""
     return _read(value, UserMatch, _MATCH_FIELDS, _MATCH_READERS)
 
 
-def read_data(value: object) -> Unjudged:
+def parse_custom_data(value: object) -> Unvalidated:
     """Read :class:`.CustomData`; anything but a mapping is left as it is."""
     return _read(value, CustomData, _DATA_FIELDS, _DATA_READERS)
 
 
-def read_surface(value: object) -> Unjudged:
+def parse_surface(value: object) -> Unvalidated:
     """Read a :class:`.Surface`; anything but a mapping is left as it is."""
     return _read(value, Surface, _SURFACE_FIELDS, _SURFACE_READERS)
 
 
-def read_uid(value: object) -> Unjudged:
+def parse_universal_id(value: object) -> Unvalidated:
     """Read a :class:`.UniversalId`; anything but a mapping is left as it is."""
     return _read(value, UniversalId, _UID_FIELDS, _UID_READERS)
 
 
-def read_content(value: object) -> Unjudged:
+def parse_content(value: object) -> Unvalidated:
     """Read a :class:`.Content`; anything but a mapping is left as it is."""
     return _read(value, Content, _CONTENT_FIELDS, _CONTENT_READERS)
 
 
-def read_word(value: object, words: type[Enum]) -> Unjudged:
+def parse_enum(value: object, words: type[Enum]) -> Unvalidated:
     """Read a member of an enumeration from its value."""
     try:
         return words(value)
@@ -78,12 +78,12 @@ def read_word(value: object, words: type[Enum]) -> Unjudged:
         return value
 
 
-def read_number(value: object) -> object:
+def parse_number(value: object) -> object:
     """Read a float by the digits it is written with, never by its binary value."""
     return Decimal(repr(value)) if type(value) is float else value
 
 
-def read_time(value: object) -> Unjudged:
+def parse_time(value: object) -> Unvalidated:
     """Read a time of RFC 3339; digits beyond the microsecond are cut off."""
     if not isinstance(value, str) or not (found := _match_time(value)):
         return value
@@ -100,12 +100,14 @@ def read_time(value: object) -> Unjudged:
         return value
 
 
-def read_event(value: Mapping[str, object]) -> dict[str, Unjudged]:
+def parse_event(value: Mapping[str, object]) -> dict[str, Unvalidated]:
     """Read the arguments of an :class:`.Event`, which its constructor judges."""
     return _arguments(value, _EVENT_FIELDS, _EVENT_READERS)
 
 
-def _read(value: object, kind: Callable[..., object], fields: Fields, readers: Readers) -> Unjudged:
+def _read(
+    value: object, kind: Callable[..., object], fields: Fields, readers: Readers
+) -> Unvalidated:
     return kind(**_arguments(value, fields, readers)) if isinstance(value, Mapping) else value
 
 
@@ -138,7 +140,7 @@ def _all(reader: Callable[[object], object]) -> Callable[[object], object]:
 
 
 def _word(words: type[Enum]) -> Callable[[object], object]:
-    return partial(read_word, words=words)
+    return partial(parse_enum, words=words)
 
 
 _EVENT_FIELDS: Final = {
@@ -161,20 +163,20 @@ _SURFACE_FIELDS: Final = _fields(Surface)
 
 _EVENT_READERS: Final[Readers] = {
     "event_type": _word(EventType),
-    "event_time": read_time,
-    "user_match": read_match,
-    "custom_data": read_data,
+    "event_time": parse_time,
+    "user_match": parse_user_match,
+    "custom_data": parse_custom_data,
     "action_source": _word(ActionSource),
-    "surface": read_surface,
+    "surface": parse_surface,
 }
-_MATCH_READERS: Final[Readers] = {"uids": _all(read_uid)}
+_MATCH_READERS: Final[Readers] = {"uids": _all(parse_universal_id)}
 _DATA_READERS: Final[Readers] = {
-    "value": read_number,
-    "contents": _all(read_content),
+    "value": parse_number,
+    "contents": _all(parse_content),
     "content_ids": _all(lambda content_id: content_id),
-    "progress_percent": read_number,
-    "progress_seconds": read_number,
+    "progress_percent": parse_number,
+    "progress_seconds": parse_number,
 }
-_CONTENT_READERS: Final[Readers] = {"price": read_number}
+_CONTENT_READERS: Final[Readers] = {"price": parse_number}
 _UID_READERS: Final[Readers] = {"type": _word(UidType)}
 _SURFACE_READERS: Final[Readers] = {"category": _word(SurfaceCategory)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NO_CONSENT: Final = "consent"
 """Why an event of a shopper who said no is let go."""
 
-_BY_NOBODY: Final = frozenset(
+IGNORED_FOR_BOTS: Final = frozenset(
     {
         EventType.PAGE_VIEW,
         EventType.VIEW_CONTENT,
@@ -31,16 +31,16 @@ _BY_NOBODY: Final = frozenset(
 """Events that tell of a page being looked at, which is nothing if a robot did."""
 
 
-def why_not(event: Event, context: Context, on_denied: OnDenied) -> str | None:
+def drop_reason(event: Event, context: Context, on_denied: OnDenied) -> str | None:
     """Return why an event may not be sent at all, in one word; ``None`` if it may."""
-    if context.automated is not None and event.event_type in _BY_NOBODY:
+    if context.automated is not None and event.event_type in IGNORED_FOR_BOTS:
         return context.automated
     if context.consent is Consent.DENIED and on_denied == "drop":
         return NO_CONSENT
     return None
 
 
-def without_shopper(event: Event, context: Context) -> Event:
+def strip_identifiers(event: Event, context: Context) -> Event:
     """Return what may be sent of an event: without consent, nothing of who the shopper is.
 
     So its page goes without a query, given or captured, since that may hold a click id.

@@ -16,7 +16,7 @@ from adcp_tracker.events.model import Content, CustomData
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adcp_tracker.exceptions import Fault
+    from adcp_tracker.exceptions import FieldError
 
 
 # What was typed into a search box, and keys of the caller's own, could be anything.
@@ -25,12 +25,12 @@ _MAX_KEPT: Final = 256
 _KNOWN_BY: Final = ("event_id", "event_type", "event_time")
 
 
-def keep(
+def redact_rejected(
     event_id: object,
     event_type: object,
     event_time: object,
     data: object,
-    faults: Iterable[Fault],
+    faults: Iterable[FieldError],
 ) -> dict[str, object]:
     """Keep an event's id, type, time and custom data, with the offending values masked.
 
@@ -48,8 +48,8 @@ def keep(
     return kept
 
 
-def written_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
-    """Return the JSON of what :func:`keep` kept, as much of it as may be written.
+def encode_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
+    """Return the JSON of what :func:`redact_rejected` kept, as much of it as may be written.
 
     Of parts of the custom data that make it too large, the largest first, only their kind is
     kept; if that does not do, what the event is known by.
@@ -108,9 +108,9 @@ class RejectedEvent:
     Attributes:
         event_type: What it was to be.
         event_id: Its id, empty if it has none.
-        faults: Every broken rule.
+        errors: Every broken rule.
     """
 
     event_type: str
     event_id: str
-    faults: tuple[Fault, ...]
+    errors: tuple[FieldError, ...]

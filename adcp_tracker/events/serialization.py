@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.events.event import Event
 
-Wire = dict[str, Any]
+JsonDict = dict[str, Any]
 """What orjson writes as one event or part."""
 
 OPTIONS: Final = orjson.OPT_UTC_Z
@@ -52,9 +52,9 @@ def write(event: Event) -> bytes:
     return orjson.dumps(unstructure(event), None, OPTIONS)
 
 
-def unstructure(part: attrs.AttrsInstance) -> Wire:
+def unstructure(part: attrs.AttrsInstance) -> JsonDict:
     """Turn an event or a part of one into what orjson writes."""
-    wire: Wire = {}
+    wire: JsonDict = {}
     for field in attrs.fields(type(part)):
         # What is not given but worked out is not there yet: the line itself.
         if not field.init or field.name == "extra":

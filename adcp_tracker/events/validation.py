@@ -1,4 +1,4 @@
-"""validate(event) -> every Fault, with its JSON path."""
+"""validate(event) -> every FieldError, with its JSON path."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from adcp_tracker.events.model import (
     is_currency,
 )
 from adcp_tracker.events.urls import normalize_url
-from adcp_tracker.exceptions import Fault
+from adcp_tracker.exceptions import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,18 +55,18 @@ _is_digest: Final = re.compile(rf"[0-9a-f]{{{DIGEST_LENGTH}}}").fullmatch
 
 
 @attrs.define
-class Inspection:
+class FieldErrors:
     """The faults found so far; every method looks at one value and adds what is wrong.
 
     Attributes:
-        faults: In the order in which they were found.
+        errors: In the order in which they were found.
     """
 
-    faults: list[Fault] = attrs.field(factory=list)
+    errors: list[FieldError] = attrs.field(factory=list)
 
     def add(self, path: str, expected: str, got: str = "nothing") -> None:
         """Note that `path` should hold what is `expected`."""
-        self.faults.append(Fault(path, expected, got))
+        self.errors.append(FieldError(path, expected, got))
 
     def text(self, path: str, value: object, longest: int | None = None) -> None:
         """Ask for a string of at most `longest` characters that can be written as UTF-8."""
@@ -76,7 +76,7 @@ class Inspection:
         elif _is_torn(value):
             self.add(path, "a string of whole characters", "half of a surrogate pair")
 
-    def token(self, path: str, value: object, longest: int) -> None:
+    def identifier(self, path: str, value: object, longest: int) -> None:
         """Ask for 1 to `longest` characters without control characters, such as an id."""
         if not isinstance(value, str) or not 0 < len(value) <= longest:
             self.add(path, f"a string of 1–{longest} characters", describe(value))
@@ -85,7 +85,7 @@ class Inspection:
         elif _is_torn(value):
             self.add(path, "a string of whole characters", "half of a surrogate pair")
 
-    def member(self, path: str, value: object, words: type[Enum]) -> None:
+    def choice(self, path: str, value: object, words: type[Enum]) -> None:
         """Ask for a member of an enumeration, or a string of the same value."""
         known = [word.value for word in words]
         if not isinstance(value, str) or value not in known:
@@ -134,7 +134,7 @@ class Inspection:
         if not isinstance(value, str) or normalize_url(value) is None:
             self.add(path, "an absolute URI, percent-encoded", describe(value))
 
-    def digest(self, path: str, value: object) -> None:
+    def sha256(self, path: str, value: object) -> None:
         """Ask for a SHA-256."""
         if not isinstance(value, str) or not _is_digest(value):
             self.add(path, "a SHA-256 of 64 lower-case hex digits", describe(value))
@@ -209,63 +209,63 @@ _Part = TypeVar("_Part", UserMatch, CustomData, Surface)
 _RAW: Final = frozenset({"email", "phone"})
 
 
-def find_faults(event: Event) -> list[Fault]:
+def validate(event: Event) -> list[FieldError]:
     """List every rule that `event` breaks, in the order of its fields."""
-    look = Inspection()
-    look.token("$.event_id", event.event_id, MAX_ID)
-    look.member("$.event_type", event.event_type, EventType)
-    look.time("$.event_time", event.event_time)
-    _part(look, "$.user_match", event.user_match, UserMatch, _match)
-    _part(look, "$.custom_data", event.custom_data, CustomData, _data)
+    errors = FieldErrors()
+    errors.identifier("$.event_id", event.event_id, MAX_ID)
+    errors.choice("$.event_type", event.event_type, EventType)
+    errors.time("$.event_time", event.event_time)
+    _part(errors, "$.user_match", event.user_match, UserMatch, _match)
+    _part(errors, "$.custom_data", event.custom_data, CustomData, _data)
     if event.action_source is not None:
-        look.member("$.action_source", event.action_source, ActionSource)
+        errors.choice("$.action_source", event.action_source, ActionSource)
     if event.event_source_url is not None:
-        look.uri("$.event_source_url", event.event_source_url)
+        errors.uri("$.event_source_url", event.event_source_url)
     if event.custom_event_name is not None:
-        look.token("$.custom_event_name", event.custom_event_name, MAX_ID)
-    _part(look, "$.surface", event.surface, Surface, _surface)
+        errors.identifier("$.custom_event_name", event.custom_event_name, MAX_ID)
+    _part(errors, "$.surface", event.surface, Surface, _surface)
     if event.ext is not None:
-        look.json_object("$.ext", event.ext)
-    _extra(look, "$", event)
-    _conditions(look, event)
-    return look.faults
+        errors.json_object("$.ext", event.ext)
+    _extra(errors, "$", event)
+    _conditions(errors, event)
+    return errors.errors
 
 
-def _conditions(look: Inspection, event: Event) -> None:
+def _conditions(errors: FieldErrors, event: Event) -> None:
     """Check what one field asks of another."""
     if event.action_source == ActionSource.WEBSITE and event.event_source_url is None:
-        look.add("$.event_source_url", 'the page\'s URL, as action_source is "website"')
+        errors.add("$.event_source_url", 'the page\'s URL, as action_source is "website"')
     if event.event_type == EventType.CUSTOM and event.custom_event_name is None:
-        look.add("$.custom_event_name", 'a name, as event_type is "custom"')
+        errors.add("$.custom_event_name", 'a name, as event_type is "custom"')
     if event.event_type == EventType.WATCH_MILESTONE:
         data = event.custom_data
         percent = getattr(data, "progress_percent", None)
         if percent is getattr(data, "progress_seconds", None) is None:
-            look.add(
+            errors.add(
                 "$.custom_data.progress_percent",
                 'this or progress_seconds, as event_type is "watch_milestone"',
             )
 
 
-def _match(look: Inspection, path: str, match: UserMatch) -> None:
+def _match(errors: FieldErrors, path: str, match: UserMatch) -> None:
     if match.hashed_email is not None:
-        look.digest(f"{path}.hashed_email", match.hashed_email)
+        errors.sha256(f"{path}.hashed_email", match.hashed_email)
     if match.hashed_phone is not None:
-        look.digest(f"{path}.hashed_phone", match.hashed_phone)
-    _each(look, f"{path}.uids", match.uids, _uid)
+        errors.sha256(f"{path}.hashed_phone", match.hashed_phone)
+    _each(errors, f"{path}.uids", match.uids, _uid)
     if match.click_id is not None:
-        look.token(f"{path}.click_id", match.click_id, MAX_TOKEN)
+        errors.identifier(f"{path}.click_id", match.click_id, MAX_TOKEN)
     if match.click_id_type is not None:
-        look.token(f"{path}.click_id_type", match.click_id_type, MAX_TYPE)
+        errors.identifier(f"{path}.click_id_type", match.click_id_type, MAX_TYPE)
     if match.client_ip is not None:
-        look.address(f"{path}.client_ip", match.client_ip)
+        errors.address(f"{path}.client_ip", match.client_ip)
     if match.client_user_agent is not None:
-        look.text(f"{path}.client_user_agent", match.client_user_agent, MAX_TOKEN)
+        errors.text(f"{path}.client_user_agent", match.client_user_agent, MAX_TOKEN)
     extra: object = match.extra
     for raw in sorted(_RAW.intersection(extra if isinstance(extra, Mapping) else ())):
-        look.add(f"{path}.{raw}", f"hashed_{raw}, as it is never sent raw", "it raw")
+        errors.add(f"{path}.{raw}", f"hashed_{raw}, as it is never sent raw", "it raw")
     if not identifies(match):
-        look.add(
+        errors.add(
             path,
             "an identifier: uids, hashed_email, hashed_phone, click_id, "
             "or client_ip together with client_user_agent",
@@ -284,109 +284,109 @@ def identifies(match: UserMatch) -> bool:
     )
 
 
-def _uid(look: Inspection, path: str, uid: object) -> None:
+def _uid(errors: FieldErrors, path: str, uid: object) -> None:
     if not isinstance(uid, UniversalId):
-        look.add(path, "a UniversalId", describe(uid))
+        errors.add(path, "a UniversalId", describe(uid))
         return
-    look.member(f"{path}.type", uid.type, UidType)
-    look.token(f"{path}.value", uid.value, MAX_TOKEN)
-    _extra(look, path, uid)
+    errors.choice(f"{path}.type", uid.type, UidType)
+    errors.identifier(f"{path}.value", uid.value, MAX_TOKEN)
+    _extra(errors, path, uid)
 
 
-def _data(look: Inspection, path: str, data: CustomData) -> None:
+def _data(errors: FieldErrors, path: str, data: CustomData) -> None:
     if data.value is not None:
-        look.number(f"{path}.value", data.value)
+        errors.number(f"{path}.value", data.value)
     if data.currency is not None:
-        look.currency(f"{path}.currency", data.currency)
+        errors.currency(f"{path}.currency", data.currency)
     if data.order_id is not None:
-        look.token(f"{path}.order_id", data.order_id, MAX_ID)
-    _each(look, f"{path}.contents", data.contents, _content)
-    _each(look, f"{path}.content_ids", data.content_ids, _content_id)
+        errors.identifier(f"{path}.order_id", data.order_id, MAX_ID)
+    _each(errors, f"{path}.contents", data.contents, _content)
+    _each(errors, f"{path}.content_ids", data.content_ids, _content_id)
     if data.num_items is not None:
-        look.integer(f"{path}.num_items", data.num_items, 0)
+        errors.integer(f"{path}.num_items", data.num_items, 0)
     if data.content_type is not None:
-        look.token(f"{path}.content_type", data.content_type, MAX_WORD)
+        errors.identifier(f"{path}.content_type", data.content_type, MAX_WORD)
     for name in ("content_name", "content_category", "search_string"):
         if (text := getattr(data, name)) is not None:
-            look.text(f"{path}.{name}", text)
+            errors.text(f"{path}.{name}", text)
     if data.progress_percent is not None:
-        look.number(f"{path}.progress_percent", data.progress_percent, MAX_PERCENT)
+        errors.number(f"{path}.progress_percent", data.progress_percent, MAX_PERCENT)
     if data.progress_seconds is not None:
-        look.number(f"{path}.progress_seconds", data.progress_seconds)
+        errors.number(f"{path}.progress_seconds", data.progress_seconds)
 
 
-def _content(look: Inspection, path: str, content: object) -> None:
+def _content(errors: FieldErrors, path: str, content: object) -> None:
     if not isinstance(content, Content):
-        look.add(
+        errors.add(
             path, "a Content, or an item with an id, a quantity and a price", describe(content)
         )
         return
-    look.token(f"{path}.id", content.id, MAX_ID)
+    errors.identifier(f"{path}.id", content.id, MAX_ID)
     if content.quantity is not None:
-        look.integer(f"{path}.quantity", content.quantity, 1)
+        errors.integer(f"{path}.quantity", content.quantity, 1)
     if content.price is not None:
-        look.number(f"{path}.price", content.price)
+        errors.number(f"{path}.price", content.price)
     if content.brand is not None:
-        look.text(f"{path}.brand", content.brand, MAX_ID)
-    _extra(look, path, content)
+        errors.text(f"{path}.brand", content.brand, MAX_ID)
+    _extra(errors, path, content)
 
 
-def _content_id(look: Inspection, path: str, content_id: object) -> None:
-    look.token(path, content_id, MAX_ID)
+def _content_id(errors: FieldErrors, path: str, content_id: object) -> None:
+    errors.identifier(path, content_id, MAX_ID)
 
 
-def _surface(look: Inspection, path: str, surface: Surface) -> None:
-    look.member(f"{path}.category", surface.category, SurfaceCategory)
+def _surface(errors: FieldErrors, path: str, surface: Surface) -> None:
+    errors.choice(f"{path}.category", surface.category, SurfaceCategory)
     if surface.property_type is not None:
-        look.token(f"{path}.property_type", surface.property_type, MAX_WORD)
+        errors.identifier(f"{path}.property_type", surface.property_type, MAX_WORD)
     if surface.namespace is not None:
-        look.token(f"{path}.namespace", surface.namespace, MAX_WORD)
+        errors.identifier(f"{path}.namespace", surface.namespace, MAX_WORD)
     if surface.property_id is not None:
-        look.token(f"{path}.property_id", surface.property_id, MAX_ID)
+        errors.identifier(f"{path}.property_id", surface.property_id, MAX_ID)
 
 
 def _part(
-    look: Inspection,
+    errors: FieldErrors,
     path: str,
     value: object,
     kind: type[_Part],
-    inspect: Callable[[Inspection, str, _Part], None],
+    inspect: Callable[[FieldErrors, str, _Part], None],
 ) -> None:
     if isinstance(value, kind):
-        inspect(look, path, value)
-        _extra(look, path, value)
+        inspect(errors, path, value)
+        _extra(errors, path, value)
     elif value is not None:
-        look.add(path, f"a {kind.__name__}", describe(value))
+        errors.add(path, f"a {kind.__name__}", describe(value))
 
 
 def _each(
-    look: Inspection,
+    errors: FieldErrors,
     path: str,
     values: object,
-    inspect: Callable[[Inspection, str, object], None],
+    inspect: Callable[[FieldErrors, str, object], None],
 ) -> None:
     """Inspect a list's members; no list at all is fine where the field is optional."""
     if values is None:
         return
     if not isinstance(values, (list, tuple)):
-        look.add(path, "a tuple or list", describe(values))
+        errors.add(path, "a tuple or list", describe(values))
         return
     for index, value in enumerate(values):
-        inspect(look, f"{path}[{index}]", value)
+        inspect(errors, f"{path}[{index}]", value)
 
 
-def _extra(look: Inspection, path: str, part: attrs.AttrsInstance) -> None:
+def _extra(errors: FieldErrors, path: str, part: attrs.AttrsInstance) -> None:
     """Inspect the keys the protocol does not name; ``ext`` is the one of them that has a kind."""
     extra: object = getattr(part, "extra", None)
     if not isinstance(extra, Mapping):
-        look.add(join(path, "extra"), "a mapping", describe(extra))
+        errors.add(join(path, "extra"), "a mapping", describe(extra))
         return
     named = {field.name for field in attrs.fields(type(part)) if field.init} - {"extra"}
     for key, value in extra.items():
-        look.key(path, key)
+        errors.key(path, key)
         if key in named:
-            look.add(join(path, key), "an unknown key in extra", "a field's own name")
+            errors.add(join(path, key), "an unknown key in extra", "a field's own name")
         elif key == "ext":
-            look.json_object(join(path, key), value)
+            errors.json_object(join(path, key), value)
         else:
-            look.json(join(path, key), value)
+            errors.json(join(path, key), value)

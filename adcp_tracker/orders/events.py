@@ -12,12 +12,12 @@ import attrs
 
 from adcp_tracker.events import builder
 from adcp_tracker.events._fast_init import quick
-from adcp_tracker.events.builder import NO_ID, build_event, digest_id, finish_event
+from adcp_tracker.events.builder import MISSING_ID, build_event, derive_event_id, finish_event
 from adcp_tracker.events.hashing import user_match
 from adcp_tracker.events.model import EMPTY, Content, CustomData, EventType
 from adcp_tracker.events.money import check_decimals, fits_currency, parse_amount, sum_lines
-from adcp_tracker.events.parsing import Unjudged, read_data
-from adcp_tracker.events.rejected import keep
+from adcp_tracker.events.parsing import Unvalidated, parse_custom_data
+from adcp_tracker.events.rejected import redact_rejected
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.fast_path import express_purchase
 from adcp_tracker.orders.reader import (
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.eventmethods import EventDetails
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.parsing import Unjudged
-    from adcp_tracker.exceptions import Fault
+    from adcp_tracker.events.parsing import Unvalidated
+    from adcp_tracker.exceptions import FieldError
 
 
 _content: Final = quick(Content)
@@ -47,11 +47,11 @@ _data: Final = quick(CustomData)
 _WIDE: Final = DecimalContext(prec=200, traps=[])
 
 
-def custom_data(order: Order, items: Unjudged, total: Unjudged) -> Unjudged:
+def custom_data(order: Order, items: Unvalidated, total: Unvalidated) -> Unvalidated:
     """Make custom data of `total` and `items`, and of what `order` says of itself."""
     if type(items) is not tuple and type(items) is not list:
         items = parse_items(items)
-    contents: list[Unjudged] = []
+    contents: list[Unvalidated] = []
     content_ids: list[str] = []
     count = 0
     try:
@@ -79,7 +79,7 @@ def custom_data(order: Order, items: Unjudged, total: Unjudged) -> Unjudged:
     return data if order.custom is EMPTY else merge(data, order.custom)
 
 
-def _doubtful(items: Unjudged) -> list[Unjudged]:
+def _doubtful(items: Unvalidated) -> list[Unvalidated]:
     """Make contents of what is not all a clean :class:`.OrderItem`, for the event to judge."""
     alone = isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable)
     lines = map(to_item, [items] if alone else items)
@@ -91,9 +91,9 @@ def _doubtful(items: Unjudged) -> list[Unjudged]:
     ]
 
 
-def merge(data: Unjudged, more: object) -> Unjudged:
+def merge(data: Unvalidated, more: object) -> Unvalidated:
     """Lay what `more` knows over `data`."""
-    over = read_data(more)
+    over = parse_custom_data(more)
     if not isinstance(over, CustomData) or not isinstance(data, CustomData):
         return over
     known = attrs.asdict(over, recurse=False)
@@ -102,7 +102,7 @@ def merge(data: Unjudged, more: object) -> Unjudged:
     return attrs.evolve(data, **changes)
 
 
-def excess_decimals(data: Unjudged) -> tuple[Fault, ...]:
+def excess_decimals(data: Unvalidated) -> tuple[FieldError, ...]:
     """Find whether the value has more decimals than its currency.
 
     Only the value is what was paid: a price per unit may well be finer, as 0.0125 EUR a screw.
@@ -114,15 +114,15 @@ def excess_decimals(data: Unjudged) -> tuple[Fault, ...]:
     return check_decimals(data.value, data.currency, "$.custom_data.value")
 
 
-def part_id(data: Unjudged) -> str:
+def partial_refund_id(data: Unvalidated) -> str:
     """Name a part of an order by its amount and lines, for want of a name of its own."""
     if not isinstance(data, CustomData):
-        return digest_id("part")
+        return derive_event_id("part")
     lines = [(line.id, line.quantity) for line in data.contents or () if type(line) is Content]
     value = None if data.value is None else str(data.value)
     if isinstance(data.value, (int, Decimal)):
         value = str(Decimal(data.value).normalize(_WIDE))
-    return digest_id("part", value, *itertools.chain.from_iterable(lines))
+    return derive_event_id("part", value, *itertools.chain.from_iterable(lines))
 
 
 __all__ = [
@@ -209,7 +209,7 @@ def plain_purchase_event(
             context=context,
         )
     except InvalidEventError as error:
-        match, faults = None, error.faults + faults
+        match, faults = None, error.errors + faults
     return finish_event(
         builder.purchase_id(order.order_id),
         _PURCHASE,
@@ -260,7 +260,7 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     else:
         data = custom_data(order, () if items is None else parse_items(items), value)
     if refund_id is None and not full:
-        refund_id = part_id(data)
+        refund_id = partial_refund_id(data)
     known = isinstance(order.order_id, str)
     event_id = builder.refund_id(order.order_id, refund_id) if known else _id(order)
     return _overridden(
@@ -299,12 +299,12 @@ def lead_event(
     )
 
 
-def _id(order: Order) -> Unjudged:
-    order_id: Unjudged = order.order_id
-    return NO_ID if order_id is None else order_id
+def _id(order: Order) -> Unvalidated:
+    order_id: Unvalidated = order.order_id
+    return MISSING_ID if order_id is None else order_id
 
 
-def _same(amount: Unjudged, total: Unjudged) -> bool:
+def _same(amount: Unvalidated, total: Unvalidated) -> bool:
     try:
         return bool(amount == total)
     except ArithmeticError:  # A signalling NaN does not even compare.
@@ -314,7 +314,7 @@ def _same(amount: Unjudged, total: Unjudged) -> bool:
 def _overridden(
     event_type: EventType,
     order: Order,
-    data: Unjudged,
+    data: Unvalidated,
     basics: dict[str, Any],
     overrides: Mapping[str, object],
 ) -> Event:
@@ -330,8 +330,8 @@ def _overridden(
     try:
         event = build_event(event_type, **arguments)
     except InvalidEventError as error:
-        raise InvalidEventError((*faults, *error.faults), event=error.event) from None
+        raise InvalidEventError((*faults, *error.errors), event=error.event) from None
     if faults:
-        kept = keep(event.event_id, event_type, event.event_time, data, faults)
+        kept = redact_rejected(event.event_id, event_type, event.event_time, data, faults)
         raise InvalidEventError(faults, event=kept)
     return event

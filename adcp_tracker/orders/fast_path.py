@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.serialization import Wire
+    from adcp_tracker.events.serialization import JsonDict
     from adcp_tracker.orders.reader import Order, OrderItem
 
 _UTC: Final = timezone.utc
@@ -74,7 +74,7 @@ def express_purchase(
             url = strip_page_url(url)
             learn_uri(url)
         # Whole dictionaries less what is not there: quicker than growing them key by key.
-        wire: Wire = {
+        wire: JsonDict = {
             "event_id": order_id,
             "event_type": "purchase",
             "event_time": event_time,
@@ -92,7 +92,7 @@ def express_purchase(
         return None
 
 
-def _match(order: Order, context: Context | None, default_region: str | None) -> Wire | None:  # noqa: C901 - a line a rule
+def _match(order: Order, context: Context | None, default_region: str | None) -> JsonDict | None:  # noqa: C901 - a line a rule
     """Write who the shopper is, if anything says so."""
     email, phone, click_id = order.email, order.phone, order.click_id
     ip, agent, click_id_type = order.client_ip, order.client_user_agent, order.click_id_type
@@ -103,7 +103,7 @@ def _match(order: Order, context: Context | None, default_region: str | None) ->
         agent = agent or context.client_user_agent
         if not click_id and (click_id := context.click_id):
             click_id_type = context.click_id_type
-    wire: Wire = {}
+    wire: JsonDict = {}
     if email:
         wire["hashed_email"] = hash_email(email)
     if phone:
@@ -126,7 +126,7 @@ def _match(order: Order, context: Context | None, default_region: str | None) ->
     return wire if email or phone or click_id or (ip and agent) else None
 
 
-def _data(order: Order, order_id: str) -> Wire:
+def _data(order: Order, order_id: str) -> JsonDict:
     """Write what was bought."""
     total, currency, items = order.total, order.currency, order.items
     if order.custom is not EMPTY or type(items) not in _LISTS:
@@ -142,7 +142,7 @@ def _data(order: Order, order_id: str) -> Wire:
             raise Doubtful
     elif type(total) is not int or not 0 <= total < MAX_NUMBER:
         raise Doubtful
-    wire: Wire = {"value": value, "currency": currency, "order_id": order_id}
+    wire: JsonDict = {"value": value, "currency": currency, "order_id": order_id}
     if value is None:
         del wire["value"]
     if currency is None:
@@ -152,7 +152,7 @@ def _data(order: Order, order_id: str) -> Wire:
     return _with_lines(wire, items) if items else wire
 
 
-def _with_lines(wire: Wire, items: Sequence[OrderItem]) -> Wire:
+def _with_lines(wire: JsonDict, items: Sequence[OrderItem]) -> JsonDict:
     """Write the lines of the order, their ids, and how many pieces they are."""
     contents, content_ids, count = [], [], 0
     for item in items:
@@ -170,7 +170,7 @@ def _with_lines(wire: Wire, items: Sequence[OrderItem]) -> Wire:
             price = known_numbers.get(text) or fragment(text)
         elif price is not None:
             sound_integer(price, 0)
-        line: Wire = {"id": item_id, "quantity": quantity, "price": price, "brand": brand}
+        line: JsonDict = {"id": item_id, "quantity": quantity, "price": price, "brand": brand}
         if price is None:
             del line["price"]
         if brand is None:

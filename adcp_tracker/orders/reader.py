@@ -18,8 +18,8 @@ from adcp_tracker.events._fast_init import quick
 from adcp_tracker.events.codec import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
 from adcp_tracker.events.money import parse_amount
-from adcp_tracker.events.parsing import read_time
-from adcp_tracker.exceptions import ConfigurationError, Fault, InvalidEventError
+from adcp_tracker.events.parsing import parse_time
+from adcp_tracker.exceptions import ConfigurationError, FieldError, InvalidEventError
 
 ORDER_ID_NAMES: Final = ("order_id", "order_number", "increment_id", "number", "id")
 """What shops call an order's id, the first of them that has a value wins."""
@@ -268,7 +268,7 @@ def _read_order(source: object, *, id_name: str | None = None) -> Order:
         got = describe(source)
         if isinstance(source, Mapping):
             got += " with none of them, such as id, number, total and currency"
-        raise InvalidEventError([Fault("$", expected, got)])
+        raise InvalidEventError([FieldError("$", expected, got)])
     if id_name is not None:
         values[0] = parse_id(_value_of(source, id_name))
     elif plan.id_candidates:
@@ -461,7 +461,7 @@ _orders: Final = OrderReader(
         "total": (Decimal, parse_amount),
         "currency": (str, _parse_currency),
         "items": (_Raw, parse_items),
-        "created_at": (datetime, read_time),
+        "created_at": (datetime, parse_time),
     },
     (None, None, None, (), *[None] * 9, EMPTY),
     CONTACT_FIELDS,

@@ -222,5 +222,5 @@ def _hashed(hash_of: Callable[[str], str], raw: str | None) -> str | None:
         return hash_of(raw) if raw else None
     except InvalidEventError as error:
         # The order is more important than its being found by this.
-        logger.warning("context.without_owner", faults=[str(each) for each in error.faults])
+        logger.warning("context.without_owner", faults=[str(each) for each in error.errors])
         return None

@@ -188,7 +188,7 @@ def test_a_malformed_order_gets_a_clear_error(change: dict[str, Any], told: list
     """The error is exactly this, shows no shopper, and leaves something to be kept as JSON."""
     with pytest.raises(InvalidEventError) as caught:
         purchase_event(to_order(GOOD | change), now=NOW)
-    assert [str(fault) for fault in caught.value.faults] == told
+    assert [str(fault) for fault in caught.value.errors] == told
     kept = orjson.dumps(caught.value.event).decode()
     for secret in ("alice", "7946", "203.0.113"):
         assert secret not in kept + str(caught.value)

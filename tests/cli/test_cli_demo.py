@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adcp_tracker.cli.demo import demo_orders, order_stream, remedy_for
-from adcp_tracker.exceptions import Fault, InvalidEventError
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders.events import purchase_event
 from adcp_tracker.orders.reader import to_order
 from tests.cli.program import run
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 KEYS = ["accepted", "delivered", "dead", "pending", "dropped"]
 
 
-def wrong_rows() -> dict[int, tuple[Fault, ...]]:
+def wrong_rows() -> dict[int, tuple[FieldError, ...]]:
     """Return the faults of the shipped file by the line their order begins on."""
     found = {line: faults_of(order) for line, order in demo_orders()}
     return {line: faults for line, faults in found.items() if faults}
 
 
-def faults_of(order: dict[str, Any]) -> tuple[Fault, ...]:
+def faults_of(order: dict[str, Any]) -> tuple[FieldError, ...]:
     """Return what is wrong with an order."""
     try:
         now = datetime.now(timezone.utc)
         purchase_event(to_order(order), now=now, default_region=order.get("country"))
     except InvalidEventError as error:
-        return error.faults
+        return error.errors
     return ()
 
 
@@ -123,9 +123,9 @@ def test_repeated_orders_have_distinct_numbers() -> None:
 
 def test_every_fault_of_the_file_has_a_remedy_of_its_own() -> None:
     """Nobody is told no more than to mend the order."""
-    general = remedy_for(Fault("$.nowhere", "", ""))
+    general = remedy_for(FieldError("$.nowhere", "", ""))
     remedies = {remedy_for(fault) for faults in wrong_rows().values() for fault in faults}
     assert general not in remedies
     assert len(remedies) >= 8
-    negative = Fault("$.custom_data.value", "a number ≥ 0", "-349.80")
+    negative = FieldError("$.custom_data.value", "a number ≥ 0", "-349.80")
     assert "track_refund" in remedy_for(negative)

@@ -30,7 +30,7 @@ def faulty_paths(order: dict[str, Any]) -> list[str]:
     try:
         purchase_event(to_order(order), now=now, default_region=order.get("country"))
     except InvalidEventError as error:
-        return [fault.path for fault in error.faults]
+        return [fault.path for fault in error.errors]
     return []
 
 

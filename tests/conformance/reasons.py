@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from adcp_tracker.exceptions import Fault
+    from adcp_tracker.exceptions import FieldError
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class Reason:
     why: str
     example: dict[str, object]
 
-    def covers(self, fault: Fault) -> bool:
+    def covers(self, fault: FieldError) -> bool:
         """Tell whether this is the reason of a fault."""
         return bool(
             re.fullmatch(self.path, fault.path) and re.fullmatch(self.expected, fault.expected)
@@ -164,6 +164,6 @@ REASONS = (
 """Everything the library asks for beyond the schema."""
 
 
-def unexplained(faults: tuple[Fault, ...]) -> list[Fault]:
+def unexplained(faults: tuple[FieldError, ...]) -> list[FieldError]:
     """Return the faults that no reason covers."""
     return [fault for fault in faults if not any(reason.covers(fault) for reason in REASONS)]

@@ -90,7 +90,7 @@ junk: st.SearchStrategy[Any] = st.one_of(
 def spoilt_events(draw: DrawFn) -> dict[str, Any]:
     """Change one or two things in a good event: replace, add or remove them."""
     event = draw(st.one_of(events, plain_events))
-    wire: dict[str, Any] = copy.deepcopy(json.loads(event.line))
+    wire: dict[str, Any] = copy.deepcopy(json.loads(event.json))
     for _ in range(draw(st.integers(1, 2))):
         places = sorted({*_FIELDS, *_places(wire, ())}, key=repr)
         place = draw(st.sampled_from(places))

@@ -80,7 +80,7 @@ def test_requests_fit_the_schema_of_their_line(
 ) -> None:
     """Whatever events, test code and event source: the request is as its line has it."""
     agent, listener = listening(line, source)
-    taken = [event.line for event in drawn if agent.refuses(json.loads(event.line)) is None]
+    taken = [event.json for event in drawn if agent.refuses(json.loads(event.json)) is None]
     if taken:
         assert isinstance(agent.send(Batch(taken, identity, code)), Delivered)
         assert {name for name, _ in listener.calls} == {"get_adcp_capabilities", "log_event"}

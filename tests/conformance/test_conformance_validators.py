@@ -20,7 +20,7 @@ from tests.support.events import browsers_urls, events, mended_events, plain_eve
 
 if TYPE_CHECKING:
     from adcp_tracker.events.event import Event
-    from adcp_tracker.exceptions import Fault
+    from adcp_tracker.exceptions import FieldError
 
 pytestmark = needs_sdk
 
@@ -49,12 +49,12 @@ UNSAFE = (
 """Integers that RFC 8785 cannot write, where the protocol asks for a number."""
 
 
-def faults_of(wire: object) -> tuple[Fault, ...]:
+def faults_of(wire: object) -> tuple[FieldError, ...]:
     """Return what the library has against an event's JSON."""
     try:
         decode(json.dumps(wire).encode())
     except InvalidEventError as error:
-        return error.faults
+        return error.errors
     return ()
 
 

@@ -69,7 +69,7 @@ def test_strict_trackers_raise_where_nobody_takes_it(seller: Sandbox, tmp_path: 
     tracker = Tracker([destination], directory=tmp_path, strict=True, sources=[EUROS])
     with tracker, pytest.raises(InvalidEventError) as caught:
         buy(tracker, "dollars", "USD")
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.path == "$.custom_data.currency"
     assert "EUR" in fault.expected
     assert "USD" in fault.got

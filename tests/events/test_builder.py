@@ -72,7 +72,7 @@ def test_raw_addresses_in_a_mapping_are_hashed() -> None:
     assert event.user_match.hashed_email == hash_email("alice@example.com")
     assert event.user_match.hashed_phone == hash_phone("+12065551234")
     assert event.user_match.extra == {"crm": "7"}
-    assert b"alice" not in event.line
+    assert b"alice" not in event.json
     hashed = build(user_match={"hashed_email": "alice@example.com"})
     assert hashed.user_match.hashed_email == hash_email("alice@example.com")
 
@@ -93,8 +93,8 @@ def test_a_mapping_that_identifies_nobody_is_refused(match: dict[str, str]) -> N
 def test_times_are_told_in_utc() -> None:
     """Sellers prefer it, and it is the same instant."""
     time = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
-    assert build(event_time=time).line == build(event_time="2026-01-02T03:04:05+02:00").line
-    assert b'"2026-01-02T01:04:05Z"' in build(event_time=time).line
+    assert build(event_time=time).json == build(event_time="2026-01-02T03:04:05+02:00").json
+    assert b'"2026-01-02T01:04:05Z"' in build(event_time=time).json
     assert build().event_time == NOW
 
 
@@ -122,7 +122,7 @@ def test_the_requests_page_belongs_to_the_website_only() -> None:
 @pytest.mark.parametrize("zulu", ["Z", "z", "+00:00", "-00:00"])
 def test_utc_may_be_written_in_any_way(zulu: str) -> None:
     """RFC 3339 has several."""
-    assert b'"2026-01-02T03:04:05.250Z"' in build(event_time=f"2026-01-02 03:04:05.25{zulu}").line
+    assert b'"2026-01-02T03:04:05.250Z"' in build(event_time=f"2026-01-02 03:04:05.25{zulu}").json
 
 
 def test_what_may_be_kept_is_kept_and_the_rest_is_masked() -> None:
@@ -158,7 +158,7 @@ def test_custom_data_that_are_no_mapping_are_refused() -> None:
     """And nothing is kept of them."""
     with pytest.raises(InvalidEventError) as caught:
         build(custom_data="alice@example.com", user_match=5, surface=[], ext="x")
-    assert [str(fault) for fault in caught.value.faults] == [
+    assert [str(fault) for fault in caught.value.errors] == [
         "$.user_match: expected a UserMatch, got an integer",
         "$.custom_data: expected a CustomData, got a string of 17 characters",
         "$.surface: expected a Surface, got a list",

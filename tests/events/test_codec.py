@@ -117,7 +117,7 @@ def test_what_is_no_event_is_refused(text: str | bytes) -> None:
     """Text that is no JSON object has one fault, at the root."""
     with pytest.raises(InvalidEventError) as caught:
         decode(text)
-    assert [fault.path for fault in caught.value.faults] == ["$"]
+    assert [fault.path for fault in caught.value.errors] == ["$"]
     assert caught.value.__cause__ is None
 
 
@@ -130,7 +130,7 @@ def test_numbers_that_are_none_are_refused(number: str) -> None:
     )
     with pytest.raises(InvalidEventError) as caught:
         decode(wire)
-    paths = [fault.path for fault in caught.value.faults]
+    paths = [fault.path for fault in caught.value.errors]
     assert paths == ["$.custom_data.value", "$.custom_data.custom"]
 
 

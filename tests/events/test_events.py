@@ -82,7 +82,7 @@ def test_events_can_be_pickled_and_copied() -> None:
 
 def test_an_evolved_event_is_judged_and_written_anew() -> None:
     """A changed copy is as valid as the event it was made from."""
-    assert b"B-2" in attrs.evolve(event(), event_id="B-2").line
+    assert b"B-2" in attrs.evolve(event(), event_id="B-2").json
     with pytest.raises(InvalidEventError):
         attrs.evolve(event(), event_id="")
 
@@ -104,10 +104,10 @@ def test_lists_and_plain_words_are_as_good() -> None:
         CustomData(contents=[Content("a")], content_ids=["a"]),
         "app",  # type: ignore[arg-type]  # on purpose
     )
-    assert b'"event_type":"purchase"' in made.line
-    assert b'"action_source":"app"' in made.line
+    assert b'"event_type":"purchase"' in made.json
+    assert b'"action_source":"app"' in made.json
     assert repr(made) == "Event(event_id='A-1', event_type='purchase')"
-    assert made.plain
+    assert made.is_baseline
 
 
 def test_every_event_type_can_be_told() -> None:
@@ -116,7 +116,7 @@ def test_every_event_type_can_be_told() -> None:
     progress = CustomData(progress_percent=25)
     for kind in EventType:
         made = Event("A-1", kind, NOW, custom_data=progress, custom_event_name="own")
-        assert f'"event_type":"{kind.value}"'.encode() in made.line
+        assert f'"event_type":"{kind.value}"'.encode() in made.json
 
 
 def test_every_action_source_can_be_told() -> None:
@@ -124,13 +124,13 @@ def test_every_action_source_can_be_told() -> None:
     assert len(ActionSource) == 9
     for source in ActionSource:
         made = event(action_source=source, event_source_url="https://shop.example/")
-        assert f'"action_source":"{source.value}"'.encode() in made.line
+        assert f'"action_source":"{source.value}"'.encode() in made.json
 
 
 def test_the_far_future_is_allowed() -> None:
     """Sellers' own scenarios use event times in 2099."""
     made = Event("A-1", EventType.PURCHASE, datetime(2099, 1, 1, tzinfo=timezone.utc))
-    assert b"2099-01-01T00:00:00Z" in made.line
+    assert b"2099-01-01T00:00:00Z" in made.json
 
 
 @pytest.mark.parametrize(
@@ -153,4 +153,4 @@ def test_the_far_future_is_allowed() -> None:
 )
 def test_plain_events_are_those_that_every_seller_takes(made: Event, plain: bool) -> None:  # noqa: FBT001 - a case
     """What only a newer line or only one kind of seller knows makes an event less than plain."""
-    assert made.plain is plain
+    assert made.is_baseline is plain

@@ -35,7 +35,7 @@ def test_what_it_makes_is_frozen() -> None:
 
 def test_it_judges_what_the_class_judges() -> None:
     """An event made quickly is checked and written like any other."""
-    assert quick(Event)("a", EventType.LEAD, NOW).line == Event("a", EventType.LEAD, NOW).line
+    assert quick(Event)("a", EventType.LEAD, NOW).json == Event("a", EventType.LEAD, NOW).json
     with pytest.raises(InvalidEventError):
         quick(Event)("", EventType.LEAD, NOW)
 

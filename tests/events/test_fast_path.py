@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adcp_tracker.events.event import Content, CustomData, Event, EventType, UniversalId, UserMatch
 from adcp_tracker.events.fast_path import write_sound
 from adcp_tracker.events.serialization import write
-from adcp_tracker.events.validation import find_faults
+from adcp_tracker.events.validation import validate
 from adcp_tracker.exceptions import InvalidEventError
 from tests.support.events import NOW, events, plain_events
 
@@ -129,14 +129,14 @@ def test_what_is_sound_has_no_fault(event: Event) -> None:
     """The quick judgement never lets through what the closer look refuses."""
     line = write_sound(event)
     if line is not None:
-        assert find_faults(event) == []
+        assert validate(event) == []
         assert line == write(event)
 
 
 @given(odd_events())
 def test_what_has_no_fault_can_be_written(event: Event) -> None:
     """The closer look never lets through what has no JSON, or has a raw control character."""
-    if not find_faults(event):
+    if not validate(event):
         line = write(event)
         assert not any(byte < ord(" ") for byte in line)
 
@@ -145,10 +145,10 @@ def test_what_has_no_fault_can_be_written(event: Event) -> None:
 def test_an_odd_event_is_refused_with_a_path_and_without_a_crash(event: Event) -> None:
     """Whatever a field holds, the only error is the one that names it."""
     fields = {field.name: getattr(event, field.name) for field in attrs.fields(Event) if field.init}
-    if find_faults(event):
+    if validate(event):
         with pytest.raises(InvalidEventError) as caught:
             Event(**fields)
-        assert all(fault.path.startswith("$") for fault in caught.value.faults)
+        assert all(fault.path.startswith("$") for fault in caught.value.errors)
         assert "object at 0x" not in str(caught.value)
     else:
         assert Event(**fields) == event

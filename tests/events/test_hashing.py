@@ -73,7 +73,7 @@ def test_what_is_no_address_is_refused_without_being_shown(raw: object) -> None:
     """The error says where and what kind of thing was found, never the thing itself."""
     with pytest.raises(InvalidEventError) as caught:
         hash_email(raw)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.path == "$.user_match.hashed_email"
     assert "alice" not in str(caught.value)
     assert "example" not in str(caught.value)
@@ -145,7 +145,7 @@ def test_what_is_no_number_is_refused_without_being_shown(raw: object, region: s
     """Too short, too long, of no known region, or no text at all."""
     with pytest.raises(InvalidEventError) as caught:
         hash_phone(raw, region, path="$.phone")
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert fault.path == "$.phone"
     assert str(raw) not in str(fault)
     assert caught.value.__cause__ is None
@@ -260,7 +260,7 @@ def test_both_refusals_are_told_at_once() -> None:
     """Whoever mends the address need not find out about the number afterwards."""
     with pytest.raises(InvalidEventError) as caught:
         user_match(email="alice", phone="020 7946 0958")
-    assert [fault.path for fault in caught.value.faults] == [
+    assert [fault.path for fault in caught.value.errors] == [
         "$.user_match.hashed_email",
         "$.user_match.hashed_phone",
     ]

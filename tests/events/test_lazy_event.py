@@ -24,22 +24,22 @@ WHOLE = Event("A-1", EventType.PURCHASE, NOW)
 
 def written() -> Event:
     """Make an event that nobody has looked at."""
-    return written_event("A-1", WHOLE.line)
+    return written_event("A-1", WHOLE.json)
 
 
 @given(plain_events)
 def test_a_written_event_is_the_event_that_was_written(event: Event) -> None:
     """In every field, and in either order of comparison."""
-    assert written_event(event.event_id, event.line) == event
-    assert event == written_event(event.event_id, event.line)
-    assert hash(written_event(event.event_id, event.line)) == hash(event)
-    assert repr(written_event(event.event_id, event.line)) == repr(event)
+    assert written_event(event.event_id, event.json) == event
+    assert event == written_event(event.event_id, event.json)
+    assert hash(written_event(event.event_id, event.json)) == hash(event)
+    assert repr(written_event(event.event_id, event.json)) == repr(event)
 
 
 def test_its_id_and_line_are_there_at_once() -> None:
     """What the tracker needs of it does not make it read itself."""
     event = written()
-    assert (event.event_id, encode(event), event.plain) == ("A-1", WHOLE.line, True)
+    assert (event.event_id, encode(event), event.is_baseline) == ("A-1", WHOLE.json, True)
     assert type(event) is WrittenEvent
 
 
@@ -72,7 +72,7 @@ def test_it_is_frozen_before_and_after() -> None:
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             event.event_id = "B-2"  # type: ignore[misc]
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            del event.line
+            del event.json
         assert event.event_time == NOW
 
 
@@ -80,8 +80,8 @@ def test_a_changed_copy_is_an_ordinary_event() -> None:
     """It is judged anew, also for who takes it."""
     changed = attrs.evolve(written(), surface=Surface(SurfaceCategory.APP))
     assert type(changed) is Event
-    assert not changed.plain
-    assert b"surface" in changed.line
+    assert not changed.is_baseline
+    assert b"surface" in changed.json
 
 
 def test_it_goes_through_pickle_and_copies() -> None:

@@ -23,11 +23,11 @@ def test_an_instant_of_any_precision_is_written(microsecond: int, written: str) 
     """One event in a thousand happens on a whole millisecond; it is an event like others."""
     time = datetime(2026, 1, 2, 3, 4, 5, microsecond, tzinfo=timezone.utc)
     event = Event("A-1", EventType.PURCHASE, time)
-    assert orjson.loads(event.line)["event_time"] == written
+    assert orjson.loads(event.json)["event_time"] == written
 
 
 def test_an_offset_is_kept() -> None:
     """A time zone other than UTC is written as it was given."""
     zone = timezone(timedelta(hours=5, minutes=30))
     event = Event("A-1", EventType.PURCHASE, datetime(2026, 1, 2, 3, 4, 5, tzinfo=zone))
-    assert orjson.loads(event.line)["event_time"] == "2026-01-02T03:04:05+05:30"
+    assert orjson.loads(event.json)["event_time"] == "2026-01-02T03:04:05+05:30"

@@ -30,7 +30,7 @@ def faults(**fields: Any) -> list[str]:  # noqa: ANN401 - also wrong ones
     whole = {"event_id": "1", "event_type": EventType.LEAD, "event_time": NOW, **fields}
     with pytest.raises(InvalidEventError) as caught:
         Event(**whole)
-    return [str(fault) for fault in caught.value.faults]
+    return [str(fault) for fault in caught.value.errors]
 
 
 def match(**fields: Any) -> UserMatch:  # noqa: ANN401 - also wrong ones

@@ -111,11 +111,11 @@ def test_both_ways_lead_to_the_same_event(
     short = express_purchase(order, NOW, context, region)
     if short is None:
         return
-    line = short.line
+    line = short.json
     event = long_way(order, context, region)
-    assert line == event.line
+    assert line == event.json
     assert short == event
-    assert event.plain
+    assert event.is_baseline
 
 
 @settings(deadline=None)  # The first number that has to be read imports a large package.
@@ -129,10 +129,10 @@ def test_a_purchase_is_what_the_long_way_makes_of_it(
     except InvalidEventError as refused:
         with pytest.raises(InvalidEventError) as caught:
             purchase_event(order, now=NOW, context=context, default_region=region)
-        assert {*map(str, caught.value.faults)} == {*map(str, refused.faults)}  # noqa: PT017 - either way
+        assert {*map(str, caught.value.errors)} == {*map(str, refused.errors)}  # noqa: PT017 - either way
     else:
         made = purchase_event(order, now=NOW, context=context, default_region=region)
-        assert made.line == event.line
+        assert made.json == event.json
 
 
 def test_an_ordinary_order_takes_the_short_way() -> None:

@@ -340,7 +340,7 @@ def test_every_fault_of_an_order_is_told_at_once() -> None:
     )
     with pytest.raises(InvalidEventError) as caught:
         purchase_event(order, now=NOW)
-    assert [fault.path for fault in caught.value.faults] == [
+    assert [fault.path for fault in caught.value.errors] == [
         "$.user_match.hashed_email",
         "$.user_match.hashed_phone",
         "$.custom_data.value",
@@ -376,7 +376,7 @@ def test_an_order_valid_but_for_its_decimals_is_kept_too() -> None:
         with pytest.raises(InvalidEventError) as caught:
             purchase_event(Order("7", Decimal("1.001"), "EUR"), now=NOW, **more)  # type: ignore[arg-type]  # a dict
         assert caught.value.event["event_id"] == "7"
-        assert len(caught.value.faults) == 1
+        assert len(caught.value.errors) == 1
 
 
 def test_an_address_refused_alone_refuses_the_event() -> None:

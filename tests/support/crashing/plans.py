@@ -91,7 +91,7 @@ class Shop:
         )
         if not isinstance(event, Event):
             raise TypeError(f"expected an event, got {event!r}")
-        self._promise(event.event_id, hashlib.sha256(event.line).hexdigest())
+        self._promise(event.event_id, hashlib.sha256(event.json).hexdigest())
 
     def track_invalid(self, name: str) -> None:
         """Track an event that breaks a rule: what is promised is a dead letter."""
