@@ -3,65 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
+from adcp_tracker.events.builder import EventFields
 from adcp_tracker.events.builder import lead_id as id_of_lead
 from adcp_tracker.events.model import EventType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
     from typing_extensions import Unpack
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.model import ActionSource, CustomData, Surface, UniversalId, UserMatch
     from adcp_tracker.events.rejected import RejectedEvent
 
 
-class EventDetails(TypedDict, total=False):
-    """What any event may have.
-
-    Attributes:
-        event_id: Its stable id, 1–256 characters.
-        event_time: When it happened, with the UTC offset; left out, now.
-        user_match: Identifiers made elsewhere, instead of the following ones.
-        email: The shopper's address, raw or as its SHA-256.
-        phone: The shopper's number, raw or as its SHA-256.
-        uids: Universal ids.
-        click_id: The click that brought the shopper.
-        click_id_type: Which kind of click id.
-        client_ip: The shopper's address.
-        client_user_agent: The shopper's browser.
-        custom_data: What it was about; unknown keys are custom ones.
-        action_source: Where it happened; left out, the website if a page is known.
-        event_source_url: The page it happened on; sent with its query, without user info and
-            fragment.
-        custom_event_name: The name of a custom event.
-        surface: Where it happened, in detail.
-        ext: Extensions.
-    """
-
-    event_id: str | None
-    event_time: datetime | str | None
-    user_match: UserMatch | Mapping[str, object] | None
-    email: str | None
-    phone: str | None
-    uids: Sequence[UniversalId | Mapping[str, object]] | None
-    click_id: str | None
-    click_id_type: str | None
-    client_ip: str | None
-    client_user_agent: str | None
-    custom_data: CustomData | Mapping[str, object] | None
-    action_source: ActionSource | str | None
-    event_source_url: str | None
-    custom_event_name: str | None
-    surface: Surface | Mapping[str, object] | None
-    ext: Mapping[str, object] | None
-
-
-class EventArguments(EventDetails, total=False):
+class EventArguments(EventFields, total=False):
     """What each method takes beside the details.
 
     Attributes:
@@ -90,7 +46,7 @@ class EventMethods(ABC):
         context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
-        **details: Unpack[EventDetails],
+        **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
         """Track an event of any type."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.events.policy import OnDenied
 
 
 def several(keys: object) -> tuple[object, ...]:
@@ -31,7 +32,6 @@ def several(keys: object) -> tuple[object, ...]:
 Durability = Literal["process", "power"]
 WhenFull = Literal["drop_new", "raise"]
 Uploader = Literal["thread", "external"]
-OnDenied = Literal["drop", "strip"]
 
 _PREFIX = "ADCP_"
 _GIB = 1024 * 1024 * 1024

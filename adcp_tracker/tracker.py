@@ -45,11 +45,12 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import EventSource
-    from adcp_tracker.eventmethods import EventDetails
+    from adcp_tracker.events.builder import EventFields
     from adcp_tracker.events.event import Event
+    from adcp_tracker.events.policy import OnDenied
     from adcp_tracker.events.rejected import RejectedEvent
     from adcp_tracker.outbox.storage import Outbox
-    from adcp_tracker.settings import Durability, OnDenied, Uploader, WhenFull
+    from adcp_tracker.settings import Durability, Uploader, WhenFull
 
 _UTC: Final = timezone.utc
 
@@ -208,7 +209,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
-        **details: Unpack[EventDetails],
+        **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
         """Track the purchase of an order. The same order always has the same event id.
 
@@ -256,7 +257,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
-        **details: Unpack[EventDetails],
+        **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
         """Track the refund of an order, of all of it or of a part; its value is positive.
 
@@ -304,7 +305,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         context: Context | str | None = None,
         default_region: str | None = None,
         test_event_code: str | None = None,
-        **details: Unpack[EventDetails],
+        **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
         """Track an event of any type.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import attrs
 
@@ -35,6 +35,47 @@ if TYPE_CHECKING:
 
 
 _DIGEST_BYTES = 16
+
+
+class EventFields(TypedDict, total=False):
+    """What any event may have.
+
+    Attributes:
+        event_id: Its stable id, 1–256 characters.
+        event_time: When it happened, with the UTC offset; left out, now.
+        user_match: Identifiers made elsewhere, instead of the following ones.
+        email: The shopper's address, raw or as its SHA-256.
+        phone: The shopper's number, raw or as its SHA-256.
+        uids: Universal ids.
+        click_id: The click that brought the shopper.
+        click_id_type: Which kind of click id.
+        client_ip: The shopper's address.
+        client_user_agent: The shopper's browser.
+        custom_data: What it was about; unknown keys are custom ones.
+        action_source: Where it happened; left out, the website if a page is known.
+        event_source_url: The page it happened on; sent with its query, without user info and
+            fragment.
+        custom_event_name: The name of a custom event.
+        surface: Where it happened, in detail.
+        ext: Extensions.
+    """
+
+    event_id: str | None
+    event_time: datetime | str | None
+    user_match: UserMatch | Mapping[str, object] | None
+    email: str | None
+    phone: str | None
+    uids: Sequence[UniversalId | Mapping[str, object]] | None
+    click_id: str | None
+    click_id_type: str | None
+    client_ip: str | None
+    client_user_agent: str | None
+    custom_data: CustomData | Mapping[str, object] | None
+    action_source: ActionSource | str | None
+    event_source_url: str | None
+    custom_event_name: str | None
+    surface: Surface | Mapping[str, object] | None
+    ext: Mapping[str, object] | None
 
 
 def purchase_id(order_id: str) -> str:

@@ -47,6 +47,23 @@ is_currency: Final = re.compile(r"[A-Z]{3}").fullmatch
 COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
 """Currencies that need no second look."""
 
+CLICK_IDS: Final = (
+    "gclid",
+    "gbraid",
+    "wbraid",
+    "dclid",
+    "fbclid",
+    "ttclid",
+    "msclkid",
+    "ScCid",
+    "epik",
+    "li_fat_id",
+    "twclid",
+    "rdt_cid",
+    "sc3clid",
+)
+"""Query parameters that hold a click id; each name is the id's type as well."""
+
 
 class EventType(str, Enum):
     """What the shopper, or the shop, did."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
@@ -12,7 +12,9 @@ from adcp_tracker.events.model import EventType
 if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.events.event import Event
-    from adcp_tracker.settings import OnDenied
+
+OnDenied = Literal["drop", "strip"]
+"""What happens to an event after a denied consent: drop it, or strip its identifiers."""
 
 NO_CONSENT: Final = "consent"
 """Why an event of a shopper who said no is let go."""

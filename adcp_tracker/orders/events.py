@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from adcp_tracker.context import Context
-    from adcp_tracker.eventmethods import EventDetails
+    from adcp_tracker.events.builder import EventFields
     from adcp_tracker.events.event import Event
     from adcp_tracker.events.parsing import Unvalidated
     from adcp_tracker.exceptions import FieldError
@@ -154,7 +154,7 @@ def purchase_event(
     now: datetime,
     context: Context | None = None,
     default_region: str | None = None,
-    **overrides: Unpack[EventDetails],
+    **overrides: Unpack[EventFields],
 ) -> Event:
     """Make the purchase of an order: the same order always makes the same event id.
 
@@ -231,7 +231,7 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     items: Sequence[object] | None = None,
     context: Context | None = None,  # noqa: ARG001 - see below
     default_region: str | None = None,
-    **overrides: Unpack[EventDetails],
+    **overrides: Unpack[EventFields],
 ) -> Event:
     """Make the refund of an order, of all of it or of a part; its value is positive.
 
@@ -278,7 +278,7 @@ def lead_event(
     now: datetime,
     context: Context | None = None,
     default_region: str | None = None,
-    **details: Unpack[EventDetails],
+    **details: Unpack[EventFields],
 ) -> Event:
     """Make a lead: the same lead always makes the same event id.
 

@@ -9,9 +9,8 @@ import attrs
 import orjson
 
 from adcp_tracker.events.hashing import hash_email, hash_phone
-from adcp_tracker.events.model import UniversalId
+from adcp_tracker.events.model import CLICK_IDS, UniversalId
 from adcp_tracker.journal.records import DROPPED, ERASED, LOCKED, Damage, Record
-from adcp_tracker.web.click_ids import CLICK_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from adcp_tracker.events.model import CLICK_IDS
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,23 +17,6 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 512
 """Characters in a click id, the most that every kind of seller takes."""
-
-CLICK_IDS = (
-    "gclid",
-    "gbraid",
-    "wbraid",
-    "dclid",
-    "fbclid",
-    "ttclid",
-    "msclkid",
-    "ScCid",
-    "epik",
-    "li_fat_id",
-    "twclid",
-    "rdt_cid",
-    "sc3clid",
-)
-"""Query parameters that hold a click id; each name is the id's type as well."""
 
 _COMPANIONS = frozenset({"gbraid", "wbraid", "dclid"})
 """What Google adds beside a gclid, which then says more."""

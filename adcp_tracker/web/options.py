@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.settings import Durability, OnDenied, Uploader, WhenFull
+    from adcp_tracker.events.policy import OnDenied
+    from adcp_tracker.settings import Durability, Uploader, WhenFull
 
 
 _LISTS = ("trusted_proxies", "query_allow", "click_ids")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from adcp_tracker.events.model import CLICK_IDS
 from adcp_tracker.web.capture import Capture
-from adcp_tracker.web.click_ids import CLICK_IDS
 from adcp_tracker.web.options import CaptureSettings
 from adcp_tracker.web.request import AsgiFacts, WsgiFacts
 

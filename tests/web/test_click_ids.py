@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adcp_tracker.events.model import CLICK_IDS
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.click_ids import (
-    CLICK_IDS,
     Click,
     ClickCookie,
     ClickNames,
