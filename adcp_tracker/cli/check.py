@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination, EventFailure, Outcome
     from adcp_tracker.events.event import Event
     from adcp_tracker.settings import Settings
-    from adcp_tracker.web.client_ip import Origin
+    from adcp_tracker.web.client_ip import ClientInfo
 
 
 _STYLES = {"client": "green", "trusted proxy": "", "not read": ""}
@@ -63,7 +63,7 @@ class Way:
     ip_header: str = "X-Forwarded-For"
     platform: str | None = None
 
-    def follow(self) -> Origin:
+    def follow(self) -> ClientInfo:
         """Find out who asked.
 
         Raises:
@@ -95,7 +95,7 @@ def print_way(way: Way, *, as_json: bool) -> int:
     return FINE if origin.client_ip else LEFT
 
 
-def _print(origin: Origin) -> None:
+def _print(origin: ClientInfo) -> None:
     _output.table(
         ("from", "address", "verdict"),
         [

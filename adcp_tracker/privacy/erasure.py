@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _BY_HAND = (
-    "Expire the click-id cookie when the person's browser next asks: Capture.forget_cookie.",
+    "Expire the click-id cookie when the person's browser next asks: Capture.expire_cookie.",
     "Remove the context tokens stored with the person's orders, and backups of the queue.",
     "Writes that a database transaction still holds are made when it commits: ask again then.",
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from adcp_tracker.context import Automated
-    from adcp_tracker.web.request import RequestFacts
+    from adcp_tracker.web.request import Request
 
 LINK_PREVIEWS = (
     "facebookexternalhit",
@@ -71,19 +71,19 @@ _PREFETCH = re.compile(r"\s*(?:prefetch|prerender|preview)\b", re.IGNORECASE)
 
 
 @lru_cache(maxsize=512)
-def automated_agent(user_agent: str) -> Automated | None:
+def match_user_agent(user_agent: str) -> Automated | None:
     """Say what kind of robot calls itself `user_agent`, if it is one."""
     match = _AGENTS.search(user_agent)
     return cast("Automated", match.lastgroup) if match else None
 
 
-def automated(facts: RequestFacts, user_agent: str) -> Automated | None:
+def detect_automation(request: Request, user_agent: str) -> Automated | None:
     """Say why no person looked at this page; ``None`` if one seems to.
 
     A browser that fetches or renders ahead says so in a header, whose name has changed
     over the years; the shopper may never get to see the page.
     """
     for name in _PREFETCH_HEADERS:
-        if any(_PREFETCH.match(line) for line in facts.header(name)):
+        if any(_PREFETCH.match(line) for line in request.header(name)):
             return "prefetch"
-    return automated_agent(user_agent)
+    return match_user_agent(user_agent)

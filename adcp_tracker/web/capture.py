@@ -2,12 +2,12 @@
 
 An adapter does three things and no more::
 
-    context = LazyContext(capture, WsgiFacts, environ)    # costs next to nothing
-    owes = capture.watch.in_environ(environ)              # False, but for a landing
+    context = LazyContext(capture, WsgiRequest, environ)  # reads nothing yet
+    needs_cookie = capture.cookie_check.needs_cookie_environ(environ)  # mostly False
     token = set_context(context)
-    ...                                                   # the host's own work
-    if owes and (cookie := capture.response_cookie(context)):
-        ...                                               # add a Set-Cookie header
+    ...  # the application
+    if needs_cookie and (cookie := capture.response_cookie(context)):
+        ...  # add a Set-Cookie header
     reset_context(token)
 
 Nothing else is read from the request before an event asks for it.
@@ -22,12 +22,12 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import Occasionally
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.bots import automated
+from adcp_tracker.web.bots import detect_automation
 from adcp_tracker.web.click_ids import (
     Click,
     ClickCookie,
     ClickNames,
-    CookieWatch,
+    CookieCheck,
     cookie_value,
     read_cookie,
 )
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.context import Automated
-    from adcp_tracker.web.client_ip import Origin
-    from adcp_tracker.web.request import RequestFacts
+    from adcp_tracker.web.client_ip import ClientInfo
+    from adcp_tracker.web.request import Request
 
 MAX_USER_AGENT = 512
 """Characters of a user agent that sellers take; a longer one is cut."""
@@ -55,26 +55,24 @@ class LazyContext:
     Args:
         capture: What computes it.
         read: Makes facts of `request` once any are asked for, such as
-            :class:`~adcp_tracker.web.request.WsgiFacts`.
+            :class:`~adcp_tracker.web.request.WsgiRequest`.
         request: The request, in whatever form the adapter was given it.
     """
 
     __slots__ = ("_capture", "_read", "_request", "_resolved")
 
-    def __init__(
-        self, capture: Capture, read: Callable[[Any], RequestFacts], request: object
-    ) -> None:
+    def __init__(self, capture: Capture, read: Callable[[Any], Request], request: object) -> None:
         self._capture = capture
         self._read = read
         self._request = request
         self._resolved: RequestContext | None = None
 
     @property
-    def facts(self) -> RequestFacts:
+    def request(self) -> Request:
         """What the request tells."""
         return self._read(self._request)
 
-    def let_go(self, remains: Callable[[Any], object]) -> None:
+    def detach(self, snapshot: Callable[[Any], object]) -> None:
         """Hold on to no more of the request than an event needs, now that it has ended.
 
         A task that outlives its request keeps this context, and so does every timer that a
@@ -82,16 +80,16 @@ class LazyContext:
         consent function of the site's own may need them all, and then they stay.
 
         Args:
-            remains: Makes of the request what facts can be read from without it.
+            snapshot: Makes of the request what facts can be read from without it.
         """
         if not self._capture.reads_requests:
-            self._request = remains(self._request)
+            self._request = snapshot(self._request)
 
     def resolve(self) -> RequestContext:
         """Return all of it, computed on the first call and the same ever after."""
         resolved = self._resolved
         if resolved is None:
-            resolved = self._resolved = self._capture.resolve(self.facts)
+            resolved = self._resolved = self._capture.resolve(self.request)
         return resolved
 
     @property
@@ -155,41 +153,41 @@ class Capture:
         self._clicks = ClickNames(self.settings.click_ids)
         self._query = QueryFilter((*ALLOWED_QUERY, *self._clicks.names, *self.settings.query_allow))
         self._cookie = _click_cookie(self.settings)
-        self.watch = CookieWatch(self._clicks, self.settings.click_cookie)
+        self.cookie_check = CookieCheck(self._clicks, self.settings.click_cookie)
         given = self.settings.consent
         self._consent = None if given is None else consent_reader(given)
         self.reads_requests = given is not None and not isinstance(self._consent, HEADER_READERS)
         self._unanswered = Consent(self.settings.consent_unanswered)
         self._log = Occasionally(clock or SystemClock())
 
-    def begin(self, facts: RequestFacts) -> LazyContext:
+    def begin(self, request: Request) -> LazyContext:
         """Return the context to bind while a request is handled. Reads nothing yet."""
-        return LazyContext(self, _as_they_are, facts)
+        return LazyContext(self, _unchanged, request)
 
-    def resolve(self, facts: RequestFacts) -> RequestContext:
+    def resolve(self, request: Request) -> RequestContext:
         """Compute the whole context of a request. Never raises for what a client sends."""
-        origin = self._trust.origin(facts.peer, facts.header)
-        query, url = self._page(facts, origin)
-        user_agent = _user_agent(facts)
-        click = self._clicks.in_query(query) or self._kept_click(facts)
+        client = self._trust.resolve(request.peer, request.header)
+        query, url = self._page(request, client)
+        user_agent = _user_agent(request)
+        click = self._clicks.in_query(query) or self._click_from_cookie(request)
         return RequestContext(
-            client_ip=origin.client_ip,
+            client_ip=client.client_ip,
             client_user_agent=user_agent,
             event_source_url=url,
             click_id=click.id if click else None,
             click_id_type=click.type if click else None,
-            consent=self.consent(facts),
-            automated=self._automated(facts, user_agent or ""),
+            consent=self.consent(request),
+            automated=self._automated(request, user_agent or ""),
         )
 
-    def consent(self, facts: RequestFacts) -> Consent:
+    def consent(self, request: Request) -> Consent:
         """Return the shopper's word: ``UNKNOWN`` only where the site asks nobody."""
-        if self.settings.honour_gpc and opts_out_globally(facts):
+        if self.settings.honour_gpc and opts_out_globally(request):
             return Consent.DENIED
         if self._consent is None:
             return Consent.UNKNOWN
         try:
-            said = self._consent.read(facts)
+            said = self._consent.read(request)
         except Exception as error:  # noqa: BLE001  # a site's own code must not break its checkout
             told = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
             self._log.warning("consent.failed", error=told, taken_for=Consent.DENIED.value)
@@ -205,60 +203,60 @@ class Capture:
         cookie = self._cookie
         if cookie is None:
             return None
-        facts = context.facts
-        query, name = facts.query, cookie.name
-        lines = [line for line in facts.header("Cookie") if name in line]
+        request = context.request
+        query, name = request.query, cookie.name
+        lines = [line for line in request.header("Cookie") if name in line]
         lands = query and self._clicks.occurs_in(query)
         if not lands and not lines:
             return None
         kept = read_cookie(lines, name)
         landed = self._clicks.in_query(query) if lands else None
-        return self._due_cookie(cookie, facts, landed, kept)
+        return self._due_cookie(cookie, request, landed, kept)
 
-    def forget_cookie(self, context: LazyContext) -> str | None:
+    def expire_cookie(self, context: LazyContext) -> str | None:
         """Return the ``Set-Cookie`` value that makes a browser forget the click id.
 
         For a site that erases a person's data on request; ``None`` if it keeps no cookie.
         """
         if self._cookie is None:
             return None
-        return self._cookie.expire(https=self._is_https(context.facts))
+        return self._cookie.expire(https=self._is_https(context.request))
 
     def _due_cookie(
-        self, cookie: ClickCookie, facts: RequestFacts, landed: Click | None, kept: str | None
+        self, cookie: ClickCookie, request: Request, landed: Click | None, kept: str | None
     ) -> str | None:
-        if self.consent(facts) is Consent.DENIED:
-            return cookie.expire(https=self._is_https(facts)) if kept else None
+        if self.consent(request) is Consent.DENIED:
+            return cookie.expire(https=self._is_https(request)) if kept else None
         if landed is None or cookie_value(landed) == kept:
             return None
-        return cookie.set(landed, https=self._is_https(facts))
+        return cookie.set(landed, https=self._is_https(request))
 
-    def _is_https(self, facts: RequestFacts) -> bool:
-        told = self._trust.origin(facts.peer, facts.header).scheme
-        return (told or facts.scheme) == "https"
+    def _is_https(self, request: Request) -> bool:
+        told = self._trust.resolve(request.peer, request.header).scheme
+        return (told or request.scheme) == "https"
 
-    def _kept_click(self, facts: RequestFacts) -> Click | None:
+    def _click_from_cookie(self, request: Request) -> Click | None:
         if self._cookie is None:
             return None
-        value = read_cookie(facts.header("Cookie"), self._cookie.name)
+        value = read_cookie(request.header("Cookie"), self._cookie.name)
         return self._clicks.in_cookie(value) if value else None
 
-    def _page(self, facts: RequestFacts, origin: Origin) -> tuple[str, str | None]:
+    def _page(self, request: Request, client: ClientInfo) -> tuple[str, str | None]:
         """Return the page's raw query and its URL."""
-        scheme = origin.scheme or facts.scheme
-        for host in filter(None, (origin.host, facts.host)):
-            page = _calling_page(facts, host)
-            path, query = (page.path, page.query) if page else (facts.path, facts.query)
+        scheme = client.scheme or request.scheme
+        for host in filter(None, (client.host, request.host)):
+            page = _calling_page(request, host)
+            path, query = (page.path, page.query) if page else (request.path, request.query)
             if url := page_url(scheme, host, path, query, self._query):
                 return query, url
-        return facts.query, None
+        return request.query, None
 
-    def _automated(self, facts: RequestFacts, user_agent: str) -> Automated | None:
-        return automated(facts, user_agent) if self.settings.detect_automation else None
+    def _automated(self, request: Request, user_agent: str) -> Automated | None:
+        return detect_automation(request, user_agent) if self.settings.detect_automation else None
 
 
-def _as_they_are(facts: RequestFacts) -> RequestFacts:
-    return facts
+def _unchanged(request: Request) -> Request:
+    return request
 
 
 def _click_cookie(settings: CaptureSettings) -> ClickCookie | None:
@@ -272,14 +270,14 @@ def _click_cookie(settings: CaptureSettings) -> ClickCookie | None:
     )
 
 
-def _calling_page(facts: RequestFacts, host: str) -> SplitResult | None:
+def _calling_page(request: Request, host: str) -> SplitResult | None:
     """Return the page whose script made this request, if it is of the same host.
 
     The shopper sees that page and not the endpoint that its script calls.
     """
-    if "empty" not in facts.header("Sec-Fetch-Dest"):
+    if "empty" not in request.header("Sec-Fetch-Dest"):
         return None
-    for referrer in facts.header("Referer")[:1]:
+    for referrer in request.header("Referer")[:1]:
         try:
             page = urlsplit(referrer)
         except ValueError:
@@ -289,8 +287,8 @@ def _calling_page(facts: RequestFacts, host: str) -> SplitResult | None:
     return None
 
 
-def _user_agent(facts: RequestFacts) -> str | None:
-    text = " ".join(facts.header("User-Agent"))
+def _user_agent(request: Request) -> str | None:
+    text = " ".join(request.header("User-Agent"))
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
     return text.strip()[:MAX_USER_AGENT].rstrip() or None

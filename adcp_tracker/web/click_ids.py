@@ -162,7 +162,7 @@ class ClickCookie:
 _IN_NO_HEADER = "\n"
 
 
-class CookieWatch:
+class CookieCheck:
     """Tells of a request whether :meth:`.Capture.response_cookie` has to be asked later.
 
     "No" is certain, and "yes" a possibility.
@@ -184,7 +184,7 @@ class CookieWatch:
         self._ends_bytes = tuple(end.encode() for end in self.ends)
         self.lands = clicks.occurs_in
 
-    def in_environ(self, environ: Mapping[str, Any]) -> bool:
+    def needs_cookie_environ(self, environ: Mapping[str, Any]) -> bool:
         """Look at a WSGI environ, or at Django's ``request.META``."""
         try:
             query = environ.get("QUERY_STRING")
@@ -197,7 +197,7 @@ class CookieWatch:
         except (AttributeError, TypeError):  # what is no text is no browser's
             return False
 
-    def in_scope(self, scope: Mapping[str, Any]) -> bool:
+    def needs_cookie_scope(self, scope: Mapping[str, Any]) -> bool:
         """Look at an ASGI HTTP scope."""
         query = scope.get("query_string")
         if query:

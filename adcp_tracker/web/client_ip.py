@@ -78,7 +78,7 @@ def list_from_right(lines: Sequence[str]) -> Iterator[str]:
             yield stripped
 
 
-def elements_from_right(lines: Sequence[str]) -> Iterator[dict[str, str]]:
+def forwarded_elements_from_right(lines: Sequence[str]) -> Iterator[dict[str, str]]:
     """Yield the elements of ``Forwarded``, last one first.
 
     Returns:
@@ -154,7 +154,7 @@ class Hop:
 
 
 @attrs.frozen
-class Origin:
+class ClientInfo:
     """Where a request came from, and how it was addressed.
 
     Attributes:
@@ -247,7 +247,9 @@ class ProxyTrust:
                 f"got {self.header!r}"
             )
 
-    def origin(self, peer: str | None, header: HeaderLines, *, thorough: bool = False) -> Origin:
+    def resolve(
+        self, peer: str | None, header: HeaderLines, *, thorough: bool = False
+    ) -> ClientInfo:
         """Find out who asked.
 
         Args:
@@ -258,29 +260,29 @@ class ProxyTrust:
         address = parse_node(peer or "")
         if not self._trusts_peer(peer, address):
             hop = Hop("peer", peer or "", _verdict(address))
-            return Origin(_sendable(address), None, None, (hop,))
+            return ClientInfo(_sendable(address), None, None, (hop,))
         hops = [Hop("peer", peer or "", "trusted proxy")]
         entries = self._entries(header)
-        last = self._follow(entries, hops, edge_crossed=_among(address, self._edges))
+        last = self._skip_trusted(entries, hops, edge_crossed=_in_any(address, self._edges))
         crossed, is_client = len(hops) - 1, hops[-1].verdict == "client"
         if thorough:
             hops.extend(Hop(self.header, entry.text, "not read") for entry in entries)
-        scheme, host = self._addressed(last, crossed, header)
+        scheme, host = self._scheme_and_host(last, crossed, header)
         client_ip = str(last.address) if last and is_client else None
-        return Origin(client_ip, scheme, host, tuple(hops))
+        return ClientInfo(client_ip, scheme, host, tuple(hops))
 
     def _trusts_peer(self, peer: str | None, address: Address | None) -> bool:
         if self.hops:
             return True
         if not peer:
             return any(text.lower() == UNIX for text in self.proxies)
-        return _among(address, self._trusted) or _among(address, self._edges)
+        return _in_any(address, self._trusted) or _in_any(address, self._edges)
 
     def _entries(self, header: HeaderLines) -> Iterator[_Entry]:
         lines = header(self.header)
         name = self.header.lower()
         if name == "forwarded":
-            for element in elements_from_right(lines):
+            for element in forwarded_elements_from_right(lines):
                 node = element.get("for", "")
                 yield _Entry(node, parse_node(node), element)
         elif name == "x-forwarded-for" and not (self.one_line and len(lines) > 1):
@@ -290,17 +292,17 @@ class ProxyTrust:
             text = join_lines(lines)
             yield _Entry(text, parse_node(text))
 
-    def _follow(
+    def _skip_trusted(
         self, entries: Iterator[_Entry], hops: list[Hop], *, edge_crossed: bool
     ) -> _Entry | None:
         """Cross the trusted proxies, and return the entry of the first hop beyond them."""
         is_list = self.header.lower() in _LISTS
         proxies_left = self.hops - 1
         for entry in entries:
-            at_edge = _among(entry.address, self._edges)
+            at_edge = _in_any(entry.address, self._edges)
             if is_list and (
                 proxies_left > 0
-                or _among(entry.address, self._trusted)
+                or _in_any(entry.address, self._trusted)
                 or (at_edge and not edge_crossed)
             ):
                 proxies_left -= 1
@@ -312,21 +314,21 @@ class ProxyTrust:
             return entry
         return None
 
-    def _addressed(
+    def _scheme_and_host(
         self, last: _Entry | None, crossed: int, header: HeaderLines
     ) -> tuple[str | None, str | None]:
         if self.header.lower() == "forwarded":
             parameters = last.parameters if last else {}
             return _scheme(parameters.get("proto")), parameters.get("host")
-        scheme = _told(header, self.proto_header, crossed)
-        return _scheme(scheme), _told(header, self.host_header, crossed)
+        scheme = _header_value(header, self.proto_header, crossed)
+        return _scheme(scheme), _header_value(header, self.host_header, crossed)
 
 
 _LISTS = frozenset({"x-forwarded-for", "forwarded"})
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
-def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, str]]) -> Origin:
+def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, str]]) -> ClientInfo:
     """Follow a request's way for a person to see: every hop, and what became of it.
 
     Args:
@@ -335,14 +337,14 @@ def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, st
         headers: The request's headers, in any case, repeated ones in their order.
     """
     lines = [(name.lower(), value) for name, value in headers]
-    return trust.origin(
+    return trust.resolve(
         peer,
         lambda wanted: [value for name, value in lines if name == wanted.lower()],
         thorough=True,
     )
 
 
-def _among(address: Address | None, networks: tuple[Network, ...]) -> bool:
+def _in_any(address: Address | None, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
@@ -360,7 +362,7 @@ def _scheme(told: str | None) -> str | None:
     return _SCHEMES.get(told.lower()) if told else None
 
 
-def _told(header: HeaderLines, name: str | None, crossed: int) -> str | None:
+def _header_value(header: HeaderLines, name: str | None, crossed: int) -> str | None:
     """Read what the outermost trusted proxy wrote: one value, or as many as there are hops."""
     if name is None:
         return None
@@ -443,7 +445,7 @@ def heroku(own: Sequence[str] = ()) -> ProxyTrust:
     Sources: https://devcenter.heroku.com/articles/http-routing and
     https://github.com/heroku/roadmap/issues/238
     """
-    _refuse("heroku", own)
+    _reject_own_proxies("heroku", own)
     return ProxyTrust(hops=1, host_header=None, one_line=True)
 
 
@@ -454,11 +456,11 @@ def fly(own: Sequence[str] = ()) -> ProxyTrust:
 
     Source: https://fly.io/docs/networking/request-headers/
     """
-    _refuse("fly", own)
+    _reject_own_proxies("fly", own)
     return ProxyTrust(hops=1, header="Fly-Client-IP", host_header=None)
 
 
-def _refuse(platform: str, own: Sequence[str]) -> None:
+def _reject_own_proxies(platform: str, own: Sequence[str]) -> None:
     if own:
         raise ConfigurationError(
             f"trusted_proxies: expected none with platform={platform!r}, got {len(own)}; "

@@ -24,7 +24,7 @@ from adcp_tracker.web.click_ids import read_cookie
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from adcp_tracker.web.request import RequestFacts
+    from adcp_tracker.web.request import Request
 
 
 MAX_CHARACTERS = 16_384
@@ -133,7 +133,7 @@ _GCS_SIGNALS = ("ad_storage", "analytics_storage")
 class ConsentReader(Protocol):
     """Learns from a request what the shopper consents to. Implement it for another banner."""
 
-    def read(self, facts: RequestFacts) -> Consent:
+    def read(self, request: Request) -> Consent:
         """Return the shopper's word; ``UNKNOWN`` if there is none."""
 
 
@@ -155,9 +155,9 @@ class ConsentCookie:
     granted: frozenset[str] = attrs.field(default=GRANTED_WORDS, converter=_words)
     denied: frozenset[str] = attrs.field(default=DENIED_WORDS, converter=_words)
 
-    def read(self, facts: RequestFacts) -> Consent:
+    def read(self, request: Request) -> Consent:
         """Return what the cookie says."""
-        return _spoken(_cookie(facts, self.name), self.granted, self.denied)
+        return _spoken(_cookie(request, self.name), self.granted, self.denied)
 
 
 @attrs.frozen
@@ -174,9 +174,9 @@ class ConsentHeader:
     granted: frozenset[str] = attrs.field(default=GRANTED_WORDS, converter=_words)
     denied: frozenset[str] = attrs.field(default=DENIED_WORDS, converter=_words)
 
-    def read(self, facts: RequestFacts) -> Consent:
+    def read(self, request: Request) -> Consent:
         """Return what the header says; two different answers are none."""
-        said = {_spoken(line, self.granted, self.denied) for line in facts.header(self.name)}
+        said = {_spoken(line, self.granted, self.denied) for line in request.header(self.name)}
         return said.pop() if len(said) == 1 else Consent.UNKNOWN
 
 
@@ -201,9 +201,9 @@ class TcfConsent:
                 f"TcfConsent.purposes: expected numbers from 1 to 24, got {self.purposes!r}"
             )
 
-    def read(self, facts: RequestFacts) -> Consent:
+    def read(self, request: Request) -> Consent:
         """Return whether the string allows it all; one that cannot be read is no answer."""
-        tc_string = read_tc_string(_cookie(facts, self.cookie) or "")
+        tc_string = read_tc_string(_cookie(request, self.cookie) or "")
         if tc_string is None:
             return Consent.UNKNOWN
         if not all(map(tc_string.allows, self.purposes)):
@@ -228,9 +228,9 @@ class GoogleConsentMode:
     cookie: str
     signals: tuple[str, ...] = attrs.field(default=("ad_storage",), converter=tuple[str, ...])
 
-    def read(self, facts: RequestFacts) -> Consent:
+    def read(self, request: Request) -> Consent:
         """Return whether all signals are granted; a missing one is no answer."""
-        states = _signals(_cookie(facts, self.cookie) or "")
+        states = _signals(_cookie(request, self.cookie) or "")
         spoken = {_spoken(states.get(signal), _GRANTED, _DENIED) for signal in self.signals}
         if Consent.DENIED in spoken:
             return Consent.DENIED
@@ -248,13 +248,13 @@ class CallableConsent:
 
     function: Callable[[object], object]
 
-    def read(self, facts: RequestFacts) -> Consent:
+    def read(self, request: Request) -> Consent:
         """Return what the function says.
 
         Raises:
             ConfigurationError: if it says anything but ``True``, ``False``, ``None`` or a Consent.
         """
-        said = self.function(facts.request)
+        said = self.function(request.framework_request)
         if isinstance(said, Consent):
             return said
         if said is None or isinstance(said, bool):
@@ -285,13 +285,13 @@ def consent_reader(given: object) -> ConsentReader:
     )
 
 
-def opts_out_globally(facts: RequestFacts) -> bool:
+def opts_out_globally(request: Request) -> bool:
     """Say whether the browser sends Global Privacy Control, ``Sec-GPC: 1``."""
-    return any(line.strip() == "1" for line in facts.header("Sec-GPC"))
+    return any(line.strip() == "1" for line in request.header("Sec-GPC"))
 
 
-def _cookie(facts: RequestFacts, name: str) -> str | None:
-    raw = read_cookie(facts.header("Cookie"), name)
+def _cookie(request: Request, name: str) -> str | None:
+    raw = read_cookie(request.header("Cookie"), name)
     return unquote(raw[:_MAX_CHARACTERS]).strip('" ') if raw else None
 
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
 
-class RequestFacts(Protocol):
+class Request(Protocol):
     """What a web framework knows about the request it handles."""
 
     @property
-    def request(self) -> object:
+    def framework_request(self) -> object:
         """The framework's own request, for a site's own consent callable."""
 
     @property
@@ -55,15 +55,15 @@ def _scope_key(name: str) -> bytes:
     return name.lower().encode("latin-1")
 
 
-class WsgiFacts:
+class WsgiRequest:
     """The facts in a WSGI environ (PEP 3333), or in Django's ``request.META``."""
 
-    __slots__ = ("_environ", "request")
+    __slots__ = ("_environ", "framework_request")
 
-    def __init__(self, environ: Mapping[str, object], request: object = None) -> None:
-        """Read from `environ`; `request` is the framework's own, by default the environ."""
+    def __init__(self, environ: Mapping[str, object], framework_request: object = None) -> None:
+        """Read from `environ`, which also stands in for a missing `framework_request`."""
         self._environ = environ
-        self.request = environ if request is None else request
+        self.framework_request = environ if framework_request is None else framework_request
 
     @property
     def peer(self) -> str:
@@ -105,17 +105,17 @@ class WsgiFacts:
         return "" if value is None else str(value)
 
 
-class AsgiFacts:
+class AsgiRequest:
     """The facts in an ASGI HTTP scope."""
 
-    __slots__ = ("_path", "_scope", "request")
+    __slots__ = ("_path", "_scope", "framework_request")
 
-    def __init__(self, scope: Mapping[str, object], request: object = None) -> None:
-        """Read from `scope`; `request` is the framework's own, by default the scope."""
+    def __init__(self, scope: Mapping[str, object], framework_request: object = None) -> None:
+        """Read from `scope`, which also stands in for a missing `framework_request`."""
         self._scope = scope
         # Kept as it is now: Litestar cuts it in place for what is mounted below a path.
         self._path = scope.get("path", "")
-        self.request = scope if request is None else request
+        self.framework_request = scope if framework_request is None else framework_request
 
     @property
     def peer(self) -> str:
@@ -154,8 +154,8 @@ class AsgiFacts:
         return [value.decode("latin-1") for key, value in lines if key == wanted]
 
 
-def remains_of_scope(scope: Mapping[str, object]) -> dict[str, object]:
-    """Return of an ASGI HTTP scope what :class:`AsgiFacts` reads, for when it has ended.
+def scope_snapshot(scope: Mapping[str, object]) -> dict[str, object]:
+    """Return of an ASGI HTTP scope what :class:`AsgiRequest` reads, for when it has ended.
 
     Frameworks keep in it whatever belongs to a request: its state, its session, its user.
     """
@@ -171,7 +171,7 @@ def remains_of_scope(scope: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def start_quietly(tracker: Tracker) -> None:
+def start_safely(tracker: Tracker) -> None:
     """Start to deliver what waits on disk; log what keeps it from it, and never raise.
 
     An adapter calls it once a process, at its first request.

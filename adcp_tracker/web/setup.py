@@ -30,7 +30,7 @@ _SURELY_A_TYPO = 0.7
 
 
 @attrs.frozen
-class Setup:
+class Integration:
     """What an adapter works with.
 
     Attributes:
@@ -42,7 +42,7 @@ class Setup:
     capture: Capture
 
 
-def set_up(  # noqa: PLR0913 - what an adapter knows, each by its name
+def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
     options: Mapping[str, object],
     *,
     tracker: Tracker | None = None,
@@ -50,7 +50,7 @@ def set_up(  # noqa: PLR0913 - what an adapter knows, each by its name
     hold: Hold | None = None,
     request: Callable[[object], object] | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Setup:
+) -> Integration:
     """Make what an adapter works with of a site's options.
 
     Args:
@@ -70,10 +70,10 @@ def set_up(  # noqa: PLR0913 - what an adapter knows, each by its name
     capture = Capture(settings)
     if tracker is None:
         tracker = _tracker({"hold": hold, **others}, environ, debug=debug)
-    return Setup(tracker, capture)
+    return Integration(tracker, capture)
 
 
-def uploading(tracker: Tracker) -> Tracker:
+def as_uploader(tracker: Tracker) -> Tracker:
     """Return a tracker over the same queue that uploads, whatever its ``uploader`` says.
 
     For commands that deliver what a site left to an external worker.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.web.request import start_quietly
+from adcp_tracker.web.request import start_safely
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -54,4 +54,4 @@ def _prepare(tracker: Tracker) -> None:
     # What is wrong with it is told, and lived with, when there are events to keep.
     with suppress(OSError):
         QueueDirectory(Path(tracker.settings.directory)).prepare()
-    start_quietly(tracker)
+    start_safely(tracker)

@@ -8,8 +8,8 @@ from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.request import AsgiFacts, remains_of_scope, start_quietly
-from adcp_tracker.web.setup import set_up
+from adcp_tracker.web.request import AsgiRequest, scope_snapshot, start_safely
+from adcp_tracker.web.setup import configure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -54,33 +54,33 @@ class AdcpTrackerMiddleware:
         capture: Capture | None = None,
         **options: Unpack[Options],
     ) -> None:
-        setup = set_up(options, tracker=tracker)
+        setup = configure(options, tracker=tracker)
         self._app = app
         self.tracker = setup.tracker
         self.capture = capture or setup.capture
-        self._owes: Callable[[Scope], bool] = self._owes_at_first
+        self._needs_cookie: Callable[[Scope], bool] = self._needs_cookie_first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = LazyContext(self.capture, AsgiFacts, scope)
+        context = LazyContext(self.capture, AsgiRequest, scope)
         scope[TRACKER_KEY] = self.tracker
-        if self._owes(scope):
+        if self._needs_cookie(scope):
             send = _with_cookie(self.capture, context, send)
         token = set_context(context)
         try:
             await self._app(scope, receive, send)
         finally:
             reset_context(token)
-            context.let_go(remains_of_scope)
+            context.detach(scope_snapshot)
 
-    def _owes_at_first(self, scope: Scope) -> bool:
+    def _needs_cookie_first(self, scope: Scope) -> bool:
         """Start the tracker at the first request, and step out of the way of all others."""
-        self._owes = self.capture.watch.in_scope
-        start_quietly(self.tracker)
-        return self._owes(scope)
+        self._needs_cookie = self.capture.cookie_check.needs_cookie_scope
+        start_safely(self.tracker)
+        return self._needs_cookie(scope)
 
 
 def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:

@@ -28,7 +28,7 @@ from adcp_tracker_django.site import SETTING, make_setup
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adcp_tracker.web.setup import Setup
+    from adcp_tracker.web.setup import Integration
 
 TAG = "adcp_tracker"
 MIDDLEWARE = "adcp_tracker_django.middleware.AdcpTrackerMiddleware"
@@ -50,7 +50,7 @@ def check_site(app_configs: object = None, **_: object) -> list[checks.CheckMess
     return [*found, *_check_setup(setup)]
 
 
-def _check_setup(setup: Setup) -> Iterator[checks.CheckMessage]:
+def _check_setup(setup: Integration) -> Iterator[checks.CheckMessage]:
     tracker, trust = setup.tracker.settings, setup.capture.settings
     if tracker.test_event_code is not None and not settings.DEBUG:
         yield checks.Warning(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import DisallowedHost
 
-from adcp_tracker.web.request import AsgiFacts, WsgiFacts
+from adcp_tracker.web.request import AsgiRequest, WsgiRequest
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from adcp_tracker.web.request import RequestFacts
+    from adcp_tracker.web.request import Request
 
 
 # What a request's scheme, host, path and headers are made of, over either interface.
@@ -54,15 +54,15 @@ class _FromRequest:
         return str(self.request.META.get("QUERY_STRING", ""))
 
 
-class _DjangoWsgiFacts(_FromRequest, WsgiFacts):
+class _DjangoWsgiFacts(_FromRequest, WsgiRequest):
     __slots__ = ()
 
 
-class _DjangoAsgiFacts(_FromRequest, AsgiFacts):
+class _DjangoAsgiFacts(_FromRequest, AsgiRequest):
     __slots__ = ()
 
 
-def facts_of(request: HttpRequest) -> RequestFacts:
+def facts_of(request: HttpRequest) -> Request:
     """Return the facts of a request, whichever interface it came over."""
     scope = getattr(request, "scope", None)
     if scope is None:

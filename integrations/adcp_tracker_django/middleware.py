@@ -8,7 +8,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.request import start_quietly
+from adcp_tracker.web.request import start_safely
 from adcp_tracker_django.facts import facts_of, remains_of
 from adcp_tracker_django.site import get_capture, get_tracker
 
@@ -53,11 +53,11 @@ class AdcpTrackerMiddleware:
             return self._acall(request)
         capture = self._capture()
         context = LazyContext(capture, facts_of, request)
-        owes = capture.watch.in_environ(request.META)
+        needs_cookie = capture.cookie_check.needs_cookie_environ(request.META)
         token = set_context(context)
         try:
             response: HttpResponseBase = self.get_response(request)
-            if owes:
+            if needs_cookie:
                 _add_cookie(response, capture, context)
             return response
         finally:
@@ -66,22 +66,22 @@ class AdcpTrackerMiddleware:
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         capture = self._capture()
         context = LazyContext(capture, facts_of, request)
-        owes = capture.watch.in_environ(request.META)
+        needs_cookie = capture.cookie_check.needs_cookie_environ(request.META)
         token = set_context(context)
         try:
             response: HttpResponseBase = await self.get_response(request)
-            if owes:
+            if needs_cookie:
                 _add_cookie(response, capture, context)
             return response
         finally:
             reset_context(token)
-            context.let_go(remains_of)
+            context.detach(remains_of)
 
     def _capture(self) -> Capture:
         if not self._started:
             # Events that a dead process left on disk need not wait for the next one.
             self._started = True
-            start_quietly(get_tracker())
+            start_safely(get_tracker())
         return get_capture()
 
 

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.web.options import CAPTURE_OPTIONS
-from adcp_tracker.web.setup import TRACKER_OPTIONS, Setup, set_up
+from adcp_tracker.web.setup import TRACKER_OPTIONS, Integration, configure
 from adcp_tracker_django.commits import hold_until_commit
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _DESTINATION_VARIABLES: Final = {
 }
 _IMPORTED: Final = ("consent", "destinations", "hold", "on_drop")
 
-_setup: Setup | None = None
+_setup: Integration | None = None
 _lock = threading.Lock()
 
 
@@ -61,7 +61,7 @@ def get_capture() -> Capture:
     return (_setup or _made()).capture
 
 
-def make_setup(**changes: object) -> Setup:
+def make_setup(**changes: object) -> Integration:
     """Make a tracker and a capture of the site's settings, beside those of the process.
 
     Args:
@@ -74,7 +74,7 @@ def make_setup(**changes: object) -> Setup:
         options = {**read_options(getattr(settings, SETTING, {})), **changes}
         _check_names(options)
         commit_aware = _switch(options)
-        return set_up(
+        return configure(
             _loaded(options),
             debug=settings.DEBUG,
             hold=hold_until_commit if commit_aware else None,
@@ -116,7 +116,7 @@ def on_setting_changed(*, setting: str, **_: object) -> None:
         forget()
 
 
-def _made() -> Setup:
+def _made() -> Integration:
     global _setup  # noqa: PLW0603 - there is one per process
     with _lock:
         if _setup is None:

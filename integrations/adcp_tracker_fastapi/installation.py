@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from starlette.requests import Request
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.setup import set_up
+from adcp_tracker.web.setup import configure
 from adcp_tracker_asgi import TRACKER_KEY, AdcpTrackerMiddleware, closing_lifespan
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AdcpTracker:
                 f"app.state.{TRACKER_KEY}: expected none yet, got one; "
                 "initialise each application once"
             )
-        setup = set_up(self._options, debug=app.debug, request=_request)
+        setup = configure(self._options, debug=app.debug, request=_request)
         app.add_middleware(
             AdcpTrackerMiddleware,
             tracker=setup.tracker,

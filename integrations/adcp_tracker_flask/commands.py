@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 
 from adcp_tracker.destinations.responses import clean
 from adcp_tracker.exceptions import AdcpTrackerError
-from adcp_tracker.web.setup import uploading
+from adcp_tracker.web.setup import as_uploader
 from adcp_tracker_flask.current import get_tracker
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def status(*, as_json: bool) -> None:
 @_one_line
 def flush(timeout: float, *, as_json: bool) -> None:
     """Deliver what waits; exit with 1 if anything is left."""
-    with uploading(get_tracker()) as tracker:
+    with as_uploader(get_tracker()) as tracker:
         stats = tracker.flush(timeout)
     _show(stats, as_json=as_json)
     if stats.pending:
@@ -80,7 +80,7 @@ def worker() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    tracker = uploading(get_tracker())
+    tracker = as_uploader(get_tracker())
     tracker.start()
     click.echo(f"Delivering from {tracker.settings.directory}; stop with Ctrl-C.")
     stop.wait()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import current_app
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.setup import Setup
+from adcp_tracker.web.setup import Integration
 
 if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
@@ -24,7 +24,7 @@ def get_tracker() -> Tracker:
         RuntimeError: If there is no current application.
     """
     setup = current_app.extensions.get(EXTENSION)
-    if not isinstance(setup, Setup):
+    if not isinstance(setup, Integration):
         raise ConfigurationError(
             f"app.extensions[{EXTENSION!r}]: expected a tracker, got none; "
             "call AdcpTracker(app, …), or init_app(app) in the application factory"

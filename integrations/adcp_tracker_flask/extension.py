@@ -9,7 +9,7 @@ from flask import has_request_context, request
 from adcp_tracker.context import current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.setup import set_up
+from adcp_tracker.web.setup import configure
 from adcp_tracker_flask.commands import adcp
 from adcp_tracker_flask.current import EXTENSION
 from adcp_tracker_flask.wsgi import with_context
@@ -66,7 +66,7 @@ class AdcpTracker:
                 "initialise each application once"
             )
         options = {**self._options, **_configured(app)}
-        setup = set_up(options, debug=app.debug, request=lambda given: _request(app, given))
+        setup = configure(options, debug=app.debug, request=lambda given: _request(app, given))
         app.extensions[EXTENSION] = setup
         app.wsgi_app = with_context(  # type: ignore[method-assign, assignment]  # Flask's own way
             app.wsgi_app, setup.tracker, setup.capture

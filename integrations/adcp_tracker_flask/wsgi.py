@@ -9,7 +9,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.request import WsgiFacts, start_quietly
+from adcp_tracker.web.request import WsgiRequest, start_safely
 from adcp_tracker_wsgi.middleware import (
     TRACKER_KEY,
     AdcpTrackerMiddleware,
@@ -40,14 +40,18 @@ def with_context(app: WSGIApplication, tracker: Tracker, capture: Capture) -> WS
     variable too, which is put right once it is done.
     """
     whole = AdcpTrackerMiddleware(app, tracker, capture)
-    ends, lands, cookie = capture.watch.ends, capture.watch.lands, capture.watch.cookie
+    ends, lands, cookie = (
+        capture.cookie_check.ends,
+        capture.cookie_check.lands,
+        capture.cookie_check.cookie,
+    )
 
-    context_of: Callable[[Capture, type[WsgiFacts], object], LazyContext]
+    context_of: Callable[[Capture, type[WsgiRequest], object], LazyContext]
 
-    def first_context(capture: Capture, read: type[WsgiFacts], environ: object) -> LazyContext:
+    def first_context(capture: Capture, read: type[WsgiRequest], environ: object) -> LazyContext:
         nonlocal context_of
         context_of = LazyContext
-        start_quietly(tracker)
+        start_safely(tracker)
         return LazyContext(capture, read, environ)
 
     context_of = first_context
@@ -61,7 +65,7 @@ def with_context(app: WSGIApplication, tracker: Tracker, capture: Capture) -> WS
                     return whole(environ, start_response)
         if "HTTP_COOKIE" in environ and cookie in environ["HTTP_COOKIE"]:
             return whole(environ, start_response)
-        context = context_of(capture, WsgiFacts, environ)
+        context = context_of(capture, WsgiRequest, environ)
         environ[TRACKER_KEY] = tracker
         token = set_context(context)
         try:

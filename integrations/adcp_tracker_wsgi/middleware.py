@@ -8,8 +8,8 @@ from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.request import WsgiFacts, start_quietly
-from adcp_tracker.web.setup import set_up
+from adcp_tracker.web.request import WsgiRequest, start_safely
+from adcp_tracker.web.setup import configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,17 +48,17 @@ class AdcpTrackerMiddleware:
         capture: Capture | None = None,
         **options: Unpack[Options],
     ) -> None:
-        setup = set_up(options, tracker=tracker)
+        setup = configure(options, tracker=tracker)
         self._app = app
         self.tracker = setup.tracker
         self.capture = capture or setup.capture
-        self._owes: Callable[[WSGIEnvironment], bool] = self._owes_at_first
+        self._needs_cookie: Callable[[WSGIEnvironment], bool] = self._needs_cookie_first
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
-        context = LazyContext(self.capture, WsgiFacts, environ)
+        context = LazyContext(self.capture, WsgiRequest, environ)
         environ[TRACKER_KEY] = self.tracker
-        if self._owes(environ):
+        if self._needs_cookie(environ):
             start_response = _with_cookie(self.capture, context, start_response)
         token = set_context(context)
         try:
@@ -67,11 +67,11 @@ class AdcpTrackerMiddleware:
             reset_context(token)
         return body if is_finished(body, environ) else ContextBody(body, context)
 
-    def _owes_at_first(self, environ: WSGIEnvironment) -> bool:
+    def _needs_cookie_first(self, environ: WSGIEnvironment) -> bool:
         """Start the tracker at the first request, and step out of the way of all others."""
-        self._owes = self.capture.watch.in_environ
-        start_quietly(self.tracker)
-        return self._owes(environ)
+        self._needs_cookie = self.capture.cookie_check.needs_cookie_environ
+        start_safely(self.tracker)
+        return self._needs_cookie(environ)
 
 
 def _with_cookie(

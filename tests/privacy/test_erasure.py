@@ -414,7 +414,7 @@ def test_forgetting_again_finds_nothing(make: Make) -> None:
 def test_the_site_is_told_what_only_it_can_do() -> None:
     """The cookie, what sellers have, what is stored with orders: the queue reaches none."""
     told = " ".join(ErasureReport(leftover_files=("segments/x.log",)).remaining_steps)
-    for word in ("segments/x.log", "forget_cookie", "seller", "tokens", "transaction"):
+    for word in ("segments/x.log", "expire_cookie", "seller", "tokens", "transaction"):
         assert word in told
 
 

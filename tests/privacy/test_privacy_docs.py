@@ -38,7 +38,7 @@ def test_the_page_on_privacy(capsys: pytest.CaptureFixture[str]) -> None:
     _, tracker = run_page("privacy.md")
     printed = capsys.readouterr().out
     assert "0 events erased" in printed
-    assert "forget_cookie" in printed
+    assert "expire_cookie" in printed
     assert '"event_id": "L-17"' in printed
     tracker.close()
 

@@ -21,7 +21,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.records import scan
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
-from adcp_tracker.web.request import AsgiFacts
+from adcp_tracker.web.request import AsgiRequest
 from tests.destinations.rawseller import RawSeller, answering, http, raw_seller
 from tests.faults.share import share
 from tests.support.booked import balanced, track
@@ -87,7 +87,7 @@ def test_no_header_reaches_an_event_or_a_cookie_with_a_control_character(
         "query_string": f"gclid={query}&utm_source={query}".encode(),
         "headers": [(b"host", b"shop.example"), (name, f"adcp_click=1.gclid.{value}".encode())],
     }
-    context = capture.begin(AsgiFacts(scope))
+    context = capture.begin(AsgiRequest(scope))
     seen = context.resolve()
     kept = [seen.client_ip, seen.client_user_agent, seen.event_source_url]
     kept += [seen.click_id, seen.click_id_type, capture.response_cookie(context)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adcp_tracker.web.bots import automated, automated_agent
-from adcp_tracker.web.request import AsgiFacts
+from adcp_tracker.web.bots import detect_automation, match_user_agent
+from adcp_tracker.web.request import AsgiRequest
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -30,7 +30,7 @@ CHROME = (
 )
 def test_shoppers_and_their_apps_are_not_automated(agent: str) -> None:
     """In-app browsers, CUBOT telephones and servers that render pages are people's requests."""
-    assert automated_agent(agent) is None
+    assert match_user_agent(agent) is None
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_shoppers_and_their_apps_are_not_automated(agent: str) -> None:
 )
 def test_crawlers_are_recognised(agent: str) -> None:
     """They name themselves, in whatever case."""
-    assert automated_agent(agent) == "crawler"
-    assert automated_agent(agent.upper()) == "crawler"
+    assert match_user_agent(agent) == "crawler"
+    assert match_user_agent(agent.upper()) == "crawler"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_crawlers_are_recognised(agent: str) -> None:
 )
 def test_link_previews_are_recognised(agent: str) -> None:
     """Somebody shared the link; nobody has opened the page yet."""
-    assert automated_agent(agent) == "link_preview"
+    assert match_user_agent(agent) == "link_preview"
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_link_previews_are_recognised(agent: str) -> None:
 )
 def test_prefetches_are_recognised(name: bytes, value: bytes) -> None:
     """A browser that looks ahead says so, and that goes before its name."""
-    facts = AsgiFacts({"headers": [(name, value)]})
-    assert automated(facts, CHROME) == "prefetch"
-    assert automated(facts, "Googlebot/2.1") == "prefetch"
+    request = AsgiRequest({"headers": [(name, value)]})
+    assert detect_automation(request, CHROME) == "prefetch"
+    assert detect_automation(request, "Googlebot/2.1") == "prefetch"
 
 
 def test_other_purposes_are_a_shoppers() -> None:
     """Without such a header, only the name decides."""
-    facts = AsgiFacts({"headers": [(b"sec-purpose", b"navigate"), (b"purpose", b"prefetcher")]})
-    assert automated(facts, CHROME) is None
-    assert automated(facts, "Googlebot/2.1") == "crawler"
+    request = AsgiRequest({"headers": [(b"sec-purpose", b"navigate"), (b"purpose", b"prefetcher")]})
+    assert detect_automation(request, CHROME) is None
+    assert detect_automation(request, "Googlebot/2.1") == "crawler"

@@ -15,7 +15,7 @@ from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.web.capture import Capture, LazyContext
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CaptureSettings
-from adcp_tracker.web.request import AsgiFacts, WsgiFacts
+from adcp_tracker.web.request import AsgiRequest, WsgiRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,13 +40,13 @@ def environ(query: str = "", **more: str) -> dict[str, object]:
 
 def begin(settings: CaptureSettings | None = None, /, query: str = "", **more: str) -> LazyContext:
     """Begin one request."""
-    return Capture(settings).begin(WsgiFacts(environ(query, **more)))
+    return Capture(settings).begin(WsgiRequest(environ(query, **more)))
 
 
 def cookie(settings: CaptureSettings | None = None, /, query: str = "", **more: str) -> str | None:
     """Return the cookie that one request's response carries."""
     capture = Capture(settings)
-    return capture.response_cookie(capture.begin(WsgiFacts(environ(query, **more))))
+    return capture.response_cookie(capture.begin(WsgiRequest(environ(query, **more))))
 
 
 def test_a_request_becomes_a_context() -> None:
@@ -73,7 +73,7 @@ def test_the_lazy_context_offers_all_of_it() -> None:
     assert lazy.automated == "prefetch"
 
 
-class WatchedFacts(AsgiFacts):
+class WatchedRequest(AsgiRequest):
     """Facts that note which headers are asked for."""
 
     __slots__ = ("asked",)
@@ -91,18 +91,18 @@ class WatchedFacts(AsgiFacts):
 def test_a_request_without_event_is_hardly_looked_at() -> None:
     """A page view that tracks nothing costs one look for the cookie."""
     capture = Capture(ASKED)
-    facts = WatchedFacts({"headers": [(b"user-agent", b"x")], "query_string": b"page=2"})
-    context = capture.begin(facts)
-    assert facts.asked == []
+    request = WatchedRequest({"headers": [(b"user-agent", b"x")], "query_string": b"page=2"})
+    context = capture.begin(request)
+    assert request.asked == []
     assert capture.response_cookie(context) is None
-    assert facts.asked == ["Cookie"]
+    assert request.asked == ["Cookie"]
     assert "not asked yet" in repr(context)
 
 
 def test_a_context_is_computed_once() -> None:
     """Several events in one request see the same context, also if the request changes."""
     raw = environ("gclid=abc")
-    context = Capture().begin(WsgiFacts(raw))
+    context = Capture().begin(WsgiRequest(raw))
     first = context.resolve()
     raw["REMOTE_ADDR"] = "9.9.9.9"
     assert context.resolve() is first
@@ -243,7 +243,7 @@ def test_a_failing_consent_function_denies_and_is_logged(
     with caplog.at_level(logging.WARNING, "adcp_tracker"):
         capture = Capture(CaptureSettings(consent=ask, consent_unanswered="granted"))
         for _ in range(3):
-            assert capture.begin(WsgiFacts(environ())).consent is Consent.DENIED
+            assert capture.begin(WsgiRequest(environ())).consent is Consent.DENIED
         assert begin(CaptureSettings(consent=lambda _: "no")).consent is Consent.DENIED
     assert "KeyError" in caplog.text
     assert "expected True, False, None" in caplog.text
@@ -260,7 +260,7 @@ def test_a_consent_function_gets_the_frameworks_request() -> None:
         seen.append(given_)
         return True
 
-    context = Capture(CaptureSettings(consent=ask)).begin(WsgiFacts(environ(), request))
+    context = Capture(CaptureSettings(consent=ask)).begin(WsgiRequest(environ(), request))
     assert seen == []
     assert context.consent is Consent.GRANTED
     assert seen == [request]
@@ -276,10 +276,10 @@ def test_automation_can_be_left_alone() -> None:
 def test_a_site_can_make_a_browser_forget() -> None:
     """Erasing a person includes the cookie."""
     capture = Capture()
-    forget = capture.forget_cookie(capture.begin(WsgiFacts(environ())))
+    forget = capture.expire_cookie(capture.begin(WsgiRequest(environ())))
     assert forget == "adcp_click=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure"
     without = Capture(CaptureSettings(click_cookie=None))
-    assert without.forget_cookie(without.begin(WsgiFacts(environ()))) is None
+    assert without.expire_cookie(without.begin(WsgiRequest(environ()))) is None
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_no_request_breaks_the_capture(
         "query_string": b"gclid=" + query,
         "headers": list(headers.items()),
     }
-    context = capture.begin(AsgiFacts(scope))
+    context = capture.begin(AsgiRequest(scope))
     resolved = context.resolve()
     assert resolved.client_user_agent is None or resolved.client_user_agent.isprintable()
     set_cookie = capture.response_cookie(context)

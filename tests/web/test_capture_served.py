@@ -14,7 +14,7 @@ import uvicorn
 from adcp_tracker.context import Context, current_context, reset_context, set_context
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.options import CaptureSettings
-from adcp_tracker.web.request import AsgiFacts, WsgiFacts
+from adcp_tracker.web.request import AsgiRequest, WsgiRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
@@ -42,7 +42,7 @@ def body() -> bytes:
 
 def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer with the context, as a WSGI application and its adapter in one."""
-    context = CAPTURE.begin(WsgiFacts(environ))
+    context = CAPTURE.begin(WsgiRequest(environ))
     token = set_context(context)
     try:
         content = body()
@@ -59,7 +59,7 @@ async def asgi_app(
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
     """Answer with the context, as an ASGI application and its adapter in one."""
-    context = CAPTURE.begin(AsgiFacts(scope))
+    context = CAPTURE.begin(AsgiRequest(scope))
     token = set_context(context)
     try:
         cookie = CAPTURE.response_cookie(context)

@@ -1,4 +1,4 @@
-"""The glance at a request's start: it never overlooks a response that owes a cookie."""
+"""The glance at a request's start: it never overlooks a response that needs_cookie a cookie."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adcp_tracker.events.model import CLICK_IDS
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.options import CaptureSettings
-from adcp_tracker.web.request import AsgiFacts, WsgiFacts
+from adcp_tracker.web.request import AsgiRequest, WsgiRequest
 
 KEPT = "adcp_click=1.gclid.old"
 CAPTURES = [
@@ -29,7 +29,9 @@ def shown(capture: Capture, query: str, cookie: str) -> tuple[bool, bool]:
         "query_string": query.encode(),
         "headers": [(b"host", b"shop.example"), (b"cookie", cookie.encode())],
     }
-    return capture.watch.in_environ(environ), capture.watch.in_scope(scope)
+    return capture.cookie_check.needs_cookie_environ(
+        environ
+    ), capture.cookie_check.needs_cookie_scope(scope)
 
 
 @given(st.sampled_from(CAPTURES), PARAMETERS, COOKIES)
@@ -37,16 +39,16 @@ def shown(capture: Capture, query: str, cookie: str) -> tuple[bool, bool]:
 def test_no_cookie_that_is_due_is_overlooked(
     capture: Capture, parameters: list[tuple[str, str]], cookie: str
 ) -> None:
-    """Whatever is asked for, a response that owes a cookie was seen to by the glance."""
+    """Whatever is asked for, a response that needs_cookie a cookie was seen to by the glance."""
     query = "&".join("=".join(pair) for pair in parameters)
     environ = {"QUERY_STRING": query, "HTTP_COOKIE": cookie, "REMOTE_ADDR": "8.8.8.8"}
     scope = {"query_string": query.encode(), "headers": [(b"cookie", cookie.encode())]}
     due = [
-        capture.response_cookie(capture.begin(facts)) is not None
-        for facts in (WsgiFacts(environ), AsgiFacts(scope))
+        capture.response_cookie(capture.begin(request)) is not None
+        for request in (WsgiRequest(environ), AsgiRequest(scope))
     ]
-    for owes, seen in zip(due, shown(capture, query, cookie), strict=True):
-        assert seen or not owes
+    for needs_cookie, seen in zip(due, shown(capture, query, cookie), strict=True):
+        assert seen or not needs_cookie
 
 
 @pytest.mark.parametrize("name", CLICK_IDS)
@@ -69,8 +71,8 @@ def test_a_site_without_the_cookie_never_owes_one() -> None:
 
 def test_what_a_server_hands_on_amiss_breaks_no_request() -> None:
     """A query that is no text, or not there, is none."""
-    watch = CAPTURES[0].watch
+    cookie_check = CAPTURES[0].cookie_check
     for query in (None, b"gclid=a", 7):
-        assert not watch.in_environ({"QUERY_STRING": query})
-    assert not watch.in_environ({})
-    assert not watch.in_scope({"query_string": None, "headers": []})
+        assert not cookie_check.needs_cookie_environ({"QUERY_STRING": query})
+    assert not cookie_check.needs_cookie_environ({})
+    assert not cookie_check.needs_cookie_scope({"query_string": None, "headers": []})

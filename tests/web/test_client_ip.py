@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.client_ip import (
     CLOUDFLARE_NETWORKS,
-    Origin,
+    ClientInfo,
     ProxyTrust,
     aws_alb,
     cloudflare,
@@ -53,7 +53,7 @@ TRUSTS = st.sampled_from(
 )
 
 
-def origin(trust: ProxyTrust, peer: str | None, *headers: tuple[str, str]) -> Origin:
+def origin(trust: ProxyTrust, peer: str | None, *headers: tuple[str, str]) -> ClientInfo:
     """Follow one request."""
     return explain(trust, peer, headers)
 

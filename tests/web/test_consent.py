@@ -20,15 +20,15 @@ from adcp_tracker.web.consent import (
     consent_reader,
     opts_out_globally,
 )
-from adcp_tracker.web.request import WsgiFacts
+from adcp_tracker.web.request import WsgiRequest
 
 # Purposes 1, 2, 3 and 7; vendors 2 and 4 to 6. Made bit by bit after the specification.
 TC_STRING = "CP1R2oAP1R2oBAfKABEEAwEgBeIAAKqqqoYgADQAgABQAEAAYA"
 
 
-def facts(**headers: str) -> WsgiFacts:
+def request(**headers: str) -> WsgiRequest:
     """Make a request with these headers."""
-    return WsgiFacts({f"HTTP_{name.upper()}": value for name, value in headers.items()})
+    return WsgiRequest({f"HTTP_{name.upper()}": value for name, value in headers.items()})
 
 
 @pytest.mark.parametrize(
@@ -47,24 +47,24 @@ def facts(**headers: str) -> WsgiFacts:
 )
 def test_a_cookie_answers_in_one_word(cookie: str, consent: Consent) -> None:
     """Only known words are an answer."""
-    assert ConsentCookie("marketing").read(facts(cookie=cookie)) is consent
+    assert ConsentCookie("marketing").read(request(cookie=cookie)) is consent
 
 
 def test_the_words_are_the_sites_own() -> None:
     """A banner in another language says yes in its own way."""
     reader = ConsentCookie("c", granted=["Ja"], denied=["nein"])
-    assert reader.read(facts(cookie="c=ja")) is Consent.GRANTED
-    assert reader.read(facts(cookie="c=NEIN")) is Consent.DENIED
-    assert reader.read(facts(cookie="c=yes")) is Consent.UNKNOWN
+    assert reader.read(request(cookie="c=ja")) is Consent.GRANTED
+    assert reader.read(request(cookie="c=NEIN")) is Consent.DENIED
+    assert reader.read(request(cookie="c=yes")) is Consent.UNKNOWN
 
 
 def test_a_header_answers_in_one_word() -> None:
     """A gateway may decide and tell."""
     reader = ConsentHeader("X-Consent")
-    assert reader.read(facts(x_consent=" Granted ")) is Consent.GRANTED
-    assert reader.read(facts(x_consent="denied")) is Consent.DENIED
-    assert reader.read(facts(x_consent="yes, no")) is Consent.UNKNOWN
-    assert reader.read(facts()) is Consent.UNKNOWN
+    assert reader.read(request(x_consent=" Granted ")) is Consent.GRANTED
+    assert reader.read(request(x_consent="denied")) is Consent.DENIED
+    assert reader.read(request(x_consent="yes, no")) is Consent.UNKNOWN
+    assert reader.read(request()) is Consent.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_header_answers_in_one_word() -> None:
 )
 def test_a_tc_string_answers_for_purposes_and_vendor(reader: TcfConsent, consent: Consent) -> None:
     """All purposes asked for have to be allowed, and the vendor, where one is asked for."""
-    assert reader.read(facts(cookie=f"euconsent-v2={TC_STRING}.YAAA")) is consent
+    assert reader.read(request(cookie=f"euconsent-v2={TC_STRING}.YAAA")) is consent
 
 
 @pytest.mark.parametrize("purposes", [[], [0], [25], ["1"]])
@@ -108,7 +108,7 @@ def test_purposes_out_of_range_are_refused(purposes: list[int]) -> None:
 def test_google_consent_mode_needs_every_signal(value: str, consent: Consent) -> None:
     """One denial denies, and one missing signal leaves the question open."""
     reader = GoogleConsentMode("mode", signals=["ad_storage", "ad_user_data"])
-    assert reader.read(facts(cookie=f"mode={quote(value)}")) is consent
+    assert reader.read(request(cookie=f"mode={quote(value)}")) is consent
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_google_consent_mode_needs_every_signal(value: str, consent: Consent) ->
 )
 def test_google_shorthand_is_read(value: str, consent: Consent) -> None:
     """The first digit behind G1 is ad_storage."""
-    assert GoogleConsentMode("mode").read(facts(cookie=f"mode={value}")) is consent
+    assert GoogleConsentMode("mode").read(request(cookie=f"mode={value}")) is consent
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_sites_own_function_answers(said: object, consent: Consent) -> None:
         seen.append(given)
         return said
 
-    assert consent_reader(ask).read(WsgiFacts({}, request)) is consent
+    assert consent_reader(ask).read(WsgiRequest({}, request)) is consent
     assert seen == [request]
 
 
@@ -152,7 +152,7 @@ def test_a_sites_own_function_answers(said: object, consent: Consent) -> None:
 def test_truth_is_not_guessed(said: object) -> None:
     """The string 'no' is true, so only real answers count."""
     with pytest.raises(ConfigurationError, match="expected True, False, None"):
-        consent_reader(lambda _: said).read(facts())
+        consent_reader(lambda _: said).read(request())
 
 
 def test_readers_pass_through() -> None:
@@ -181,10 +181,10 @@ def test_what_cannot_answer_is_refused(given_: object) -> None:
 
 def test_global_privacy_control_is_heard() -> None:
     """The header has one meaning and one value."""
-    assert opts_out_globally(facts(sec_gpc="1"))
-    assert not opts_out_globally(facts(sec_gpc="0"))
-    assert not opts_out_globally(facts(sec_gpc="11"))
-    assert not opts_out_globally(facts())
+    assert opts_out_globally(request(sec_gpc="1"))
+    assert not opts_out_globally(request(sec_gpc="0"))
+    assert not opts_out_globally(request(sec_gpc="11"))
+    assert not opts_out_globally(request())
 
 
 READERS = [
@@ -202,7 +202,7 @@ JSON = st.recursive(
 @given(st.sampled_from(READERS), st.text() | JSON.map(json.dumps))
 def test_no_reader_ever_raises(reader: ConsentReader, value: str) -> None:
     """What comes from a browser may be anything, and garbage is never a yes."""
-    found = reader.read(facts(cookie=f"c={quote(value, errors='replace')}", c=value))
+    found = reader.read(request(cookie=f"c={quote(value, errors='replace')}", c=value))
     assert isinstance(found, Consent)
     assert found is not Consent.GRANTED or value.strip('" ').lower() in {
         *["1", "true", "yes", "granted", "accepted", "accept", "allow", "all"]

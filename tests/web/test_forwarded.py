@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.web.client_ip import (
     MAX_CHARACTERS,
-    elements_from_right,
+    forwarded_elements_from_right,
     is_public,
     list_from_right,
     parse_node,
@@ -115,7 +115,7 @@ def test_an_endless_header_is_read_from_its_end_only() -> None:
 def test_forwarded_elements_have_lower_case_names_and_unquoted_values() -> None:
     """Names know no case, and quotes and escapes are notation, not value."""
     header = r'For="[2001:4860::1]:47";proto=HTTPS;HOST="a\"b,c;d" , for=192.0.2.1 ;by=_x'
-    assert list(elements_from_right([header])) == [
+    assert list(forwarded_elements_from_right([header])) == [
         {"for": "192.0.2.1", "by": "_x"},
         {"for": "[2001:4860::1]:47", "proto": "HTTPS", "host": 'a"b,c;d'},
     ]
@@ -127,18 +127,18 @@ def test_forwarded_elements_have_lower_case_names_and_unquoted_values() -> None:
 )
 def test_a_malformed_element_comes_out_empty(element: str) -> None:
     """No guess is made about an element that breaks the grammar."""
-    assert list(elements_from_right([element])) == [{}]
+    assert list(forwarded_elements_from_right([element])) == [{}]
 
 
 def test_a_trailing_semicolon_is_tolerated() -> None:
     """Some proxies end each element with one."""
-    assert list(elements_from_right(["for=8.8.8.8;"])) == [{"for": "8.8.8.8"}]
+    assert list(forwarded_elements_from_right(["for=8.8.8.8;"])) == [{"for": "8.8.8.8"}]
 
 
 @given(st.lists(st.text()))
 def test_elements_never_raise(lines: list[str]) -> None:
     """Any lines at all can be read."""
-    for element in elements_from_right(lines):
+    for element in forwarded_elements_from_right(lines):
         assert all(name == name.lower() for name in element)
 
 
@@ -146,7 +146,7 @@ def test_elements_never_raise(lines: list[str]) -> None:
 def test_nothing_on_the_left_changes_the_rightmost_element(forged: str) -> None:
     """A client's open quotes and backslashes cannot swallow what a proxy appended."""
     header = forged + r', for="[2001:4860::8888]:1";host="a,\"b\\"'
-    assert next(elements_from_right([header])) == {
+    assert next(forwarded_elements_from_right([header])) == {
         "for": "[2001:4860::8888]:1",
         "host": r'a,"b' + "\\",
     }
@@ -156,7 +156,7 @@ def test_nothing_on_the_left_changes_the_rightmost_element(forged: str) -> None:
 def test_quoted_values_come_back_whole(value: str) -> None:
     """Commas and semicolons within quotes divide nothing."""
     wanted = value.replace("\n", " ")
-    assert list(elements_from_right([f'for=1.1.1.1, host="{wanted}"'])) == [
+    assert list(forwarded_elements_from_right([f'for=1.1.1.1, host="{wanted}"'])) == [
         {"host": wanted},
         {"for": "1.1.1.1"},
     ]

@@ -11,8 +11,8 @@ from adcp_tracker import ConfigurationError, Consent, Interchange, Tracker
 from adcp_tracker.settings import Settings
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CAPTURE_OPTIONS, CaptureOptions, Options, TrackerOptions
-from adcp_tracker.web.request import WsgiFacts
-from adcp_tracker.web.setup import TRACKER_OPTIONS, set_up, uploading
+from adcp_tracker.web.request import WsgiRequest
+from adcp_tracker.web.setup import TRACKER_OPTIONS, as_uploader, configure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ SELLER = Interchange(advertiser_id="1", event_source_id="web", api_key="secret-k
 
 def test_options_are_divided_between_tracker_and_capture(tmp_path: Path) -> None:
     """One mapping sets both, each option by its own name."""
-    setup = set_up(
+    setup = configure(
         {
             "directory": str(tmp_path),
             "destinations": [SELLER],
@@ -46,11 +46,11 @@ def test_the_environment_fills_in_what_is_left_out(tmp_path: Path) -> None:
         "ADCP_API_KEY": "secret-key",
         "ADCP_EVENT_SOURCE_ID": "web",
     }
-    tracker = set_up({"default_region": "DE"}, environ=environ).tracker
+    tracker = configure({"default_region": "DE"}, environ=environ).tracker
     assert tracker.settings.directory == str(tmp_path / "environment")
     assert tracker.settings.default_region == "DE"
     assert [each.name for each in tracker.destinations] == ["interchange:7/web"]
-    assert set_up({"destinations": []}, environ=environ).tracker.destinations == ()
+    assert configure({"destinations": []}, environ=environ).tracker.destinations == ()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_debug_mode_makes_a_tracker_strict_unless_told(
 ) -> None:
     """A developer wants the traceback, a shop wants its checkout."""
     given = {"directory": str(tmp_path), **options}
-    assert set_up(given, debug=debug, environ=environ).tracker.settings.strict is strict
+    assert configure(given, debug=debug, environ=environ).tracker.settings.strict is strict
 
 
 @pytest.mark.parametrize(
@@ -95,31 +95,31 @@ def test_wrong_options_are_refused_with_a_remedy(
 ) -> None:
     """The message names the option and never a credential."""
     with pytest.raises(ConfigurationError, match=message) as caught:
-        set_up(options, environ={})
+        configure(options, environ={})
     assert "secret" not in str(caught.value)
 
 
 def test_a_tracker_that_is_there_takes_capture_options_only(tmp_path: Path) -> None:
     """What a tracker was made with cannot be changed by an adapter."""
     tracker = Tracker(directory=tmp_path)
-    setup = set_up({"trusted_hops": 2}, tracker=tracker)
+    setup = configure({"trusted_hops": 2}, tracker=tracker)
     assert setup.tracker is tracker
     assert setup.capture.settings.trusted_hops == 2
     for name in TRACKER_OPTIONS:
         with pytest.raises(ConfigurationError, match=f"{name}: expected with the tracker"):
-            set_up({name: None}, tracker=tracker)
+            configure({name: None}, tracker=tracker)
 
 
 def test_a_consent_function_is_asked_with_the_frameworks_request(tmp_path: Path) -> None:
     """Readers read facts; only a site's own function wants the request it knows."""
     environ = {"HTTP_COOKIE": "marketing=yes", "answer": True}
     for consent in (lambda request: request["answer of"], ConsentCookie("marketing")):
-        setup = set_up(
+        setup = configure(
             {"directory": str(tmp_path), "consent": consent, "honour_gpc": False},
             request=lambda given: {"answer of": given["answer"]},  # type: ignore[index]  # the environ
             environ={},
         )
-        assert setup.capture.begin(WsgiFacts(environ)).consent is Consent.GRANTED
+        assert setup.capture.begin(WsgiRequest(environ)).consent is Consent.GRANTED
 
 
 def test_a_hold_of_the_frameworks_is_offered_writes_unless_the_site_has_its_own(
@@ -139,9 +139,9 @@ def test_a_hold_of_the_frameworks_is_offered_writes_unless_the_site_has_its_own(
     held: list[object] = []
     options: dict[str, object] = {"directory": str(tmp_path)}
     framework = hold_as("framework", held)
-    set_up(options, hold=framework, environ={}).tracker.track_lead(lead_id="1")  # type: ignore[arg-type]  # made above
+    configure(options, hold=framework, environ={}).tracker.track_lead(lead_id="1")  # type: ignore[arg-type]  # made above
     own = {**options, "hold": hold_as("site", held)}
-    set_up(own, hold=framework, environ={}).tracker.track_lead(lead_id="2")  # type: ignore[arg-type]  # made above
+    configure(own, hold=framework, environ={}).tracker.track_lead(lead_id="2")  # type: ignore[arg-type]  # made above
     assert asked == ["framework", "site"]
     assert not list(tmp_path.glob("segments/*"))
     for write in held:
@@ -160,7 +160,7 @@ def test_wrong_consent_is_refused_behind_a_frameworks_request_too(
 ) -> None:
     """An async function would be true without being asked."""
     with pytest.raises(ConfigurationError, match="consent: expected a function of the request"):
-        set_up({"directory": str(tmp_path), "consent": wrong}, request=lambda given: given)
+        configure({"directory": str(tmp_path), "consent": wrong}, request=lambda given: given)
 
 
 def test_the_typed_options_are_the_settings() -> None:
@@ -175,7 +175,7 @@ def test_the_typed_options_are_the_settings() -> None:
 def test_a_command_uploads_whatever_the_site_left_to_a_worker(tmp_path: Path) -> None:
     """It is the same queue and the same settings otherwise."""
     options = {"directory": str(tmp_path), "destinations": [SELLER], "default_region": "GB"}
-    site = set_up({**options, "uploader": "external"}, environ={}).tracker
-    tracker = uploading(site)
+    site = configure({**options, "uploader": "external"}, environ={}).tracker
+    tracker = as_uploader(site)
     assert tracker.settings == attrs.evolve(site.settings, uploader="thread", handle_sigterm=False)
     assert tracker.destinations == site.destinations
