@@ -5,8 +5,8 @@ checkout of that version and run it there::
 
     git worktree add /tmp/old de0da3b
     cp -r tests/compat /tmp/old/tests/
-    cd /tmp/old && python -m tests.compat.record
-    cp /tmp/old/tests/compat/corpus.jsonl.xz tests/compat/
+    cd /tmp/old && python -m tests.compat.record && python -m tests.compat.old_queue
+    cp /tmp/old/tests/compat/*.xz tests/compat/
 """
 
 from __future__ import annotations
