@@ -70,14 +70,14 @@ class RecordingDestination:
                     self.events.append(event)
         return outcome
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Refuse nothing."""
 
     def close(self) -> None:
         """Have nothing to close."""
 
-    def abandon(self) -> None:
-        """Have nothing to abandon."""
+    def after_fork(self) -> None:
+        """Keep nothing open across a fork."""
 
 
 class RecordingTracker(Tracker):

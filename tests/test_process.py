@@ -34,9 +34,9 @@ class Writing:
             for event in batch.events:
                 file.write(orjson.loads(event)["event_id"] + "\\n")
         return Delivered()
-    def refuses(self, event): return None
+    def check(self, event): return None
     def close(self): pass
-    def abandon(self): pass
+    def after_fork(self): pass
 
 def make(**settings):
     # No event is uploaded by itself, so that what arrives was delivered at the end.

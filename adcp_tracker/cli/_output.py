@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker.destinations.responses import clean
+from adcp_tracker.destinations.responses import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -83,7 +83,7 @@ def shown(cell: object) -> str:
         return shown(cell.text)
     if isinstance(cell, int):
         return f"{cell:,}"
-    return clean(str(cell), _LONGEST)
+    return sanitize(str(cell), _LONGEST)
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -18,8 +18,8 @@ from adcp_tracker.cli._common import FINE, LEFT, AsJson, Directory, command
 from adcp_tracker.cli._queue import expect_destinations, standing, tracker_of
 from adcp_tracker.destinations.base import (
     Batch,
+    CheckResult,
     Delivered,
-    Finding,
     Paused,
     Rejected,
     Retry,
@@ -121,7 +121,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-_STYLES_CHECK = {"good": "green", "advice": "yellow", "fault": "red"}
+_STYLES_CHECK = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 @command
@@ -180,7 +180,7 @@ def check(  # noqa: PLR0913 - options, each by its name
         found.append(about)
         if not as_json:
             _print_of_check(about)
-    is_well = not any(about.finding.level == "fault" for about in found)
+    is_well = not any(about.finding.level == "error" for about in found)
     if as_json:
         documents = [{"about": each.subject} | attrs.asdict(each.finding) for each in found]
         _output.emit({"ok": is_well, "findings": documents})
@@ -220,7 +220,7 @@ class About:
     """
 
     subject: str
-    finding: Finding
+    finding: CheckResult
 
 
 def examine(directory: str | None, *, send_event: bool, test_code: str | None) -> Iterator[About]:
@@ -233,7 +233,7 @@ def examine(directory: str | None, *, send_event: bool, test_code: str | None) -
     settings, found = tracker.settings, tracker.destinations
     expect_destinations(found)
     names = ", ".join(destination.name for destination in found)
-    yield About("configuration", Finding("good", f"Events go to {names}."))
+    yield About("configuration", CheckResult("ok", f"Events go to {names}."))
     for finding in _of_settings(settings):
         yield About("configuration", finding)
     for finding in _of_directory(settings):
@@ -245,31 +245,31 @@ def examine(directory: str | None, *, send_event: bool, test_code: str | None) -
         destination.close()
 
 
-def _of_settings(settings: Settings) -> Iterator[Finding]:
+def _of_settings(settings: Settings) -> Iterator[CheckResult]:
     if settings.test_event_code is not None:
-        yield Finding(
-            "advice",
+        yield CheckResult(
+            "warning",
             "Every event is marked as a test, so none of them counts as a conversion.",
             "Unset ADCP_TEST_EVENT_CODE in production.",
         )
 
 
-def _of_directory(settings: Settings) -> Iterator[Finding]:
+def _of_directory(settings: Settings) -> Iterator[CheckResult]:
     queue = QueueDirectory(settings.directory)
     try:
         queue.prepare()
         _write_and_remove(queue)
     except UnsafeDirectoryError as error:
-        yield Finding("fault", str(error))
+        yield CheckResult("error", str(error))
         return
     except OSError as error:
         remedy = "Give the user this runs as a directory of its own, on a local disk with room."
-        yield Finding("fault", f"{queue.path}: {error.strerror}", remedy)
+        yield CheckResult("error", f"{queue.path}: {error.strerror}", remedy)
         return
-    yield Finding("good", f"{queue.path} can be written to, by this user alone.")
+    yield CheckResult("ok", f"{queue.path} can be written to, by this user alone.")
     room = shutil.disk_usage(queue.path).free
     if room < min(_LITTLE_ROOM, settings.max_bytes or _LITTLE_ROOM):
-        yield Finding("advice", f"Its volume has {room:,} bytes of room left.", "Free some.")
+        yield CheckResult("warning", f"Its volume has {room:,} bytes of room left.", "Free some.")
     yield from _of_uploading(settings, queue)
 
 
@@ -283,32 +283,32 @@ def _write_and_remove(queue: QueueDirectory) -> None:
         path.unlink()
 
 
-def _of_uploading(settings: Settings, queue: QueueDirectory) -> Iterator[Finding]:
+def _of_uploading(settings: Settings, queue: QueueDirectory) -> Iterator[CheckResult]:
     try:
         found = standing(queue, ())
     except (OutboxError, OSError) as error:
-        yield Finding("fault", str(error), "See to its volume; the events are safe on disk.")
+        yield CheckResult("error", str(error), "See to its volume; the events are safe on disk.")
         return
     if found.damage:
         remedy = "Nothing: the next process that uploads rebuilds it from the events."
-        yield Finding("advice", f"Its state cannot be read: {found.damage}", remedy)
+        yield CheckResult("warning", f"Its state cannot be read: {found.damage}", remedy)
     if found.leader is not None:
-        yield Finding("good", f"Process {found.leader or 'unknown'} uploads from it.")
+        yield CheckResult("ok", f"Process {found.leader or 'unknown'} uploads from it.")
     elif settings.uploader == "external":
         message = "No process uploads from it, and the trackers are told not to."
-        yield Finding("advice", message, "Keep running: adcp-tracker worker")
+        yield CheckResult("warning", message, "Keep running: adcp-tracker worker")
 
 
-def _of_destination(destination: Destination, code: str | None) -> Iterator[Finding]:
+def _of_destination(destination: Destination, code: str | None) -> Iterator[CheckResult]:
     faulty = False
     for finding in _probed(destination):
-        faulty |= finding.level == "fault"
+        faulty |= finding.level == "error"
         yield finding
     if code is not None and not faulty:
         yield from _of_outcome(destination.send(_test_batch(destination, code)), code)
 
 
-def _probed(destination: Destination) -> list[Finding]:
+def _probed(destination: Destination) -> list[CheckResult]:
     """Ask a destination that can ask its seller; one written elsewhere may not."""
     probe = getattr(destination, "probe", None)
     return list(probe()) if probe is not None else []
@@ -318,7 +318,7 @@ def _test_batch(destination: Destination, code: str) -> Batch:
     """Make an event by nobody, under an id of its own, such as the destination takes."""
     made = (_test_event(*choice) for choice in product(_KINDS, _MONEY, _PAGES))
     event = next(
-        (each for each in made if destination.refuses(orjson.loads(each.json)) is None),
+        (each for each in made if destination.check(orjson.loads(each.json)) is None),
         _test_event(_KINDS[0], _MONEY[0], _PAGES[0]),
     )
     return Batch([encode(event)], secrets.token_bytes(32), code)
@@ -335,29 +335,29 @@ def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str |
     )
 
 
-def _of_outcome(outcome: Outcome, code: str) -> Iterator[Finding]:
+def _of_outcome(outcome: Outcome, code: str) -> Iterator[CheckResult]:
     if isinstance(outcome, Delivered):
         yield from _of_answer(outcome, code)
     elif isinstance(outcome, Paused):
-        yield Finding("fault", f"{outcome.code}: {outcome.message}", outcome.remedy)
+        yield CheckResult("error", f"{outcome.code}: {outcome.message}", outcome.remedy)
     elif isinstance(outcome, Rejected):
         yield _refused(outcome.code, outcome.message, outcome.failures)
     elif isinstance(outcome, (Retry, TooLarge)):
         remedy = "Check address and network, or try again later."
-        yield Finding("fault", f"{outcome.code}: {outcome.message}", remedy)
+        yield CheckResult("error", f"{outcome.code}: {outcome.message}", remedy)
 
 
-def _of_answer(outcome: Delivered, code: str) -> Iterator[Finding]:
+def _of_answer(outcome: Delivered, code: str) -> Iterator[CheckResult]:
     if outcome.failures:
         first = outcome.failures[0]
         yield _refused(first.code, first.message, outcome.failures)
         return
-    yield Finding("good", f"It took a test event, marked by {code!r}.")
+    yield CheckResult("ok", f"It took a test event, marked by {code!r}.")
     for warning in outcome.warnings:
-        yield Finding("advice", f"The seller warns: {warning}")
+        yield CheckResult("warning", f"The seller warns: {warning}")
 
 
-def _refused(code: str, message: str, failures: tuple[EventFailure, ...]) -> Finding:
+def _refused(code: str, message: str, failures: tuple[EventFailure, ...]) -> CheckResult:
     remedy = next((each.remedy for each in failures if each.remedy), "")
     remedy = remedy or "The connection works; check what this event source is registered for."
-    return Finding("fault", f"It refused the test event: {code}: {message}", remedy)
+    return CheckResult("error", f"It refused the test event: {code}: {message}", remedy)

@@ -286,7 +286,7 @@ class Flusher:
         """Be a process that has never uploaded, in a child made by a fork."""
         self._election.abandon()
         for destination in self._setting.destinations:
-            destination.abandon()
+            destination.after_fork()
         self.forget()
 
     def _call(

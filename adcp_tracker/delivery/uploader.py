@@ -14,7 +14,7 @@ from adcp_tracker.delivery.recovery import open_state, tidy_up
 from adcp_tracker.delivery.retry import end_impossible_waits
 from adcp_tracker.delivery.sender import Lane
 from adcp_tracker.delivery.stats import Bookkeeper
-from adcp_tracker.destinations.base import Batch, Delivered, Preparing, Retry
+from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.reader import Segments
 from adcp_tracker.outbox.batch import BLANK
@@ -449,7 +449,7 @@ class Leadership:
 
 def _prepare(destinations: Sequence[Destination]) -> None:
     for destination in destinations:
-        if isinstance(destination, Preparing):
+        if isinstance(destination, Preloadable):
             # Whatever is wrong, the first request says it in the destination's own words.
             with suppress(BaseException):
                 destination.prepare()

@@ -10,30 +10,30 @@ import attrs
 import orjson
 
 from adcp_tracker.destinations.base import (
-    Finding,
+    CheckResult,
     Paused,
     Rejected,
     Timeouts,
+    event_failure,
     idempotency_key,
-    refusal,
     request_body,
 )
 from adcp_tracker.destinations.capabilities import (
-    LINES,
-    Line,
-    Offer,
-    lacks,
-    read_offer,
-    spoken,
-    versions,
+    ADCP_VERSIONS,
+    AdcpVersion,
+    AgentInfo,
+    discover,
+    negotiate,
+    unsupported_feature,
+    version_fields,
 )
-from adcp_tracker.destinations.mcp import Heard, McpSession, from_mcp, structured
-from adcp_tracker.destinations.responses import find_error, trouble
+from adcp_tracker.destinations.mcp import McpResponse, McpSession, outcome_from_mcp, structured
+from adcp_tracker.destinations.responses import find_error, to_check_result
 from adcp_tracker.destinations.validation import (
-    checked_choice,
-    checked_secret,
-    checked_text,
-    checked_url,
+    validate_choice,
+    validate_secret,
+    validate_text,
+    validate_url,
 )
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _TOOL = "log_event"
 _MAJOR = b"3"
-_BELIEVED_SECONDS = 3600.0
+_REDISCOVER_SECONDS = 3600.0
 _NO_TOOL = Paused(
     code="TOOL_NOT_FOUND",
     message="The agent offers no tool log_event.",
@@ -84,7 +84,7 @@ class Agent:
     url: str
     event_source_id: str
     token: str | None = None
-    adcp_version: Line = "3.1"
+    adcp_version: AdcpVersion = "3.1"
     auth: httpx.Auth | None = None
     key_secret: str | None = None
     name: str = attrs.field()
@@ -96,32 +96,32 @@ class Agent:
     now: Callable[[], float] = time.time
     source_rule: SourceRule | None = attrs.field(default=None, init=False)
     _session: McpSession = attrs.field(init=False)
-    _offer: Offer | None = attrs.field(default=None, init=False)
-    _asked_in: int = attrs.field(default=-1, init=False)
-    _asked_at: float = attrs.field(default=0.0, init=False)
+    _agent_info: AgentInfo | None = attrs.field(default=None, init=False)
+    _discovered_in_session: int = attrs.field(default=-1, init=False)
+    _discovered_at: float = attrs.field(default=0.0, init=False)
     _pid: int = attrs.field(factory=os.getpid, init=False)
 
     @name.default
     def _default_name(self) -> str:
-        place = checked_url(self.url, "url", allow_http=True).partition("://")[2]
+        place = validate_url(self.url, "url", allow_http=True).partition("://")[2]
         return f"agent:{place}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
         # Loaded with the first destination and not with the library, as httpx is slow to.
-        from adcp_tracker.destinations.http import Caller  # noqa: PLC0415 - see above
+        from adcp_tracker.destinations.http import HttpClient  # noqa: PLC0415 - see above
 
-        self.url = checked_url(self.url, "url", allow_http=self.allow_http)
-        checked_text(self.event_source_id, "event_source_id", 255)
-        checked_text(self.name, "name", 1024)
+        self.url = validate_url(self.url, "url", allow_http=self.allow_http)
+        validate_text(self.event_source_id, "event_source_id", 255)
+        validate_text(self.name, "name", 1024)
         if self.token is not None:
-            checked_secret(self.token, "token")
+            validate_secret(self.token, "token")
         elif self.auth is not None and not self.key_secret:
             message = "key_secret: expected a secret beside auth without token, got none"
             raise ConfigurationError(message)
-        checked_choice(self.adcp_version, "adcp_version", LINES)
+        validate_choice(self.adcp_version, "adcp_version", ADCP_VERSIONS)
         credential = None if self.token is None else f"Bearer {self.token}"
-        caller = Caller(self.timeout, self.transport, self.auth, self.now)
-        self._session = McpSession(self.url, caller, credential)
+        http = HttpClient(self.timeout, self.transport, self.auth, self.now)
+        self._session = McpSession(self.url, http, credential)
 
     def __repr__(self) -> str:
         version = self.adcp_version
@@ -132,29 +132,29 @@ class Agent:
 
         The first call of a process also opens a session and asks what the agent offers.
         """
-        self._stay_in_process()
-        refused = self._learn()
+        self._check_fork()
+        refused = self._discover()
         if refused is not None:
             return refused
-        unwanted = self._unwanted(batch)
+        unwanted = self._filter_unsupported(batch)
         if unwanted:
             return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
-        heard = self._session.request("tools/call", self._params(batch))
-        if not isinstance(heard, Heard):
-            return heard
-        outcome = from_mcp(heard.message, heard.reply, len(batch.events))
-        return self._not_the_events(outcome)
+        answer = self._session.request("tools/call", self._params(batch))
+        if not isinstance(answer, McpResponse):
+            return answer
+        outcome = outcome_from_mcp(answer.message, answer.response, len(batch.events))
+        return self._reinterpret_missing_tool(outcome)
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Say why this agent cannot take `event`, if it cannot.
 
         Judged by the protocol line that is spoken, and by the agent's capabilities once they
         are known; never asks the network.
         """
-        beyond = self._beyond(event)
+        beyond = self._unsupported(event)
         if beyond is not None:
             return beyond
-        return self.source_rule.refusal(event) if self.source_rule else None
+        return self.source_rule.check(event) if self.source_rule else None
 
     def registry(self) -> Registry:
         """Return what asks the agent about event sources, in a session of its own."""
@@ -162,7 +162,7 @@ class Agent:
 
         return AgentRegistry(self.event_source_id, self.adcp_version, attrs.evolve(self).ask)
 
-    def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | Finding:
+    def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | CheckResult:
         """Use a tool other than ``log_event``.
 
         Args:
@@ -172,61 +172,61 @@ class Agent:
         Returns:
             Its structured result, or why there is none.
         """
-        self._stay_in_process()
+        self._check_fork()
         try:
-            return self._use(tool, arguments)
+            return self._call_tool(tool, arguments)
         finally:
             self.close()
 
-    def probe(self) -> list[Finding]:
+    def probe(self) -> list[CheckResult]:
         """Ask the agent whether it takes events, and which, without sending one."""
-        self._stay_in_process()
-        self._asked_in = -1
-        refused = self._learn()
+        self._check_fork()
+        self._discovered_in_session = -1
+        refused = self._discover()
         if refused is not None:
-            return [trouble(refused)]
-        return self._offer.findings(self.adcp_version) if self._offer else []
+            return [to_check_result(refused)]
+        return self._agent_info.findings(self.adcp_version) if self._agent_info else []
 
     def prepare(self) -> None:
         """Load what a request needs, so that no fork finds it half loaded."""
-        self._session.caller.prepare(self.url)
+        self._session.http.prepare(self.url)
 
     def close(self) -> None:
         """Close the connection. A later :meth:`send` opens a new one in the same session."""
-        self._session.caller.close()
+        self._session.http.close()
 
-    def abandon(self) -> None:
+    def after_fork(self) -> None:
         """Forget connection and session: they belong to the parent of a fork."""
-        self._session.caller.abandon()
-        self._session.forget()
+        self._session.http.after_fork()
+        self._session.reset()
         self._pid = os.getpid()
 
-    def _beyond(self, event: Mapping[str, object]) -> EventFailure | None:
+    def _unsupported(self, event: Mapping[str, object]) -> EventFailure | None:
         """Say why `event` is more than this agent takes, if it is."""
-        line = self._spoken
-        lacking = lacks(event, line)
+        line = self._negotiated_version
+        lacking = unsupported_feature(event, line)
         if lacking is not None:
             what, needed = lacking
             message = f"The event's {what} needs AdCP {needed}; this destination speaks {line}."
             remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
-            return refusal("VERSION_UNSUPPORTED", message, remedy, event)
-        objection = self._offer.capabilities.objection(event) if self._offer else None
-        return None if objection is None else refusal(*objection, event)
+            return event_failure("VERSION_UNSUPPORTED", message, remedy, event)
+        objection = self._agent_info.capabilities.rejection(event) if self._agent_info else None
+        return None if objection is None else event_failure(*objection, event)
 
     @property
-    def _spoken(self) -> str:
+    def _negotiated_version(self) -> str:
         """The line by which the agent reads requests, as far as that is known."""
-        offer = self._offer
-        return spoken(self.adcp_version, offer.capabilities.versions if offer else ())
+        offer = self._agent_info
+        return negotiate(self.adcp_version, offer.capabilities.versions if offer else ())
 
     @property
     def _is_restricted(self) -> bool:
         """Whether the agent is known not to take everything of the line that is configured."""
-        offer = self._offer
+        offer = self._agent_info
         restricted = offer is not None and bool(offer.capabilities.restrictions)
-        return restricted or self._spoken != self.adcp_version
+        return restricted or self._negotiated_version != self.adcp_version
 
-    def _unwanted(self, batch: Batch) -> tuple[EventFailure, ...]:
+    def _filter_unsupported(self, batch: Batch) -> tuple[EventFailure, ...]:
         """Return which of a batch's events the agent says it does not take.
 
         What it takes is often learned after a batch was frozen, and what every line of the
@@ -235,62 +235,64 @@ class Agent:
         """
         if not self._is_restricted:
             return ()
-        failures = (self._beyond(orjson.loads(event)) for event in batch.events)
+        failures = (self._unsupported(orjson.loads(event)) for event in batch.events)
         return tuple(
             attrs.evolve(failure, index=index)
             for index, failure in enumerate(failures)
             if failure is not None
         )
 
-    def _use(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | Finding:
-        refused = self._learn()
+    def _call_tool(
+        self, tool: str, arguments: Mapping[str, object]
+    ) -> dict[str, object] | CheckResult:
+        refused = self._discover()
         if refused is not None:
-            return trouble(refused)
-        if self._offer is not None and self._offer.lacks(tool):
-            return Finding("fault", f"The agent offers no tool {tool}.", "Ask the seller.")
-        call = {"name": tool, "arguments": versions(self.adcp_version) | dict(arguments)}
-        heard = self._session.request("tools/call", orjson.dumps(call))
-        if not isinstance(heard, Heard):
-            return trouble(heard)
-        result = heard.result or {}
+            return to_check_result(refused)
+        if self._agent_info is not None and self._agent_info.lacks(tool):
+            return CheckResult("error", f"The agent offers no tool {tool}.", "Ask the seller.")
+        call = {"name": tool, "arguments": version_fields(self.adcp_version) | dict(arguments)}
+        answer = self._session.request("tools/call", orjson.dumps(call))
+        if not isinstance(answer, McpResponse):
+            return to_check_result(answer)
+        result = answer.result or {}
         payload = structured(result)
         if payload is None or result.get("isError") is True or find_error(payload) is not None:
-            return trouble(from_mcp(heard.message, heard.reply, 0))
+            return to_check_result(outcome_from_mcp(answer.message, answer.response, 0))
         return payload
 
-    def _stay_in_process(self) -> None:
+    def _check_fork(self) -> None:
         if self._pid != os.getpid():
-            self.abandon()
+            self.after_fork()
 
-    def _learn(self) -> Retry | Paused | None:
+    def _discover(self) -> Retry | Paused | None:
         """Ask once a session what the agent offers; return what forbids to go on.
 
         An agent that does not take everything is asked again by the hour, or what it takes by
         then would be refused for as long as its session lasts.
         """
-        is_stale = self._is_restricted and self.now() - self._asked_at > _BELIEVED_SECONDS
-        if self._asked_in == self._session.openings and not is_stale:
+        is_stale = self._is_restricted and self.now() - self._discovered_at > _REDISCOVER_SECONDS
+        if self._discovered_in_session == self._session.session_count and not is_stale:
             return None
-        self._asked_at = self.now()
-        offer = read_offer(self._session, self.adcp_version)
+        self._discovered_at = self.now()
+        offer = discover(self._session, self.adcp_version)
         # Also where that failed in mid-session, so that an agent that cannot answer it
         # is not asked again.
-        self._asked_in = self._session.openings
-        if not isinstance(offer, Offer):
+        self._discovered_in_session = self._session.session_count
+        if not isinstance(offer, AgentInfo):
             return offer
-        self._offer = offer
+        self._agent_info = offer
         if offer.lacks(_TOOL):
-            self._asked_in = -1
+            self._discovered_in_session = -1
             return _NO_TOOL
         return None
 
-    def _not_the_events(self, outcome: Outcome) -> Outcome:
+    def _reinterpret_missing_tool(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, unless an unknown tool may be what is wrong with the call.
 
         JSON-RPC has one number for wrong parameters and for unknown tools. Bisecting for
         the wrong event is right only where the tool is known to be there.
         """
-        known = self._offer is not None and self._offer.has(_TOOL)
+        known = self._agent_info is not None and self._agent_info.has(_TOOL)
         if isinstance(outcome, Rejected) and outcome.code == "rpc_-32602" and not known:
             return outcome if outcome.failures else _NO_TOOL
         return outcome
@@ -299,10 +301,12 @@ class Agent:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
         head = b'{"name":"log_event","arguments":{"idempotency_key":"' + key.encode() + b'",'
-        return request_body(self.event_source_id, batch, head + _versions(self.adcp_version), b"}}")
+        return request_body(
+            self.event_source_id, batch, head + _version_json(self.adcp_version), b"}}"
+        )
 
 
-def _versions(line: Line) -> bytes:
+def _version_json(line: AdcpVersion) -> bytes:
     # Before 3.1 requests named no version, and a seller reads one without as 3.0.
     if line == "3.0":
         return b""

@@ -148,16 +148,16 @@ Outcome = Delivered | Retry | TooLarge | Rejected | Paused
 
 
 @attrs.frozen
-class Finding:
+class CheckResult:
     """One thing found out about a seller by asking it, without sending an event.
 
     Attributes:
-        level: ``good``, ``advice`` or ``fault``.
+        level: ``ok``, ``warning`` or ``error``.
         message: What was found, for a person.
         remedy: What to change; empty when nothing has to be.
     """
 
-    level: Literal["good", "advice", "fault"]
+    level: Literal["ok", "warning", "error"]
     message: str
     remedy: str = ""
 
@@ -181,7 +181,7 @@ class Destination(Protocol):
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one request. Never raises for what a seller or network does."""
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Say why this kind of seller cannot take `event`, if it cannot.
 
         Only asked of events that use more than every seller understands.
@@ -190,12 +190,12 @@ class Destination(Protocol):
     def close(self) -> None:
         """Close connections. A later :meth:`send` opens new ones."""
 
-    def abandon(self) -> None:
+    def after_fork(self) -> None:
         """Forget connections without closing them: they belong to the parent of a fork."""
 
 
 @runtime_checkable
-class Preparing(Protocol):
+class Preloadable(Protocol):
     """A destination that has something to load before its first request.
 
     A module that is half imported at a fork stays so in the child for good. What a
@@ -207,7 +207,9 @@ class Preparing(Protocol):
         """Load what :meth:`Destination.send` will need; connect to nothing."""
 
 
-def refusal(code: str, message: str, remedy: str, event: Mapping[str, object]) -> EventFailure:
+def event_failure(
+    code: str, message: str, remedy: str, event: Mapping[str, object]
+) -> EventFailure:
     """Return why a destination does not take a decoded `event`, which it names by its id."""
     event_id = event.get("event_id")
     named = event_id if isinstance(event_id, str) else None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeGuard
 import attrs
 import orjson
 
-from adcp_tracker.destinations.base import Finding
-from adcp_tracker.destinations.mcp import Heard, structured
-from adcp_tracker.destinations.responses import CODE_LENGTH, clean
+from adcp_tracker.destinations.base import CheckResult
+from adcp_tracker.destinations.mcp import McpResponse, structured
+from adcp_tracker.destinations.responses import CODE_LENGTH, sanitize
 from adcp_tracker.events.model import ActionSource, EventType, UidType
 
 if TYPE_CHECKING:
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.mcp import McpSession
 
 
-Line = Literal["3.0", "3.1", "3.2"]
+AdcpVersion = Literal["3.0", "3.1", "3.2"]
 
-LINES: tuple[Line, ...] = ("3.0", "3.1", "3.2")
+ADCP_VERSIONS: tuple[AdcpVersion, ...] = ("3.0", "3.1", "3.2")
 
-EVENT_TYPES: Mapping[str, Line] = {
+EVENT_TYPES: Mapping[str, AdcpVersion] = {
     "follow": "3.1",
     "content_view": "3.1",
     "watch_milestone": "3.1",
 }
 """Event types that came after 3.0, and the line they came with."""
 
-UID_TYPES: Mapping[str, Line] = {"world_id_nullifier": "3.1"}
+UID_TYPES: Mapping[str, AdcpVersion] = {"world_id_nullifier": "3.1"}
 """Types of universal ids that came after 3.0, and the line they came with."""
 
 
-def lacks(event: Mapping[str, object], line: str) -> tuple[str, Line] | None:
+def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, AdcpVersion] | None:
     """Return what `event` needs and `line` has not, and the line that has it.
 
     Args:
@@ -42,12 +42,12 @@ def lacks(event: Mapping[str, object], line: str) -> tuple[str, Line] | None:
         line: The protocol line that is spoken.
     """
     for what, needed in _needs(event):
-        if release(needed) > release(line):
+        if parse_version(needed) > parse_version(line):
             return what, needed
     return None
 
 
-def release(line: str) -> tuple[int, int]:
+def parse_version(line: str) -> tuple[int, int]:
     """Return a line as numbers that compare; ``(0, 0)`` for what is none."""
     major, _, minor = line.partition("-")[0].partition(".")
     # Two digits each are plenty, and keep hostile input from being converted at length.
@@ -55,16 +55,16 @@ def release(line: str) -> tuple[int, int]:
     return (int(major), int(minor)) if known else (0, 0)
 
 
-def spoken(own: Line, supported: Iterable[str]) -> str:
+def negotiate(own: AdcpVersion, supported: Iterable[str]) -> str:
     """Return the line a seller will read a request of line `own` by.
 
     A seller that does not speak `own` goes down to its next older one.
     """
-    lines = [line for line in supported if release(line) != (0, 0)]
+    lines = [line for line in supported if parse_version(line) != (0, 0)]
     if not lines or own in lines:
         return own
-    older = [line for line in lines if release(line) <= release(own)]
-    return max(older, key=release, default=own)
+    older = [line for line in lines if parse_version(line) <= parse_version(own)]
+    return max(older, key=parse_version, default=own)
 
 
 def uid_types(event: Mapping[str, object]) -> Iterator[str]:
@@ -77,7 +77,7 @@ def uid_types(event: Mapping[str, object]) -> Iterator[str]:
             yield kind
 
 
-def _needs(event: Mapping[str, object]) -> Iterator[tuple[str, Line]]:
+def _needs(event: Mapping[str, object]) -> Iterator[tuple[str, AdcpVersion]]:
     kind = event.get("event_type")
     if isinstance(kind, str) and kind in EVENT_TYPES:
         yield f"event type {kind!r}", EVENT_TYPES[kind]
@@ -123,7 +123,7 @@ class Capabilities:
         )
         return tuple(_restriction(*kind) for kind in kinds if kind[1] and kind[2] - kind[1])
 
-    def objection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
+    def rejection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
         """Return code, message and remedy if the seller says it does not take such an event."""
         words = (
             ("event type", event.get("event_type"), self.event_types),
@@ -131,17 +131,17 @@ class Capabilities:
         )
         for what, word, taken in words:
             if isinstance(word, str) and taken and word not in taken:
-                return _objection(what, word, taken)
-        return self._uids_objection(event)
+                return _rejection(what, word, taken)
+        return self._uids_rejection(event)
 
-    def _uids_objection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
+    def _uids_rejection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
         """Object only where no universal id is of use and nothing else identifies."""
         match = event.get("user_match")
         kinds = list(uid_types(event))
         others = isinstance(match, dict) and any(name != "uids" for name in match)
         if not self.uid_types or not kinds or others or self.uid_types.intersection(kinds):
             return None
-        return _objection("universal id type", kinds[0], self.uid_types)
+        return _rejection("universal id type", kinds[0], self.uid_types)
 
 
 def read_capabilities(payload: object) -> Capabilities:
@@ -149,10 +149,10 @@ def read_capabilities(payload: object) -> Capabilities:
     adcp, tracking = _inner(payload, "adcp"), _inner(payload, "media_buy", "conversion_tracking")
     majors = adcp.get("major_versions")
     return Capabilities(
-        versions=tuple(_words(adcp.get("supported_versions"))),
-        event_types=frozenset(_words(tracking.get("supported_event_types"))),
-        uid_types=frozenset(_words(tracking.get("supported_uid_types"))),
-        action_sources=frozenset(_words(tracking.get("supported_action_sources"))),
+        versions=tuple(_strings(adcp.get("supported_versions"))),
+        event_types=frozenset(_strings(tracking.get("supported_event_types"))),
+        uid_types=frozenset(_strings(tracking.get("supported_uid_types"))),
+        action_sources=frozenset(_strings(tracking.get("supported_action_sources"))),
         replay_ttl_seconds=_replay_ttl(_inner(adcp, "idempotency")),
         major_versions=frozenset(filter(_is_integer, majors if isinstance(majors, list) else ())),
     )
@@ -177,7 +177,7 @@ def _restriction(what: str, taken: frozenset[str], known: frozenset[str]) -> str
     return f"Of {what}, the agent takes {', '.join(sorted(taken))}."
 
 
-def _objection(what: str, word: str, taken: frozenset[str]) -> tuple[str, str, str]:
+def _rejection(what: str, word: str, taken: frozenset[str]) -> tuple[str, str, str]:
     code = f"UNSUPPORTED_{what.replace(' ', '_').upper()}"
     message = f"The seller takes no {what} {word!r}."
     return code, message, f"Use one of {', '.join(sorted(taken))} for this destination."
@@ -189,9 +189,9 @@ def _inner(payload: object, *names: str) -> Mapping[str, object]:
     return payload if isinstance(payload, dict) else {}
 
 
-def _words(listed: object) -> list[str]:
+def _strings(listed: object) -> list[str]:
     items = listed[:_MOST_WORDS] if isinstance(listed, list) else []
-    return [word for word in (clean(item, CODE_LENGTH) for item in items) if word]
+    return [word for word in (sanitize(item, CODE_LENGTH) for item in items) if word]
 
 
 _CAPABILITIES = "get_adcp_capabilities"
@@ -201,7 +201,7 @@ _RESTRICTED = "Any other event becomes a dead letter of this destination, and is
 
 
 @attrs.frozen
-class Offer:
+class AgentInfo:
     """What an agent offers.
 
     Attributes:
@@ -220,34 +220,36 @@ class Offer:
         """Return whether `tool` is known not to be there."""
         return self.tools is not None and tool not in self.tools
 
-    def findings(self, line: Line) -> list[Finding]:
+    def findings(self, line: AdcpVersion) -> list[CheckResult]:
         """Return what a person who checks a configuration would like to know."""
         if self.tools is None:
-            return [Finding("advice", "The agent lists no tools.", "Send a test event.")]
-        found = [Finding("good", "The agent offers log_event."), *self._of_versions(line)]
-        found += (Finding("advice", words, _RESTRICTED) for words in self.capabilities.restrictions)
+            return [CheckResult("warning", "The agent lists no tools.", "Send a test event.")]
+        found = [CheckResult("ok", "The agent offers log_event."), *self._of_versions(line)]
+        found += (
+            CheckResult("warning", words, _RESTRICTED) for words in self.capabilities.restrictions
+        )
         ttl = self.capabilities.replay_ttl_seconds
         if ttl:
-            found.append(Finding("good", f"The agent knows a repeated request for {ttl} s."))
+            found.append(CheckResult("ok", f"The agent knows a repeated request for {ttl} s."))
         elif ttl is not None:
             message = "The agent does not know repeated requests."
-            found.append(Finding("advice", message, "Have it count each event id once."))
+            found.append(CheckResult("warning", message, "Have it count each event id once."))
         return found
 
-    def _of_versions(self, line: Line) -> Iterator[Finding]:
+    def _of_versions(self, line: AdcpVersion) -> Iterator[CheckResult]:
         majors, lines = self.capabilities.major_versions, self.capabilities.versions
         if majors and _MAJOR not in majors:
             spoken = ", ".join(map(str, sorted(majors)))
             message = f"The agent speaks AdCP {spoken}, and not {_MAJOR}."
-            yield Finding("fault", message, "Ask the seller for an agent that does.")
+            yield CheckResult("error", message, "Ask the seller for an agent that does.")
         elif lines and line not in lines:
             message = f"The agent speaks AdCP {', '.join(lines)}, but not {line}."
-            yield Finding("advice", message, "Set adcp_version to one of them.")
+            yield CheckResult("warning", message, "Set adcp_version to one of them.")
         elif lines:
-            yield Finding("good", f"The agent speaks AdCP {', '.join(lines)}; {line} is used.")
+            yield CheckResult("ok", f"The agent speaks AdCP {', '.join(lines)}; {line} is used.")
 
 
-def read_offer(session: McpSession, line: Line) -> Offer | Retry | Paused:
+def discover(session: McpSession, line: AdcpVersion) -> AgentInfo | Retry | Paused:
     """Return what the agent offers, or what keeps it from being asked.
 
     An agent that lists no tools or tells no capabilities is no fault: most do not have to.
@@ -256,16 +258,16 @@ def read_offer(session: McpSession, line: Line) -> Offer | Retry | Paused:
     if tools is not None and not isinstance(tools, frozenset):
         return tools
     if tools is None or _CAPABILITIES not in tools:
-        return Offer(tools)
-    call = {"name": _CAPABILITIES, "arguments": versions(line)}
-    heard = session.request("tools/call", orjson.dumps(call))
-    if not isinstance(heard, Heard):
-        return heard
-    payload = structured(heard.result) if heard.result is not None else None
-    return Offer(tools, read_capabilities(payload))
+        return AgentInfo(tools)
+    call = {"name": _CAPABILITIES, "arguments": version_fields(line)}
+    answer = session.request("tools/call", orjson.dumps(call))
+    if not isinstance(answer, McpResponse):
+        return answer
+    payload = structured(answer.result) if answer.result is not None else None
+    return AgentInfo(tools, read_capabilities(payload))
 
 
-def versions(line: Line) -> dict[str, object]:
+def version_fields(line: AdcpVersion) -> dict[str, object]:
     """Return how a request of `line` says so; before 3.1 requests named no version."""
     return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}
 
@@ -274,15 +276,15 @@ def _tools(session: McpSession) -> frozenset[str] | Retry | Paused | None:
     names: set[str] = set()
     params: dict[str, object] = {}
     for _ in range(_MOST_PAGES):
-        heard = session.request("tools/list", orjson.dumps(params))
-        if not isinstance(heard, Heard):
-            return heard
-        listed = heard.result.get("tools") if heard.result is not None else None
-        if heard.result is None or not isinstance(listed, list):
+        answer = session.request("tools/list", orjson.dumps(params))
+        if not isinstance(answer, McpResponse):
+            return answer
+        listed = answer.result.get("tools") if answer.result is not None else None
+        if answer.result is None or not isinstance(listed, list):
             return None
         tools = (tool.get("name") for tool in listed if isinstance(tool, dict))
         names.update(name for name in tools if isinstance(name, str))
-        cursor = heard.result.get("nextCursor")
+        cursor = answer.result.get("nextCursor")
         if not isinstance(cursor, str):
             return frozenset(names)
         params = {"cursor": cursor}

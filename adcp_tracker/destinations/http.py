@@ -21,40 +21,40 @@ import httpx
 from adcp_tracker.destinations.base import Paused, Retry, Timeouts
 from adcp_tracker.destinations.payload import Body
 from adcp_tracker.destinations.redaction import redaction_of
-from adcp_tracker.destinations.responses import OVERSIZE, UNDECODABLE, Reply
+from adcp_tracker.destinations.responses import OVERSIZE, UNDECODABLE, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-ANSWER_LIMIT = 1_000_000
+RESPONSE_LIMIT = 1_000_000
 """The most bytes of an answer that are read, on the wire and unpacked."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 # Whatever else an answer calls its coding, as some do with "utf-8", packs nothing.
-_PACKINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
+_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
 
 
-class AnswerTooLarge(httpx.RequestError):
+class ResponseTooLarge(httpx.RequestError):
     """An answer goes on beyond what is read of one."""
 
 
-def bound(response: httpx.Response) -> None:
+def limit_response(response: httpx.Response) -> None:
     """Have `response` read within bounds, by whomever; for httpx's hook for responses.
 
     Whoever reads it gets what is unpacked, up to the limit, and then an
-    :class:`AnswerTooLarge`; or an :class:`httpx.DecodingError` where it is packed in another
+    :class:`ResponseTooLarge`; or an :class:`httpx.DecodingError` where it is packed in another
     way than by gzip alone, which nobody asked for.
     """
     named = response.headers.get_list("content-encoding", split_commas=True)
-    packings = [coding for coding in map(str.lower, named) if coding in _PACKINGS]
+    packings = [coding for coding in map(str.lower, named) if coding in _ENCODINGS]
     if isinstance(response.stream, httpx.SyncByteStream):
-        response.stream = _Bounded(response.stream, _unpacking(packings))
+        response.stream = _LimitedStream(response.stream, _decompressor(packings))
         response.headers.pop("content-encoding", None)
 
 
 @attrs.define(eq=False)
-class _Bounded(httpx.SyncByteStream):
+class _LimitedStream(httpx.SyncByteStream):
     """A stream that ends soon after its limit, whatever it is made of."""
 
     stream: httpx.SyncByteStream
@@ -63,18 +63,18 @@ class _Bounded(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         came = given = 0
         for piece in self.stream:
-            unpacked = self.unpack(piece, ANSWER_LIMIT + 1 - given)
-            yield unpacked[: ANSWER_LIMIT - given]
+            unpacked = self.unpack(piece, RESPONSE_LIMIT + 1 - given)
+            yield unpacked[: RESPONSE_LIMIT - given]
             came += len(piece)
             given += len(unpacked)
-            if max(came, given) > ANSWER_LIMIT:
-                raise AnswerTooLarge(f"expected {ANSWER_LIMIT} bytes or fewer, got more")
+            if max(came, given) > RESPONSE_LIMIT:
+                raise ResponseTooLarge(f"expected {RESPONSE_LIMIT} bytes or fewer, got more")
 
     def close(self) -> None:
         self.stream.close()
 
 
-def _unpacking(packings: list[str]) -> Callable[[bytes, int], bytes]:
+def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
     """Return what makes of a piece at most so many bytes of the answer."""
     if not packings:
         return lambda piece, most: piece[:most]
@@ -95,7 +95,7 @@ DEADLINE = "deadline"
 
 # The first row that fits an exception or one of its causes decides, so the particular
 # stands before the general.
-_REASONS: tuple[tuple[type[BaseException], str, str], ...] = (
+_EXCEPTIONS: tuple[tuple[type[BaseException], str, str], ...] = (
     (socket.gaierror, "dns", "The seller's host name cannot be resolved."),
     (ssl.SSLError, "tls", "The encrypted connection could not be set up or broke."),
     (httpx.ConnectTimeout, "connect_timeout", "The seller could not be reached in time."),
@@ -108,7 +108,7 @@ _REASONS: tuple[tuple[type[BaseException], str, str], ...] = (
     (httpx.RemoteProtocolError, "disconnected", "The seller broke off without an answer."),
     (httpx.NetworkError, "reset", "The connection to the seller broke."),
     (httpx.DecodingError, UNDECODABLE, "The answer's compression is broken or not known."),
-    (AnswerTooLarge, OVERSIZE, "The seller's answer is larger than what is read of one."),
+    (ResponseTooLarge, OVERSIZE, "The seller's answer is larger than what is read of one."),
 )
 
 _UNTRUSTED = Paused(
@@ -121,7 +121,7 @@ _UNTRUSTED = Paused(
 )
 
 
-def outcome_of(error: Exception, *, expired: bool) -> Retry | Paused:
+def outcome_from_exception(error: Exception, *, expired: bool) -> Retry | Paused:
     """Return what a delivery does about a call that raised.
 
     A certificate that cannot be trusted pauses: trying again would not help, and whoever
@@ -136,15 +136,15 @@ def outcome_of(error: Exception, *, expired: bool) -> Retry | Paused:
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return _UNTRUSTED
-    for kind, code, message in _REASONS:
+    for kind, code, message in _EXCEPTIONS:
         if any(isinstance(cause, kind) for cause in causes):
             return Retry(code, message)
     return Retry("call_failed", f"The call could not be made: {type(error).__name__}.")
 
 
-def reason_of(error: Exception, *, expired: bool) -> str:
+def failure_code(error: Exception, *, expired: bool) -> str:
     """Return in one word why an answer broke off."""
-    return outcome_of(error, expired=expired).code
+    return outcome_from_exception(error, expired=expired).code
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -160,7 +160,7 @@ _SMALL_BYTES = 256 * 1024
 
 
 @attrs.define(eq=False, repr=False)
-class Caller:
+class HttpClient:
     """Calls one seller, one call at a time, over one kept-alive connection per process.
 
     Attributes:
@@ -180,14 +180,14 @@ class Caller:
     _socket: socket.socket | None = attrs.field(default=None, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
-    def call(
+    def request(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
         body: bytes | Body | None = None,
-        enough: Callable[[bytes], bool] | None = None,
-    ) -> Reply | Retry | Paused:
+        stop_when: Callable[[bytes], bool] | None = None,
+    ) -> Response | Retry | Paused:
         """Make one call and return the answer, or what it means that there is none.
 
         Args:
@@ -195,23 +195,23 @@ class Caller:
             url: The absolute address.
             headers: What to send besides httpx's own headers.
             body: The body, if any.
-            enough: Gets each piece of the answer and says when the rest is of no use.
+            stop_when: Gets each piece of the answer and says when the rest is of no use.
         """
         if self._pid != os.getpid():
-            self.abandon()
-        with self._lock, self._deadline() as deadline, _lent(body) as content:
+            self.after_fork()
+        with self._lock, self._deadline() as deadline, _as_content(body) as content:
             try:
                 client = self._open(url)
                 request = client.build_request(
                     method,
                     url,
-                    headers={**headers, **_framing(content)},
+                    headers={**headers, **_content_headers(content)},
                     content=content,
                     extensions={"trace": partial(self._trace, deadline)},
                 )
-                return self._exchange(client, request, deadline, enough)
+                return self._exchange(client, request, deadline, stop_when)
             except Exception as error:  # noqa: BLE001 - no seller and no hook may break a delivery
-                return outcome_of(error, expired=deadline.expired)
+                return outcome_from_exception(error, expired=deadline.expired)
 
     def prepare(self, url: str) -> None:
         """Load what a call to `url` needs, without making one.
@@ -219,7 +219,7 @@ class Caller:
         httpx imports and sets up much of itself when first used.
         """
         if self._pid != os.getpid():
-            self.abandon()
+            self.after_fork()
         with self._lock:
             self._open(url)
 
@@ -229,7 +229,7 @@ class Caller:
         A call under way keeps its connection, since whoever closes must not wait for a seller.
         """
         if self._pid != os.getpid():
-            self.abandon()
+            self.after_fork()
         if not self._lock.acquire(blocking=False):
             return
         try:
@@ -239,7 +239,7 @@ class Caller:
         finally:
             self._lock.release()
 
-    def abandon(self) -> None:
+    def after_fork(self) -> None:
         """Let go of a connection that belongs to the parent of a fork.
 
         Only this process's copy of the descriptor is closed: the seller sees nothing, and
@@ -266,7 +266,7 @@ class Caller:
                 timeout=self._timeout(),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
-                event_hooks={"response": [bound]},
+                event_hooks={"response": [limit_response]},
                 trust_env=is_secure,
                 # Whoever speaks plain http needs no certificates, which take long to load.
                 verify=is_secure,
@@ -284,16 +284,16 @@ class Caller:
         client: httpx.Client,
         request: httpx.Request,
         deadline: _Deadline,
-        enough: Callable[[bytes], bool] | None,
-    ) -> Reply:
+        stop_when: Callable[[bytes], bool] | None,
+    ) -> Response:
         response = client.send(request, stream=True)
         try:
-            body, cut = _read(response, deadline, enough)
+            body, truncated = _read(response, deadline, stop_when)
         finally:
             response.close()
         headers = {name.lower(): value for name, value in response.headers.items()}
         hidden = redaction_of(response.request.headers)
-        return Reply(response.status_code, headers, body, cut, self.now(), hidden)
+        return Response(response.status_code, headers, body, truncated, self.now(), hidden)
 
     def _trace(self, deadline: _Deadline, _event: str, info: Mapping[str, object]) -> None:
         """Remember the socket of the one connection, so that a deadline can cut it.
@@ -305,11 +305,11 @@ class Caller:
         if isinstance(found, socket.socket):
             self._socket = found
             if deadline.expired:
-                self._sever()
+                self._abort_connection()
 
     @contextmanager
     def _deadline(self) -> Iterator[_Deadline]:
-        deadline = _Deadline(self._sever)
+        deadline = _Deadline(self._abort_connection)
         timer = threading.Timer(self.timeouts.total, deadline.expire)
         timer.daemon = True
         # A process that is ending starts no more threads; the timeouts must do then.
@@ -319,9 +319,9 @@ class Caller:
             yield deadline
         finally:
             timer.cancel()
-            deadline.settle()
+            deadline.finish()
 
-    def _sever(self) -> None:
+    def _abort_connection(self) -> None:
         if self._socket is not None:
             # The plain socket's own way: a TLS socket's would first forget its encryption,
             # while another thread may still be writing.
@@ -333,24 +333,24 @@ class Caller:
 class _Deadline:
     """Cuts a call off once, unless the call was quicker."""
 
-    sever: Callable[[], None]
+    abort: Callable[[], None]
     expired: bool = False
-    settled: bool = False
+    finished: bool = False
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def expire(self) -> None:
         with self.lock:
-            if not self.settled:
+            if not self.finished:
                 self.expired = True
-                self.sever()
+                self.abort()
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         with self.lock:
-            self.settled = True
+            self.finished = True
 
 
 @attrs.define(eq=False)
-class _Loan:
+class _StreamedBody:
     """A large body, for as long as its call lasts.
 
     What httpx makes of a request holds itself in a circle, and would keep the body until the
@@ -364,29 +364,29 @@ class _Loan:
 
 
 @contextmanager
-def _lent(body: bytes | Body | None) -> Iterator[bytes | _Loan | None]:
+def _as_content(body: bytes | Body | None) -> Iterator[bytes | _StreamedBody | None]:
     """Give httpx what it is to send; what is large is never put together in memory."""
     if not isinstance(body, Body):
         yield body
     elif body.size <= _SMALL_BYTES:
         yield b"".join(body)
     else:
-        loan = _Loan(body)
+        loan = _StreamedBody(body)
         try:
             yield loan
         finally:
             loan.body = None
 
 
-def _framing(content: bytes | _Loan | None) -> dict[str, str]:
+def _content_headers(content: bytes | _StreamedBody | None) -> dict[str, str]:
     """Return the header that httpx would not know the value of."""
-    if isinstance(content, _Loan) and content.body is not None:
+    if isinstance(content, _StreamedBody) and content.body is not None:
         return {"Content-Length": str(content.body.size)}
     return {}
 
 
 def _read(
-    response: httpx.Response, deadline: _Deadline, enough: Callable[[bytes], bool] | None
+    response: httpx.Response, deadline: _Deadline, stop_when: Callable[[bytes], bool] | None
 ) -> tuple[bytes, str]:
     """Return the body, and why it is not whole if it is not."""
     body = bytearray()
@@ -395,8 +395,8 @@ def _read(
             body += piece
             if deadline.expired:
                 break
-            if enough is not None and enough(piece):
+            if stop_when is not None and stop_when(piece):
                 return bytes(body), ""
     except httpx.HTTPError as error:
-        return bytes(body), reason_of(error, expired=deadline.expired)
+        return bytes(body), failure_code(error, expired=deadline.expired)
     return bytes(body), "deadline" if deadline.expired else ""

@@ -11,26 +11,26 @@ import attrs
 import orjson
 
 from adcp_tracker.destinations.base import (
-    Finding,
+    CheckResult,
     Paused,
     Timeouts,
-    refusal,
+    event_failure,
     request_body,
     user_agent,
 )
 from adcp_tracker.destinations.responses import (
-    Reply,
+    Response,
     find_error,
-    from_http,
+    outcome_from_error,
+    outcome_from_http,
     read_error,
-    refused,
-    trouble,
+    to_check_result,
 )
 from adcp_tracker.destinations.validation import (
-    checked_choice,
-    checked_secret,
-    checked_text,
-    checked_url,
+    validate_choice,
+    validate_secret,
+    validate_text,
+    validate_url,
 )
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
-    from adcp_tracker.destinations.http import Caller
+    from adcp_tracker.destinations.http import HttpClient
     from adcp_tracker.destinations.payload import Body
     from adcp_tracker.event_sources.clients import Registry
     from adcp_tracker.event_sources.rules import SourceRule
@@ -110,7 +110,7 @@ class Interchange:
     transport: httpx.BaseTransport | None = None
     now: Callable[[], float] = time.time
     source_rule: SourceRule | None = attrs.field(default=None, init=False)
-    _caller: Caller = attrs.field(init=False)
+    _http: HttpClient = attrs.field(init=False)
     _root: str = attrs.field(init=False)
     _compresses: bool = attrs.field(init=False)
 
@@ -120,18 +120,18 @@ class Interchange:
 
     def __attrs_post_init__(self) -> None:
         # Loaded with the first destination and not with the library, as httpx is slow to.
-        from adcp_tracker.destinations.http import Caller  # noqa: PLC0415 - see above
+        from adcp_tracker.destinations.http import HttpClient  # noqa: PLC0415 - see above
 
-        checked_text(self.advertiser_id, "advertiser_id", 255)
-        checked_text(self.event_source_id, "event_source_id", 255)
-        checked_text(self.name, "name", 1024)
-        checked_secret(self.api_key, "api_key")
+        validate_text(self.advertiser_id, "advertiser_id", 255)
+        validate_text(self.event_source_id, "event_source_id", 255)
+        validate_text(self.name, "name", 1024)
+        validate_secret(self.api_key, "api_key")
         if self.advertiser_id in {".", ".."}:
             raise ConfigurationError("advertiser_id: expected an id, got a path")
-        checked_choice(self.compression, "compression", ("gzip", None))
-        self.base_url = checked_url(self.base_url, "base_url", allow_http=self.allow_http)
+        validate_choice(self.compression, "compression", ("gzip", None))
+        self.base_url = validate_url(self.base_url, "base_url", allow_http=self.allow_http)
         self._root = f"{self.base_url}/advertisers/{quote(self.advertiser_id, safe='')}"
-        self._caller = Caller(self.timeout, self.transport, None, self.now)
+        self._http = HttpClient(self.timeout, self.transport, None, self.now)
         self._compresses = self.compression == "gzip"
 
     def __repr__(self) -> str:
@@ -140,13 +140,21 @@ class Interchange:
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one request, and with a second one if compression is refused."""
         body = request_body(self.event_source_id, batch, b"{", b"}")
-        reply = self._post(body, compress=self._compresses)
-        if isinstance(reply, Reply) and reply.status == _COMPRESSION_REFUSED and self._compresses:
+        response = self._post(body, compress=self._compresses)
+        if (
+            isinstance(response, Response)
+            and response.status == _COMPRESSION_REFUSED
+            and self._compresses
+        ):
             self._compresses = False
-            reply = self._post(body, compress=False)
-        return from_http(reply, len(batch.events)) if isinstance(reply, Reply) else reply
+            response = self._post(body, compress=False)
+        return (
+            outcome_from_http(response, len(batch.events))
+            if isinstance(response, Response)
+            else response
+        )
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Say why the Interchange cannot take `event`, if it cannot.
 
         It knows six of the protocol's nine action sources and wants a name for a custom
@@ -156,11 +164,13 @@ class Interchange:
         if source is not None and source not in ACTION_SOURCES:
             remedy = f"Use one of {', '.join(sorted(ACTION_SOURCES))} for this destination."
             message = f"The Interchange knows no action source {source!r}."
-            return refusal("UNSUPPORTED_ACTION_SOURCE", message, remedy, event)
+            return event_failure("UNSUPPORTED_ACTION_SOURCE", message, remedy, event)
         if event.get("event_type") == "custom" and not event.get("custom_event_name"):
             message = "The Interchange takes a custom event only with a name."
-            return refusal("MISSING_CUSTOM_EVENT_NAME", message, "Give custom_event_name.", event)
-        return self.source_rule.refusal(event) if self.source_rule else None
+            return event_failure(
+                "MISSING_CUSTOM_EVENT_NAME", message, "Give custom_event_name.", event
+            )
+        return self.source_rule.check(event) if self.source_rule else None
 
     def registry(self) -> Registry:
         """Return what asks the Interchange about event sources, over its own connection."""
@@ -171,7 +181,7 @@ class Interchange:
         apart = attrs.evolve(self)
         return InterchangeRegistry(self.advertiser_id, self.event_source_id, apart.ask)
 
-    def ask(self, method: str, path: str, body: object = None) -> dict[str, object] | Finding:
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, object] | CheckResult:
         """Make a call of the advertiser's interface other than that for events.
 
         Args:
@@ -183,51 +193,51 @@ class Interchange:
             The answer, unwrapped, or why there is none.
         """
         url, data = f"{self._root}/{path}", None if body is None else orjson.dumps(body)
-        reply = self._caller.call(method, url, self._headers(), data)
-        self._caller.close()
-        if not isinstance(reply, Reply):
-            return trouble(reply)
-        payload = reply.json()
+        response = self._http.request(method, url, self._headers(), data)
+        self._http.close()
+        if not isinstance(response, Response):
+            return to_check_result(response)
+        payload = response.json()
         error = find_error(payload)
-        if error is not None or not reply.is_success or not isinstance(payload, dict):
-            return trouble(refused(read_error(error or {}), reply, 0))
+        if error is not None or not response.is_success or not isinstance(payload, dict):
+            return to_check_result(outcome_from_error(read_error(error or {}), response, 0))
         inner = payload.get("data")
         return inner if isinstance(inner, dict) else payload
 
-    def probe(self) -> list[Finding]:
+    def probe(self) -> list[CheckResult]:
         """Ask the Interchange whether it knows credential, advertiser and event source."""
-        reply = self._caller.call("GET", f"{self._root}/event-sources?take=1", self._headers())
-        if not isinstance(reply, Reply):
-            return [trouble(reply)]
-        if reply.is_success:
-            return [self._knows_source()]
-        if reply.status == _NOT_FOUND:
+        response = self._http.request("GET", f"{self._root}/event-sources?take=1", self._headers())
+        if not isinstance(response, Response):
+            return [to_check_result(response)]
+        if response.is_success:
+            return [self._check_source()]
+        if response.status == _NOT_FOUND:
             message = f"There is no list of event sources for advertiser {self.advertiser_id!r}."
-            return [Finding("fault", message, "Check advertiser_id and base_url.")]
-        outcome = from_http(reply, 1)
+            return [CheckResult("error", message, "Check advertiser_id and base_url.")]
+        outcome = outcome_from_http(response, 1)
         if isinstance(outcome, Paused):
-            return [trouble(outcome)]
-        message = f"The list of event sources was answered by HTTP {reply.status}."
-        return [Finding("advice", message, "Send a test event to learn more.")]
+            return [to_check_result(outcome)]
+        message = f"The list of event sources was answered by HTTP {response.status}."
+        return [CheckResult("warning", message, "Send a test event to learn more.")]
 
     def prepare(self) -> None:
         """Load what a request needs, so that no fork finds it half loaded."""
-        self._caller.prepare(self._root)
+        self._http.prepare(self._root)
 
     def close(self) -> None:
         """Close the connection. A later :meth:`send` opens a new one."""
-        self._caller.close()
+        self._http.close()
 
-    def abandon(self) -> None:
+    def after_fork(self) -> None:
         """Forget the connection without closing it: it belongs to the parent of a fork."""
-        self._caller.abandon()
+        self._http.after_fork()
 
-    def _post(self, body: Body, *, compress: bool) -> Reply | Retry | Paused:
+    def _post(self, body: Body, *, compress: bool) -> Response | Retry | Paused:
         headers = self._headers()
         if compress:
             headers["Content-Encoding"] = "gzip"
         url = f"{self._root}/log-event"
-        return self._caller.call("POST", url, headers, gzip(body) if compress else body)
+        return self._http.request("POST", url, headers, gzip(body) if compress else body)
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -238,12 +248,14 @@ class Interchange:
             "User-Agent": user_agent(),
         }
 
-    def _knows_source(self) -> Finding:
+    def _check_source(self) -> CheckResult:
         """Say whether the event source is among all that the Interchange lists."""
         listed = self.registry().listed(None)
-        if isinstance(listed, Finding):
-            return attrs.evolve(listed, level="advice")
+        if isinstance(listed, CheckResult):
+            return attrs.evolve(listed, level="warning")
         if any(each.event_source_id == self.event_source_id for each in listed):
-            return Finding("good", f"The Interchange knows {self.event_source_id!r}.")
+            return CheckResult("ok", f"The Interchange knows {self.event_source_id!r}.")
         message = f"The event source {self.event_source_id!r} is not among those it lists."
-        return Finding("advice", message, "Check event_source_id, or sync event sources first.")
+        return CheckResult(
+            "warning", message, "Check event_source_id, or sync event sources first."
+        )

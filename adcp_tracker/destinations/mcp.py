@@ -19,47 +19,55 @@ from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge, us
 from adcp_tracker.destinations.error_codes import RPC_CODES, UNKNOWN
 from adcp_tracker.destinations.payload import Body
 from adcp_tracker.destinations.responses import (
-    Reply,
+    Response,
     SellerError,
-    apply,
-    clean,
+    apply_rule,
     decode,
     find_error,
-    from_http,
-    from_task,
+    outcome_from_error,
+    outcome_from_http,
+    outcome_from_task,
     read_error,
-    refused,
+    sanitize,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from adcp_tracker.destinations.base import Outcome
-    from adcp_tracker.destinations.http import Caller
+    from adcp_tracker.destinations.http import HttpClient
 
 
-_NO_WORDS = SellerError()
+_EMPTY_ERROR = SellerError()
 
 _MOST_TEXTS = 10
 
 
-def from_mcp(message: object, reply: Reply, count: int) -> Outcome:
+def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome:
     """Return what the answer to a ``tools/call`` means for the events it carried.
 
     Args:
         message: The JSON-RPC message, or ``None`` where the reply holds none.
-        reply: The HTTP answer that carried it.
+        response: The HTTP answer that carried it.
         count: How many events the call carried.
     """
     if not isinstance(message, dict):
-        return from_task(None, reply, count) if reply.is_success else from_http(reply, count)
+        return (
+            outcome_from_task(None, response, count)
+            if response.is_success
+            else outcome_from_http(response, count)
+        )
     error, result = message.get("error"), message.get("result")
     content = result.get("structuredContent") if isinstance(result, dict) else None
     if isinstance(error, dict) and _adcp_error(content) is None:
-        return _rpc_error(error, reply, count)
+        return _rpc_error(error, response, count)
     if isinstance(result, dict):
-        return _result(result, reply, count)
-    return from_task(None, reply, count) if reply.is_success else refused(_NO_WORDS, reply, count)
+        return _result(result, response, count)
+    return (
+        outcome_from_task(None, response, count)
+        if response.is_success
+        else outcome_from_error(_EMPTY_ERROR, response, count)
+    )
 
 
 def is_protocol_error(message: object) -> bool:
@@ -74,33 +82,37 @@ def structured(result: Mapping[str, object]) -> dict[str, object] | None:
     return content if isinstance(content, dict) else _text_object(result)
 
 
-def _result(result: Mapping[str, object], reply: Reply, count: int) -> Outcome:
+def _result(result: Mapping[str, object], response: Response, count: int) -> Outcome:
     content, text = result.get("structuredContent"), _text_object(result)
     found = _adcp_error(content) or _adcp_error(text) or find_error(content) or find_error(text)
     if found is not None:
         replayed = any(isinstance(b, dict) and b.get("replayed") is True for b in (content, text))
-        return refused(read_error(found, replayed=replayed), reply, count)
+        return outcome_from_error(read_error(found, replayed=replayed), response, count)
     if result.get("isError") is True:
-        return Retry("tool_error", _words(result), budgeted=True)
-    if not reply.is_success:
-        return refused(_NO_WORDS, reply, count)
-    return from_task(structured(result), reply, count)
+        return Retry("tool_error", _tool_text(result), budgeted=True)
+    if not response.is_success:
+        return outcome_from_error(_EMPTY_ERROR, response, count)
+    return outcome_from_task(structured(result), response, count)
 
 
-def _rpc_error(error: Mapping[str, object], reply: Reply, count: int) -> Outcome:
+def _rpc_error(error: Mapping[str, object], response: Response, count: int) -> Outcome:
     data = error.get("data")
     found = _adcp_error(data)
     if found is None and isinstance(data, dict) and isinstance(data.get("code"), str):
         found = data
     if found is not None:
-        return refused(read_error(found), reply, count)
-    if not reply.is_success:
-        return refused(SellerError(message=clean(error.get("message"))), reply, count)
+        return outcome_from_error(read_error(found), response, count)
+    if not response.is_success:
+        return outcome_from_error(
+            SellerError(message=sanitize(error.get("message"))), response, count
+        )
     number = error.get("code")
     row = RPC_CODES.get(number, UNKNOWN) if isinstance(number, int) else UNKNOWN
     issues = read_error(data).issues if isinstance(data, dict) else ()
-    said = SellerError(f"rpc_{clean(str(number), 20)}", clean(error.get("message")), issues=issues)
-    return apply(row, said, reply, count)
+    said = SellerError(
+        f"rpc_{sanitize(str(number), 20)}", sanitize(error.get("message")), issues=issues
+    )
+    return apply_rule(row, said, response, count)
 
 
 def _adcp_error(body: object) -> Mapping[str, object] | None:
@@ -123,8 +135,8 @@ def _texts(result: Mapping[str, object]) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _words(result: Mapping[str, object]) -> str:
-    return clean(" ".join(_texts(result))) or "The tool failed and did not say why."
+def _tool_text(result: Mapping[str, object]) -> str:
+    return sanitize(" ".join(_texts(result))) or "The tool failed and did not say why."
 
 
 _BOM = b"\xef\xbb\xbf"
@@ -184,22 +196,22 @@ PROTOCOL = "2025-06-18"
 _REMEDY = "Check url: what answers there opens no MCP session over streamable HTTP."
 _SESSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _VERSION = re.compile(r"[0-9A-Za-z.-]{1,32}")
-_FORGOTTEN = 404
+_NOT_FOUND = 404
 _BAD_REQUEST = 400
 
 
 @attrs.frozen
-class Heard:
+class McpResponse:
     """An HTTP answer and the JSON-RPC message in it, if there is one."""
 
-    reply: Reply
+    response: Response
     message: object
 
     @property
     def result(self) -> dict[str, object] | None:
         """Return the result, if the message is an answer that has one."""
         result = self.message.get("result") if isinstance(self.message, dict) else None
-        return result if isinstance(result, dict) and self.reply.is_success else None
+        return result if isinstance(result, dict) and self.response.is_success else None
 
 
 @attrs.define(eq=False, repr=False)
@@ -214,15 +226,15 @@ class McpSession:
     """
 
     url: str
-    caller: Caller
+    http: HttpClient
     credential: str | None
-    openings: int = attrs.field(default=0, init=False)
+    session_count: int = attrs.field(default=0, init=False)
     _ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _open: bool = attrs.field(default=False, init=False)
     _session: str | None = attrs.field(default=None, init=False)
     _protocol: str | None = attrs.field(default=None, init=False)
 
-    def request(self, method: str, params: bytes | Body) -> Heard | Retry | Paused:
+    def request(self, method: str, params: bytes | Body) -> McpResponse | Retry | Paused:
         """Send one request, in a session, and return its answer.
 
         Args:
@@ -233,60 +245,60 @@ class McpSession:
         refused = self._ensure_open()
         if refused is not None:
             return refused
-        heard = self._exchange(method, params)
-        if was_open and isinstance(heard, Heard) and self._is_forgotten(heard):
-            self.forget()
+        answer = self._exchange(method, params)
+        if was_open and isinstance(answer, McpResponse) and self._is_session_lost(answer):
+            self.reset()
             return self._ensure_open() or self._exchange(method, params)
-        return heard
+        return answer
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget the session; the next request opens a new one."""
         self._open, self._session, self._protocol = False, None, None
 
-    def _is_forgotten(self, heard: Heard) -> bool:
-        status = heard.reply.status
+    def _is_session_lost(self, answer: McpResponse) -> bool:
+        status = answer.response.status
         if status == _BAD_REQUEST:
-            return self._session is not None and not is_protocol_error(heard.message)
-        return status == _FORGOTTEN
+            return self._session is not None and not is_protocol_error(answer.message)
+        return status == _NOT_FOUND
 
     def _ensure_open(self) -> Retry | Paused | None:
         if self._open:
             return None
         info = {"name": "adcp_tracker", "version": adcp_tracker.__version__}
         params = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
-        heard = self._exchange("initialize", orjson.dumps(params))
-        if not isinstance(heard, Heard):
-            return heard
-        if heard.result is None:
-            return before_events(from_mcp(heard.message, heard.reply, 1))
-        self._session = _matching(heard.reply.headers.get("mcp-session-id"), _SESSION)
-        self._protocol = _matching(heard.result.get("protocolVersion"), _VERSION) or PROTOCOL
+        answer = self._exchange("initialize", orjson.dumps(params))
+        if not isinstance(answer, McpResponse):
+            return answer
+        if answer.result is None:
+            return without_batch(outcome_from_mcp(answer.message, answer.response, 1))
+        self._session = _matching(answer.response.headers.get("mcp-session-id"), _SESSION)
+        self._protocol = _matching(answer.result.get("protocolVersion"), _VERSION) or PROTOCOL
         note = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
         said = self._post(note, lambda _: True)
-        if not isinstance(said, Reply):
+        if not isinstance(said, Response):
             return said
         self._open = True
-        self.openings += 1
+        self.session_count += 1
         return None
 
-    def _exchange(self, method: str, params: bytes | Body) -> Heard | Retry | Paused:
+    def _exchange(self, method: str, params: bytes | Body) -> McpResponse | Retry | Paused:
         number = next(self._ids)
         stream = EventStream(lambda message: _answers(message, number))
         head = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":' % (number, method.encode())
         inner = Body(params, (), b"") if isinstance(params, bytes) else params
-        reply = self._post(
+        response = self._post(
             attrs.evolve(inner, head=head + inner.head, tail=inner.tail + b"}"), stream.feed
         )
-        if not isinstance(reply, Reply):
-            return reply
-        if reply.media_type == "text/event-stream":
-            return Heard(reply, reply.redaction.of(stream.finish()))
-        return Heard(reply, _pick(reply.json(), number, is_strict=reply.is_success))
+        if not isinstance(response, Response):
+            return response
+        if response.media_type == "text/event-stream":
+            return McpResponse(response, response.redaction.of(stream.finish()))
+        return McpResponse(response, _pick(response.json(), number, is_strict=response.is_success))
 
     def _post(
-        self, body: bytes | Body, enough: Callable[[bytes], bool] | None
-    ) -> Reply | Retry | Paused:
-        return self.caller.call("POST", self.url, self._headers(), body, enough)
+        self, body: bytes | Body, stop_when: Callable[[bytes], bool] | None
+    ) -> Response | Retry | Paused:
+        return self.http.request("POST", self.url, self._headers(), body, stop_when)
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -304,7 +316,7 @@ class McpSession:
         return headers
 
 
-def before_events(outcome: Outcome) -> Retry | Paused:
+def without_batch(outcome: Outcome) -> Retry | Paused:
     """Return `outcome` for a request that carried no events.
 
     No event can be to blame for it, and none may be counted against it.

@@ -10,9 +10,9 @@ import attrs
 import orjson
 
 from adcp_tracker.destinations.base import (
+    CheckResult,
     Delivered,
     EventFailure,
-    Finding,
     Outcome,
     Paused,
     Rejected,
@@ -23,12 +23,12 @@ from adcp_tracker.destinations.error_codes import (
     TASK_STATUSES,
     UNKNOWN,
     Action,
-    Row,
-    judge,
+    ErrorRule,
+    classify,
     remedy_for,
 )
 from adcp_tracker.destinations.redaction import Redaction
-from adcp_tracker.destinations.retry_after import asked_wait, exhausted_wait
+from adcp_tracker.destinations.retry_after import rate_limit_delay, requested_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,7 @@ UNDECODABLE = "answer_undecodable"
 
 
 @attrs.frozen
-class Reply:
+class Response:
     """What came back over HTTP.
 
     Attributes:
@@ -57,7 +57,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    cut: str = ""
+    truncated: str = ""
     now: float = 0.0
     redaction: Redaction = attrs.field(factory=Redaction)
 
@@ -73,7 +73,7 @@ class Reply:
 
     def json(self) -> object:
         """Return the body as JSON without secrets, or ``None`` when it is cut or no JSON."""
-        return None if self.cut else self.redaction.of(decode(self.body))
+        return None if self.truncated else self.redaction.of(decode(self.body))
 
 
 def decode(body: bytes | str) -> object:
@@ -89,22 +89,22 @@ _LATER = "Check address and network, or try again later."
 _WISH = "Mend what was asked for: the seller says it breaks a rule."
 
 
-def trouble(outcome: Outcome) -> Finding:
+def to_check_result(outcome: Outcome) -> CheckResult:
     """Return what an answer other than the expected one means for who asked."""
     if isinstance(outcome, Paused):
-        return Finding("fault", f"{outcome.code}: {outcome.message}", outcome.remedy)
+        return CheckResult("error", f"{outcome.code}: {outcome.message}", outcome.remedy)
     if isinstance(outcome, (Rejected, TooLarge)):
-        return Finding("fault", f"{outcome.code}: {outcome.message}", _WISH)
+        return CheckResult("error", f"{outcome.code}: {outcome.message}", _WISH)
     if isinstance(outcome, Retry):
-        return Finding("fault", f"{outcome.code}: {outcome.message}", _LATER)
-    return Finding("fault", "The seller's answer is none to what was asked.", _LATER)
+        return CheckResult("error", f"{outcome.code}: {outcome.message}", _LATER)
+    return CheckResult("error", "The seller's answer is none to what was asked.", _LATER)
 
 
 MESSAGE_LENGTH = 500
 CODE_LENGTH = 64
 
 
-def clean(value: object, limit: int = MESSAGE_LENGTH) -> str:
+def sanitize(value: object, limit: int = MESSAGE_LENGTH) -> str:
     """Return `value` as one line of at most `limit` visible characters.
 
     Control, format, surrogate and unassigned characters become spaces: they carry
@@ -119,17 +119,17 @@ def clean(value: object, limit: int = MESSAGE_LENGTH) -> str:
     """
     if not isinstance(value, str):
         return ""
-    visible = (" " if _steers(character) else character for character in value[: 4 * limit])
+    visible = (" " if _is_control(character) else character for character in value[: 4 * limit])
     line = " ".join("".join(visible).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def is_clean(text: str, limit: int) -> bool:
+def is_sanitized(text: str, limit: int) -> bool:
     """Return whether `text` can be kept as it is: short enough, nothing in it steers."""
-    return len(text) <= limit and not any(map(_steers, text))
+    return len(text) <= limit and not any(map(_is_control, text))
 
 
-def _steers(character: str) -> bool:
+def _is_control(character: str) -> bool:
     category = unicodedata.category(character)
     return category[0] == "C" or category in {"Zl", "Zp"}
 
@@ -140,44 +140,44 @@ _COUNTS = ("received", "processed")
 _OWN_TYPES = frozenset({"application/json", "text/event-stream"})
 
 
-def read_receipt(payload: object, reply: Reply, count: int) -> Delivered | Retry:
+def parse_report(payload: object, response: Response, count: int) -> Delivered | Retry:
     """Return what a body without an error says became of `count` events.
 
     Args:
         payload: The decoded body, unwrapped, of any type.
-        reply: The HTTP answer that carried it.
+        response: The HTTP answer that carried it.
         count: How many events the request carried.
     """
     if not isinstance(payload, dict):
-        return _unreadable(reply)
+        return _unreadable(response)
     received, processed = (_count(payload.get(f"events_{name}")) for name in _COUNTS)
     listed = payload.get("partial_failures") or []
     if received is processed is None or not isinstance(listed, list):
-        return _unreadable(reply)
+        return _unreadable(response)
     failures, nameless = _partial_failures(listed)
     return Delivered(
         failures=failures,
         received=received,
         processed=processed,
-        warnings=(*_warnings(payload), *_doubts(received, count, nameless)),
+        warnings=(*_warnings(payload), *_discrepancies(received, count, nameless)),
         match_quality=_share(payload.get("match_quality")),
         replayed=payload.get("replayed") is True,
-        wait=exhausted_wait(reply.headers, reply.now),
+        wait=rate_limit_delay(response.headers, response.now),
     )
 
 
-def _unreadable(reply: Reply) -> Retry:
+def _unreadable(response: Response) -> Retry:
     """Try again: the seller may have taken the events, and knows them by their ids.
 
     A connection that broke, and a body that does not even claim to be JSON because
     somebody in between answered, say nothing about the events and cost them no budget.
     """
-    foreign = bool(reply.media_type) and reply.media_type not in _OWN_TYPES
-    broken = bool(reply.cut) and reply.cut not in {OVERSIZE, UNDECODABLE}
+    foreign = bool(response.media_type) and response.media_type not in _OWN_TYPES
+    broken = bool(response.truncated) and response.truncated not in {OVERSIZE, UNDECODABLE}
     return Retry(
-        code=reply.cut or ("not_json" if foreign else "unreadable_answer"),
-        message=f"HTTP {reply.status}, but its body is no answer to log_event.",
-        retry_after=asked_wait(reply.headers, None, reply.now),
+        code=response.truncated or ("not_json" if foreign else "unreadable_answer"),
+        message=f"HTTP {response.status}, but its body is no answer to log_event.",
+        retry_after=requested_delay(response.headers, None, response.now),
         budgeted=not (foreign or broken),
     )
 
@@ -206,22 +206,22 @@ def _partial_failures(listed: list[object]) -> tuple[tuple[EventFailure, ...], i
 
 def _event_id(item: object) -> str | None:
     event_id = item.get("event_id") if isinstance(item, dict) else None
-    return event_id if isinstance(event_id, str) and is_clean(event_id, _ID_LENGTH) else None
+    return event_id if isinstance(event_id, str) and is_sanitized(event_id, _ID_LENGTH) else None
 
 
 def _partial_failure(event_id: str, item: Mapping[str, object]) -> EventFailure:
-    code = clean(item.get("code"), CODE_LENGTH) or "PARTIAL_FAILURE"
-    message = clean(item.get("message"))
+    code = sanitize(item.get("code"), CODE_LENGTH) or "PARTIAL_FAILURE"
+    message = sanitize(item.get("message"))
     return EventFailure(code, message, event_id=event_id, remedy=remedy_for(code))
 
 
 def _warnings(payload: Mapping[str, object]) -> list[str]:
     listed = payload.get("warnings")
-    words = [clean(word) for word in listed[:_MOST_WARNINGS]] if isinstance(listed, list) else []
+    words = [sanitize(word) for word in listed[:_MOST_WARNINGS]] if isinstance(listed, list) else []
     return [word for word in words if word]
 
 
-def _doubts(received: int | None, count: int, nameless: int) -> list[str]:
+def _discrepancies(received: int | None, count: int, nameless: int) -> list[str]:
     doubts = []
     if received is not None and received != count:
         doubts.append(f"The seller counts {received} events received, {count} were sent.")
@@ -274,7 +274,7 @@ class Issue:
         return "a field it requires" if missing and "events" not in self.path else None
 
     @property
-    def is_about_size(self) -> bool:
+    def is_size_limit(self) -> bool:
         """Return whether the request as a whole is over a limit."""
         return self.keyword in _SIZE_KEYWORDS and bool(_WHOLE_REQUEST.fullmatch(self.path))
 
@@ -301,7 +301,7 @@ class SellerError:
     issues: tuple[Issue, ...] = ()
     supported_versions: tuple[str, ...] = ()
     replayed: bool = False
-    about_answer: bool = False
+    about_response: bool = False
 
 
 def read_error(source: Mapping[str, object], *, replayed: bool = False) -> SellerError:
@@ -310,14 +310,14 @@ def read_error(source: Mapping[str, object], *, replayed: bool = False) -> Selle
     details = source.get("details")
     versions = details.get("supported_versions") if isinstance(details, dict) else None
     return SellerError(
-        code=clean(source.get("code"), CODE_LENGTH),
-        message=clean(source.get("message")),
+        code=sanitize(source.get("code"), CODE_LENGTH),
+        message=sanitize(source.get("message")),
         recovery=recovery if isinstance(recovery, str) or recovery is None else UNKNOWN_RECOVERY,
         retry_after=source.get("retry_after", source.get("retryAfter")),
         issues=tuple(_issues(source, details)),
-        supported_versions=tuple(filter(None, (clean(v, 20) for v in _listed(versions)[:20]))),
+        supported_versions=tuple(filter(None, (sanitize(v, 20) for v in _listed(versions)[:20]))),
         replayed=replayed or source.get("replayed") is True,
-        about_answer=isinstance(details, dict) and details.get("side") == "response",
+        about_response=isinstance(details, dict) and details.get("side") == "response",
     )
 
 
@@ -355,8 +355,8 @@ def _issues(source: Mapping[str, object], details: object) -> Iterator[Issue]:
         if isinstance(item, dict):
             path = _path(item.get("pointer", item.get("path", item.get("field"))))
             if path is not None:
-                keyword = clean(item.get("keyword"), CODE_LENGTH)
-                yield Issue(path, keyword, clean(item.get("message")))
+                keyword = sanitize(item.get("keyword"), CODE_LENGTH)
+                yield Issue(path, keyword, sanitize(item.get("message")))
     path = _path(source.get("field"))
     if path:
         yield Issue(path)
@@ -364,123 +364,127 @@ def _issues(source: Mapping[str, object], details: object) -> Iterator[Issue]:
 
 def _path(value: object) -> str | None:
     if isinstance(value, list):
-        return clean("/" + "/".join(str(part) for part in value[:8]), _PATH_LENGTH)
-    return clean(value, _PATH_LENGTH) if isinstance(value, str) else None
+        return sanitize("/" + "/".join(str(part) for part in value[:8]), _PATH_LENGTH)
+    return sanitize(value, _PATH_LENGTH) if isinstance(value, str) else None
 
 
 def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def from_http(reply: Reply, count: int) -> Outcome:
+def outcome_from_http(response: Response, count: int) -> Outcome:
     """Return what an answer of a REST seller means for the request it answers.
 
     Args:
-        reply: The seller's answer.
+        response: The seller's answer.
         count: How many events the request carried.
     """
-    payload = reply.json()
+    payload = response.json()
     found = find_error(payload)
-    if reply.is_success and found is None:
-        return read_receipt(_unwrapped(payload), reply, count)
-    return refused(read_error(found or {}), reply, count)
+    if response.is_success and found is None:
+        return parse_report(_unwrapped(payload), response, count)
+    return outcome_from_error(read_error(found or {}), response, count)
 
 
-def from_task(task: object, reply: Reply, count: int) -> Outcome:
+def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
     """Return what a task's structured result means for the request it answers.
 
     Args:
         task: The decoded result, of any type.
-        reply: The HTTP answer that carried it.
+        response: The HTTP answer that carried it.
         count: How many events the request carried.
     """
     found = find_error(task)
     if found is not None:
         replayed = isinstance(task, dict) and task.get("replayed") is True
-        return refused(read_error(found, replayed=replayed), reply, count)
+        return outcome_from_error(read_error(found, replayed=replayed), response, count)
     if isinstance(task, dict):
-        status = clean(task.get("status"), CODE_LENGTH)
+        status = sanitize(task.get("status"), CODE_LENGTH)
         if status in TASK_STATUSES:
-            error = SellerError(f"task_{status}", clean(task.get("message")))
-            return apply(TASK_STATUSES[status], error, reply, count)
+            error = SellerError(f"task_{status}", sanitize(task.get("message")))
+            return apply_rule(TASK_STATUSES[status], error, response, count)
         if status in {"submitted", "working"} and "events_received" not in task:
             return Delivered(warnings=("The seller took the events for later processing.",))
-    return read_receipt(task, reply, count)
+    return parse_report(task, response, count)
 
 
-def refused(error: SellerError, reply: Reply, count: int) -> Outcome:
+def outcome_from_error(error: SellerError, response: Response, count: int) -> Outcome:
     """Return what an error means for the request it answers."""
-    if error.about_answer:
+    if error.about_response:
         # The seller's own check of its own answer: the events are taken and not to blame.
-        return apply(UNKNOWN, error, reply, count)
-    if any(issue.is_about_size for issue in error.issues):
-        return TooLarge(_code(error, reply), _message(error, reply))
-    row = judge(error.code, error.recovery, reply.status)
-    return apply(row, error, reply, count)
+        return apply_rule(UNKNOWN, error, response, count)
+    if any(issue.is_size_limit for issue in error.issues):
+        return TooLarge(_code(error, response), _message(error, response))
+    row = classify(error.code, error.recovery, response.status)
+    return apply_rule(row, error, response, count)
 
 
-def apply(row: Row, error: SellerError, reply: Reply, count: int) -> Outcome:
+def apply_rule(row: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
     """Return what a row of the table makes of an error."""
     if row.action is Action.PAUSE:
-        return _pause(row, error, reply)
-    return _ACTIONS[row.action](row, error, reply, count)
+        return _pause(row, error, response)
+    return _ACTIONS[row.action](row, error, response, count)
 
 
-def _again(row: Row, error: SellerError, reply: Reply, _count: int) -> Outcome:
+def _retry(row: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
     fresh = row.action is Action.FRESH_KEY
     return Retry(
-        code=_code(error, reply),
-        message=_message(error, reply),
-        retry_after=asked_wait(reply.headers, error.retry_after, reply.now),
+        code=_code(error, response),
+        message=_message(error, response),
+        retry_after=requested_delay(response.headers, error.retry_after, response.now),
         fresh_key=fresh or error.replayed,
         budgeted=row.action is Action.BUDGET or fresh,
         rate_limited=row.action is Action.SLOW_DOWN,
     )
 
 
-def _shrink(_row: Row, error: SellerError, reply: Reply, _count: int) -> Outcome:
-    return TooLarge(_code(error, reply), _message(error, reply))
+def _split(_row: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
+    return TooLarge(_code(error, response), _message(error, response))
 
 
-def _reject(row: Row, error: SellerError, reply: Reply, count: int) -> Outcome:
-    failures = _named(row, error, reply, count)
+def _reject(row: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
+    failures = _named(row, error, response, count)
     fields = {issue.request_field for issue in error.issues} - {None}
     if not failures and fields:
         names = ", ".join(sorted(filter(None, fields)))
-        return _pause(Row(Action.PAUSE, f"Mend the request's own fields: {names}."), error, reply)
+        return _pause(
+            ErrorRule(Action.PAUSE, f"Mend the request's own fields: {names}."), error, response
+        )
     if not failures and row.action is Action.REJECT_NAMED:
-        return _pause(row, error, reply)
-    return Rejected(_code(error, reply), _message(error, reply), failures)
+        return _pause(row, error, response)
+    return Rejected(_code(error, response), _message(error, response), failures)
 
 
-def _pause(row: Row, error: SellerError, reply: Reply) -> Outcome:
+def _pause(row: ErrorRule, error: SellerError, response: Response) -> Outcome:
     if error.replayed:
         # Once the configuration is mended, the old key would still get the old answer.
-        return Retry(_code(error, reply), _message(error, reply), fresh_key=True)
-    message = _message(error, reply)
+        return Retry(_code(error, response), _message(error, response), fresh_key=True)
+    message = _message(error, response)
     if error.supported_versions:
         message += f" The seller supports: {', '.join(error.supported_versions)}."
-    return Paused(_code(error, reply), message, row.remedy)
+    return Paused(_code(error, response), message, row.remedy)
 
 
-_ACTIONS: Mapping[Action, Callable[[Row, SellerError, Reply, int], Outcome]] = {
-    Action.RETRY: _again,
-    Action.SLOW_DOWN: _again,
-    Action.BUDGET: _again,
-    Action.FRESH_KEY: _again,
-    Action.SHRINK: _shrink,
+_ACTIONS: Mapping[Action, Callable[[ErrorRule, SellerError, Response, int], Outcome]] = {
+    Action.RETRY: _retry,
+    Action.SLOW_DOWN: _retry,
+    Action.BUDGET: _retry,
+    Action.FRESH_KEY: _retry,
+    Action.SPLIT: _split,
     Action.REJECT: _reject,
     Action.REJECT_NAMED: _reject,
 }
 
 
-def _named(row: Row, error: SellerError, reply: Reply, count: int) -> tuple[EventFailure, ...]:
+def _named(
+    row: ErrorRule, error: SellerError, response: Response, count: int
+) -> tuple[EventFailure, ...]:
     found: dict[int, Issue] = {}
     for issue in error.issues:
         index = issue.event_index
         if index is not None and index < count:
             found.setdefault(index, issue)
-    code = _code(error, reply)
+    code = _code(error, response)
     remedy = row.remedy or remedy_for(code)
     return tuple(
         EventFailure(code, _at(issue, error), index=index, remedy=remedy)
@@ -499,9 +503,9 @@ def _unwrapped(payload: object) -> object:
     return payload
 
 
-def _code(error: SellerError, reply: Reply) -> str:
-    return error.code or f"http_{reply.status}"
+def _code(error: SellerError, response: Response) -> str:
+    return error.code or f"http_{response.status}"
 
 
-def _message(error: SellerError, reply: Reply) -> str:
-    return error.message or f"The seller answered HTTP {reply.status}."
+def _message(error: SellerError, response: Response) -> str:
+    return error.message or f"The seller answered HTTP {response.status}."

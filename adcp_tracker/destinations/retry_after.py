@@ -31,7 +31,7 @@ def clamp(seconds: float) -> float:
     return LONGEST if math.isnan(seconds) else min(max(seconds, SHORTEST), LONGEST)
 
 
-def asked_wait(headers: Mapping[str, str], retry_after: object, now: float) -> float | None:
+def requested_delay(headers: Mapping[str, str], retry_after: object, now: float) -> float | None:
     """Return the longest wait that an answer asks for.
 
     Args:
@@ -45,13 +45,13 @@ def asked_wait(headers: Mapping[str, str], retry_after: object, now: float) -> f
     waits = (
         _number(retry_after),
         _seconds_or_date(headers.get("retry-after", ""), now),
-        exhausted_wait(headers, now),
+        rate_limit_delay(headers, now),
     )
     asked = [wait for wait in waits if wait is not None]
     return clamp(max(asked)) if asked else None
 
 
-def exhausted_wait(headers: Mapping[str, str], now: float) -> float | None:
+def rate_limit_delay(headers: Mapping[str, str], now: float) -> float | None:
     """Return how long until the seller takes requests again, if none is left now.
 
     Args:

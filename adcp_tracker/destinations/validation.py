@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCHEMES = ("http", "https", "ftp", "file", "ws", "wss")
 
 
-def checked_url(url: str, setting: str, *, allow_http: bool) -> str:
+def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
     """Return `url` without a trailing slash, if a secret may be sent there.
 
     Args:
@@ -80,7 +80,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def checked_secret(secret: str, setting: str) -> str:
+def validate_secret(secret: str, setting: str) -> str:
     """Return `secret`, if it can stand in a header.
 
     Raises:
@@ -106,7 +106,7 @@ def _problem(secret: object) -> str | None:
     return None
 
 
-def checked_text(text: str, setting: str, limit: int) -> str:
+def validate_text(text: str, setting: str, limit: int) -> str:
     """Return `text`, if it is 1 to `limit` visible characters.
 
     Raises:
@@ -121,7 +121,7 @@ def checked_text(text: str, setting: str, limit: int) -> str:
     return text
 
 
-def checked_choice(choice: object, setting: str, choices: Sequence[str | None]) -> None:
+def validate_choice(choice: object, setting: str, choices: Sequence[str | None]) -> None:
     """Check that `choice` is one of `choices`.
 
     Raises:

@@ -9,18 +9,18 @@ from urllib.parse import urlencode
 
 import attrs
 
-from adcp_tracker.destinations.base import Finding
-from adcp_tracker.destinations.capabilities import EVENT_TYPES, release
+from adcp_tracker.destinations.base import CheckResult
+from adcp_tracker.destinations.capabilities import EVENT_TYPES, parse_version
 from adcp_tracker.event_sources.reports import is_count, read_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from adcp_tracker.destinations.capabilities import Line
+    from adcp_tracker.destinations.capabilities import AdcpVersion
     from adcp_tracker.event_sources.model import Account, EventSource
     from adcp_tracker.event_sources.reports import SourceReport
 
-    Answer = dict[str, object] | Finding
+    Answer = dict[str, object] | CheckResult
 
 _MOST_AT_ONCE: Final = 50
 _PAGE: Final = 100
@@ -47,18 +47,20 @@ class Received:
 class Registry(Protocol):
     """What can be asked of a seller beside taking events."""
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources that the seller knows."""
 
     def synced(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
-    ) -> tuple[SourceReport, ...] | Finding:
+    ) -> tuple[SourceReport, ...] | CheckResult:
         """Register event sources, and return what became of each."""
 
-    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+    def obstacle(
+        self, sources: Sequence[EventSource], *, delete_missing: bool
+    ) -> CheckResult | None:
         """Say why no seller of this kind registers these event sources together, if so."""
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
         """Return what the seller received from one hour since the epoch up to another."""
 
 
@@ -86,14 +88,14 @@ class InterchangeRegistry:
     event_source_id: str
     ask: Callable[[str, str, object], Answer]
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources of the advertiser, page by page."""
         del account  # the path says whose they are
         found: list[SourceReport] = []
         for page in range(_MOST_PAGES):
             query = urlencode({"take": _PAGE, "skip": page * _PAGE})
             answer = self.ask("GET", f"event-sources?{query}", None)
-            if isinstance(answer, Finding):
+            if isinstance(answer, CheckResult):
                 return answer
             reports = read_reports(answer)
             found += [attrs.evolve(report, action="") for report in reports]
@@ -103,7 +105,7 @@ class InterchangeRegistry:
 
     def synced(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
-    ) -> tuple[SourceReport, ...] | Finding:
+    ) -> tuple[SourceReport, ...] | CheckResult:
         """Register event sources, 50 a call."""
         del account
         obstacle = self.obstacle(sources, delete_missing=delete_missing)
@@ -117,25 +119,27 @@ class InterchangeRegistry:
 
         return _in_parts(sources, sync)
 
-    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+    def obstacle(
+        self, sources: Sequence[EventSource], *, delete_missing: bool
+    ) -> CheckResult | None:
         """Say if there are none, or too many to go with ``delete_missing``."""
         return _wrong_number(sources, delete_missing=delete_missing)
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
         """Return the advertiser's conversions by the hour."""
         del account
         hours = {"startHour": _written(start), "endHour": _written(stop)}
         query = urlencode({"eventType": "conversion", **hours})
         answer = self.ask("GET", f"events/summary?{query}", None)
-        if isinstance(answer, Finding):
+        if isinstance(answer, CheckResult):
             return answer
         return self._summed(answer)
 
-    def _summed(self, answer: Mapping[str, object]) -> Received | Finding:
+    def _summed(self, answer: Mapping[str, object]) -> Received | CheckResult:
         hourly: dict[int, int] = {}
         listed = answer.get("entries", answer.get("hours"))
         if not isinstance(listed, list):
-            return Finding("fault", "The summary's answer lists no hours.", "Try again later.")
+            return CheckResult("error", "The summary's answer lists no hours.", "Try again later.")
         mixed = False
         for hour, count, source in _entries(listed):
             if source in {None, self.event_source_id}:
@@ -156,19 +160,19 @@ class AgentRegistry:
     """
 
     event_source_id: str
-    line: Line
+    line: AdcpVersion
     ask: Callable[[str, Mapping[str, object]], Answer]
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources of the account."""
         answer = self._use(account, {})
-        if isinstance(answer, Finding):
+        if isinstance(answer, CheckResult):
             return answer
         return tuple(attrs.evolve(report, action="") for report in read_reports(answer))
 
     def synced(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
-    ) -> tuple[SourceReport, ...] | Finding:
+    ) -> tuple[SourceReport, ...] | CheckResult:
         """Register event sources, 50 a call."""
         obstacle = self.obstacle(sources, delete_missing=delete_missing)
         if obstacle is not None:
@@ -180,29 +184,31 @@ class AgentRegistry:
 
         return _in_parts(sources, sync)
 
-    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+    def obstacle(
+        self, sources: Sequence[EventSource], *, delete_missing: bool
+    ) -> CheckResult | None:
         """Say the same as of the Interchange, or which event type the line does not know."""
         wrong = _wrong_number(sources, delete_missing=delete_missing)
         return wrong or _too_new(sources, self.line)
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
         """Return what the source's health says of the last 24 hours, as agents count no hours."""
         del start, stop
         found = self.listed(account)
-        if isinstance(found, Finding):
+        if isinstance(found, CheckResult):
             return found
         own = next((each for each in found if each.event_source_id == self.event_source_id), None)
         count = own.health.events_received_24h if own and own.health else None
         if count is None:
             message = f"The agent does not say how much {self.event_source_id!r} received."
-            return Finding("advice", message, "Ask the seller.")
+            return CheckResult("warning", message, "Ask the seller.")
         return Received(last_day=count)
 
     def _use(self, account: Account | None, arguments: Mapping[str, object]) -> Answer:
         if account is None:
             message = "An agent has to be told whose event sources these are."
             remedy = "Give the account: account_id, or brand and operator."
-            return Finding("fault", message, remedy)
+            return CheckResult("error", message, remedy)
         # A key of its own for each wish: yesterday's answer is no answer today.
         key = {"idempotency_key": secrets.token_hex(32), "account": account.as_json()}
         return self.ask("sync_event_sources", key | dict(arguments))
@@ -210,38 +216,38 @@ class AgentRegistry:
 
 def _in_parts(
     sources: Sequence[EventSource], sync: Callable[[list[dict[str, object]]], Answer]
-) -> tuple[SourceReport, ...] | Finding:
+) -> tuple[SourceReport, ...] | CheckResult:
     """Register as many event sources a call as every seller takes."""
     found: list[SourceReport] = []
     for start in range(0, len(sources), _MOST_AT_ONCE):
         part = sources[start : start + _MOST_AT_ONCE]
         answer = sync([source.as_json() for source in part])
-        if isinstance(answer, Finding):
+        if isinstance(answer, CheckResult):
             return answer
         found += read_reports(answer)
     return tuple(found)
 
 
-def _wrong_number(sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+def _wrong_number(sources: Sequence[EventSource], *, delete_missing: bool) -> CheckResult | None:
     if not sources:
-        return Finding("fault", "There is no event source to register.", "Name at least one.")
+        return CheckResult("error", "There is no event source to register.", "Name at least one.")
     if delete_missing and len(sources) > _MOST_AT_ONCE:
         # Each call would delete what the others named.
         message = f"Sellers take {_MOST_AT_ONCE} event sources a call, got {len(sources)}."
-        return Finding("fault", message, "Sync without deleting, or name no more than that.")
+        return CheckResult("error", message, "Sync without deleting, or name no more than that.")
     return None
 
 
-def _too_new(sources: Sequence[EventSource], line: Line) -> Finding | None:
+def _too_new(sources: Sequence[EventSource], line: AdcpVersion) -> CheckResult | None:
     """Say which event type an older line does not know, as it would refuse the whole request."""
     for source in sources:
         for kind in source.event_types:
             needed = EVENT_TYPES.get(kind, line)
-            if release(needed) > release(line):
+            if parse_version(needed) > parse_version(line):
                 where = f"The event source {source.event_source_id!r}"
                 message = f"{where} has {kind!r}, of AdCP {needed}; this destination speaks {line}."
                 remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave it out."
-                return Finding("fault", message, remedy)
+                return CheckResult("error", message, remedy)
     return None
 
 

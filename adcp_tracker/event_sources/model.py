@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from adcp_tracker._formatting import describe, is_name, show_code, show_key, show_word
-from adcp_tracker.destinations.validation import checked_text
+from adcp_tracker.destinations.validation import validate_text
 from adcp_tracker.events.model import COMMON_CURRENCIES, ActionSource, EventType, SurfaceCategory
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -51,7 +51,7 @@ class Account:
                 raise ConfigurationError(
                     "account: expected either account_id or brand with operator, got both"
                 )
-            checked_text(self.account_id, "account.account_id", _LONGEST)
+            validate_text(self.account_id, "account.account_id", _LONGEST)
             return
         for name, domain in (("brand", self.brand), ("operator", self.operator)):
             if not isinstance(domain, str) or not _is_domain(domain):
@@ -205,7 +205,7 @@ def distinct(sources: Iterable[EventSource]) -> tuple[EventSource, ...]:
 def _check_text(value: object, where: str) -> None:
     if not isinstance(value, str):
         raise ConfigurationError(f"{where}: expected text, got {describe(value)}")
-    checked_text(value, where, _LONGEST)
+    validate_text(value, where, _LONGEST)
 
 
 def _check_all(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker.destinations.base import Finding
+from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.event_sources.clients import Received, Registering
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ DAY_HOURS: Final = 24
 LATE_HOURS: Final = 1
 """How long after its end an hour may still be counted by a seller."""
 
-_UNABLE: Final = Finding(
-    "advice", "This kind of destination tells no counts.", "Compare with the seller's own reports."
+_UNABLE: Final = CheckResult(
+    "warning", "This kind of destination tells no counts.", "Compare with the seller's own reports."
 )
 
 
@@ -64,7 +64,7 @@ class Reconciliation:
     destination: str
     rows: tuple[HourRow, ...] = ()
     note: str = ""
-    trouble: Finding | None = None
+    trouble: CheckResult | None = None
 
     @property
     def delivered(self) -> int:
@@ -104,7 +104,7 @@ def reconcile(
     if not isinstance(destination, Registering):
         return Reconciliation(destination.name, trouble=_UNABLE)
     answer = destination.registry().received(account, start, stop)
-    if isinstance(answer, Finding):
+    if isinstance(answer, CheckResult):
         return Reconciliation(destination.name, trouble=answer)
     ours = {int(hour): count for hour, count in books.hourly.items()}
     rows = _by_hour(ours, answer, start, stop) if answer.hourly is not None else []

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final, TypeGuard
 
 import attrs
 
-from adcp_tracker.destinations.responses import CODE_LENGTH, clean
+from adcp_tracker.destinations.responses import CODE_LENGTH, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adcp_tracker.destinations.base import Finding
+    from adcp_tracker.destinations.base import CheckResult
 
 _MOST_LINES: Final = 60
 _MOST_WORDS: Final = 200
@@ -95,7 +95,7 @@ class SourcesReport:
 
     destination: str
     sources: tuple[SourceReport, ...] = ()
-    trouble: Finding | None = None
+    trouble: CheckResult | None = None
 
     @property
     def is_well(self) -> bool:
@@ -122,13 +122,13 @@ def is_count(value: object) -> TypeGuard[int]:
 def _report(item: Mapping[str, object]) -> SourceReport:
     setup, health = _get(item, "setup"), _get(item, "health")
     return SourceReport(
-        event_source_id=clean(_get(item, "event_source_id"), _ID_LENGTH),
-        name=clean(_get(item, "name"), _ID_LENGTH),
-        action=clean(_get(item, "action"), CODE_LENGTH),
-        managed_by=clean(_get(item, "managed_by"), CODE_LENGTH),
+        event_source_id=sanitize(_get(item, "event_source_id"), _ID_LENGTH),
+        name=sanitize(_get(item, "name"), _ID_LENGTH),
+        action=sanitize(_get(item, "action"), CODE_LENGTH),
+        managed_by=sanitize(_get(item, "managed_by"), CODE_LENGTH),
         event_types=_words(_get(item, "event_types")),
         value_currencies=_words(_get(item, "value_currencies")),
-        action_source=clean(_get(item, "action_source"), CODE_LENGTH),
+        action_source=sanitize(_get(item, "action_source"), CODE_LENGTH),
         setup=_setup(setup) if isinstance(setup, dict) else None,
         health=_health(health) if isinstance(health, dict) else None,
         errors=tuple(_errors(item)),
@@ -139,17 +139,17 @@ def _setup(setup: Mapping[str, object]) -> Setup:
     return Setup(
         _lines(_get(setup, "instructions")),
         _lines(_get(setup, "snippet")),
-        clean(_get(setup, "snippet_type"), CODE_LENGTH),
+        sanitize(_get(setup, "snippet_type"), CODE_LENGTH),
     )
 
 
 def _health(health: Mapping[str, object]) -> Health:
     listed = _get(health, "issues")
     issues = [_message(issue) for issue in listed[:_MOST_LINES]] if isinstance(listed, list) else []
-    issues.append(clean(_get(health, "last_error")))
+    issues.append(sanitize(_get(health, "last_error")))
     rate, events = _get(health, "match_rate"), _get(health, "events_received_24h")
     return Health(
-        status=clean(_get(health, "status"), CODE_LENGTH),
+        status=sanitize(_get(health, "status"), CODE_LENGTH),
         match_rate=float(rate) if _is_number(rate) and 0 <= rate <= 1 else None,
         events_received_24h=events if is_count(events) else None,
         issues=tuple(filter(None, issues)),
@@ -165,20 +165,20 @@ def _errors(item: Mapping[str, object]) -> list[str]:
 
 def _message(value: object) -> str:
     if not isinstance(value, dict):
-        return clean(value)
-    parts = (clean(value.get("code"), CODE_LENGTH), clean(value.get("message")))
+        return sanitize(value)
+    parts = (sanitize(value.get("code"), CODE_LENGTH), sanitize(value.get("message")))
     return ": ".join(part for part in parts if part)
 
 
 def _lines(value: object) -> tuple[str, ...]:
     lines = value.splitlines()[:_MOST_LINES] if isinstance(value, str) else []
-    return tuple(clean(line, _LINE_LENGTH) for line in lines)
+    return tuple(sanitize(line, _LINE_LENGTH) for line in lines)
 
 
 def _words(value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         return None
-    return tuple(filter(None, (clean(word, CODE_LENGTH) for word in value[:_MOST_WORDS])))
+    return tuple(filter(None, (sanitize(word, CODE_LENGTH) for word in value[:_MOST_WORDS])))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 import attrs
 import orjson
 
-from adcp_tracker.destinations.base import refusal
+from adcp_tracker.destinations.base import event_failure
 from adcp_tracker.exceptions import FieldError
 from adcp_tracker.journal.files import open_private, replace_file
 
@@ -51,7 +51,7 @@ class SourceRule:
     event_types: frozenset[str] = frozenset()
     value_currencies: frozenset[str] = frozenset()
 
-    def refusal(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Say why the event source does not take a decoded `event`, if it does not."""
         data = event.get("custom_data")
         currency = data.get("currency") if isinstance(data, dict) else None
@@ -70,7 +70,7 @@ class SourceRule:
             f"Add {word} to its {setting} and sync it, then replay the dead letter; "
             f"it takes {', '.join(sorted(getattr(self, setting)))}."
         )
-        return refusal(f"{code}_NOT_REGISTERED", message, remedy, event)
+        return event_failure(f"{code}_NOT_REGISTERED", message, remedy, event)
 
     def fault(self, event: Event) -> FieldError | None:
         """Say which rule of the event source `event` breaks, if any."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from adcp_tracker._logging import logger
-from adcp_tracker.destinations.base import Finding
+from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.event_sources.clients import Registering
 from adcp_tracker.event_sources.model import distinct
 from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from adcp_tracker.event_sources.model import Account, EventSource
     from adcp_tracker.event_sources.rules import SourceRule
 
-_UNABLE: Final = Finding(
-    "fault", "This kind of destination keeps no list of event sources.", "Ask the seller."
+_UNABLE: Final = CheckResult(
+    "error", "This kind of destination keeps no list of event sources.", "Ask the seller."
 )
 _COMPARED: Final = ("name", "event_types", "value_currencies", "action_source")
 
@@ -55,7 +55,7 @@ def sync_sources(
     wanted = distinct(sources)
     reports = []
     for destination in destinations:
-        found: tuple[SourceReport, ...] | Finding = _UNABLE
+        found: tuple[SourceReport, ...] | CheckResult = _UNABLE
         if isinstance(destination, Registering):
             sync = _foreseen if dry_run else _synced
             found = sync(destination.registry(), wanted, account, delete_missing=delete_missing)
@@ -86,14 +86,16 @@ def rules_from(
 
 def _listed(
     destination: Destination, account: Account | None
-) -> tuple[SourceReport, ...] | Finding:
+) -> tuple[SourceReport, ...] | CheckResult:
     if not isinstance(destination, Registering):
         return _UNABLE
     return destination.registry().listed(account)
 
 
-def _report(destination: Destination, found: tuple[SourceReport, ...] | Finding) -> SourcesReport:
-    if not isinstance(found, Finding):
+def _report(
+    destination: Destination, found: tuple[SourceReport, ...] | CheckResult
+) -> SourcesReport:
+    if not isinstance(found, CheckResult):
         return SourcesReport(destination.name, found)
     logger.error(
         "sources.no_answer",
@@ -110,7 +112,7 @@ def _synced(
     account: Account | None,
     *,
     delete_missing: bool,
-) -> tuple[SourceReport, ...] | Finding:
+) -> tuple[SourceReport, ...] | CheckResult:
     return registry.synced(wanted, account, delete_missing=delete_missing)
 
 
@@ -120,10 +122,10 @@ def _foreseen(
     account: Account | None,
     *,
     delete_missing: bool,
-) -> tuple[SourceReport, ...] | Finding:
+) -> tuple[SourceReport, ...] | CheckResult:
     """Return what a sync would do, as far as what the seller shows allows to tell."""
     known = registry.obstacle(wanted, delete_missing=delete_missing) or registry.listed(account)
-    if isinstance(known, Finding):
+    if isinstance(known, CheckResult):
         return known
     by_id = {report.event_source_id: report for report in known}
     found = [_foresee(source, by_id) for source in wanted]

@@ -352,7 +352,7 @@ class _Pass:
 
     def _ask(self, event: bytes) -> EventFailure | None:
         try:
-            return self._destination.refuses(orjson.loads(event))
+            return self._destination.check(orjson.loads(event))
         except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
             # A cancelled task's error or an exit, too: in this thread they would end nothing
             # but delivery. Its words are not logged: they may hold anything. The seller decides.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import click
 from flask.cli import AppGroup
 
-from adcp_tracker.destinations.responses import clean
+from adcp_tracker.destinations.responses import sanitize
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.web.setup import as_uploader
 from adcp_tracker_flask.current import get_tracker
@@ -102,7 +102,7 @@ def list_letters(*, as_json: bool) -> None:
         click.echo(json.dumps([letter.summary() for letter in letters]))
         return
     for letter in letters:
-        click.echo(clean(f"{letter.id}  {letter.destination}  {letter.code}: {letter.message}"))
+        click.echo(sanitize(f"{letter.id}  {letter.destination}  {letter.code}: {letter.message}"))
     click.echo(f"{len(letters)} dead")
 
 
@@ -154,10 +154,10 @@ def _show(stats: Stats, *, as_json: bool) -> None:
         click.echo(json.dumps(stats.as_json()))
         return
     for name, books in stats.destinations.items():
-        click.echo(clean(f"{name}: {_counts(books)}", _LONGEST))
+        click.echo(sanitize(f"{name}: {_counts(books)}", _LONGEST))
         for trouble in (books.paused, books.retrying):
             if trouble:
-                click.echo(clean(f"  {trouble}", _LONGEST))
+                click.echo(sanitize(f"  {trouble}", _LONGEST))
     if stats.waiting or not stats.destinations:
         click.echo(f"{stats.waiting} waiting for a destination")
 

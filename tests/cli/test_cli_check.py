@@ -29,10 +29,8 @@ def test_a_good_configuration_is_tried_with_a_test_event(tmp_path: Path, seller:
     ended = run("check", "--directory", tmp_path / "queue", "--json", **both)
     assert (ended.code, ended.err) == (0, "")
     assert ended.json["ok"] is True
-    assert ("good", "It took a test event, marked by 'adcp-tracker-check'.") in findings(
-        ended, NAME
-    )
-    assert all(each["level"] != "fault" for each in ended.json["findings"])
+    assert ("ok", "It took a test event, marked by 'adcp-tracker-check'.") in findings(ended, NAME)
+    assert all(each["level"] != "error" for each in ended.json["findings"])
     assert len(seller.test_events) == 2
     assert seller.events == []
     assert {each.test_event_code for each in seller.received} == {"adcp-tracker-check"}
@@ -58,7 +56,7 @@ def test_a_wrong_credential_is_a_fault_with_its_remedy(tmp_path: Path, seller: S
     wrong = pointing_at(seller, ADCP_API_KEY="not-the-token")
     ended = run("check", "--directory", tmp_path / "queue", "--json", **wrong)
     assert ended.code == 1
-    assert [level for level, _ in findings(ended, NAME)] == ["fault"]
+    assert [level for level, _ in findings(ended, NAME)] == ["error"]
     assert seller.counts["received"] == 0
     assert "not-the-token" not in ended.out
 
@@ -70,7 +68,7 @@ def test_a_seller_that_is_not_there_is_a_fault(tmp_path: Path, seller: Sandbox) 
     nowhere = pointing_at(seller, ADCP_BASE_URL=url)
     ended = run("check", "--directory", tmp_path / "queue", **nowhere)
     assert ended.code == 1
-    assert f"fault {NAME}: " in ended.out
+    assert f"error {NAME}: " in ended.out
     assert ended.out.endswith("Not all is well.\n")
 
 
@@ -102,9 +100,9 @@ def test_a_directory_open_to_others_is_a_fault(tmp_path: Path, seller: Sandbox) 
     ended = run("check", *here, **pointing_at(seller))
     assert ended.code == 1
     ((level, message),) = findings(ended, "directory")
-    assert level == "fault"
+    assert level == "error"
     assert "chmod go-rwx" in message
-    assert [level for level, _ in findings(ended, NAME)] == ["good"]
+    assert [level for level, _ in findings(ended, NAME)] == ["ok"]
     assert seller.counts["received"] == 0
 
 

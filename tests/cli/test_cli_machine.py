@@ -51,6 +51,6 @@ def test_the_check_finds_a_state_that_cannot_be_opened(unreadable: Path, seller:
     here = ("--directory", unreadable, "--no-event", "--json")
     ended = run("check", *here, **pointing_at(seller))
     assert ended.code == 1
-    faults = [each for each in ended.json["findings"] if each["level"] == "fault"]
+    faults = [each for each in ended.json["findings"] if each["level"] == "error"]
     assert [each["about"] for each in faults] == ["directory"]
     assert "the queue's state cannot be opened" in faults[0]["message"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from adcp_tracker.destinations.capabilities import Line
+    from adcp_tracker.destinations.capabilities import AdcpVersion
 
 IS_INSTALLED = bool(find_spec("adcp") and find_spec("jsonschema"))
 
@@ -22,7 +22,7 @@ needs_sdk = pytest.mark.skipif(
 
 
 @cache
-def schema(tool: str, line: Line) -> dict[str, Any]:
+def schema(tool: str, line: AdcpVersion) -> dict[str, Any]:
     """Return the official schema of a tool's request."""
     spec = find_spec("adcp")
     assert spec is not None
@@ -35,14 +35,14 @@ def schema(tool: str, line: Line) -> dict[str, Any]:
 
 
 @cache
-def validator(tool: str, line: Line) -> Any:  # noqa: ANN401 - jsonschema may not be there
+def validator(tool: str, line: AdcpVersion) -> Any:  # noqa: ANN401 - jsonschema may not be there
     """Return what checks a tool's request as the protocol line has it."""
     from jsonschema import Draft7Validator  # noqa: PLC0415 - it may not be there
 
     return Draft7Validator(schema(tool, line), format_checker=Draft7Validator.FORMAT_CHECKER)
 
 
-def objections(tool: str, line: Line, arguments: object) -> list[str]:
+def objections(tool: str, line: AdcpVersion, arguments: object) -> list[str]:
     """Return what stands against a request.
 
     The official schema is asked, then the validator that the SDK's sellers use, which knows
@@ -56,7 +56,7 @@ def objections(tool: str, line: Line, arguments: object) -> list[str]:
     return by_schema or _by_sdk(tool, line, arguments)
 
 
-def _by_sdk(tool: str, line: Line, arguments: object) -> list[str]:
+def _by_sdk(tool: str, line: AdcpVersion, arguments: object) -> list[str]:
     from adcp.server.idempotency import canonical_json_sha256  # noqa: PLC0415 - as above
     from adcp.validation import validate_request  # noqa: PLC0415 - as above
 

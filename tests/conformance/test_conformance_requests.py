@@ -21,7 +21,7 @@ from tests.conformance.trying import thoroughly
 from tests.support.events import events, mended_events, plain_events, tokens
 
 if TYPE_CHECKING:
-    from adcp_tracker.destinations.capabilities import Line
+    from adcp_tracker.destinations.capabilities import AdcpVersion
 
 pytestmark = needs_sdk
 
@@ -54,7 +54,7 @@ class Listener:
         return httpx.Response(200, json=answer)
 
 
-def listening(line: Line, source: str = "website") -> tuple[Agent, Listener]:
+def listening(line: AdcpVersion, source: str = "website") -> tuple[Agent, Listener]:
     """Return an agent that speaks `line`, and who listens to it."""
     listener = Listener()
     agent = Agent(
@@ -76,11 +76,11 @@ def listening(line: Line, source: str = "website") -> tuple[Agent, Listener]:
     source=tokens(255).filter(str.isprintable),
 )
 def test_requests_fit_the_schema_of_their_line(
-    line: Line, drawn: list[Any], identity: bytes, code: str | None, source: str
+    line: AdcpVersion, drawn: list[Any], identity: bytes, code: str | None, source: str
 ) -> None:
     """Whatever events, test code and event source: the request is as its line has it."""
     agent, listener = listening(line, source)
-    taken = [event.json for event in drawn if agent.refuses(json.loads(event.json)) is None]
+    taken = [event.json for event in drawn if agent.check(json.loads(event.json)) is None]
     if taken:
         assert isinstance(agent.send(Batch(taken, identity, code)), Delivered)
         assert {name for name, _ in listener.calls} == {"get_adcp_capabilities", "log_event"}
@@ -118,7 +118,7 @@ accounts = st.one_of(
     delete=st.booleans(),
 )
 def test_requests_for_event_sources_fit_the_schema_of_their_line(
-    line: Line,
+    line: AdcpVersion,
     wanted: list[EventSource],
     account: Account,
     delete: bool,  # noqa: FBT001 - drawn

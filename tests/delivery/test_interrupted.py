@@ -32,7 +32,7 @@ class _Stumbling(ScriptedDestination):
     stumbles = 1
     error: type[BaseException] = LookupError
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Fail the first time."""
         del event
         self.stumbles -= 1

@@ -25,7 +25,7 @@ from adcp_tracker.destinations.base import (
     Timeouts,
     TooLarge,
 )
-from adcp_tracker.destinations.capabilities import Offer, read_capabilities
+from adcp_tracker.destinations.capabilities import AgentInfo, read_capabilities
 from adcp_tracker.events.model import ActionSource, EventType, UidType
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import SandboxConfig
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from adcp_tracker.destinations.capabilities import Line
+    from adcp_tracker.destinations.capabilities import AdcpVersion
     from adcp_tracker.sandbox import Sandbox
     from tests.destinations.rawseller import RawSeller, Script
 
@@ -334,9 +334,9 @@ def test_a_restarted_seller_is_asked_again_what_it_offers(shop: Agent, seller: S
     seller.fail(forget_session=True)
     shop.send(batch(1, b"second"))
     seller.configure(versions=("3.0",))
-    assert shop.refuses({"event_type": "follow"}) is None
+    assert shop.check({"event_type": "follow"}) is None
     shop.send(batch(1, b"third"))
-    assert shop.refuses({"event_type": "follow"}) is not None
+    assert shop.check({"event_type": "follow"}) is not None
 
 
 @pytest.mark.parametrize(
@@ -446,7 +446,7 @@ ODD = b'{ "event_id":"\\u0041",  "custom_data":{"value":1.10000000000000000001} 
         ("3.2", b'"adcp_version":"3.2","adcp_major_version":3,'),
     ],
 )
-def test_the_frozen_bytes_are_sent_untouched(line: Line, versions: bytes) -> None:
+def test_the_frozen_bytes_are_sent_untouched(line: AdcpVersion, versions: bytes) -> None:
     """What is sent is the events' own bytes between a few fields of the line."""
     with raw_seller(speaking(taken)) as seller:
         destination = agent(f"{seller.origin}/mcp", adcp_version=line)
@@ -597,15 +597,13 @@ def test_a_stream_that_stays_open_does_not_hold_the_call() -> None:
     ],
 )
 def test_events_of_a_newer_line_are_refused_with_the_remedy(
-    line: Line,
+    line: AdcpVersion,
     fields: dict[str, object],
     *,
     refused: bool,
 ) -> None:
     """The failure names the line that is needed."""
-    failure = agent("https://seller.example", adcp_version=line).refuses(
-        {"event_id": "e", **fields}
-    )
+    failure = agent("https://seller.example", adcp_version=line).check({"event_id": "e", **fields})
     assert (failure is not None) is refused
     if failure:
         assert (failure.code, failure.event_id) == ("VERSION_UNSUPPORTED", "e")
@@ -613,7 +611,7 @@ def test_events_of_a_newer_line_are_refused_with_the_remedy(
 
 
 @pytest.mark.parametrize("line", ["3.0", "3.1", "3.2"])
-def test_every_line_is_taken_by_a_seller_of_that_line(seller: Sandbox, line: Line) -> None:
+def test_every_line_is_taken_by_a_seller_of_that_line(seller: Sandbox, line: AdcpVersion) -> None:
     """Newer fields do no harm on an older line."""
     destination = agent(seller.mcp_url, adcp_version=line)
     surface = event(0, surface={"category": "owned_property"})
@@ -643,10 +641,10 @@ def test_what_the_seller_does_not_take_is_refused_early() -> None:
     """Once the capabilities are known, they are believed."""
     with raw_seller(choosy({"supported_event_types": ["lead"]})) as seller:
         destination = agent(f"{seller.origin}/mcp")
-        assert destination.refuses({"event_type": "purchase"}) is None
+        assert destination.check({"event_type": "purchase"}) is None
         destination.send(Batch([ODD], b"i"))
-        failure = destination.refuses({"event_id": "e", "event_type": "purchase"})
-        assert destination.refuses({"event_type": "lead"}) is None
+        failure = destination.check({"event_id": "e", "event_type": "purchase"})
+        assert destination.check({"event_type": "lead"}) is None
         destination.close()
     assert failure is not None
     assert (failure.code, failure.event_id) == ("UNSUPPORTED_EVENT_TYPE", "e")
@@ -720,10 +718,10 @@ def test_a_seller_that_takes_everything_is_sent_unseen_bytes() -> None:
 
 def test_a_probe_tells_what_the_agent_offers(shop: Agent, seller: Sandbox) -> None:
     """No event is sent to find out."""
-    assert [finding.level for finding in shop.probe()] == ["good", "good", "good"]
+    assert [finding.level for finding in shop.probe()] == ["ok", "ok", "ok"]
     seller.configure(versions=("3.0",))
     findings = shop.probe()
-    levels = ["good", "advice", "advice", "advice", "good"]
+    levels = ["ok", "warning", "warning", "warning", "ok"]
     assert [finding.level for finding in findings] == levels
     assert "3.0" in findings[1].message
     assert "all event types but content_view, follow, watch_milestone" in findings[2].message
@@ -735,14 +733,14 @@ def test_a_probe_tells_what_the_agent_offers(shop: Agent, seller: Sandbox) -> No
 @pytest.mark.parametrize(
     ("adcp", "level", "words"),
     [
-        ({"major_versions": [2, 4]}, "fault", "speaks AdCP 2, 4, and not 3"),
-        ({"idempotency": {"supported": False}}, "advice", "does not know repeated requests"),
-        ({"idempotency": {"supported": True, "replay_ttl_seconds": 3600}}, "good", "3600 s"),
+        ({"major_versions": [2, 4]}, "error", "speaks AdCP 2, 4, and not 3"),
+        ({"idempotency": {"supported": False}}, "warning", "does not know repeated requests"),
+        ({"idempotency": {"supported": True, "replay_ttl_seconds": 3600}}, "ok", "3600 s"),
     ],
 )
 def test_a_probe_reads_the_capabilities(adcp: dict[str, Any], level: str, words: str) -> None:
     """What a person has to know before events go there is told."""
-    offer = Offer(frozenset({"log_event"}), read_capabilities({"adcp": adcp}))
+    offer = AgentInfo(frozenset({"log_event"}), read_capabilities({"adcp": adcp}))
     _, finding = offer.findings("3.1")
     assert finding.level == level
     assert words in finding.message
@@ -754,7 +752,7 @@ def test_a_probe_tells_what_is_wrong(seller: Sandbox, settings: dict[str, Any]) 
     destination = agent(**({"url": seller.mcp_url} | settings))
     [finding] = destination.probe()
     destination.close()
-    assert finding.level == "fault"
+    assert finding.level == "error"
     assert finding.remedy
 
 

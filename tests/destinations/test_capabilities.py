@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.capabilities import (
+    AdcpVersion,
     Capabilities,
-    Line,
-    lacks,
+    negotiate,
+    parse_version,
     read_capabilities,
-    release,
-    spoken,
+    unsupported_feature,
 )
 
 
@@ -22,7 +22,7 @@ from adcp_tracker.destinations.capabilities import (
 @pytest.mark.parametrize(("line", "lacking"), [("3.0", True), ("3.1", False), ("3.2", False)])
 def test_newer_event_types_need_a_newer_line(kind: str, line: str, *, lacking: bool) -> None:
     """A 3.0 seller refuses a request for one such event."""
-    found = lacks({"event_type": kind}, line)
+    found = unsupported_feature({"event_type": kind}, line)
     assert (found is not None) is lacking
     if found:
         assert kind in found[0]
@@ -32,8 +32,8 @@ def test_newer_event_types_need_a_newer_line(kind: str, line: str, *, lacking: b
 def test_a_newer_universal_id_needs_a_newer_line() -> None:
     """The list of types is closed, too."""
     event = {"user_match": {"uids": [{"type": "id5"}, {"type": "world_id_nullifier"}]}}
-    assert lacks(event, "3.0") == ("universal id type 'world_id_nullifier'", "3.1")
-    assert lacks(event, "3.1") is None
+    assert unsupported_feature(event, "3.0") == ("universal id type 'world_id_nullifier'", "3.1")
+    assert unsupported_feature(event, "3.1") is None
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_newer_universal_id_needs_a_newer_line() -> None:
 )
 def test_newer_fields_go_out_as_they_are(event: dict[str, object]) -> None:
     """They are legal extra keys on every line, and nothing is lost."""
-    assert lacks(event, "3.0") is None
+    assert unsupported_feature(event, "3.0") is None
 
 
 @pytest.mark.parametrize(
@@ -64,16 +64,16 @@ def test_newer_fields_go_out_as_they_are(event: dict[str, object]) -> None:
     ],
 )
 def test_a_seller_reads_by_the_next_older_line_it_speaks(
-    own: Line, supported: tuple[str, ...], line: str
+    own: AdcpVersion, supported: tuple[str, ...], line: str
 ) -> None:
     """What a seller goes down to decides what events may hold."""
-    assert spoken(own, supported) == line
+    assert negotiate(own, supported) == line
 
 
 @given(st.text())
 def test_any_word_is_a_release_or_none(word: str) -> None:
     """No version a seller names raises."""
-    assert release(word) >= (0, 0)
+    assert parse_version(word) >= (0, 0)
 
 
 FULL = {
@@ -130,7 +130,7 @@ def test_capabilities_are_read() -> None:
 def test_any_capabilities_are_borne(payload: object) -> None:
     """A wrong type is as good as silence."""
     capabilities = read_capabilities(payload)
-    capabilities.objection({"event_type": "purchase"})
+    capabilities.rejection({"event_type": "purchase"})
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_only_what_the_seller_cannot_use_is_objected_to(
     event: dict[str, Any], code: str | None
 ) -> None:
     """An event that still identifies by something the seller takes is sent."""
-    objection = read_capabilities(FULL).objection(event)
+    objection = read_capabilities(FULL).rejection(event)
     assert (objection[0] if objection else None) == code
     if objection:
         assert "Use one of" in objection[2]
@@ -159,5 +159,5 @@ def test_only_what_the_seller_cannot_use_is_objected_to(
 def test_silence_objects_to_nothing() -> None:
     """A seller that tells no lists takes all."""
     assert (
-        read_capabilities({}).objection({"event_type": "donate", "action_source": "chat"}) is None
+        read_capabilities({}).rejection({"event_type": "donate", "action_source": "chat"}) is None
     )

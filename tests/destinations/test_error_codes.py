@@ -10,9 +10,9 @@ from adcp_tracker.destinations.error_codes import (
     CODES,
     STATUSES,
     Action,
-    judge,
-    known_status,
+    classify,
     remedy_for,
+    rule_for_status,
 )
 
 OK = 200
@@ -21,8 +21,8 @@ OK = 200
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_a_known_code_decides_alone(code: str) -> None:
     """Without a recovery the code's own row counts, whatever the status and the case."""
-    assert judge(code, None, OK) is CODES[code]
-    assert judge(code.lower(), None, 500) is CODES[code]
+    assert classify(code, None, OK) is CODES[code]
+    assert classify(code.lower(), None, 500) is CODES[code]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_known_code_decides_alone(code: str) -> None:
 )
 def test_families_of_codes_pause(code: str, action: Action) -> None:
     """What is about credentials, accounts and references is a matter of configuration."""
-    assert judge(code, None, OK).action is action
+    assert classify(code, None, OK).action is action
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_families_of_codes_pause(code: str, action: Action) -> None:
         ("AUTH_REQUIRED", "correctable", OK, Action.PAUSE),
         ("AUTH_REQUIRED", "terminal", OK, Action.PAUSE),
         ("VERSION_UNSUPPORTED", "correctable", OK, Action.PAUSE),
-        ("BATCH_TOO_LARGE", "transient", OK, Action.SHRINK),
-        ("BATCH_TOO_LARGE", "terminal", OK, Action.SHRINK),
-        ("VALIDATION_ERROR", "correctable", 413, Action.SHRINK),
+        ("BATCH_TOO_LARGE", "transient", OK, Action.SPLIT),
+        ("BATCH_TOO_LARGE", "terminal", OK, Action.SPLIT),
+        ("VALIDATION_ERROR", "correctable", 413, Action.SPLIT),
         ("IDEMPOTENCY_CONFLICT", "correctable", OK, Action.FRESH_KEY),
         ("IDEMPOTENCY_EXPIRED", "terminal", OK, Action.FRESH_KEY),
         ("IDEMPOTENCY_IN_FLIGHT", "transient", OK, Action.RETRY),
@@ -76,7 +76,7 @@ def test_recovery_then_code_then_status(
     code: str, recovery: str | None, status: int, action: Action
 ) -> None:
     """The order of judgement holds; a cure of its own goes before all."""
-    assert judge(code, recovery, status).action is action
+    assert classify(code, recovery, status).action is action
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_recovery_then_code_then_status(
         (408, Action.RETRY),
         (409, Action.RETRY),
         (410, Action.PAUSE),
-        (413, Action.SHRINK),
+        (413, Action.SPLIT),
         (415, Action.PAUSE),
         (421, Action.RETRY),
         (422, Action.REJECT),
@@ -112,13 +112,13 @@ def test_recovery_then_code_then_status(
 )
 def test_a_status_alone_decides_last(status: int, action: Action) -> None:
     """Each status of the table has its action."""
-    assert judge("", None, status).action is action
+    assert classify("", None, status).action is action
 
 
 def test_ranges_of_statuses_do_not_overlap() -> None:
     """No status has two rows."""
     for first, last, row in STATUSES:
-        assert all(known_status(status) is row for status in range(first, last + 1))
+        assert all(rule_for_status(status) is row for status in range(first, last + 1))
 
 
 def test_whatever_pauses_or_rejects_says_what_to_do() -> None:
@@ -131,5 +131,5 @@ def test_whatever_pauses_or_rejects_says_what_to_do() -> None:
 @given(st.text(), st.none() | st.text(), st.integers())
 def test_every_error_has_a_row_and_a_remedy(code: str, recovery: str | None, status: int) -> None:
     """Nothing that a seller may say is without a judgement."""
-    assert isinstance(judge(code, recovery, status).action, Action)
+    assert isinstance(classify(code, recovery, status).action, Action)
     assert remedy_for(code)

@@ -17,7 +17,7 @@ import pytest
 from adcp_tracker import Agent, Interchange, Tracker
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.destinations.base import Timeouts
-from adcp_tracker.destinations.error_codes import CODES, FAMILIES, Action, Row
+from adcp_tracker.destinations.error_codes import CODES, FAMILIES, Action, ErrorRule
 from tests.destinations.rawseller import RawRequest, RawSeller, http, raw_seller, reset
 from tests.faults.logged import told
 from tests.support.booked import balanced
@@ -454,13 +454,13 @@ EXPECTED = {
     Action.RETRY: (4, 0, False),
     Action.SLOW_DOWN: (4, 0, False),
     Action.FRESH_KEY: (4, 0, False),
-    Action.SHRINK: (4, 0, False),
+    Action.SPLIT: (4, 0, False),
     Action.REJECT: (3, 1, False),
     Action.REJECT_NAMED: (0, 0, True),
     Action.PAUSE: (0, 0, True),
 }
 SPOILS = {
-    Action.SHRINK: more_than_two,
+    Action.SPLIT: more_than_two,
     Action.REJECT: the_bad_one,
     Action.REJECT_NAMED: lambda _, __: True,
     Action.PAUSE: lambda _, __: True,
@@ -472,7 +472,7 @@ MEMBERS = {f"X{part}" if part.startswith("_") else f"{part}X": FAMILIES[part] fo
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("name", "row"), sorted({**CODES, **MEMBERS}.items(), key=repr))
 def test_each_code_of_the_table_has_its_way(
-    facing: Callable[..., Case], kind: str, name: str, row: Row
+    facing: Callable[..., Case], kind: str, name: str, row: ErrorRule
 ) -> None:
     """One row of the code's own table, one fate of the events, on either wire."""
     delivered, dead, paused = EXPECTED[row.action]

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from adcp_tracker.destinations.base import Paused, Retry, Timeouts
-from adcp_tracker.destinations.http import ANSWER_LIMIT, Caller
-from adcp_tracker.destinations.responses import Reply
+from adcp_tracker.destinations.http import RESPONSE_LIMIT, HttpClient
+from adcp_tracker.destinations.responses import Response
 from tests.destinations.rawseller import PEM, answering, http, raw_seller, reset, tls_context
 
 if TYPE_CHECKING:
@@ -31,45 +31,50 @@ LONG = 60.0
 
 
 @pytest.fixture
-def caller() -> Iterator[Caller]:
-    """A caller that waits half a second for anything."""
-    caller = Caller(QUICK)
-    yield caller
-    caller.close()
+def client() -> Iterator[HttpClient]:
+    """A client that waits half a second for anything."""
+    client = HttpClient(QUICK)
+    yield client
+    client.close()
 
 
-def post(caller: Caller, origin: str) -> Reply | Retry | Paused:
+def post(client: HttpClient, origin: str) -> Response | Retry | Paused:
     """Make one call."""
-    return caller.call("POST", f"{origin}/x", {"Authorization": "Bearer t"}, b"{}")
+    return client.request("POST", f"{origin}/x", {"Authorization": "Bearer t"}, b"{}")
 
 
-def code_of(outcome: Reply | Retry | Paused) -> str:
+def code_of(outcome: Response | Retry | Paused) -> str:
     """Return in one word what came of a call."""
-    return f"{outcome.status}{outcome.cut}" if isinstance(outcome, Reply) else outcome.code
+    return f"{outcome.status}{outcome.truncated}" if isinstance(outcome, Response) else outcome.code
 
 
-def test_an_answer_comes_back_whole(caller: Caller) -> None:
+def test_an_answer_comes_back_whole(client: HttpClient) -> None:
     """Status, lower-case headers and body arrive as they were sent."""
     with raw_seller(answering(http(418, b"tea", "X-Pot: Yes\r\n"))) as seller:
-        reply = post(caller, seller.origin)
-    assert isinstance(reply, Reply)
-    assert (reply.status, reply.headers["x-pot"], reply.body, reply.cut) == (418, "Yes", b"tea", "")
+        reply = post(client, seller.origin)
+    assert isinstance(reply, Response)
+    assert (reply.status, reply.headers["x-pot"], reply.body, reply.truncated) == (
+        418,
+        "Yes",
+        b"tea",
+        "",
+    )
 
 
-def test_one_connection_serves_many_calls(caller: Caller) -> None:
+def test_one_connection_serves_many_calls(client: HttpClient) -> None:
     """Connections are kept alive between batches."""
     with raw_seller(answering(http(200, b"{}"))) as seller:
-        assert {code_of(post(caller, seller.origin)) for _ in range(5)} == {"200"}
+        assert {code_of(post(client, seller.origin)) for _ in range(5)} == {"200"}
         assert seller.connections == 1
 
 
-def test_a_closed_caller_opens_again(caller: Caller) -> None:
+def test_a_closed_client_opens_again(client: HttpClient) -> None:
     """Closing is for now, not for ever."""
     with raw_seller(answering(http(200, b"{}"))) as seller:
-        post(caller, seller.origin)
-        caller.close()
-        caller.close()
-        assert code_of(post(caller, seller.origin)) == "200"
+        post(client, seller.origin)
+        client.close()
+        client.close()
+        assert code_of(post(client, seller.origin)) == "200"
         assert seller.connections == 2
 
 
@@ -154,26 +159,26 @@ def drip_without_length(seller: RawSeller, connection: socket.socket, __: RawReq
         (stall_in_body, "200read_timeout"),
     ],
 )
-def test_each_way_to_fail_has_its_word(caller: Caller, script: Script, code: str) -> None:
+def test_each_way_to_fail_has_its_word(client: HttpClient, script: Script, code: str) -> None:
     """A call ends soon and says in one word how."""
     with raw_seller(script) as seller:
-        assert code_of(post(caller, seller.origin)) == code
+        assert code_of(post(client, seller.origin)) == code
 
 
 @pytest.mark.parametrize("script", [drip_headers, drip_body, drip_without_length])
 def test_a_seller_that_drips_is_cut_off(script: Script) -> None:
     """Each byte begins the read timeout anew, so only the deadline ends such an answer."""
-    caller = Caller(Timeouts(connect=1.0, read=5.0, write=5.0, total=0.4))
+    client = HttpClient(Timeouts(connect=1.0, read=5.0, write=5.0, total=0.4))
     with raw_seller(script) as seller:
         started = time.monotonic()
-        assert code_of(post(caller, seller.origin)).endswith("deadline")
+        assert code_of(post(client, seller.origin)).endswith("deadline")
         assert time.monotonic() - started < 3
-        caller.close()
+        client.close()
 
 
 def test_a_deadline_that_passed_before_the_connection_stood_cuts_it_then() -> None:
     """While a seller does not accept there is nothing to cut, and later it must not drip on."""
-    caller = Caller(Timeouts(connect=10.0, read=5.0, write=5.0, total=0.3))
+    client = HttpClient(Timeouts(connect=10.0, read=5.0, write=5.0, total=0.3))
     ended = threading.Event()
     with socket.socket() as listener, ExitStack() as fillers:
         listener.bind(("127.0.0.1", 0))
@@ -198,12 +203,12 @@ def test_a_deadline_that_passed_before_the_connection_stood_cuts_it_then() -> No
         threading.Thread(target=accept_late, daemon=True).start()
         stopper = threading.Timer(15.0, ended.set)
         stopper.start()
-        code = code_of(post(caller, f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        code = code_of(post(client, f"http://127.0.0.1:{listener.getsockname()[1]}"))
         is_cut_in_time = not ended.is_set()
         stopper.cancel()
         ended.set()
         listener.shutdown(socket.SHUT_RDWR)
-    caller.close()
+    client.close()
     assert (code, is_cut_in_time) == ("deadline", True)
 
 
@@ -218,46 +223,46 @@ def test_a_connection_that_was_cut_is_not_used_again() -> None:
             once.set()
             drip_headers(seller, connection, request)
 
-    caller = Caller(Timeouts(total=0.3))
+    client = HttpClient(Timeouts(total=0.3))
     with raw_seller(script) as seller:
-        assert code_of(post(caller, seller.origin)) == "deadline"
-        assert code_of(post(caller, seller.origin)) == "200"
-        caller.close()
+        assert code_of(post(client, seller.origin)) == "deadline"
+        assert code_of(post(client, seller.origin)) == "200"
+        client.close()
 
 
 def test_a_deadline_of_an_earlier_call_spares_the_later_ones() -> None:
     """A quick call's deadline does not strike a later call on the same connection."""
-    caller = Caller(Timeouts(total=0.2))
+    client = HttpClient(Timeouts(total=0.2))
     with raw_seller(answering(http(200, b"{}"))) as seller:
         until = time.monotonic() + 0.5
         while time.monotonic() < until:
-            assert code_of(post(caller, seller.origin)) == "200"
+            assert code_of(post(client, seller.origin)) == "200"
         assert seller.connections == 1
-        caller.close()
+        client.close()
 
 
-def test_no_more_than_the_limit_is_kept(caller: Caller) -> None:
+def test_no_more_than_the_limit_is_kept(client: HttpClient) -> None:
     """A flood costs a megabyte of memory and no more."""
     with raw_seller(flood_body) as seller:
-        reply = post(caller, seller.origin)
-    assert isinstance(reply, Reply)
-    assert len(reply.body) == ANSWER_LIMIT
+        reply = post(client, seller.origin)
+    assert isinstance(reply, Response)
+    assert len(reply.body) == RESPONSE_LIMIT
 
 
-def test_a_compressed_answer_is_read_and_bounded_unpacked(caller: Caller) -> None:
+def test_a_compressed_answer_is_read_and_bounded_unpacked(client: HttpClient) -> None:
     """A seller that ignores ``identity`` is understood; a bomb does not explode."""
     small, bomb = gzip.compress(b'{"a":1}'), gzip.compress(b" " * 50_000_000)
     packed = "Content-Encoding: gzip\r\n"
     answers = (http(200, small, packed), http(200, bomb, packed), http(200, b"no gzip", packed))
     with raw_seller(answering(*answers)) as seller:
-        first, second, third = (post(caller, seller.origin) for _ in range(3))
-    assert isinstance(first, Reply)
+        first, second, third = (post(client, seller.origin) for _ in range(3))
+    assert isinstance(first, Response)
     assert first.json() == {"a": 1}
     assert code_of(second) == "200answer_too_large"
     assert code_of(third) == "200answer_undecodable"
 
 
-def test_an_early_refusal_is_read_although_the_request_is_not(caller: Caller) -> None:
+def test_an_early_refusal_is_read_although_the_request_is_not(client: HttpClient) -> None:
     """A 413 sent while the body is still coming is an answer, not a broken connection."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -273,22 +278,22 @@ def test_an_early_refusal_is_read_although_the_request_is_not(caller: Caller) ->
     thread = threading.Thread(target=refuse, daemon=True)
     thread.start()
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    reply = caller.call("POST", origin, {}, b"x" * 5_000_000)
+    reply = client.request("POST", origin, {}, b"x" * 5_000_000)
     thread.join(5)
     listener.close()
     assert code_of(reply) == "413"
 
 
-def test_nobody_at_the_address_is_told_apart(caller: Caller) -> None:
+def test_nobody_at_the_address_is_told_apart(client: HttpClient) -> None:
     """A refused connection and an unknown name have their own words."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert code_of(post(caller, f"http://127.0.0.1:{port}")) == "refused"
-    caller.close()
-    assert code_of(post(caller, "http://no-such-seller.invalid")) == "dns"
+    assert code_of(post(client, f"http://127.0.0.1:{port}")) == "refused"
+    client.close()
+    assert code_of(post(client, "http://no-such-seller.invalid")) == "dns"
 
 
-def test_a_peer_that_does_not_accept_times_out(caller: Caller) -> None:
+def test_a_peer_that_does_not_accept_times_out(client: HttpClient) -> None:
     """A connection that is never accepted into a full backlog ends in time."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -297,72 +302,74 @@ def test_a_peer_that_does_not_accept_times_out(caller: Caller) -> None:
         for filler in fillers:
             filler.settimeout(0)
             filler.connect_ex(listener.getsockname())
-        code = code_of(post(caller, f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        code = code_of(post(client, f"http://127.0.0.1:{listener.getsockname()[1]}"))
         for filler in fillers:
             filler.close()
     assert code in {"connect_timeout", "read_timeout"}
 
 
-def test_a_certificate_that_nobody_vouches_for_pauses(caller: Caller) -> None:
+def test_a_certificate_that_nobody_vouches_for_pauses(client: HttpClient) -> None:
     """Nothing is sent to whoever cannot prove to be the seller, and the remedy is named."""
     with raw_seller(answering(http(200, b"{}")), tls_context()) as seller:
-        outcome = post(caller, seller.origin)
+        outcome = post(client, seller.origin)
     assert isinstance(outcome, Paused)
     assert outcome.code == "tls_untrusted"
     assert "SSL_CERT_FILE" in outcome.remedy
     assert seller.requests == []
 
 
-def test_a_plain_call_makes_no_later_one_less_careful(caller: Caller) -> None:
+def test_a_plain_call_makes_no_later_one_less_careful(client: HttpClient) -> None:
     """Whoever was called over plain http first is asked for a certificate over https."""
     with raw_seller(answering(http(200, b"{}"))) as plain:
-        assert code_of(post(caller, plain.origin)) == "200"
+        assert code_of(post(client, plain.origin)) == "200"
     with raw_seller(answering(http(200, b"{}")), tls_context()) as seller:
-        assert code_of(post(caller, seller.origin)) == "tls_untrusted"
+        assert code_of(post(client, seller.origin)) == "tls_untrusted"
     assert seller.requests == []
 
 
 def test_a_private_authority_is_taken_from_the_environment(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the remedy advises works, and the connection is kept alive as well."""
     monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
     with raw_seller(answering(http(200, b"{}")), tls_context()) as seller:
-        assert [code_of(post(caller, seller.origin)) for _ in range(2)] == ["200", "200"]
+        assert [code_of(post(client, seller.origin)) for _ in range(2)] == ["200", "200"]
         assert seller.connections == 1
 
 
 def test_a_deadline_cuts_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encryption does not save a seller that drips."""
     monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
-    caller = Caller(Timeouts(total=0.4))
+    client = HttpClient(Timeouts(total=0.4))
     with raw_seller(drip_body, tls_context()) as seller:
-        assert code_of(post(caller, seller.origin)) == "200deadline"
-        caller.close()
+        assert code_of(post(client, seller.origin)) == "200deadline"
+        client.close()
 
 
-def test_a_peer_without_encryption_is_tried_again(caller: Caller) -> None:
+def test_a_peer_without_encryption_is_tried_again(client: HttpClient) -> None:
     """Plain words where TLS was expected break the handshake, which may pass."""
     with raw_seller(speak_nonsense) as seller:
         origin = seller.origin.replace("http:", "https:")
-        assert code_of(post(caller, origin)) in {"tls", "connect", "connect_timeout"}
+        assert code_of(post(client, origin)) in {"tls", "connect", "connect_timeout"}
 
 
-def test_plain_http_goes_through_no_proxy(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_goes_through_no_proxy(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy from the environment would see the credential."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     with raw_seller(answering(http(200, b"{}"))) as seller:
-        assert code_of(post(caller, seller.origin)) == "200"
+        assert code_of(post(client, seller.origin)) == "200"
 
 
 def test_https_goes_through_the_proxy_of_the_environment(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shops behind a proxy reach sellers; the proxy sees no more than the host's name."""
     with raw_seller(answering(http(502))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
-        code = code_of(post(caller, "https://seller.example"))
+        code = code_of(post(client, "https://seller.example"))
     assert code == "proxy"
     assert proxy.requests[0].line == "CONNECT seller.example:443 HTTP/1.1"
     assert "authorization" not in proxy.requests[0].headers
@@ -380,9 +387,9 @@ class _BrokenAuth(httpx.Auth):
 
 def test_a_hook_that_fails_is_no_exception_and_shows_no_secret() -> None:
     """A delivery outlives a signing hook with a bug."""
-    caller = Caller(QUICK, auth=_BrokenAuth())
-    outcome = post(caller, "http://127.0.0.1:9")
-    caller.close()
+    client = HttpClient(QUICK, auth=_BrokenAuth())
+    outcome = post(client, "http://127.0.0.1:9")
+    client.close()
     assert isinstance(outcome, Retry)
     assert (outcome.code, outcome.budgeted) == ("call_failed", False)
     assert "s3cr3t" not in outcome.message
@@ -391,30 +398,32 @@ def test_a_hook_that_fails_is_no_exception_and_shows_no_secret() -> None:
 def test_a_transport_can_be_given() -> None:
     """Calls go through whatever carries them, without a socket."""
     carried = httpx.MockTransport(lambda request: httpx.Response(200, content=request.content))
-    caller = Caller(QUICK, transport=carried)
-    reply = post(caller, "http://anywhere.example")
-    caller.close()
-    assert isinstance(reply, Reply)
+    client = HttpClient(QUICK, transport=carried)
+    reply = post(client, "http://anywhere.example")
+    client.close()
+    assert isinstance(reply, Response)
     assert reply.body == b"{}"
 
 
-def test_reading_stops_when_enough_is_read(caller: Caller) -> None:
+def test_reading_stops_when_enough_is_read(client: HttpClient) -> None:
     """A stream that stays open does not hold the call."""
     with raw_seller(drip_body) as seller:
-        reply = caller.call("POST", seller.origin, {}, b"", enough=lambda piece: b" " in piece)
+        reply = client.request(
+            "POST", seller.origin, {}, b"", stop_when=lambda piece: b" " in piece
+        )
     assert code_of(reply) == "200"
 
 
-def test_a_fork_leaves_the_connection_to_the_parent(caller: Caller) -> None:
+def test_a_fork_leaves_the_connection_to_the_parent(client: HttpClient) -> None:
     """The child opens its own connection, and the parent's stays usable after the child's end."""
     with raw_seller(answering(http(200, b"{}"))) as seller:
-        assert code_of(post(caller, seller.origin)) == "200"
+        assert code_of(post(client, seller.origin)) == "200"
         child = fork()
         if child == 0:
-            os._exit(0 if code_of(post(caller, seller.origin)) == "200" else 1)
+            os._exit(0 if code_of(post(client, seller.origin)) == "200" else 1)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-        assert code_of(post(caller, seller.origin)) == "200"
+        assert code_of(post(client, seller.origin)) == "200"
         assert seller.connections == 2
 
 
@@ -439,27 +448,27 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-def test_abandoning_closes_only_this_processs_descriptor(caller: Caller) -> None:
+def test_after_a_fork_closes_only_this_processs_descriptor(client: HttpClient) -> None:
     """The seller sees no end of the connection when a child lets go of it."""
     with raw_seller(answering(http(200, b"{}"))) as seller:
-        assert code_of(post(caller, seller.origin)) == "200"
+        assert code_of(post(client, seller.origin)) == "200"
         child = fork()
         if child == 0:
             before = open_descriptors()
-            caller.abandon()
+            client.after_fork()
             after = open_descriptors()
             os._exit(0 if after == before - 1 else 1)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-        assert code_of(post(caller, seller.origin)) == "200"
+        assert code_of(post(client, seller.origin)) == "200"
         assert seller.connections == 1
 
 
 LAST_WORDS = """
 import atexit, sys
-from adcp_tracker.destinations.http import Caller
-caller = Caller()
-atexit.register(lambda: print(caller.call("POST", sys.argv[1], {}, b"{}").status))
+from adcp_tracker.destinations.http import HttpClient
+client = HttpClient()
+atexit.register(lambda: print(client.request("POST", sys.argv[1], {}, b"{}").status))
 """
 
 
@@ -473,15 +482,15 @@ def test_a_process_that_ends_can_still_call() -> None:
 
 def test_closing_does_not_wait_for_a_call_under_way() -> None:
     """Who shuts down must not wait for a slow seller."""
-    caller = Caller(Timeouts(read=30.0, total=30.0))
+    client = HttpClient(Timeouts(read=30.0, total=30.0))
     with raw_seller(say_nothing) as seller:
-        thread = threading.Thread(target=post, args=(caller, seller.origin), daemon=True)
+        thread = threading.Thread(target=post, args=(client, seller.origin), daemon=True)
         thread.start()
         while not seller.requests:
             time.sleep(0.001)
         started = time.monotonic()
-        caller.close()
+        client.close()
         assert time.monotonic() - started < 1
     thread.join(5)
     assert not thread.is_alive()
-    caller.close()
+    client.close()

@@ -341,7 +341,7 @@ def test_a_415_without_compression_pauses(shop: Interchange, seller: Sandbox) ->
 @pytest.mark.parametrize("source", ["offline", "chat", "email", "telepathy"])
 def test_action_sources_it_does_not_know_are_refused(source: str) -> None:
     """One such event would have the seller refuse the whole request."""
-    failure = interchange("https://api.example").refuses({"event_id": "e", "action_source": source})
+    failure = interchange("https://api.example").check({"event_id": "e", "action_source": source})
     assert failure is not None
     assert (failure.event_id, failure.code) == ("e", "UNSUPPORTED_ACTION_SOURCE")
     assert "website" in failure.remedy
@@ -359,7 +359,7 @@ def test_action_sources_it_does_not_know_are_refused(source: str) -> None:
 )
 def test_everything_else_is_taken(fields: dict[str, object], *, refused: bool) -> None:
     """Only what the Interchange is known to refuse is refused here."""
-    assert (interchange("https://api.example").refuses(fields) is not None) is refused
+    assert (interchange("https://api.example").check(fields) is not None) is refused
 
 
 @pytest.mark.parametrize(
@@ -441,19 +441,19 @@ def test_a_probe_tells_a_good_configuration() -> None:
         destination = interchange(seller.origin)
         [finding] = destination.probe()
         destination.close()
-    assert finding.level == "good"
+    assert finding.level == "ok"
     assert seller.requests[0].line.startswith(f"GET /advertisers/{ADVERTISER}/event-sources?")
 
 
 @pytest.mark.parametrize(
     ("answer", "level"),
     [
-        (http(200, b'{"data":[]}'), "advice"),
-        (http(200, b'{"data":{"event_sources":[{"name":"website_pixel"}]}}'), "advice"),
-        (http(401), "fault"),
-        (http(403), "fault"),
-        (http(404), "fault"),
-        (http(503), "advice"),
+        (http(200, b'{"data":[]}'), "warning"),
+        (http(200, b'{"data":{"event_sources":[{"name":"website_pixel"}]}}'), "warning"),
+        (http(401), "error"),
+        (http(403), "error"),
+        (http(404), "error"),
+        (http(503), "warning"),
     ],
 )
 def test_a_probe_tells_what_is_wrong(answer: bytes, level: str) -> None:
@@ -473,4 +473,4 @@ def test_a_probe_without_a_seller_is_a_fault() -> None:
     destination = interchange(origin)
     [finding] = destination.probe()
     destination.close()
-    assert finding.level == "fault"
+    assert finding.level == "error"

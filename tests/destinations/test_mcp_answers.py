@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from adcp_tracker.destinations.base import Delivered, Paused, Rejected, Retry, TooLarge
 from adcp_tracker.destinations.error_codes import CODES, Action
-from adcp_tracker.destinations.mcp import from_mcp
-from adcp_tracker.destinations.responses import Reply
+from adcp_tracker.destinations.mcp import outcome_from_mcp
+from adcp_tracker.destinations.responses import Response
 
-OK = Reply(200, {"content-type": "application/json"}, b"")
+OK = Response(200, {"content-type": "application/json"}, b"")
 TAKEN = {"events_received": 2, "events_processed": 2}
 KINDS = {
     Action.RETRY: Retry,
     Action.SLOW_DOWN: Retry,
     Action.BUDGET: Retry,
     Action.FRESH_KEY: Retry,
-    Action.SHRINK: TooLarge,
+    Action.SPLIT: TooLarge,
     Action.REJECT: Rejected,
     Action.REJECT_NAMED: Paused,
     Action.PAUSE: Paused,
@@ -36,10 +36,10 @@ def result(structured: object = None, text: str = "", **more: object) -> dict[st
     return {"jsonrpc": "2.0", "id": 1, "result": body}
 
 
-def in_place(place: str, error: dict[str, object]) -> tuple[object, Reply]:
+def in_place(place: str, error: dict[str, object]) -> tuple[object, Response]:
     """Return an answer that holds `error` in one of the five places."""
-    status = Reply(429, {}, b"")
-    answers: dict[str, tuple[object, Reply]] = {
+    status = Response(429, {}, b"")
+    answers: dict[str, tuple[object, Response]] = {
         "adcp_error": (result({"adcp_error": error}, isError=True), OK),
         "jsonrpc": ({"id": 1, "error": {"code": -32000, "data": {"adcp_error": error}}}, OK),
         "jsonrpc_bare": ({"id": 1, "error": {"code": -32000, "data": error}}, OK),
@@ -62,7 +62,7 @@ PLACES += ["errors_of_a_success"]
 def test_an_error_is_found_in_each_place(place: str) -> None:
     """Wherever the seller puts it, the same error has the same outcome."""
     message, reply = in_place(place, {"code": "RATE_LIMITED", "retry_after": 7})
-    outcome = from_mcp(message, reply, 2)
+    outcome = outcome_from_mcp(message, reply, 2)
     assert isinstance(outcome, Retry)
     assert outcome.rate_limited
     assert outcome.retry_after == (None if place.startswith("http") else 7)
@@ -73,7 +73,7 @@ def test_an_error_is_found_in_each_place(place: str) -> None:
 def test_each_code_of_the_table_has_its_outcome(place: str, code: str) -> None:
     """One row, one outcome, in every place."""
     message, reply = in_place(place, {"code": code, "message": "m"})
-    outcome = from_mcp(message, reply, 2)
+    outcome = outcome_from_mcp(message, reply, 2)
     assert isinstance(outcome, KINDS[CODES[code].action])
     assert not isinstance(outcome, Delivered)
     assert outcome.code == code
@@ -88,7 +88,7 @@ def test_the_places_are_asked_in_their_order() -> None:
     text = json.dumps({"adcp_error": {"code": "THIRD"}})
     message = result(structured, text, isError=True)
     message["error"] = {"code": -32000, "data": {"adcp_error": {"code": "SECOND"}}}
-    reply = Reply(429, {}, b"")
+    reply = Response(429, {}, b"")
     assert code_of(message, reply) == "FIRST"
     del structured["adcp_error"]
     assert code_of(message, reply) == "SECOND"
@@ -100,9 +100,9 @@ def test_the_places_are_asked_in_their_order() -> None:
     assert code_of(message, reply) == "http_429"
 
 
-def code_of(message: object, reply: Reply) -> str:
+def code_of(message: object, reply: Response) -> str:
     """Return the code that decided."""
-    outcome = from_mcp(message, reply, 2)
+    outcome = outcome_from_mcp(message, reply, 2)
     assert not isinstance(outcome, Delivered)
     return outcome.code
 
@@ -118,12 +118,12 @@ def code_of(message: object, reply: Reply) -> str:
 )
 def test_success_is_read_from_structure_or_text(message: object) -> None:
     """Older servers know no structured content."""
-    assert from_mcp(message, OK, 2) == Delivered(received=2, processed=2)
+    assert outcome_from_mcp(message, OK, 2) == Delivered(received=2, processed=2)
 
 
 def test_a_replay_is_told() -> None:
     """An answer of an earlier try is not counted twice."""
-    outcome = from_mcp(result({**TAKEN, "replayed": True}), OK, 2)
+    outcome = outcome_from_mcp(result({**TAKEN, "replayed": True}), OK, 2)
     assert isinstance(outcome, Delivered)
     assert outcome.replayed
 
@@ -139,14 +139,14 @@ def test_a_replayed_error_asks_for_a_fresh_key(place: str, code: str) -> None:
         inner["structuredContent"]["replayed"] = True
     else:
         inner["content"][0]["text"] = json.dumps({"adcp_error": {"code": code}, "replayed": True})
-    outcome = from_mcp(message, reply, 2)
+    outcome = outcome_from_mcp(message, reply, 2)
     assert isinstance(outcome, Retry)
     assert outcome.fresh_key
 
 
 def test_an_error_of_nothing_but_words_is_tried_again_on_a_budget() -> None:
     """Words never decide, and without a code nothing else can."""
-    outcome = from_mcp(result(text="401 Unauthorized\x1b[0m", isError=True), OK, 2)
+    outcome = outcome_from_mcp(result(text="401 Unauthorized\x1b[0m", isError=True), OK, 2)
     assert outcome == Retry("tool_error", "401 Unauthorized [0m", budgeted=True)
 
 
@@ -156,7 +156,7 @@ def test_an_error_of_nothing_but_words_is_tried_again_on_a_budget() -> None:
 def test_errors_of_json_rpc_itself_have_rows(number: int, kind: type) -> None:
     """The numbers that JSON-RPC defines are understood."""
     message = {"id": 1, "error": {"code": number, "message": "m"}}
-    outcome = from_mcp(message, OK, 2)
+    outcome = outcome_from_mcp(message, OK, 2)
     assert isinstance(outcome, kind)
     assert not isinstance(outcome, Delivered)
     assert outcome.code == f"rpc_{number}"
@@ -178,7 +178,7 @@ def test_errors_of_json_rpc_itself_have_rows(number: int, kind: type) -> None:
 )
 def test_answers_of_wrong_types_are_tried_again(message: object) -> None:
     """What cannot be read decides nothing."""
-    outcome = from_mcp(message, OK, 2)
+    outcome = outcome_from_mcp(message, OK, 2)
     assert isinstance(outcome, Retry)
     assert outcome.budgeted
 
@@ -217,5 +217,5 @@ json_values = st.recursive(
 @given(json_values, st.integers(100, 999))
 def test_any_message_becomes_an_outcome(message: object, status: int) -> None:
     """No answer raises."""
-    outcome = from_mcp(message, Reply(status, {}, b""), 3)
+    outcome = outcome_from_mcp(message, Response(status, {}, b""), 3)
     assert isinstance(outcome, (Delivered, Retry, TooLarge, Rejected, Paused))

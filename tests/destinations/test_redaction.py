@@ -17,7 +17,7 @@ from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Delivered, Rejected
 from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.destinations.redaction import redaction_of
-from adcp_tracker.destinations.responses import Reply, decode
+from adcp_tracker.destinations.responses import Response, decode
 from tests.destinations.rawseller import http, raw_seller
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def test_no_string_at_any_depth_keeps_it(
     """Whatever a credential is made of, and however an answer is nested."""
     hidden = redaction_of({"Authorization": f"Bearer {secret}"})
     text = orjson.dumps(FORMS[form](secret).join(around))
-    reply = Reply(200, {}, b'{"deep":[' * depth + text + b"]}" * depth, redaction=hidden)
+    reply = Response(200, {}, b'{"deep":[' * depth + text + b"]}" * depth, redaction=hidden)
     found: Any = reply.json()
     for _ in range(depth):
         found = found["deep"][0]
@@ -262,4 +262,4 @@ def test_no_string_at_any_depth_keeps_it(
 def test_an_answer_without_the_credential_is_what_it_was(body: bytes) -> None:
     """Nothing else is touched."""
     hidden = redaction_of({"Authorization": "Bearer a-long-enough-secret"})
-    assert Reply(200, {}, body, redaction=hidden).json() == decode(body)
+    assert Response(200, {}, body, redaction=hidden).json() == decode(body)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.base import Retry, Timeouts
-from adcp_tracker.destinations.http import ANSWER_LIMIT, Caller, bound
-from adcp_tracker.destinations.responses import Reply
+from adcp_tracker.destinations.http import RESPONSE_LIMIT, HttpClient, limit_response
+from adcp_tracker.destinations.responses import Response
 from tests.destinations.rawseller import answering, http, raw_seller
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Paused
 
 TIMES = Timeouts(connect=5.0, read=5.0, write=5.0, total=30.0)
-MOST_MEMORY = 8 * ANSWER_LIMIT
+MOST_MEMORY = 8 * RESPONSE_LIMIT
 MEBIBYTE = 1024 * 1024
 CHALLENGE = 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth"\r\n'
 
@@ -46,14 +46,14 @@ def empty_blocks(size: int) -> bytes:
     return head + b"\x00\x00\x00\xff\xff" * (size // 5)
 
 
-def call(answer: bytes, auth: httpx.Auth | None = None) -> Reply | Retry | Paused:
+def call(answer: bytes, auth: httpx.Auth | None = None) -> Response | Retry | Paused:
     """Make one call to a seller that answers so."""
-    caller = Caller(TIMES, auth=auth)
+    client = HttpClient(TIMES, auth=auth)
     try:
         with raw_seller(answering(answer)) as seller:
-            return caller.call("POST", seller.origin, {}, b"{}")
+            return client.request("POST", seller.origin, {}, b"{}")
     finally:
-        caller.close()
+        client.close()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def memory() -> Iterator[Callable[[], int]]:
     ("codings", "body", "cut"),
     [
         ("gzip", packed(200), "answer_too_large"),
-        ("gzip", empty_blocks(2 * ANSWER_LIMIT), "answer_too_large"),
+        ("gzip", empty_blocks(2 * RESPONSE_LIMIT), "answer_too_large"),
         ("gzip, gzip", packed(300, layers=2), "answer_undecodable"),
         ("gzip, identity, GZIP", packed(300, layers=2), "answer_undecodable"),
         ("deflate", zlib.compress(b"{}"), "answer_undecodable"),
@@ -91,16 +91,16 @@ def test_no_packing_makes_an_answer_larger_than_the_limit(
     memory()
     reply = call(answer)
     assert memory() < MOST_MEMORY
-    assert isinstance(reply, Reply)
-    assert reply.cut == cut
-    assert len(reply.body) <= ANSWER_LIMIT
+    assert isinstance(reply, Response)
+    assert reply.truncated == cut
+    assert len(reply.body) <= RESPONSE_LIMIT
 
 
 @pytest.mark.parametrize("coding", ["identity", "utf-8", "none", ""])
 def test_an_answer_whose_coding_packs_nothing_is_read_as_it_is(coding: str) -> None:
     """Some sellers put there what belongs elsewhere."""
     reply = call(http(200, b'{"a":1}', f"Content-Encoding: {coding}\r\n"))
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, Response)
     assert reply.json() == {"a": 1}
 
 
@@ -121,16 +121,16 @@ def test_an_answer_that_a_signing_hook_reads_is_bounded_too(
 
 
 def test_a_challenge_within_bounds_is_answered() -> None:
-    """The bound is in no signing hook's way."""
+    """The limit_response is in no signing hook's way."""
     answers = (
         http(401, gzip.compress(b"who?"), f"{CHALLENGE}Content-Encoding: gzip\r\n"),
         http(200, b"{}"),
     )
-    caller = Caller(TIMES, auth=_Reading("shop", "s3cr3t"))
+    client = HttpClient(TIMES, auth=_Reading("shop", "s3cr3t"))
     with raw_seller(answering(*answers)) as seller:
-        reply = caller.call("POST", seller.origin, {}, b"{}")
-        caller.close()
-    assert isinstance(reply, Reply)
+        reply = client.request("POST", seller.origin, {}, b"{}")
+        client.close()
+    assert isinstance(reply, Response)
     assert reply.status == 200
     assert seller.requests[1].headers["authorization"].startswith("Digest ")
 
@@ -168,5 +168,5 @@ def test_an_answer_is_the_same_however_it_is_cut(
     pieces = [sent[start:stop] for start, stop in itertools.pairwise(edges)]
     coding = {"Content-Encoding": "gzip"} if is_packed else {}
     response = httpx.Response(200, headers=coding, stream=_Pieces(pieces))
-    bound(response)
+    limit_response(response)
     assert response.read() == body

@@ -10,30 +10,30 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.base import Delivered, Paused, Rejected, Retry, TooLarge
-from adcp_tracker.destinations.responses import Reply, from_http, from_task
+from adcp_tracker.destinations.responses import Response, outcome_from_http, outcome_from_task
 
 OUTCOMES = (Delivered, Retry, TooLarge, Rejected, Paused)
 COUNT = 5
 TAKEN = {"events_received": COUNT, "events_processed": COUNT}
 
 
-def said(body: Any, status: int = 200, **headers: str) -> Reply:  # noqa: ANN401 - any JSON
+def said(body: Any, status: int = 200, **headers: str) -> Response:  # noqa: ANN401 - any JSON
     """Return an answer of JSON."""
     named = {"content-type": "application/json"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, named, orjson.dumps(body), now=1_700_000_000.0)
+    return Response(status, named, orjson.dumps(body), now=1_700_000_000.0)
 
 
 @pytest.mark.parametrize("body", [TAKEN, {"data": TAKEN, "error": None}, {**TAKEN, "errors": []}])
 def test_success_is_read_wrapped_and_bare(body: dict[str, Any]) -> None:
     """Both forms of a success count the same."""
-    assert from_http(said(body), COUNT) == Delivered(received=COUNT, processed=COUNT)
+    assert outcome_from_http(said(body), COUNT) == Delivered(received=COUNT, processed=COUNT)
 
 
 def test_a_whole_success_keeps_everything_it_says() -> None:
     """Warnings, match quality and replay arrive, without control characters."""
     body = {**TAKEN, "warnings": ["take\x1b care", 5], "match_quality": 0.25, "replayed": True}
-    outcome = from_http(said(body), COUNT)
+    outcome = outcome_from_http(said(body), COUNT)
     assert outcome == Delivered(
         received=COUNT,
         processed=COUNT,
@@ -50,7 +50,7 @@ def test_partial_failures_name_events_with_code_message_and_remedy() -> None:
         {"event_id": "b", "code": "E_4711", "message": "no"},
     ]
     body = {"events_received": 5, "events_processed": 3, "partial_failures": listed}
-    outcome = from_http(said(body), COUNT)
+    outcome = outcome_from_http(said(body), COUNT)
     assert isinstance(outcome, Delivered)
     assert [(f.event_id, f.code, f.message) for f in outcome.failures] == [
         ("a", "INVALID_EVENT_TIME", "too old"),
@@ -63,7 +63,7 @@ def test_partial_failures_name_events_with_code_message_and_remedy() -> None:
 def test_an_event_listed_twice_fails_once() -> None:
     """The first reason given stands."""
     listed = [{"event_id": "a", "code": code, "message": ""} for code in ("ONE", "TWO")]
-    outcome = from_http(said({**TAKEN, "partial_failures": listed}), COUNT)
+    outcome = outcome_from_http(said({**TAKEN, "partial_failures": listed}), COUNT)
     assert isinstance(outcome, Delivered)
     assert [failure.code for failure in outcome.failures] == ["ONE"]
 
@@ -71,7 +71,7 @@ def test_an_event_listed_twice_fails_once() -> None:
 def test_failures_without_a_name_are_told_as_a_warning() -> None:
     """What cannot be matched to an event is at least said."""
     listed: list[object] = [{"code": "X"}, 7, {"event_id": "evil\x00"}]
-    outcome = from_http(said({**TAKEN, "partial_failures": listed}), COUNT)
+    outcome = outcome_from_http(said({**TAKEN, "partial_failures": listed}), COUNT)
     assert isinstance(outcome, Delivered)
     assert outcome.failures == ()
     assert "3 failures" in outcome.warnings[0]
@@ -79,13 +79,13 @@ def test_failures_without_a_name_are_told_as_a_warning() -> None:
 
 def test_fewer_processed_than_received_is_delivered_with_both_counts() -> None:
     """Without a list the dropped events cannot be known, so nothing is sent again."""
-    outcome = from_http(said({"events_received": 5, "events_processed": 3}), COUNT)
+    outcome = outcome_from_http(said({"events_received": 5, "events_processed": 3}), COUNT)
     assert outcome == Delivered(received=5, processed=3)
 
 
 def test_a_count_that_differs_from_what_was_sent_is_a_warning() -> None:
     """The books keep the seller's word beside our own."""
-    outcome = from_http(said({"events_received": 4, "events_processed": 4}), COUNT)
+    outcome = outcome_from_http(said({"events_received": 4, "events_processed": 4}), COUNT)
     assert isinstance(outcome, Delivered)
     assert outcome.warnings == ("The seller counts 4 events received, 5 were sent.",)
 
@@ -93,7 +93,7 @@ def test_a_count_that_differs_from_what_was_sent_is_a_warning() -> None:
 def test_a_success_that_uses_up_the_limit_says_how_long_to_wait() -> None:
     """The next request is not sent into a 429."""
     reply = said(TAKEN, ratelimit_remaining="0", ratelimit_reset="17")
-    outcome = from_http(reply, COUNT)
+    outcome = outcome_from_http(reply, COUNT)
     assert isinstance(outcome, Delivered)
     assert outcome.wait == 17
 
@@ -116,7 +116,7 @@ def test_a_success_that_uses_up_the_limit_says_how_long_to_wait() -> None:
 )
 def test_a_success_of_wrong_types_is_tried_again_on_a_budget(body: Any) -> None:  # noqa: ANN401
     """Dedup makes the retry safe; the budget ends it should the seller always do so."""
-    outcome = from_http(said(body), COUNT)
+    outcome = outcome_from_http(said(body), COUNT)
     assert isinstance(outcome, Retry)
     assert (outcome.code, outcome.budgeted) == ("unreadable_answer", True)
 
@@ -125,21 +125,23 @@ def test_a_success_of_wrong_types_is_tried_again_on_a_budget(body: Any) -> None:
     ("reply", "code", "budgeted"),
     [
         (
-            Reply(200, {"content-type": "application/json"}, b'{"events_rec'),
+            Response(200, {"content-type": "application/json"}, b'{"events_rec'),
             "unreadable_answer",
             True,
         ),
-        (Reply(200, {}, b""), "unreadable_answer", True),
-        (Reply(204, {}, b""), "unreadable_answer", True),
-        (Reply(200, {"content-type": "text/html; charset=x"}, b"<html>"), "not_json", False),
-        (Reply(200, {}, b"{}", cut="answer_too_large"), "answer_too_large", True),
-        (Reply(200, {}, b"{}", cut="reset"), "reset", False),
-        (Reply(200, {}, b"{}", cut="deadline"), "deadline", False),
+        (Response(200, {}, b""), "unreadable_answer", True),
+        (Response(204, {}, b""), "unreadable_answer", True),
+        (Response(200, {"content-type": "text/html; charset=x"}, b"<html>"), "not_json", False),
+        (Response(200, {}, b"{}", truncated="answer_too_large"), "answer_too_large", True),
+        (Response(200, {}, b"{}", truncated="reset"), "reset", False),
+        (Response(200, {}, b"{}", truncated="deadline"), "deadline", False),
     ],
 )
-def test_an_unreadable_success_is_tried_again(reply: Reply, code: str, *, budgeted: bool) -> None:
+def test_an_unreadable_success_is_tried_again(
+    reply: Response, code: str, *, budgeted: bool
+) -> None:
     """What the network or a stranger in between spoils costs no budget; the rest does."""
-    outcome = from_http(reply, COUNT)
+    outcome = outcome_from_http(reply, COUNT)
     assert isinstance(outcome, Retry)
     assert (outcome.code, outcome.budgeted) == (code, budgeted)
 
@@ -174,7 +176,7 @@ def test_events_are_named_in_both_notations_and_every_home(
         "field": {"field": place},
     }
     error |= homes[home]
-    outcome = from_http(said({"data": None, "error": error}, 400), COUNT)
+    outcome = outcome_from_http(said({"data": None, "error": error}, 400), COUNT)
     assert isinstance(outcome, Rejected)
     assert [failure.index for failure in outcome.failures] == ([] if index is None else [index])
 
@@ -187,7 +189,7 @@ def test_all_named_events_are_named_once_in_order() -> None:
         {"pointer": "/events/4/c", "message": "again"},
     ]
     error = {"code": "INVALID_REQUEST", "message": "m", "issues": issues, "field": "events[4].a"}
-    outcome = from_http(said({"error": error}, 422), COUNT)
+    outcome = outcome_from_http(said({"error": error}, 422), COUNT)
     assert isinstance(outcome, Rejected)
     assert [(f.index, f.message) for f in outcome.failures] == [
         (1, "/events/1/b: one"),
@@ -208,13 +210,13 @@ def test_all_named_events_are_named_once_in_order() -> None:
 def test_a_limit_of_the_whole_request_halves_it(issue: dict[str, str]) -> None:
     """Validators tell size by keyword, under a code that means something else."""
     error = {"code": "VALIDATION_ERROR", "recovery": "correctable", "issues": [issue]}
-    assert isinstance(from_http(said({"error": error}, 400), COUNT), TooLarge)
+    assert isinstance(outcome_from_http(said({"error": error}, 400), COUNT), TooLarge)
 
 
 def test_a_limit_inside_an_event_is_that_events_fault() -> None:
     """Too many contents in one event do not halve the request."""
     issue = {"pointer": "/events/2/custom_data/contents", "keyword": "maxItems"}
-    outcome = from_http(
+    outcome = outcome_from_http(
         said({"error": {"code": "VALIDATION_ERROR", "issues": [issue]}}, 400), COUNT
     )
     assert isinstance(outcome, Rejected)
@@ -223,8 +225,8 @@ def test_a_limit_inside_an_event_is_that_events_fault() -> None:
 
 def test_a_413_of_html_halves() -> None:
     """A proxy's own page is no seller's answer, but its status is."""
-    reply = Reply(413, {"content-type": "text/html"}, b"<html>413</html>")
-    assert isinstance(from_http(reply, COUNT), TooLarge)
+    reply = Response(413, {"content-type": "text/html"}, b"<html>413</html>")
+    assert isinstance(outcome_from_http(reply, COUNT), TooLarge)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_a_413_of_html_halves() -> None:
 def test_a_fault_of_the_request_itself_pauses(field: str, issues: list[dict[str, str]]) -> None:
     """Bisection would send every event to the dead letters for a wrong setting."""
     error = {"code": "VALIDATION_ERROR", "message": "m", "field": field, "issues": issues}
-    outcome = from_http(said({"error": error}, 400), COUNT)
+    outcome = outcome_from_http(said({"error": error}, 400), COUNT)
     assert isinstance(outcome, Paused)
     assert "own fields" in outcome.remedy
 
@@ -247,7 +249,7 @@ def test_a_fault_of_the_request_itself_pauses(field: str, issues: list[dict[str,
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_pauses(status: int) -> None:
     """Credential and events go where the configuration says and nowhere else."""
-    outcome = from_http(Reply(status, {"location": "https://evil.example"}, b""), COUNT)
+    outcome = outcome_from_http(Response(status, {"location": "https://evil.example"}, b""), COUNT)
     assert isinstance(outcome, Paused)
     assert "evil" not in outcome.message + outcome.remedy
 
@@ -258,7 +260,7 @@ def test_a_version_nobody_speaks_pauses_with_those_spoken() -> None:
         "code": "VERSION_UNSUPPORTED",
         "details": {"supported_versions": ["3.0", "3.2\x07", 7]},
     }
-    outcome = from_http(said({"error": error}, 400), COUNT)
+    outcome = outcome_from_http(said({"error": error}, 400), COUNT)
     assert isinstance(outcome, Paused)
     assert outcome.message.endswith("The seller supports: 3.0, 3.2.")
 
@@ -269,7 +271,7 @@ def test_words_never_decide() -> None:
         "code": "VALIDATION_ERROR",
         "message": "rate limit: 401 unauthorized, payload too large",
     }
-    assert isinstance(from_http(said({"error": error}, 400), COUNT), Rejected)
+    assert isinstance(outcome_from_http(said({"error": error}, 400), COUNT), Rejected)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +289,7 @@ def test_words_never_decide() -> None:
 @pytest.mark.parametrize("status", [200, 429])
 def test_errors_are_found_wrapped_and_bare(body: dict[str, Any], status: int) -> None:
     """An error under a 200 is an error, too."""
-    outcome = from_http(said(body, status), COUNT)
+    outcome = outcome_from_http(said(body, status), COUNT)
     assert isinstance(outcome, Retry)
     assert (outcome.code, outcome.rate_limited, outcome.retry_after) == ("RATE_LIMITED", True, 9)
     assert not outcome.budgeted
@@ -296,12 +298,12 @@ def test_errors_are_found_wrapped_and_bare(body: dict[str, Any], status: int) ->
 def test_errors_that_are_only_warnings_are_no_errors() -> None:
     """The protocol puts advice of severity ``warning`` into the same list."""
     body = {**TAKEN, "errors": [{"code": "SOON", "severity": "warning"}]}
-    assert isinstance(from_http(said(body), COUNT), Delivered)
+    assert isinstance(outcome_from_http(said(body), COUNT), Delivered)
 
 
 def test_an_unknown_code_is_transient_on_a_budget() -> None:
     """A later protocol's code does no harm."""
-    outcome = from_http(said({"error": {"code": "FROM_THE_FUTURE"}}), COUNT)
+    outcome = outcome_from_http(said({"error": {"code": "FROM_THE_FUTURE"}}), COUNT)
     assert outcome == Retry(
         "FROM_THE_FUTURE", "The seller answered HTTP 200.", budgeted=True, retry_after=None
     )
@@ -311,8 +313,8 @@ def test_an_unknown_code_is_transient_on_a_budget() -> None:
 def test_a_terminal_or_unknown_recovery_pauses_unless_events_are_named(recovery: object) -> None:
     """Nothing is lost, and the person is asked; a named event is that event's end."""
     error: dict[str, object] = {"code": "MYSTERY", "recovery": recovery}
-    assert isinstance(from_http(said({"error": error}), COUNT), Paused)
-    named = from_http(said({"error": {**error, "field": "events[1].x"}}), COUNT)
+    assert isinstance(outcome_from_http(said({"error": error}), COUNT), Paused)
+    named = outcome_from_http(said({"error": {**error, "field": "events[1].x"}}), COUNT)
     assert isinstance(named, Rejected)
     assert [failure.index for failure in named.failures] == [1]
 
@@ -324,7 +326,7 @@ def test_a_seller_whose_own_answer_breaks_its_rules_is_no_fault_of_the_events() 
         "recovery": "correctable",
         "details": {"side": "response", "issues": [{"pointer": "/events/0"}]},
     }
-    outcome = from_task({"adcp_error": error}, said({}), COUNT)
+    outcome = outcome_from_task({"adcp_error": error}, said({}), COUNT)
     assert isinstance(outcome, Retry)
     assert outcome.budgeted
 
@@ -332,7 +334,7 @@ def test_a_seller_whose_own_answer_breaks_its_rules_is_no_fault_of_the_events() 
 def test_what_is_kept_of_an_error_is_clean_and_bounded() -> None:
     """Neither escapes nor floods get into the books."""
     error = {"code": "X\x1b" * 500, "message": "\x00\n" + "y" * 10_000}
-    outcome = from_http(said({"error": error}, 503), COUNT)
+    outcome = outcome_from_http(said({"error": error}, 503), COUNT)
     assert isinstance(outcome, Retry)
     assert len(outcome.code) <= 64
     assert len(outcome.message) <= 500
@@ -352,7 +354,9 @@ def test_what_is_kept_of_an_error_is_clean_and_bounded() -> None:
 )
 def test_keys_are_kept_or_renewed(code: str, *, fresh: bool, budgeted: bool) -> None:
     """In flight waits under the same key, conflict and expiry take a fresh one."""
-    outcome = from_task({"errors": [{"code": code, "recovery": "transient"}]}, said({}), COUNT)
+    outcome = outcome_from_task(
+        {"errors": [{"code": code, "recovery": "transient"}]}, said({}), COUNT
+    )
     assert isinstance(outcome, Retry)
     assert (outcome.fresh_key, outcome.budgeted) == (fresh, budgeted)
 
@@ -360,7 +364,7 @@ def test_keys_are_kept_or_renewed(code: str, *, fresh: bool, budgeted: bool) -> 
 @pytest.mark.parametrize("code", ["SERVICE_UNAVAILABLE", "AUTH_REQUIRED", "MYSTERY"])
 def test_a_replayed_error_is_escaped_by_a_fresh_key(code: str) -> None:
     """The old key would get the old answer even after all is mended."""
-    outcome = from_task({"errors": [{"code": code}], "replayed": True}, said({}), COUNT)
+    outcome = outcome_from_task({"errors": [{"code": code}], "replayed": True}, said({}), COUNT)
     assert isinstance(outcome, Retry)
     assert outcome.fresh_key
 
@@ -384,7 +388,7 @@ def test_a_replayed_error_is_escaped_by_a_fresh_key(code: str) -> None:
 )
 def test_a_tasks_status_counts_where_there_is_no_error(task: object, kind: type) -> None:
     """A missing status is a completed one; a failed task is no success."""
-    assert isinstance(from_task(task, said({}), COUNT), kind)
+    assert isinstance(outcome_from_task(task, said({}), COUNT), kind)
 
 
 json = st.recursive(
@@ -430,7 +434,10 @@ json = st.recursive(
 @given(json, st.integers(100, 999), st.integers(1, 20))
 def test_any_json_becomes_an_outcome(body: object, status: int, count: int) -> None:
     """No answer raises, and no event is named that was not sent."""
-    plain, task = from_http(said(body, status), count), from_task(body, said({}, status), count)
+    plain, task = (
+        outcome_from_http(said(body, status), count),
+        outcome_from_task(body, said({}, status), count),
+    )
     assert not isinstance(plain, Delivered) or 200 <= status < 300
     for outcome in (plain, task):
         assert isinstance(outcome, OUTCOMES)
@@ -445,4 +452,4 @@ def test_any_json_becomes_an_outcome(body: object, status: int, count: int) -> N
 @example(b'{"a":1' + b"0" * 5000 + b"}", 500, {})
 def test_any_bytes_become_an_outcome(body: bytes, status: int, headers: dict[str, str]) -> None:
     """Not even bytes that are no JSON, too deep or too long for it, raise."""
-    assert isinstance(from_http(Reply(status, headers, body), COUNT), OUTCOMES)
+    assert isinstance(outcome_from_http(Response(status, headers, body), COUNT), OUTCOMES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.destinations.retry_after import asked_wait, clamp, exhausted_wait
+from adcp_tracker.destinations.retry_after import clamp, rate_limit_delay, requested_delay
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -33,7 +33,7 @@ NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 )
 def test_retry_after_is_seconds_or_a_date(header: str, wait: float | None) -> None:
     """Both forms of RFC 9110 are read and clamped to 1–3600; anything else is no wait."""
-    assert asked_wait({"retry-after": header}, None, NOW) == wait
+    assert requested_delay({"retry-after": header}, None, NOW) == wait
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_retry_after_is_seconds_or_a_date(header: str, wait: float | None) -> No
 )
 def test_retry_after_of_an_error_is_read(said: object, wait: float | None) -> None:
     """The protocol's own field is clamped as well."""
-    assert asked_wait({}, said, NOW) == wait
+    assert requested_delay({}, said, NOW) == wait
 
 
 def test_the_longest_wait_counts() -> None:
     """Each wait is a minimum, so all are kept by keeping the longest."""
     headers = {"retry-after": "10", "ratelimit-remaining": "0", "ratelimit-reset": "40"}
-    assert asked_wait(headers, 20, NOW) == 40
-    assert asked_wait({"retry-after": "50"}, 20, NOW) == 50
+    assert requested_delay(headers, 20, NOW) == 40
+    assert requested_delay({"retry-after": "50"}, 20, NOW) == 50
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_exhausted_rate_limit_waits_for_its_reset(
     headers: dict[str, str], wait: float | None
 ) -> None:
     """All three generations of the header are understood."""
-    assert exhausted_wait(headers, NOW) == wait
+    assert rate_limit_delay(headers, NOW) == wait
 
 
 @given(st.floats())
@@ -113,5 +113,5 @@ def test_a_wait_is_always_within_the_protocols_bounds(seconds: float) -> None:
 )
 def test_no_header_raises(headers: dict[str, str], said: object) -> None:
     """Whatever is said, the answer is a wait within bounds or none."""
-    wait = asked_wait(headers, said, NOW)
+    wait = requested_delay(headers, said, NOW)
     assert wait is None or 1 <= wait <= 3600

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.destinations.responses import clean, is_clean
+from adcp_tracker.destinations.responses import is_sanitized, sanitize
 
 
 @pytest.mark.parametrize(
@@ -28,21 +28,21 @@ from adcp_tracker.destinations.responses import clean, is_clean
 )
 def test_only_what_is_visible_is_kept(said: object, kept: str) -> None:
     """Whatever could steer a terminal or forge a log line becomes a space."""
-    assert clean(said) == kept
+    assert sanitize(said) == kept
 
 
 def test_long_words_are_cut_with_a_mark() -> None:
     """A seller cannot fill the books with one message."""
-    assert clean("x" * 10_000, 10) == "x" * 9 + "…"
+    assert sanitize("x" * 10_000, 10) == "x" * 9 + "…"
 
 
 @given(st.text(), st.integers(1, 50))
 def test_cleaned_text_is_one_bounded_visible_line(said: str, limit: int) -> None:
     """No input gets a control character or more than the limit through."""
-    kept = clean(said, limit)
+    kept = sanitize(said, limit)
     assert len(kept) <= limit
     assert not any(unicodedata.category(character)[0] == "C" for character in kept)
-    assert is_clean(kept, limit)
+    assert is_sanitized(kept, limit)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_cleaned_text_is_one_bounded_visible_line(said: str, limit: int) -> None
 )
 def test_a_name_is_kept_as_it_is_or_not_at_all(text: str, *, fits: bool) -> None:
     """An event id must match to the letter, so it is never altered."""
-    assert is_clean(text, 10) is fits
+    assert is_sanitized(text, 10) is fits

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.destinations.validation import checked_url
+from adcp_tracker.destinations.validation import validate_url
 from adcp_tracker.exceptions import ConfigurationError
 
 SECRET = "s3cr3tpassw0rd"
@@ -62,7 +62,7 @@ def test_an_address_ends_with_its_path(end: str) -> None:
 
 def test_marks_that_are_escaped_belong_to_the_path() -> None:
     """What is percent-encoded divides nothing."""
-    assert checked_url("https://h/a%3Fb%23", "url", allow_http=False) == "https://h/a%3Fb%23"
+    assert validate_url("https://h/a%3Fb%23", "url", allow_http=False) == "https://h/a%3Fb%23"
 
 
 @pytest.mark.parametrize("setting", ["advertiser_id", "event_source_id", "name"])
@@ -103,7 +103,7 @@ def test_any_text_is_an_address_or_is_refused(text: str, before: str) -> None:
     """Nothing but the one error comes of what is given, and it has no other inside."""
     found, inside = "", None
     try:
-        found = checked_url(before + text, "url", allow_http=True)
+        found = validate_url(before + text, "url", allow_http=True)
     except ConfigurationError as error:
         inside = error.__context__
     assert inside is None

@@ -9,7 +9,7 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.stats import Books
-from adcp_tracker.destinations.base import Finding
+from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.event_sources.clients import Received, Registry
 from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation, reconcile
 from adcp_tracker.sandbox import Sandbox
@@ -34,27 +34,29 @@ NOW = START * HOUR + 600
 class Teller:
     """A seller that counts what a test has it count."""
 
-    answer: Received | Finding
-    hindrance: Finding | None = None
+    answer: Received | CheckResult
+    hindrance: CheckResult | None = None
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | Finding:
+    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """List nothing."""
         del account
         return ()
 
     def synced(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
-    ) -> tuple[SourceReport, ...] | Finding:
+    ) -> tuple[SourceReport, ...] | CheckResult:
         """Register nothing."""
         del sources, account, delete_missing
         return ()
 
-    def obstacle(self, sources: Sequence[EventSource], *, delete_missing: bool) -> Finding | None:
+    def obstacle(
+        self, sources: Sequence[EventSource], *, delete_missing: bool
+    ) -> CheckResult | None:
         """Mind nothing."""
         del sources, delete_missing
         return self.hindrance
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | Finding:
+    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
         """Say what it was told to."""
         del account, start, stop
         return self.answer
@@ -63,7 +65,7 @@ class Teller:
 class Counted(ScriptedDestination):
     """A destination whose seller tells its counts."""
 
-    def __init__(self, answer: Received | Finding) -> None:
+    def __init__(self, answer: Received | CheckResult) -> None:
         super().__init__("counted")
         self.event_source_id = SOURCE
         self._answer = answer
@@ -74,7 +76,7 @@ class Counted(ScriptedDestination):
 
 
 def compare(
-    answer: Received | Finding, hourly: Mapping[int, int], hours: int = 24
+    answer: Received | CheckResult, hourly: Mapping[int, int], hours: int = 24
 ) -> Reconciliation:
     """Compare made-up books with a made-up answer."""
     books = Books(hourly={str(hour): count for hour, count in hourly.items()})
@@ -114,7 +116,7 @@ def test_a_day_is_compared_as_closely_as_the_books_allow(said: int, difference: 
 
 def test_trouble_is_no_agreement() -> None:
     """A seller that does not answer, and one that cannot be asked, agree to nothing."""
-    finding = Finding("fault", "No.", "Wait.")
+    finding = CheckResult("error", "No.", "Wait.")
     assert compare(finding, {}).trouble == finding
     assert not compare(finding, {}).agrees
     unable = reconcile(ScriptedDestination(), Books(), None, 24, NOW)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.context import RequestContext
 from adcp_tracker.destinations.capabilities import read_capabilities
-from adcp_tracker.destinations.mcp import EventStream, from_mcp, is_protocol_error
-from adcp_tracker.destinations.responses import Reply, decode, from_http
-from adcp_tracker.destinations.retry_after import LONGEST, SHORTEST, asked_wait
+from adcp_tracker.destinations.mcp import EventStream, is_protocol_error, outcome_from_mcp
+from adcp_tracker.destinations.responses import Response, decode, outcome_from_http
+from adcp_tracker.destinations.retry_after import LONGEST, SHORTEST, requested_delay
 from adcp_tracker.journal.encryption import SEALED, Encryption
 from adcp_tracker.journal.records import EVENT, HEADER_BYTES, frame, scan
 from adcp_tracker.outbox.state import Span, State
@@ -95,7 +95,7 @@ def feed_consent(data: bytes) -> None:
 def feed_answer(data: bytes) -> None:
     """Read a seller's answer, with every kind of status."""
     for status in (200, 400, 429, 500):
-        from_http(Reply(status, {"content-type": "application/json"}, data), 3)
+        outcome_from_http(Response(status, {"content-type": "application/json"}, data), 3)
     stream = EventStream(lambda _: True)
     stream.feed(data)
     stream.finish()
@@ -105,9 +105,9 @@ def feed_mcp(data: bytes) -> None:
     """Read a message of an agent, as the answer to a call."""
     message = decode(data)
     for status in (200, 400, 500):
-        from_mcp(message, Reply(status, {"content-type": "application/json"}, data), 3)
+        outcome_from_mcp(message, Response(status, {"content-type": "application/json"}, data), 3)
     is_protocol_error(message)
-    read_capabilities(message).objection({"event_type": "lead", "user_match": message})
+    read_capabilities(message).rejection({"event_type": "lead", "user_match": message})
 
 
 def feed_wait(data: bytes) -> None:
@@ -116,7 +116,7 @@ def feed_wait(data: bytes) -> None:
     names = ("retry-after", "ratelimit", "ratelimit-remaining", "ratelimit-reset")
     headers = dict(zip(names, text.split("|"), strict=False))
     for retry_after in (decode(data), text):
-        wait = asked_wait(headers, retry_after, _NOW_MS / 1000)
+        wait = requested_delay(headers, retry_after, _NOW_MS / 1000)
         assert wait is None or SHORTEST <= wait <= LONGEST
 
 

@@ -65,15 +65,15 @@ class ScriptedDestination:
             ]
         return outcome
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Refuse events of the types it was told of."""
         return self.refused.get(str(event["event_type"]))
 
     def close(self) -> None:
         """Have nothing to close."""
 
-    def abandon(self) -> None:
-        """Have nothing to abandon."""
+    def after_fork(self) -> None:
+        """Keep nothing open across a fork."""
 
 
 class MemoryOutbox:

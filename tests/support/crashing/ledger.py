@@ -153,7 +153,7 @@ class LedgerDestination:
         self._ledger.add(Entry(self.name, identity, batch.test_event_code, events, taken))
         return outcome
 
-    def refuses(self, event: Mapping[str, object]) -> EventFailure | None:
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Refuse nothing."""
         del event
         return None
@@ -161,8 +161,8 @@ class LedgerDestination:
     def close(self) -> None:
         """Have nothing to close."""
 
-    def abandon(self) -> None:
-        """Have nothing to abandon."""
+    def after_fork(self) -> None:
+        """Keep nothing open across a fork."""
 
     def _decide(self, ids: list[str], identity: str, events: tuple[str, ...]) -> Outcome:
         if not self._ledger.is_mended and any(each.startswith(AWAY) for each in ids):
