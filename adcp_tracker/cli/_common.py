@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
 
 import typer
 
-from adcp_tracker.cli._output import complain, shown
+from adcp_tracker.cli._output import print_error, sanitize
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-FINE: Final = 0
-LEFT: Final = 1
-USAGE: Final = 2
-MACHINE: Final = 3
-BUSY: Final = 4
-INTERRUPTED: Final = 130
+EXIT_OK: Final = 0
+EXIT_ATTENTION: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_IO: Final = 3
+EXIT_BUSY: Final = 4
+EXIT_INTERRUPTED: Final = 130
 
 _REMEDIES: Final = {
     errno.EACCES: "run this as the user who owns it, or choose another directory",
@@ -58,43 +58,43 @@ def command(body: Callable[P, int]) -> Callable[P, None]:
             code = body(*args, **kwargs)
             sys.stdout.flush()
         except KeyboardInterrupt:
-            code = INTERRUPTED
+            code = EXIT_INTERRUPTED
         except BrokenPipeError:
-            code = _reader_left()
+            code = _on_broken_pipe()
         except (AdcpTrackerError, OSError) as error:
-            code, message = judged(error)
-            complain(message)
+            code, message = describe_error(error)
+            print_error(message)
         raise typer.Exit(code)
 
     return run
 
 
-def judged(error: AdcpTrackerError | OSError) -> tuple[int, str]:
+def describe_error(error: AdcpTrackerError | OSError) -> tuple[int, str]:
     """Return the exit code an error stands for, and what to say of it."""
     if isinstance(error, (ConfigurationError, UnsafeDirectoryError)):
-        return USAGE, str(error)
+        return EXIT_USAGE, str(error)
     if isinstance(error, TimeoutError):
-        return BUSY, str(error)
+        return EXIT_BUSY, str(error)
     if isinstance(error, OutboxError):
-        return MACHINE, f"{error}; {_OUTBOX_REMEDY}"
+        return EXIT_IO, f"{error}; {_OUTBOX_REMEDY}"
     if isinstance(error, OSError) and error.errno is not None:
         where = (
             f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         )
         remedy = _REMEDIES.get(error.errno, "see to it and try again")
-        return MACHINE, f"{where}{error.strerror}; {remedy}"
-    return MACHINE, str(error)
+        return EXIT_IO, f"{where}{error.strerror}; {remedy}"
+    return EXIT_IO, str(error)
 
 
-def _reader_left() -> int:
+def _on_broken_pipe() -> int:
     """Let the interpreter flush into nothing, as whoever read this has seen enough."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)
-    return FINE
+    return EXIT_OK
 
 
-LONGEST_SECONDS: Final = 1_000_000.0
+MAX_SECONDS: Final = 1_000_000.0
 """As long as anything may be told to wait: the system's own clocks end somewhere."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
@@ -107,7 +107,7 @@ Handover = Annotated[
     typer.Option(
         "--timeout",
         min=0.0,
-        max=LONGEST_SECONDS,
+        max=MAX_SECONDS,
         metavar="SECONDS",
         help="How long another process may take to hand over.",
     ),
@@ -115,7 +115,7 @@ Handover = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
+def confirm(question: str, *, yes: bool) -> bool:
     """Ask somebody, unless they have said yes already.
 
     Raises:
@@ -125,4 +125,4 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise ConfigurationError("--yes: expected it where nobody can be asked, got nothing")
-    return typer.confirm(shown(question), err=True)
+    return typer.confirm(sanitize(question), err=True)

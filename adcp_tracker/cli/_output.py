@@ -23,7 +23,7 @@ _GAP: Final = "  "
 
 
 @attrs.frozen
-class Mark:
+class Styled:
     """A word in colour, where there is colour.
 
     Attributes:
@@ -35,14 +35,14 @@ class Mark:
     style: str
 
 
-def emit(document: object) -> None:
+def print_json(document: object) -> None:
     """Print `document` as JSON, in one line of ASCII."""
     sys.stdout.write(json.dumps(document) + "\n")
 
 
-def say(text: str = "", style: str = "", *, indent: int = 0) -> None:
+def print_line(text: str = "", style: str = "", *, indent: int = 0) -> None:
     """Print one line."""
-    line = " " * indent + shown(text)
+    line = " " * indent + sanitize(text)
     if not _is_terminal():
         sys.stdout.write(line + "\n")
         return
@@ -56,17 +56,17 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print one line to the error output."""
-    sys.stderr.write(f"adcp-tracker: {shown(text)}\n")
+    sys.stderr.write(f"adcp-tracker: {sanitize(text)}\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; numbers stand on the right, and a pipe gets plain columns."""
     if _is_terminal():
         _draw(columns, rows)
         return
-    cells = [list(columns), *([shown(cell) for cell in row] for row in rows)]
+    cells = [list(columns), *([sanitize(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numeric = _numeric(columns, rows)
     for row in cells:
@@ -77,10 +77,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         sys.stdout.write(line.rstrip() + "\n")
 
 
-def shown(cell: object) -> str:
+def sanitize(cell: object) -> str:
     """Return what a terminal may be given of a value."""
-    if isinstance(cell, Mark):
-        return shown(cell.text)
+    if isinstance(cell, Styled):
+        return sanitize(cell.text)
     if isinstance(cell, int):
         return f"{cell:,}"
     return sanitize(str(cell), _LONGEST)
@@ -95,8 +95,10 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for column, right in zip(columns, _numeric(columns, rows), strict=True):
         drawn.add_column(Text(column), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        styles = (cell.style if isinstance(cell, Mark) else "" for cell in row)
-        drawn.add_row(*(Text(shown(cell), style) for cell, style in zip(row, styles, strict=True)))
+        styles = (cell.style if isinstance(cell, Styled) else "" for cell in row)
+        drawn.add_row(
+            *(Text(sanitize(cell), style) for cell, style in zip(row, styles, strict=True))
+        )
     _console().print(drawn)
 
 
@@ -119,7 +121,7 @@ def _console() -> Console:
 _COLUMNS = ("destination", "accepted", "delivered", "pending", "dead", "dropped", "state")
 
 
-def print_books(
+def print_stats(
     stats: Stats, configured: Collection[str] = (), *, is_uploaded: bool = True
 ) -> None:
     """Print the books of all destinations, then the reason of whatever is not well.
@@ -129,7 +131,7 @@ def print_books(
         configured: The destinations that are known to be configured; empty if none is known.
         is_uploaded: Whether a process uploads from the queue, so that what failed is tried again.
     """
-    table(
+    print_table(
         _COLUMNS,
         [
             (
@@ -158,32 +160,32 @@ def state_of(books: Books) -> str:
     return "retrying" if books.retrying else "well"
 
 
-def _state(books: Books) -> Mark:
+def _state(books: Books) -> Styled:
     word = state_of(books)
-    return Mark(word, {"paused": "red", "locked": "red", "retrying": "yellow"}.get(word, "green"))
+    return Styled(word, {"paused": "red", "locked": "red", "retrying": "yellow"}.get(word, "green"))
 
 
 def _print_reasons(name: str, books: Books, *, is_known: bool, is_uploaded: bool) -> None:
     if books.paused:
-        say(f"{name} is paused, and nothing is lost: {books.paused}", "red")
+        print_line(f"{name} is paused, and nothing is lost: {books.paused}", "red")
     elif books.retrying:
         again = (
             "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
         )
-        say(f"{name} {again}; the last try ended in {books.retrying}.")
+        print_line(f"{name} {again}; the last try ended in {books.retrying}.")
     if books.locked:
-        say(
+        print_line(
             f"{name} waits for events that were sealed with another key, and nothing is lost: "
             f"add {books.locked} to encryption_keys, or ADCP_ENCRYPTION_KEYS.",
             "red",
         )
     if books.dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
-        say(f"{name} let go of: {reasons}.")
+        print_line(f"{name} let go of: {reasons}.")
     if books.unprocessed:
-        say(f"{name} left out {books.unprocessed:,} delivered events, saying not which.")
+        print_line(f"{name} left out {books.unprocessed:,} delivered events, saying not which.")
     if not is_known:
-        say(
+        print_line(
             f"{name} is not configured here; to forget it and what waits for it, run: "
             f"adcp-tracker retire {name}",
             "yellow",

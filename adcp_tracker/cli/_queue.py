@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
 
-def existing_queue(directory: str | None) -> QueueDirectory:
+def open_existing_queue(directory: str | None) -> QueueDirectory:
     """Return the queue to look at; none is ever made by looking.
 
     Raises:
@@ -46,7 +46,7 @@ def existing_queue(directory: str | None) -> QueueDirectory:
     return queue
 
 
-def tracker_of(directory: str | None, **overrides: object) -> Tracker:
+def make_tracker(directory: str | None, **overrides: object) -> Tracker:
     """Make a tracker by the environment, with some settings put in place of its own.
 
     Raises:
@@ -59,14 +59,14 @@ def tracker_of(directory: str | None, **overrides: object) -> Tracker:
     return Tracker(destinations(), **settings)  # type: ignore[arg-type]  # it checks
 
 
-def uploading_tracker(directory: str | None, **overrides: object) -> Tracker:
+def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracker:
     """Make a tracker that delivers, whoever does it otherwise.
 
     Raises:
         ConfigurationError: If the environment describes no destination, or no tracker.
     """
-    tracker = tracker_of(directory, uploader="thread", **overrides)
-    expect_destinations(tracker.destinations)
+    tracker = make_tracker(directory, uploader="thread", **overrides)
+    require_destinations(tracker.destinations)
     return tracker
 
 
@@ -102,7 +102,7 @@ def encryption() -> Encryption | None:
     return encryption_with(keys)  # type: ignore[arg-type]  # it checks
 
 
-def expect_destinations(found: Sequence[Destination]) -> None:
+def require_destinations(found: Sequence[Destination]) -> None:
     """Ask for at least one destination.
 
     Raises:
@@ -126,7 +126,7 @@ def _path(directory: str | None) -> str:
 
 
 @attrs.frozen
-class Standing:
+class QueueStatus:
     """How a queue stands.
 
     Attributes:
@@ -143,7 +143,7 @@ class Standing:
     damage: str = ""
 
 
-def standing(queue: QueueDirectory, names: Collection[str]) -> Standing:
+def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
     """Find out how a queue stands.
 
     While a process uploads, its books are at most a second old. While none does, nobody
@@ -160,18 +160,18 @@ def standing(queue: QueueDirectory, names: Collection[str]) -> Standing:
     used = queue.used_bytes()
     if not election.try_acquire():
         stats = published(queue)
-        return Standing(stats, stats.leader, used)
+        return QueueStatus(stats, stats.leader, used)
     try:
-        return Standing(_take(queue, names), None, used)
+        return QueueStatus(_collect_stats(queue, names), None, used)
     except DamagedOutboxError as error:
-        return Standing(published(queue), None, used, str(error))
+        return QueueStatus(published(queue), None, used, str(error))
     finally:
         election.release()
 
 
-def _take(queue: QueueDirectory, names: Collection[str]) -> Stats:
+def _collect_stats(queue: QueueDirectory, names: Collection[str]) -> Stats:
     segments = Segments(queue)
-    outbox = open_outbox(queue) if any(queue.state.iterdir()) else _Nothing()
+    outbox = open_outbox(queue) if any(queue.state.iterdir()) else _EmptyOutbox()
     try:
         bookkeeper = Bookkeeper(segments, State(outbox, names))
         configured = names or _last_configured(queue)
@@ -184,7 +184,7 @@ def _last_configured(queue: QueueDirectory) -> list[str]:
     return [name for name, books in published(queue).destinations.items() if books.configured]
 
 
-class _Nothing:
+class _EmptyOutbox:
     """The outbox of a queue that nobody has uploaded from yet."""
 
     def load(self) -> dict[str, bytes]:
@@ -199,7 +199,7 @@ class _Nothing:
 
 
 @contextmanager
-def at_work(tracker: Tracker, grace: float | None = None) -> Iterator[Tracker]:
+def stopping(tracker: Tracker, grace: float | None = None) -> Iterator[Tracker]:
     """Have a tracker end with the work it was made for, however that ends.
 
     Args:
@@ -214,13 +214,13 @@ def at_work(tracker: Tracker, grace: float | None = None) -> Iterator[Tracker]:
         yield tracker
     except TimeoutError:
         tracker.stop(grace)
-        _look_at_state(tracker)
+        _raise_if_state_unreadable(tracker)
         raise
     finally:
         tracker.stop(grace)
 
 
-def expect_led(stats: Stats, began: float, tracker: Tracker, timeout: float) -> None:
+def require_leader(stats: Stats, began: float, tracker: Tracker, timeout: float) -> None:
     """Ask for books that tell how the queue stands since the work began.
 
     Args:
@@ -241,8 +241,8 @@ def expect_led(stats: Stats, began: float, tracker: Tracker, timeout: float) -> 
     )
 
 
-def _look_at_state(tracker: Tracker) -> None:
+def _raise_if_state_unreadable(tracker: Tracker) -> None:
     """Find out whether it was the state that could not be read, rather than another process."""
     from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - likewise
 
-    standing(QueueDirectory(tracker.settings.directory), ())
+    read_status(QueueDirectory(tracker.settings.directory), ())

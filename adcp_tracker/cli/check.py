@@ -14,8 +14,8 @@ import orjson
 import typer
 
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import FINE, LEFT, AsJson, Directory, command
-from adcp_tracker.cli._queue import expect_destinations, standing, tracker_of
+from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
+from adcp_tracker.cli._queue import make_tracker, read_status, require_destinations
 from adcp_tracker.destinations.base import (
     Batch,
     CheckResult,
@@ -44,7 +44,7 @@ _STYLES = {"client": "green", "trusted proxy": "", "not read": ""}
 
 
 @attrs.frozen
-class Way:
+class ClientIpQuery:
     """A request, and who is believed about it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Way:
     ip_header: str = "X-Forwarded-For"
     platform: str | None = None
 
-    def follow(self) -> ClientInfo:
+    def resolve(self) -> ClientInfo:
         """Find out who asked.
 
         Raises:
@@ -81,34 +81,34 @@ class Way:
         return explain(settings.proxy_trust(), self.peer, map(_header, self.headers))
 
 
-def print_way(way: Way, *, as_json: bool) -> int:
+def explain_client_ip(way: ClientIpQuery, *, as_json: bool) -> int:
     """Print who asked, and how that was found.
 
     Returns:
         The exit code: 1 if there is no address that could be a shopper's.
     """
-    origin = way.follow()
+    origin = way.resolve()
     if as_json:
-        _output.emit(attrs.asdict(origin))
+        _output.print_json(attrs.asdict(origin))
     else:
         _print(origin)
-    return FINE if origin.client_ip else LEFT
+    return EXIT_OK if origin.client_ip else EXIT_ATTENTION
 
 
 def _print(origin: ClientInfo) -> None:
-    _output.table(
+    _output.print_table(
         ("from", "address", "verdict"),
         [
-            (hop.source, hop.text, _output.Mark(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
+            (hop.source, hop.text, _output.Styled(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
             for hop in origin.hops
         ],
     )
-    _output.say()
+    _output.print_line()
     if origin.client_ip:
-        _output.say(f"The client is {origin.client_ip}.", "green")
+        _output.print_line(f"The client is {origin.client_ip}.", "green")
         return
-    _output.say("There is no address to be sent as the client's.", "red")
-    _output.say(
+    _output.print_line("There is no address to be sent as the client's.", "red")
+    _output.print_line(
         "If the last hop above is a proxy of yours, name its network with --trusted-proxy, or "
         "set --trusted-hops."
     )
@@ -172,30 +172,34 @@ def check(  # noqa: PLR0913 - options, each by its name
     from. Exits with 1 if anything is at fault.
     """
     if ip:
-        way = Way(peer, header or (), trusted_proxy or (), trusted_hops, ip_header, platform)
-        return print_way(way, as_json=as_json)
+        way = ClientIpQuery(
+            peer, header or (), trusted_proxy or (), trusted_hops, ip_header, platform
+        )
+        return explain_client_ip(way, as_json=as_json)
 
     found = []
-    for about in examine(directory, send_event=event, test_code=test_code):
+    for about in run_checks(directory, send_event=event, test_code=test_code):
         found.append(about)
         if not as_json:
             _print_of_check(about)
     is_well = not any(about.finding.level == "error" for about in found)
     if as_json:
         documents = [{"about": each.subject} | attrs.asdict(each.finding) for each in found]
-        _output.emit({"ok": is_well, "findings": documents})
+        _output.print_json({"ok": is_well, "findings": documents})
     else:
-        _output.say(
+        _output.print_line(
             "All is well." if is_well else "Not all is well.", "green" if is_well else "red"
         )
-    return FINE if is_well else LEFT
+    return EXIT_OK if is_well else EXIT_ATTENTION
 
 
-def _print_of_check(about: About) -> None:
+def _print_of_check(about: CheckItem) -> None:
     finding = about.finding
-    _output.say(f"{finding.level} {about.subject}: {finding.message}", _STYLES_CHECK[finding.level])
+    _output.print_line(
+        f"{finding.level} {about.subject}: {finding.message}", _STYLES_CHECK[finding.level]
+    )
     if finding.remedy:
-        _output.say(finding.remedy, indent=7)
+        _output.print_line(finding.remedy, indent=7)
     _output.flush()
 
 
@@ -211,7 +215,7 @@ _PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check
 
 
 @attrs.frozen
-class About:
+class CheckItem:
     """A finding, and what it is about.
 
     Attributes:
@@ -223,29 +227,31 @@ class About:
     finding: CheckResult
 
 
-def examine(directory: str | None, *, send_event: bool, test_code: str | None) -> Iterator[About]:
+def run_checks(
+    directory: str | None, *, send_event: bool, test_code: str | None
+) -> Iterator[CheckItem]:
     """Try everything that a configuration needs, and yield what comes of it.
 
     Raises:
         ConfigurationError: If the environment does not describe a tracker.
     """
-    tracker = tracker_of(directory)
+    tracker = make_tracker(directory)
     settings, found = tracker.settings, tracker.destinations
-    expect_destinations(found)
+    require_destinations(found)
     names = ", ".join(destination.name for destination in found)
-    yield About("configuration", CheckResult("ok", f"Events go to {names}."))
-    for finding in _of_settings(settings):
-        yield About("configuration", finding)
-    for finding in _of_directory(settings):
-        yield About("directory", finding)
+    yield CheckItem("configuration", CheckResult("ok", f"Events go to {names}."))
+    for finding in _check_settings(settings):
+        yield CheckItem("configuration", finding)
+    for finding in _check_directory(settings):
+        yield CheckItem("directory", finding)
     code = test_code or settings.test_event_code or _USUAL_CODE
     for destination in found:
-        for finding in _of_destination(destination, code if send_event else None):
-            yield About(destination.name, finding)
+        for finding in _check_destination(destination, code if send_event else None):
+            yield CheckItem(destination.name, finding)
         destination.close()
 
 
-def _of_settings(settings: Settings) -> Iterator[CheckResult]:
+def _check_settings(settings: Settings) -> Iterator[CheckResult]:
     if settings.test_event_code is not None:
         yield CheckResult(
             "warning",
@@ -254,7 +260,7 @@ def _of_settings(settings: Settings) -> Iterator[CheckResult]:
         )
 
 
-def _of_directory(settings: Settings) -> Iterator[CheckResult]:
+def _check_directory(settings: Settings) -> Iterator[CheckResult]:
     queue = QueueDirectory(settings.directory)
     try:
         queue.prepare()
@@ -270,7 +276,7 @@ def _of_directory(settings: Settings) -> Iterator[CheckResult]:
     room = shutil.disk_usage(queue.path).free
     if room < min(_LITTLE_ROOM, settings.max_bytes or _LITTLE_ROOM):
         yield CheckResult("warning", f"Its volume has {room:,} bytes of room left.", "Free some.")
-    yield from _of_uploading(settings, queue)
+    yield from _check_uploader(settings, queue)
 
 
 def _write_and_remove(queue: QueueDirectory) -> None:
@@ -283,9 +289,9 @@ def _write_and_remove(queue: QueueDirectory) -> None:
         path.unlink()
 
 
-def _of_uploading(settings: Settings, queue: QueueDirectory) -> Iterator[CheckResult]:
+def _check_uploader(settings: Settings, queue: QueueDirectory) -> Iterator[CheckResult]:
     try:
-        found = standing(queue, ())
+        found = read_status(queue, ())
     except (OutboxError, OSError) as error:
         yield CheckResult("error", str(error), "See to its volume; the events are safe on disk.")
         return
@@ -299,16 +305,16 @@ def _of_uploading(settings: Settings, queue: QueueDirectory) -> Iterator[CheckRe
         yield CheckResult("warning", message, "Keep running: adcp-tracker worker")
 
 
-def _of_destination(destination: Destination, code: str | None) -> Iterator[CheckResult]:
+def _check_destination(destination: Destination, code: str | None) -> Iterator[CheckResult]:
     faulty = False
-    for finding in _probed(destination):
+    for finding in _probe(destination):
         faulty |= finding.level == "error"
         yield finding
     if code is not None and not faulty:
-        yield from _of_outcome(destination.send(_test_batch(destination, code)), code)
+        yield from _describe_outcome(destination.send(_test_batch(destination, code)), code)
 
 
-def _probed(destination: Destination) -> list[CheckResult]:
+def _probe(destination: Destination) -> list[CheckResult]:
     """Ask a destination that can ask its seller; one written elsewhere may not."""
     probe = getattr(destination, "probe", None)
     return list(probe()) if probe is not None else []
@@ -335,29 +341,29 @@ def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str |
     )
 
 
-def _of_outcome(outcome: Outcome, code: str) -> Iterator[CheckResult]:
+def _describe_outcome(outcome: Outcome, code: str) -> Iterator[CheckResult]:
     if isinstance(outcome, Delivered):
-        yield from _of_answer(outcome, code)
+        yield from _describe_delivered(outcome, code)
     elif isinstance(outcome, Paused):
         yield CheckResult("error", f"{outcome.code}: {outcome.message}", outcome.remedy)
     elif isinstance(outcome, Rejected):
-        yield _refused(outcome.code, outcome.message, outcome.failures)
+        yield _rejection(outcome.code, outcome.message, outcome.failures)
     elif isinstance(outcome, (Retry, TooLarge)):
         remedy = "Check address and network, or try again later."
         yield CheckResult("error", f"{outcome.code}: {outcome.message}", remedy)
 
 
-def _of_answer(outcome: Delivered, code: str) -> Iterator[CheckResult]:
+def _describe_delivered(outcome: Delivered, code: str) -> Iterator[CheckResult]:
     if outcome.failures:
         first = outcome.failures[0]
-        yield _refused(first.code, first.message, outcome.failures)
+        yield _rejection(first.code, first.message, outcome.failures)
         return
     yield CheckResult("ok", f"It took a test event, marked by {code!r}.")
     for warning in outcome.warnings:
         yield CheckResult("warning", f"The seller warns: {warning}")
 
 
-def _refused(code: str, message: str, failures: tuple[EventFailure, ...]) -> CheckResult:
+def _rejection(code: str, message: str, failures: tuple[EventFailure, ...]) -> CheckResult:
     remedy = next((each.remedy for each in failures if each.remedy), "")
     remedy = remedy or "The connection works; check what this event source is registered for."
     return CheckResult("error", f"It refused the test event: {code}: {message}", remedy)

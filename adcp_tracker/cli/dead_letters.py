@@ -10,26 +10,26 @@ import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import (
-    FINE,
-    LEFT,
+    EXIT_ATTENTION,
+    EXIT_OK,
     AsJson,
     Directory,
     Handover,
     Yes,
     command,
-    confirmed,
+    confirm,
 )
 from adcp_tracker.cli._queue import (
-    at_work,
     configured_names,
     encryption,
-    existing_queue,
-    tracker_of,
+    make_tracker,
+    open_existing_queue,
+    stopping,
 )
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from adcp_tracker.cli._queue import Standing
+    from adcp_tracker.cli._queue import QueueStatus
     from adcp_tracker.delivery.commands import Replayed
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
@@ -68,30 +68,40 @@ def list_letters(
     Needs no credentials. Exits with 1 if the destination is unknown.
     """
     if _is_unknown(destination, directory):
-        return LEFT
-    found, locked = _letters(directory, code, destination), _kept(directory).locked()
+        return EXIT_ATTENTION
+    found, locked = (
+        _find_letters(directory, code, destination),
+        _open_dead_letters(directory).locked(),
+    )
     newest = found[: -limit - 1 : -1]
     if as_json:
         letters = [_document(each) for each in newest]
-        _output.emit({"count": len(found), "locked": locked, "letters": letters})
-        return FINE
+        _output.print_json({"count": len(found), "locked": locked, "letters": letters})
+        return EXIT_OK
     if newest:
-        _output.table(
+        _output.print_table(
             ("id", "died", "destination", "event", "code", "reason"),
             [
-                (each.id, _when(each), each.destination, _event_id(each), each.code, each.message)
+                (
+                    each.id,
+                    _died_at(each),
+                    each.destination,
+                    _event_id(each),
+                    each.code,
+                    each.message,
+                )
                 for each in newest
             ],
         )
-        _output.say()
-    _output.say(f"{len(newest):,} of {len(found):,} dead letters.")
+        _output.print_line()
+    _output.print_line(f"{len(newest):,} of {len(found):,} dead letters.")
     if locked:
-        _output.say(
+        _output.print_line(
             f"{locked:,} more cannot be read: add the key that sealed them to "
             "ADCP_ENCRYPTION_KEYS.",
             "yellow",
         )
-    return FINE
+    return EXIT_OK
 
 
 @dead.command("show")
@@ -103,22 +113,22 @@ def show(
     as_json: AsJson = False,
 ) -> int:
     """Show one dead letter with its event. Needs no credentials."""
-    letter = next((each for each in _letters(directory) if each.id == letter_id), None)
+    letter = next((each for each in _find_letters(directory) if each.id == letter_id), None)
     if letter is None:
-        _output.complain(
+        _output.print_error(
             f"{letter_id}: expected the id of a dead letter; see: adcp-tracker dead list"
         )
-        return LEFT
+        return EXIT_ATTENTION
     if as_json:
-        _output.emit(letter.summary() | {"died_at": _when(letter)})
-        return FINE
+        _output.print_json(letter.summary() | {"died_at": _died_at(letter)})
+        return EXIT_OK
     for name in _SHOWN:
-        value = _when(letter) if name == "died_at" else getattr(letter, name)
-        _output.say(f"{name}: {value}")
-    _output.say("event:")
+        value = _died_at(letter) if name == "died_at" else getattr(letter, name)
+        _output.print_line(f"{name}: {value}")
+    _output.print_line("event:")
     for line in json.dumps(letter.summary()["event"], indent=2).splitlines():
-        _output.say(line, indent=len(line) - len(line.lstrip()))
-    return FINE
+        _output.print_line(line, indent=len(line) - len(line.lstrip()))
+    return EXIT_OK
 
 
 @dead.command("replay")
@@ -139,18 +149,18 @@ def replay(  # noqa: PLR0913 - options, each by its name
     be sent as it is, because its fault is in the event.
     """
     if _is_unknown(destination, directory):
-        return LEFT
-    found = _letters(directory, code, destination)
-    chosen = _chosen(ids, found, filtered=every or _any(code, destination))
-    with at_work(tracker_of(directory, max_bytes=None)) as tracker:
+        return EXIT_ATTENTION
+    found = _find_letters(directory, code, destination)
+    chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
+    with stopping(make_tracker(directory, max_bytes=None)) as tracker:
         outcome = tracker.replay(chosen, timeout)
         stats = tracker.stop()
     if as_json:
         replayed, refused, unknown = outcome.replayed, outcome.refused, outcome.unknown
-        _output.emit({"replayed": replayed, "refused": refused, "unknown": unknown})
+        _output.print_json({"replayed": replayed, "refused": refused, "unknown": unknown})
     else:
-        _tell_replayed(outcome, stats)
-    return LEFT if outcome.refused or outcome.unknown else FINE
+        _print_replayed(outcome, stats)
+    return EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
 
 
 @dead.command("drop")
@@ -171,62 +181,62 @@ def drop(  # noqa: PLR0913 - options, each by its name
     Needs no credentials. Exits with 1 if one is unknown, or nobody confirmed it.
     """
     if _is_unknown(destination, directory):
-        return LEFT
-    found = _letters(directory, code, destination)
-    chosen = _chosen(ids, found, filtered=every or _any(code, destination))
+        return EXIT_ATTENTION
+    found = _find_letters(directory, code, destination)
+    chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
     unknown = sorted(chosen - {letter.id for letter in found})
     known = chosen.difference(unknown)
-    agreed = not known or confirmed(f"Give {len(known):,} dead letters up for good?", yes=yes)
+    agreed = not known or confirm(f"Give {len(known):,} dead letters up for good?", yes=yes)
     dropped = 0
     if known and agreed:
-        with at_work(tracker_of(directory)) as tracker:
+        with stopping(make_tracker(directory)) as tracker:
             dropped = tracker.drop(known, timeout)
     if as_json:
-        _output.emit({"dropped": dropped, "unknown": unknown})
+        _output.print_json({"dropped": dropped, "unknown": unknown})
     else:
-        _output.say(f"{dropped:,} dead letters dropped.")
-        _tell_unknown(unknown)
-    return FINE if agreed and not unknown else LEFT
+        _output.print_line(f"{dropped:,} dead letters dropped.")
+        _print_unknown(unknown)
+    return EXIT_OK if agreed and not unknown else EXIT_ATTENTION
 
 
-def _letters(
+def _find_letters(
     directory: str | None, code: str | None = None, destination: str | None = None
 ) -> list[DeadLetter]:
     return [
         letter
-        for letter in _kept(directory)
+        for letter in _open_dead_letters(directory)
         if code in (None, letter.code) and destination in (None, letter.destination)
     ]
 
 
 def _is_unknown(destination: str | None, directory: str | None) -> bool:
     """Complain of a destination that has no letters, no books and no configuration."""
-    from adcp_tracker.cli._queue import standing  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
 
     if destination is None:
         return False
-    known = {*configured_names(), *(letter.destination for letter in _kept(directory))}
+    known = {*configured_names(), *(letter.destination for letter in _open_dead_letters(directory))}
     if destination in known:
         return False
-    known.update(standing(existing_queue(directory), ()).stats.destinations)
+    known.update(read_status(open_existing_queue(directory), ()).stats.destinations)
     if destination in known:
         return False
     words = ", ".join(sorted(known)) or "none"
-    _output.complain(f"{destination}: expected a known destination, got another; known: {words}")
+    _output.print_error(f"{destination}: expected a known destination, got another; known: {words}")
     return True
 
 
-def _kept(directory: str | None) -> DeadLetters:
+def _open_dead_letters(directory: str | None) -> DeadLetters:
     from adcp_tracker.outbox.dead_letters import DeadLetters  # noqa: PLC0415 - for a quick --help
 
-    return DeadLetters(existing_queue(directory), encryption())
+    return DeadLetters(open_existing_queue(directory), encryption())
 
 
-def _any(*filters: str | None) -> bool:
+def _is_filtered(*filters: str | None) -> bool:
     return any(each is not None for each in filters)
 
 
-def _chosen(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -> set[str]:
+def _select(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -> set[str]:
     if bool(ids) == filtered:
         raise ConfigurationError(
             "which letters: expected either their ids, or --all, --code or --destination, "
@@ -235,33 +245,35 @@ def _chosen(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -
     return set(ids) if ids else {letter.id for letter in found}
 
 
-def _tell_replayed(outcome: Replayed, stats: Stats) -> None:
-    _output.say(f"{len(outcome.replayed):,} dead letters are on their way again.")
+def _print_replayed(outcome: Replayed, stats: Stats) -> None:
+    _output.print_line(f"{len(outcome.replayed):,} dead letters are on their way again.")
     if outcome.refused:
-        _output.say(
+        _output.print_line(
             f"{len(outcome.refused):,} cannot be sent as they are: {', '.join(outcome.refused)}. "
             "Each one's reason is in: adcp-tracker dead show ID"
         )
-    _tell_unknown(outcome.unknown)
+    _print_unknown(outcome.unknown)
     if stats.pending:
-        _output.say(f"{stats.pending:,} deliveries wait for whoever uploads: adcp-tracker flush")
+        _output.print_line(
+            f"{stats.pending:,} deliveries wait for whoever uploads: adcp-tracker flush"
+        )
 
 
-def _tell_unknown(unknown: tuple[str, ...] | list[str]) -> None:
+def _print_unknown(unknown: tuple[str, ...] | list[str]) -> None:
     if unknown:
-        _output.say(f"{len(unknown):,} are no dead letter's id: {', '.join(unknown)}.")
+        _output.print_line(f"{len(unknown):,} are no dead letter's id: {', '.join(unknown)}.")
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:
     document: dict[str, object] = {name: getattr(letter, name) for name in _SHOWN}
     return document | {
-        "died_at": _when(letter),
+        "died_at": _died_at(letter),
         "event_id": _event_id(letter),
         "test_event_code": letter.test_event_code,
     }
 
 
-def _when(letter: DeadLetter) -> str:
+def _died_at(letter: DeadLetter) -> str:
     return datetime.fromtimestamp(letter.died_at, _UTC).isoformat(" ", "seconds")
 
 
@@ -286,28 +298,28 @@ def retire(
     What waits for it is let go; until then, events are kept for it on disk. Its dead letters
     stay. Exits with 1 if it is unknown, or still in use.
     """
-    from adcp_tracker.cli._queue import standing  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
 
-    queue = existing_queue(directory)
-    with at_work(tracker_of(directory)) as tracker:
+    queue = open_existing_queue(directory)
+    with stopping(make_tracker(directory)) as tracker:
         names = [each.name for each in tracker.destinations]
-        found = standing(queue, names)
-        why_not = _objection(destination, names, found)
+        found = read_status(queue, names)
+        why_not = _why_not_removable(destination, names, found)
         if why_not:
-            _output.complain(why_not)
-        elif not confirmed(_question(destination, found), yes=yes):
+            _output.print_error(why_not)
+        elif not confirm(_question(destination, found), yes=yes):
             why_not = "not confirmed"
         elif not tracker.retire(destination, timeout):
             why_not = f"{destination}: it is gone, or in use"
-            _output.complain(why_not)
+            _output.print_error(why_not)
     if as_json:
-        _output.emit({"destination": destination, "retired": not why_not, "reason": why_not})
+        _output.print_json({"destination": destination, "retired": not why_not, "reason": why_not})
     elif not why_not:
-        _output.say(f"{destination} is forgotten.")
-    return LEFT if why_not else FINE
+        _output.print_line(f"{destination} is forgotten.")
+    return EXIT_ATTENTION if why_not else EXIT_OK
 
 
-def _objection(destination: str, names: list[str], found: Standing) -> str:
+def _why_not_removable(destination: str, names: list[str], found: QueueStatus) -> str:
     if destination in names:
         return f"{destination}: expected one that is not configured; take it out of ADCP_* first"
     books = found.stats.destinations.get(destination)
@@ -322,6 +334,6 @@ def _objection(destination: str, names: list[str], found: Standing) -> str:
     return ""
 
 
-def _question(destination: str, found: Standing) -> str:
+def _question(destination: str, found: QueueStatus) -> str:
     pending = found.stats.destinations[destination].pending
     return f"Forget {destination}, and {pending:,} events that wait for it?"

@@ -15,9 +15,21 @@ import typer
 
 from adcp_tracker._logging import logger
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import FINE, LEFT, LONGEST_SECONDS, AsJson, Directory, command
-from adcp_tracker.cli._output import print_books
-from adcp_tracker.cli._queue import at_work, existing_queue, expect_led, uploading_tracker
+from adcp_tracker.cli._common import (
+    EXIT_ATTENTION,
+    EXIT_OK,
+    MAX_SECONDS,
+    AsJson,
+    Directory,
+    command,
+)
+from adcp_tracker.cli._output import print_stats
+from adcp_tracker.cli._queue import (
+    make_uploading_tracker,
+    open_existing_queue,
+    require_leader,
+    stopping,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +43,7 @@ def flush(
     *,
     timeout: Annotated[
         float,
-        typer.Option(min=0.0, max=LONGEST_SECONDS, metavar="SECONDS", help="How long it may take."),
+        typer.Option(min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long it may take."),
     ] = 60.0,
     directory: Directory = None,
     as_json: AsJson = False,
@@ -41,27 +53,29 @@ def flush(
     Whoever uploads otherwise is asked to step aside for it. Exits with 1 if anything is left,
     and with 4 if that is because another process did not step aside.
     """
-    existing_queue(directory)
+    open_existing_queue(directory)
     began = time.time()
-    with at_work(uploading_tracker(directory)) as tracker:
+    with stopping(make_uploading_tracker(directory)) as tracker:
         names = [destination.name for destination in tracker.destinations]
         stats = tracker.flush(timeout)
-        expect_led(stats, began, tracker, timeout)
+        require_leader(stats, began, tracker, timeout)
     if as_json:
-        _output.emit(stats.as_json() | {"pending": stats.pending})
+        _output.print_json(stats.as_json() | {"pending": stats.pending})
     else:
-        print_books(stats, names)
-        _tell_rest(stats, timeout)
-    return LEFT if stats.pending else FINE
+        print_stats(stats, names)
+        _print_remaining(stats, timeout)
+    return EXIT_ATTENTION if stats.pending else EXIT_OK
 
 
-def _tell_rest(stats: Stats, timeout: float) -> None:
+def _print_remaining(stats: Stats, timeout: float) -> None:
     if not stats.pending:
-        _output.say("Everything is delivered or settled.", "green")
+        _output.print_line("Everything is delivered or settled.", "green")
         return
-    _output.say(f"{stats.pending:,} deliveries are left, safe on disk.", "yellow")
+    _output.print_line(f"{stats.pending:,} deliveries are left, safe on disk.", "yellow")
     if not any(books.paused or books.retrying for books in stats.destinations.values()):
-        _output.say(f"{timeout:g} s were not enough; give a longer --timeout, or flush again.")
+        _output.print_line(
+            f"{timeout:g} s were not enough; give a longer --timeout, or flush again."
+        )
 
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -74,15 +88,13 @@ def worker(  # noqa: PLR0913 - options, each by its name
     once: Annotated[bool, typer.Option("--once", help="Deliver what waits, and end.")] = False,
     timeout: Annotated[
         float,
-        typer.Option(
-            min=0.0, max=LONGEST_SECONDS, metavar="SECONDS", help="How long --once may take."
-        ),
+        typer.Option(min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long --once may take."),
     ] = 60.0,
     grace: Annotated[
         float,
         typer.Option(
             min=0.0,
-            max=LONGEST_SECONDS,
+            max=MAX_SECONDS,
             metavar="SECONDS",
             help="How long the last request may take at the end.",
         ),
@@ -104,19 +116,19 @@ def worker(  # noqa: PLR0913 - options, each by its name
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    tracker = uploading_tracker(directory, handle_sigterm=False)
+    tracker = make_uploading_tracker(directory, handle_sigterm=False)
     QueueDirectory(tracker.settings.directory).prepare()  # or say at once what is wrong with it
     names = [destination.name for destination in tracker.destinations]
     logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
-    with at_work(tracker, grace):
+    with stopping(tracker, grace):
         if once:
             _deliver_once(tracker, timeout)
         else:
-            _deliver(tracker)
+            _run_until_signal(tracker)
         logger.info("worker.stopping", grace=grace)
     stats = tracker.stop()
     _print(stats, as_json=as_json)
-    return LEFT if once and stats.pending else FINE
+    return EXIT_ATTENTION if once and stats.pending else EXIT_OK
 
 
 def _deliver_once(tracker: Tracker, timeout: float) -> None:
@@ -124,19 +136,19 @@ def _deliver_once(tracker: Tracker, timeout: float) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.time()
     with suppress(KeyboardInterrupt):
-        expect_led(tracker.flush(timeout), began, tracker, timeout)
+        require_leader(tracker.flush(timeout), began, tracker, timeout)
 
 
-def _deliver(tracker: Tracker) -> None:
+def _run_until_signal(tracker: Tracker) -> None:
     """Deliver until a signal comes."""
-    with _signals() as heard:
+    with _stop_signals() as heard:
         tracker.start()
         while not select.select([heard], [], [], _LOOK_SECONDS)[0]:
             tracker.start()  # does nothing, as long as the thread is there
 
 
 @contextmanager
-def _signals() -> Iterator[socket.socket]:
+def _stop_signals() -> Iterator[socket.socket]:
     """Have the first signal to stop arrive at a socket, and the second one end the process.
 
     A signal is written there by the interpreter itself: a handler that took a lock could
@@ -144,7 +156,7 @@ def _signals() -> Iterator[socket.socket]:
     """
     heard, said = socket.socketpair()
     said.settimeout(0.0)
-    earlier = {number: signal.signal(number, _once) for number in _STOPPING}
+    earlier = {number: signal.signal(number, _restore_default_handler) for number in _STOPPING}
     before = signal.set_wakeup_fd(said.fileno(), warn_on_full_buffer=False)
     try:
         yield heard
@@ -156,12 +168,12 @@ def _signals() -> Iterator[socket.socket]:
         said.close()
 
 
-def _once(number: int, _frame: object) -> None:
+def _restore_default_handler(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
 def _print(stats: Stats, *, as_json: bool) -> None:
     if as_json:
-        _output.emit(stats.as_json() | {"pending": stats.pending})
+        _output.print_json(stats.as_json() | {"pending": stats.pending})
     else:
-        print_books(stats)
+        print_stats(stats)

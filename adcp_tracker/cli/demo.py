@@ -16,8 +16,8 @@ import attrs
 import typer
 
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import FINE, LEFT, LONGEST_SECONDS, AsJson, command
-from adcp_tracker.cli.sandbox import expect_sandbox
+from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, MAX_SECONDS, AsJson, command
+from adcp_tracker.cli.sandbox import require_sandbox
 from adcp_tracker.events.rejected import RejectedEvent
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -338,7 +338,7 @@ def demo(  # noqa: PLR0913 - options, each by its name
         float | None,
         typer.Option(
             min=0.0,
-            max=LONGEST_SECONDS,
+            max=MAX_SECONDS,
             metavar="SECONDS",
             help="How long delivery may take. [default: 60+]",
         ),
@@ -354,17 +354,17 @@ def demo(  # noqa: PLR0913 - options, each by its name
     wrong: each is set aside with its reason and a remedy. Exits with 0 if the books balance
     and nothing is left.
     """
-    expect_sandbox()
+    require_sandbox()
 
     wait = _LEAST_SECONDS + (orders or 0) / _ORDERS_PER_SECOND if timeout is None else timeout
     with _place(directory) as place, _seller(orders) as seller:
         shown = run(place, seller, orders=orders, agent=agent, timeout=wait)
     if as_json:
         summary = attrs.asdict(shown.summary)
-        _output.emit(summary | _details(shown) if details else summary)
+        _output.print_json(summary | _details(shown) if details else summary)
     else:
         _tell(shown, every_row=details, kept_at=directory)
-    return FINE if shown.is_balanced and not shown.stats.pending else LEFT
+    return EXIT_OK if shown.is_balanced and not shown.stats.pending else EXIT_ATTENTION
 
 
 def _place(directory: str | None) -> AbstractContextManager[str]:
@@ -399,7 +399,7 @@ def _seller(orders: int | None) -> Sandbox:
 def _tell(shown: Demonstration, *, every_row: bool, kept_at: str | None) -> None:
     summary = shown.summary
     _tell_wrong_rows(shown, every_row=every_row)
-    _output.table(
+    _output.print_table(
         ("destination", "accepted", "delivered", "dead", "pending", "dropped"),
         [
             (
@@ -413,12 +413,12 @@ def _tell(shown: Demonstration, *, every_row: bool, kept_at: str | None) -> None
             for name, each in shown.stats.destinations.items()
         ],
     )
-    _output.say()
-    _output.say(
+    _output.print_line()
+    _output.print_line(
         f"{shown.orders:,} orders tracked in {shown.tracking_seconds:.2f} s, delivered after "
         f"{shown.delivery_seconds:.2f} s: {shown.orders / shown.delivery_seconds:,.0f} events/s"
     )
-    _output.say(
+    _output.print_line(
         f"The seller counts {shown.seller['good']:,} events in {shown.seller['requests']:,} "
         f"requests, and {shown.seller['duplicates']:,} that it had already."
     )
@@ -428,15 +428,17 @@ def _tell(shown: Demonstration, *, every_row: bool, kept_at: str | None) -> None
         if count
     )
     balanced = shown.is_balanced and not shown.stats.pending
-    _output.say(
+    _output.print_line(
         f"{summary.accepted:,} accepted = {summary.delivered:,} delivered + "
         f"{summary.dead:,} dead{rest}",
         "green" if balanced else "red",
     )
     if not shown.is_balanced:
-        _output.say("The books do not balance: this is a fault of this library.", "red")
+        _output.print_line("The books do not balance: this is a fault of this library.", "red")
     if kept_at is not None:
-        _output.say(f"Look into the queue with: adcp-tracker dead list --directory {kept_at}")
+        _output.print_line(
+            f"Look into the queue with: adcp-tracker dead list --directory {kept_at}"
+        )
 
 
 def _tell_wrong_rows(shown: Demonstration, *, every_row: bool) -> None:
@@ -444,13 +446,13 @@ def _tell_wrong_rows(shown: Demonstration, *, every_row: bool) -> None:
     for row in rows:
         order = f" ({row.order_id})" if row.order_id else ""
         for fault in row.faults:
-            _output.say(f"line {row.line}{order}: {fault}", "yellow")
-            _output.say(remedy_for(fault), indent=4)
+            _output.print_line(f"line {row.line}{order}: {fault}", "yellow")
+            _output.print_line(remedy_for(fault), indent=4)
     more = shown.wrong_count - len(rows)
     if more:
-        _output.say(f"… and {more:,} more like these.")
+        _output.print_line(f"… and {more:,} more like these.")
     if rows:
-        _output.say()
+        _output.print_line()
 
 
 def _details(shown: Demonstration) -> dict[str, object]:

@@ -11,13 +11,13 @@ import attrs
 import typer
 
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import FINE, LEFT, AsJson, Directory, command
+from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.cli._queue import (
-    at_work,
     destinations,
-    existing_queue,
-    expect_destinations,
-    tracker_of,
+    make_tracker,
+    open_existing_queue,
+    require_destinations,
+    stopping,
 )
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -41,7 +41,7 @@ Operator = Annotated[
 ]
 
 
-def account_from(account: str | None, brand: str | None, operator: str | None) -> Account | None:
+def parse_account(account: str | None, brand: str | None, operator: str | None) -> Account | None:
     """Return the account that options describe, if they describe any.
 
     Raises:
@@ -77,14 +77,14 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     Exits with 1 if they differ, or if a seller does not answer. Hours that ended less than
     an hour ago are shown, but sellers may still count them.
     """
-    from adcp_tracker.cli._queue import standing  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.delivery.stats import Books  # noqa: PLC0415 - likewise
     from adcp_tracker.event_sources import reconciliation  # noqa: PLC0415 - likewise
 
-    whose = account_from(account, brand, operator)
+    whose = parse_account(account, brand, operator)
     found = destinations()
-    expect_destinations(found)
-    stats = standing(existing_queue(directory), [each.name for each in found]).stats
+    require_destinations(found)
+    stats = read_status(open_existing_queue(directory), [each.name for each in found]).stats
     results = [
         reconciliation.reconcile(
             each, stats.destinations.get(each.name, Books()), whose, hours, time.time()
@@ -93,16 +93,16 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     ]
     agree = all(result.agrees for result in results)
     if as_json:
-        _output.emit({"ok": agree, "destinations": [_document(result) for result in results]})
+        _output.print_json({"ok": agree, "destinations": [_document(result) for result in results]})
     else:
         for result in results:
             _print(result)
-    return FINE if agree else LEFT
+    return EXIT_OK if agree else EXIT_ATTENTION
 
 
 def _document(result: Reconciliation) -> dict[str, object]:
     rows = [
-        attrs.asdict(row) | {"hour": _written(row.hour), "difference": row.difference}
+        attrs.asdict(row) | {"hour": _format_hour(row.hour), "difference": row.difference}
         for row in result.rows
     ]
     totals = {
@@ -115,22 +115,22 @@ def _document(result: Reconciliation) -> dict[str, object]:
 
 
 def _print(result: Reconciliation) -> None:
-    _output.say(f"{result.destination}:")
+    _output.print_line(f"{result.destination}:")
     if result.trouble is not None:
-        _output.say(result.trouble.message, "red", indent=2)
-        _output.say(result.trouble.remedy, indent=2)
+        _output.print_line(result.trouble.message, "red", indent=2)
+        _output.print_line(result.trouble.remedy, indent=2)
         return
     if result.rows:
         columns = ("from (UTC)", "hours", "delivered", "received", "difference", "")
-        _output.table(columns, [_row(row) for row in result.rows])
+        _output.print_table(columns, [_row(row) for row in result.rows])
     if result.note:
-        _output.say(result.note, indent=2)
-    _output.say(_verdict(result), "green" if result.agrees else "red", indent=2)
+        _output.print_line(result.note, indent=2)
+    _output.print_line(_verdict(result), "green" if result.agrees else "red", indent=2)
 
 
 def _row(row: HourRow) -> list[object]:
     state = "" if row.is_final else "may still be counted"
-    return [_written(row.hour), row.hours, row.delivered, row.received, row.difference, state]
+    return [_format_hour(row.hour), row.hours, row.delivered, row.received, row.difference, state]
 
 
 def _verdict(result: Reconciliation) -> str:
@@ -150,7 +150,7 @@ def _verdict(result: Reconciliation) -> str:
     )
 
 
-def _written(hour: int) -> str:
+def _format_hour(hour: int) -> str:
     return datetime.fromtimestamp(hour * 3600, timezone.utc).strftime("%Y-%m-%d %H:00")
 
 
@@ -185,9 +185,9 @@ def _list(
 
     Exits with 1 if a seller does not answer.
     """
-    expect_destinations(destinations())
-    whose = account_from(account, brand, operator)
-    with at_work(tracker_of(directory)) as tracker:
+    require_destinations(destinations())
+    whose = parse_account(account, brand, operator)
+    with stopping(make_tracker(directory)) as tracker:
         reports = tracker.list_event_sources(account=whose)
     return _show(reports, as_json=as_json, dry_run=False)
 
@@ -220,9 +220,9 @@ def _sync(  # noqa: PLR0913 - options, each by its name
         raise ConfigurationError(
             f"{file}: expected a file of event sources, got {error.strerror}; check FILE"
         ) from None
-    expect_destinations(destinations())
-    whose = account_from(account, brand, operator) or wanted.account
-    with at_work(tracker_of(directory)) as tracker:
+    require_destinations(destinations())
+    whose = parse_account(account, brand, operator) or wanted.account
+    with stopping(make_tracker(directory)) as tracker:
         reports = tracker.sync_event_sources(
             wanted.sources, account=whose, delete_missing=delete_missing, dry_run=dry_run
         )
@@ -237,26 +237,26 @@ def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
     is_well = all(report.is_well for report in reports)
     if as_json:
         documents = [attrs.asdict(report) for report in reports]
-        _output.emit({"ok": is_well, "dry_run": dry_run, "destinations": documents})
-        return FINE if is_well else LEFT
+        _output.print_json({"ok": is_well, "dry_run": dry_run, "destinations": documents})
+        return EXIT_OK if is_well else EXIT_ATTENTION
     if dry_run:
-        _output.say("Nothing is changed; this is what would be.")
+        _output.print_line("Nothing is changed; this is what would be.")
     for report in reports:
         _print_of_sources(report)
-    return FINE if is_well else LEFT
+    return EXIT_OK if is_well else EXIT_ATTENTION
 
 
 def _print_of_sources(report: SourcesReport) -> None:
-    _output.say(f"{report.destination}:")
+    _output.print_line(f"{report.destination}:")
     if report.trouble is not None:
-        _output.say(report.trouble.message, "red", indent=2)
-        _output.say(report.trouble.remedy, indent=2)
+        _output.print_line(report.trouble.message, "red", indent=2)
+        _output.print_line(report.trouble.remedy, indent=2)
         return
     if not report.sources:
-        _output.say("no event sources", indent=2)
+        _output.print_line("no event sources", indent=2)
         return
     columns = ("source", "name", "result", "by", "types", "health", "24 h", "matched")
-    _output.table(columns, [_row_of_sources(source) for source in report.sources])
+    _output.print_table(columns, [_row_of_sources(source) for source in report.sources])
     for source in report.sources:
         _print_more(source)
 
@@ -266,17 +266,17 @@ def _row_of_sources(source: SourceReport) -> list[object]:
     return [
         source.event_source_id,
         source.name,
-        _mark(source.action),
+        _styled_word(source.action),
         source.managed_by,
         "all" if not source.event_types else ", ".join(source.event_types),
-        _mark(health.status if health else ""),
+        _styled_word(health.status if health else ""),
         _count(health),
         f"{health.match_rate:.0%}" if health and health.match_rate is not None else "",
     ]
 
 
-def _mark(word: str) -> _output.Mark:
-    return _output.Mark(word or "-", _STYLES.get(word, ""))
+def _styled_word(word: str) -> _output.Styled:
+    return _output.Styled(word or "-", _STYLES.get(word, ""))
 
 
 def _count(health: Health | None) -> str:
@@ -286,19 +286,21 @@ def _count(health: Health | None) -> str:
 
 def _print_more(source: SourceReport) -> None:
     for error in source.errors:
-        _output.say(f"{source.event_source_id} failed: {error}", "red", indent=2)
+        _output.print_line(f"{source.event_source_id} failed: {error}", "red", indent=2)
     for issue in source.health.issues if source.health else ():
-        _output.say(f"{source.event_source_id}: {issue}", "yellow", indent=2)
+        _output.print_line(f"{source.event_source_id}: {issue}", "yellow", indent=2)
     if source.setup is not None:
         _print_setup(source.event_source_id, source.setup)
 
 
 def _print_setup(source_id: str, setup: Setup) -> None:
     if setup.instructions:
-        _output.say(f"The seller says of {source_id}:", indent=2)
+        _output.print_line(f"The seller says of {source_id}:", indent=2)
         for line in setup.instructions:
-            _output.say(line, indent=4)
+            _output.print_line(line, indent=4)
     if setup.snippet:
-        _output.say(f"The seller's {setup.snippet_type or 'tag'}, to be read before use:", indent=2)
+        _output.print_line(
+            f"The seller's {setup.snippet_type or 'tag'}, to be read before use:", indent=2
+        )
         for line in setup.snippet:
-            _output.say(line, indent=4)
+            _output.print_line(line, indent=4)

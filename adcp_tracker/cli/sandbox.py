@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import FINE, AsJson, command
+from adcp_tracker.cli._common import EXIT_OK, AsJson, command
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def sandbox(
     It speaks the Interchange call and MCP, and shows what it gets on its page. Ctrl-C or
     SIGTERM stops it.
     """
-    expect_sandbox()
+    require_sandbox()
     from adcp_tracker.sandbox import run  # noqa: PLC0415 - it needs an extra of its own
 
     settings = _settings(config)
@@ -49,10 +49,10 @@ def sandbox(
     file = None if port_file is None else Path(port_file)
     ready = _announcement(settings, as_json=as_json)
     run(settings, host=host, port=port, port_file=file, on_ready=ready)
-    return FINE
+    return EXIT_OK
 
 
-def expect_sandbox() -> None:
+def require_sandbox() -> None:
     """Ask for the extra that the local seller needs.
 
     Raises:
@@ -78,12 +78,12 @@ def _announcement(settings: SandboxConfig, *, as_json: bool) -> Callable[[str], 
     def announce(origin: str) -> None:
         base_url, agent_url = f"{origin}/api/v2/buyer", f"{origin}/mcp"
         if as_json:
-            _output.emit({"page": origin, "base_url": base_url, "agent_url": agent_url})
+            _output.print_json({"page": origin, "base_url": base_url, "agent_url": agent_url})
         else:
-            _output.say(f"The local seller listens; its page is {origin}/")
-            _output.say("Send to it with:")
+            _output.print_line(f"The local seller listens; its page is {origin}/")
+            _output.print_line("Send to it with:")
             for line in _environment(settings, base_url, agent_url):
-                _output.say(f"export {line}", indent=4)
+                _output.print_line(f"export {line}", indent=4)
         _output.flush()
 
     return announce

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import BUSY, MACHINE, USAGE, judged
+from adcp_tracker.cli._common import EXIT_BUSY, EXIT_IO, EXIT_USAGE, describe_error
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 @given(st.text())
 def test_no_character_steers_a_terminal(text: str) -> None:
     """Whatever a cell holds, only visible characters and spaces are shown of it."""
-    categories = {unicodedata.category(each) for each in _output.shown(_output.Mark(text, "red"))}
+    categories = {
+        unicodedata.category(each) for each in _output.sanitize(_output.Styled(text, "red"))
+    }
     assert not categories & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 @given(st.text())
 def test_json_is_one_line_of_ascii(text: str) -> None:
     """A script reads back what was there; a terminal is not steered by it."""
-    printed = printed_by(lambda: _output.emit({"text": text}))
+    printed = printed_by(lambda: _output.print_json({"text": text}))
     assert printed.isascii()
     assert printed.endswith("\n")
     assert printed[:-1].isprintable()
@@ -54,8 +56,8 @@ def printed_by(call: Callable[[], None]) -> str:
 
 def test_plain_tables_stand_in_columns() -> None:
     """Numbers on the right, words on the left, nothing behind the last."""
-    rows = [("a", 1000, _output.Mark("well", "green")), ("long name", 5, "x\ny")]
-    assert printed_by(lambda: _output.table(("name", "n", "state"), rows)) == (
+    rows = [("a", 1000, _output.Styled("well", "green")), ("long name", 5, "x\ny")]
+    assert printed_by(lambda: _output.print_table(("name", "n", "state"), rows)) == (
         "name           n  state\na          1,000  well\nlong name      5  x y\n"
     )
 
@@ -63,14 +65,14 @@ def test_plain_tables_stand_in_columns() -> None:
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (ConfigurationError("a: expected b, got c"), USAGE, "a: expected b, got c"),
-        (UnsafeDirectoryError("run: chmod"), USAGE, "run: chmod"),
-        (TimeoutError("try again"), BUSY, "try again"),
-        (OutboxError("locked"), MACHINE, "locked; the events are safe on disk"),
-        (OSError(errno.ENOSPC, "No space", "/q"), MACHINE, "/q: No space; free some room"),
-        (OSError(errno.EIO, "Input/output error"), MACHINE, "Input/output error; see to it"),
-        (QueueFullError("full"), MACHINE, "full; free some room"),
-        (OSError("odd"), MACHINE, "odd"),
+        (ConfigurationError("a: expected b, got c"), EXIT_USAGE, "a: expected b, got c"),
+        (UnsafeDirectoryError("run: chmod"), EXIT_USAGE, "run: chmod"),
+        (TimeoutError("try again"), EXIT_BUSY, "try again"),
+        (OutboxError("locked"), EXIT_IO, "locked; the events are safe on disk"),
+        (OSError(errno.ENOSPC, "No space", "/q"), EXIT_IO, "/q: No space; free some room"),
+        (OSError(errno.EIO, "Input/output error"), EXIT_IO, "Input/output error; see to it"),
+        (QueueFullError("full"), EXIT_IO, "full; free some room"),
+        (OSError("odd"), EXIT_IO, "odd"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -78,6 +80,6 @@ def test_an_error_has_its_exit_code_and_remedy(
     error: AdcpTrackerError | OSError, code: int, says: str
 ) -> None:
     """A script goes by the code, and a person by the line."""
-    found, message = judged(error)
+    found, message = describe_error(error)
     assert found == code
     assert message.startswith(says)
