@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
 
 import typer
 
-from adcp_tracker.cli._output import print_error, sanitize
+from adcp_tracker.cli._output import print_error, printable
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -125,4 +125,4 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise ConfigurationError("--yes: expected it where nobody can be asked, got nothing")
-    return typer.confirm(sanitize(question), err=True)
+    return typer.confirm(printable(question), err=True)

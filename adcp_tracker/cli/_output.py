@@ -42,7 +42,7 @@ def print_json(document: object) -> None:
 
 def print_line(text: str = "", style: str = "", *, indent: int = 0) -> None:
     """Print one line."""
-    line = " " * indent + sanitize(text)
+    line = " " * indent + printable(text)
     if not _is_terminal():
         sys.stdout.write(line + "\n")
         return
@@ -58,7 +58,7 @@ def flush() -> None:
 
 def print_error(text: str) -> None:
     """Print one line to the error output."""
-    sys.stderr.write(f"adcp-tracker: {sanitize(text)}\n")
+    sys.stderr.write(f"adcp-tracker: {printable(text)}\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -66,7 +66,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     if _is_terminal():
         _draw(columns, rows)
         return
-    cells = [list(columns), *([sanitize(cell) for cell in row] for row in rows)]
+    cells = [list(columns), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     numeric = _numeric(columns, rows)
     for row in cells:
@@ -77,10 +77,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         sys.stdout.write(line.rstrip() + "\n")
 
 
-def sanitize(cell: object) -> str:
+def printable(cell: object) -> str:
     """Return what a terminal may be given of a value."""
     if isinstance(cell, Styled):
-        return sanitize(cell.text)
+        return printable(cell.text)
     if isinstance(cell, int):
         return f"{cell:,}"
     return sanitize(str(cell), _LONGEST)
@@ -97,7 +97,7 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for row in rows:
         styles = (cell.style if isinstance(cell, Styled) else "" for cell in row)
         drawn.add_row(
-            *(Text(sanitize(cell), style) for cell, style in zip(row, styles, strict=True))
+            *(Text(printable(cell), style) for cell, style in zip(row, styles, strict=True))
         )
     _console().print(drawn)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def test_no_character_steers_a_terminal(text: str) -> None:
     """Whatever a cell holds, only visible characters and spaces are shown of it."""
     categories = {
-        unicodedata.category(each) for each in _output.sanitize(_output.Styled(text, "red"))
+        unicodedata.category(each) for each in _output.printable(_output.Styled(text, "red"))
     }
     assert not categories & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
