@@ -13,6 +13,6 @@ and then, in any view::
     get_tracker().track_purchase(order)
 """
 
-from adcp_tracker_django.site import get_tracker
+from adcp_tracker_django.config import get_tracker
 
 __all__ = ["get_tracker"]

@@ -14,8 +14,8 @@ from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from adcp_tracker_django.config import get_tracker
 from adcp_tracker_django.models import DeadLetter
-from adcp_tracker_django.site import get_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ class AdcpTrackerConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what Django is to call."""
-        from adcp_tracker_django import checks, site  # noqa: PLC0415 - settings are ready now
+        from adcp_tracker_django import checks, config  # noqa: PLC0415 - settings are ready now
 
         checks.register()
-        setting_changed.connect(site.on_setting_changed, dispatch_uid="adcp_tracker.site")
+        setting_changed.connect(config.on_setting_changed, dispatch_uid="adcp_tracker.config")

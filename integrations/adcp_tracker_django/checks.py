@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker_django.site import SETTING, make_setup
+from adcp_tracker_django.config import SETTING, make_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

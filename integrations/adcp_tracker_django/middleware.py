@@ -9,8 +9,8 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.request import start_safely
-from adcp_tracker_django.facts import facts_of, remains_of
-from adcp_tracker_django.site import get_capture, get_tracker
+from adcp_tracker_django.config import get_capture, get_tracker
+from adcp_tracker_django.request import facts_of, remains_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

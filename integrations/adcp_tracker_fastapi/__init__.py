@@ -10,8 +10,7 @@
 """
 
 from adcp_tracker_asgi import AdcpTrackerMiddleware, closing_lifespan
-from adcp_tracker_fastapi.dependency import TrackerDep, get_tracker
-from adcp_tracker_fastapi.installation import AdcpTracker
+from adcp_tracker_fastapi.extension import AdcpTracker, TrackerDep, get_tracker
 
 __all__ = [
     "AdcpTracker",

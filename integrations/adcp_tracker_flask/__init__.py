@@ -9,7 +9,6 @@
         get_tracker().track_purchase(order)
 """
 
-from adcp_tracker_flask.current import get_tracker
-from adcp_tracker_flask.extension import AdcpTracker
+from adcp_tracker_flask.extension import AdcpTracker, get_tracker
 
 __all__ = ["AdcpTracker", "get_tracker"]

@@ -14,7 +14,7 @@ from flask.cli import AppGroup
 from adcp_tracker.destinations.responses import sanitize
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.web.setup import as_uploader
-from adcp_tracker_flask.current import get_tracker
+from adcp_tracker_flask.extension import get_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from flask import has_request_context, request
+from flask import current_app, has_request_context, request
 
 from adcp_tracker.context import current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.capture import LazyContext
-from adcp_tracker.web.setup import configure
-from adcp_tracker_flask.commands import adcp
-from adcp_tracker_flask.current import EXTENSION
-from adcp_tracker_flask.wsgi import with_context
+from adcp_tracker.web.setup import Integration, configure
+from adcp_tracker_flask._wsgi import with_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +21,9 @@ if TYPE_CHECKING:
 
     from adcp_tracker.tracker import Tracker
     from adcp_tracker.web.options import Options
+
+EXTENSION = "adcp_tracker"
+"""What the extension is called in ``app.extensions``."""
 
 CONFIG_KEY = "ADCP_TRACKER"
 """What its options are called in ``app.config``."""
@@ -73,8 +74,26 @@ class AdcpTracker:
         )
         if options.get("consent") is not None:
             app.after_request(_resolve_for_stream)
+        from adcp_tracker_flask.commands import adcp  # noqa: PLC0415 - it imports this module
+
         app.cli.add_command(adcp)
         return setup.tracker
+
+
+def get_tracker() -> Tracker:
+    """Return the current application's tracker.
+
+    Raises:
+        ConfigurationError: If it has none.
+        RuntimeError: If there is no current application.
+    """
+    setup = current_app.extensions.get(EXTENSION)
+    if not isinstance(setup, Integration):
+        raise ConfigurationError(
+            f"app.extensions[{EXTENSION!r}]: expected a tracker, got none; "
+            "call AdcpTracker(app, …), or init_app(app) in the application factory"
+        )
+    return setup.tracker
 
 
 def _configured(app: Flask) -> Mapping[str, object]:

@@ -5,6 +5,6 @@
     tracker = Tracker(…, hold=hold_for_session(Session))
 """
 
-from adcp_tracker_sqlalchemy.hold import SessionHold, Sessions, hold_for_session
+from adcp_tracker_sqlalchemy.on_commit import SessionHold, Sessions, hold_for_session
 
 __all__ = ["SessionHold", "Sessions", "hold_for_session"]

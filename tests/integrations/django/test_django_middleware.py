@@ -12,8 +12,8 @@ from django.http import HttpResponse
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
 
 from adcp_tracker import ConfigurationError, Consent, current_context
-from adcp_tracker_django.facts import facts_of
 from adcp_tracker_django.middleware import AdcpTrackerMiddleware
+from adcp_tracker_django.request import facts_of
 from tests.integrations.django.serving import carried
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from flask import Flask
 from adcp_tracker import Interchange, Tracker
 from adcp_tracker_asgi import AdcpTrackerMiddleware as AsgiMiddleware
 from adcp_tracker_asgi import closing_lifespan
-from adcp_tracker_flask.wsgi import with_context
+from adcp_tracker_flask._wsgi import with_context
 from adcp_tracker_wsgi import AdcpTrackerMiddleware as WsgiMiddleware
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 

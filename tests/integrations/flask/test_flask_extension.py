@@ -17,8 +17,8 @@ from werkzeug.wsgi import ClosingIterator
 
 from adcp_tracker import ConfigurationError, Interchange, current_context
 from adcp_tracker_flask import AdcpTracker, get_tracker
-from adcp_tracker_flask.current import EXTENSION
-from adcp_tracker_flask.wsgi import with_context
+from adcp_tracker_flask._wsgi import with_context
+from adcp_tracker_flask.extension import EXTENSION
 from tests.integrations.servers import SCRIPTS, shop_environment
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 

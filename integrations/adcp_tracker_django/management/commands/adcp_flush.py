@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from adcp_tracker_django.management.books import BooksCommand, open_tracker
+from adcp_tracker_django.management._commands import BooksCommand, open_tracker
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adcp_tracker_django.management.books import BooksCommand, fresh_stats, open_tracker
+from adcp_tracker_django.management._commands import BooksCommand, fresh_stats, open_tracker
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

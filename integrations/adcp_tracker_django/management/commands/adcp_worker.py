@@ -6,7 +6,7 @@ import signal
 
 from django.core.management.base import BaseCommand, CommandError
 
-from adcp_tracker_django.management.books import open_tracker
+from adcp_tracker_django.management._commands import open_tracker
 
 _STOP = {signal.SIGINT, signal.SIGTERM}
 

@@ -28,30 +28,30 @@ class _FromRequest:
 
     __slots__ = ()
 
-    request: Any
+    framework_request: Any
 
     @property
     def scheme(self) -> str:
         """``http`` or ``https``, as the site's settings have it."""
-        return str(self.request.scheme)
+        return str(self.framework_request.scheme)
 
     @property
     def host(self) -> str:
         """The host asked for, if the site serves it; else empty."""
         try:
-            return str(self.request.get_host())
+            return str(self.framework_request.get_host())
         except DisallowedHost:
             return ""
 
     @property
     def path(self) -> str:
         """The whole path, decoded."""
-        return str(self.request.path)
+        return str(self.framework_request.path)
 
     @property
     def query(self) -> str:
         """The query, percent-encoded, without question mark."""
-        return str(self.request.META.get("QUERY_STRING", ""))
+        return str(self.framework_request.META.get("QUERY_STRING", ""))
 
 
 class _DjangoWsgiFacts(_FromRequest, WsgiRequest):

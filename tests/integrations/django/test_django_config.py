@@ -22,7 +22,7 @@ from adcp_tracker import (
     bind_context,
 )
 from adcp_tracker.events.builder import lead_id
-from adcp_tracker_django.site import SETTING, get_capture, get_tracker, make_setup, read_options
+from adcp_tracker_django.config import SETTING, get_capture, get_tracker, make_setup, read_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,7 @@ def test_the_environment_gives_what_the_setting_leaves_out(tmp_path: Path) -> No
 
 def test_code_is_given_by_its_dotted_path(configure: Configure, seller: Sandbox) -> None:
     """Settings are read before a site's own code can be imported."""
-    path = "tests.integrations.django.test_django_site"
+    path = "tests.integrations.django.test_django_config"
     flat = dict.fromkeys(("ADVERTISER_ID", "API_KEY", "EVENT_SOURCE_ID", "BASE_URL"))
     with configure():
         whole = {k: v for k, v in getattr(settings, SETTING).items() if k not in flat}

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker_django.site import make_setup
+from adcp_tracker_django.config import make_setup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

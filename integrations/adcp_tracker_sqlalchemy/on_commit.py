@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
-from adcp_tracker_sqlalchemy.ledger import Ledger
-from adcp_tracker_sqlalchemy.place import current_place
+from adcp_tracker_sqlalchemy._pending import Ledger
+from adcp_tracker_sqlalchemy._scope import current_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
-from starlette.requests import Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection, Request
 
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.setup import configure
 from adcp_tracker_asgi import TRACKER_KEY, AdcpTrackerMiddleware, closing_lifespan
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from starlette.types import Scope
     from typing_extensions import Unpack
 
-    from adcp_tracker.tracker import Tracker
     from adcp_tracker.web.options import Options
 
 
@@ -69,3 +70,29 @@ class AdcpTracker:
 
 def _request(scope: object) -> Request:
     return Request(cast("Scope", scope))
+
+
+def get_tracker(connection: HTTPConnection) -> Tracker:
+    """Return the tracker of the application that handles this request or websocket.
+
+    Raises:
+        ConfigurationError: If it has none.
+    """
+    scope = connection.scope
+    tracker = scope.get(TRACKER_KEY)
+    if tracker is None and "app" in scope:
+        tracker = getattr(scope["app"].state, TRACKER_KEY, None)
+    if not isinstance(tracker, Tracker):
+        raise ConfigurationError(
+            f"app.state.{TRACKER_KEY}: expected a tracker, got none; call AdcpTracker(app, …)"
+        )
+    return tracker
+
+
+async def _tracker(connection: HTTPConnection) -> Tracker:
+    """Return the tracker on the event loop: FastAPI runs a plain function in a thread."""
+    return get_tracker(connection)
+
+
+TrackerDep = Annotated[Tracker, Depends(_tracker)]
+"""A parameter of this type is given the application's tracker."""

@@ -13,7 +13,7 @@ from django.test import TestCase
 
 from adcp_tracker import QueueFullError
 from adcp_tracker_django import get_tracker
-from adcp_tracker_django.commits import hold_until_commit
+from adcp_tracker_django.on_commit import hold_until_commit
 from tests.integrations.django.shop.models import Order
 
 if TYPE_CHECKING:

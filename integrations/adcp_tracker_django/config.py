@@ -19,7 +19,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker.web.setup import TRACKER_OPTIONS, Integration, configure
-from adcp_tracker_django.commits import hold_until_commit
+from adcp_tracker_django.on_commit import hold_until_commit
 
 if TYPE_CHECKING:
     from adcp_tracker import Tracker
