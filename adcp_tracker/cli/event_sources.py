@@ -116,9 +116,9 @@ def _document(result: Reconciliation) -> dict[str, object]:
 
 def _print(result: Reconciliation) -> None:
     _output.print_line(f"{result.destination}:")
-    if result.trouble is not None:
-        _output.print_line(result.trouble.message, "red", indent=2)
-        _output.print_line(result.trouble.remedy, indent=2)
+    if result.problem is not None:
+        _output.print_line(result.problem.message, "red", indent=2)
+        _output.print_line(result.problem.remedy, indent=2)
         return
     if result.rows:
         columns = ("from (UTC)", "hours", "delivered", "received", "difference", "")
@@ -234,7 +234,7 @@ sources.command("sync")(_sync)
 
 
 def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
-    is_well = all(report.is_well for report in reports)
+    is_well = all(report.is_ok for report in reports)
     if as_json:
         documents = [attrs.asdict(report) for report in reports]
         _output.print_json({"ok": is_well, "dry_run": dry_run, "destinations": documents})
@@ -248,9 +248,9 @@ def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
 
 def _print_of_sources(report: SourcesReport) -> None:
     _output.print_line(f"{report.destination}:")
-    if report.trouble is not None:
-        _output.print_line(report.trouble.message, "red", indent=2)
-        _output.print_line(report.trouble.remedy, indent=2)
+    if report.problem is not None:
+        _output.print_line(report.problem.message, "red", indent=2)
+        _output.print_line(report.problem.remedy, indent=2)
         return
     if not report.sources:
         _output.print_line("no event sources", indent=2)

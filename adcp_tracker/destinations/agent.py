@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
     from adcp_tracker.destinations.payload import Body
-    from adcp_tracker.event_sources.clients import Registry
+    from adcp_tracker.event_sources.clients import EventSourceClient
     from adcp_tracker.event_sources.rules import SourceRule
 
 _TOOL = "log_event"
@@ -156,11 +156,11 @@ class Agent:
             return beyond
         return self.source_rule.check(event) if self.source_rule else None
 
-    def registry(self) -> Registry:
+    def registry(self) -> EventSourceClient:
         """Return what asks the agent about event sources, in a session of its own."""
-        from adcp_tracker.event_sources.clients import AgentRegistry  # noqa: PLC0415 - rarely used
+        from adcp_tracker.event_sources.clients import AgentClient  # noqa: PLC0415 - rarely used
 
-        return AgentRegistry(self.event_source_id, self.adcp_version, attrs.evolve(self).ask)
+        return AgentClient(self.event_source_id, self.adcp_version, attrs.evolve(self).ask)
 
     def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | CheckResult:
         """Use a tool other than ``log_event``.

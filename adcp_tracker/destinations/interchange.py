@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
     from adcp_tracker.destinations.http import HttpClient
     from adcp_tracker.destinations.payload import Body
-    from adcp_tracker.event_sources.clients import Registry
+    from adcp_tracker.event_sources.clients import EventSourceClient
     from adcp_tracker.event_sources.rules import SourceRule
 
 
@@ -172,14 +172,14 @@ class Interchange:
             )
         return self.source_rule.check(event) if self.source_rule else None
 
-    def registry(self) -> Registry:
+    def registry(self) -> EventSourceClient:
         """Return what asks the Interchange about event sources, over its own connection."""
         from adcp_tracker.event_sources.clients import (  # noqa: PLC0415 - rarely used
-            InterchangeRegistry,
+            InterchangeClient,
         )
 
         apart = attrs.evolve(self)
-        return InterchangeRegistry(self.advertiser_id, self.event_source_id, apart.ask)
+        return InterchangeClient(self.advertiser_id, self.event_source_id, apart.ask)
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, object] | CheckResult:
         """Make a call of the advertiser's interface other than that for events.
@@ -250,7 +250,7 @@ class Interchange:
 
     def _check_source(self) -> CheckResult:
         """Say whether the event source is among all that the Interchange lists."""
-        listed = self.registry().listed(None)
+        listed = self.registry().list(None)
         if isinstance(listed, CheckResult):
             return attrs.evolve(listed, level="warning")
         if any(each.event_source_id == self.event_source_id for each in listed):

@@ -90,10 +90,10 @@ class SourceMethods(DeliveryMethods):
         )
 
         self._rules_written_at = written_at
-        kept = rules.kept(self._directory) | rules.said(self._said, self.destinations)
+        kept = rules.load(self._directory) | rules.declared(self._said, self.destinations)
         found = tuple(rules.rule_for(each, kept) for each in self.destinations)
         for destination, rule in zip(self.destinations, found, strict=True):
-            if isinstance(destination, rules.Ruled):
+            if isinstance(destination, rules.SupportsRules):
                 destination.source_rule = rule
         self._rules = found if any(found) else None
 
@@ -107,7 +107,7 @@ class SourceMethods(DeliveryMethods):
         if not found:
             return
         try:
-            rules.keep(self._directory, found)
+            rules.save(self._directory, found)
         except OSError as error:
             logger.warning("sources.not_kept", error=type(error).__name__)
         self._refresh_sources(anew=True)
@@ -119,7 +119,7 @@ class SourceMethods(DeliveryMethods):
             InvalidEventError: If none takes it, and the tracker is strict.
         """
         faults: list[FieldError | None] = [
-            rule.fault(event) if rule is not None else None for rule in self._rules or ()
+            rule.field_error(event) if rule is not None else None for rule in self._rules or ()
         ]
         broken = [fault for fault in faults if fault is not None]
         if not broken:

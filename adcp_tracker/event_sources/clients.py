@@ -11,7 +11,7 @@ import attrs
 
 from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.destinations.capabilities import EVENT_TYPES, parse_version
-from adcp_tracker.event_sources.reports import is_count, read_reports
+from adcp_tracker.event_sources.reports import is_count, parse_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Answer = dict[str, object] | CheckResult
 
-_MOST_AT_ONCE: Final = 50
+_SOURCES_PER_CALL: Final = 50
 _PAGE: Final = 100
 _MOST_PAGES: Final = 20
 _HOUR: Final = 3600
@@ -44,38 +44,40 @@ class Received:
     note: str = ""
 
 
-class Registry(Protocol):
+class EventSourceClient(Protocol):
     """What can be asked of a seller beside taking events."""
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
+    def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources that the seller knows."""
 
-    def synced(
+    def sync(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | CheckResult:
         """Register event sources, and return what became of each."""
 
-    def obstacle(
+    def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
         """Say why no seller of this kind registers these event sources together, if so."""
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
+    def count_received(
+        self, account: Account | None, start: int, stop: int
+    ) -> Received | CheckResult:
         """Return what the seller received from one hour since the epoch up to another."""
 
 
 @runtime_checkable
-class Registering(Protocol):
+class SupportsEventSources(Protocol):
     """A destination whose seller can be asked about event sources."""
 
     event_source_id: str
 
-    def registry(self) -> Registry:
+    def registry(self) -> EventSourceClient:
         """Return what asks the seller, over a connection of its own that it may keep."""
 
 
 @attrs.frozen
-class InterchangeRegistry:
+class InterchangeClient:
     """The Interchange's interface for one advertiser.
 
     Attributes:
@@ -88,7 +90,7 @@ class InterchangeRegistry:
     event_source_id: str
     ask: Callable[[str, str, object], Answer]
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
+    def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources of the advertiser, page by page."""
         del account  # the path says whose they are
         found: list[SourceReport] = []
@@ -97,18 +99,18 @@ class InterchangeRegistry:
             answer = self.ask("GET", f"event-sources?{query}", None)
             if isinstance(answer, CheckResult):
                 return answer
-            reports = read_reports(answer)
+            reports = parse_reports(answer)
             found += [attrs.evolve(report, action="") for report in reports]
             if len(reports) < _PAGE:
                 break
         return tuple(found)
 
-    def synced(
+    def sync(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | CheckResult:
         """Register event sources, 50 a call."""
         del account
-        obstacle = self.obstacle(sources, delete_missing=delete_missing)
+        obstacle = self.validate(sources, delete_missing=delete_missing)
         if obstacle is not None:
             return obstacle
         account_id = {"account_id": self.advertiser_id}
@@ -119,29 +121,31 @@ class InterchangeRegistry:
 
         return _in_parts(sources, sync)
 
-    def obstacle(
+    def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
         """Say if there are none, or too many to go with ``delete_missing``."""
-        return _wrong_number(sources, delete_missing=delete_missing)
+        return _check_count(sources, delete_missing=delete_missing)
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
+    def count_received(
+        self, account: Account | None, start: int, stop: int
+    ) -> Received | CheckResult:
         """Return the advertiser's conversions by the hour."""
         del account
-        hours = {"startHour": _written(start), "endHour": _written(stop)}
+        hours = {"startHour": _format_hour(start), "endHour": _format_hour(stop)}
         query = urlencode({"eventType": "conversion", **hours})
         answer = self.ask("GET", f"events/summary?{query}", None)
         if isinstance(answer, CheckResult):
             return answer
-        return self._summed(answer)
+        return self._by_hour(answer)
 
-    def _summed(self, answer: Mapping[str, object]) -> Received | CheckResult:
+    def _by_hour(self, answer: Mapping[str, object]) -> Received | CheckResult:
         hourly: dict[int, int] = {}
         listed = answer.get("entries", answer.get("hours"))
         if not isinstance(listed, list):
             return CheckResult("error", "The summary's answer lists no hours.", "Try again later.")
         mixed = False
-        for hour, count, source in _entries(listed):
+        for hour, count, source in _parse_entries(listed):
             if source in {None, self.event_source_id}:
                 hourly[hour] = hourly.get(hour, 0) + count
                 mixed |= source is None
@@ -150,7 +154,7 @@ class InterchangeRegistry:
 
 
 @attrs.frozen
-class AgentRegistry:
+class AgentClient:
     """An agent's tool ``sync_event_sources``.
 
     Attributes:
@@ -163,18 +167,18 @@ class AgentRegistry:
     line: AdcpVersion
     ask: Callable[[str, Mapping[str, object]], Answer]
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
+    def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources of the account."""
         answer = self._use(account, {})
         if isinstance(answer, CheckResult):
             return answer
-        return tuple(attrs.evolve(report, action="") for report in read_reports(answer))
+        return tuple(attrs.evolve(report, action="") for report in parse_reports(answer))
 
-    def synced(
+    def sync(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | CheckResult:
         """Register event sources, 50 a call."""
-        obstacle = self.obstacle(sources, delete_missing=delete_missing)
+        obstacle = self.validate(sources, delete_missing=delete_missing)
         if obstacle is not None:
             return obstacle
 
@@ -184,17 +188,19 @@ class AgentRegistry:
 
         return _in_parts(sources, sync)
 
-    def obstacle(
+    def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
         """Say the same as of the Interchange, or which event type the line does not know."""
-        wrong = _wrong_number(sources, delete_missing=delete_missing)
-        return wrong or _too_new(sources, self.line)
+        wrong = _check_count(sources, delete_missing=delete_missing)
+        return wrong or _check_versions(sources, self.line)
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
+    def count_received(
+        self, account: Account | None, start: int, stop: int
+    ) -> Received | CheckResult:
         """Return what the source's health says of the last 24 hours, as agents count no hours."""
         del start, stop
-        found = self.listed(account)
+        found = self.list(account)
         if isinstance(found, CheckResult):
             return found
         own = next((each for each in found if each.event_source_id == self.event_source_id), None)
@@ -219,26 +225,26 @@ def _in_parts(
 ) -> tuple[SourceReport, ...] | CheckResult:
     """Register as many event sources a call as every seller takes."""
     found: list[SourceReport] = []
-    for start in range(0, len(sources), _MOST_AT_ONCE):
-        part = sources[start : start + _MOST_AT_ONCE]
+    for start in range(0, len(sources), _SOURCES_PER_CALL):
+        part = sources[start : start + _SOURCES_PER_CALL]
         answer = sync([source.as_json() for source in part])
         if isinstance(answer, CheckResult):
             return answer
-        found += read_reports(answer)
+        found += parse_reports(answer)
     return tuple(found)
 
 
-def _wrong_number(sources: Sequence[EventSource], *, delete_missing: bool) -> CheckResult | None:
+def _check_count(sources: Sequence[EventSource], *, delete_missing: bool) -> CheckResult | None:
     if not sources:
         return CheckResult("error", "There is no event source to register.", "Name at least one.")
-    if delete_missing and len(sources) > _MOST_AT_ONCE:
+    if delete_missing and len(sources) > _SOURCES_PER_CALL:
         # Each call would delete what the others named.
-        message = f"Sellers take {_MOST_AT_ONCE} event sources a call, got {len(sources)}."
+        message = f"Sellers take {_SOURCES_PER_CALL} event sources a call, got {len(sources)}."
         return CheckResult("error", message, "Sync without deleting, or name no more than that.")
     return None
 
 
-def _too_new(sources: Sequence[EventSource], line: AdcpVersion) -> CheckResult | None:
+def _check_versions(sources: Sequence[EventSource], line: AdcpVersion) -> CheckResult | None:
     """Say which event type an older line does not know, as it would refuse the whole request."""
     for source in sources:
         for kind in source.event_types:
@@ -251,16 +257,16 @@ def _too_new(sources: Sequence[EventSource], line: AdcpVersion) -> CheckResult |
     return None
 
 
-def _written(hour: int) -> str:
+def _format_hour(hour: int) -> str:
     return datetime.fromtimestamp(hour * _HOUR, _UTC).strftime("%Y-%m-%dT%H:00:00Z")
 
 
-def _entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
+def _parse_entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
     """Return hour, count and event source of each entry that can be read."""
     for entry in listed:
         if not isinstance(entry, dict):
             continue
-        hour = _hour(entry.get("eventHour", entry.get("hour")))
+        hour = _parse_hour(entry.get("eventHour", entry.get("hour")))
         count = entry.get("eventCount", entry.get("events_received"))
         source = entry.get("event_source_id")
         kind = entry.get("eventType", "conversion")
@@ -268,7 +274,7 @@ def _entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
             yield hour, count, source if isinstance(source, str) else None
 
 
-def _hour(text: object) -> int | None:
+def _parse_hour(text: object) -> int | None:
     try:
         moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=_UTC)

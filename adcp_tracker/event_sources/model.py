@@ -67,7 +67,7 @@ class Account:
         return {"brand": {"domain": self.brand}, "operator": self.operator}
 
 
-def account_of(table: Mapping[str, object]) -> Account:
+def account_from_table(table: Mapping[str, object]) -> Account:
     """Return the account that a file's ``account`` table describes.
 
     Raises:
@@ -156,7 +156,7 @@ class EventSource:
         return wire
 
 
-def source_of(table: Mapping[str, object], where: str) -> EventSource:
+def source_from_table(table: Mapping[str, object], where: str) -> EventSource:
     """Return the event source that a table of a file describes.
 
     Args:
@@ -188,7 +188,7 @@ def source_of(table: Mapping[str, object], where: str) -> EventSource:
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def distinct(sources: Iterable[EventSource]) -> tuple[EventSource, ...]:
+def unique_sources(sources: Iterable[EventSource]) -> tuple[EventSource, ...]:
     """Return `sources`, of which no two may have the same id.
 
     Raises:
@@ -268,8 +268,12 @@ def read_sources(path: str | os.PathLike[str]) -> SourcesFile:
     if account is not None and not isinstance(account, dict):
         raise ConfigurationError(f"{file}: account: expected a table, got {describe(account)}")
     try:
-        sources = [source_of(table, f"event_sources[{i}]") for i, table in enumerate(tables)]
-        return SourcesFile(distinct(sources), None if account is None else account_of(account))
+        sources = [
+            source_from_table(table, f"event_sources[{i}]") for i, table in enumerate(tables)
+        ]
+        return SourcesFile(
+            unique_sources(sources), None if account is None else account_from_table(account)
+        )
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}") from None
 

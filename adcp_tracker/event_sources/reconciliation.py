@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.event_sources.clients import Received, Registering
+from adcp_tracker.event_sources.clients import Received, SupportsEventSources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ DAY_HOURS: Final = 24
 LATE_HOURS: Final = 1
 """How long after its end an hour may still be counted by a seller."""
 
-_UNABLE: Final = CheckResult(
+_UNSUPPORTED: Final = CheckResult(
     "warning", "This kind of destination tells no counts.", "Compare with the seller's own reports."
 )
 
@@ -58,13 +58,13 @@ class Reconciliation:
         destination: Which.
         rows: Hours in which either side counts anything, the oldest first.
         note: What the seller's count covers, where that is not the same as the books'.
-        trouble: Why there is nothing to compare, if so.
+        problem: Why there is nothing to compare, if so.
     """
 
     destination: str
     rows: tuple[HourRow, ...] = ()
     note: str = ""
-    trouble: CheckResult | None = None
+    problem: CheckResult | None = None
 
     @property
     def delivered(self) -> int:
@@ -84,7 +84,7 @@ class Reconciliation:
     @property
     def agrees(self) -> bool:
         """Whether both sides come to the same."""
-        return self.trouble is None and self.difference == 0
+        return self.problem is None and self.difference == 0
 
 
 def reconcile(
@@ -101,11 +101,11 @@ def reconcile(
     """
     stop = int(now // HOUR_SECONDS) + 1
     start = stop - 1 - hours
-    if not isinstance(destination, Registering):
-        return Reconciliation(destination.name, trouble=_UNABLE)
-    answer = destination.registry().received(account, start, stop)
+    if not isinstance(destination, SupportsEventSources):
+        return Reconciliation(destination.name, problem=_UNSUPPORTED)
+    answer = destination.registry().count_received(account, start, stop)
     if isinstance(answer, CheckResult):
-        return Reconciliation(destination.name, trouble=answer)
+        return Reconciliation(destination.name, problem=answer)
     ours = {int(hour): count for hour, count in books.hourly.items()}
     rows = _by_hour(ours, answer, start, stop) if answer.hourly is not None else []
     if answer.last_day is not None:

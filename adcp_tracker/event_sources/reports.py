@@ -90,20 +90,20 @@ class SourcesReport:
     Attributes:
         destination: Which destination was asked.
         sources: Each event source.
-        trouble: Why there is no answer, if there is none.
+        problem: Why there is no answer, if there is none.
     """
 
     destination: str
     sources: tuple[SourceReport, ...] = ()
-    trouble: CheckResult | None = None
+    problem: CheckResult | None = None
 
     @property
-    def is_well(self) -> bool:
+    def is_ok(self) -> bool:
         """Whether there is an answer, and nothing failed."""
-        return self.trouble is None and all(each.action != _FAILED for each in self.sources)
+        return self.problem is None and all(each.action != _FAILED for each in self.sources)
 
 
-def read_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
+def parse_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
     """Return what an answer says of event sources; what is of a wrong type is left out.
 
     Takes both spellings in use: ``event_source_id`` and ``eventSourceId``.

@@ -31,7 +31,7 @@ _LARGEST: Final = 1_000_000
 
 
 @runtime_checkable
-class Ruled(Protocol):
+class SupportsRules(Protocol):
     """A destination that can be told what its event source takes, and refuses by it."""
 
     source_rule: SourceRule | None
@@ -72,7 +72,7 @@ class SourceRule:
         )
         return event_failure(f"{code}_NOT_REGISTERED", message, remedy, event)
 
-    def fault(self, event: Event) -> FieldError | None:
+    def field_error(self, event: Event) -> FieldError | None:
         """Say which rule of the event source `event` breaks, if any."""
         if self.event_types and event.event_type not in self.event_types:
             taken = ", ".join(sorted(self.event_types))
@@ -89,15 +89,15 @@ class SourceRule:
         return None
 
 
-def rule_of(source: EventSource) -> SourceRule:
+def from_source(source: EventSource) -> SourceRule:
     """Return what an event source takes, as it is to be registered."""
     types, currencies = frozenset(source.event_types), frozenset(source.value_currencies)
     return SourceRule(source.event_source_id, types, currencies)
 
 
-def learned(report: SourceReport, wanted: EventSource | None) -> SourceRule:
+def from_report(report: SourceReport, wanted: EventSource | None) -> SourceRule:
     """Return what an event source takes by a seller's word, or by what was registered."""
-    wish = SourceRule(report.event_source_id) if wanted is None else rule_of(wanted)
+    wish = SourceRule(report.event_source_id) if wanted is None else from_source(wanted)
     types, currencies = report.event_types, report.value_currencies
     return SourceRule(
         report.event_source_id,
@@ -106,13 +106,13 @@ def learned(report: SourceReport, wanted: EventSource | None) -> SourceRule:
     )
 
 
-def keep(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> None:
+def save(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> None:
     """Write down what was learned of some destinations; ``None`` forgets one.
 
     Raises:
         OSError: If it cannot be written.
     """
-    known = dict(kept(directory))
+    known = dict(load(directory))
     for destination, rule in rules.items():
         known.pop(destination, None)
         if rule is not None:
@@ -133,7 +133,7 @@ def keep(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> N
     )
 
 
-def kept(directory: QueueDirectory) -> dict[str, SourceRule]:
+def load(directory: QueueDirectory) -> dict[str, SourceRule]:
     """Return what is written down, by destination; nothing if it cannot be read."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         descriptor = open_private(directory.path / _FILE, os.O_RDONLY)
@@ -150,12 +150,12 @@ def kept(directory: QueueDirectory) -> dict[str, SourceRule]:
     return {}
 
 
-def said(
+def declared(
     sources: Mapping[str, EventSource], destinations: Iterable[Destination]
 ) -> dict[str, SourceRule]:
     """Return what was said of event sources, by the destinations they belong to."""
     own = {each.name: sources.get(getattr(each, "event_source_id", "")) for each in destinations}
-    return {name: rule_of(source) for name, source in own.items() if source is not None}
+    return {name: from_source(source) for name, source in own.items() if source is not None}
 
 
 def rule_for(destination: Destination, known: Mapping[str, SourceRule]) -> SourceRule | None:

@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker._logging import logger
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.event_sources.clients import Registering
-from adcp_tracker.event_sources.model import distinct
+from adcp_tracker.event_sources.clients import SupportsEventSources
+from adcp_tracker.event_sources.model import unique_sources
 from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
-from adcp_tracker.event_sources.rules import learned
+from adcp_tracker.event_sources.rules import from_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.clients import Registry
+    from adcp_tracker.event_sources.clients import EventSourceClient
     from adcp_tracker.event_sources.model import Account, EventSource
     from adcp_tracker.event_sources.rules import SourceRule
 
-_UNABLE: Final = CheckResult(
+_UNSUPPORTED: Final = CheckResult(
     "error", "This kind of destination keeps no list of event sources.", "Ask the seller."
 )
-_COMPARED: Final = ("name", "event_types", "value_currencies", "action_source")
+_COMPARED_FIELDS: Final = ("name", "event_types", "value_currencies", "action_source")
 
 
 def list_sources(
     destinations: Iterable[Destination], account: Account | None = None
 ) -> list[SourcesReport]:
     """Ask each destination's seller which event sources it knows."""
-    return [_report(destination, _listed(destination, account)) for destination in destinations]
+    return [_report(destination, _list(destination, account)) for destination in destinations]
 
 
 def sync_sources(
@@ -52,12 +52,12 @@ def sync_sources(
     Raises:
         ConfigurationError: If two sources have the same id.
     """
-    wanted = distinct(sources)
+    wanted = unique_sources(sources)
     reports = []
     for destination in destinations:
-        found: tuple[SourceReport, ...] | CheckResult = _UNABLE
-        if isinstance(destination, Registering):
-            sync = _foreseen if dry_run else _synced
+        found: tuple[SourceReport, ...] | CheckResult = _UNSUPPORTED
+        if isinstance(destination, SupportsEventSources):
+            sync = _plan if dry_run else _sync
             found = sync(destination.registry(), wanted, account, delete_missing=delete_missing)
         reports.append(_report(destination, found))
     return reports
@@ -80,16 +80,16 @@ def rules_from(
             if each.event_source_id == own.get(report.destination) and each.action != "failed":
                 is_gone = each.action == "deleted"
                 wish = wishes.get(each.event_source_id)
-                rules[report.destination] = None if is_gone else learned(each, wish)
+                rules[report.destination] = None if is_gone else from_report(each, wish)
     return rules
 
 
-def _listed(
+def _list(
     destination: Destination, account: Account | None
 ) -> tuple[SourceReport, ...] | CheckResult:
-    if not isinstance(destination, Registering):
-        return _UNABLE
-    return destination.registry().listed(account)
+    if not isinstance(destination, SupportsEventSources):
+        return _UNSUPPORTED
+    return destination.registry().list(account)
 
 
 def _report(
@@ -103,32 +103,32 @@ def _report(
         reason=found.message,
         remedy=found.remedy,
     )
-    return SourcesReport(destination.name, trouble=found)
+    return SourcesReport(destination.name, problem=found)
 
 
-def _synced(
-    registry: Registry,
+def _sync(
+    registry: EventSourceClient,
     wanted: Sequence[EventSource],
     account: Account | None,
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | CheckResult:
-    return registry.synced(wanted, account, delete_missing=delete_missing)
+    return registry.sync(wanted, account, delete_missing=delete_missing)
 
 
-def _foreseen(
-    registry: Registry,
+def _plan(
+    registry: EventSourceClient,
     wanted: Sequence[EventSource],
     account: Account | None,
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | CheckResult:
     """Return what a sync would do, as far as what the seller shows allows to tell."""
-    known = registry.obstacle(wanted, delete_missing=delete_missing) or registry.listed(account)
+    known = registry.validate(wanted, delete_missing=delete_missing) or registry.list(account)
     if isinstance(known, CheckResult):
         return known
     by_id = {report.event_source_id: report for report in known}
-    found = [_foresee(source, by_id) for source in wanted]
+    found = [_planned_action(source, by_id) for source in wanted]
     if delete_missing:
         named = {source.event_source_id for source in wanted}
         missing = (each for each in known if each.event_source_id not in named)
@@ -140,12 +140,14 @@ def _foreseen(
     return tuple(found)
 
 
-def _foresee(source: EventSource, known: Mapping[str, SourceReport]) -> SourceReport:
+def _planned_action(source: EventSource, known: Mapping[str, SourceReport]) -> SourceReport:
     before = known.get(source.event_source_id)
     action = "created"
     if before is not None:
         action = (
-            "updated" if any(_differs(source, before, name) for name in _COMPARED) else "unchanged"
+            "updated"
+            if any(_differs(source, before, name) for name in _COMPARED_FIELDS)
+            else "unchanged"
         )
     types, currencies = source.event_types or None, source.value_currencies or None
     return SourceReport(

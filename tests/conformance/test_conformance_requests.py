@@ -129,7 +129,7 @@ def test_requests_for_event_sources_fit_the_schema_of_their_line(
     too_new = line == "3.0" and not types.isdisjoint(EVENT_TYPES)
     (synced,) = sync_sources([agent], wanted, account, delete_missing=delete)
     (listed,) = list_sources([agent], account)
-    assert (bool(synced.trouble), listed.trouble) == (too_new, None)
+    assert (bool(synced.problem), listed.problem) == (too_new, None)
     asked = [arguments for name, arguments in listener.calls if name == "sync_event_sources"]
     assert len(asked) == (1 if too_new else 2)
     for arguments in asked:

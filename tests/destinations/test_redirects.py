@@ -103,5 +103,5 @@ def test_what_is_asked_of_event_sources_follows_no_redirect(
     shop.close()
     assert elsewhere.connections == 0
     for report in (synced, listed):
-        assert report.trouble is not None
-        assert str(status) in report.trouble.message
+        assert report.problem is not None
+        assert str(status) in report.problem.message

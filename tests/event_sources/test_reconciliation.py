@@ -10,7 +10,7 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.stats import Books
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.event_sources.clients import Received, Registry
+from adcp_tracker.event_sources.clients import EventSourceClient, Received
 from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation, reconcile
 from adcp_tracker.sandbox import Sandbox
 from tests.event_sources.asking import ACCOUNT, agent, interchange
@@ -37,26 +37,28 @@ class Teller:
     answer: Received | CheckResult
     hindrance: CheckResult | None = None
 
-    def listed(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
+    def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """List nothing."""
         del account
         return ()
 
-    def synced(
+    def sync(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | CheckResult:
         """Register nothing."""
         del sources, account, delete_missing
         return ()
 
-    def obstacle(
+    def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
         """Mind nothing."""
         del sources, delete_missing
         return self.hindrance
 
-    def received(self, account: Account | None, start: int, stop: int) -> Received | CheckResult:
+    def count_received(
+        self, account: Account | None, start: int, stop: int
+    ) -> Received | CheckResult:
         """Say what it was told to."""
         del account, start, stop
         return self.answer
@@ -70,7 +72,7 @@ class Counted(ScriptedDestination):
         self.event_source_id = SOURCE
         self._answer = answer
 
-    def registry(self) -> Registry:
+    def registry(self) -> EventSourceClient:
         """Return the seller."""
         return Teller(self._answer)
 
@@ -117,10 +119,10 @@ def test_a_day_is_compared_as_closely_as_the_books_allow(said: int, difference: 
 def test_trouble_is_no_agreement() -> None:
     """A seller that does not answer, and one that cannot be asked, agree to nothing."""
     finding = CheckResult("error", "No.", "Wait.")
-    assert compare(finding, {}).trouble == finding
+    assert compare(finding, {}).problem == finding
     assert not compare(finding, {}).agrees
     unable = reconcile(ScriptedDestination(), Books(), None, 24, NOW)
-    assert unable.trouble is not None
+    assert unable.problem is not None
     assert not unable.agrees
 
 

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker import ActionSource, ConfigurationError, EventType
-from adcp_tracker.event_sources.model import Account, EventSource, distinct, read_sources, source_of
+from adcp_tracker.event_sources.model import (
+    Account,
+    EventSource,
+    read_sources,
+    source_from_table,
+    unique_sources,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,7 +182,7 @@ keys = st.sampled_from(
 def test_no_table_breaks_the_reader(table: dict[str, object]) -> None:
     """Whatever a table holds, it is a valid source or a clear mistake."""
     try:
-        source = source_of(table, "event_sources[0]")
+        source = source_from_table(table, "event_sources[0]")
     except ConfigurationError as error:
         assert "expected" in str(error)  # noqa: PT017 - either way is fine
     else:
@@ -186,4 +192,4 @@ def test_no_table_breaks_the_reader(table: dict[str, object]) -> None:
 def test_ids_are_distinct() -> None:
     """Two sources of one id would undo each other."""
     with pytest.raises(ConfigurationError, match="'a' twice"):
-        distinct([EventSource(event_source_id="a"), EventSource(event_source_id="a")])
+        unique_sources([EventSource(event_source_id="a"), EventSource(event_source_id="a")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.event_sources.reports import Health, Setup, SourceReport, read_reports
+from adcp_tracker.event_sources.reports import Health, Setup, SourceReport, parse_reports
 
 
 def test_the_protocols_own_answer() -> None:
@@ -34,7 +34,7 @@ def test_the_protocols_own_answer() -> None:
             }
         ]
     }
-    assert read_reports(answer) == (
+    assert parse_reports(answer) == (
         SourceReport(
             "w",
             "Website",
@@ -65,7 +65,7 @@ def test_the_interchanges_own_spelling() -> None:
         ],
         "total": 2,
     }
-    first, second = read_reports(answer)
+    first, second = parse_reports(answer)
     assert (first.event_source_id, first.event_types) == ("w", None)
     assert first.health == Health("needs_attention", issues=("Bad.",))
     assert (second.action, second.errors) == ("failed", ("No.",))
@@ -79,7 +79,7 @@ def test_what_could_steer_a_terminal_is_taken_out() -> None:
             {"event_source_id": "w\x07", "setup": {"instructions": text, "snippet": text}}
         ]
     }
-    (report,) = read_reports(answer)
+    (report,) = parse_reports(answer)
     assert report.event_source_id == "w"
     assert report.setup is not None
     assert report.setup.instructions[0] == "[31mred [0m"
@@ -103,7 +103,7 @@ fields = st.sampled_from(
 )
 def test_no_answer_breaks_the_reader(items: list[object]) -> None:
     """Whatever a seller answers, sources have an id and everything else is of its type."""
-    for report in read_reports({"event_sources": items}):
+    for report in parse_reports({"event_sources": items}):
         assert report.event_source_id
         assert isinstance(report.action, str)
         assert report.event_types is None or all(map(str.isprintable, report.event_types))

@@ -9,7 +9,7 @@ import pytest
 
 from adcp_tracker import InvalidEventError, RejectedEvent, Tracker
 from adcp_tracker.event_sources.model import EventSource
-from adcp_tracker.event_sources.rules import SourceRule, keep, kept
+from adcp_tracker.event_sources.rules import SourceRule, load, save
 from adcp_tracker.journal.files import QueueDirectory
 from tests.event_sources.asking import ACCOUNT, agent, interchange
 from tests.support.destinations import wait_until
@@ -79,7 +79,7 @@ def test_strict_trackers_raise_where_nobody_takes_it(seller: Sandbox, tmp_path: 
 
 def test_sources_may_be_said_instead_of_asked(seller: Sandbox, tmp_path: Path) -> None:
     """What the constructor is told holds without any call to a seller, and before the file."""
-    keep(QueueDirectory(tmp_path), {interchange(seller).name: SourceRule(SOURCE)})
+    save(QueueDirectory(tmp_path), {interchange(seller).name: SourceRule(SOURCE)})
     with Tracker([interchange(seller)], directory=tmp_path, sources=[EUROS]) as tracker:
         result = buy(tracker, "dollars", "USD")
         assert not isinstance(result, RejectedEvent)
@@ -104,9 +104,9 @@ def test_a_running_process_learns_what_another_wrote(seller: Sandbox, tmp_path: 
     with Tracker([destination], directory=tmp_path, flush_interval=0.02) as tracker:
         tracker.start()
         rule = SourceRule(SOURCE, frozenset({"lead"}))
-        keep(QueueDirectory(tmp_path), {destination.name: rule})
+        save(QueueDirectory(tmp_path), {destination.name: rule})
         wait_until(lambda: destination.source_rule == rule)
-        keep(QueueDirectory(tmp_path), {destination.name: None})
+        save(QueueDirectory(tmp_path), {destination.name: None})
         wait_until(lambda: destination.source_rule is None)
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_read_tells_nothing(content: bytes | None, tmp_pat
     else:
         file.touch(0o600)
         file.write_bytes(content)
-    assert kept(QueueDirectory(tmp_path)) == {}
+    assert load(QueueDirectory(tmp_path)) == {}
     with Tracker(directory=tmp_path) as tracker:
         assert not isinstance(buy(tracker, "o-1"), RejectedEvent)
 
@@ -129,7 +129,7 @@ def test_what_is_kept_is_private_and_read_back(tmp_path: Path) -> None:
     """The file is the owner's alone; rules of other destinations stay."""
     directory = QueueDirectory(tmp_path)
     rule = SourceRule("w", frozenset({"lead", "purchase"}), frozenset({"EUR"}))
-    keep(directory, {"a": rule})
-    keep(directory, {"b": SourceRule("x")})
-    assert kept(directory) == {"a": rule, "b": SourceRule("x")}
+    save(directory, {"a": rule})
+    save(directory, {"b": SourceRule("x")})
+    assert load(directory) == {"a": rule, "b": SourceRule("x")}
     assert os.stat(tmp_path / "sources.json").st_mode & 0o777 == 0o600  # noqa: PTH116 - its mode

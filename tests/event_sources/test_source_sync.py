@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from adcp_tracker import Agent, Tracker
-from adcp_tracker.event_sources.clients import InterchangeRegistry, Received
+from adcp_tracker.event_sources.clients import InterchangeClient, Received
 from adcp_tracker.event_sources.model import Account, EventSource
 from adcp_tracker.event_sources.sync import list_sources, sync_sources
 from tests.event_sources.asking import ACCOUNT, agent, interchange
@@ -114,8 +114,8 @@ def test_a_dry_run_foretells_what_keeps_a_sync_from_being_made(
             sync_sources([make(seller)], wish, ACCOUNT, delete_missing=True, dry_run=dry)[0]
             for dry in (True, False)
         )
-        assert foretold.trouble == done.trouble
-        assert done.trouble is not None
+        assert foretold.problem == done.problem
+        assert done.problem is not None
 
 
 def test_a_source_that_fails_says_why_and_holds_up_no_other(seller: Sandbox) -> None:
@@ -125,7 +125,7 @@ def test_a_source_that_fails_says_why_and_holds_up_no_other(seller: Sandbox) -> 
     (report,) = sync_sources([interchange(seller)], [source, TILL])
     assert actions(report) == {"x": "failed", "till": "created"}
     assert report.sources[0].errors
-    assert not report.is_well
+    assert not report.is_ok
 
 
 @both
@@ -139,8 +139,8 @@ def test_more_than_fifty_sources_are_registered(
     (listed,) = list_sources([make(seller)], ACCOUNT)
     assert len(listed.sources) == 121
     (refused,) = sync_sources([make(seller)], many, ACCOUNT, delete_missing=True)
-    assert refused.trouble is not None
-    assert "50" in refused.trouble.message
+    assert refused.problem is not None
+    assert "50" in refused.problem.message
 
 
 def test_one_seller_in_trouble_holds_up_no_other(seller: Sandbox) -> None:
@@ -154,7 +154,7 @@ def test_one_seller_in_trouble_holds_up_no_other(seller: Sandbox) -> None:
         agent(seller, name="g"),
     ]
     reports = sync_sources(there, [WEBSITE], ACCOUNT)
-    troubles = {each.destination: each.trouble for each in reports}
+    troubles = {each.destination: each.problem for each in reports}
     assert troubles.pop("g") is None
     for name, trouble in troubles.items():
         assert trouble is not None, name
@@ -165,8 +165,8 @@ def test_one_seller_in_trouble_holds_up_no_other(seller: Sandbox) -> None:
 def test_an_agent_has_to_know_the_account(seller: Sandbox) -> None:
     """Without one nothing is asked, and the remedy says what to give."""
     (report,) = list_sources([agent(seller)])
-    assert report.trouble is not None
-    assert "account_id" in report.trouble.remedy
+    assert report.problem is not None
+    assert "account_id" in report.problem.remedy
     natural = Account(brand="shop.example", operator="shop.example")
     (other,) = sync_sources([agent(seller)], [TILL], natural)
     assert actions(other) == {"till": "created"}
@@ -176,13 +176,13 @@ def test_an_older_line_is_not_asked_for_newer_types(seller: Sandbox) -> None:
     """It would refuse the whole request; the reason names source, type and line."""
     source = EventSource(event_source_id="app", event_types=["purchase", "follow"])
     (report,) = sync_sources([agent(seller, adcp_version="3.0")], [TILL, source], ACCOUNT)
-    assert report.trouble is not None
-    assert "'app' has 'follow', of AdCP 3.1" in report.trouble.message
+    assert report.problem is not None
+    assert "'app' has 'follow', of AdCP 3.1" in report.problem.message
     old = agent(seller, adcp_version="3.0")
     (foretold,) = sync_sources([old], [TILL, source], ACCOUNT, dry_run=True)
-    assert foretold.trouble == report.trouble
+    assert foretold.problem == report.problem
     (newer,) = sync_sources([agent(seller)], [TILL, source], ACCOUNT)
-    assert newer.is_well
+    assert newer.is_ok
 
 
 def test_an_agent_without_the_tool_says_so() -> None:
@@ -203,8 +203,8 @@ def test_an_agent_without_the_tool_says_so() -> None:
         transport=httpx.MockTransport(answer),
     )
     (report,) = list_sources([bare], ACCOUNT)
-    assert report.trouble is not None
-    assert "sync_event_sources" in report.trouble.message
+    assert report.problem is not None
+    assert "sync_event_sources" in report.problem.message
 
 
 def test_the_interchanges_summary_as_it_describes_it() -> None:
@@ -234,7 +234,7 @@ def test_the_interchanges_summary_as_it_describes_it() -> None:
         }
 
     hour = 493_118
-    found = InterchangeRegistry("1", "w", ask).received(None, hour, hour + 2)
+    found = InterchangeClient("1", "w", ask).count_received(None, hour, hour + 2)
     assert isinstance(found, Received)
     assert found.hourly == {492_950: 7}
     assert "all event sources" in found.note
@@ -248,7 +248,7 @@ def test_the_tracker_registers_with_all_its_sellers(seller: Sandbox, tmp_path: P
         tracker.track_purchase({"id": "o-1", "total": "1", "currency": "EUR"})
         tracker.flush(10.0)
         reports = tracker.sync_event_sources([WEBSITE, TILL], account=ACCOUNT)
-        assert [report.is_well for report in reports] == [True, True]
+        assert [report.is_ok for report in reports] == [True, True]
         tracker.track_purchase({"id": "o-2", "total": "1", "currency": "EUR"})
         assert tracker.flush(10.0).total().delivered == 4
         listed = tracker.list_event_sources(account=ACCOUNT)
