@@ -2,9 +2,9 @@
 
 ::
 
-    tracker = Tracker(…, hold=hold_for_session(Session))
+    tracker = Tracker(…, hold=on_session_commit(Session))
 """
 
-from adcp_tracker_sqlalchemy.on_commit import SessionHold, Sessions, hold_for_session
+from adcp_tracker_sqlalchemy.on_commit import SessionCommitHook, Sessions, on_session_commit
 
-__all__ = ["SessionHold", "Sessions", "hold_for_session"]
+__all__ = ["SessionCommitHook", "Sessions", "on_session_commit"]

@@ -8,7 +8,7 @@ import threading
 from adcp_tracker.context import current_context
 
 
-def current_place() -> object:
+def current_scope() -> object:
     """Return what stands for the request, task or thread; the same object while in it.
 
     A request may be handled by several threads or tasks, one after the other; they share

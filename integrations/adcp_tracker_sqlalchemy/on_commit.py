@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
-from adcp_tracker_sqlalchemy._pending import Ledger
-from adcp_tracker_sqlalchemy._scope import current_place
+from adcp_tracker_sqlalchemy._pending import PendingWrites
+from adcp_tracker_sqlalchemy._scope import current_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +29,10 @@ Sessions: TypeAlias = (
 )
 """One session, or whatever an application makes its sessions with."""
 
-_LEDGER = "adcp_tracker"
+_PENDING = "adcp_tracker"
 
 
-def hold_for_session(sessions: Sessions, *, enabled: bool = True) -> SessionHold | None:
+def on_session_commit(sessions: Sessions, *, enabled: bool = True) -> SessionCommitHook | None:
     """Return the ``hold`` of a tracker whose events are about what sessions write.
 
     An event that is tracked while a session of this request, task or thread has a
@@ -48,10 +48,10 @@ def hold_for_session(sessions: Sessions, *, enabled: bool = True) -> SessionHold
     Raises:
         ConfigurationError: If `sessions` is none of these.
     """
-    return SessionHold(sessions) if enabled else None
+    return SessionCommitHook(sessions) if enabled else None
 
 
-class SessionHold:
+class SessionCommitHook:
     """Holds writes for the transactions of some sessions.
 
     Args:
@@ -64,83 +64,83 @@ class SessionHold:
     def __init__(self, sessions: Sessions) -> None:
         self._open: WeakSet[Session] = WeakSet()
         self._lock = threading.Lock()
-        target = _target(sessions)
+        target = _listener_target(sessions)
         for name, listener in (
-            ("after_transaction_create", self._used),
-            ("after_begin", self._used),
-            ("transient_to_pending", self._writing),
-            ("before_flush", self._writing),
-            ("do_orm_execute", self._executing),
-            ("after_commit", self._committed),
-            ("after_rollback", self._rolled_back),
-            ("after_transaction_end", self._ended),
+            ("after_transaction_create", self._on_use),
+            ("after_begin", self._on_use),
+            ("transient_to_pending", self._on_write),
+            ("before_flush", self._on_write),
+            ("do_orm_execute", self._on_execute),
+            ("after_commit", self._on_commit),
+            ("after_rollback", self._on_rollback),
+            ("after_transaction_end", self._on_end),
         ):
             event.listen(target, name, listener)
 
     def __call__(self, write: Write) -> bool:
         """Take `write` if a session here has a transaction; say whether it was taken."""
-        session = self._session_here()
+        session = self._session_in_scope()
         if session is None:
             return False
-        ledger: Ledger[SessionTransaction] = session.info[_LEDGER]
+        pending: PendingWrites[SessionTransaction] = session.info[_PENDING]
         transaction = _innermost(session)
         if transaction is None:
             return False
-        ledger.hold(transaction, write)
+        pending.add(transaction, write)
         return True
 
-    def _session_here(self) -> Session | None:
+    def _session_in_scope(self) -> Session | None:
         """Return the session last used by this request, task or thread, if it is at work."""
-        place = current_place()
+        scope = current_scope()
         with self._lock:
-            found = [each for each in self._open if each.info[_LEDGER].is_used_in(place)]
+            found = [each for each in self._open if each.info[_PENDING].is_used_in(scope)]
         working = [each for each in found if each.in_transaction()]
-        return max(working, key=lambda each: each.info[_LEDGER].used_at, default=None)
+        return max(working, key=lambda each: each.info[_PENDING].used_at, default=None)
 
-    def _used(self, session: Session, *_: object) -> None:
-        ledger = session.info.get(_LEDGER)
-        if ledger is None:
-            ledger = session.info[_LEDGER] = Ledger()
-        ledger.use(current_place())
+    def _on_use(self, session: Session, *_: object) -> None:
+        pending = session.info.get(_PENDING)
+        if pending is None:
+            pending = session.info[_PENDING] = PendingWrites()
+        pending.use(current_scope())
         with self._lock:
             self._open.add(session)
 
-    def _writing(self, session: Session, *_: object) -> None:
-        self._used(session)
-        session.info[_LEDGER].has_written = True
+    def _on_write(self, session: Session, *_: object) -> None:
+        self._on_use(session)
+        session.info[_PENDING].has_written = True
 
-    def _executing(self, state: ORMExecuteState) -> None:
-        self._used(state.session)
+    def _on_execute(self, state: ORMExecuteState) -> None:
+        self._on_use(state.session)
         if not state.is_select:
-            state.session.info[_LEDGER].has_written = True
+            state.session.info[_PENDING].has_written = True
 
-    def _committed(self, session: Session) -> None:
-        self._decided(session, committed=True)
+    def _on_commit(self, session: Session) -> None:
+        self._note_outcome(session, committed=True)
 
-    def _rolled_back(self, session: Session) -> None:
-        self._decided(session, committed=False)
+    def _on_rollback(self, session: Session) -> None:
+        self._note_outcome(session, committed=False)
 
-    def _decided(self, session: Session, *, committed: bool) -> None:
-        ledger = session.info.get(_LEDGER)
+    def _note_outcome(self, session: Session, *, committed: bool) -> None:
+        pending = session.info.get(_PENDING)
         transaction = _innermost(session)
-        if ledger is not None and transaction is not None:
-            ledger.decide(transaction, committed=committed)
+        if pending is not None and transaction is not None:
+            pending.decide(transaction, committed=committed)
 
-    def _ended(self, session: Session, transaction: SessionTransaction) -> None:
-        ledger = session.info.get(_LEDGER)
-        if ledger is None:
+    def _on_end(self, session: Session, transaction: SessionTransaction) -> None:
+        pending = session.info.get(_PENDING)
+        if pending is None:
             return
         if transaction.parent is not None:
-            ledger.end_nested(transaction, _outer(transaction.parent))
+            pending.end_nested(transaction, _enclosing(transaction.parent))
             return
         with self._lock:
             self._open.discard(session)
-        session.info.pop(_LEDGER)
-        for write in ledger.end(transaction):
-            _make(write)
+        session.info.pop(_PENDING)
+        for write in pending.end(transaction):
+            _write_safely(write)
 
 
-def _make(write: Write) -> None:
+def _write_safely(write: Write) -> None:
     """Make a write. What is committed must not look as if it had failed."""
     try:
         write()
@@ -153,14 +153,14 @@ def _innermost(session: Session) -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
 
 
-def _outer(transaction: SessionTransaction) -> SessionTransaction:
+def _enclosing(transaction: SessionTransaction) -> SessionTransaction:
     """Return the savepoint or transaction that `transaction` is part of."""
     while not transaction.nested and transaction.parent is not None:
         transaction = transaction.parent
     return transaction
 
 
-def _target(sessions: object) -> Target:
+def _listener_target(sessions: object) -> Target:
     """Return what the events of these sessions are listened for at."""
     if isinstance(sessions, AsyncSession):
         sessions = sessions.sync_session

@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_sessio
 from sqlalchemy.pool import NullPool
 
 from adcp_tracker import ConfigurationError, QueueFullError, RequestContext, Tracker, bind_context
-from adcp_tracker_sqlalchemy import hold_for_session
+from adcp_tracker_sqlalchemy import on_session_commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
 @pytest.fixture
 def tracker(sessions: sessionmaker[Session], tmp_path: Path) -> Tracker:
     """A tracker whose events wait for those sessions."""
-    return Tracker(directory=tmp_path / "queue", hold=hold_for_session(sessions))
+    return Tracker(directory=tmp_path / "queue", hold=on_session_commit(sessions))
 
 
 def on_disk(tmp_path: Path) -> list[str]:
@@ -261,7 +261,7 @@ def test_a_full_queue_does_not_make_a_commit_fail(
         directory=tmp_path / "queue",
         max_bytes=1,
         when_full="raise",
-        hold=hold_for_session(sessions),
+        hold=on_session_commit(sessions),
     )
     buy(tracker, "fits")
     tracker.close()
@@ -281,7 +281,7 @@ def test_scoped_and_single_sessions(sessions: sessionmaker[Session], tmp_path: P
     single = sessions()
     targets: list[tuple[Sessions, Session]] = [(scoped, scoped()), (single, single)]
     for number, (target, session) in enumerate(targets):
-        tracker = Tracker(directory=tmp_path / "queue", hold=hold_for_session(target))
+        tracker = Tracker(directory=tmp_path / "queue", hold=on_session_commit(target))
         session.add(Order(id=str(number)))
         buy(tracker, str(number))
         assert len(on_disk(tmp_path)) == number
@@ -306,7 +306,7 @@ def test_async_sessions(kind: str, engine: Engine, tmp_path: Path) -> None:
         single = maker()
         targets: dict[str, Sessions] = {"scoped": scoped, "session": single}
         targets["maker"] = targets["maker of a sync maker"] = maker
-        hold = hold_for_session(targets[kind])
+        hold = on_session_commit(targets[kind])
         tracker = Tracker(directory=tmp_path / "queue", hold=hold)
         await _buy_beside(tracker, single if kind == "session" else maker())
         await single.close()
@@ -336,10 +336,10 @@ def test_it_can_be_switched_off_and_refuses_what_it_cannot_listen_to(
     sessions: sessionmaker[Session], engine: Engine, tmp_path: Path
 ) -> None:
     """Without it, events are on disk at once; an engine is no session."""
-    tracker = Tracker(directory=tmp_path / "queue", hold=hold_for_session(sessions, enabled=False))
+    tracker = Tracker(directory=tmp_path / "queue", hold=on_session_commit(sessions, enabled=False))
     with sessions() as session:
         session.add(Order(id="1"))
         buy(tracker, "1")
         assert on_disk(tmp_path) == ["1"]
     with pytest.raises(ConfigurationError, match=r"sessions: expected a session, .* got Engine"):
-        hold_for_session(engine)  # type: ignore[arg-type]  # the mistake
+        on_session_commit(engine)  # type: ignore[arg-type]  # the mistake
