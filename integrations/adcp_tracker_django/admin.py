@@ -48,7 +48,7 @@ class Row:
     event_json: str
 
 
-def row_of(letter: Letter) -> Row:
+def to_row(letter: Letter) -> Row:
     """Make a letter ready to be shown.
 
     Who reads this page need not know who bought; the names of the identifiers suffice.
@@ -103,7 +103,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
             "opts": self.opts,
             "books": sorted(get_tracker().stats().destinations.items()),
             "page": page,
-            "rows": [row_of(letter) for letter in page],
+            "rows": [to_row(letter) for letter in page],
             "may_replay": self.has_replay_permission(request),
         }
         request.current_app = self.admin_site.name

@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker_django.config import SETTING, make_setup
+from adcp_tracker_django.config import SETTING, make_integration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,13 +44,13 @@ def check_site(app_configs: object = None, **_: object) -> list[checks.CheckMess
     """Check what the site has set. Writes nothing, but below a directory that is there."""
     found = list(_check_middleware())
     try:
-        setup = make_setup(handle_sigterm=False)
+        setup = make_integration(handle_sigterm=False)
     except ConfigurationError as error:
         return [checks.Error(str(error), id=f"{TAG}.E001"), *found]
-    return [*found, *_check_setup(setup)]
+    return [*found, *_check_integration(setup)]
 
 
-def _check_setup(setup: Integration) -> Iterator[checks.CheckMessage]:
+def _check_integration(setup: Integration) -> Iterator[checks.CheckMessage]:
     tracker, trust = setup.tracker.settings, setup.capture.settings
     if tracker.test_event_code is not None and not settings.DEBUG:
         yield checks.Warning(
@@ -88,7 +88,7 @@ def directory_problem(directory: str) -> str | None:
     """
     path = Path(directory).absolute()
     if os.path.lexists(path):
-        return _problem_within(path)
+        return _directory_problem(path)
     parent = next(each for each in path.parents if each.exists())
     if not parent.is_dir():
         return f"{path}: expected a path that can be created, got a file at {parent}"
@@ -97,7 +97,7 @@ def directory_problem(directory: str) -> str | None:
     return None
 
 
-def _problem_within(path: Path) -> str | None:
+def _directory_problem(path: Path) -> str | None:
     try:
         QueueDirectory(path).prepare()
     except OSError as error:
@@ -110,14 +110,14 @@ def _problem_within(path: Path) -> str | None:
 def _check_middleware() -> Iterator[checks.CheckMessage]:
     chain = [_imported(path) for path in settings.MIDDLEWARE]
     ours = _imported(MIDDLEWARE)
-    place = next((index for index, each in enumerate(chain) if _is_kind(each, ours)), None)
+    place = next((index for index, each in enumerate(chain) if _is_subclass(each, ours)), None)
     if place is None:
         yield checks.Warning(
             f"MIDDLEWARE: events carry no address, browser, page or click id without {MIDDLEWARE}.",
             hint="Put it first.",
             id=f"{TAG}.W001",
         )
-    elif any(_is_kind(each, _imported(_CACHE)) for each in chain[:place]):
+    elif any(_is_subclass(each, _imported(_CACHE)) for each in chain[:place]):
         yield checks.Warning(
             f"MIDDLEWARE: {_CACHE} stands above {MIDDLEWARE}, so one shopper's click id would "
             "be cached and handed to the next.",
@@ -134,5 +134,5 @@ def _imported(path: str) -> object:
     return found
 
 
-def _is_kind(found: object, kind: object) -> bool:
+def _is_subclass(found: object, kind: object) -> bool:
     return isinstance(found, type) and isinstance(kind, type) and issubclass(found, kind)

@@ -19,7 +19,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker.web.setup import TRACKER_OPTIONS, Integration, configure
-from adcp_tracker_django.on_commit import hold_until_commit
+from adcp_tracker_django.on_commit import run_on_commit
 
 if TYPE_CHECKING:
     from adcp_tracker import Tracker
@@ -36,7 +36,7 @@ _DESTINATION_VARIABLES: Final = {
 }
 _IMPORTED: Final = ("consent", "destinations", "hold", "on_drop")
 
-_setup: Integration | None = None
+_integration: Integration | None = None
 _lock = threading.Lock()
 
 
@@ -49,7 +49,7 @@ def get_tracker() -> Tracker:
     Raises:
         ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right.
     """
-    return (_setup or _made()).tracker
+    return (_integration or _get_or_make()).tracker
 
 
 def get_capture() -> Capture:
@@ -58,10 +58,10 @@ def get_capture() -> Capture:
     Raises:
         ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right.
     """
-    return (_setup or _made()).capture
+    return (_integration or _get_or_make()).capture
 
 
-def make_setup(**changes: object) -> Integration:
+def make_integration(**changes: object) -> Integration:
     """Make a tracker and a capture of the site's settings, beside those of the process.
 
     Args:
@@ -73,11 +73,11 @@ def make_setup(**changes: object) -> Integration:
     try:
         options = {**read_options(getattr(settings, SETTING, {})), **changes}
         _check_names(options)
-        commit_aware = _switch(options)
+        commit_aware = _pop_commit_aware(options)
         return configure(
-            _loaded(options),
+            _import_paths(options),
             debug=settings.DEBUG,
-            hold=hold_until_commit if commit_aware else None,
+            hold=run_on_commit if commit_aware else None,
             environ=_environ(options),
         )
     except ConfigurationError as error:
@@ -101,11 +101,11 @@ def read_options(given: object) -> dict[str, object]:
     return options
 
 
-def forget() -> None:
+def reset() -> None:
     """Let go of the tracker and the capture, so that the settings are read anew."""
-    global _setup
+    global _integration
     with _lock:
-        old, _setup = _setup, None
+        old, _integration = _integration, None
     if old is not None:
         old.tracker.stop(timeout=0)
 
@@ -113,15 +113,15 @@ def forget() -> None:
 def on_setting_changed(*, setting: str, **_: object) -> None:
     """Follow a test that overrides settings."""
     if setting in {SETTING, "DEBUG", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
-        forget()
+        reset()
 
 
-def _made() -> Integration:
-    global _setup  # noqa: PLW0603 - there is one per process
+def _get_or_make() -> Integration:
+    global _integration  # noqa: PLW0603 - there is one per process
     with _lock:
-        if _setup is None:
-            _setup = make_setup()
-        return _setup
+        if _integration is None:
+            _integration = make_integration()
+        return _integration
 
 
 def _after_fork() -> None:
@@ -141,7 +141,7 @@ def _check_names(options: Mapping[str, object]) -> None:
         raise ConfigurationError(f"{name.upper()}: expected a known key, got this one; {advice}")
 
 
-def _switch(options: dict[str, object]) -> bool:
+def _pop_commit_aware(options: dict[str, object]) -> bool:
     value = options.pop(COMMIT_AWARE, True)
     if not isinstance(value, bool):
         raise ConfigurationError(f"{COMMIT_AWARE}: expected True or False, got {value!r}")
@@ -173,7 +173,7 @@ def _context_keys() -> list[str]:
     ]
 
 
-def _loaded(options: dict[str, object]) -> dict[str, object]:
+def _import_paths(options: dict[str, object]) -> dict[str, object]:
     """Import what is given by its dotted path, since settings cannot import a site's own code."""
     for name in _IMPORTED:
         value = options.get(name)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 
 
-class NothingStored(models.Manager):
+class EmptyManager(models.Manager):
     """Finds nothing, without asking any database."""
 
     def get_queryset(self) -> Any:  # noqa: ANN401 - Django's own has no types
@@ -23,7 +23,7 @@ class DeadLetter(models.Model):  # noqa: DJ008 - there is never an instance to b
 
     id = models.CharField(primary_key=True, max_length=12)
 
-    objects = NothingStored()
+    objects = EmptyManager()
 
     class Meta:
         """Nothing to migrate, two things to permit."""

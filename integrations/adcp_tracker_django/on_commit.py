@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @attrs.define(eq=False)
-class _Held:
+class _PendingWrite:
     """A write that waits for as many commits as there were open transactions."""
 
     write: Callable[[], None]
@@ -32,7 +32,7 @@ class _Held:
             self.write()
 
 
-def hold_until_commit(write: Callable[[], None]) -> bool:
+def run_on_commit(write: Callable[[], None]) -> bool:
     """Make `write` when every transaction that is open in this thread has been committed.
 
     Where several databases have one open, nothing says which of them the event belongs to:
@@ -51,7 +51,7 @@ def hold_until_commit(write: Callable[[], None]) -> bool:
     ]
     if not aliases:
         return False
-    held = _Held(write, len(aliases))
+    held = _PendingWrite(write, len(aliases))
     for alias in aliases:
         # Robust, since what is committed cannot be undone by an error in here.
         transaction.on_commit(held.commit, using=alias, robust=True)

@@ -62,7 +62,7 @@ class _DjangoAsgiFacts(_FromRequest, AsgiRequest):
     __slots__ = ()
 
 
-def facts_of(request: HttpRequest) -> Request:
+def wrap_request(request: HttpRequest) -> Request:
     """Return the facts of a request, whichever interface it came over."""
     scope = getattr(request, "scope", None)
     if scope is None:
@@ -70,7 +70,7 @@ def facts_of(request: HttpRequest) -> Request:
     return _DjangoAsgiFacts(scope, request)
 
 
-def remains_of(request: HttpRequest) -> HttpRequest:
+def request_snapshot(request: HttpRequest) -> HttpRequest:
     """Return a request with the facts of an ended one, and without its user, session or body."""
     kept: HttpRequest = object.__new__(type(request))
     for name in _REMAINS:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker_django.config import make_setup
+from adcp_tracker_django.config import make_integration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,14 +30,14 @@ def open_tracker(**changes: object) -> Tracker:
         CommandError: If the settings cannot be right, or the directory is not ours to use.
     """
     try:
-        tracker = make_setup(**changes).tracker
+        tracker = make_integration(**changes).tracker
         QueueDirectory(tracker.settings.directory).prepare()
     except (AdcpTrackerError, OSError) as error:
         raise CommandError(str(error), returncode=2) from None
     return tracker
 
 
-def fresh_stats(tracker: Tracker) -> Stats:
+def wait_for_stats(tracker: Tracker) -> Stats:
     """Return the books as they are now.
 
     The process that uploads writes them down every moment. Where none does, the books are
@@ -53,7 +53,7 @@ def fresh_stats(tracker: Tracker) -> Stats:
         time.sleep(_POLL_SECONDS)
 
 
-class BooksCommand(BaseCommand):
+class StatsCommand(BaseCommand):
     """A command that ends by printing the books."""
 
     def show(self, stats: Stats, *, as_json: bool) -> None:
@@ -61,11 +61,11 @@ class BooksCommand(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps(stats.as_json()))
             return
-        for line in lines_of(stats):
+        for line in format_stats(stats):
             self.stdout.write(line)
 
 
-def lines_of(stats: Stats) -> Iterator[str]:
+def format_stats(stats: Stats) -> Iterator[str]:
     """Say in lines what became of every event."""
     for name, books in sorted(stats.destinations.items()):
         yield name

@@ -22,7 +22,13 @@ from adcp_tracker import (
     bind_context,
 )
 from adcp_tracker.events.builder import lead_id
-from adcp_tracker_django.config import SETTING, get_capture, get_tracker, make_setup, read_options
+from adcp_tracker_django.config import (
+    SETTING,
+    get_capture,
+    get_tracker,
+    make_integration,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +101,7 @@ def test_the_environment_gives_what_the_setting_leaves_out(tmp_path: Path) -> No
     os.environ.update(variables)
     try:
         with override_settings(ADCP_TRACKER={"FLUSH_INTERVAL": 3}):
-            tracker = make_setup().tracker
+            tracker = make_integration().tracker
     finally:
         os.environ.clear()
         os.environ.update(before)

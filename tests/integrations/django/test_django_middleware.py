@@ -13,7 +13,7 @@ from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
 
 from adcp_tracker import ConfigurationError, Consent, current_context
 from adcp_tracker_django.middleware import AdcpTrackerMiddleware
-from adcp_tracker_django.request import facts_of
+from adcp_tracker_django.request import wrap_request
 from tests.integrations.django.serving import carried
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def test_wrong_settings_stop_the_start_and_no_checkout(configure: Configure) -> 
 def test_the_url_is_what_the_site_serves() -> None:
     """The scheme, the host and the path are those that Django settled."""
     factory = RequestFactory()
-    facts = facts_of(factory.get("/caf%C3%A9/%C3%83%C2%A9", HTTP_HOST="shop.example"))
+    facts = wrap_request(factory.get("/caf%C3%A9/%C3%83%C2%A9", HTTP_HOST="shop.example"))
     assert (facts.scheme, facts.host, facts.path) == ("http", "shop.example", "/café/Ã©")
-    assert facts_of(factory.get("/", HTTP_HOST="evil.example")).host == ""
+    assert wrap_request(factory.get("/", HTTP_HOST="evil.example")).host == ""
     with override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_SCHEME", "https")):
-        assert facts_of(factory.get("/", HTTP_X_SCHEME="https")).scheme == "https"
+        assert wrap_request(factory.get("/", HTTP_X_SCHEME="https")).scheme == "https"
 
 
 def test_a_strangers_host_gives_an_event_no_page(seller: Sandbox) -> None:

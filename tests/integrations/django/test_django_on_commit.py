@@ -13,7 +13,7 @@ from django.test import TestCase
 
 from adcp_tracker import QueueFullError
 from adcp_tracker_django import get_tracker
-from adcp_tracker_django.on_commit import hold_until_commit
+from adcp_tracker_django.on_commit import run_on_commit
 from tests.integrations.django.shop.models import Order
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_a_write_that_fails_does_not_break_what_is_committed() -> None:
         raise QueueFullError("no room")
 
     with transaction.atomic():
-        assert hold_until_commit(write)
+        assert run_on_commit(write)
         transaction.on_commit(lambda: done.append("next"))
         assert not done
     assert done == ["tried", "next"]
@@ -139,7 +139,7 @@ def test_a_write_that_fails_does_not_break_what_is_committed() -> None:
 
 def test_outside_of_a_transaction_nothing_is_held() -> None:
     """Whoever offers a write makes it at once."""
-    assert not hold_until_commit(lambda: None)
+    assert not run_on_commit(lambda: None)
 
 
 @pytest.mark.usefixtures("site")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from adcp_tracker_django.management._commands import BooksCommand, open_tracker
+from adcp_tracker_django.management._commands import StatsCommand, open_tracker
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SECONDS = 30.0
 
 
-class Command(BooksCommand):
+class Command(StatsCommand):
     """Delivers what waits, and says what is left."""
 
     help = "Deliver what waits on disk. Exits with 1 if something is left, 2 if it cannot try."

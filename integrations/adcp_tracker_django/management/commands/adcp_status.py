@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adcp_tracker_django.management._commands import BooksCommand, fresh_stats, open_tracker
+from adcp_tracker_django.management._commands import StatsCommand, open_tracker, wait_for_stats
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 
-class Command(BooksCommand):
+class Command(StatsCommand):
     """Prints what became of every event."""
 
     help = "Print what became of every event: accepted = delivered + pending + dead + dropped."
@@ -22,5 +22,5 @@ class Command(BooksCommand):
     def handle(self, *_: object, **options: bool) -> None:
         """Run."""
         tracker = open_tracker()
-        self.show(fresh_stats(tracker), as_json=options["json"])
+        self.show(wait_for_stats(tracker), as_json=options["json"])
         tracker.stop(timeout=0)
