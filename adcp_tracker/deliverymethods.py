@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.flusher import Flusher
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.journal.buffer import Intake
+    from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.writer import Journal
+    from adcp_tracker.journal.writer import JournalWriter
     from adcp_tracker.privacy.context_store import ContextStore
     from adcp_tracker.settings import Settings
 
@@ -47,8 +47,8 @@ class DeliveryMethods:
     shutdown_timeout: float
     _clock: Clock
     _directory: QueueDirectory
-    _intake: Intake
-    _journal: Journal
+    _buffer: WriteBuffer
+    _journal: JournalWriter
     _encryption: Encryption | None
     _flusher: Flusher
     _memory: ContextStore
@@ -57,7 +57,7 @@ class DeliveryMethods:
 
     def start(self) -> None:
         """Start to deliver what waits on disk; the first event does it by itself."""
-        self._journal.notice_fork()
+        self._journal.check_fork()
         self._closed = False
         self._live()
         if self._uploads:
@@ -81,7 +81,7 @@ class DeliveryMethods:
             The books; ``.pending`` is what is left.
         """
         self.start()
-        self._intake.settle()
+        self._buffer.flush()
         if self._uploads:
             self._flusher.flush(timeout)
         elif self.destinations:
@@ -99,7 +99,7 @@ class DeliveryMethods:
 
         A tracker that was closed stays so: its books are those that were last written.
         """
-        self._journal.notice_fork()
+        self._journal.check_fork()
         if self._uploads and not (self._closed or self._flusher.is_running):
             found = self._run(Leadership.books, _CLAIM_SECONDS) or self._flusher.stats()
         else:
@@ -120,8 +120,8 @@ class DeliveryMethods:
             return self.stop(timeout)
         seconds = self.shutdown_timeout if timeout is None else timeout
         deadline = self._clock.monotonic() + seconds
-        self._journal.notice_fork()
-        self._intake.settle()
+        self._journal.check_fork()
+        self._buffer.flush()
         self._journal.roll()
         left = self.flush(seconds)
         self._end(max(deadline - self._clock.monotonic(), 0.0))
@@ -137,8 +137,8 @@ class DeliveryMethods:
         Returns:
             The books as the uploading process last wrote them.
         """
-        self._journal.notice_fork()
-        self._intake.settle()
+        self._journal.check_fork()
+        self._buffer.flush()
         self._journal.roll()
         self._end(self.shutdown_timeout if timeout is None else timeout)
         return self._with_own(published(self._directory))
@@ -219,19 +219,19 @@ class DeliveryMethods:
 
     def before_fork(self) -> None:
         """Close the database, which must not be open across a fork, and hold the journal."""
-        self._journal.notice_fork()
+        self._journal.check_fork()
         self._flusher.park()
-        self._journal.hold()
+        self._journal.freeze()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        self._journal.resume()
+        self._journal.unfreeze()
         self._flusher.unpark()
 
     def after_fork_in_child(self) -> None:
         """Begin anew, as a process of its own."""
-        self._intake.abandon()
-        self._flusher.abandon()
+        self._buffer.reset_after_fork()
+        self._flusher.reset_after_fork()
         self._started = False
 
     def after_unseen_fork(self) -> None:
@@ -252,8 +252,8 @@ class DeliveryMethods:
 
     def finish(self) -> None:
         """Deliver what there is, within ``shutdown_timeout`` seconds."""
-        self._journal.notice_fork()
-        self._intake.settle()
+        self._journal.check_fork()
+        self._buffer.flush()
         if self._flusher.is_running and self._leads_soon():
             self.close()
         self._journal.roll()
@@ -273,7 +273,7 @@ class DeliveryMethods:
 
     def _with_own(self, stats: Stats) -> Stats:
         """Add to the books what no other process can know of."""
-        in_memory = self._intake.in_memory
+        in_memory = self._buffer.in_memory
         return attrs.evolve(stats, in_memory=in_memory) if in_memory else stats
 
     @property
@@ -325,7 +325,7 @@ class DeliveryMethods:
             self._flusher.grown()
 
     def _keep_house(self) -> None:
-        self._intake.settle()
+        self._buffer.flush()
         self._journal.roll(_ROLL_SECONDS)
         if self._flusher.is_leading:
             self._memory.sweep()

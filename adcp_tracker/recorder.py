@@ -64,7 +64,7 @@ class Acceptance(SourceMethods):
             plain = False
         accepted_ms = time.time_ns() // _NS_PER_MS
         if plain and code is None and self._hold is None:
-            self._intake.put(body, accepted_ms)
+            self._buffer.append(body, accepted_ms)
         else:
             self._put(body, accepted_ms, code, plain=plain)
         if not self._started:
@@ -81,9 +81,9 @@ class Acceptance(SourceMethods):
 
         def write() -> None:
             if envelope:
-                self._intake.put_enveloped(envelope, body, accepted_ms)
+                self._buffer.append_enveloped(envelope, body, accepted_ms)
             else:
-                self._intake.put(body, accepted_ms)
+                self._buffer.append(body, accepted_ms)
 
         def write_later() -> None:
             try:
@@ -91,14 +91,14 @@ class Acceptance(SourceMethods):
             except QueueFullError:
                 # Nobody who could be told is left: the call has long returned.
                 logger.warning("event.dropped", reason="full", held=True)
-                self._intake.drop("full")
+                self._buffer.count_dropped("full")
 
         if self._hold is None or not self._hold(write_later):
             write()
 
     def _drop(self, reason: str) -> None:
         """Let an event go, and have somebody there who tells the books."""
-        self._intake.drop(reason)
+        self._buffer.count_dropped(reason)
         if not self._started:
             self.start()
 
@@ -119,7 +119,7 @@ class Acceptance(SourceMethods):
         message = str(error)[:_LONGEST_MESSAGE]
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
         line = encode_within(kept, LARGEST_EVENT_BYTES)
-        self._intake.put_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
+        self._buffer.append_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
         if not self._started:
             self.start()
         return RejectedEvent(name, str(kept.get("event_id", "")), error.errors)

@@ -18,8 +18,8 @@ from adcp_tracker.events.builder import build_event, derive_event_id
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.buffer import Intake
-from adcp_tracker.journal.encryption import encryption_with, journal_with
+from adcp_tracker.journal.buffer import WriteBuffer
+from adcp_tracker.journal.encryption import encryption_from_keys, journal_factory
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import segment_bytes
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event, to_order
@@ -145,7 +145,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         self._hold = hold
         self._default_region = default_region
         self._test_event_code = test_event_code
-        self._encryption = encryption_with(self.settings.encryption_keys)
+        self._encryption = encryption_from_keys(self.settings.encryption_keys)
         setting = Setting(
             self._directory,
             self.destinations,
@@ -156,7 +156,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             self._encryption,
         )
         roster = setting.roster
-        self._journal = journal_with(self._encryption)(
+        self._journal = journal_factory(self._encryption)(
             self._directory,
             max_bytes=max_bytes,
             segment_bytes=segment_bytes(max_bytes),
@@ -166,7 +166,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             on_fork=self.after_unseen_fork,
             clock=self._clock,
         )
-        self._intake = Intake(
+        self._buffer = WriteBuffer(
             self._journal,
             self._clock,
             raise_when_full=when_full == "raise",

@@ -12,7 +12,7 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.leader_lock import Election
 from adcp_tracker.delivery.stats import Bookkeeper, Stats, published
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.reader import Segments
+from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError, open_outbox
 
@@ -95,11 +95,11 @@ def encryption() -> Encryption | None:
     Raises:
         ConfigurationError: If a key is none, or a variable is misspelt.
     """
-    from adcp_tracker.journal.encryption import encryption_with  # noqa: PLC0415 - likewise
+    from adcp_tracker.journal.encryption import encryption_from_keys  # noqa: PLC0415 - likewise
     from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
 
     keys = settings_from_env().get("encryption_keys", ())
-    return encryption_with(keys)  # type: ignore[arg-type]  # it checks
+    return encryption_from_keys(keys)  # type: ignore[arg-type]  # it checks
 
 
 def require_destinations(found: Sequence[Destination]) -> None:
@@ -170,7 +170,7 @@ def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
 
 
 def _collect_stats(queue: QueueDirectory, names: Collection[str]) -> Stats:
-    segments = Segments(queue)
+    segments = SegmentStore(queue)
     outbox = open_outbox(queue) if any(queue.state.iterdir()) else _EmptyOutbox()
     try:
         bookkeeper = Bookkeeper(segments, State(outbox, names))

@@ -29,7 +29,7 @@ from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
-from adcp_tracker.journal.files import QueueDirectory, open_private
+from adcp_tracker.journal.files import QueueDirectory, open_secure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -281,7 +281,7 @@ def _check_directory(settings: Settings) -> Iterator[CheckResult]:
 
 def _write_and_remove(queue: QueueDirectory) -> None:
     path = queue.path / f".check.{os.getpid()}"
-    descriptor = open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    descriptor = open_secure(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
         os.write(descriptor, b"check")
     finally:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker.journal.fsync import NotSyncedError
-from adcp_tracker.journal.records import ENVELOPED, enveloped
+from adcp_tracker.journal.fsync import FsyncError
+from adcp_tracker.journal.records import ENVELOPED, with_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from adcp_tracker.delivery.uploader import Leadership
-    from adcp_tracker.journal.writer import Journal
+    from adcp_tracker.journal.writer import JournalWriter
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
@@ -33,7 +33,7 @@ class Replayed:
     unknown: tuple[str, ...]
 
 
-def replay(leadership: Leadership, journal: Journal, ids: Collection[str]) -> Replayed:
+def replay(leadership: Leadership, journal: JournalWriter, ids: Collection[str]) -> Replayed:
     """Send dead letters again, each to its own destination.
 
     Raises:
@@ -88,13 +88,15 @@ def retire(leadership: Leadership, destination: str) -> bool:
     return True
 
 
-def _taken(journal: Journal, letters: list[DeadLetter]) -> tuple[list[DeadLetter], OSError | None]:
+def _taken(
+    journal: JournalWriter, letters: list[DeadLetter]
+) -> tuple[list[DeadLetter], OSError | None]:
     """Write letters as events again; return those the disk took, and why not the others."""
     for number, letter in enumerate(letters):
-        body = enveloped(_envelope(letter), letter.event)
+        body = with_envelope(_envelope(letter), letter.event)
         try:
             journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
-        except NotSyncedError as error:  # it is in its segment, and goes from there
+        except FsyncError as error:  # it is in its segment, and goes from there
             return letters[: number + 1], error
         except OSError as error:
             return letters[:number], error

@@ -123,9 +123,9 @@ class Flusher:
         self._setting = setting
         self._clock = setting.clock
         self._housekeeping = housekeeping
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start from nothing, as a new process does."""
         self._lock = threading.Lock()
         self._holders: list[int] = []
@@ -282,12 +282,12 @@ class Flusher:
             self._holders.remove(threading.get_ident())
             self._lock.release()
 
-    def abandon(self) -> None:
+    def reset_after_fork(self) -> None:
         """Be a process that has never uploaded, in a child made by a fork."""
-        self._election.abandon()
+        self._election.close_inherited()
         for destination in self._setting.destinations:
             destination.after_fork()
-        self.forget()
+        self.reset()
 
     def _call(
         self, errand: Callable[[Leadership], Result], timeout: float, default: Result

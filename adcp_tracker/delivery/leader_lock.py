@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.journal.files import is_elsewhere, open_private
+from adcp_tracker.journal.files import open_secure, was_replaced
 
 if TYPE_CHECKING:
     from adcp_tracker._clock import Clock
@@ -51,7 +51,7 @@ class Election:
 
         Somebody deleted or moved the directory; another process can hold the new one's.
         """
-        return self.is_held and is_elsewhere(self._descriptor, self._lock_path)
+        return self.is_held and was_replaced(self._descriptor, self._lock_path)
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; say whether this thread of this process holds it."""
@@ -61,7 +61,7 @@ class Election:
             self.release()
         if self.is_held:
             return True
-        descriptor = open_private(self._lock_path, os.O_CREAT | os.O_RDWR)
+        descriptor = open_secure(self._lock_path, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -101,12 +101,12 @@ class Election:
         if descriptor != _NONE:
             os.close(descriptor)
 
-    def abandon(self) -> None:
+    def close_inherited(self) -> None:
         """Let go of the parent's claim, in a child made by a fork; the parent keeps it."""
         self.release()
 
     def _ask(self) -> None:
-        descriptor = open_private(self._wanted_path, os.O_CREAT | os.O_WRONLY)
+        descriptor = open_secure(self._wanted_path, os.O_CREAT | os.O_WRONLY)
         try:
             os.utime(descriptor)
         finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.batcher import Sealer
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
     from adcp_tracker.outbox.known_destinations import Roster
@@ -29,7 +29,7 @@ def open_state(
     open_outbox: Callable[[QueueDirectory], Outbox],
     roster: Roster,
     letters: DeadLetters,
-    segments: Segments,
+    segments: SegmentStore,
 ) -> State:
     """Open the state; if it is damaged, set it aside and begin anew from the segments.
 
@@ -37,13 +37,13 @@ def open_state(
     sellers count nothing twice.
     """
     directory.prepare()
-    segments.sweep()
-    roster.sweep()
+    segments.remove_stale()
+    roster.remove_stale()
     roster.secure_own()
     try:
         state = _open(directory, open_outbox, roster)
     except DamagedOutboxError as error:
-        aside = directory.set_state_aside()
+        aside = directory.quarantine_state()
         logger.error("outbox.rebuilt", error=str(error), set_aside=str(aside))
         state = _open(directory, open_outbox, roster)
     roster.enter(state.destinations)
@@ -65,7 +65,7 @@ def _open(
         raise
 
 
-def _restore_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
+def _restore_letters(state: State, letters: DeadLetters, segments: SegmentStore) -> None:
     """Take dead letters back into books that were begun anew.
 
     A letter whose event is still in a segment is decided again with it, unless nobody
@@ -86,7 +86,7 @@ def _restore_letters(state: State, letters: DeadLetters, segments: Segments) -> 
             counts.dead += 1
 
 
-def tidy_up(state: State, segments: Segments, letters: DeadLetters, sealer: Sealer) -> None:
+def tidy_up(state: State, segments: SegmentStore, letters: DeadLetters, sealer: Sealer) -> None:
     """Set right what the last leader left between two writes."""
     _forget_vanished(state, segments.sizes(), sealer)
     _forget_undone_letters(state, letters, segments)
@@ -123,7 +123,7 @@ def _shorten(state: State, delivery: Delivery, left: tuple[Span, ...], sealer: S
     logger.warning("segment.vanished", destination=delivery.destination, events=gone)
 
 
-def _forget_undone_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
+def _forget_undone_letters(state: State, letters: DeadLetters, segments: SegmentStore) -> None:
     """Remove dead letters that the state does not know of, as the last leader died before.
 
     Letters are written first, so that none is lost. Their events are still to be sealed, or in

@@ -11,7 +11,7 @@ import attrs
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.journal.files import open_private, replace_file
+from adcp_tracker.journal.files import open_secure, replace_file
 from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
 from adcp_tracker.journal.writer import SUFFIX
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.state import Delivery, State
 
 
 def oldest_waiting(
-    segments: Segments,
+    segments: SegmentStore,
     sizes: Mapping[str, int],
     cursors: Mapping[str, int],
     deliveries: Iterable[Delivery] = (),
@@ -50,7 +50,7 @@ def oldest_waiting(
     return min((time for time in times if time is not None), default=None)
 
 
-def _time(segments: Segments, name: str, start: int) -> float | None:
+def _time(segments: SegmentStore, name: str, start: int) -> float | None:
     try:
         return accepted_ms(segments.read(name, start, HEADER_BYTES)) / 1000
     except (OSError, ValueError):  # deleted meanwhile or not to be read, or no record
@@ -153,7 +153,7 @@ class Bookkeeper:
         state: What is known of the destinations.
     """
 
-    def __init__(self, segments: Segments, state: State) -> None:
+    def __init__(self, segments: SegmentStore, state: State) -> None:
         self._segments = segments
         self._state = state
         self._lines: dict[str, dict[int, int]] = {}
@@ -229,7 +229,7 @@ def publish(directory: QueueDirectory, stats: Stats) -> None:
 def published(directory: QueueDirectory) -> Stats:
     """Read the books that the uploading process last wrote; empty ones if there are none."""
     try:
-        with os.fdopen(open_private(directory.books, os.O_RDONLY), "rb") as file:
+        with os.fdopen(open_secure(directory.books, os.O_RDONLY), "rb") as file:
             return _converter.loads(file.read(), Stats)
     except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
         return Stats()
@@ -239,7 +239,7 @@ def unled(directory: QueueDirectory) -> Stats:
     """Count what waits in a directory that nobody has ever uploaded from."""
     waiting = 0
     for path in directory.segments.glob(f"*{SUFFIX}"):
-        with suppress(OSError), os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+        with suppress(OSError), os.fdopen(open_secure(path, os.O_RDONLY), "rb") as file:
             while piece := file.read(_PIECE_BYTES):
                 waiting += piece.count(b"\n")
     return Stats(waiting=waiting)

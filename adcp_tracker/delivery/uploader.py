@@ -16,7 +16,7 @@ from adcp_tracker.delivery.sender import Lane
 from adcp_tracker.delivery.stats import Bookkeeper
 from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.journal.reader import Segments
+from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Sealer, limits
 from adcp_tracker.outbox.dead_letters import DeadLetters, Letterbox
@@ -52,7 +52,7 @@ class Leadership:
         self._setting = setting
         self._clock = setting.clock
         _prepare(setting.destinations)
-        self.segments = Segments(setting.directory, setting.encryption)
+        self.segments = SegmentStore(setting.directory, setting.encryption)
         self.dead_letters = DeadLetters(setting.directory, setting.encryption)
         self.state = open_state(
             setting.directory, setting.open_outbox, setting.roster, self.dead_letters, self.segments
@@ -370,7 +370,7 @@ class Leadership:
 
     def _keep_evidence(self, segment: str, data: bytes) -> None:
         try:
-            self.segments.keep_evidence(segment, data)
+            self.segments.quarantine(segment, data)
         except OSError as error:
             self._occasionally.warning("evidence.not_kept", segment=segment, error=str(error))
 
@@ -387,7 +387,7 @@ class Leadership:
 
     def _is_finished(self, name: str) -> bool:
         try:
-            return self.segments.is_finished(name)
+            return self.segments.is_closed(name)
         except OSError:  # it is gone, or deleting it tells what is wrong
             return True
 

@@ -15,7 +15,7 @@ import orjson
 
 from adcp_tracker.destinations.base import event_failure
 from adcp_tracker.exceptions import FieldError
-from adcp_tracker.journal.files import open_private, replace_file
+from adcp_tracker.journal.files import open_secure, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,7 +136,7 @@ def save(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> N
 def load(directory: QueueDirectory) -> dict[str, SourceRule]:
     """Return what is written down, by destination; nothing if it cannot be read."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        descriptor = open_private(directory.path / _FILE, os.O_RDONLY)
+        descriptor = open_secure(directory.path / _FILE, os.O_RDONLY)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
             document = orjson.loads(file.read(_LARGEST))
         return {

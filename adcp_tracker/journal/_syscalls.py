@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     """Append `data` of `size` bytes to a descriptor and return the count written, or -1."""
     from collections.abc import Callable
 
-    IsThere = Callable[[bytes], bool]
+    Exists = Callable[[bytes], bool]
     """Say whether there is a file or a directory of this path."""
 
 
-def keeping_the_lock() -> Append:
+def write_holding_gil() -> Append:
     """Return ``write`` of the C library, called without letting go of the interpreter lock.
 
     Raises:
@@ -30,7 +30,7 @@ def keeping_the_lock() -> Append:
     return ctypes.PyDLL(None).write
 
 
-def under_a_lock() -> Append:
+def write_with_lock() -> Append:
     """Return ``os.write`` in the same form."""
     lock = threading.Lock()
 
@@ -44,15 +44,15 @@ def under_a_lock() -> Append:
     return append
 
 
-def best() -> Append:
+def fastest_write() -> Append:
     """Return the quickest way to append that this interpreter has."""
     try:
-        return keeping_the_lock()
+        return write_holding_gil()
     except (OSError, AttributeError):  # pragma: no cover - no C library to be had
-        return under_a_lock()
+        return write_with_lock()
 
 
-def exists_keeping_the_lock() -> IsThere:
+def exists_holding_gil() -> Exists:
     """Return ``access`` of the C library, called without letting go of the interpreter lock.
 
     Raises:
@@ -67,14 +67,14 @@ def exists_keeping_the_lock() -> IsThere:
     return is_there
 
 
-def letting_it_go() -> IsThere:
+def exists_releasing_gil() -> Exists:
     """Return ``os.access`` in the same form."""
     return lambda path: os.access(path, os.F_OK)
 
 
-def best_exists() -> IsThere:
+def fastest_exists() -> Exists:
     """Return the quickest way that this interpreter has."""
     try:
-        return exists_keeping_the_lock()
+        return exists_holding_gil()
     except (OSError, AttributeError):  # pragma: no cover - no C library to be had
-        return letting_it_go()
+        return exists_releasing_gil()

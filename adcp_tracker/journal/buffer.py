@@ -15,15 +15,15 @@ import orjson
 
 from adcp_tracker._logging import Occasionally
 from adcp_tracker.exceptions import QueueFullError
-from adcp_tracker.journal.fsync import NotSyncedError
+from adcp_tracker.journal.fsync import FsyncError
 from adcp_tracker.journal.records import (
     DROPPED,
     ENVELOPED,
     EVENT,
     accepted_ms,
-    enveloped,
-    frame,
-    scan,
+    encode_record,
+    parse,
+    with_envelope,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker._clock import Clock
-    from adcp_tracker.journal.writer import Journal
+    from adcp_tracker.journal.writer import JournalWriter
 
 _MEMORY_BYTES = 16 * 1024 * 1024
 _TELL_SECONDS = 1.0
@@ -54,7 +54,7 @@ class _Waiting(NamedTuple):
     segment: Path | None = None
 
 
-class Intake:
+class WriteBuffer:
     """Puts events into the journal, whatever happens.
 
     Args:
@@ -67,7 +67,7 @@ class Intake:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: JournalWriter,
         clock: Clock,
         *,
         raise_when_full: bool = False,
@@ -79,16 +79,16 @@ class Intake:
         self._raise_when_full = raise_when_full
         self._on_drop = on_drop
         self._memory_bytes = memory_bytes
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start from nothing, as a new process does."""
         self._lock = threading.RLock()
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
-        self._dropped: Counter[str] = Counter()
-        self._told_at = self._clock.monotonic()
-        self._occasionally = Occasionally(self._clock)
+        self._drop_counts: Counter[str] = Counter()
+        self._written_at = self._clock.monotonic()
+        self._throttled = Occasionally(self._clock)
 
     @property
     def in_memory(self) -> int:
@@ -100,7 +100,7 @@ class Intake:
         """How many records are in a segment, and wait for the disk to confirm it."""
         return sum(each.segment is not None for each in list(self._waiting))
 
-    def put(self, event: bytes, accepted_ms: int) -> None:
+    def append(self, event: bytes, accepted_ms: int) -> None:
         """Take a plain event.
 
         Args:
@@ -113,33 +113,35 @@ class Intake:
         try:
             self._journal.append(event, accepted_ms)
         except OSError as error:
-            self._refused(error, event, accepted_ms, EVENT)
-        if self._waiting or self._dropped:
-            self._catch_up()
+            self._on_disk_error(error, event, accepted_ms, EVENT)
+        if self._waiting or self._drop_counts:
+            self._maybe_flush()
 
-    def put_enveloped(self, envelope: Mapping[str, object], event: bytes, accepted_ms: int) -> None:
-        """Take an event with an envelope; raises like :meth:`put`."""
-        body = enveloped(envelope, event)
+    def append_enveloped(
+        self, envelope: Mapping[str, object], event: bytes, accepted_ms: int
+    ) -> None:
+        """Take an event with an envelope; raises like :meth:`append`."""
+        body = with_envelope(envelope, event)
         try:
             self._journal.append_record(body, accepted_ms, ENVELOPED)
         except OSError as error:
-            self._refused(error, body, accepted_ms, ENVELOPED)
+            self._on_disk_error(error, body, accepted_ms, ENVELOPED)
 
-    def drop(self, reason: str, count: int = 1) -> None:
+    def count_dropped(self, reason: str, count: int = 1) -> None:
         """Count events that are let go."""
-        self._journal.notice_fork()
+        self._journal.check_fork()
         with self._lock:
-            self._dropped[reason] += count
+            self._drop_counts[reason] += count
         if self._on_drop is not None:
             for _ in range(count):
-                self._call_back(self._on_drop, reason)
+                self._call_on_drop(self._on_drop, reason)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Put what waits in memory on disk, and tell the books what was dropped."""
-        self._journal.notice_fork()
+        self._journal.check_fork()
         with self._lock:
             self._write_waiting()
-            self._tell()
+            self._write_drop_counts()
 
     def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
         """Let go of events in memory that may not be kept.
@@ -150,63 +152,63 @@ class Intake:
         Returns:
             How many there were.
         """
-        self._journal.notice_fork()
+        self._journal.check_fork()
         with self._lock:
             before = self.in_memory
             self._waiting = deque(
                 each
                 for each in self._waiting
-                if not is_unwanted(self._journal.opened(*each[:3]).opened()[1])
+                if not is_unwanted(self._journal.decode(*each[:3]).unpack()[1])
             )
             self._waiting_bytes = sum(len(each.body) for each in self._waiting)
             gone = before - self.in_memory  # the others are counted where they are, on disk
         if gone:
-            self.drop("erased", gone)
+            self.count_dropped("erased", gone)
         return gone
 
-    def abandon(self) -> None:
+    def reset_after_fork(self) -> None:
         """Leave to the parent of a fork what is the parent's."""
-        self.forget()
-        self._journal.abandon()
+        self.reset()
+        self._journal.close_inherited()
 
-    def _call_back(self, on_drop: Callable[[str], None], reason: str) -> None:
+    def _call_on_drop(self, on_drop: Callable[[str], None], reason: str) -> None:
         try:
             on_drop(reason)
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             # Not its words: it is anybody's code, and they may hold anything.
-            self._occasionally.warning(
+            self._throttled.warning(
                 "on_drop.raised", error=type(error).__name__, remedy="mend the callback"
             )
 
-    def _catch_up(self) -> None:
-        if self._clock.monotonic() - self._told_at >= _TELL_SECONDS:
-            self.settle()
+    def _maybe_flush(self) -> None:
+        if self._clock.monotonic() - self._written_at >= _TELL_SECONDS:
+            self.flush()
 
-    def _refused(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes) -> None:
+    def _on_disk_error(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes) -> None:
         if isinstance(error, QueueFullError) and self._raise_when_full:
             raise error
         # First what becomes of the event: without a descriptor left, even a log may fail.
         if isinstance(error, QueueFullError):
-            self.drop("full")
-            self._occasionally.warning("event.dropped", reason="full", error=str(error))
+            self.count_dropped("full")
+            self._throttled.warning("event.dropped", reason="full", error=str(error))
             return
-        if isinstance(error, NotSyncedError):
+        if isinstance(error, FsyncError):
             self._keep_unconfirmed(error)
             return
-        body, kind = self._journal.at_rest(body, accepted_ms, kind)
+        body, kind = self._journal.encode_for_disk(body, accepted_ms, kind)
         is_kept = self._keep(_Waiting(body, accepted_ms, kind))
         if not is_kept:
-            self.drop("disk")
-        self._occasionally.warning("journal.not_written", error=str(error), remedy=_REMEDY)
+            self.count_dropped("disk")
+        self._throttled.warning("journal.not_written", error=str(error), remedy=_REMEDY)
         if not is_kept:
-            self._occasionally.warning("event.dropped", reason="disk", error=str(error))
+            self._throttled.warning("event.dropped", reason="disk", error=str(error))
 
-    def _keep_unconfirmed(self, error: NotSyncedError) -> None:
+    def _keep_unconfirmed(self, error: FsyncError) -> None:
         """Keep a record until the disk confirms it; without room for it, it is in its segment."""
-        ((record,), _) = scan(error.record)
+        ((record,), _) = parse(error.record)
         time = accepted_ms(error.record)
         self._keep(_Waiting(record.body, time, record.kind, error.path))
-        self._occasionally.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
+        self._throttled.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
 
     def _keep(self, one: _Waiting) -> bool:
         with self._lock:
@@ -222,9 +224,9 @@ class Intake:
             try:
                 self._write(one)
             except OSError as error:
-                if isinstance(error, NotSyncedError):
+                if isinstance(error, FsyncError):
                     self._waiting[0] = one._replace(segment=error.path)
-                self._told_at = self._clock.monotonic()
+                self._written_at = self._clock.monotonic()
                 return
             self._waiting.popleft()
             self._waiting_bytes -= len(one.body)
@@ -232,18 +234,20 @@ class Intake:
     def _write(self, one: _Waiting) -> None:
         """Put on disk what waits, once only."""
         body, accepted_ms, kind, segment = one
-        if segment is None or not self._journal.confirm(segment, frame(body, accepted_ms, kind)):
+        if segment is None or not self._journal.rewrite_and_sync(
+            segment, encode_record(body, accepted_ms, kind)
+        ):
             self._journal.append_record(body, accepted_ms, kind)
 
-    def _tell(self) -> None:
+    def _write_drop_counts(self) -> None:
         """Write the counts of what was dropped as a record of their own."""
-        self._told_at = self._clock.monotonic()
-        if not self._dropped:
+        self._written_at = self._clock.monotonic()
+        if not self._drop_counts:
             return
-        told, self._dropped = self._dropped, Counter()
+        told, self._drop_counts = self._drop_counts, Counter()
         try:
             self._journal.append_record(orjson.dumps(told), int(self._clock.now() * 1000), DROPPED)
-        except NotSyncedError as error:
+        except FsyncError as error:
             self._keep_unconfirmed(error)
         except OSError:
-            self._dropped.update(told)
+            self._drop_counts.update(told)

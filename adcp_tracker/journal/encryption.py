@@ -13,16 +13,16 @@ from adcp_tracker._process import fork_mark
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal import records as plain
 from adcp_tracker.journal.records import (
+    ENCRYPTED_DEAD_LETTER,
+    ENCRYPTED_ENVELOPED,
+    ENCRYPTED_EVENT,
     ENVELOPED,
     EVENT,
-    SEALED_ENVELOPED,
-    SEALED_EVENT,
-    SEALED_LETTER,
-    Damage,
+    CorruptSpan,
     Record,
-    frame,
+    encode_record,
 )
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.settings import several
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.files import QueueDirectory
 
 
-def encryption_with(keys: Sequence[str | bytes]) -> Encryption | None:
+def encryption_from_keys(keys: Sequence[str | bytes]) -> Encryption | None:
     """Return what seals with the first of `keys` and reads with all; nothing without any.
 
     Raises:
@@ -45,19 +45,19 @@ def encryption_with(keys: Sequence[str | bytes]) -> Encryption | None:
     return Encryption(keys)
 
 
-def journal_with(encryption: Encryption | None) -> Callable[..., Journal]:
+def journal_factory(encryption: Encryption | None) -> Callable[..., JournalWriter]:
     """Return what makes journals: the plain one, or one that seals."""
     if encryption is None:
-        return Journal
+        return JournalWriter
 
-    return sealed_journal(encryption)
+    return encrypted_journal_factory(encryption)
 
 
-SEALED: Final = {EVENT: SEALED_EVENT, ENVELOPED: SEALED_ENVELOPED}
+ENCRYPTED: Final = {EVENT: ENCRYPTED_EVENT, ENVELOPED: ENCRYPTED_ENVELOPED}
 """What kind a record of a segment becomes when it is sealed."""
 
-_IN_SEGMENTS: Final = {sealed: opened for opened, sealed in SEALED.items()}
-_AMONG_LETTERS: Final = {SEALED_LETTER: ENVELOPED}
+_IN_SEGMENTS: Final = {sealed: opened for opened, sealed in ENCRYPTED.items()}
+_AMONG_LETTERS: Final = {ENCRYPTED_DEAD_LETTER: ENVELOPED}
 _KEY_BYTES: Final = 32
 _KEY_ID_BYTES: Final = 6
 _SALT_BYTES: Final = 16
@@ -67,7 +67,7 @@ _HEAD: Final = re.compile(rb"([A-Za-z0-9_-]{8})\.[A-Za-z0-9_-]{22}\.")
 _LAST: Final = {1: b"AQgw", 2: b"AEIMQUYcgkosw048"}  # by how many bytes are left of three
 _BOUND_FROM, _BOUND_TO = 9, 24
 _NONCES_DRAWN: Final = 512
-_MOST_CIPHERS: Final = 256
+_MAX_CIPHERS: Final = 256
 _INFO: Final = b"adcp_tracker records at rest"
 _ID_INFO: Final = b"adcp_tracker key id"
 _HOW: Final = (
@@ -91,23 +91,23 @@ class Encryption:
     nonces_per_salt = 1 << 24
 
     def __init__(self, keys: str | bytes | Sequence[str | bytes]) -> None:
-        self._refusal = _refusal()
+        self._decryption_error = _refusal()
         decoded = _decoded(keys)
         self._keys = {_key_id(key): key for key in decoded}
         self._first = _key_id(decoded[0])
         self._ciphers: dict[bytes, AESGCM] = {}
-        self._begin()
+        self._new_salt()
 
-    def _begin(self) -> None:
+    def _new_salt(self) -> None:
         """Take a salt of this process's own, and no nonce that another may use."""
         salt = base64.urlsafe_b64encode(os.urandom(_SALT_BYTES)).rstrip(b"=")
         head = b"%b.%b." % (self._first, salt)
         self._drawn = 0
         self._nonces: list[bytes] = []
-        self._writing = head, self._derived(head).encrypt
+        self._writing = head, self._derive_cipher(head).encrypt
         self._mark = fork_mark()  # last, so that no other thread goes on with what it was
 
-    def seal(self, body: bytes, accepted_ms: int, kind: bytes) -> bytes:
+    def encrypt(self, body: bytes, accepted_ms: int, kind: bytes) -> bytes:
         """Return the body of a sealed record.
 
         Args:
@@ -116,7 +116,7 @@ class Encryption:
             kind: The record's kind, as it will stand in its header.
         """
         if not self._mark[0]:
-            self._begin()
+            self._new_salt()
         try:
             nonce = self._nonces.pop()
         except IndexError:
@@ -125,22 +125,24 @@ class Encryption:
         sealed = encrypt(nonce, body, b"%013d %b" % (accepted_ms, kind))
         return head + binascii.b2a_base64(nonce + sealed, newline=False)
 
-    def scan(self, data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
-        """Read a segment's records as :func:`.records.scan` does, opened.
+    def parse(self, data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
+        """Read a segment's records as :func:`.records.parse` does, opened.
 
         What was sealed with a key that is not given keeps its kind.
         What cannot be what that key sealed there is damage.
         """
-        return self._scan(data, start, _IN_SEGMENTS)
+        return self._parse(data, start, _IN_SEGMENTS)
 
-    def scan_letters(self, data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
+    def parse_dead_letters(
+        self, data: bytes, start: int = 0
+    ) -> tuple[list[Record], list[CorruptSpan]]:
         """Read dead letters in the same way."""
-        return self._scan(data, start, _AMONG_LETTERS)
+        return self._parse(data, start, _AMONG_LETTERS)
 
-    def _scan(
+    def _parse(
         self, data: bytes, start: int, kinds: Mapping[bytes, bytes]
-    ) -> tuple[list[Record], list[Damage]]:
-        found, damages = plain.scan(data, start)
+    ) -> tuple[list[Record], list[CorruptSpan]]:
+        found, damages = plain.parse(data, start)
         records: list[Record] = []
         for record in found:
             kind = kinds.get(record.kind)
@@ -148,15 +150,15 @@ class Encryption:
                 records.append(record)
                 continue
             place = record.start - start
-            opened = self._opened(record, kind, data[place + _BOUND_FROM : place + _BOUND_TO])
+            opened = self._decrypt(record, kind, data[place + _BOUND_FROM : place + _BOUND_TO])
             if opened is None:
                 stop = record.stop - start - 1
-                damages.append(Damage(record.start, data[place:stop]))
+                damages.append(CorruptSpan(record.start, data[place:stop]))
             else:
                 records.append(opened)
         return records, damages
 
-    def _opened(self, record: Record, kind: bytes, bound: bytes) -> Record | None:
+    def _decrypt(self, record: Record, kind: bytes, bound: bytes) -> Record | None:
         head = record.body[:_HEAD_BYTES]
         cipher = self._ciphers.get(head)
         if cipher is None:
@@ -165,22 +167,22 @@ class Encryption:
                 return None
             if matched[1] not in self._keys:
                 return record
-            cipher = self._derived(head)
+            cipher = self._derive_cipher(head)
         try:
             sealed = _from_base64(record.body[_HEAD_BYTES:])
             body = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
-        except (self._refusal, ValueError):
+        except (self._decryption_error, ValueError):
             return None
         return Record(record.start, record.stop, kind, body)
 
-    def _derived(self, head: bytes) -> AESGCM:
+    def _derive_cipher(self, head: bytes) -> AESGCM:
         """Return the cipher of one key and salt, in clear before each record."""
         from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - an extra's
             AESGCM,
         )
 
         key_id, salt, _ = head.split(b".")
-        if len(self._ciphers) >= _MOST_CIPHERS:
+        if len(self._ciphers) >= _MAX_CIPHERS:
             self._ciphers.clear()
         cipher = AESGCM(_hkdf(self._keys[key_id], salt, _INFO, _KEY_BYTES))
         self._ciphers[head] = cipher
@@ -189,7 +191,7 @@ class Encryption:
     def _draw(self) -> bytes:
         """Return a nonce, and keep more at hand: each system call may cost a thread's turn."""
         if self._drawn >= self.nonces_per_salt:
-            self._begin()
+            self._new_salt()
         self._drawn += _NONCES_DRAWN
         drawn = os.urandom(_NONCES_DRAWN * _NONCE_BYTES)
         nonces = [drawn[at : at + _NONCE_BYTES] for at in range(0, len(drawn), _NONCE_BYTES)]
@@ -261,8 +263,8 @@ def _refusal() -> type[Exception]:
     return InvalidTag
 
 
-class SealedJournal(Journal):
-    """Appends records as :class:`.Journal` does, sealed.
+class EncryptedJournalWriter(JournalWriter):
+    """Appends records as :class:`.JournalWriter` does, sealed.
 
     Args:
         encryption: What seals them.
@@ -280,22 +282,22 @@ class SealedJournal(Journal):
         self._encryption = encryption
 
     def append(self, body: bytes, accepted_ms: int) -> None:
-        """Make a plain event durable; see :meth:`.Journal.append`."""
+        """Make a plain event durable; see :meth:`.JournalWriter.append`."""
         self.append_record(body, accepted_ms, EVENT)
 
-    def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
+    def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept; sealed once is enough."""
-        sealed = SEALED.get(kind)
+        sealed = ENCRYPTED.get(kind)
         if sealed is None:
             return body, kind
-        return self._encryption.seal(body, accepted_ms, sealed), sealed
+        return self._encryption.encrypt(body, accepted_ms, sealed), sealed
 
-    def opened(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
+    def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
         """Return the record of what is kept."""
-        records, _ = self._encryption.scan(frame(body, accepted_ms, kind))
+        records, _ = self._encryption.parse(encode_record(body, accepted_ms, kind))
         return records[0]
 
 
-def sealed_journal(encryption: Encryption) -> Callable[..., Journal]:
+def encrypted_journal_factory(encryption: Encryption) -> Callable[..., JournalWriter]:
     """Return what makes journals whose records are sealed."""
-    return partial(SealedJournal, encryption)
+    return partial(EncryptedJournalWriter, encryption)

@@ -30,8 +30,8 @@ _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _OTHERS = 0o077
 # Regular files do not mind O_NONBLOCK; a pipe in place of one would have us wait for its other end.
-_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITING = os.O_WRONLY | os.O_RDWR
+_SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
 
 
 class QueueDirectory:
@@ -46,7 +46,7 @@ class QueueDirectory:
         self.segments = self.path / "segments"
         self.state = self.path / "state"
         self.dead = self.path / "dead"
-        self.damaged = self.path / "damaged"
+        self.quarantine = self.path / "damaged"
         self.destinations = self.path / "destinations"
         self.leader_lock = self.path / "leader.lock"
         self.leader_wanted = self.path / "leader.wanted"
@@ -61,9 +61,9 @@ class QueueDirectory:
             UnsafeDirectoryError: If a part of it is a link, another user's, or open to others.
             OSError: If it cannot be created.
         """
-        parts = (self.segments, self.state, self.dead, self.damaged, self.destinations)
+        parts = (self.segments, self.state, self.dead, self.quarantine, self.destinations)
         for folder in (self.path, *parts):
-            _make_private(folder)
+            _make_secure(folder)
 
     def prepare_remembered(self) -> None:
         """Create the folder for shoppers' contexts, which most sites never need.
@@ -73,7 +73,7 @@ class QueueDirectory:
             OSError: If it cannot be created.
         """
         self.prepare()
-        _make_private(self.remembered)
+        _make_secure(self.remembered)
 
     def check(self, folder: Path) -> bool:
         """Look at one of its folders as :meth:`prepare` does, and say whether it is there.
@@ -85,12 +85,12 @@ class QueueDirectory:
         """
         try:
             for each in (self.path, folder):
-                _check_private(each, each.lstat(), stat.S_IFDIR)
+                _check_secure(each, each.lstat(), stat.S_IFDIR)
         except FileNotFoundError:
             return False
         return True
 
-    def set_state_aside(self) -> Path:
+    def quarantine_state(self) -> Path:
         """Put a damaged outbox out of the way, kept for whoever wants to look into it.
 
         Returns:
@@ -98,19 +98,19 @@ class QueueDirectory:
         """
         aside = self.path / f"state.damaged-{time.time_ns()}"
         self.state.rename(aside)
-        _make_private(self.state)
+        _make_secure(self.state)
         return aside
 
     def used_bytes(self) -> int:
         """Return how much room segments, dead letters and evidence take."""
         return sum(
             _size(entry)
-            for folder in (self.segments, self.dead, self.damaged)
+            for folder in (self.segments, self.dead, self.quarantine)
             for entry in _entries(folder)
         )
 
 
-def open_private(path: Path, flags: int) -> int:
+def open_secure(path: Path, flags: int) -> int:
     """Open a file of the queue, never through a link; a new one is ours alone.
 
     Raises:
@@ -118,14 +118,14 @@ def open_private(path: Path, flags: int) -> int:
             or if it is to be written and has a second name.
     """
     try:
-        descriptor = os.open(path, flags | _CAREFULLY, _FILE_MODE)
+        descriptor = os.open(path, flags | _SAFE_FLAGS, _FILE_MODE)
     except OSError:
-        check_private_file(path)
+        check_secure_file(path)
         raise
     try:
         status = os.fstat(descriptor)
-        _check_private(path, status, stat.S_IFREG)
-        if flags & _WRITING:
+        _check_secure(path, status, stat.S_IFREG)
+        if flags & _WRITE_FLAGS:
             _check_one_name(path, status)
     except UnsafeDirectoryError:
         os.close(descriptor)
@@ -141,7 +141,7 @@ def _check_one_name(path: Path, status: os.stat_result) -> None:
         )
 
 
-def check_private_file(path: Path) -> None:
+def check_secure_file(path: Path) -> None:
     """Look at a file, if it is there, without opening it.
 
     Raises:
@@ -151,10 +151,10 @@ def check_private_file(path: Path) -> None:
         status = path.lstat()
     except FileNotFoundError:
         return
-    _check_private(path, status, stat.S_IFREG)
+    _check_secure(path, status, stat.S_IFREG)
 
 
-def is_elsewhere(descriptor: int, path: Path) -> bool:
+def was_replaced(descriptor: int, path: Path) -> bool:
     """Say whether an open file is not the one at its path any more.
 
     Whoever deletes or moves the queue directory does so under everybody who has it open.
@@ -165,7 +165,7 @@ def is_elsewhere(descriptor: int, path: Path) -> bool:
         return True
 
 
-def write_whole(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
     """Write all of some bytes, however few the disk takes at once.
 
     Raises:
@@ -178,7 +178,7 @@ def write_whole(descriptor: int, data: bytes) -> None:
 
 def sync_file(path: Path) -> None:
     """Make what was written to a file of the queue survive a power cut."""
-    descriptor = open_private(path, os.O_RDONLY)
+    descriptor = open_secure(path, os.O_RDONLY)
     try:
         os.fdatasync(descriptor)
     finally:
@@ -202,16 +202,16 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         UnsafeDirectoryError: If its folder is a link, another user's, or open to others.
     """
-    _check_private(path.parent, path.parent.lstat(), stat.S_IFDIR)
+    _check_secure(path.parent, path.parent.lstat(), stat.S_IFDIR)
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
-    descriptor = open_private(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    descriptor = open_secure(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
     temporary.replace(path)
 
 
-def _make_private(folder: Path) -> None:
+def _make_secure(folder: Path) -> None:
     """Look at a folder that is there, as it mostly is, or make it."""
     try:
         status = folder.lstat()
@@ -221,7 +221,7 @@ def _make_private(folder: Path) -> None:
             folder.mkdir(mode=_DIRECTORY_MODE)
             _sync_parent(folder)
         status = folder.lstat()
-    _check_private(folder, status, stat.S_IFDIR)
+    _check_secure(folder, status, stat.S_IFDIR)
 
 
 def _make_parents(path: Path) -> None:
@@ -239,7 +239,7 @@ def _sync_parent(folder: Path) -> None:
         sync_directory(folder.parent)
 
 
-def _check_private(path: Path, status: os.stat_result, kind: int) -> None:
+def _check_secure(path: Path, status: os.stat_result, kind: int) -> None:
     if stat.S_IFMT(status.st_mode) != kind:
         is_folder = kind == stat.S_IFDIR
         raise UnsafeDirectoryError(

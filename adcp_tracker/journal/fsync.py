@@ -10,8 +10,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from adcp_tracker.journal.files import open_private
-from adcp_tracker.journal.records import erased
+from adcp_tracker.journal.files import open_secure
+from adcp_tracker.journal.records import erase_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NONE = -1
 
 
-class NotSyncedError(OSError):
+class FsyncError(OSError):
     """A record is in its segment, and the disk did not confirm it.
 
     Args:
@@ -39,7 +39,7 @@ class NotSyncedError(OSError):
         self.path = path
 
 
-class SharedSync:
+class GroupCommit:
     """Has the disk take what several threads have written, in one wait for all of them.
 
     A write is confirmed by a sync that began after it, unless one failed since it began.
@@ -61,8 +61,8 @@ class SharedSync:
         self._path: Path | None = None
         self._cause = OSError()
 
-    def run(self, descriptor: int, path: Path) -> None:
-        """Sync a file, by whoever has the lock; :meth:`check` tells what came of it."""
+    def sync(self, descriptor: int, path: Path) -> None:
+        """Sync a file, by whoever has the lock; :meth:`raise_if_failed` tells what came of it."""
         self.begun += 1
         try:
             self._fdatasync(descriptor)
@@ -75,7 +75,7 @@ class SharedSync:
         """Say whether a sync has failed since so many had begun."""
         return since <= self._failed
 
-    def check(self, since: int, record: bytes) -> None:
+    def raise_if_failed(self, since: int, record: bytes) -> None:
         """See that no sync has failed since a record's write began.
 
         Args:
@@ -83,13 +83,13 @@ class SharedSync:
             record: What was written.
 
         Raises:
-            NotSyncedError: If one has.
+            FsyncError: If one has.
         """
         if self._path is not None and self.has_failed(since):
-            raise NotSyncedError(record, self._path, self._cause)
+            raise FsyncError(record, self._path, self._cause)
 
 
-def confirm(path: Path, record: bytes, fdatasync: Callable[[int], None]) -> bool:
+def rewrite_and_sync(path: Path, record: bytes, fdatasync: Callable[[int], None]) -> bool:
     """Have the disk take a record where it stands, though it has refused before.
 
     Args:
@@ -105,14 +105,14 @@ def confirm(path: Path, record: bytes, fdatasync: Callable[[int], None]) -> bool
         OSError: If the disk does not take it.
     """
     try:
-        descriptor = open_private(path, os.O_RDWR)
+        descriptor = open_secure(path, os.O_RDWR)
     except FileNotFoundError:
         return True
     try:
         data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
         place = data.rfind(record)
         if place < 0:
-            return erased(record) in data
+            return erase_record(record) in data
         written = os.pwrite(descriptor, record, place)
         fdatasync(descriptor)
     finally:

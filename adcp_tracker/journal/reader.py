@@ -10,9 +10,9 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from adcp_tracker.journal.files import open_private, sync_directory, sync_file
-from adcp_tracker.journal.records import erased, scan
-from adcp_tracker.journal.writer import SUFFIX, UNFINISHED
+from adcp_tracker.journal.files import open_secure, sync_directory, sync_file
+from adcp_tracker.journal.records import erase_record, parse
+from adcp_tracker.journal.writer import SUFFIX, UNFINISHED_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _EVIDENCE_BYTES = 1024 * 1024
 
 
-class Segments:
+class SegmentStore:
     """The segment files of one directory.
 
     Args:
@@ -34,14 +34,14 @@ class Segments:
         encryption: What opens sealed records.
 
     Attributes:
-        scan: Reads records as :func:`.records.scan` does, opened as far as there are keys.
+        parse: Reads records as :func:`.records.parse` does, opened as far as there are keys.
     """
 
     def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
-        self.scan = scan if encryption is None else encryption.scan
+        self.parse = parse if encryption is None else encryption.parse
         self._directory = directory
         self._folder = directory.segments
-        self._evidence = directory.damaged
+        self._evidence = directory.quarantine
         self._synced: dict[str, int] = {}
 
     def sizes(self) -> dict[str, int]:
@@ -64,15 +64,15 @@ class Segments:
 
         Beside a thread that computes, each system call may cost a turn of its.
         """
-        descriptor = open_private(self._folder / name, os.O_RDONLY)
+        descriptor = open_secure(self._folder / name, os.O_RDONLY)
         try:
             yield lambda start, length: os.pread(descriptor, length, start)
         finally:
             os.close(descriptor)
 
-    def is_finished(self, name: str) -> bool:
+    def is_closed(self, name: str) -> bool:
         """Say whether no process can write to the segment any more."""
-        descriptor = open_private(self._folder / name, os.O_RDONLY)
+        descriptor = open_secure(self._folder / name, os.O_RDONLY)
         try:
             return _lock(descriptor)
         finally:
@@ -87,7 +87,7 @@ class Segments:
         path = self._folder / name
         self._directory.check(self._folder)
         try:
-            descriptor = open_private(path, os.O_RDONLY)
+            descriptor = open_secure(path, os.O_RDONLY)
         except FileNotFoundError:
             return True
         try:
@@ -102,19 +102,21 @@ class Segments:
     def erase(self, name: str, records: Iterable[Record]) -> None:
         """Overwrite records in place, so that nothing of what they said is left on disk."""
         self._directory.check(self._folder)
-        descriptor = open_private(self._folder / name, os.O_RDWR)
+        descriptor = open_secure(self._folder / name, os.O_RDWR)
         try:
             for record in records:
                 old = os.pread(descriptor, record.stop - record.start, record.start)
-                os.pwrite(descriptor, erased(old, record.opened()[0].get("only")), record.start)
+                os.pwrite(
+                    descriptor, erase_record(old, record.unpack()[0].get("only")), record.start
+                )
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
-    def keep_evidence(self, name: str, data: bytes) -> None:
+    def quarantine(self, name: str, data: bytes) -> None:
         """Keep bytes that were no record, up to a bound per segment."""
         self._directory.check(self._evidence)
-        descriptor = open_private(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        descriptor = open_secure(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         try:
             room = _EVIDENCE_BYTES - os.fstat(descriptor).st_size
             os.write(descriptor, data[: max(room, 0)])
@@ -138,9 +140,9 @@ class Segments:
         for trouble in filter(None, troubles.values()):
             raise trouble
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove what a process left that died while it began a segment."""
-        for path in self._folder.glob(f"*{UNFINISHED}"):
+        for path in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
             _remove_if_abandoned(path)
 
 
@@ -165,7 +167,7 @@ def _sync_file(path: Path) -> OSError | None:
 
 def _remove_if_abandoned(path: Path) -> None:
     try:
-        descriptor = open_private(path, os.O_RDONLY)
+        descriptor = open_secure(path, os.O_RDONLY)
     except FileNotFoundError:
         return
     try:

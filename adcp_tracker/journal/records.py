@@ -26,8 +26,8 @@ HEADER_BYTES = 25
 """Bytes before the body of a record."""
 
 EVENT, ENVELOPED, DROPPED, ERASED = b"E", b"S", b"D", b"X"
-SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER = b"C", b"T", b"L"
-LOCKED = frozenset({SEALED_EVENT, SEALED_ENVELOPED, SEALED_LETTER})
+ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, ENCRYPTED_DEAD_LETTER = b"C", b"T", b"L"
+UNDECRYPTED = frozenset({ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, ENCRYPTED_DEAD_LETTER})
 """Kinds of records that are still sealed when they have been read: their key is missing."""
 
 _SEALED_BY = re.compile(rb"([A-Za-z0-9_-]{8})\.")
@@ -37,8 +37,8 @@ _PLAIN_LETTERS = ((8, b" "), (22, b" "), (23, b"E"), (24, b"\t"))
 _CANDIDATE = re.compile(rb"[0-9a-f]{8} [0-9]{13} [A-Z]\t")
 
 
-def frame_event(body: bytes, accepted_ms: int) -> bytes:
-    """Return the record of a plain event; the fast form of :func:`frame` for its kind.
+def encode_event(body: bytes, accepted_ms: int) -> bytes:
+    """Return the record of a plain event; the fast form of :func:`encode_record` for its kind.
 
     Args:
         body: The event's JSON.
@@ -47,7 +47,7 @@ def frame_event(body: bytes, accepted_ms: int) -> bytes:
     return b"%08x %013d E\t%b\n" % (crc32(body, accepted_ms & _SEED_MASK), accepted_ms, body)
 
 
-def frame(body: bytes, accepted_ms: int, kind: bytes) -> bytes:
+def encode_record(body: bytes, accepted_ms: int, kind: bytes) -> bytes:
     """Return the record of `body`, of any `kind`."""
     checksum = crc32(body, _seed(accepted_ms, kind))
     return b"%08x %013d %b\t%b\n" % (checksum, accepted_ms, kind, body)
@@ -57,12 +57,12 @@ def _seed(accepted_ms: int, kind: bytes) -> int:
     return (accepted_ms + kind[0] - EVENT[0]) & _SEED_MASK
 
 
-def enveloped(envelope: Mapping[str, object], event: bytes) -> bytes:
+def with_envelope(envelope: Mapping[str, object], event: bytes) -> bytes:
     """Return the body of a record of kind ``S``."""
     return orjson.dumps(envelope) + b"\t" + event
 
 
-def erased(record: bytes, only: object = None) -> bytes:
+def erase_record(record: bytes, only: object = None) -> bytes:
     """Return an erased record of the same length and time as `record`.
 
     Args:
@@ -70,7 +70,7 @@ def erased(record: bytes, only: object = None) -> bytes:
         only: The one destination that its envelope says it is for, if it does.
     """
     kept = b"" if only is None else orjson.dumps({"only": only})
-    return frame(kept.ljust(len(record) - HEADER_BYTES - 1), int(record[9:22]), ERASED)
+    return encode_record(kept.ljust(len(record) - HEADER_BYTES - 1), int(record[9:22]), ERASED)
 
 
 class Record(NamedTuple):
@@ -88,7 +88,7 @@ class Record(NamedTuple):
     kind: bytes
     body: bytes
 
-    def opened(self) -> tuple[dict[str, object], bytes]:
+    def unpack(self) -> tuple[dict[str, object], bytes]:
         """Return the envelope, empty where there is none, and the event, if it is not erased."""
         if self.kind == ERASED:
             kept = self.body.strip()
@@ -100,7 +100,7 @@ class Record(NamedTuple):
 
 
 @attrs.frozen
-class Damage:
+class CorruptSpan:
     """Bytes that are no record.
 
     Attributes:
@@ -126,7 +126,7 @@ class PlainRecords(NamedTuple):
     events: list[bytes]
 
 
-def scan_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRecords | None:
+def parse_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRecords | None:
     """Read `data` as plain events and nothing else, as it mostly is.
 
     Records are looked at all at once and not one by one, which takes half the time.
@@ -137,7 +137,7 @@ def scan_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRec
         most: How many records to read at most.
 
     Returns:
-        What :func:`scan` would return of them; ``None`` if there is anything that is not
+        What :func:`parse` would return of them; ``None`` if there is anything that is not
         the sound record of a plain event.
     """
     # Unlike split(), which looks at each byte, this leaves the search to the C library.
@@ -152,14 +152,14 @@ def scan_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRec
     return PlainRecords(start, start + sum(map(len, lines)), events)
 
 
-def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
+def parse(data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
     """Read the whole records in `data`, which stands at `start` of its segment.
 
     A line that is no record is searched for records that a flipped or missing
     line feed has glued together. What follows the last line feed is left alone.
     """
     records: list[Record] = []
-    damages: list[Damage] = []
+    damages: list[CorruptSpan] = []
     lines = data.split(b"\n")
     lines.pop()
     for line in lines:
@@ -168,7 +168,7 @@ def scan(data: bytes, start: int = 0) -> tuple[list[Record], list[Damage]]:
         if record is not None:
             records.append(record)
         else:
-            _salvage(line, start, records, damages)
+            _resynchronize(line, start, records, damages)
         start = stop
     return records, damages
 
@@ -205,7 +205,7 @@ def _read(line: bytes, start: int, stop: int) -> Record | None:
     return Record(start, stop, kind, body)
 
 
-def sealed_by(record: Record) -> str:
+def key_id_of(record: Record) -> str:
     """Return the short name of the key that a sealed record was sealed with."""
     matched = _SEALED_BY.match(record.body)
     return matched[1].decode() if matched else "unknown"
@@ -216,7 +216,9 @@ def accepted_ms(record: bytes) -> int:
     return int(record[9:22])
 
 
-def _salvage(line: bytes, start: int, records: list[Record], damages: list[Damage]) -> None:
+def _resynchronize(
+    line: bytes, start: int, records: list[Record], damages: list[CorruptSpan]
+) -> None:
     """Take what can be read out of a damaged line, and the rest as damage."""
     lost = 0
     for begin, piece in _pieces(line):
@@ -227,11 +229,11 @@ def _salvage(line: bytes, start: int, records: list[Record], damages: list[Damag
         if record is None:
             continue
         if begin > lost:
-            damages.append(Damage(start + lost, line[lost:begin]))
+            damages.append(CorruptSpan(start + lost, line[lost:begin]))
         records.append(record)
         lost = end
     if lost < len(line):
-        damages.append(Damage(start + lost, line[lost:]))
+        damages.append(CorruptSpan(start + lost, line[lost:]))
 
 
 def _pieces(line: bytes) -> Iterator[tuple[int, bytes]]:

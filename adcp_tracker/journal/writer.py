@@ -19,9 +19,9 @@ from adcp_tracker._logging import logger
 from adcp_tracker._process import fork_mark
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal import _syscalls
-from adcp_tracker.journal.files import is_elsewhere, open_private, sync_directory, write_whole
-from adcp_tracker.journal.fsync import NotSyncedError, SharedSync, confirm
-from adcp_tracker.journal.records import HEADER_BYTES, Record, crc32, frame
+from adcp_tracker.journal.files import open_secure, sync_directory, was_replaced, write_all
+from adcp_tracker.journal.fsync import FsyncError, GroupCommit, rewrite_and_sync
+from adcp_tracker.journal.records import HEADER_BYTES, Record, crc32, encode_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 SUFFIX = ".log"
-UNFINISHED = ".new"
+UNFINISHED_SUFFIX = ".new"
 _SMALLEST_SEGMENT_BYTES = 4096
 _LEAST_SEGMENTS = 16
 _GROWTH_BYTES = 512 * 1024
@@ -55,7 +55,7 @@ def segment_bytes(max_bytes: int | None) -> int:
     return min(SEGMENT_BYTES, max(max_bytes // _LEAST_SEGMENTS, _SMALLEST_SEGMENT_BYTES))
 
 
-class Journal:
+class JournalWriter:
     """Appends records to segment files. Opened by its first append, and anew after a fork.
 
     Args:
@@ -92,13 +92,13 @@ class Journal:
         self._on_begin = on_begin
         self._on_growth = on_growth
         self._on_fork = on_fork
-        self._append = append or _syscalls.best()
+        self._append = append or _syscalls.fastest_write()
         self._fdatasync = sync
         self._write = self._write_through if synchronous else self._append
         self._clock = clock or SystemClock()
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         """Start from nothing, as a new process does."""
         self._mark = fork_mark()
         self._lock = threading.RLock()
@@ -109,8 +109,8 @@ class Journal:
         self._position = 0
         self._watermark = 0
         self._full_until = 0.0
-        self._gone: list[bytes] = []
-        self._syncs = SharedSync(self._fdatasync)
+        self._unlinked: list[bytes] = []
+        self._syncs = GroupCommit(self._fdatasync)
 
     @property
     def path(self) -> Path | None:
@@ -126,11 +126,11 @@ class Journal:
 
         Raises:
             QueueFullError: If the directory holds ``max_bytes``.
-            NotSyncedError: If it is in its segment, and the disk did not confirm it.
+            FsyncError: If it is in its segment, and the disk did not confirm it.
             OSError: If the disk does not take it.
         """
         if not self._mark[0]:
-            self._begin_anew()
+            self._reset_after_fork()
         # The record is framed here, not by a call: this is the one path that must be short.
         checksum = crc32(body, accepted_ms)
         header = b"%x %d E\t" % (checksum, accepted_ms)
@@ -145,7 +145,7 @@ class Journal:
             return
         self._position = position = self._position + size
         if position > self._watermark:
-            self._grown()
+            self._on_watermark()
 
     def _write_through(self, descriptor: int, record: bytes, size: int) -> int:
         """Write a record, and wait until the disk has it."""
@@ -154,7 +154,7 @@ class Journal:
         if written == size:
             try:
                 self._sync(since, record)
-            except NotSyncedError:
+            except FsyncError:
                 self._advance(size)
                 raise
         return written
@@ -162,9 +162,9 @@ class Journal:
     def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Make a record of any kind durable; raises like :meth:`append`."""
         if not self._mark[0]:
-            self._begin_anew()
-        kept, kind = self.at_rest(body, accepted_ms, kind)
-        record = frame(kept, accepted_ms, kind)
+            self._reset_after_fork()
+        kept, kind = self.encode_for_disk(body, accepted_ms, kind)
+        record = encode_record(kept, accepted_ms, kind)
         size = len(record)
         written = self._write(self._descriptor, record, size)
         if written != size:
@@ -172,19 +172,19 @@ class Journal:
             return
         self._position = position = self._position + size
         if position > self._watermark:
-            self._grown()
+            self._on_watermark()
 
-    def confirm(self, path: Path, record: bytes) -> bool:
-        """Have the disk take a record that it did not confirm; see :func:`.syncing.confirm`."""
-        return confirm(path, record, self._fdatasync)
+    def rewrite_and_sync(self, path: Path, record: bytes) -> bool:
+        """Make the disk take a record it did not confirm; see :func:`.fsync.rewrite_and_sync`."""
+        return rewrite_and_sync(path, record, self._fdatasync)
 
-    def at_rest(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
+    def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept, on disk or in memory."""
         del accepted_ms
         return body, kind
 
-    def opened(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
-        """Return the record of what is kept as :meth:`at_rest` says."""
+    def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
+        """Return the record of what is kept as :meth:`encode_for_disk` says."""
         del accepted_ms
         return Record(0, 0, kind, body)
 
@@ -198,17 +198,17 @@ class Journal:
         the disk takes all of it.
         """
         with self._lock:
-            if self._is_gone():
-                self._succeed()
+            if self._is_unlinked():
+                self._start_next_segment()
             if (
                 self._descriptor != _CLOSED
                 and self._clock.monotonic() - self._opened_at >= older_than
             ):
                 self._close()
-            self._rescue()
+            self._restore_unlinked()
 
-    def hold(self) -> None:
-        """Open and close nothing until :meth:`resume`, as across a fork.
+    def freeze(self) -> None:
+        """Open and close nothing until :meth:`unfreeze`, as across a fork.
 
         A segment whose descriptor a child inherits without knowing seems to be written for
         as long as the child lives. Appending goes on meanwhile.
@@ -216,27 +216,27 @@ class Journal:
         if self._lock.acquire(timeout=_HOLD_SECONDS):
             self._holders.append(threading.get_ident())
 
-    def resume(self) -> None:
-        """Go on, in the thread that called :meth:`hold`."""
+    def unfreeze(self) -> None:
+        """Go on, in the thread that called :meth:`freeze`."""
         if threading.get_ident() in self._holders:
             self._holders.remove(threading.get_ident())
             self._lock.release()
 
-    def abandon(self) -> None:
+    def close_inherited(self) -> None:
         """Let go of the parent's segment, in a child made by a fork."""
         inherited = self._descriptor
-        self._forget()
+        self._reset()
         if inherited != _CLOSED:
             os.close(inherited)
 
-    def notice_fork(self) -> None:
+    def check_fork(self) -> None:
         """Be a process of its own, if this is a child that Python was not told of."""
         if not self._mark[0]:
-            self._begin_anew()
+            self._reset_after_fork()
 
-    def _begin_anew(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Be a process of its own, in a child that finds out only now that it is one."""
-        self.abandon()
+        self.close_inherited()
         if self._on_fork is not None:
             self._on_fork()
 
@@ -266,16 +266,16 @@ class Journal:
         """Go on behind a record that the quick way does not count."""
         self._position = position = self._position + size
         if position > self._watermark:
-            self._grown()
+            self._on_watermark()
 
     def _open(self) -> None:
         """Begin a segment and write to it from now on."""
-        descriptor, path = self._begin()
+        descriptor, path = self._create_segment()
         # Whoever waits for a sync goes by these, so that they change together.
         with self._syncs.lock:
-            self._enter(descriptor, path)
+            self._use_segment(descriptor, path)
 
-    def _begin(self) -> tuple[int, Path]:
+    def _create_segment(self) -> tuple[int, Path]:
         """Begin a segment. Its name appears only once it is locked."""
         self._check_room()
         self._directory.prepare()
@@ -286,7 +286,7 @@ class Journal:
             self._sync_name(descriptor)
         return descriptor, path
 
-    def _enter(self, descriptor: int, path: Path) -> None:
+    def _use_segment(self, descriptor: int, path: Path) -> None:
         self._opened_at = self._clock.monotonic()
         self._position = 0
         self._watermark = min(_GROWTH_BYTES, self._segment_bytes)
@@ -314,7 +314,7 @@ class Journal:
                     raise
         raise AssertionError("unreachable")
 
-    def _grown(self) -> None:
+    def _on_watermark(self) -> None:
         """Do what is due each time the segment has grown by a good piece.
 
         Nothing of it may fail the record that was written: it would be written again.
@@ -323,45 +323,45 @@ class Journal:
             with self._lock:
                 self._watermark = self._position + min(_GROWTH_BYTES, self._segment_bytes)
                 if self._position >= self._segment_bytes:
-                    self._succeed()
-                    self._rescue()
+                    self._start_next_segment()
+                    self._restore_unlinked()
             if self._on_growth is not None:
                 self._on_growth()
         except OSError as error:
-            self._say_not_rolled(error)
+            self._log_not_rolled(error)
 
-    def _succeed(self) -> None:
+    def _start_next_segment(self) -> None:
         """Go on in a new segment, under the same descriptor number.
 
         Another thread may stand between reading the number and writing to it.
         As the number never changes hands, its record lands in the new segment.
         Without a descriptor to spare, it goes on in the old one.
         """
-        old, path, was_gone = self._descriptor, self._path, self._is_gone()
+        old, path, was_gone = self._descriptor, self._path, self._is_unlinked()
         if path is None:
             return
         try:
             left = os.dup(old)
         except OSError as error:
-            self._say_not_rolled(error)
+            self._log_not_rolled(error)
             return
         try:
-            new, new_path = self._begin()
+            new, new_path = self._create_segment()
         except OSError:
             os.close(left)
             self._close()  # the next append says what is wrong
             return
         with self._syncs.lock:
             os.dup2(new, old, inheritable=False)
-            self._enter(old, new_path)
+            self._use_segment(old, new_path)
             os.close(new)
             if self._synchronous:
-                self._syncs.run(left, path)  # only now does nobody write to it any more
+                self._syncs.sync(left, path)  # only now does nobody write to it any more
         if was_gone:
             self._clock.sleep(_SWITCH_SECONDS)  # as in closing: a thread may be writing to it yet
-        self._leave(left, was_gone=was_gone)
+        self._close_segment(left, was_gone=was_gone)
 
-    def _say_not_rolled(self, error: OSError) -> None:
+    def _log_not_rolled(self, error: OSError) -> None:
         logger.warning(
             "segment.not_rolled",
             directory=str(self._directory.path),
@@ -369,31 +369,31 @@ class Journal:
             remedy="see to the queue's volume, and to how many files the process may open",
         )
 
-    def _is_gone(self) -> bool:
+    def _is_unlinked(self) -> bool:
         """Say whether nobody else can find the segment any more."""
         path = self._path
         try:
-            return path is not None and is_elsewhere(self._descriptor, path)
+            return path is not None and was_replaced(self._descriptor, path)
         except NotADirectoryError:
             return True
         except OSError:  # nobody can tell for now
             return False
 
-    def _leave(self, descriptor: int, *, was_gone: bool) -> None:
+    def _close_segment(self, descriptor: int, *, was_gone: bool) -> None:
         """Let go of a segment that nobody writes to any more, keeping what nobody else can find."""
         try:
             if was_gone:
                 data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-                self._gone.append(data[: data.rfind(b"\n") + 1])
+                self._unlinked.append(data[: data.rfind(b"\n") + 1])
         finally:
             os.close(descriptor)  # it may take the very room that is wanted
 
-    def _rescue(self) -> None:
+    def _restore_unlinked(self) -> None:
         """Write what was in segments that are gone into new ones, each as a whole or not yet."""
-        while self._gone:
-            records = self._gone[0]
+        while self._unlinked:
+            records = self._unlinked[0]
             try:
-                self._write_again(records)
+                self._rewrite(records)
             except OSError as error:
                 logger.error(
                     "segment.not_rescued",
@@ -402,7 +402,7 @@ class Journal:
                     remedy="see to the queue's volume while this process lives: it tries again",
                 )
                 return
-            del self._gone[0]
+            del self._unlinked[0]
             logger.warning(
                 "segment.rescued",
                 directory=str(self._directory.path),
@@ -410,7 +410,7 @@ class Journal:
                 remedy="see who deletes or moves the queue directory",
             )
 
-    def _write_again(self, records: bytes) -> None:
+    def _rewrite(self, records: bytes) -> None:
         self._directory.prepare()
         os.close(self._create(records)[0])
         with suppress(OSError):  # it is there, and must not be written a third time
@@ -419,7 +419,7 @@ class Journal:
     def _close(self) -> None:
         # Whoever has just written to it, and finds it closed, may rely on the sync here.
         with self._syncs.lock:
-            descriptor, path, was_gone = self._descriptor, self._path, self._is_gone()
+            descriptor, path, was_gone = self._descriptor, self._path, self._is_unlinked()
             if path is None:
                 return
             self._descriptor, self._path = _CLOSED, None
@@ -429,9 +429,9 @@ class Journal:
                     # number is free for somebody else's file.
                     self._clock.sleep(_SWITCH_SECONDS)
                 if self._synchronous:
-                    self._syncs.run(descriptor, path)
+                    self._syncs.sync(descriptor, path)
             finally:
-                self._leave(descriptor, was_gone=was_gone)
+                self._close_segment(descriptor, was_gone=was_gone)
 
     def _check_room(self) -> None:
         if self._max_bytes is None:
@@ -455,7 +455,7 @@ class Journal:
             record: What it wrote.
 
         Raises:
-            NotSyncedError: If the disk does not confirm it.
+            FsyncError: If the disk does not confirm it.
         """
         syncs = self._syncs
         begun = syncs.begun
@@ -463,20 +463,20 @@ class Journal:
             # A closed segment was synced by whoever closed it. Where a sync has failed, another
             # would succeed for nothing.
             if syncs.begun == begun and self._path is not None and not syncs.has_failed(since):
-                syncs.run(self._descriptor, self._path)
-            syncs.check(since, record)
+                syncs.sync(self._descriptor, self._path)
+            syncs.raise_if_failed(since, record)
 
 
 def _create_locked(path: Path, content: bytes) -> int:
     """Create a segment that nobody can see before it is ours and has its content."""
-    hidden = path.with_suffix(UNFINISHED)
+    hidden = path.with_suffix(UNFINISHED_SUFFIX)
     # Nobody else writes to it, so its one position is its end. With O_APPEND, what follows
     # after an outsider has cut it would stand where readers have been already.
-    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    descriptor = open_secure(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if content:
-            write_whole(descriptor, content)
+            write_all(descriptor, content)
             os.fdatasync(descriptor)
         hidden.rename(path)
     except OSError:

@@ -12,7 +12,7 @@ from zlib import crc32
 import diskcache
 
 from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.journal.files import check_private_file, open_private
+from adcp_tracker.journal.files import check_secure_file, open_secure
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ class DiskcacheOutbox:
         try:
             # SQLite does not follow a link in place of these either, but tells nobody why.
             for name in _BESIDE_IT:
-                check_private_file(folder / name)
+                check_secure_file(folder / name)
             # Created beforehand, so that it and its journal get our rights, not the umask's.
-            os.close(open_private(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
+            os.close(open_secure(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
             self._cache = _SettledCache(folder)
         except (sqlite3.Error, diskcache.Timeout, OSError, ValueError) as error:
             raise _translated(error, "opened") from error

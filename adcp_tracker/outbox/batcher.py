@@ -13,10 +13,10 @@ from adcp_tracker.journal.records import (
     ENVELOPED,
     ERASED,
     EVENT,
-    LOCKED,
+    UNDECRYPTED,
     Record,
-    scan_plain,
-    sealed_by,
+    key_id_of,
+    parse_plain,
 )
 from adcp_tracker.outbox.batch import Groups, Limit, Members, Placed
 from adcp_tracker.outbox.dead_letters import DeadLetter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mmap import mmap
 
     from adcp_tracker.destinations.base import Destination, EventFailure
-    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.state import Delivery, DestinationState, State
 
@@ -40,11 +40,11 @@ class Locks:
 
     def add(self, segment: str, record: Record) -> None:
         """Note a locked record that a destination's cursor stands at."""
-        self._bars[segment, record.start] = sealed_by(record)
+        self._bars[segment, record.start] = key_id_of(record)
 
     def add_delivery(self, delivery: Delivery, record: Record) -> None:
         """Note a frozen batch with a locked record in it."""
-        self._deliveries[delivery.destination, delivery.number] = sealed_by(record)
+        self._deliveries[delivery.destination, delivery.number] = key_id_of(record)
 
     def bars(self, segment: str, cursor: int) -> bool:
         """Say whether what stands at `cursor` is locked."""
@@ -108,7 +108,7 @@ class Sealer:
         locks: What cannot be read for want of a key, as far as it was come upon.
     """
 
-    def __init__(self, segments: Segments, state: State) -> None:
+    def __init__(self, segments: SegmentStore, state: State) -> None:
         self._segments = segments
         self._state = state
         self._spare: list[mmap] = []
@@ -143,14 +143,14 @@ class Sealer:
         """Return a delivery's events as they stand on disk now, those that can be read."""
         members = Members(self._spare)
         for segment, start, data in self._pieces(delivery):
-            plain = scan_plain(data, start) if data.endswith(b"\n") else None
+            plain = parse_plain(data, start) if data.endswith(b"\n") else None
             if plain is not None:
                 members.extend(segment, plain)
                 continue
             for record in self._scan(start, data):
                 if record.kind in (EVENT, ENVELOPED):
-                    members.add(Placed(segment, record.start, record.stop, record.opened()[1]))
-                elif record.kind in LOCKED:
+                    members.add(Placed(segment, record.start, record.stop, record.unpack()[1]))
+                elif record.kind in UNDECRYPTED:
                     self.locks.add_delivery(delivery, record)
         return members
 
@@ -169,9 +169,9 @@ class Sealer:
     def _scan(self, start: int, data: bytes) -> list[Record]:
         """Read all records of a piece, also a last one whose line feed is lost."""
         if data.endswith(b"\n"):
-            return self._segments.scan(data, start)[0]
+            return self._segments.parse(data, start)[0]
         stop = start + len(data)
-        records = self._segments.scan(data + b"\n", start)[0]
+        records = self._segments.parse(data + b"\n", start)[0]
         return [each._replace(stop=min(each.stop, stop)) for each in records]
 
     def _pieces(self, delivery: Delivery) -> Iterator[tuple[str, int, bytes]]:
@@ -193,7 +193,7 @@ class _Pass:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
         self,
-        segments: Segments,
+        segments: SegmentStore,
         destination: Destination,
         state: DestinationState,
         locks: Locks,
@@ -246,7 +246,7 @@ class _Pass:
         """Take plain events, if the first `end` bytes hold nothing else, or what of them fits."""
         fitting = self._limit.whole(data)
         whole = data if fitting == end else data[:fitting]  # mostly all of it: not one copy more
-        plain = scan_plain(whole, start, self._limit.events)
+        plain = parse_plain(whole, start, self._limit.events)
         if plain is None:
             return False
         used = plain.stop - start
@@ -260,9 +260,9 @@ class _Pass:
 
     def _take(self, name: str, data: bytes, start: int) -> None:
         """Take records of all kinds, and what is none."""
-        records, damages = self._segments.scan(data, start)
+        records, damages = self._segments.parse(data, start)
         end = start + len(data)
-        lock = next((at for at, each in enumerate(records) if each.kind in LOCKED), None)
+        lock = next((at for at, each in enumerate(records) if each.kind in UNDECRYPTED), None)
         if lock is not None:
             self._locks.add(name, records[lock])
             end, records = records[lock].start, records[:lock]
@@ -288,7 +288,7 @@ class _Pass:
 
     def _skip_torn(self, name: str, start: int, size: int) -> bool:
         """Pass over an unfinished last record, once its writer can no longer finish it."""
-        if not self._segments.is_finished(name):
+        if not self._segments.is_closed(name):
             return False
         rest = self._segments.read(name, start, _READ_BYTES)
         if b"\n" in rest:  # finished since the size was read
@@ -311,12 +311,12 @@ class _Pass:
                 counts.drop(reason, count)
         elif record.kind != ERASED:
             counts.drop("unknown_kind")
-        elif self._is_mine(record.opened()[0]):
+        elif self._is_mine(record.unpack()[0]):
             counts.drop("erased")
 
     def _open(self, name: str, record: Record) -> None:
         """Treat an event as its envelope says."""
-        envelope, event = record.opened()
+        envelope, event = record.unpack()
         if not self._is_mine(envelope):
             return
         self._state.counts.accepted += 1

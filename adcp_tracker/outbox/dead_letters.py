@@ -13,16 +13,16 @@ import orjson
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.journal.files import open_private, sync_directory, write_whole
+from adcp_tracker.journal.files import open_secure, sync_directory, write_all
 from adcp_tracker.journal.records import (
+    ENCRYPTED_DEAD_LETTER,
     ENVELOPED,
-    LOCKED,
-    SEALED_LETTER,
+    UNDECRYPTED,
     Record,
-    enveloped,
-    erased,
-    frame,
-    scan,
+    encode_record,
+    erase_record,
+    parse,
+    with_envelope,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.journal.reader import SegmentStore
 
 
 _MOST_UNWRITTEN = 10_000
@@ -45,7 +45,7 @@ class Letterbox:
         segments: The segments, where letters that are sent again stand as records.
     """
 
-    def __init__(self, kept: DeadLetters, segments: Segments) -> None:
+    def __init__(self, kept: DeadLetters, segments: SegmentStore) -> None:
         self._kept = kept
         self._segments = segments
         self._unwritten: list[DeadLetter] = []
@@ -161,7 +161,7 @@ class DeadLetters:
         self._folder = directory.dead
         self._written: set[str] = set()
         self._encryption = encryption
-        self._scan = scan if encryption is None else encryption.scan_letters
+        self._scan = parse if encryption is None else encryption.parse_dead_letters
 
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
         """Write letters and have the disk take them, before anything forgets their events.
@@ -179,7 +179,7 @@ class DeadLetters:
         ]
         if records:
             path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
-            descriptor = open_private(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            descriptor = open_secure(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             try:
                 self._append(descriptor, records)
             finally:
@@ -191,7 +191,7 @@ class DeadLetters:
         if not start:
             sync_directory(self._folder)
         try:
-            write_whole(descriptor, b"".join(record for _, record in records))
+            write_all(descriptor, b"".join(record for _, record in records))
         except OSError:
             self._written |= _keep_whole(descriptor, start, records)
             raise
@@ -208,7 +208,7 @@ class DeadLetters:
     def locked(self) -> int:
         """Return how many cannot be read, as they were sealed with a key that is not given."""
         return sum(
-            record.kind in LOCKED for path in self._files() for record in self._records(path)
+            record.kind in UNDECRYPTED for path in self._files() for record in self._records(path)
         )
 
     def is_empty(self) -> bool:
@@ -228,7 +228,7 @@ class DeadLetters:
             if found:
                 _erase(path, [record for record, _ in found])
                 removed.update(letter.id for _, letter in found)
-            if not any(each.kind in {ENVELOPED, *LOCKED} for each in self._records(path)):
+            if not any(each.kind in {ENVELOPED, *UNDECRYPTED} for each in self._records(path)):
                 path.unlink()
         return len(removed)
 
@@ -243,15 +243,15 @@ class DeadLetters:
 
     def _record(self, letter: DeadLetter) -> bytes:
         envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
-        body, died_ms = enveloped(envelope, letter.event), int(letter.died_at * 1000)
+        body, died_ms = with_envelope(envelope, letter.event), int(letter.died_at * 1000)
         if self._encryption is None:
-            return frame(body, died_ms, ENVELOPED)
-        sealed = self._encryption.seal(body, died_ms, SEALED_LETTER)
-        return frame(sealed, died_ms, SEALED_LETTER)
+            return encode_record(body, died_ms, ENVELOPED)
+        sealed = self._encryption.encrypt(body, died_ms, ENCRYPTED_DEAD_LETTER)
+        return encode_record(sealed, died_ms, ENCRYPTED_DEAD_LETTER)
 
     def _records(self, path: Path) -> list[Record]:
         try:
-            descriptor = open_private(path, os.O_RDONLY)
+            descriptor = open_secure(path, os.O_RDONLY)
         except FileNotFoundError:  # its last letter was removed while we looked
             return []
         with os.fdopen(descriptor, "rb") as file:
@@ -261,7 +261,7 @@ class DeadLetters:
         for record in self._records(path):
             if record.kind != ENVELOPED:
                 continue
-            envelope, event = record.opened()
+            envelope, event = record.unpack()
             # Another version's letter stays where it is, for that version to read.
             with suppress(BaseValidationError):
                 yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
@@ -282,11 +282,11 @@ def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -
 
 
 def _erase(path: Path, records: list[Record]) -> None:
-    descriptor = open_private(path, os.O_RDWR)
+    descriptor = open_secure(path, os.O_RDWR)
     try:
         for record in records:
             old = os.pread(descriptor, record.stop - record.start, record.start)
-            os.pwrite(descriptor, erased(old), record.start)
+            os.pwrite(descriptor, erase_record(old), record.start)
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import Occasionally
 from adcp_tracker.exceptions import UnsafeDirectoryError
-from adcp_tracker.journal.files import open_private, sync_directory, sync_file, write_whole
+from adcp_tracker.journal.files import open_secure, sync_directory, sync_file, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,7 +48,7 @@ class Roster:
     ) -> None:
         self._folder = directory.destinations
         self.own = tuple(own)
-        self._occasionally = Occasionally(clock or SystemClock())
+        self._throttled = Occasionally(clock or SystemClock())
 
     def __iter__(self) -> Iterator[str]:
         """Yield every name that is entered."""
@@ -90,7 +90,7 @@ class Roster:
         """Take a name out."""
         self._path(name).unlink(missing_ok=True)
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove what a process left that died while it entered a name."""
         for path in self._folder.glob(f"{_DRAFT}*"):
             path.unlink(missing_ok=True)  # whoever lives yet finds it gone and makes another
@@ -101,7 +101,7 @@ class Roster:
         except UnsafeDirectoryError:
             raise
         except OSError as error:
-            self._occasionally.warning(
+            self._throttled.warning(
                 "destination.not_entered",
                 destination=name,
                 error=str(error),
@@ -126,7 +126,7 @@ class Roster:
     def _read(self, path: Path) -> str | None:
         """Return the name in a file; ``None`` if there is none, or not the whole of it."""
         try:
-            with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+            with os.fdopen(open_secure(path, os.O_RDONLY), "rb") as file:
                 name = file.read(_MOST_BYTES).decode()
         except (FileNotFoundError, UnicodeDecodeError):
             return None
@@ -149,8 +149,8 @@ class Roster:
 
 
 def _make(path: Path, content: bytes) -> None:
-    descriptor = open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    descriptor = open_secure(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
-        write_whole(descriptor, content)
+        write_all(descriptor, content)
     finally:
         os.close(descriptor)

@@ -87,7 +87,7 @@ class PrivacyMethods(DeliveryMethods):
             event_id=event_id,
             default_region=default_region or self._default_region,
         )
-        erasure = Erasure(self._directory, self._intake, self._memory, whom, follow)
+        erasure = Erasure(self._directory, self._buffer, self._memory, whom, follow)
         forgotten = self._errand(erasure, timeout)
         logger.info(
             "person.forgotten",
@@ -136,7 +136,7 @@ class PrivacyMethods(DeliveryMethods):
             event_id=event_id,
             default_region=default_region or self._default_region,
         )
-        return self._errand(Export(self._intake, self._memory, whom, follow), timeout)
+        return self._errand(Export(self._buffer, self._memory, whom, follow), timeout)
 
     def capture_context(self, context: Context | None = None) -> str:
         """Return the current context as a small signed token, for a purchase still to come.

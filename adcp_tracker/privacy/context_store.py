@@ -15,7 +15,7 @@ from adcp_tracker._logging import Occasionally, logger
 from adcp_tracker.context import Consent, RequestContext, without_identifiers
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.journal import _syscalls
-from adcp_tracker.journal.files import open_private, sync_directory
+from adcp_tracker.journal.files import open_secure, sync_directory
 from adcp_tracker.privacy.context_token import MAX_CHARACTERS, THIRTY_DAYS, TokenSigner
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load_directory_key(directory: QueueDirectory) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    descriptor = open_private(path, os.O_RDONLY)
+    descriptor = open_secure(path, os.O_RDONLY)
     try:
         text = os.read(descriptor, _MOST_BYTES).strip()
     finally:
@@ -73,7 +73,7 @@ def _read(path: Path) -> bytes:
 
 def _make(path: Path) -> None:
     hidden = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    descriptor = open_secure(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
         os.write(descriptor, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
         os.fsync(descriptor)
@@ -137,7 +137,7 @@ class ContextStore:
         self._directory = directory
         self._folder = directory.remembered
         self._root = os.fsencode(directory.remembered)
-        self._is_there = _syscalls.best_exists()
+        self._is_there = _syscalls.fastest_exists()
         self._tokens = tokens
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -289,7 +289,7 @@ class ContextStore:
 
     def _write(self, name: str, data: bytes) -> None:
         hidden = self._folder / f".{name}.{secrets.token_hex(4)}"
-        descriptor = open_private(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        descriptor = open_secure(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         try:
             os.write(descriptor, data)
             os.utime(descriptor, (self._clock.now(),) * 2)
@@ -299,7 +299,7 @@ class ContextStore:
 
     def _read(self, path: Path) -> tuple[str, frozenset[str]] | None:
         try:
-            descriptor = open_private(path, os.O_RDONLY)
+            descriptor = open_secure(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:

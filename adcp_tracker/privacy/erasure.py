@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker.delivery.stats import publish
-from adcp_tracker.journal.files import open_private, sync_directory
+from adcp_tracker.journal.files import open_secure, sync_directory
 from adcp_tracker.privacy.export import OPEN, SENT, DeliveryStatus
 from adcp_tracker.privacy.matching import (
     PersonMatcher,
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker.delivery.uploader import Leadership
-    from adcp_tracker.journal.buffer import Intake
+    from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.records import Damage
+    from adcp_tracker.journal.records import CorruptSpan
     from adcp_tracker.privacy.context_store import ContextStore
     from adcp_tracker.privacy.matching import Person
 
@@ -122,7 +122,7 @@ class Erasure:
     """
 
     directory: QueueDirectory
-    intake: Intake
+    intake: WriteBuffer
     memory: ContextStore
     person: Person
     follow: bool = True
@@ -133,7 +133,7 @@ class Erasure:
         Raises:
             OSError: If the disk does not take it; what was erased by then stays erased.
         """
-        self.intake.settle()
+        self.intake.flush()
         leadership.settle_arrived()
         result = search(leadership, self.person, follow=self.follow)
         matcher = PersonMatcher(result.person)
@@ -165,14 +165,14 @@ class Erasure:
     def _remove_unreadable(self, result: SearchResult) -> int:
         """Remove what cannot be searched, since any of it may be the person's."""
         removed = sum(map(len, result.damages.values()))
-        self.directory.check(self.directory.damaged)
-        for path in sorted(self.directory.damaged.iterdir()):
+        self.directory.check(self.directory.quarantine)
+        for path in sorted(self.directory.quarantine.iterdir()):
             path.unlink()
             removed += 1
         for path in sorted(self.directory.path.glob("state.damaged-*")):
             shutil.rmtree(path)
             removed += 1
-        for folder in (self.directory.damaged, self.directory.path):
+        for folder in (self.directory.quarantine, self.directory.path):
             sync_directory(folder)
         return removed
 
@@ -201,9 +201,9 @@ def _erase(directory: QueueDirectory, leadership: Leadership, result: SearchResu
     leadership.dead_letters.remove({letter.id for letter in result.letters})
 
 
-def _blank(path: Path, damages: Iterable[Damage]) -> None:
+def _blank(path: Path, damages: Iterable[CorruptSpan]) -> None:
     """Overwrite what is no record, and leave its lines as many as they were."""
-    descriptor = open_private(path, os.O_RDWR)
+    descriptor = open_secure(path, os.O_RDWR)
     try:
         for damage in damages:
             os.pwrite(descriptor, b" " * len(damage.data), damage.start)

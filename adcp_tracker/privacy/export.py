@@ -14,7 +14,7 @@ from adcp_tracker.privacy.matching import search
 if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.uploader import Leadership
-    from adcp_tracker.journal.buffer import Intake
+    from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import Delivery
@@ -43,7 +43,7 @@ class DeliveryStatus:
 
     def of(self, segment: str, record: Record) -> dict[str, str]:
         """Return an event's standing with each destination that it is for."""
-        only = record.opened()[0].get("only")
+        only = record.unpack()[0].get("only")
         return {
             name: self._with(name, segment, record)
             for name in self._state.destinations
@@ -80,14 +80,14 @@ class Export:
         follow: List what shares an order, a click or an id with their events as well.
     """
 
-    intake: Intake
+    intake: WriteBuffer
     memory: ContextStore
     person: Person
     follow: bool = True
 
     def __call__(self, leadership: Leadership) -> list[dict[str, object]]:
         """Return everything found, as JSON takes it, each with where it is."""
-        self.intake.settle()
+        self.intake.flush()
         leadership.settle_arrived()
         result = search(leadership, self.person, follow=self.follow)
         status = DeliveryStatus(leadership)

@@ -10,7 +10,7 @@ import orjson
 
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.model import CLICK_IDS, UniversalId
-from adcp_tracker.journal.records import DROPPED, ERASED, LOCKED, Damage, Record
+from adcp_tracker.journal.records import DROPPED, ERASED, UNDECRYPTED, CorruptSpan, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker.delivery.uploader import Leadership
-    from adcp_tracker.journal.reader import Segments
+    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
@@ -342,7 +342,7 @@ class SearchResult:
     person: Person
     events: list[Match]
     letters: list[DeadLetter]
-    damages: dict[str, list[Damage]]
+    damages: dict[str, list[CorruptSpan]]
     undecrypted: int = 0
 
 
@@ -371,10 +371,10 @@ def _pass(leadership: Leadership, person: Person) -> tuple[SearchResult, list[Ev
             if damages:
                 result.damages.setdefault(name, []).extend(damages)
             for record in records:
-                if record.kind in LOCKED:
+                if record.kind in UNDECRYPTED:
                     result.undecrypted += 1
                 elif record.kind not in (DROPPED, ERASED):
-                    event = record.opened()[1]
+                    event = record.unpack()[1]
                     identifiers = matcher.identify(event)
                     if identifiers is not None:
                         known.append(identifiers)
@@ -388,8 +388,8 @@ def _pass(leadership: Leadership, person: Person) -> tuple[SearchResult, list[Ev
 
 
 def read_pieces(
-    segments: Segments, name: str, size: int
-) -> Iterator[tuple[list[Record], list[Damage]]]:
+    segments: SegmentStore, name: str, size: int
+) -> Iterator[tuple[list[Record], list[CorruptSpan]]]:
     """Read a segment, a few megabytes at a time.
 
     What follows its last line feed is being written, or was never finished.
@@ -399,10 +399,10 @@ def read_pieces(
         data = segments.read(name, start, min(size - start, _PIECE_BYTES))
         end = data.rfind(b"\n") + 1
         if end:
-            yield segments.scan(data[:end], start)
-        elif len(data) == _PIECE_BYTES or (data and segments.is_finished(name)):
+            yield segments.parse(data[:end], start)
+        elif len(data) == _PIECE_BYTES or (data and segments.is_closed(name)):
             end = len(data)
-            yield [], [Damage(start, data)]
+            yield [], [CorruptSpan(start, data)]
         else:
             return
         start += end

@@ -14,7 +14,7 @@ from adcp_tracker_wsgi.middleware import (
     TRACKER_KEY,
     AdcpTrackerMiddleware,
     ContextBody,
-    is_finished,
+    is_closed,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +87,6 @@ def with_context(app: WSGIApplication, tracker: Tracker, capture: Capture) -> WS
                 return body
         except (AttributeError, TypeError, ValueError):
             pass
-        return body if is_finished(body, environ) else ContextBody(body, context)
+        return body if is_closed(body, environ) else ContextBody(body, context)
 
     return handle

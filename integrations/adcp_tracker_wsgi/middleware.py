@@ -65,7 +65,7 @@ class AdcpTrackerMiddleware:
             body = self._app(environ, start_response)
         finally:
             reset_context(token)
-        return body if is_finished(body, environ) else ContextBody(body, context)
+        return body if is_closed(body, environ) else ContextBody(body, context)
 
     def _needs_cookie_first(self, environ: WSGIEnvironment) -> bool:
         """Start the tracker at the first request, and step out of the way of all others."""
@@ -126,7 +126,7 @@ class ContextBody:
             reset_context(token)
 
 
-def is_finished(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+def is_closed(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
     """Say whether no more of the application's code runs for this body.
 
     Servers send a list and a file in quicker ways, so these are left as they are.

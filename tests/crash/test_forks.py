@@ -96,12 +96,12 @@ def test_a_child_forked_unseen_leaves_to_its_parent_what_the_parent_counted(
     """What was let go before such a fork is counted once, by whichever call the child begins."""
     tracker = Tracker(directory=tmp_path / "queue", uploader="external", handle_sigterm=False)
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
-    tracker._intake.drop("full", 7)  # noqa: SLF001 - what a full queue does
+    tracker._buffer.count_dropped("full", 7)  # noqa: SLF001 - what a full queue does
     child = _fork_unseen()
     if child == 0:
         with _ended():
             if ends_by == "drop":
-                tracker._intake.drop("consent")  # noqa: SLF001 - what a denial does
+                tracker._buffer.count_dropped("consent")  # noqa: SLF001 - what a denial does
                 ends_by = "close"
             getattr(tracker, ends_by)()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -14,7 +14,7 @@ from adcp_tracker.delivery.sender import Lane
 from adcp_tracker.delivery.uploader import Leadership, Setting
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Leaders
     """Lead a queue with so many events, step by step."""
     directory = QueueDirectory(path / "queue")
     directory.prepare()
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     for number in range(count):
         journal.append(b'{"event_id":"A-%04d","event_type":"lead"}' % number, NOW_MS)
     setting = Setting(

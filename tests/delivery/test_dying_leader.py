@@ -10,8 +10,8 @@ from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Leadership, Setting
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import ENVELOPED, enveloped
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.records import ENVELOPED, with_envelope
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.dead_letters import DeadLetters
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
@@ -55,7 +55,7 @@ class Office:
     def __init__(self, path: Path) -> None:
         self.directory = QueueDirectory(path)
         self.directory.prepare()
-        self.journal = Journal(self.directory)
+        self.journal = JournalWriter(self.directory)
         self.outbox = MortalOutbox()
         self.seller = ScriptedDestination()
 
@@ -147,7 +147,7 @@ def test_an_event_that_dies_before_it_is_sent_is_counted_once(office: Office, di
     """Its letter is there before the books know of it, and is made again by whoever is next."""
     office.track(1)
     _finish(office.lead())
-    invalid = enveloped({"code": "INVALID_EVENT", "message": "no"}, EVENT % 2)
+    invalid = with_envelope({"code": "INVALID_EVENT", "message": "no"}, EVENT % 2)
     office.journal.append_record(invalid, NOW_MS, ENVELOPED)
     first = office.lead()
     office.outbox.dies = dies

@@ -16,7 +16,7 @@ from adcp_tracker.delivery.leader_lock import Election
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Setting
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def test_a_fork_beside_a_close_waits_no_longer_than_the_close(
 def _send_without_answer(directory: Path, flusher: Flusher, seller: ScriptedDestination) -> None:
     """Have a request on its way."""
     seller.gate.clear()
-    journal = Journal(QueueDirectory(directory))
+    journal = JournalWriter(QueueDirectory(directory))
     journal.append(b'{"event_id":"A-1","event_type":"lead"}', 1_767_225_600_123)
     journal.roll()
     flusher.start()

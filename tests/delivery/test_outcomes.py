@@ -21,8 +21,8 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.reader import Segments
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.batcher import Sealer
 from adcp_tracker.outbox.state import Delivery, DestinationState, State
 from adcp_tracker.outbox.storage import open_outbox
@@ -44,12 +44,12 @@ class Desk:
 
     def __init__(self, path: Path) -> None:
         directory = QueueDirectory(path / "queue")
-        journal = Journal(directory)
+        journal = JournalWriter(directory)
         for number in range(4):
             journal.append(b'{"event_id":"A-%d","event_type":"lead"}' % number, 1_767_225_600_123)
         self.outbox = open_outbox(directory)
         self.state = State(self.outbox, [NAME])
-        self.segments = Segments(directory)
+        self.segments = SegmentStore(directory)
         self.sealer = Sealer(self.segments, self.state)
         sealed = self.sealer.seal(ScriptedDestination(), self.segments.sizes(), NOW)
         ((self.delivery, self.members),) = sealed.deliveries

@@ -14,8 +14,8 @@ from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Delivered, Retry
 from adcp_tracker.exceptions import UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.reader import Segments
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.batcher import Sealer
 from adcp_tracker.outbox.state import State
 from tests.support.booked import balanced
@@ -169,7 +169,7 @@ def test_what_cannot_be_synced_is_said_each_time_until_it_can(tmp_path: Path) ->
     """Else a later round would take it for synced."""
     unreadable = _fill(tmp_path, "A-1")
     unreadable.chmod(0o644)
-    segments = Segments(QueueDirectory(tmp_path))
+    segments = SegmentStore(QueueDirectory(tmp_path))
     for _ in range(2):
         with pytest.raises(UnsafeDirectoryError):
             segments.sync()
@@ -177,7 +177,7 @@ def test_what_cannot_be_synced_is_said_each_time_until_it_can(tmp_path: Path) ->
     segments.sync()
 
 
-class _BadBlock(Segments):
+class _BadBlock(SegmentStore):
     """Segments on a disk that gives nothing from one place of one of them on.
 
     Attributes:
@@ -208,7 +208,7 @@ def test_a_bad_block_holds_up_what_stands_from_it_on_and_loses_none_of_it(
     """Wherever it begins in a record: the cursor waits there, and no event goes twice."""
     directory = QueueDirectory(tmp_path)
     directory.prepare()
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     names = []
     for first in (0, 3):
         for number in range(first, first + 3):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.delivery.stats import oldest_waiting
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.reader import Segments
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.state import Delivery, Span
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 NOON_MS = 1_767_268_800_000
 
 
-def queue_with(path: Path, *times: int) -> Segments:
+def queue_with(path: Path, *times: int) -> SegmentStore:
     """Return the segments of a queue with events accepted at `times`, all in one segment."""
     directory = QueueDirectory(path / "queue")
     directory.prepare()
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     for time in times:
         journal.append(b"{}", time)
     journal.roll()
-    return Segments(directory)
+    return SegmentStore(directory)
 
 
 def test_the_oldest_is_the_first_that_was_not_sealed(tmp_path: Path) -> None:

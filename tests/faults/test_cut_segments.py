@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.destinations.base import Retry
-from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import ENVELOPED, EVENT, enveloped
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.records import ENVELOPED, EVENT, with_envelope
+from adcp_tracker.journal.writer import JournalWriter
 from tests.support.booked import balanced, track, track_before
 from tests.support.crashing.plans import Promptly
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -29,15 +29,15 @@ KEY = b"k" * 32
 FIRST, SECOND, THIRD, LATER = (b'{"event_id":"%b"}' % name for name in (b"A", b"BB", b"C", b"D"))
 
 
-def _journal(directory: QueueDirectory, encryption: Encryption | None) -> Journal:
-    return SealedJournal(encryption, directory) if encryption else Journal(directory)
+def _journal(directory: QueueDirectory, encryption: Encryption | None) -> JournalWriter:
+    return EncryptedJournalWriter(encryption, directory) if encryption else JournalWriter(directory)
 
 
 def _write(directory: QueueDirectory, encryption: Encryption | None) -> bytes:
     """Write three records, one of them with an envelope, and return their segment."""
     journal = _journal(directory, encryption)
     journal.append(FIRST, NOW_MS)
-    journal.append_record(enveloped({"test": "T"}, SECOND), NOW_MS, ENVELOPED)
+    journal.append_record(with_envelope({"test": "T"}, SECOND), NOW_MS, ENVELOPED)
     journal.append_record(THIRD, NOW_MS, EVENT)
     journal.roll()
     (segment,) = directory.segments.iterdir()

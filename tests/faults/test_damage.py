@@ -18,7 +18,7 @@ from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.stats import Stats, publish, published
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import scan
+from adcp_tracker.journal.records import parse
 from adcp_tracker.tracker import Tracker
 from tests.faults.share import share
 from tests.support.booked import balanced, track
@@ -169,7 +169,7 @@ def test_what_damage_leaves_goes_again_as_it_went(
     """Bytes that are lost, zeros or noise, as by a short write or a cut: same bytes, same key."""
     whole = _segment(waiting).read_bytes()
     left = data.draw(damaged(whole))
-    assume(scan(left)[0])
+    assume(parse(left)[0])
     _deliver_twice(waiting, left, again)
 
 

@@ -11,7 +11,7 @@ import pytest
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.reader import Segments
+from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
@@ -285,14 +285,14 @@ def test_letters_that_the_disk_cannot_let_go_are_not_sent_twice(
     tracker, seller = _dead(make, volume, 2)
     ids = [letter.id for letter in tracker.dead_letters()]
     refusals = [OSError(errno.EIO, "no")] * 3
-    sync = Segments.sync
+    sync = SegmentStore.sync
 
-    def refuse(segments: Segments) -> None:
+    def refuse(segments: SegmentStore) -> None:
         if refusals:
             raise refusals.pop()
         sync(segments)
 
-    monkeypatch.setattr(Segments, "sync", refuse)
+    monkeypatch.setattr(SegmentStore, "sync", refuse)
     assert len(tracker.replay(ids).replayed) == 2
     assert tracker.replay(ids).replayed == ()
     assert tracker.drop(ids) == 0

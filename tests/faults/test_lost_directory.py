@@ -18,7 +18,7 @@ import pytest
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.leader_lock import Election
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.writer import JournalWriter
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -70,7 +70,7 @@ def test_a_writer_without_a_thread_rescues_its_segment_at_its_end(
 def test_a_segment_that_grows_past_its_size_is_rescued_too(tmp_path: Path) -> None:
     """Going on in the next segment loses nothing of a vanished one, and keeps the order."""
     directory = QueueDirectory(tmp_path / "queue")
-    journal = Journal(directory, segment_bytes=4096)
+    journal = JournalWriter(directory, segment_bytes=4096)
     bodies = [b'{"event_id":"A-%d"}' % number for number in range(300)]
     for body in bodies[:20]:
         journal.append(body, 1_767_225_600_123)
@@ -97,7 +97,7 @@ def _files_up_to(size: int) -> Iterator[None]:
 def test_a_vanished_segment_that_is_not_taken_whole_is_rescued_later(tmp_path: Path) -> None:
     """It is kept in memory until the disk takes all of it, and no part is on disk before."""
     directory = QueueDirectory(tmp_path / "queue")
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     bodies = [b'{"event_id":"A-%d"}' % number for number in range(50)]
     for body in bodies:
         journal.append(body, 1_767_225_600_123)
@@ -113,7 +113,7 @@ def test_a_vanished_segment_that_is_not_taken_whole_is_rescued_later(tmp_path: P
 def test_what_is_tracked_while_a_vanished_segment_waits_is_not_held_up(tmp_path: Path) -> None:
     """A segment that is full and gone has a successor, and is rescued as soon as it can be."""
     directory = QueueDirectory(tmp_path / "queue")
-    journal = Journal(directory, segment_bytes=4096)
+    journal = JournalWriter(directory, segment_bytes=4096)
     bodies = [b'{"event_id":"A-%d"}' % number for number in range(300)]
     for body in bodies[:20]:
         journal.append(body, 1_767_225_600_123)
@@ -130,7 +130,7 @@ def test_what_is_tracked_while_a_vanished_segment_waits_is_not_held_up(tmp_path:
 def test_a_vanished_segment_is_kept_while_its_directory_cannot_be_made(tmp_path: Path) -> None:
     """Something else in the directory's place costs no event either, however long it is there."""
     directory = QueueDirectory(tmp_path / "queue")
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(b"{}", 1_767_225_600_123)
     shutil.rmtree(directory.path)
     directory.path.write_text("in the way")
@@ -145,7 +145,7 @@ def test_a_vanished_segment_is_kept_while_its_directory_cannot_be_made(tmp_path:
 def test_a_child_leaves_a_vanished_segment_to_its_parent(tmp_path: Path) -> None:
     """What was in it is written again once, by the parent."""
     directory = QueueDirectory(tmp_path / "queue")
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(b"{}", 1_767_225_600_123)
     shutil.rmtree(directory.path)
     directory.path.write_text("in the way")
@@ -153,7 +153,7 @@ def test_a_child_leaves_a_vanished_segment_to_its_parent(tmp_path: Path) -> None
     directory.path.unlink()
     child = os.fork()
     if not child:  # pragma: no cover - in the child
-        journal.abandon()
+        journal.close_inherited()
         journal.roll()
         os._exit(len(list(directory.path.glob("segments/*"))))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

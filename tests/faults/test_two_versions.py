@@ -8,7 +8,7 @@ import orjson
 
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import ENVELOPED, enveloped, frame
+from adcp_tracker.journal.records import ENVELOPED, encode_record, with_envelope
 from adcp_tracker.outbox.storage import open_outbox
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -79,8 +79,8 @@ def test_records_of_a_newer_version_cost_nothing_but_themselves(make: Make, tmp_
     (segment,) = (tmp_path / "queue" / "segments").glob("*.log")
     event = orjson.dumps({"event_id": "L-new", "event_type": "lead"})
     with segment.open("ab") as file:
-        file.write(frame(b"something new", NOW_MS, b"N"))
-        file.write(frame(enveloped({"colour": "blue"}, event), NOW_MS, ENVELOPED))
+        file.write(encode_record(b"something new", NOW_MS, b"N"))
+        file.write(encode_record(with_envelope({"colour": "blue"}, event), NOW_MS, ENVELOPED))
     seller = ScriptedDestination()
     tracker = make(seller)
     tracker.flush(5.0)
@@ -103,7 +103,9 @@ def test_dead_letters_of_another_version_are_kept_and_stop_nothing(
     ids = track(tracker, 2)
     wait_until(lambda: balanced(tracker).dead == 1)
     (path,) = (tmp_path / "queue" / "dead").iterdir()
-    strange = frame(enveloped({"to": "scripted", "died": "today"}, b'{"a":1}'), NOW_MS, ENVELOPED)
+    strange = encode_record(
+        with_envelope({"to": "scripted", "died": "today"}, b'{"a":1}'), NOW_MS, ENVELOPED
+    )
     with path.open("ab") as file:
         file.write(strange)
     (letter,) = tracker.dead_letters()

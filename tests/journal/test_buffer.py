@@ -12,10 +12,10 @@ import pytest
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import QueueFullError
-from adcp_tracker.journal.buffer import Intake
+from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import DROPPED, EVENT, Record, scan
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.records import DROPPED, EVENT, Record, parse
+from adcp_tracker.journal.writer import JournalWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOW_MS = 1_767_225_600_123
 
 
-class FailingJournal(Journal):
+class FailingJournal(JournalWriter):
     """A journal whose disk fails for as long as it is told to."""
 
     error: OSError | None = None
@@ -50,20 +50,20 @@ def journal(tmp_path: Path) -> FailingJournal:
 def records(tmp_path: Path) -> list[Record]:
     """Return every record on disk."""
     paths = sorted((tmp_path / "queue" / "segments").glob("*.log"))
-    return [record for path in paths for record in scan(path.read_bytes())[0]]
+    return [record for path in paths for record in parse(path.read_bytes())[0]]
 
 
 def test_what_the_disk_refuses_waits_in_memory_and_is_written_later(
     journal: FailingJournal, tmp_path: Path
 ) -> None:
     """A disk error is no exception for the host, and loses nothing when it passes."""
-    intake = Intake(journal, SystemClock())
+    intake = WriteBuffer(journal, SystemClock())
     journal.error = OSError(errno.EIO, "disk")
     for number in range(10):
-        intake.put(b'{"event_id":"A-%d"}' % number, NOW_MS)
+        intake.append(b'{"event_id":"A-%d"}' % number, NOW_MS)
     assert intake.in_memory == 10
     journal.error = None
-    intake.settle()
+    intake.flush()
     assert intake.in_memory == 0
     assert [record.body for record in records(tmp_path)] == [
         b'{"event_id":"A-%d"}' % number for number in range(10)
@@ -75,14 +75,14 @@ def test_memory_is_bounded_and_what_is_over_is_counted(
 ) -> None:
     """Only so much waits in memory; the rest is dropped, and the books are told."""
     reasons: list[str] = []
-    intake = Intake(journal, SystemClock(), on_drop=reasons.append, memory_bytes=100)
+    intake = WriteBuffer(journal, SystemClock(), on_drop=reasons.append, memory_bytes=100)
     journal.error = OSError(errno.ENOSPC, "full")
     for _ in range(10):
-        intake.put(b"x" * 30, NOW_MS)
+        intake.append(b"x" * 30, NOW_MS)
     assert intake.in_memory == 3
     assert reasons == ["disk"] * 7
     journal.error = None
-    intake.settle()
+    intake.flush()
     *events, told = records(tmp_path)
     assert [record.kind for record in events] == [EVENT] * 3
     assert (told.kind, orjson.loads(told.body)) == (DROPPED, {"disk": 7})
@@ -91,36 +91,36 @@ def test_memory_is_bounded_and_what_is_over_is_counted(
 def test_a_full_queue_drops_and_tells(journal: FailingJournal, tmp_path: Path) -> None:
     """Over max_bytes new events are dropped by reason, and told once there is room."""
     reasons: list[str] = []
-    intake = Intake(journal, SystemClock(), on_drop=reasons.append)
+    intake = WriteBuffer(journal, SystemClock(), on_drop=reasons.append)
     journal.error = QueueFullError("full")
-    intake.put(b"{}", NOW_MS)
+    intake.append(b"{}", NOW_MS)
     assert reasons == ["full"]
     assert intake.in_memory == 0
     journal.error = None
-    intake.settle()
+    intake.flush()
     (told,) = records(tmp_path)
     assert orjson.loads(told.body) == {"full": 1}
 
 
 def test_a_full_queue_raises_where_that_was_asked_for(journal: FailingJournal) -> None:
     """With when_full="raise" the caller hears of it, and nothing is counted as dropped."""
-    intake = Intake(journal, SystemClock(), raise_when_full=True)
+    intake = WriteBuffer(journal, SystemClock(), raise_when_full=True)
     journal.error = QueueFullError("full")
     with pytest.raises(QueueFullError):
-        intake.put(b"{}", NOW_MS)
+        intake.append(b"{}", NOW_MS)
     with pytest.raises(QueueFullError):
-        intake.put_enveloped({"test": "T"}, b"{}", NOW_MS)
+        intake.append_enveloped({"test": "T"}, b"{}", NOW_MS)
 
 
 def test_counts_that_cannot_be_written_are_kept(journal: FailingJournal, tmp_path: Path) -> None:
     """A count of drops is not lost because the disk still fails."""
-    intake = Intake(journal, SystemClock())
-    intake.drop("consent", 2)
+    intake = WriteBuffer(journal, SystemClock())
+    intake.count_dropped("consent", 2)
     journal.error = OSError(errno.EIO, "disk")
-    intake.settle()
+    intake.flush()
     journal.error = None
-    intake.drop("consent")
-    intake.settle()
+    intake.count_dropped("consent")
+    intake.flush()
     (told,) = records(tmp_path)
     assert orjson.loads(told.body) == {"consent": 3}
 
@@ -129,10 +129,10 @@ def test_a_child_leaves_to_its_parent_what_is_the_parents(
     journal: FailingJournal, tmp_path: Path
 ) -> None:
     """After a fork the memory's events and counts are written once, by the parent."""
-    intake = Intake(journal, SystemClock())
-    intake.drop("consent")
-    intake.abandon()
-    intake.settle()
+    intake = WriteBuffer(journal, SystemClock())
+    intake.count_dropped("consent")
+    intake.reset_after_fork()
+    intake.flush()
     assert records(tmp_path) == []
 
 
@@ -146,10 +146,10 @@ def test_a_callback_that_raises_breaks_no_checkout(
         reasons.append(reason)
         raise ValueError("alice@example.com")
 
-    intake = Intake(journal, SystemClock(), on_drop=on_drop)
+    intake = WriteBuffer(journal, SystemClock(), on_drop=on_drop)
     journal.error = QueueFullError("full")
-    intake.put(b"{}", NOW_MS)
-    intake.drop("consent", 2)
+    intake.append(b"{}", NOW_MS)
+    intake.count_dropped("consent", 2)
     assert reasons == ["full", "consent", "consent"]
     (told,) = [each for each in caplog.messages if "on_drop.raised" in each]
     assert "ValueError" in told
@@ -161,11 +161,11 @@ import os, resource, sys
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.buffer import Intake
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.buffer import WriteBuffer
+from adcp_tracker.journal.writer import JournalWriter
 directory = QueueDirectory(sys.argv[1])
 directory.prepare()
-intake = Intake(Journal(directory), SystemClock())
+intake = WriteBuffer(JournalWriter(directory), SystemClock())
 assert "structlog" not in sys.modules
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 taken = []
@@ -174,11 +174,11 @@ try:
         taken.append(os.open(os.devnull, os.O_RDONLY))
 except OSError:
     pass
-intake.put(b'{"event_id":"A-1"}', 1767225600123)
+intake.append(b'{"event_id":"A-1"}', 1767225600123)
 print(intake.in_memory)
 for each in taken:
     os.close(each)
-intake.settle()
+intake.flush()
 print(intake.in_memory)
 """
 

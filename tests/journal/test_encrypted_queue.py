@@ -15,11 +15,17 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.stats import published
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.buffer import Intake
-from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.buffer import WriteBuffer
+from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import DROPPED, SEALED_ENVELOPED, SEALED_EVENT, Record, scan
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.records import (
+    DROPPED,
+    ENCRYPTED_ENVELOPED,
+    ENCRYPTED_EVENT,
+    Record,
+    parse,
+)
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 from adcp_tracker.tracker import Tracker
 from tests.cli.program import NAME, pointing_at, run
@@ -88,7 +94,7 @@ def refuse(batch: Batch) -> Outcome:
 def records(queue: Path) -> list[Record]:
     """Return every record in the segments, as it stands on disk."""
     paths = sorted((queue / "segments").glob("*.log"))
-    return [record for path in paths for record in scan(path.read_bytes())[0]]
+    return [record for path in paths for record in parse(path.read_bytes())[0]]
 
 
 def test_nothing_on_disk_can_be_read(queue: Path) -> None:
@@ -111,7 +117,7 @@ def test_nothing_on_disk_can_be_read(queue: Path) -> None:
         assert found_on_disk(queue / "dead", *more, "broken-secret") == []
         assert found_on_disk(queue, "event_type", "91.19", "order-secret") == []
     kinds = {record.kind for record in records(queue)}
-    assert kinds == {SEALED_EVENT, SEALED_ENVELOPED}
+    assert kinds == {ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED}
 
 
 def test_everything_is_delivered_as_it_was_tracked(queue: Path) -> None:
@@ -128,7 +134,7 @@ def test_everything_is_delivered_as_it_was_tracked(queue: Path) -> None:
 def test_plain_trackers_have_the_plain_journal(queue: Path) -> None:
     """Without a key, an event takes the very way it took before."""
     with shop(queue, keys=()) as tracker:
-        assert type(tracker._journal) is Journal  # noqa: SLF001 - what is not there costs nothing
+        assert type(tracker._journal) is JournalWriter  # noqa: SLF001 - what is not there costs nothing
 
 
 def test_keys_are_rotated_without_losing_anything(queue: Path) -> None:
@@ -184,7 +190,7 @@ def test_a_locked_record_holds_up_what_follows_it_in_its_segment_only(queue: Pat
     directory = QueueDirectory(queue)
     directory.prepare()
     encryption = Encryption([KEY])
-    journal = SealedJournal(encryption, directory)
+    journal = EncryptedJournalWriter(encryption, directory)
     journal.append_record(b'{"full":2}', NOW_MS, DROPPED)
     journal.append(b'{"event_id":"A-1","event_type":"lead"}', NOW_MS)
     journal.append_record(b'{"full":3}', NOW_MS, DROPPED)
@@ -250,7 +256,7 @@ def test_dead_letters_are_sealed_and_replayed(queue: Path) -> None:
     with shop(queue, down, keys=(NEW, KEY)) as tracker:
         assert tracker.replay([letter.id]).replayed == (letter.id,)
         tracker.flush(0.2)
-        assert {each.kind for each in records(queue)} == {SEALED_ENVELOPED}
+        assert {each.kind for each in records(queue)} == {ENCRYPTED_ENVELOPED}
         assert letters_of(queue, (NEW, KEY)) == []
     assert len(down.batches) == 1
 
@@ -313,7 +319,7 @@ def test_erasing_without_the_key_says_so(queue: Path) -> None:
         assert tracker.forget(email=EMAIL).events == 1
 
 
-class FailingJournal(SealedJournal):
+class FailingJournal(EncryptedJournalWriter):
     """A journal whose disk fails for as long as it is told to; it remembers what it was given."""
 
     fails = True
@@ -331,22 +337,22 @@ def test_what_waits_in_memory_is_sealed_as_well(queue: Path) -> None:
     """An event the disk refuses is held as it will be written, once sealed, and erased there."""
     encryption = Encryption([KEY])
     journal = FailingJournal(encryption, QueueDirectory(queue))
-    intake = Intake(journal, SystemClock())
-    intake.put(b'{"event_id":"A-1"}', NOW_MS)
-    intake.put_enveloped({"test": "T1"}, b'{"event_id":"A-2"}', NOW_MS)
-    intake.put(b'{"event_id":"A-3"}', NOW_MS)
+    intake = WriteBuffer(journal, SystemClock())
+    intake.append(b'{"event_id":"A-1"}', NOW_MS)
+    intake.append_enveloped({"test": "T1"}, b'{"event_id":"A-2"}', NOW_MS)
+    intake.append(b'{"event_id":"A-3"}', NOW_MS)
     assert intake.erase(lambda event: b"A-3" in event) == 1
     assert intake.in_memory == 2
-    intake.settle()
+    intake.flush()
     body, kind = journal.given
     assert (kind, b"A-1" in body) == (DROPPED, False)
     journal.fails = False
-    intake.settle()
+    intake.flush()
     journal.roll()
-    assert [each.kind for each in records(queue)] == [SEALED_EVENT, SEALED_ENVELOPED, DROPPED]
+    assert [each.kind for each in records(queue)] == [ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, DROPPED]
     (path,) = (queue / "segments").iterdir()
-    opened, damages = encryption.scan(path.read_bytes())
-    assert [each.opened()[1] for each in opened[:2]] == [
+    opened, damages = encryption.parse(path.read_bytes())
+    assert [each.unpack()[1] for each in opened[:2]] == [
         b'{"event_id":"A-1"}',
         b'{"event_id":"A-2"}',
     ]
@@ -371,7 +377,7 @@ def test_one_key_needs_no_list(queue: Path) -> None:
     tracker = Tracker([], directory=queue, encryption_keys=TEXT)
     track_alice(tracker)
     tracker.close()
-    assert [each.kind for each in records(queue)] == [SEALED_EVENT]
+    assert [each.kind for each in records(queue)] == [ENCRYPTED_EVENT]
 
 
 def test_a_forked_worker_seals_on_its_own(queue: Path) -> None:

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.journal.records import (
+    ENCRYPTED_DEAD_LETTER,
+    ENCRYPTED_ENVELOPED,
+    ENCRYPTED_EVENT,
     ENVELOPED,
     EVENT,
     HEADER_BYTES,
-    LOCKED,
-    SEALED_ENVELOPED,
-    SEALED_EVENT,
-    SEALED_LETTER,
+    UNDECRYPTED,
     Record,
-    frame,
-    scan,
-    sealed_by,
+    encode_record,
+    key_id_of,
+    parse,
 )
 
 NOW_MS = 1_767_225_600_123
@@ -33,9 +33,9 @@ BODY = b'{"event_id":"A-1","event_type":"purchase"}'
 _NONCE = slice(32, 48)
 
 
-def sealed(encryption: Encryption, body: bytes = BODY, kind: bytes = SEALED_EVENT) -> bytes:
+def sealed(encryption: Encryption, body: bytes = BODY, kind: bytes = ENCRYPTED_EVENT) -> bytes:
     """Return a whole sealed record."""
-    return frame(encryption.seal(body, NOW_MS, kind), NOW_MS, kind)
+    return encode_record(encryption.encrypt(body, NOW_MS, kind), NOW_MS, kind)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ def test_what_is_sealed_is_opened_again(
     encryption: Encryption, body: bytes, accepted_ms: int
 ) -> None:
     """Any body comes back as it was, and stays one line with one tab on its way."""
-    for kind, opened in ((SEALED_EVENT, EVENT), (SEALED_ENVELOPED, ENVELOPED)):
-        line = frame(encryption.seal(body, accepted_ms, kind), accepted_ms, kind)
+    for kind, opened in ((ENCRYPTED_EVENT, EVENT), (ENCRYPTED_ENVELOPED, ENVELOPED)):
+        line = encode_record(encryption.encrypt(body, accepted_ms, kind), accepted_ms, kind)
         assert (line.count(b"\n"), line.count(b"\t")) == (1, 1)
-        assert encryption.scan(line, 7) == ([Record(7, 7 + len(line), opened, body)], [])
+        assert encryption.parse(line, 7) == ([Record(7, 7 + len(line), opened, body)], [])
 
 
 def test_what_is_sealed_tells_nothing(encryption: Encryption) -> None:
@@ -66,24 +66,24 @@ def test_what_is_sealed_tells_nothing(encryption: Encryption) -> None:
 def test_another_key_opens_nothing_and_damages_nothing(encryption: Encryption) -> None:
     """A record of a key that is not given is read as it stands, with that key's name."""
     line = sealed(encryption)
-    for found, damages in (Encryption([OTHER]).scan(line), scan(line)):
+    for found, damages in (Encryption([OTHER]).parse(line), parse(line)):
         (record,) = found
-        assert (record.kind in LOCKED, damages) == (True, [])
-        assert sealed_by(record) == sealed_by(scan(sealed(encryption))[0][0]) != "unknown"
+        assert (record.kind in UNDECRYPTED, damages) == (True, [])
+        assert key_id_of(record) == key_id_of(parse(sealed(encryption))[0][0]) != "unknown"
 
 
 def test_the_first_key_seals_and_all_of_them_open(encryption: Encryption) -> None:
     """Keys are rotated by putting a new one in front."""
     both = Encryption([OTHER, KEY])
-    records, _ = both.scan(sealed(encryption) + sealed(both))
+    records, _ = both.parse(sealed(encryption) + sealed(both))
     assert [record.body for record in records] == [BODY, BODY]
-    (record,) = scan(sealed(both))[0]
-    assert sealed_by(record) == sealed_by(scan(sealed(Encryption(OTHER)))[0][0])
+    (record,) = parse(sealed(both))[0]
+    assert key_id_of(record) == key_id_of(parse(sealed(Encryption(OTHER)))[0][0])
 
 
 def _reframed(line: bytes, body: bytes, accepted_ms: int = NOW_MS, kind: bytes = b"C") -> bytes:
-    assert line != frame(body, accepted_ms, kind)
-    return frame(body, accepted_ms, kind)
+    assert line != encode_record(body, accepted_ms, kind)
+    return encode_record(body, accepted_ms, kind)
 
 
 def test_a_changed_record_is_damage_whatever_was_changed(encryption: Encryption) -> None:
@@ -99,11 +99,11 @@ def test_a_changed_record_is_damage_whatever_was_changed(encryption: Encryption)
         _reframed(line, body[:32]),
         _reframed(line, b"no head at all"),
         _reframed(line, body, NOW_MS + 1),
-        _reframed(line, body, kind=SEALED_ENVELOPED),
+        _reframed(line, body, kind=ENCRYPTED_ENVELOPED),
         _reframed(line, body[:31] + b"!" + body[32:]),
     ]
     for each in forged:
-        records, (damage,) = encryption.scan(each, 100)
+        records, (damage,) = encryption.parse(each, 100)
         assert (records, damage.start, damage.data) == ([], 100, each[:-1])
 
 
@@ -114,7 +114,7 @@ def test_every_flipped_bit_is_found(encryption: Encryption) -> None:
         for bit in range(8):
             flipped = bytearray(line)
             flipped[place] ^= 1 << bit
-            records, _ = encryption.scan(bytes(flipped))
+            records, _ = encryption.parse(bytes(flipped))
             assert [each for each in records if each.kind == EVENT] == []
 
 
@@ -134,37 +134,37 @@ def test_a_body_has_one_spelling(
     others = [text[:place] + noise + text[place:], text + b"=", text.rstrip(b"=") + b"===="]
     others += [text[:end] + bytes([letter]) + text[end + 1 :] for letter in set(alphabet)]
     for other in set(others) - {text}:
-        assert encryption.scan(frame(other, NOW_MS, SEALED_EVENT))[0] == []
-    assert encryption.scan(frame(text, NOW_MS, SEALED_EVENT))[0][0].body == body
+        assert encryption.parse(encode_record(other, NOW_MS, ENCRYPTED_EVENT))[0] == []
+    assert encryption.parse(encode_record(text, NOW_MS, ENCRYPTED_EVENT))[0][0].body == body
 
 
 def test_the_bodies_of_two_records_cannot_be_swapped(encryption: Encryption) -> None:
     """A body is bound to the time in its own header."""
-    one = frame(encryption.seal(b"one", NOW_MS, b"C"), NOW_MS, b"C")
-    two = frame(encryption.seal(b"two", NOW_MS + 5, b"C"), NOW_MS + 5, b"C")
-    swapped = frame(two[HEADER_BYTES:-1], NOW_MS, b"C") + frame(
+    one = encode_record(encryption.encrypt(b"one", NOW_MS, b"C"), NOW_MS, b"C")
+    two = encode_record(encryption.encrypt(b"two", NOW_MS + 5, b"C"), NOW_MS + 5, b"C")
+    swapped = encode_record(two[HEADER_BYTES:-1], NOW_MS, b"C") + encode_record(
         one[HEADER_BYTES:-1], NOW_MS + 5, b"C"
     )
-    assert [record.body for record in encryption.scan(one + two)[0]] == [b"one", b"two"]
-    records, damages = encryption.scan(swapped)
+    assert [record.body for record in encryption.parse(one + two)[0]] == [b"one", b"two"]
+    records, damages = encryption.parse(swapped)
     assert (records, len(damages)) == ([], 2)
 
 
 def test_a_dead_letter_is_no_event_and_an_event_no_dead_letter(encryption: Encryption) -> None:
     """What was sealed as one is not opened as the other, wherever it is put."""
-    letter, event = sealed(encryption, kind=SEALED_LETTER), sealed(encryption)
-    assert encryption.scan_letters(letter)[0][0].body == BODY
-    assert encryption.scan(letter)[0][0].kind == SEALED_LETTER
-    assert encryption.scan_letters(event)[0][0].kind == SEALED_EVENT
-    moved = frame(letter[HEADER_BYTES:-1], NOW_MS, SEALED_ENVELOPED)
-    assert encryption.scan(moved)[0] == []
+    letter, event = sealed(encryption, kind=ENCRYPTED_DEAD_LETTER), sealed(encryption)
+    assert encryption.parse_dead_letters(letter)[0][0].body == BODY
+    assert encryption.parse(letter)[0][0].kind == ENCRYPTED_DEAD_LETTER
+    assert encryption.parse_dead_letters(event)[0][0].kind == ENCRYPTED_EVENT
+    moved = encode_record(letter[HEADER_BYTES:-1], NOW_MS, ENCRYPTED_ENVELOPED)
+    assert encryption.parse(moved)[0] == []
 
 
 def _heads_in_child(encryption: Encryption, count: int) -> list[bytes]:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - in another process
-        bodies = [encryption.seal(BODY, NOW_MS, SEALED_EVENT)[:48] for _ in range(count)]
+        bodies = [encryption.encrypt(BODY, NOW_MS, ENCRYPTED_EVENT)[:48] for _ in range(count)]
         os.write(writing, b"\n".join(bodies))
         os._exit(0)
     os.close(writing)
@@ -177,9 +177,9 @@ def _heads_in_child(encryption: Encryption, count: int) -> list[bytes]:
 def test_a_child_shares_neither_nonces_nor_salt_with_its_parent() -> None:
     """Nonces drawn before a fork are not used on both sides of it."""
     encryption = Encryption([KEY])
-    first = encryption.seal(BODY, NOW_MS, SEALED_EVENT)[:48]  # draws nonces ahead
+    first = encryption.encrypt(BODY, NOW_MS, ENCRYPTED_EVENT)[:48]  # draws nonces ahead
     children = _heads_in_child(encryption, 50) + _heads_in_child(encryption, 50)
-    own = [first] + [encryption.seal(BODY, NOW_MS, SEALED_EVENT)[:48] for _ in range(50)]
+    own = [first] + [encryption.encrypt(BODY, NOW_MS, ENCRYPTED_EVENT)[:48] for _ in range(50)]
     salts = [{head[9:31] for head in heads} for heads in (own, children[:50], children[50:])]
     assert [len(each) for each in salts] == [1, 1, 1]
     assert len(set.union(*salts)) == 3
@@ -190,7 +190,7 @@ def test_a_new_salt_is_taken_before_nonces_could_meet() -> None:
     """However long a process lives, no more than a bounded number is sealed with one salt."""
     encryption = Encryption([KEY])
     encryption.nonces_per_salt = 1024
-    heads = [encryption.seal(b"", NOW_MS, SEALED_EVENT)[:48] for _ in range(3000)]
+    heads = [encryption.encrypt(b"", NOW_MS, ENCRYPTED_EVENT)[:48] for _ in range(3000)]
     assert len({head[9:31] for head in heads}) == 3
     assert len({head[_NONCE] for head in heads}) == 3000
 
@@ -207,7 +207,7 @@ def test_a_key_may_be_bytes_or_text(spelling: str) -> None:
         "bytes": raw,
         "spaced": f" {text}\n",
     }
-    opened, _ = Encryption(spellings[spelling]).scan(sealed(Encryption([raw])))
+    opened, _ = Encryption(spellings[spelling]).parse(sealed(Encryption([raw])))
     assert opened[0].body == BODY
 
 

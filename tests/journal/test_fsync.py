@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal import _syscalls
-from adcp_tracker.journal.buffer import Intake
-from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.buffer import WriteBuffer
+from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.fsync import NotSyncedError
-from adcp_tracker.journal.records import erased, frame_event, scan
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.fsync import FsyncError
+from adcp_tracker.journal.records import encode_event, erase_record, parse
+from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import wait_until
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def body(number: int) -> bytes:
 def written(directory: QueueDirectory) -> list[bytes]:
     """Return the bodies of all records on disk."""
     data = b"".join(path.read_bytes() for path in sorted(directory.segments.glob("*.log")))
-    records, damages = scan(data)
+    records, damages = parse(data)
     assert not damages
     return [record.body for record in records]
 
@@ -90,7 +90,7 @@ def fails(append: Callable[[], None]) -> bool:
     """Say whether the disk did not confirm what was appended."""
     try:
         append()
-    except NotSyncedError:
+    except FsyncError:
         return True
     return False
 
@@ -98,7 +98,7 @@ def fails(append: Callable[[], None]) -> bool:
 def test_a_failed_sync_fails_for_every_thread_that_wrote_before(directory: QueueDirectory) -> None:
     """The kernel tells one of them; a sync that succeeds afterwards confirms none of it."""
     disk = GatedDisk([False, True])
-    journal = Journal(directory, synchronous=True, sync=disk)
+    journal = JournalWriter(directory, synchronous=True, sync=disk)
     failed: dict[int, bool] = {}
 
     def work(number: int) -> None:
@@ -121,7 +121,7 @@ def test_what_comes_after_a_failed_sync_is_confirmed_by_the_next(
     directory: QueueDirectory,
 ) -> None:
     """A failure is over for what was not written yet."""
-    journal = Journal(directory, synchronous=True, sync=Disk([False, True]))
+    journal = JournalWriter(directory, synchronous=True, sync=Disk([False, True]))
     outcomes = [fails(lambda: journal.append(body(1), NOW_MS)) for _ in range(4)]
     assert outcomes == [False, True, False, False]
 
@@ -131,7 +131,7 @@ def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
     directory: QueueDirectory, how: str
 ) -> None:
     """Whoever finds its segment closed, or another one in its place, is told as well."""
-    quick, disk = _syscalls.best(), Disk()
+    quick, disk = _syscalls.fastest_write(), Disk()
     told: list[bool] = []
 
     def end_segment() -> None:
@@ -150,7 +150,9 @@ def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
             other.join()
         return count
 
-    journal = Journal(directory, synchronous=True, sync=disk, append=append, segment_bytes=400)
+    journal = JournalWriter(
+        directory, synchronous=True, sync=disk, append=append, segment_bytes=400
+    )
     journal.append(body(0), NOW_MS)
     assert fails(lambda: journal.append(body(1), NOW_MS))
     assert not any(told)
@@ -159,7 +161,7 @@ def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
 
 def test_a_segment_is_let_go_though_the_disk_does_not_confirm_it(directory: QueueDirectory) -> None:
     """A host that closes its tracker sees no error, and nothing keeps the segment in use."""
-    journal = Journal(directory, synchronous=True, sync=Disk([False, True]))
+    journal = JournalWriter(directory, synchronous=True, sync=Disk([False, True]))
     journal.append(body(1), NOW_MS)
     path = journal.path
     assert path is not None
@@ -173,14 +175,14 @@ def test_each_event_is_in_one_place_whichever_syncs_fail(pattern: list[bool]) ->
     """What the disk did not confirm is written over itself, and not once more elsewhere."""
     with tempfile.TemporaryDirectory() as folder:
         directory = QueueDirectory(Path(folder) / "queue")
-        journal = Journal(directory, synchronous=True, sync=Disk(pattern), segment_bytes=150)
-        intake = Intake(journal, SystemClock())
+        journal = JournalWriter(directory, synchronous=True, sync=Disk(pattern), segment_bytes=150)
+        intake = WriteBuffer(journal, SystemClock())
         for number in range(10):
-            intake.put(body(number), NOW_MS)
-            intake.settle()
+            intake.append(body(number), NOW_MS)
+            intake.flush()
             assert intake.in_memory == 0
         while intake.unconfirmed:
-            intake.settle()
+            intake.flush()
         journal.roll()
         assert Counter(written(directory)) == Counter(map(body, range(10)))
 
@@ -188,32 +190,34 @@ def test_each_event_is_in_one_place_whichever_syncs_fail(pattern: list[bool]) ->
 def test_an_event_is_kept_until_the_disk_confirms_it(directory: QueueDirectory) -> None:
     """Each try writes the record again, since the kernel takes it for written."""
     disk = Disk([True] * 3)
-    intake = Intake(Journal(directory, synchronous=True, sync=disk), SystemClock())
-    intake.put(body(1), NOW_MS)
+    intake = WriteBuffer(JournalWriter(directory, synchronous=True, sync=disk), SystemClock())
+    intake.append(body(1), NOW_MS)
     tries = 0
     while intake.unconfirmed:
-        intake.settle()
+        intake.flush()
         tries += 1
     assert (tries, disk.count) == (3, 4)
 
 
 def test_a_sealed_event_is_in_one_place_too(directory: QueueDirectory) -> None:
     """It stays as it was sealed the first time."""
-    journal = SealedJournal(Encryption([b"k" * 32]), directory, synchronous=True, sync=Disk([True]))
-    intake = Intake(journal, SystemClock())
-    intake.put(body(1), NOW_MS)
+    journal = EncryptedJournalWriter(
+        Encryption([b"k" * 32]), directory, synchronous=True, sync=Disk([True])
+    )
+    intake = WriteBuffer(journal, SystemClock())
+    intake.append(body(1), NOW_MS)
     assert intake.unconfirmed == 1
-    intake.settle()
+    intake.flush()
     assert (intake.unconfirmed, len(written(directory))) == (0, 1)
 
 
 def test_counts_that_the_disk_does_not_confirm_are_told_once(directory: QueueDirectory) -> None:
     """The books are not told twice of what was dropped."""
-    journal = Journal(directory, synchronous=True, sync=Disk([True, True]))
-    intake = Intake(journal, SystemClock())
-    intake.drop("full", 7)
+    journal = JournalWriter(directory, synchronous=True, sync=Disk([True, True]))
+    intake = WriteBuffer(journal, SystemClock())
+    intake.count_dropped("full", 7)
     for _ in range(3):
-        intake.settle()
+        intake.flush()
     (told,) = written(directory)
     assert orjson.loads(told) == {"full": 7}
 
@@ -223,19 +227,19 @@ def test_without_memory_left_an_unconfirmed_event_is_not_dropped(
 ) -> None:
     """It is in its segment, and delivered from there."""
     reasons: list[str] = []
-    journal = Journal(directory, synchronous=True, sync=Disk([True] * 5))
-    intake = Intake(journal, SystemClock(), on_drop=reasons.append, memory_bytes=40)
+    journal = JournalWriter(directory, synchronous=True, sync=Disk([True] * 5))
+    intake = WriteBuffer(journal, SystemClock(), on_drop=reasons.append, memory_bytes=40)
     for number in range(5):
-        intake.put(body(number), NOW_MS)
+        intake.append(body(number), NOW_MS)
     assert intake.unconfirmed == 2
     assert (reasons, len(written(directory))) == ([], 5)
 
 
-def unconfirmed(directory: QueueDirectory) -> tuple[Intake, Path]:
+def unconfirmed(directory: QueueDirectory) -> tuple[WriteBuffer, Path]:
     """Return an intake with an event that the disk has not confirmed, and its segment."""
-    journal = Journal(directory, synchronous=True, sync=Disk([True]))
-    intake = Intake(journal, SystemClock())
-    intake.put(body(1), NOW_MS)
+    journal = JournalWriter(directory, synchronous=True, sync=Disk([True]))
+    intake = WriteBuffer(journal, SystemClock())
+    intake.append(body(1), NOW_MS)
     assert journal.path is not None
     return intake, journal.path
 
@@ -243,9 +247,9 @@ def unconfirmed(directory: QueueDirectory) -> tuple[Intake, Path]:
 def test_an_unconfirmed_event_that_was_erased_stays_so(directory: QueueDirectory) -> None:
     """Writing it over itself would bring a person's data back."""
     intake, path = unconfirmed(directory)
-    gone = erased(frame_event(body(1), NOW_MS))
+    gone = erase_record(encode_event(body(1), NOW_MS))
     path.write_bytes(gone)
-    intake.settle()
+    intake.flush()
     assert (intake.unconfirmed, path.read_bytes()) == (0, gone)
 
 
@@ -256,7 +260,7 @@ def test_an_unconfirmed_event_that_is_erased_in_memory_is_counted_on_disk_alone(
     intake, _ = unconfirmed(directory)
     assert intake.erase(lambda _: True) == 0
     assert intake.unconfirmed == 0
-    intake.settle()
+    intake.flush()
     assert written(directory) == [body(1)]
 
 
@@ -266,7 +270,7 @@ def test_an_unconfirmed_event_whose_segment_was_delivered_is_done(
     """Whoever deletes a segment has dealt with all that is in it."""
     intake, path = unconfirmed(directory)
     path.unlink()
-    intake.settle()
+    intake.flush()
     assert (intake.unconfirmed, written(directory)) == (0, [])
 
 
@@ -276,6 +280,6 @@ def test_an_unconfirmed_event_that_the_disk_has_lost_is_written_again(
     """A disk that confirms nothing may have kept nothing."""
     intake, path = unconfirmed(directory)
     os.truncate(path, 0)
-    intake.settle()
+    intake.flush()
     assert (intake.unconfirmed, intake.in_memory) == (0, 0)
-    assert path.read_bytes().strip(b"\0") == frame_event(body(1), NOW_MS)
+    assert path.read_bytes().strip(b"\0") == encode_event(body(1), NOW_MS)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("choose", [_syscalls.exists_keeping_the_lock, _syscalls.letting_it_go])
+@pytest.mark.parametrize("choose", [_syscalls.exists_holding_gil, _syscalls.exists_releasing_gil])
 def test_what_is_there_is_seen_and_nothing_else(
-    choose: Callable[[], _syscalls.IsThere], tmp_path: Path
+    choose: Callable[[], _syscalls.Exists], tmp_path: Path
 ) -> None:
     """Files and directories of any name are, and what lies behind a file is not."""
     is_there = choose()

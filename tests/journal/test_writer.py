@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from adcp_tracker.exceptions import QueueFullError, UnsafeDirectoryError
 from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import DROPPED, frame_event, scan
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.records import DROPPED, encode_event, parse
+from adcp_tracker.journal.writer import JournalWriter
 from tests.support.descriptors import open_beneath
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def directory(tmp_path: Path) -> QueueDirectory:
     return QueueDirectory(tmp_path / "queue")
 
 
-@pytest.fixture(params=[_syscalls.keeping_the_lock, _syscalls.under_a_lock])
+@pytest.fixture(params=[_syscalls.write_holding_gil, _syscalls.write_with_lock])
 def append(request: pytest.FixtureRequest) -> _syscalls.Append:
     """Return each way to append."""
     choose: Callable[[], _syscalls.Append] = request.param
@@ -48,7 +48,7 @@ def written(directory: QueueDirectory) -> list[bytes]:
     """Return the bodies of all records on disk, the oldest segment first."""
     bodies: list[bytes] = []
     for path in sorted(directory.segments.glob("*.log")):
-        records, damages = scan(path.read_bytes())
+        records, damages = parse(path.read_bytes())
         assert damages == []
         bodies += [record.body for record in records]
     return bodies
@@ -59,7 +59,7 @@ def body(number: int) -> bytes:
     return b'{"event_id":"A-%d"}' % number
 
 
-def fill(journal: Journal, first: int = 0, count: int = 1000) -> None:
+def fill(journal: JournalWriter, first: int = 0, count: int = 1000) -> None:
     """Append events one after the other."""
     for number in range(first, first + count):
         journal.append(body(number), NOW_MS)
@@ -67,7 +67,7 @@ def fill(journal: Journal, first: int = 0, count: int = 1000) -> None:
 
 def test_nothing_is_created_before_the_first_event(directory: QueueDirectory) -> None:
     """A tracker that tracks nothing leaves no trace."""
-    Journal(directory)
+    JournalWriter(directory)
     assert not directory.path.exists()
 
 
@@ -75,7 +75,7 @@ def test_an_event_is_on_disk_when_the_call_returns(
     directory: QueueDirectory, append: _syscalls.Append
 ) -> None:
     """Each way to append puts whole records into the file, in order."""
-    journal = Journal(directory, append=append)
+    journal = JournalWriter(directory, append=append)
     for number in range(100):
         journal.append(body(number), NOW_MS)
     assert written(directory) == [body(number) for number in range(100)]
@@ -85,17 +85,17 @@ def test_an_event_is_on_disk_when_the_call_returns(
 def test_a_record_is_written_as_it_is_framed(events: list[tuple[bytes, int]]) -> None:
     """Whatever its checksum and its time are, also where they begin with zeros."""
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(QueueDirectory(Path(folder) / "queue"))
+        journal = JournalWriter(QueueDirectory(Path(folder) / "queue"))
         for data, accepted_ms in events:
             journal.append(data, accepted_ms)
         kept = b"".join(path.read_bytes() for path in Path(folder).glob("queue/segments/*.log"))
         journal.roll()
-    assert kept == b"".join(frame_event(*event) for event in events)
+    assert kept == b"".join(encode_event(*event) for event in events)
 
 
 def test_the_writer_holds_its_segment_until_it_lets_go(directory: QueueDirectory) -> None:
     """A segment is locked as long as somebody may write to it, and free afterwards."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(body(1), NOW_MS)
     assert journal.path is not None
     with journal.path.open() as file:
@@ -107,7 +107,7 @@ def test_the_writer_holds_its_segment_until_it_lets_go(directory: QueueDirectory
 
 def test_segments_are_rolled_by_size(directory: QueueDirectory, append: _syscalls.Append) -> None:
     """A full segment is followed by another, and no record is lost on the way."""
-    journal = Journal(directory, segment_bytes=500, append=append)
+    journal = JournalWriter(directory, segment_bytes=500, append=append)
     for number in range(200):
         journal.append(body(number), NOW_MS)
     assert len(list(directory.segments.glob("*.log"))) > 10
@@ -116,7 +116,7 @@ def test_segments_are_rolled_by_size(directory: QueueDirectory, append: _syscall
 
 def test_a_segment_is_rolled_by_age_only_when_old_enough(directory: QueueDirectory) -> None:
     """Rolling by age leaves a young segment open."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(body(1), NOW_MS)
     first = journal.path
     journal.roll(older_than=3600.0)
@@ -129,7 +129,7 @@ def test_threads_share_a_journal_while_it_rolls(
     directory: QueueDirectory, append: _syscalls.Append
 ) -> None:
     """Eight threads lose and tear nothing, though segments change under them."""
-    journal = Journal(directory, segment_bytes=2000, append=append)
+    journal = JournalWriter(directory, segment_bytes=2000, append=append)
 
     def work(first: int) -> None:
         for number in range(first, first + 500):
@@ -148,7 +148,7 @@ def test_threads_share_a_journal_while_it_rolls(
 
 def test_threads_track_while_the_journal_is_closed_under_them(directory: QueueDirectory) -> None:
     """Closing a segment while others append never writes into somebody else's file."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     stop = threading.Event()
     counts = [0] * 4
 
@@ -170,7 +170,7 @@ def test_threads_track_while_the_journal_is_closed_under_them(directory: QueueDi
 
 def test_a_child_writes_its_own_segment(directory: QueueDirectory) -> None:
     """After a fork without any hook, parent and child each write to a file of their own."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(body(1), NOW_MS)
     parents = journal.path
     child = os.fork()
@@ -185,14 +185,14 @@ def test_a_child_writes_its_own_segment(directory: QueueDirectory) -> None:
 
 def test_a_child_does_not_keep_its_dead_parents_segment(directory: QueueDirectory) -> None:
     """A child that has abandoned the journal holds no lock on the parent's segment."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(body(1), NOW_MS)
     path = journal.path
     assert path is not None
     ready, go = os.pipe(), os.pipe()
     child = os.fork()
     if not child:  # pragma: no cover - in the child
-        journal.abandon()
+        journal.close_inherited()
         os.write(ready[1], b"x")
         os.read(go[0], 1)
         os._exit(0)
@@ -208,7 +208,7 @@ def test_a_child_does_not_keep_its_dead_parents_segment(directory: QueueDirector
 
 def test_other_kinds_of_records_stand_among_events(directory: QueueDirectory) -> None:
     """Counts of dropped events go the same way as events."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     journal.append(body(1), NOW_MS)
     journal.append_record(b'{"full":2}', NOW_MS, DROPPED)
     assert written(directory) == [body(1), b'{"full":2}']
@@ -216,7 +216,7 @@ def test_other_kinds_of_records_stand_among_events(directory: QueueDirectory) ->
 
 def test_a_full_directory_refuses_and_says_why(directory: QueueDirectory) -> None:
     """Over max_bytes nothing more is taken, and what is there stays whole."""
-    journal = Journal(directory, max_bytes=1000, segment_bytes=400)
+    journal = JournalWriter(directory, max_bytes=1000, segment_bytes=400)
     with pytest.raises(QueueFullError, match=r"expected less than 1000 bytes waiting"):
         fill(journal)
     found = written(directory)
@@ -228,7 +228,7 @@ def test_a_full_directory_refuses_and_says_why(directory: QueueDirectory) -> Non
 def test_room_that_comes_free_is_used(directory: QueueDirectory) -> None:
     """Once segments are delivered and deleted, events are taken again."""
     clock = SteppingClock()
-    journal = Journal(directory, max_bytes=300, segment_bytes=100, clock=clock)
+    journal = JournalWriter(directory, max_bytes=300, segment_bytes=100, clock=clock)
     with pytest.raises(QueueFullError):
         fill(journal)
     for path in directory.segments.glob("*.log"):
@@ -240,16 +240,16 @@ def test_room_that_comes_free_is_used(directory: QueueDirectory) -> None:
 
 def test_a_short_write_is_sealed_off(directory: QueueDirectory) -> None:
     """A record that the disk took in part is never followed by another in its segment."""
-    failing = ShortWrites(_syscalls.keeping_the_lock())
-    journal = Journal(directory, append=failing)
+    failing = ShortWrites(_syscalls.write_holding_gil())
+    journal = JournalWriter(directory, append=failing)
     journal.append(body(1), NOW_MS)
     failing.next_length = 10
     journal.append(body(2), NOW_MS)
     journal.append(body(3), NOW_MS)
     torn, whole = sorted(directory.segments.glob("*.log"))
     assert torn.read_bytes().endswith(b"\n") is False
-    assert [record.body for record in scan(torn.read_bytes())[0]] == [body(1)]
-    assert [record.body for record in scan(whole.read_bytes())[0]] == [body(2), body(3)]
+    assert [record.body for record in parse(torn.read_bytes())[0]] == [body(1)]
+    assert [record.body for record in parse(whole.read_bytes())[0]] == [body(2), body(3)]
 
 
 @contextmanager
@@ -276,7 +276,7 @@ def test_a_segment_that_ends_without_descriptors_left_is_written_once(
     directory: QueueDirectory, count: int
 ) -> None:
     """Whoever's event made it full sees no error; all goes on in the old segment or the next."""
-    journal = Journal(directory, segment_bytes=500)
+    journal = JournalWriter(directory, segment_bytes=500)
     fill(journal, count=5)
     open_before = len(open_beneath(directory.path))
     with descriptors_left(count):
@@ -289,11 +289,11 @@ def test_a_segment_that_ends_without_descriptors_left_is_written_once(
 
 def test_a_vanished_directory_is_made_again(directory: QueueDirectory) -> None:
     """A cleaned-up directory does not stop a new process from tracking."""
-    Journal(directory).append(body(1), NOW_MS)
+    JournalWriter(directory).append(body(1), NOW_MS)
     for path in sorted(directory.path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     directory.path.rmdir()
-    Journal(directory).append(body(2), NOW_MS)
+    JournalWriter(directory).append(body(2), NOW_MS)
     assert written(directory) == [body(2)]
 
 
@@ -301,7 +301,7 @@ def test_files_and_folders_are_ours_alone(directory: QueueDirectory) -> None:
     """Whatever the umask is, nobody else may look in."""
     before = os.umask(0)
     try:
-        Journal(directory).append(body(1), NOW_MS)
+        JournalWriter(directory).append(body(1), NOW_MS)
     finally:
         os.umask(before)
     for path in [directory.path, *directory.path.rglob("*")]:
@@ -314,7 +314,7 @@ def test_an_open_directory_is_refused_with_the_remedy(directory: QueueDirectory,
     directory.path.mkdir()
     directory.path.chmod(mode)
     with pytest.raises(UnsafeDirectoryError, match=r"chmod go-rwx"):
-        Journal(directory).append(body(1), NOW_MS)
+        JournalWriter(directory).append(body(1), NOW_MS)
 
 
 def test_a_linked_directory_is_refused(directory: QueueDirectory, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_linked_directory_is_refused(directory: QueueDirectory, tmp_path: Path
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     directory.path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeDirectoryError, match=r"expected a directory, got a link"):
-        Journal(directory).append(body(1), NOW_MS)
+        JournalWriter(directory).append(body(1), NOW_MS)
 
 
 def test_a_foreign_directory_is_refused(directory: QueueDirectory) -> None:
@@ -332,12 +332,12 @@ def test_a_foreign_directory_is_refused(directory: QueueDirectory) -> None:
     directory.path.mkdir(mode=0o700)
     os.chown(directory.path, 12345, 12345)
     with pytest.raises(UnsafeDirectoryError, match=r"got user 12345"):
-        Journal(directory).append(body(1), NOW_MS)
+        JournalWriter(directory).append(body(1), NOW_MS)
 
 
 def test_power_durability_syncs_before_it_returns(directory: QueueDirectory) -> None:
     """With synchronous writes each call waits for the disk; threads share a wait."""
-    journal = Journal(directory, synchronous=True, segment_bytes=2000)
+    journal = JournalWriter(directory, synchronous=True, segment_bytes=2000)
     threads = [threading.Thread(target=fill, args=(journal, each, 50)) for each in (0, 100, 200)]
     for thread in threads:
         thread.start()
@@ -349,9 +349,9 @@ def test_power_durability_syncs_before_it_returns(directory: QueueDirectory) -> 
 def test_the_record_outlives_a_killed_process(directory: QueueDirectory) -> None:
     """What was acknowledged is whole on disk after SIGKILL in the middle of writing."""
     code = (
-        "import sys; from adcp_tracker.journal.writer import Journal\n"
+        "import sys; from adcp_tracker.journal.writer import JournalWriter\n"
         "from adcp_tracker.journal.files import QueueDirectory\n"
-        "journal = Journal(QueueDirectory(sys.argv[1]))\n"
+        "journal = JournalWriter(QueueDirectory(sys.argv[1]))\n"
         "number = 0\n"
         "while True:\n"
         '    journal.append(b\'{"event_id":"A-%d"}\' % number, 1767225600123)\n'

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from adcp_tracker.destinations.base import EventFailure
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.reader import Segments
-from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, enveloped
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, with_envelope
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.batcher import Sealed, Sealer
 from adcp_tracker.outbox.state import State
 from tests.support.damages import damaged
@@ -33,8 +33,8 @@ class Desk:
     def __init__(self, path: Path, segment_bytes: int = 1 << 20) -> None:
         self.directory = QueueDirectory(path / "queue")
         self.directory.prepare()
-        self.journal = Journal(self.directory, segment_bytes=segment_bytes)
-        self.segments = Segments(self.directory)
+        self.journal = JournalWriter(self.directory, segment_bytes=segment_bytes)
+        self.segments = SegmentStore(self.directory)
         self.state = State(MemoryOutbox(), ["scripted"])
         self.sealer = Sealer(self.segments, self.state)
 
@@ -108,7 +108,7 @@ def test_what_damage_leaves_reads_back_as_it_was_frozen(
     """Whatever bytes are lost or others, and whichever records that glues together."""
     desk = Desk(tmp_path_factory.mktemp("q"))
     for place, number in enumerate(numbers):
-        body = enveloped({"test": "T"}, event(number)) if place % 2 else event(number)
+        body = with_envelope({"test": "T"}, event(number)) if place % 2 else event(number)
         desk.journal.append_record(body, NOW_MS, ENVELOPED if place % 2 else EVENT)
     desk.close()
     (segment,) = desk.directory.segments.iterdir()
@@ -160,7 +160,7 @@ def test_test_events_never_share_a_batch_with_live_ones(desk: Desk) -> None:
         if code is None:
             desk.journal.append(event(number), NOW_MS)
         else:
-            body = enveloped({"test": code}, event(number))
+            body = with_envelope({"test": code}, event(number))
             desk.journal.append_record(body, NOW_MS, ENVELOPED)
     sealed = desk.seal()
     found = {
@@ -173,7 +173,7 @@ def test_test_events_never_share_a_batch_with_live_ones(desk: Desk) -> None:
 def test_an_event_for_one_destination_is_nothing_to_the_others(desk: Desk) -> None:
     """A replayed event goes where it died, and is in nobody else's books."""
     for only in ("scripted", "another"):
-        desk.journal.append_record(enveloped({"only": only}, event(1)), NOW_MS, ENVELOPED)
+        desk.journal.append_record(with_envelope({"only": only}, event(1)), NOW_MS, ENVELOPED)
     assert ids(desk.seal()) == [["A-1"]]
     assert desk.state.destinations["scripted"].counts.accepted == 1
 
@@ -182,7 +182,7 @@ def test_an_event_a_destination_cannot_take_is_a_dead_letter(desk: Desk) -> None
     """What a kind of seller refuses is set aside before it is sent, with the remedy."""
     destination = ScriptedDestination()
     destination.refused = {"purchase": EventFailure("NO", "not here", remedy="Elsewhere.")}
-    desk.journal.append_record(enveloped({"look": 1}, event(1)), NOW_MS, ENVELOPED)
+    desk.journal.append_record(with_envelope({"look": 1}, event(1)), NOW_MS, ENVELOPED)
     sealed = desk.seal(destination)
     assert sealed.deliveries == []
     ((letter,)) = sealed.letters
@@ -194,7 +194,7 @@ def test_an_event_a_destination_cannot_take_is_a_dead_letter(desk: Desk) -> None
 def test_an_invalid_event_is_a_dead_letter_that_cannot_be_replayed(desk: Desk) -> None:
     """What never was an event is kept with its faults."""
     envelope = {"code": "INVALID_EVENT", "message": "$.x: bad", "remedy": "Mend it."}
-    desk.journal.append_record(enveloped(envelope, b'{"event_type":"lead"}'), NOW_MS, ENVELOPED)
+    desk.journal.append_record(with_envelope(envelope, b'{"event_type":"lead"}'), NOW_MS, ENVELOPED)
     (letter,) = desk.seal().letters
     assert (letter.code, letter.message, letter.replayable) == ("INVALID_EVENT", "$.x: bad", False)
 
@@ -268,5 +268,5 @@ def test_an_abandoned_beginning_is_swept_away(desk: Desk) -> None:
     """A process that died while it began a segment leaves nothing for good."""
     left = desk.directory.segments / "0-1-x.new"
     left.touch(mode=0o600)
-    desk.segments.sweep()
+    desk.segments.remove_stale()
     assert not left.exists()

@@ -59,7 +59,7 @@ def test_a_draft_of_a_process_that_died_is_no_entry(directory: QueueDirectory) -
     (directory.destinations / ".0123").write_bytes(b"agent")
     roster = Roster(directory)
     assert list(roster) == []
-    roster.sweep()
+    roster.remove_stale()
     assert list(directory.destinations.iterdir()) == []
 
 

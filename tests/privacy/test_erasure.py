@@ -22,10 +22,10 @@ from adcp_tracker.destinations.base import (
     Rejected,
     Retry,
 )
-from adcp_tracker.journal.buffer import Intake
+from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.records import ENVELOPED, EVENT, enveloped, frame
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.records import ENVELOPED, EVENT, encode_record, with_envelope
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox._diskcache import DiskcacheOutbox
 from adcp_tracker.privacy import ErasureReport
 from adcp_tracker.privacy.matching import PersonMatcher, person
@@ -253,7 +253,7 @@ def test_what_cannot_be_read_is_removed_whole(make: Make, queue: Path) -> None:
     (segment,) = (queue / "segments").iterdir()
     data = bytearray(segment.read_bytes())
     data[data.index(CLICK.encode()) + 1] ^= 1
-    torn = frame(b'{"event_id":"torn","note":"%b"}' % UID.encode(), NOW_MS, b"E")[:-9]
+    torn = encode_record(b'{"event_id":"torn","note":"%b"}' % UID.encode(), NOW_MS, b"E")[:-9]
     segment.write_bytes(bytes(data) + torn)
     (queue / "damaged" / segment.name).write_bytes(EMAIL.lower().encode())
     (queue / "damaged" / segment.name).chmod(0o600)
@@ -340,12 +340,12 @@ def test_what_other_keys_signed_is_left_and_said(make: Make) -> None:
 def test_events_that_wait_in_memory_are_erased(tmp_path: Path) -> None:
     """While the disk takes nothing they stand nowhere else."""
     directory = QueueDirectory(tmp_path / "queue")
-    intake = Intake(Journal(directory), SystemClock())
+    intake = WriteBuffer(JournalWriter(directory), SystemClock())
     directory.path.write_bytes(b"")  # where a directory should be
     alice = b'{"event_id":"alice","user_match":{"click_id":"%b"}}' % CLICK.encode()
-    intake.put(alice, NOW_MS)
-    intake.put(b'{"event_id":"bob"}', NOW_MS)
-    intake.put_enveloped({"look": 1}, alice, NOW_MS)
+    intake.append(alice, NOW_MS)
+    intake.append(b'{"event_id":"bob"}', NOW_MS)
+    intake.append_enveloped({"look": 1}, alice, NOW_MS)
     assert intake.in_memory == 3
     assert intake.erase(PersonMatcher(person(click_id=CLICK)).owns) == 2
     directory.path.unlink()
@@ -359,7 +359,7 @@ def test_events_that_wait_in_memory_are_erased(tmp_path: Path) -> None:
 def test_letters_that_the_disk_refused_are_erased(tmp_path: Path) -> None:
     """A dead letter may wait in memory too."""
     directory = QueueDirectory(tmp_path / "queue")
-    Intake(Journal(directory), SystemClock()).put_enveloped(
+    WriteBuffer(JournalWriter(directory), SystemClock()).append_enveloped(
         {"code": "BAD"}, b'{"event_id":"alice","note":"%b"}' % EMAIL.encode(), NOW_MS
     )
     with leading(directory, ScriptedDestination()) as leadership:
@@ -420,11 +420,11 @@ def test_the_site_is_told_what_only_it_can_do() -> None:
 
 def put(directory: QueueDirectory, *events: tuple[str, str | None]) -> None:
     """Write events, each an id and a test code, of whoever the id begins with."""
-    journal = Journal(directory)
+    journal = JournalWriter(directory)
     for event_id, code in events:
         click_id = CLICK if event_id.startswith("alice") else event_id
         event = orjson.dumps({"event_id": event_id, "user_match": {"click_id": click_id}})
-        body = enveloped({"test": code}, event) if code else event
+        body = with_envelope({"test": code}, event) if code else event
         journal.append_record(body, NOW_MS, ENVELOPED if code else EVENT)
     journal.roll()
 
@@ -496,10 +496,10 @@ def test_wherever_it_stands_the_books_balance_and_the_person_is_gone(  # noqa: P
 ) -> None:
     """Any mix of people, kinds of record and progress, in one and in many segments."""
     directory = QueueDirectory(tmp_path_factory.mktemp("queue") / "queue")
-    journal = Journal(directory, segment_bytes=segment_bytes)
+    journal = JournalWriter(directory, segment_bytes=segment_bytes)
     for number, (name, envelope) in enumerate(people):
         event = orjson.dumps({"event_id": f"{name}-{number}", "user_match": {"click_id": name}})
-        body = event if envelope is None else enveloped(envelope, event)
+        body = event if envelope is None else with_envelope(envelope, event)
         journal.append_record(body, NOW_MS, EVENT if envelope is None else ENVELOPED)
     journal.roll()
     destination = ScriptedDestination(outcomes=outcomes, max_events=max_events)

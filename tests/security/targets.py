@@ -17,8 +17,8 @@ from adcp_tracker.destinations.capabilities import read_capabilities
 from adcp_tracker.destinations.mcp import EventStream, is_protocol_error, outcome_from_mcp
 from adcp_tracker.destinations.responses import Response, decode, outcome_from_http
 from adcp_tracker.destinations.retry_after import LONGEST, SHORTEST, requested_delay
-from adcp_tracker.journal.encryption import SEALED, Encryption
-from adcp_tracker.journal.records import EVENT, HEADER_BYTES, frame, scan
+from adcp_tracker.journal.encryption import ENCRYPTED, Encryption
+from adcp_tracker.journal.records import EVENT, HEADER_BYTES, encode_record, parse
 from adcp_tracker.outbox.state import Span, State
 from adcp_tracker.outbox.storage import DamagedOutboxError
 from adcp_tracker.privacy.context_token import TokenSigner
@@ -46,7 +46,7 @@ BODY = b'{"event_id":"A"}'
 
 def feed_records(data: bytes) -> None:
     """Read a segment; every byte is a record's, damage, or an unfinished tail."""
-    records, damages = scan(data)
+    records, damages = parse(data)
     read = sum(record.stop - record.start for record in records)
     lost = sum(len(damage.data) for damage in damages)
     assert read + lost <= len(data)
@@ -56,16 +56,16 @@ def feed_framed(data: bytes) -> None:
     """Read a sound record amid bytes: it is read back whatever stands around it."""
     cut = data.find(b"|")
     before, body = data[: cut + 1], data[cut + 1 :].replace(b"\n", b" ")
-    record = frame(body, _NOW_MS, EVENT)
-    records, _ = scan(before + b"\n" + record + data)
+    record = encode_record(body, _NOW_MS, EVENT)
+    records, _ = parse(before + b"\n" + record + data)
     assert any(each.body == body for each in records)
-    torn, _ = scan(record[: len(before)])
+    torn, _ = parse(record[: len(before)])
     assert all(len(each.body) <= len(record) - HEADER_BYTES for each in torn)
 
 
 def feed_sealed(data: bytes) -> None:
     """Read a sealed segment and a file of sealed letters; nothing but what was sealed opens."""
-    for scanned in (ENCRYPTION.scan, ENCRYPTION.scan_letters):
+    for scanned in (ENCRYPTION.parse, ENCRYPTION.parse_dead_letters):
         records, _ = scanned(data)
         assert all(each.body == BODY for each in records if each.kind == EVENT)
 
@@ -181,10 +181,12 @@ def _state() -> bytes:
     return outbox.values["destination:a"] + b"\n" + outbox.values["delivery:a:0"]
 
 
-_SEALED_RECORD = frame(ENCRYPTION.seal(BODY, _NOW_MS, SEALED[EVENT]), _NOW_MS, SEALED[EVENT])
+_SEALED_RECORD = encode_record(
+    ENCRYPTION.encrypt(BODY, _NOW_MS, ENCRYPTED[EVENT]), _NOW_MS, ENCRYPTED[EVENT]
+)
 SEEDS: dict[str, bytes] = {
-    "records": frame(BODY, _NOW_MS, EVENT) * 2,
-    "framed": frame(BODY, _NOW_MS, EVENT)[:HEADER_BYTES] + b"|" + BODY,
+    "records": encode_record(BODY, _NOW_MS, EVENT) * 2,
+    "framed": encode_record(BODY, _NOW_MS, EVENT)[:HEADER_BYTES] + b"|" + BODY,
     "sealed": _SEALED_RECORD * 2,
     "state": _state(),
     "mcp": b'{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"adcp_error":{"code":"A"}}}}',

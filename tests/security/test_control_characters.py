@@ -18,7 +18,7 @@ from adcp_tracker import Interchange
 from adcp_tracker.context import RequestContext
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Paused, Rejected, Retry
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.records import scan
+from adcp_tracker.journal.records import parse
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.request import AsgiRequest
@@ -62,11 +62,11 @@ def test_nothing_a_shop_gives_breaks_a_record(make: Callable[..., Tracker], tmp_
         tracker.track("lead", event_id=evil, email="a@example.com", custom_data={evil: evil})
     tracker.stop()
     (segment,) = (tmp_path / "queue" / "segments").glob("*.log")
-    records, damages = scan(segment.read_bytes())
+    records, damages = parse(segment.read_bytes())
     assert damages == []
     assert len(records) == 10
     for record in records:
-        orjson.loads(record.opened()[1])
+        orjson.loads(record.unpack()[1])
 
 
 @share

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.journal.records import scan
+from adcp_tracker.journal.records import parse
 from adcp_tracker.outbox.state import State
 from adcp_tracker.web.click_ids import ClickNames, read_cookie
 from adcp_tracker.web.consent import read_tc_string
@@ -54,8 +54,10 @@ def test_bytes_that_are_nearly_right_make_nothing_raise(name: str, data: st.Data
 def test_what_the_readers_are_fed_begins_with_what_is_sound() -> None:
     """Else they would be shown to survive nothing but what they refuse at the first byte."""
     assert set(SEEDS) == set(TARGETS)
-    assert len(scan(SEEDS["records"])[0]) == 2
-    assert [each.body for each in targets.ENCRYPTION.scan(SEEDS["sealed"])[0]] == [targets.BODY] * 2
+    assert len(parse(SEEDS["records"])[0]) == 2
+    assert [each.body for each in targets.ENCRYPTION.parse(SEEDS["sealed"])[0]] == [
+        targets.BODY
+    ] * 2
     outbox = MemoryOutbox()
     destination, delivery = SEEDS["state"].split(b"\n")
     outbox.values = {"destination:a": destination, "delivery:a:0": delivery}

@@ -20,9 +20,9 @@ from adcp_tracker.delivery.leader_lock import Election
 from adcp_tracker.delivery.stats import Stats, publish, published, unled
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
-from adcp_tracker.journal.files import QueueDirectory, open_private
-from adcp_tracker.journal.reader import Segments
-from adcp_tracker.journal.records import EVENT, frame, scan
+from adcp_tracker.journal.files import QueueDirectory, open_secure
+from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.journal.records import EVENT, encode_record, parse
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, load_directory_key
@@ -69,7 +69,7 @@ def _use(directory: QueueDirectory, name: str) -> None:
         "leader.wanted": lambda: _want(directory),
         "state/cache.db": lambda: open_outbox(directory).close(),
         "dead/1.log": lambda: DeadLetters(directory).add([LETTER], 1.0),
-        "damaged/1.log": lambda: Segments(directory).keep_evidence("1.log", b"x"),
+        "damaged/1.log": lambda: SegmentStore(directory).quarantine("1.log", b"x"),
         "context.key": lambda: load_directory_key(directory),
     }
     uses[name]()
@@ -147,9 +147,9 @@ def test_a_file_is_opened_for_plain_blocking_use(directory: QueueDirectory) -> N
     """What is written is read back whole, as from any file."""
     path = directory.path / "file"
     data = bytes(range(256)) * 4096
-    with os.fdopen(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY), "wb") as file:
+    with os.fdopen(open_secure(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY), "wb") as file:
         file.write(data)
-    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(open_secure(path, os.O_RDONLY), "rb") as file:
         assert file.read() == data
 
 
@@ -218,11 +218,14 @@ def _is_untouched(folder: Path) -> bool:
 SWAPPED: dict[str, tuple[str, Callable[[QueueDirectory], object]]] = {
     "letter added": ("dead", lambda queue: DeadLetters(queue).add([LETTER], 1.0)),
     "letter removed": ("dead", lambda queue: DeadLetters(queue).remove({LETTER.id})),
-    "evidence kept": ("damaged", lambda queue: Segments(queue).keep_evidence("1.log", b"x")),
-    "segment deleted": ("segments", lambda queue: Segments(queue).delete("1.log", len(PRECIOUS))),
+    "evidence kept": ("damaged", lambda queue: SegmentStore(queue).quarantine("1.log", b"x")),
+    "segment deleted": (
+        "segments",
+        lambda queue: SegmentStore(queue).delete("1.log", len(PRECIOUS)),
+    ),
     "segment erased": (
         "segments",
-        lambda queue: Segments(queue).erase("1.log", scan(frame(b"{}", 1, EVENT))[0]),
+        lambda queue: SegmentStore(queue).erase("1.log", parse(encode_record(b"{}", 1, EVENT))[0]),
     ),
 }
 

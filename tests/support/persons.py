@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Leadership, Setting
-from adcp_tracker.journal.buffer import Intake
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.buffer import WriteBuffer
+from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
 from adcp_tracker.privacy.context_token import TokenSigner
@@ -115,14 +115,14 @@ def erasure(
     directory: QueueDirectory,
     person: Person,
     *,
-    intake: Intake | None = None,
+    intake: WriteBuffer | None = None,
     keys: Sequence[str] = (),
     follow: bool = True,
 ) -> Erasure:
     """Return the errand that erases a person."""
     clock = SystemClock()
     memory = ContextStore(directory, ContextTokens(directory, keys, clock), clock)
-    intake = intake or Intake(Journal(directory), clock)
+    intake = intake or WriteBuffer(JournalWriter(directory), clock)
     return Erasure(directory, intake, memory, person, follow)
 
 

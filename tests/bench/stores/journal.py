@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.writer import Journal
+from adcp_tracker.journal.writer import JournalWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def appender(directory: Path) -> Callable[[bytes], object]:
     """Open the queue directory for this process."""
-    journal = Journal(QueueDirectory(directory / "queue"))
+    journal = JournalWriter(QueueDirectory(directory / "queue"))
     write, accepted_ms = journal.append, int(time.time() * 1e3)
 
     def append(record: bytes) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from adcp_tracker.journal.encryption import Encryption, SealedJournal
+from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
 from adcp_tracker.journal.files import QueueDirectory
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def appender(directory: Path) -> Callable[[bytes], object]:
     """Open the queue directory for this process, with a key of its own."""
-    journal = SealedJournal(Encryption(os.urandom(32)), QueueDirectory(directory / "queue"))
+    journal = EncryptedJournalWriter(
+        Encryption(os.urandom(32)), QueueDirectory(directory / "queue")
+    )
     write, accepted_ms = journal.append, int(time.time() * 1e3)
 
     def append(record: bytes) -> None:

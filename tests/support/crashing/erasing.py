@@ -76,5 +76,5 @@ def _texts(path: Path, *, opened: bool) -> Iterator[bytes]:
     yield data
     if opened:
         key = Encryption(KEYS)
-        for records, _ in (key.scan(data), key.scan_letters(data)):
+        for records, _ in (key.parse(data), key.parse_dead_letters(data)):
             yield from (record.body for record in records)

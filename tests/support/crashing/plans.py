@@ -239,9 +239,9 @@ def _forget_at_once(shop: Shop) -> None:
     directory = QueueDirectory(shop.folder / "queue")
     (remembered,) = directory.remembered.iterdir()
     append(shop.folder / TOKEN, remembered.read_bytes().splitlines()[0])
-    evidence = directory.damaged / "a.log"
+    evidence = directory.quarantine / "a.log"
     append(evidence, hashlib.sha256(EMAIL.encode()).hexdigest().encode())
-    for path in (evidence, directory.damaged, remembered, directory.remembered):
+    for path in (evidence, directory.quarantine, remembered, directory.remembered):
         _put_on_disk(path)
     shop.tracker.forget(email=EMAIL)
     append(shop.folder / FORGOTTEN, b"forgotten\n")
