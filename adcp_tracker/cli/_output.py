@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
 from adcp_tracker.destinations.responses import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from rich.console import Console
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST: Final = 4000
+_T = TypeVar("_T")
 _GAP: Final = "  "
 
 
@@ -84,6 +85,15 @@ def printable(cell: object) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
     return sanitize(str(cell), _LONGEST)
+
+
+def track_progress(items: Iterable[_T], doing: str, total: int | None = None) -> Iterable[_T]:
+    """Return `items`, with a progress bar while they are read if this is a terminal."""
+    if not _is_terminal():
+        return items
+    from rich.progress import track  # noqa: PLC0415 - not needed in a pipe
+
+    return track(items, doing, total, console=_console(), transient=True)
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
