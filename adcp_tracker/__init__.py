@@ -1,5 +1,6 @@
 """Durable conversion tracking for sellers that speak AdCP, the Ad Context Protocol."""
 
+from adcp_tracker._version import __version__
 from adcp_tracker.context import Consent, RequestContext, bind_context, current_context
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Destination
@@ -29,8 +30,6 @@ from adcp_tracker.exceptions import (
 from adcp_tracker.orders.events import Order, OrderItem, register_order
 from adcp_tracker.tracker import Tracker
 
-__version__ = "0.1.0"
-
 __all__ = [
     "ActionSource",
     "AdcpTrackerError",
@@ -59,6 +58,7 @@ __all__ = [
     "UniversalId",
     "UnsafeDirectoryError",
     "UserMatch",
+    "__version__",
     "bind_context",
     "current_context",
     "register_order",

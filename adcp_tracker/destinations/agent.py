@@ -42,10 +42,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
+    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry, SourceRules
     from adcp_tracker.destinations.payload import Body
-    from adcp_tracker.event_sources.clients import EventSourceClient
-    from adcp_tracker.event_sources.rules import SourceRule
 
 _TOOL = "log_event"
 _MAJOR = b"3"
@@ -94,7 +92,7 @@ class Agent:
     allow_http: bool = False
     transport: httpx.BaseTransport | None = None
     now: Callable[[], float] = time.time
-    source_rule: SourceRule | None = attrs.field(default=None, init=False)
+    source_rule: SourceRules | None = attrs.field(default=None, init=False)
     _session: McpSession = attrs.field(init=False)
     _agent_info: AgentInfo | None = attrs.field(default=None, init=False)
     _discovered_in_session: int = attrs.field(default=-1, init=False)
@@ -155,12 +153,6 @@ class Agent:
         if beyond is not None:
             return beyond
         return self.source_rule.check(event) if self.source_rule else None
-
-    def registry(self) -> EventSourceClient:
-        """Return what asks the agent about event sources, in a session of its own."""
-        from adcp_tracker.event_sources.clients import AgentClient  # noqa: PLC0415 - rarely used
-
-        return AgentClient(self.event_source_id, self.adcp_version, attrs.evolve(self).ask)
 
     def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | CheckResult:
         """Use a tool other than ``log_event``.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import attrs
 import orjson
 
-import adcp_tracker
+from adcp_tracker._version import __version__
 from adcp_tracker.destinations.payload import body_around
 
 if TYPE_CHECKING:
@@ -207,6 +207,20 @@ class Preloadable(Protocol):
         """Load what :meth:`Destination.send` will need; connect to nothing."""
 
 
+class SourceRules(Protocol):
+    """What one event source accepts."""
+
+    def check(self, event: Mapping[str, object]) -> EventFailure | None:
+        """Return why the event source doesn't accept a decoded `event`, if it doesn't."""
+
+
+@runtime_checkable
+class SupportsRules(Protocol):
+    """A destination that can be told what its event source accepts, and rejects by it."""
+
+    source_rule: SourceRules | None
+
+
 def event_failure(
     code: str, message: str, remedy: str, event: Mapping[str, object]
 ) -> EventFailure:
@@ -263,4 +277,4 @@ class Timeouts:
 
 def user_agent() -> str:
     """Return how the library names itself to sellers."""
-    return f"adcp_tracker/{adcp_tracker.__version__}"
+    return f"adcp_tracker/{__version__}"

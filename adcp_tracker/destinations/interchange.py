@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import attrs
 import orjson
@@ -39,11 +39,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry
+    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry, SourceRules
     from adcp_tracker.destinations.http import HttpClient
     from adcp_tracker.destinations.payload import Body
-    from adcp_tracker.event_sources.clients import EventSourceClient
-    from adcp_tracker.event_sources.rules import SourceRule
 
 
 # The fastest level: JSON events shrink to a quarter, higher levels gain little and cost much.
@@ -72,6 +70,8 @@ ACTION_SOURCES = frozenset(
 
 _COMPRESSION_REFUSED = 415
 _NOT_FOUND = 404
+_PAGE_SIZE = 100
+_MAX_PAGES = 20
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)
@@ -109,7 +109,7 @@ class Interchange:
     allow_http: bool = False
     transport: httpx.BaseTransport | None = None
     now: Callable[[], float] = time.time
-    source_rule: SourceRule | None = attrs.field(default=None, init=False)
+    source_rule: SourceRules | None = attrs.field(default=None, init=False)
     _http: HttpClient = attrs.field(init=False)
     _root: str = attrs.field(init=False)
     _compresses: bool = attrs.field(init=False)
@@ -171,15 +171,6 @@ class Interchange:
                 "MISSING_CUSTOM_EVENT_NAME", message, "Give custom_event_name.", event
             )
         return self.source_rule.check(event) if self.source_rule else None
-
-    def registry(self) -> EventSourceClient:
-        """Return what asks the Interchange about event sources, over its own connection."""
-        from adcp_tracker.event_sources.clients import (  # noqa: PLC0415 - rarely used
-            InterchangeClient,
-        )
-
-        apart = attrs.evolve(self)
-        return InterchangeClient(self.advertiser_id, self.event_source_id, apart.ask)
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, object] | CheckResult:
         """Make a call of the advertiser's interface other than that for events.
@@ -250,12 +241,35 @@ class Interchange:
 
     def _check_source(self) -> CheckResult:
         """Say whether the event source is among all that the Interchange lists."""
-        listed = self.registry().list(None)
+        listed = list_event_sources(attrs.evolve(self).ask)
         if isinstance(listed, CheckResult):
             return attrs.evolve(listed, level="warning")
-        if any(each.event_source_id == self.event_source_id for each in listed):
+        ids = (each.get("event_source_id", each.get("eventSourceId")) for each in listed)
+        if self.event_source_id in ids:
             return CheckResult("ok", f"The Interchange knows {self.event_source_id!r}.")
         message = f"The event source {self.event_source_id!r} is not among those it lists."
         return CheckResult(
             "warning", message, "Check event_source_id, or sync event sources first."
         )
+
+
+def list_event_sources(
+    ask: Callable[[str, str, object], dict[str, object] | CheckResult],
+) -> list[dict[str, object]] | CheckResult:
+    """Return all event sources of an advertiser as the Interchange describes them.
+
+    Args:
+        ask: Makes a call: method, path below the advertiser, and body.
+    """
+    found: list[dict[str, object]] = []
+    for page in range(_MAX_PAGES):
+        query = urlencode({"take": _PAGE_SIZE, "skip": page * _PAGE_SIZE})
+        answer = ask("GET", f"event-sources?{query}", None)
+        if isinstance(answer, CheckResult):
+            return answer
+        listed = answer.get("event_sources", answer.get("eventSources"))
+        items = listed if isinstance(listed, list) else []
+        found += (item for item in items if isinstance(item, dict))
+        if len(items) < _PAGE_SIZE:
+            break
+    return found

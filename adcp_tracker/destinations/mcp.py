@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-import adcp_tracker
+from adcp_tracker._version import __version__
 from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge, user_agent
 from adcp_tracker.destinations.error_codes import RPC_CODES, UNKNOWN
 from adcp_tracker.destinations.payload import Body
@@ -264,7 +264,7 @@ class McpSession:
     def _ensure_open(self) -> Retry | Paused | None:
         if self._open:
             return None
-        info = {"name": "adcp_tracker", "version": adcp_tracker.__version__}
+        info = {"name": "adcp_tracker", "version": __version__}
         params = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
         answer = self._exchange("initialize", orjson.dumps(params))
         if not isinstance(answer, McpResponse):

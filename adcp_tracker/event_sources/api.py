@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker._logging import logger
 from adcp_tracker.deliverymethods import DeliveryMethods
+from adcp_tracker.destinations.base import SupportsRules
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class SourceMethods(DeliveryMethods):
         kept = rules.load(self._directory) | rules.declared(self._said, self.destinations)
         found = tuple(rules.rule_for(each, kept) for each in self.destinations)
         for destination, rule in zip(self.destinations, found, strict=True):
-            if isinstance(destination, rules.SupportsRules):
+            if isinstance(destination, SupportsRules):
                 destination.source_rule = rule
         self._rules = found if any(found) else None
 

@@ -9,13 +9,16 @@ from urllib.parse import urlencode
 
 import attrs
 
+from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.destinations.capabilities import EVENT_TYPES, parse_version
+from adcp_tracker.destinations.interchange import Interchange, list_event_sources
 from adcp_tracker.event_sources.reports import is_count, parse_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from adcp_tracker.destinations.base import Destination
     from adcp_tracker.destinations.capabilities import AdcpVersion
     from adcp_tracker.event_sources.model import Account, EventSource
     from adcp_tracker.event_sources.reports import SourceReport
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     Answer = dict[str, object] | CheckResult
 
 _SOURCES_PER_CALL: Final = 50
-_PAGE: Final = 100
-_MOST_PAGES: Final = 20
 _HOUR: Final = 3600
 _UTC: Final = timezone.utc
 
@@ -68,11 +69,9 @@ class EventSourceClient(Protocol):
 
 @runtime_checkable
 class SupportsEventSources(Protocol):
-    """A destination whose seller can be asked about event sources."""
+    """A destination of your own whose seller can be asked about event sources."""
 
-    event_source_id: str
-
-    def registry(self) -> EventSourceClient:
+    def event_source_client(self) -> EventSourceClient:
         """Return what asks the seller, over a connection of its own that it may keep."""
 
 
@@ -93,17 +92,11 @@ class InterchangeClient:
     def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources of the advertiser, page by page."""
         del account  # the path says whose they are
-        found: list[SourceReport] = []
-        for page in range(_MOST_PAGES):
-            query = urlencode({"take": _PAGE, "skip": page * _PAGE})
-            answer = self.ask("GET", f"event-sources?{query}", None)
-            if isinstance(answer, CheckResult):
-                return answer
-            reports = parse_reports(answer)
-            found += [attrs.evolve(report, action="") for report in reports]
-            if len(reports) < _PAGE:
-                break
-        return tuple(found)
+        items = list_event_sources(self.ask)
+        if isinstance(items, CheckResult):
+            return items
+        reports = parse_reports({"event_sources": items})
+        return tuple(attrs.evolve(report, action="") for report in reports)
 
     def sync(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
@@ -218,6 +211,21 @@ class AgentClient:
         # A key of its own for each wish: yesterday's answer is no answer today.
         key = {"idempotency_key": secrets.token_hex(32), "account": account.as_json()}
         return self.ask("sync_event_sources", key | dict(arguments))
+
+
+def client_for(destination: Destination) -> EventSourceClient | None:
+    """Return what asks a destination's seller about event sources.
+
+    Ours get a connection, and agents a session, apart from the one that delivers.
+    """
+    own = getattr(destination, "event_source_id", "")
+    if isinstance(destination, Interchange):
+        return InterchangeClient(destination.advertiser_id, own, attrs.evolve(destination).ask)
+    if isinstance(destination, Agent):
+        return AgentClient(own, destination.adcp_version, attrs.evolve(destination).ask)
+    if isinstance(destination, SupportsEventSources):
+        return destination.event_source_client()
+    return None
 
 
 def _in_parts(

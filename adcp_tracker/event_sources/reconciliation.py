@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.event_sources.clients import Received, SupportsEventSources
+from adcp_tracker.event_sources.clients import Received, client_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,9 +101,10 @@ def reconcile(
     """
     stop = int(now // HOUR_SECONDS) + 1
     start = stop - 1 - hours
-    if not isinstance(destination, SupportsEventSources):
+    client = client_for(destination)
+    if client is None:
         return Reconciliation(destination.name, problem=_UNSUPPORTED)
-    answer = destination.registry().count_received(account, start, stop)
+    answer = client.count_received(account, start, stop)
     if isinstance(answer, CheckResult):
         return Reconciliation(destination.name, problem=answer)
     ours = {int(hour): count for hour, count in books.hourly.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import orjson
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 
 _FILE: Final = "sources.json"
 _LARGEST: Final = 1_000_000
-
-
-@runtime_checkable
-class SupportsRules(Protocol):
-    """A destination that can be told what its event source takes, and refuses by it."""
-
-    source_rule: SourceRule | None
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker._logging import logger
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.event_sources.clients import SupportsEventSources
+from adcp_tracker.event_sources.clients import client_for
 from adcp_tracker.event_sources.model import unique_sources
 from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
 from adcp_tracker.event_sources.rules import from_report
@@ -56,9 +56,10 @@ def sync_sources(
     reports = []
     for destination in destinations:
         found: tuple[SourceReport, ...] | CheckResult = _UNSUPPORTED
-        if isinstance(destination, SupportsEventSources):
+        client = client_for(destination)
+        if client is not None:
             sync = _plan if dry_run else _sync
-            found = sync(destination.registry(), wanted, account, delete_missing=delete_missing)
+            found = sync(client, wanted, account, delete_missing=delete_missing)
         reports.append(_report(destination, found))
     return reports
 
@@ -87,9 +88,8 @@ def rules_from(
 def _list(
     destination: Destination, account: Account | None
 ) -> tuple[SourceReport, ...] | CheckResult:
-    if not isinstance(destination, SupportsEventSources):
-        return _UNSUPPORTED
-    return destination.registry().list(account)
+    client = client_for(destination)
+    return _UNSUPPORTED if client is None else client.list(account)
 
 
 def _report(
@@ -107,24 +107,24 @@ def _report(
 
 
 def _sync(
-    registry: EventSourceClient,
+    client: EventSourceClient,
     wanted: Sequence[EventSource],
     account: Account | None,
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | CheckResult:
-    return registry.sync(wanted, account, delete_missing=delete_missing)
+    return client.sync(wanted, account, delete_missing=delete_missing)
 
 
 def _plan(
-    registry: EventSourceClient,
+    client: EventSourceClient,
     wanted: Sequence[EventSource],
     account: Account | None,
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | CheckResult:
     """Return what a sync would do, as far as what the seller shows allows to tell."""
-    known = registry.validate(wanted, delete_missing=delete_missing) or registry.list(account)
+    known = client.validate(wanted, delete_missing=delete_missing) or client.list(account)
     if isinstance(known, CheckResult):
         return known
     by_id = {report.event_source_id: report for report in known}

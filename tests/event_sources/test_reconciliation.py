@@ -72,7 +72,7 @@ class Counted(ScriptedDestination):
         self.event_source_id = SOURCE
         self._answer = answer
 
-    def registry(self) -> EventSourceClient:
+    def event_source_client(self) -> EventSourceClient:
         """Return the seller."""
         return Teller(self._answer)
 
