@@ -122,7 +122,7 @@ def _call(tracker: Tracker, each: Input, options: dict[str, Any]) -> list[Any]:
 
 
 def _paths(refused: InvalidEventError | RejectedEvent) -> list[str]:
-    return sorted(fault.path for fault in refused.errors)
+    return surface.paths(refused)
 
 
 def _shown(line: Line, paths: list[str]) -> dict[str, Any] | str:

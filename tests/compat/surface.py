@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker import RequestContext
 
-WORDS = {"Replayed": "replayed"}
-
 
 class StillClock:
     """A clock that stands still; for versions that take one."""
@@ -69,3 +67,9 @@ def letters(tracker: Tracker) -> list[Any]:
 def replay(tracker: Tracker, ids: Collection[str]) -> Any:  # noqa: ANN401 - another class in each version
     """Send dead letters again."""
     return _part(tracker, "replay", "dead_letters", "replay")(ids)
+
+
+def paths(refused: object) -> list[str]:
+    """Return which fields are at fault in a rejected event or in the error about one."""
+    errors = getattr(refused, "errors", None) or getattr(refused, "faults", ())
+    return sorted(each.path for each in errors)
