@@ -1,14 +1,14 @@
-"""Take a credential out of what a seller says, since some repeat a request when they refuse it.
+"""Remove credentials from responses, because some sellers repeat a request they reject.
 
-It is done to an answer as soon as that is decoded, before anything is cut to length: half a
-credential would not be found any more.
+It is done as soon as a response is decoded and before anything is shortened: half a
+credential would no longer be found.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,81 +16,69 @@ import attrs
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-MARK = "***"
-"""What stands in a credential's place."""
-
-# Whatever is shorter is a part of words and numbers that are none of it.
-_LEAST = 6
+MASK = "***"
+_MIN_LENGTH = 6  # anything shorter is part of ordinary words and numbers
 _SECRET_NAME = re.compile("auth|key|secret|token", re.IGNORECASE)
-# By this the seller says which event it means, and nothing else of it is ever shown.
-_ID = "event_id"
+_EVENT_ID = "event_id"  # the seller names events by it, and nothing else of it is shown
 
 
 @attrs.frozen(repr=False)
 class Redaction:
-    """Puts :data:`MARK` in the place of secrets.
+    """Replaces secrets by :data:`MASK`.
 
     Attributes:
-        pattern: Finds them; ``None`` where there are none.
+        pattern: Finds them; ``None`` if there are none.
     """
 
     pattern: re.Pattern[str] | None = None
 
     def of(self, payload: object) -> object:
-        """Return decoded JSON without the secrets in its strings; `payload` itself is changed."""
+        """Return decoded JSON without the secrets in its strings; changes `payload` itself."""
         whole: list[object] = [payload]
-        holders: list[Any] = [whole] if self.pattern is not None else []
-        while holders:
+        holders: list[Any] = [whole]
+        while self.pattern is not None and holders:
             holder = holders.pop()
-            for place, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+            for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
                 if isinstance(value, (dict, list)):
                     holders.append(value)
-                elif isinstance(value, str) and place != _ID:
-                    holder[place] = self._text(value)
+                elif isinstance(value, str) and key != _EVENT_ID:
+                    holder[key] = self.pattern.sub(MASK, value)
         return whole[0]
-
-    def _text(self, text: str) -> str:
-        return text if self.pattern is None else self.pattern.sub(MARK, text)
 
 
 def redaction_of(headers: Mapping[str, str]) -> Redaction:
-    """Return what takes a request's credentials out of the answer to it.
+    """Return what removes a request's credentials from the response to it.
 
     Args:
-        headers: What was sent, by whomever: a credential is what stands in ``Authorization``
-            and in any header whose name speaks of a key, a secret or a token.
+        headers: The request's headers. ``Authorization`` and any header named after a key,
+            secret or token holds a credential.
 
     Returns:
-        What finds them as they are, in Base64, percent-encoded and as JSON has them, in any
-        case; credentials of fewer than six characters are left where they are.
+        What finds the credentials in any case: as they are, in Base64, percent-encoded and
+        escaped as in JSON. Credentials shorter than six characters are not removed.
     """
-    named = (value for name, value in headers.items() if _SECRET_NAME.search(name))
-    secrets = {secret for value in named for secret in _secrets(value) if len(secret) >= _LEAST}
-    forms = {form for secret in secrets for form in _forms(secret)}
+    found: set[str] = set()
+    for name, value in headers.items():
+        if _SECRET_NAME.search(name):
+            scheme, _, rest = value.strip().partition(" ")
+            found |= {value.strip(), rest.strip()}
+            with suppress(ValueError):
+                if scheme.lower() == "basic":
+                    pair = base64.b64decode(rest).decode()
+                    found |= {pair, pair.partition(":")[2]}
+    forms = {form for secret in found if len(secret) >= _MIN_LENGTH for form in _forms(secret)}
     if not forms:
         return Redaction()
     longest_first = sorted(forms, key=len, reverse=True)
     return Redaction(re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE))
 
 
-def _secrets(value: str) -> Iterator[str]:
-    """Return what is secret of a header's value: with its scheme, without, and a password alone."""
-    scheme, _, rest = value.strip().partition(" ")
-    yield from (value.strip(), rest.strip())
-    if scheme.lower() == "basic":
-        try:
-            pair = base64.b64decode(rest).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return
-        yield pair
-        yield pair.partition(":")[2]
-
-
-def _forms(secret: str) -> Iterator[str]:
-    raw, in_json = secret.encode(), orjson.dumps(secret).decode()[1:-1]
-    yield from (secret, in_json, in_json.replace("/", "\\/"))
-    yield from (quote(secret, safe=""), quote(secret))
-    yield base64.b64encode(raw).decode().rstrip("=")
-    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def _forms(secret: str) -> set[str]:
+    raw, escaped = secret.encode(), orjson.dumps(secret).decode()[1:-1]
+    encoded = {base64.b64encode(raw), base64.urlsafe_b64encode(raw)}
+    return {
+        *(secret, escaped, escaped.replace("/", "\\/"), quote(secret, safe=""), quote(secret)),
+        *(each.decode().rstrip("=") for each in encoded),
+    }

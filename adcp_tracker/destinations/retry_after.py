@@ -1,4 +1,4 @@
-"""How long a seller asks to be left alone.
+"""Read how long a seller asks to wait.
 
 Sellers say it in ``Retry-After`` (seconds or a date, RFC 9110 §10.2.3), in an error's
 ``retry_after``, or in one of the three generations of ``RateLimit`` headers.
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 SHORTEST = 1.0
 LONGEST = 3600.0
 
-_SECONDS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?")
-_REMAINING = re.compile(r"(?:^|[;,\s])(?:r|remaining)=([0-9]{1,18})")
-_RESET = re.compile(r"(?:^|[;,\s])(?:t|reset)=([0-9]{1,18})")
-
+_is_number = re.compile(r"\s*[0-9]{1,18}(?:\.[0-9]{1,9})?\s*").fullmatch
+_parameters = re.compile(r"(?:^|[;,\s])([rt]|remaining|reset)=([0-9]{1,18})").findall
 # A reset this large is a point in time, in seconds or in milliseconds, not a span.
 _EPOCH_SECONDS = 1e9
 _EPOCH_MILLISECONDS = 1e12
@@ -32,54 +30,38 @@ def clamp(seconds: float) -> float:
 
 
 def requested_delay(headers: Mapping[str, str], retry_after: object, now: float) -> float | None:
-    """Return the longest wait that an answer asks for.
+    """Return the longest wait that a response asks for.
 
     Args:
-        headers: The answer's headers, by lower-case name.
+        headers: The response's headers, by lower-case name.
         retry_after: The error's own ``retry_after``, of any type.
-        now: The present, in seconds since the epoch, against which dates are read.
+        now: Seconds since the epoch; dates are read against it.
 
     Returns:
-        Seconds within 1–3600, or ``None`` when the answer asks for no wait.
+        Seconds within 1–3600, or ``None`` if the response asks for no wait.
     """
-    waits = (
-        _number(retry_after),
-        _seconds_or_date(headers.get("retry-after", ""), now),
-        rate_limit_delay(headers, now),
-    )
-    asked = [wait for wait in waits if wait is not None]
+    header = headers.get("retry-after", "")
+    waits = (_seconds(retry_after), _seconds(header), _until(header, now))
+    asked = [wait for wait in (*waits, rate_limit_delay(headers, now)) if wait is not None]
     return clamp(max(asked)) if asked else None
 
 
 def rate_limit_delay(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long until the seller takes requests again, if none is left now.
-
-    Args:
-        headers: The answer's headers, by lower-case name.
-        now: The present, in seconds since the epoch.
-
-    Returns:
-        Seconds within 1–3600, or ``None`` while requests remain or nothing is said.
-    """
-    waits = [reset for remaining, reset in _limits(headers, now) if remaining == 0]
-    return clamp(max(waits)) if waits else None
+    """Return the wait until the rate limit resets, if no request is left before that."""
+    waits = [reset for left, reset in _limits(headers) if left == 0 and reset is not None]
+    return clamp(max(_span(reset, now) for reset in waits)) if waits else None
 
 
-def _limits(headers: Mapping[str, str], now: float) -> Iterator[tuple[float, float]]:
+def _limits(headers: Mapping[str, str]) -> Iterator[tuple[float | None, float | None]]:
     for prefix in ("ratelimit", "x-ratelimit", "x-rate-limit"):
-        remaining = _text_number(headers.get(f"{prefix}-remaining", ""))
-        reset = _text_number(headers.get(f"{prefix}-reset", ""))
-        if remaining is not None and reset is not None:
-            yield remaining, _span(reset, now)
-    for policy in _policies(headers.get("ratelimit", "")):
-        left, until = _REMAINING.search(policy), _RESET.search(policy)
-        if left and until:
-            yield float(left[1]), _span(float(until[1]), now)
-
-
-def _policies(value: str) -> list[str]:
-    # The older form lists one policy's parameters by comma, the newer one policies.
-    return [value] if "remaining=" in value else value.split(",")
+        left, reset = headers.get(f"{prefix}-remaining"), headers.get(f"{prefix}-reset")
+        yield _seconds(left), _seconds(reset)
+    value = headers.get("ratelimit", "")
+    # The older form separates one policy's parameters by comma, the newer one policies.
+    for policy in [value] if "remaining=" in value else value.split(","):
+        found = dict(_parameters(policy))
+        left, reset = found.get("r", found.get("remaining")), found.get("t", found.get("reset"))
+        yield _seconds(left), _seconds(reset)
 
 
 def _span(reset: float, now: float) -> float:
@@ -88,28 +70,20 @@ def _span(reset: float, now: float) -> float:
     return reset - now if reset >= _EPOCH_SECONDS else reset
 
 
-def _number(value: object) -> float | None:
+def _seconds(value: object) -> float | None:
     if isinstance(value, str):
-        return _text_number(value)
+        return float(value.strip()) if _is_number(value) else None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(max(min(value, LONGEST), 0))
     return None
 
 
-def _text_number(value: str) -> float | None:
-    matched = _SECONDS.fullmatch(value.strip())
-    return float(matched[0]) if matched else None
-
-
-def _seconds_or_date(value: str, now: float) -> float | None:
-    seconds = _text_number(value)
-    if seconds is not None or not value:
-        return seconds
-    # Whoever reads answers has loaded httpx, and this with it; the library has not.
+def _until(date: str, now: float) -> float | None:
+    # Importing httpx has loaded this already; the library itself doesn't need it.
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - see above
 
     try:
-        date = parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - now
+        when = parsedate_to_datetime(date)
+        return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - now
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
