@@ -66,10 +66,10 @@ class Living(Protocol):
     def after_fork_in_child(self) -> None:
         """Begin anew."""
 
-    def hurry(self) -> None:
+    def request_flush(self) -> None:
         """Deliver what there is, without waiting for it."""
 
-    def finish(self) -> None:
+    def on_exit(self) -> None:
         """Deliver what there is, within :attr:`shutdown_timeout` seconds."""
 
 
@@ -138,7 +138,7 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
-    _call_each([each.finish for each in list(_living)])
+    _call_each([each.on_exit for each in list(_living)])
 
 
 def _call_each(calls: list[Callable[[], None]]) -> None:
@@ -171,11 +171,11 @@ class _Sigterm:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if callable(self._previous):
             # The host winds down in its own way and time; atexit waits, if it gets there.
-            _aside([each.hurry for each in list(_living)], 0.0)
+            _aside([each.request_flush for each in list(_living)], 0.0)
             self._previous(number, frame)
             return
         seconds = max((each.shutdown_timeout for each in list(_living)), default=0.0)
-        _aside([each.finish for each in list(_living)], seconds)
+        _aside([each.on_exit for each in list(_living)], seconds)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

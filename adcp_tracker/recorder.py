@@ -1,4 +1,4 @@
-"""What a tracker does with an event once it is judged: keep it, let it go, or set it aside."""
+"""Record a validated event: write it to the journal, drop it, or store it as a dead letter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
 from adcp_tracker.context import Consent
-from adcp_tracker.event_sources.api import SourceMethods
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import MAX_CODE, EventType
 from adcp_tracker.events.policy import drop_reason, strip_identifiers
@@ -21,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adcp_tracker.context import Context
+    from adcp_tracker.delivery.pipeline import Pipeline
+    from adcp_tracker.event_sources.rules import EventRules
     from adcp_tracker.events.event import Event
+    from adcp_tracker.events.policy import OnDenied
+    from adcp_tracker.settings import Settings
 
 _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
@@ -30,16 +33,35 @@ _CODE: Final = "$.test_event_code"
 _REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
 
 
-class Acceptance(SourceMethods):
-    """Takes events up, each as consent, size and event sources allow."""
+class Recorder:
+    """Writes events to the journal, as far as consent, size and event sources allow.
 
-    _hold: Callable[[Callable[[], None]], bool] | None
-    _test_event_code: str | None
+    Args:
+        settings: The tracker's settings.
+        pipeline: Where events are written, and which is started by the first one.
+        rules: What the event sources accept.
+        on_commit: Offered each write; returns whether it will make it later.
+    """
 
-    def _accept(
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        rules: EventRules,
+        on_commit: Callable[[Callable[[], None]], bool] | None,
+    ) -> None:
+        self._strict = settings.strict
+        self._on_denied: OnDenied = settings.on_denied
+        self._test_event_code = settings.test_event_code
+        self._pipeline = pipeline
+        self._buffer = pipeline.buffer
+        self._rules = rules
+        self._on_commit = on_commit
+
+    def record(
         self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
     ) -> Event | RejectedEvent:
-        """Make a valid event durable, unless the shopper or the rules say otherwise."""
+        """Write a valid event to the journal, unless consent or a rule forbids it."""
         code = self._test_event_code
         try:
             if test_event_code is not None:
@@ -48,31 +70,31 @@ class Acceptance(SourceMethods):
                 context.consent is Consent.DENIED or context.automated is not None
             )
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
-            return self._refuse(error, event.event_type)
+            return self.reject(error, event.event_type)
         if len(body) > LARGEST_EVENT_BYTES:
             fault = FieldError("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
-            return self._refuse(InvalidEventError([fault]), event.event_type)
+            return self.reject(InvalidEventError([fault]), event.event_type)
         if context is not None and limited:
-            reason = drop_reason(event, context, self.settings.on_denied)
+            reason = drop_reason(event, context, self._on_denied)
             if reason is not None:
-                self._drop(reason)
+                self._count_dropped(reason)
                 return event
             event = strip_identifiers(event, context)
             body = encode(event)
         plain = event.is_baseline
-        if self._rules is not None and self._is_unsuited(event, strict=self.settings.strict):
+        if self._rules.known is not None and self._rules.rejects(event, strict=self._strict):
             plain = False
         accepted_ms = time.time_ns() // _NS_PER_MS
-        if plain and code is None and self._hold is None:
+        if plain and code is None and self._on_commit is None:
             self._buffer.append(body, accepted_ms)
         else:
-            self._put(body, accepted_ms, code, plain=plain)
-        if not self._started:
-            self.start()
+            self._write(body, accepted_ms, code, plain=plain)
+        if not self._pipeline.started:
+            self._pipeline.start()
         return event
 
-    def _put(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
-        """Write an event that is not as most are, or not to be written yet."""
+    def _write(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
+        """Write an event that needs an envelope, or that waits for a commit."""
         envelope: dict[str, object] = {}
         if code is not None:
             envelope["test"] = code
@@ -89,22 +111,22 @@ class Acceptance(SourceMethods):
             try:
                 write()
             except QueueFullError:
-                # Nobody who could be told is left: the call has long returned.
-                logger.warning("event.dropped", reason="full", held=True)
+                # No caller is left that could be told: the call has long returned.
+                logger.warning("event.dropped", reason="full", after_commit=True)
                 self._buffer.count_dropped("full")
 
-        if self._hold is None or not self._hold(write_later):
+        if self._on_commit is None or not self._on_commit(write_later):
             write()
 
-    def _drop(self, reason: str) -> None:
-        """Let an event go, and have somebody there who tells the books."""
+    def _count_dropped(self, reason: str) -> None:
+        """Count a dropped event and start the flusher, so that the count is reported."""
         self._buffer.count_dropped(reason)
-        if not self._started:
-            self.start()
+        if not self._pipeline.started:
+            self._pipeline.start()
 
-    def _refuse(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
-        """Set an event aside that cannot be sent."""
-        if self.settings.strict:
+    def reject(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
+        """Store an event that cannot be sent as a dead letter; raise if the tracker is strict."""
+        if self._strict:
             raise error
         name = name_of(event_type)
         if not isinstance(error, InvalidEventError):
@@ -112,7 +134,7 @@ class Acceptance(SourceMethods):
             logger.error(
                 "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
             )
-            self._drop("error")
+            self._count_dropped("error")
             return RejectedEvent(name, "", ())
         logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.errors])
         kept = {"event_type": name, **error.event}
@@ -120,8 +142,8 @@ class Acceptance(SourceMethods):
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
         line = encode_within(kept, LARGEST_EVENT_BYTES)
         self._buffer.append_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
-        if not self._started:
-            self.start()
+        if not self._pipeline.started:
+            self._pipeline.start()
         return RejectedEvent(name, str(kept.get("event_id", "")), error.errors)
 
 

@@ -1,4 +1,4 @@
-"""The tracker: what a shop's code calls."""
+"""The tracker: a facade over the recorder, the pipeline and the APIs behind it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import random
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
-from adcp_tracker import _process
 from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import logger
 from adcp_tracker.context import current_context
-from adcp_tracker.delivery.flusher import Flusher
+from adcp_tracker.delivery import commands
+from adcp_tracker.delivery.api import DeadLetterApi
+from adcp_tracker.delivery.pipeline import Pipeline
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Setting
-from adcp_tracker.eventmethods import EventMethods
+from adcp_tracker.event_sources.api import EventSourceApi
+from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event, derive_event_id
+from adcp_tracker.events.builder import lead_id as lead_event_id
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.buffer import WriteBuffer
-from adcp_tracker.journal.encryption import encryption_from_keys, journal_factory
+from adcp_tracker.journal.encryption import encryption_from_keys
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.writer import segment_bytes
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event, to_order
 from adcp_tracker.outbox.storage import open_outbox
-from adcp_tracker.privacy.api import PrivacyMethods
-from adcp_tracker.privacy.context_store import fill_from_context
-from adcp_tracker.recorder import Acceptance, name_of
+from adcp_tracker.privacy.api import ContextApi, PrivacyApi
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
+from adcp_tracker.recorder import Recorder, name_of
 from adcp_tracker.settings import (
     Settings,
     destinations_from_env,
@@ -38,14 +39,16 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
+    from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.context import Context
+    from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import EventSource
-    from adcp_tracker.events.builder import EventFields
+    from adcp_tracker.events.builder import EventFields, TrackOptions
     from adcp_tracker.events.event import Event
     from adcp_tracker.events.policy import OnDenied
     from adcp_tracker.events.rejected import RejectedEvent
@@ -55,8 +58,8 @@ if TYPE_CHECKING:
 _UTC: Final = timezone.utc
 
 
-class Tracker(Acceptance, PrivacyMethods, EventMethods):
-    """Takes events, keeps them on disk, and delivers each to every destination.
+class Tracker:
+    """Record conversion events on disk, and deliver each to every destination.
 
     A call returns once its event is on disk. A background thread of one process per
     directory delivers them; nothing on a request's path waits for it.
@@ -83,13 +86,18 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             that the directory keeps. Needed where several machines share orders.
         encryption_keys: What seals events on disk, each key 32 bytes, as they are or as
             URL-safe base64. The first seals; all of them read, so that keys can be rotated.
-        sources: What the destinations' event sources take, where that is to be known without
+        event_sources: What the destinations' event sources take, where that is to be known without
             asking; else it is what the last sync or list learned.
-        hold: Offered each write; it returns whether it will make it later, as when a
+        on_commit: Called with each write; returns whether it will make it later, as when a
             database transaction has to be committed first.
-        clock: Where the queue reads the time.
-        policy: When to try again.
-        outbox: Opens another outbox than the default one.
+
+    Attributes:
+        settings: The settings it was made with.
+        destinations: Its destinations.
+        dead_letters: List, replay and discard rejected events.
+        privacy: Erase or export a person's data.
+        contexts: Keep a shopper's context for a purchase to come.
+        event_sources: Register event sources with sellers, and compare counts.
 
     Raises:
         ConfigurationError: If a setting cannot be right; says which, and what is expected.
@@ -112,15 +120,15 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         handle_sigterm: bool = True,
         on_denied: OnDenied = "drop",
         on_drop: Callable[[str], None] | None = None,
+        on_commit: Callable[[Callable[[], None]], bool] | None = None,
         context_keys: str | bytes | Sequence[str | bytes] = (),
         encryption_keys: str | bytes | Sequence[str | bytes] = (),
-        sources: Iterable[EventSource] = (),
-        hold: Callable[[Callable[[], None]], bool] | None = None,
-        clock: Clock | None = None,
-        policy: RetryPolicy | None = None,
-        outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+        event_sources: Iterable[EventSource] = (),
+        _clock: Clock | None = None,
+        _policy: RetryPolicy | None = None,
+        _outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
     ) -> None:
-        self.settings = Settings(
+        self.settings = settings = Settings(
             directory=directory,
             durability=durability,
             flush_interval=flush_interval,
@@ -137,54 +145,32 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             encryption_keys=encryption_keys,
         )
         self.destinations = distinct_destinations(destinations)
-        self.shutdown_timeout = shutdown_timeout
-        self._clock = clock or SystemClock()
-        self._directory = QueueDirectory(self.settings.directory)
-        self._remember_with(self.settings.context_keys, self._clock)
-        self._know_sources(sources)
-        self._hold = hold
         self._default_region = default_region
-        self._test_event_code = test_event_code
-        self._encryption = encryption_from_keys(self.settings.encryption_keys)
-        setting = Setting(
-            self._directory,
-            self.destinations,
-            policy or RetryPolicy(random.random),
-            self._clock,
-            outbox,
-            flush_interval,
-            self._encryption,
-        )
-        roster = setting.roster
-        self._journal = journal_factory(self._encryption)(
-            self._directory,
-            max_bytes=max_bytes,
-            segment_bytes=segment_bytes(max_bytes),
-            synchronous=durability == "power",
-            on_begin=roster.secure_own if durability == "power" else roster.enter_own,
-            on_growth=self._grown,
-            on_fork=self.after_unseen_fork,
-            clock=self._clock,
-        )
-        self._buffer = WriteBuffer(
-            self._journal,
-            self._clock,
-            raise_when_full=when_full == "raise",
+        clock = _clock or SystemClock()
+        queue = QueueDirectory(settings.directory)
+        tokens = ContextTokens(queue, settings.context_keys, clock)
+        self._contexts = contexts = ContextStore(queue, tokens, clock)
+        rules = EventRules(queue, self.destinations, event_sources)
+        self._pipeline = pipeline = Pipeline(
+            settings,
+            Setting(
+                queue,
+                self.destinations,
+                _policy or RetryPolicy(random.random),
+                clock,
+                _outbox,
+                flush_interval,
+                encryption_from_keys(settings.encryption_keys),
+            ),
             on_drop=on_drop,
+            maintenance=[rules.refresh],
+            leader_maintenance=[contexts.sweep],
         )
-        self._flusher = Flusher(setting, self._keep_house)
-        if self._uploads:
-            _load_what_uploading_takes()
-        # A tracker without a thread of its own, or with one that runs, need not start it.
-        self._started = not self._uploads
-        self._closed = False
-        _process.watch(self, sigterm=handle_sigterm)
-        if uploader == "thread" and not _process.threads_run():
-            logger.warning(
-                "flusher.no_threads",
-                uploader="external",
-                remedy="start uWSGI with --enable-threads, or run adcp-tracker worker",
-            )
+        self._recorder = Recorder(settings, pipeline, rules, on_commit)
+        self.dead_letters = DeadLetterApi(pipeline)
+        self.privacy = PrivacyApi(pipeline, contexts, default_region)
+        self.contexts = ContextApi(tokens, contexts, default_region)
+        self.event_sources = EventSourceApi(self.destinations, rules, pipeline.stats)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -216,7 +202,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         Args:
             order: An :class:`.Order`, or any mapping or object with the usual names.
             context: The request it came with, or the token of one; left out, the current one,
-                and outside of any, what :meth:`remember` kept for the order.
+                and outside of any, what ``contexts.remember()`` kept for the order.
             default_region: Where a phone number without a plus is, as in ``GB``; left out,
                 the tracker's.
             test_event_code: Marks this event as a test.
@@ -231,10 +217,10 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         try:
             placed = to_order(order)
             if context is None:
-                if self._memory.maybe_nonempty():
-                    context = self._restored(None, placed.order_id)
+                if self._contexts.maybe_nonempty():
+                    context = self._contexts.restore(None, placed.order_id)
             elif isinstance(context, str):
-                context = self._restored(context, placed.order_id)
+                context = self._contexts.restore(context, placed.order_id)
             now, region = datetime.now(_UTC), default_region or self._default_region
             if details:
                 event = purchase_event(
@@ -244,8 +230,8 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
                 event = plain_purchase_event(placed, now, context, region)
             body = event.json
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
-            return self._refuse(error, EventType.PURCHASE)
-        return self._accept(event, body, context, test_event_code)
+            return self._recorder.reject(error, EventType.PURCHASE)
+        return self._recorder.record(event, body, context, test_event_code)
 
     def track_refund(  # noqa: PLR0913 - a refund's own facts, each by its name
         self,
@@ -281,7 +267,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
         try:
             placed = to_order(order)
             if isinstance(context, str) or (context is None and current_context() is None):
-                context = self._restored(context, placed.order_id)
+                context = self._contexts.restore(context, placed.order_id)
                 placed = fill_from_context(placed, context)
             event = refund_event(
                 placed,
@@ -294,8 +280,8 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             )
             body = encode(event)
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
-            return self._refuse(error, EventType.REFUND)
-        return self._accept(event, body, context, test_event_code)
+            return self._recorder.reject(error, EventType.REFUND)
+        return self._recorder.record(event, body, context, test_event_code)
 
     def track(
         self,
@@ -327,7 +313,7 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             if context is None:
                 context = current_context()
             elif isinstance(context, str):
-                context = self._restored(context)
+                context = self._contexts.restore(context)
             if details.get("event_id") is None and key is not None:
                 details["event_id"] = derive_event_id(name_of(event_type), key)
             elif details.get("event_id") is None:
@@ -341,15 +327,235 @@ class Tracker(Acceptance, PrivacyMethods, EventMethods):
             )
             body = encode(event)
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
-            return self._refuse(error, event_type)
-        return self._accept(event, body, context, test_event_code)
+            return self._recorder.reject(error, event_type)
+        return self._recorder.record(event, body, context, test_event_code)
 
+    def track_lead(
+        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+    ) -> Event | RejectedEvent:
+        """Track somebody's interest; the same lead always has the same event id."""
+        if lead_id is not None:
+            options.setdefault("event_id", lead_event_id(lead_id))
+        return self.track(EventType.LEAD, **options)
 
-def _load_what_uploading_takes() -> None:
-    """Import now, in whoever makes the tracker, what the thread would import later.
+    def track_custom(self, name: str, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track an event that the protocol has no type for, under a `name` of its own."""
+        options["custom_event_name"] = name
+        return self.track(EventType.CUSTOM, **options)
 
-    A fork in the middle of a thread's import leaves the child waiting for it for ever.
-    """
-    import structlog  # noqa: F401, PLC0415 - see above
+    def track_page_view(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a page being shown."""
+        return self.track(EventType.PAGE_VIEW, **options)
 
-    import adcp_tracker.outbox._diskcache  # noqa: F401, PLC0415 - see above
+    def track_view_content(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a product or an article being looked at."""
+        return self.track(EventType.VIEW_CONTENT, **options)
+
+    def track_select_content(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a piece of content being chosen."""
+        return self.track(EventType.SELECT_CONTENT, **options)
+
+    def track_select_item(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a product being chosen from a list."""
+        return self.track(EventType.SELECT_ITEM, **options)
+
+    def track_search(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a search, with ``search_string`` in the custom data."""
+        return self.track(EventType.SEARCH, **options)
+
+    def track_share(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track content being shared."""
+        return self.track(EventType.SHARE, **options)
+
+    def track_add_to_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a product put into the cart."""
+        return self.track(EventType.ADD_TO_CART, **options)
+
+    def track_remove_from_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a product taken out of the cart."""
+        return self.track(EventType.REMOVE_FROM_CART, **options)
+
+    def track_viewed_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track the cart being looked at."""
+        return self.track(EventType.VIEWED_CART, **options)
+
+    def track_add_to_wishlist(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a product put on a wish list."""
+        return self.track(EventType.ADD_TO_WISHLIST, **options)
+
+    def track_initiate_checkout(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track the beginning of a checkout."""
+        return self.track(EventType.INITIATE_CHECKOUT, **options)
+
+    def track_add_payment_info(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track payment details given at a checkout."""
+        return self.track(EventType.ADD_PAYMENT_INFO, **options)
+
+    def track_qualify_lead(
+        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+    ) -> Event | RejectedEvent:
+        """Track a lead found worth pursuing."""
+        if lead_id is not None:
+            options.setdefault("key", lead_id)
+        return self.track(EventType.QUALIFY_LEAD, **options)
+
+    def track_close_convert_lead(
+        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+    ) -> Event | RejectedEvent:
+        """Track a lead become a customer."""
+        if lead_id is not None:
+            options.setdefault("key", lead_id)
+        return self.track(EventType.CLOSE_CONVERT_LEAD, **options)
+
+    def track_disqualify_lead(
+        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+    ) -> Event | RejectedEvent:
+        """Track a lead found not worth pursuing."""
+        if lead_id is not None:
+            options.setdefault("key", lead_id)
+        return self.track(EventType.DISQUALIFY_LEAD, **options)
+
+    def track_complete_registration(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a registration completed."""
+        return self.track(EventType.COMPLETE_REGISTRATION, **options)
+
+    def track_subscribe(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a paid subscription begun."""
+        return self.track(EventType.SUBSCRIBE, **options)
+
+    def track_follow(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a free and lasting opt-in, as to a channel or a newsletter."""
+        return self.track(EventType.FOLLOW, **options)
+
+    def track_content_view(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a piece of content watched, heard or read."""
+        return self.track(EventType.CONTENT_VIEW, **options)
+
+    def track_watch_milestone(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a point reached in a content, as ``progress_percent`` or ``progress_seconds``."""
+        return self.track(EventType.WATCH_MILESTONE, **options)
+
+    def track_start_trial(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a trial begun."""
+        return self.track(EventType.START_TRIAL, **options)
+
+    def track_app_install(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track an app installed."""
+        return self.track(EventType.APP_INSTALL, **options)
+
+    def track_app_launch(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track an app opened."""
+        return self.track(EventType.APP_LAUNCH, **options)
+
+    def track_contact(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a call or a message."""
+        return self.track(EventType.CONTACT, **options)
+
+    def track_schedule(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track an appointment made."""
+        return self.track(EventType.SCHEDULE, **options)
+
+    def track_donate(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track a donation made."""
+        return self.track(EventType.DONATE, **options)
+
+    def track_submit_application(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
+        """Track an application handed in."""
+        return self.track(EventType.SUBMIT_APPLICATION, **options)
+
+    def start(self) -> None:
+        """Start to deliver what waits on disk; the first event does it by itself."""
+        self._pipeline.start()
+
+    def flush(self, timeout: float = 10.0) -> Stats:
+        """Deliver pending events, and wait for it.
+
+        If another process uploads, it is asked to hand over to this one.
+
+        Args:
+            timeout: How long to wait at most, in seconds.
+
+        Returns:
+            The stats; ``.pending`` is what is left.
+        """
+        return self._pipeline.flush(timeout)
+
+    async def aflush(self, timeout: float = 10.0) -> Stats:
+        """Do what :meth:`flush` does, without blocking the event loop."""
+        import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
+
+        return await asyncio.to_thread(self.flush, timeout)
+
+    def stats(self) -> Stats:
+        """Return the stats of this directory, all processes together.
+
+        A closed tracker stays closed: it returns the stats that were last written.
+        """
+        return self._pipeline.stats()
+
+    def close(self, timeout: float | None = None) -> Stats:
+        """Deliver what can be delivered in time, and end the flusher; the rest stays on disk.
+
+        Args:
+            timeout: How long to take at most, in seconds; left out, the tracker's
+                ``shutdown_timeout``.
+
+        Returns:
+            The stats; ``.pending`` is what is left.
+        """
+        return self._pipeline.close(timeout)
+
+    async def aclose(self, timeout: float | None = None) -> Stats:
+        """Do what :meth:`close` does, without blocking the event loop."""
+        import asyncio  # noqa: PLC0415 - slow to import, and rarely needed
+
+        return await asyncio.to_thread(self.close, timeout)
+
+    def stop(self, timeout: float | None = None) -> Stats:
+        """End the flusher after the request in flight; the rest stays on disk.
+
+        Args:
+            timeout: How long that request may take, in seconds; left out, the tracker's
+                ``shutdown_timeout``.
+
+        Returns:
+            The stats as the uploading process last wrote them.
+        """
+        return self._pipeline.stop(timeout)
+
+    def remove_destination(self, name: str, timeout: float = 10.0) -> bool:
+        """Remove a destination that is not configured anymore, and the events waiting for it.
+
+        Args:
+            name: The destination's name.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Returns:
+            Whether it was known and is not one of this tracker's.
+
+        Raises:
+            TimeoutError: If another process did not hand over in time.
+        """
+        return self._pipeline.run(lambda leader: commands.retire(leader, name), timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -218,7 +218,7 @@ def test_what_is_tracked_after_a_close_and_a_flush_is_delivered_at_the_exit(
     assert run(tmp_path, body) == (0, ["a", "b"])
 
 
-@pytest.mark.parametrize("call", ["flush()", "drop(['unknown'])"])
+@pytest.mark.parametrize("call", ["flush()", "dead_letters.discard(['unknown'])"])
 def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
     tmp_path: Path, call: str
 ) -> None:
@@ -228,7 +228,7 @@ def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
         track(tracker, 'a')
         tracker.close()
         tracker.{call}
-        while not tracker._flusher.is_leading:
+        while not tracker._pipeline.flusher.is_leading:
             time.sleep(0.01)
         child = os.fork()
         if not child:
@@ -294,9 +294,9 @@ def test_a_process_that_never_tracked_says_nothing_at_its_end(tmp_path: Path) ->
 def test_a_tracker_let_go_is_forgotten(tmp_path: Path) -> None:
     """The hooks hold no tracker alive."""
     tracker = Tracker([ScriptedDestination()], directory=tmp_path, handle_sigterm=False)
-    assert tracker in _process._living  # noqa: SLF001 - there is nothing else to see
+    assert tracker._pipeline in _process._living  # noqa: SLF001 - there is nothing else to see
     tracker.close()
-    assert tracker not in _process._living  # noqa: SLF001 - as above
+    assert tracker._pipeline not in _process._living  # noqa: SLF001 - as above
 
 
 def test_sigterm_is_chained_once(tmp_path: Path) -> None:

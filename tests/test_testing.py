@@ -48,7 +48,7 @@ def test_a_wrong_event_fails_the_test_that_makes_it() -> None:
         tracker.track_purchase(wrong)
 
         assert tracker.events == []
-        assert [letter.code for letter in tracker.dead_letters()] == ["INVALID_EVENT"]
+        assert [letter.code for letter in tracker.dead_letters.list()] == ["INVALID_EVENT"]
 
 
 def test_nothing_is_left_behind() -> None:

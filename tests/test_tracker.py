@@ -160,12 +160,12 @@ def test_an_invalid_event_breaks_no_checkout(make: Make, caplog: pytest.LogCaptu
     ]
     assert "event.invalid" in caplog.text
     tracker.flush(10.0)
-    (letter,) = tracker.dead_letters()
+    (letter,) = tracker.dead_letters.list()
     assert letter.code == "INVALID_EVENT"
     assert "$.custom_data.currency: expected" in letter.message
     total = tracker.stats().total()
     assert (total.accepted, total.dead, total.delivered) == (1, 1, 0)
-    assert tracker.replay([letter.id]).refused == (letter.id,)
+    assert tracker.dead_letters.replay([letter.id]).refused == (letter.id,)
 
 
 @pytest.mark.parametrize("keys", [(), (b"k" * 32,)])
@@ -180,7 +180,7 @@ def test_a_refused_order_of_any_length_is_a_dead_letter(
     tracker.track_purchase({**ORDER, "items": items, "currency": "euro"})
     total = tracker.flush(10.0).total()
     assert (total.accepted, total.dead, total.dropped) == (1, 1, {})
-    (letter,) = tracker.dead_letters()
+    (letter,) = tracker.dead_letters.list()
     assert "$.custom_data.currency: expected" in letter.message
     kept = orjson.loads(letter.event)
     assert kept["event_id"] == "A-1001"
@@ -212,7 +212,7 @@ def test_a_misspelt_detail_is_a_fault_like_any_other(make: Make, method: str) ->
     assert told["$.total"].startswith("one of event_id, event_time, ")
     assert set(told) == {"$.emial", "$.total", "$"}
     tracker.flush(10.0)
-    (letter,) = tracker.dead_letters()
+    (letter,) = tracker.dead_letters.list()
     assert "$.emial: expected email" in letter.message
     assert "alice" not in letter.message
 
@@ -231,7 +231,7 @@ def test_what_is_no_event_type_is_shown_nowhere(
     assert isinstance(result, RejectedEvent)
     assert result.event_type == f"a string of {len(event_type)} characters"
     tracker.flush(10.0)
-    (letter,) = tracker.dead_letters()
+    (letter,) = tracker.dead_letters.list()
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     shown = repr(result) + repr(letter) + letter.event.decode() + caplog.text
     for part in ("private", "x" * 1000):
@@ -299,7 +299,7 @@ def test_a_test_code_that_is_none_costs_its_own_event_alone(make: Make, code: An
     tracker.track_lead("L-2", email=EMAIL)
     total = tracker.flush(10.0).total()
     assert (total.accepted, total.dead, total.delivered, total.dropped) == (2, 1, 1, {})
-    (letter,) = tracker.dead_letters()
+    (letter,) = tracker.dead_letters.list()
     assert orjson.loads(letter.event)["event_id"] == "L-1"
     with pytest.raises(InvalidEventError, match="test_event_code: expected a string"):
         make(strict=True).track_lead("L-3", email=EMAIL, test_event_code=code)
@@ -549,7 +549,7 @@ def test_a_held_event_is_written_when_it_is_let_go(make: Make, tmp_path: Path) -
         held.append(write)
         return len(held) < 3
 
-    tracker = make(hold=hold)
+    tracker = make(on_commit=hold)
     for name in ("L-1", "L-2", "L-3"):
         tracker.track_lead(name, email=EMAIL)
     held[1]()
@@ -567,7 +567,7 @@ def test_a_held_event_that_finds_no_room_is_counted(make: Make) -> None:
         return True
 
     tracker = make(
-        hold=hold,
+        on_commit=hold,
         max_bytes=1,
         when_full="raise",
         on_drop=reasons.append,

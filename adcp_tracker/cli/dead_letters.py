@@ -153,7 +153,7 @@ def replay(  # noqa: PLR0913 - options, each by its name
     found = _find_letters(directory, code, destination)
     chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
     with stopping(make_tracker(directory, max_bytes=None)) as tracker:
-        outcome = tracker.replay(chosen, timeout)
+        outcome = tracker.dead_letters.replay(chosen, timeout)
         stats = tracker.stop()
     if as_json:
         replayed, refused, unknown = outcome.replayed, outcome.refused, outcome.unknown
@@ -190,7 +190,7 @@ def drop(  # noqa: PLR0913 - options, each by its name
     dropped = 0
     if known and agreed:
         with stopping(make_tracker(directory)) as tracker:
-            dropped = tracker.drop(known, timeout)
+            dropped = tracker.dead_letters.discard(known, timeout)
     if as_json:
         _output.print_json({"dropped": dropped, "unknown": unknown})
     else:
@@ -309,7 +309,7 @@ def retire(
             _output.print_error(why_not)
         elif not confirm(_question(destination, found), yes=yes):
             why_not = "not confirmed"
-        elif not tracker.retire(destination, timeout):
+        elif not tracker.remove_destination(destination, timeout):
             why_not = f"{destination}: it is gone, or in use"
             _output.print_error(why_not)
     if as_json:

@@ -188,7 +188,7 @@ def _list(
     require_destinations(destinations())
     whose = parse_account(account, brand, operator)
     with stopping(make_tracker(directory)) as tracker:
-        reports = tracker.list_event_sources(account=whose)
+        reports = tracker.event_sources.list(account=whose)
     return _show(reports, as_json=as_json, dry_run=False)
 
 
@@ -223,7 +223,7 @@ def _sync(  # noqa: PLR0913 - options, each by its name
     require_destinations(destinations())
     whose = parse_account(account, brand, operator) or wanted.account
     with stopping(make_tracker(directory)) as tracker:
-        reports = tracker.sync_event_sources(
+        reports = tracker.event_sources.sync(
             wanted.sources, account=whose, delete_missing=delete_missing, dry_run=dry_run
         )
     return _show(reports, as_json=as_json, dry_run=dry_run)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import orjson
 
-from adcp_tracker.destinations.base import event_failure
-from adcp_tracker.exceptions import FieldError
+from adcp_tracker._logging import logger
+from adcp_tracker.destinations.base import SupportsRules, event_failure
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.journal.files import open_secure, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.event_sources.model import EventSource
@@ -80,6 +81,78 @@ class SourceRule:
             expected = f"a currency that {self.event_source_id!r} takes: {taken}"
             return FieldError("$.custom_data.currency", expected, repr(currency))
         return None
+
+
+class EventRules:
+    """What the event sources of a tracker's destinations accept.
+
+    Args:
+        directory: The queue directory, where answers of sellers are kept.
+        destinations: The tracker's destinations.
+        declared: Event sources that the caller described; they win over answers.
+
+    Attributes:
+        known: The rule of each destination, or ``None`` if none is known at all.
+    """
+
+    def __init__(
+        self,
+        directory: QueueDirectory,
+        destinations: Sequence[Destination],
+        declared: Iterable[EventSource],
+    ) -> None:
+        self._directory = directory
+        self._destinations = destinations
+        self._declared = {source.event_source_id: source for source in declared}
+        self._written_at = 0
+        self.known: tuple[SourceRule | None, ...] | None = None
+        self.refresh(force=bool(self._declared))
+
+    def refresh(self, *, force: bool = False) -> None:
+        """Read the rules again if another process has learned something."""
+        written_at = _written_at(self._directory)
+        if written_at == self._written_at and not force:
+            return
+        self._written_at = written_at
+        known = load(self._directory) | declared(self._declared, self._destinations)
+        found = tuple(rule_for(each, known) for each in self._destinations)
+        for destination, rule in zip(self._destinations, found, strict=True):
+            if isinstance(destination, SupportsRules):
+                destination.source_rule = rule
+        self.known = found if any(found) else None
+
+    def learn(self, found: Mapping[str, SourceRule | None]) -> None:
+        """Keep what sellers answered, for every process of this directory."""
+        if not found:
+            return
+        try:
+            save(self._directory, found)
+        except OSError as error:
+            logger.warning("sources.not_kept", error=type(error).__name__)
+        self.refresh(force=True)
+
+    def rejects(self, event: Event, *, strict: bool) -> bool:
+        """Return whether an event source is known not to accept `event`.
+
+        Raises:
+            InvalidEventError: If no event source accepts it, and the tracker is strict.
+        """
+        faults = [None if rule is None else rule.field_error(event) for rule in self.known or ()]
+        broken = [fault for fault in faults if fault is not None]
+        if not broken:
+            return False
+        logger.warning("event.unsuited", faults=[str(fault) for fault in broken])
+        if strict and len(broken) == len(faults):
+            raise InvalidEventError(broken)
+        return True
+
+
+def _written_at(directory: QueueDirectory) -> int:
+    """Return when the rules were last written, in nanoseconds; 0 if never."""
+    try:
+        return (directory.path / _FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def from_source(source: EventSource) -> SourceRule:

@@ -34,11 +34,8 @@ if TYPE_CHECKING:
     from adcp_tracker.events.model import UniversalId
 
 
-_DIGEST_BYTES = 16
-
-
 class EventFields(TypedDict, total=False):
-    """What any event may have.
+    """The fields that any event may have.
 
     Attributes:
         event_id: Its stable id, 1–256 characters.
@@ -76,6 +73,26 @@ class EventFields(TypedDict, total=False):
     custom_event_name: str | None
     surface: Surface | Mapping[str, object] | None
     ext: Mapping[str, object] | None
+
+
+class TrackOptions(EventFields, total=False):
+    """What each ``track_…`` method takes besides the fields.
+
+    Attributes:
+        key: What makes this event itself: the same key always makes the same event id.
+        context: The request it came with, or the token of one; left out, the current one.
+        default_region: Where a phone number without a plus is, as in ``GB``; left out,
+            the tracker's.
+        test_event_code: Marks this event as a test; 1–255 characters.
+    """
+
+    key: object
+    context: Context | str | None
+    default_region: str | None
+    test_event_code: str | None
+
+
+_DIGEST_BYTES = 16
 
 
 def purchase_id(order_id: str) -> str:

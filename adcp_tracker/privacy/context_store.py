@@ -198,6 +198,12 @@ class ContextStore:
             self._tokens.occasionally.warning("context.not_recalled", error=str(error))
         return None
 
+    def restore(self, token: str | None, order_id: object = None) -> RequestContext | None:
+        """Return the context of a token; without one, what was remembered for an order."""
+        if token is not None:
+            return self._tokens.restore(token)
+        return None if order_id is None else self.recall(str(order_id))
+
     def of_person(self, person: Person) -> list[StoredContext]:
         """Return what is remembered of a person, and all that cannot be read.
 
@@ -275,7 +281,7 @@ class ContextStore:
             (self._folder / name).unlink(missing_ok=True)
         if len(whole) > self._most:
             logger.warning(
-                "remembered.full", kept=self._most, remedy="store capture_context() with the order"
+                "remembered.full", kept=self._most, remedy="store contexts.capture() with the order"
             )
 
     def maybe_nonempty(self) -> bool:

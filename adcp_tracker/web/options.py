@@ -167,7 +167,7 @@ class TrackerOptions(TypedDict, total=False):
     context_keys: str | bytes | Sequence[str | bytes]
     encryption_keys: str | bytes | Sequence[str | bytes]
     on_drop: Callable[[str], None] | None
-    hold: Callable[[Callable[[], None]], bool] | None
+    on_commit: Callable[[Callable[[], None]], bool] | None
 
 
 class CaptureOptions(TypedDict, total=False):

@@ -21,7 +21,7 @@ from adcp_tracker.web.options import CAPTURE_OPTIONS, TrackerOptions, take_setti
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Hold = Callable[[Callable[[], None]], bool]
+    OnCommit = Callable[[Callable[[], None]], bool]
 
 TRACKER_OPTIONS = frozenset(TrackerOptions.__annotations__)
 """The names of all options that are about the tracker."""
@@ -47,7 +47,7 @@ def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
     *,
     tracker: Tracker | None = None,
     debug: bool = False,
-    hold: Hold | None = None,
+    on_commit: OnCommit | None = None,
     request: Callable[[object], object] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Integration:
@@ -57,7 +57,7 @@ def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
         options: By their names, flat. An option wins over its environment variable.
         tracker: A tracker that is there already; then no option may be about one.
         debug: Whether the framework is in its debug mode: the default of ``strict``.
-        hold: What the framework offers to hold writes with, unless the site brings its own.
+        on_commit: How the framework defers writes until a commit, unless the site brings its own.
         request: Makes the framework's own request, for a consent function, of the
             ``request`` that the adapter's facts hold.
         environ: Where variables are read instead of the process's environment.
@@ -69,7 +69,7 @@ def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
     settings, others = take_settings(_asking(options, request))
     capture = Capture(settings)
     if tracker is None:
-        tracker = _tracker({"hold": hold, **others}, environ, debug=debug)
+        tracker = _tracker({"on_commit": on_commit, **others}, environ, debug=debug)
     return Integration(tracker, capture)
 
 

@@ -111,7 +111,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
 
     def _letters(self, request: HttpRequest) -> Sequence[Letter]:
         try:
-            return get_tracker().dead_letters()
+            return get_tracker().dead_letters.list()
         except OSError as error:
             self.message_user(request, str(error), messages.ERROR)
             return []
@@ -128,7 +128,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
 
 def _replayed(ids: set[str]) -> tuple[str, int]:
     try:
-        done = get_tracker().replay(ids, timeout=_HANDOVER_SECONDS)
+        done = get_tracker().dead_letters.replay(ids, timeout=_HANDOVER_SECONDS)
     except (OSError, RuntimeError) as error:
         return str(error), messages.ERROR
     parts = [f"{len(done.replayed)} on their way again"]

@@ -34,7 +34,7 @@ _DESTINATION_VARIABLES: Final = {
     variable.name.removeprefix(_PREFIX).lower(): variable.name
     for variable in (*INTERCHANGE_VARIABLES, *AGENT_VARIABLES)
 }
-_IMPORTED: Final = ("consent", "destinations", "hold", "on_drop")
+_IMPORTED: Final = ("consent", "destinations", "on_commit", "on_drop")
 
 _integration: Integration | None = None
 _lock = threading.Lock()
@@ -77,7 +77,7 @@ def make_integration(**changes: object) -> Integration:
         return configure(
             _import_paths(options),
             debug=settings.DEBUG,
-            hold=run_on_commit if commit_aware else None,
+            on_commit=run_on_commit if commit_aware else None,
             environ=_environ(options),
         )
     except ConfigurationError as error:

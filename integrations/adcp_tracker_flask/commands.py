@@ -97,7 +97,7 @@ def dead() -> None:
 @_one_line
 def list_letters(*, as_json: bool) -> None:
     """List them, with the reason of each."""
-    letters = get_tracker().dead_letters()
+    letters = get_tracker().dead_letters.list()
     if as_json:
         click.echo(json.dumps([letter.summary() for letter in letters]))
         return
@@ -120,7 +120,7 @@ def show(ids: tuple[str, ...]) -> None:
 @_one_line
 def replay(ids: tuple[str, ...]) -> None:
     """Send some again."""
-    replayed = get_tracker().replay(ids)
+    replayed = get_tracker().dead_letters.replay(ids)
     for how, which in (
         ("on its way again", replayed.replayed),
         ("cannot be sent as it is", replayed.refused),
@@ -138,11 +138,11 @@ def replay(ids: tuple[str, ...]) -> None:
 def drop(ids: tuple[str, ...]) -> None:
     """Give some up for good."""
     _found(ids)
-    click.echo(f"{get_tracker().drop(ids)} dropped")
+    click.echo(f"{get_tracker().dead_letters.discard(ids)} dropped")
 
 
 def _found(ids: tuple[str, ...]) -> list[DeadLetter]:
-    found = {letter.id: letter for letter in get_tracker().dead_letters() if letter.id in ids}
+    found = {letter.id: letter for letter in get_tracker().dead_letters.list() if letter.id in ids}
     for name in ids:
         if name not in found:
             raise click.ClickException(f"{name}: expected the id of a dead letter, see dead list")

@@ -2,7 +2,7 @@
 
 ::
 
-    tracker = Tracker(…, hold=on_session_commit(Session))
+    tracker = Tracker(…, on_commit=on_session_commit(Session))
 """
 
 from adcp_tracker_sqlalchemy.on_commit import SessionCommitHook, Sessions, on_session_commit

@@ -33,7 +33,7 @@ _PENDING = "adcp_tracker"
 
 
 def on_session_commit(sessions: Sessions, *, enabled: bool = True) -> SessionCommitHook | None:
-    """Return the ``hold`` of a tracker whose events are about what sessions write.
+    """Return the ``on_commit`` of a tracker whose events are about what sessions write.
 
     An event that is tracked while a session of this request, task or thread has a
     transaction is kept in memory. A commit writes it to disk; a rollback drops it, that

@@ -64,7 +64,7 @@ def test_no_event_is_refused_that_the_validators_accepted(
     with tracker:
         shop()
         books = tracker.flush(ANSWER_S * max(trying.examples / EXAMPLES, 1)).total()
-        letters = [(letter.code, letter.message) for letter in tracker.dead_letters()]
+        letters = [(letter.code, letter.message) for letter in tracker.dead_letters.list()]
     assert (letters, books.pending, books.dropped) == ([], 0, {})
     assert books.delivered == len(tracked) >= trying.examples
     assert sorted(sdk_seller.taken_ids()) == sorted(tracked)
@@ -126,11 +126,11 @@ def test_event_sources_are_registered_and_then_known(sdk_seller: SdkSeller, tmp_
     till = EventSource(event_source_id="till", value_currencies=["EUR"])
     account = Account(brand="shop.example", operator="shop.example")
     with Tracker([sdk_agent(sdk_seller, adcp_version="3.2")], directory=tmp_path) as tracker:
-        (first,) = tracker.sync_event_sources([wanted, till], account=account)
+        (first,) = tracker.event_sources.sync([wanted, till], account=account)
         assert [each.action for each in first.sources] == ["created", "created"]
-        (second,) = tracker.sync_event_sources([wanted], account=account, delete_missing=True)
+        (second,) = tracker.event_sources.sync([wanted], account=account, delete_missing=True)
         assert [each.action for each in second.sources] == ["unchanged", "deleted"]
-        (listed,) = tracker.list_event_sources(account=account)
+        (listed,) = tracker.event_sources.list(account=account)
         assert [each.event_source_id for each in listed.sources] == [SOURCE]
         tracker.track_purchase(order(1))
         tracker.track_lead("L-1")

@@ -209,19 +209,19 @@ def test_dead_letters_survive_a_destroyed_database(
     for number in range(COUNT):
         tracker.track_purchase(order(number))
     dead = tracker.close(_WAIT_S).total().dead
-    letters = {letter.id: letter.event for letter in tracker.dead_letters()}
+    letters = {letter.id: letter.event for letter in tracker.dead_letters.list()}
     assert dead == len(letters) == 2
 
     destroy(queue / "state" / "cache.db")
     tracker = make_tracker(str(queue), seller.url, sigterm=False)
     after = tracker.flush(_WAIT_S).total()
     assert (after.dead, after.accepted - after.delivered) == (dead, dead)
-    assert {letter.id: letter.event for letter in tracker.dead_letters()} == letters
+    assert {letter.id: letter.event for letter in tracker.dead_letters.list()} == letters
     seller.configure(refuse_events={})
-    assert len(tracker.replay(letters).replayed) == dead
+    assert len(tracker.dead_letters.replay(letters).replayed) == dead
     tracker.close(_WAIT_S)
     assert _received(seller) == EVERY_ID
-    assert tracker.dead_letters() == []
+    assert tracker.dead_letters.list() == []
 
 
 def _wait_for(path: Path) -> None:

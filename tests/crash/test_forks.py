@@ -61,7 +61,7 @@ def _child() -> Iterator[None]:
 def test_a_child_never_holds_a_segment_that_another_thread_was_closing(tmp_path: Path) -> None:
     """Else the parent's segment would count as being written for as long as the child lives."""
     clock, seller = _Lingering(), ScriptedDestination()
-    tracker = Tracker([seller], directory=tmp_path, handle_sigterm=False, clock=clock)
+    tracker = Tracker([seller], directory=tmp_path, handle_sigterm=False, _clock=clock)
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
     closing = threading.Thread(target=tracker.close, args=(_WAIT_S,))
     closing.start()
@@ -89,21 +89,24 @@ def _ended() -> Iterator[None]:
         os._exit(status)
 
 
-@pytest.mark.parametrize("ends_by", ["finish", "close", "stop", "drop"])
+@pytest.mark.parametrize("ends_by", ["exit", "close", "stop", "drop"])
 def test_a_child_forked_unseen_leaves_to_its_parent_what_the_parent_counted(
     tmp_path: Path, ends_by: str
 ) -> None:
     """What was let go before such a fork is counted once, by whichever call the child begins."""
     tracker = Tracker(directory=tmp_path / "queue", uploader="external", handle_sigterm=False)
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
-    tracker._buffer.count_dropped("full", 7)  # noqa: SLF001 - what a full queue does
+    tracker._pipeline.buffer.count_dropped("full", 7)  # noqa: SLF001 - what a full queue does
     child = _fork_unseen()
     if child == 0:
         with _ended():
             if ends_by == "drop":
-                tracker._buffer.count_dropped("consent")  # noqa: SLF001 - what a denial does
+                tracker._pipeline.buffer.count_dropped("consent")  # noqa: SLF001 - what a denial does
                 ends_by = "close"
-            getattr(tracker, ends_by)()
+            if ends_by == "exit":
+                tracker._pipeline.on_exit()  # noqa: SLF001 - as at the interpreter's exit
+            else:
+                getattr(tracker, ends_by)()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     tracker.close()
     seller = ScriptedDestination()
@@ -124,7 +127,7 @@ def test_a_child_forked_unseen_leaves_to_its_parent_what_waits_in_its_memory(
     child = _fork_unseen()
     if child == 0:
         with _ended():
-            tracker.finish()
+            tracker._pipeline.on_exit()  # noqa: SLF001 - as at the interpreter's exit
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     tracker.close()
     seller = ScriptedDestination()

@@ -50,7 +50,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             "directory": tmp_path / "queue",
             "flush_interval": 0.02,
             "handle_sigterm": False,
-            "policy": STEADY,
+            "_policy": STEADY,
             **settings,
         }
         tracker = Tracker(destinations, **options)  # type: ignore[arg-type]  # by name, as given
@@ -127,7 +127,7 @@ def test_an_hour_of_silence_delays_nobody_else_and_loses_nothing(make: Make) -> 
     clock = HandClock()
     down, well = ScriptedDestination("down"), ScriptedDestination("well")
     down.always = lambda _: Retry("connect_timeout", "nobody there")
-    tracker = make(down, well, clock=clock)
+    tracker = make(down, well, _clock=clock)
     ids: list[str] = []
     for minute in range(60):
         ids += track(tracker, 2, first=2 * minute)
@@ -150,7 +150,7 @@ def test_a_retry_is_the_same_batch_again(make: Make) -> None:
     """The same bytes in the same order under the same identity, though more has come."""
     clock = HandClock()
     destination = ScriptedDestination(outcomes=[Retry("http_503", "busy")] * 2)
-    tracker = make(destination, clock=clock)
+    tracker = make(destination, _clock=clock)
 
     def settled(destination: ScriptedDestination, tries: int) -> bool:
         return len(destination.batches) == tries and books(tracker).retrying == "http_503"
@@ -170,13 +170,13 @@ def test_a_retry_survives_the_process(make: Make) -> None:
     """Another tracker sends what the first one froze, under the same identity."""
     clock = HandClock()
     failing = ScriptedDestination(outcomes=[Retry("http_503", "busy")])
-    tracker = make(failing, clock=clock)
+    tracker = make(failing, _clock=clock)
     track(tracker, 3)
     wait_until(lambda: failing.batches)
     tracker.close(0.0)
     clock.time += 60.0
     well = ScriptedDestination()
-    later = make(well, clock=clock)
+    later = make(well, _clock=clock)
     track(later, 1, first=3)
     assert later.flush(10.0).pending == 0
     assert well.batches[0] == failing.batches[0]
@@ -188,7 +188,7 @@ def test_a_pause_is_probed_rarely_and_ends_when_mended(make: Make) -> None:
     clock = HandClock()
     destination = ScriptedDestination()
     destination.always = lambda _: Paused("http_401", "unknown token", "Set the token.")
-    tracker = make(destination, clock=clock)
+    tracker = make(destination, _clock=clock)
     track(tracker, 3)
     wait_until(lambda: books(tracker).paused)
     clock.time += 299.0
@@ -205,11 +205,11 @@ def test_a_restart_probes_a_pause_at_once(make: Make) -> None:
     """Whoever restarts may have mended the configuration."""
     clock = HandClock()
     destination = ScriptedDestination(outcomes=[Paused("http_401", "unknown token", "Set it.")])
-    tracker = make(destination, clock=clock)
+    tracker = make(destination, _clock=clock)
     track(tracker, 3)
     wait_until(lambda: destination.batches)
     tracker.close(0.0)
-    assert make(destination, clock=clock).flush(10.0).pending == 0
+    assert make(destination, _clock=clock).flush(10.0).pending == 0
     assert len(destination.delivered) == 3
 
 
@@ -250,7 +250,7 @@ def test_a_seller_that_finds_everything_too_large_is_left_in_peace(make: Make) -
     seller.always = lambda _: TooLarge("http_413", "Request Entity Too Large")
     track(make(uploader="external"), 200)
     policy = RetryPolicy(lambda: 0.5, probe_seconds=1.0)
-    tracker = make(seller, policy=policy)
+    tracker = make(seller, _policy=policy)
     tracker.flush(0.1)
     wait_until(lambda: books(tracker).paused)
     asked = len(seller.batches)
@@ -275,7 +275,7 @@ def test_a_destination_that_raises_is_tried_again(
         raise RuntimeError("secret words")
 
     destination = ScriptedDestination(outcomes=[fail])
-    tracker = make(destination, clock=clock)
+    tracker = make(destination, _clock=clock)
     track(tracker, 3)
     wait_until(lambda: destination.batches)
     wait_until(lambda: books(tracker).retrying == "raised")
@@ -293,15 +293,15 @@ def test_dead_letters_are_kept_replayed_and_dropped(make: Make) -> None:
     track(tracker, 4)
     tracker.flush(10.0)
     assert (books(tracker).dead, books(tracker).delivered) == (2, 2)
-    first, second = tracker.dead_letters()
-    replayed = tracker.replay([first.id, "unknown"])
+    first, second = tracker.dead_letters.list()
+    replayed = tracker.dead_letters.replay([first.id, "unknown"])
     assert (replayed.replayed, replayed.unknown) == ((first.id,), ("unknown",))
     tracker.flush(10.0)
     assert (books(tracker).dead, books(tracker).delivered) == (1, 3)
     assert destination.ids == ["L-2", "L-3", "L-0"]
-    assert tracker.drop([second.id]) == 1
+    assert tracker.dead_letters.discard([second.id]) == 1
     assert books(tracker).dropped == {"operator": 1}
-    assert tracker.dead_letters() == []
+    assert tracker.dead_letters.list() == []
 
 
 def test_a_letter_goes_only_where_it_died(make: Make) -> None:
@@ -313,7 +313,7 @@ def test_a_letter_goes_only_where_it_died(make: Make) -> None:
     tracker = make(failing, other)
     track(tracker, 1)
     tracker.flush(10.0)
-    tracker.replay([letter.id for letter in tracker.dead_letters()])
+    tracker.dead_letters.replay([letter.id for letter in tracker.dead_letters.list()])
     tracker.flush(10.0)
     assert failing.ids == other.ids == ["L-0"]
     assert books(tracker, "other").accepted == 1
@@ -420,7 +420,7 @@ class FullOutbox(MemoryOutbox):
 def test_a_full_disk_is_drained(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """If the outbox cannot be written, delivery goes on and segments are deleted."""
     destination = ScriptedDestination()
-    tracker = make(destination, outbox=lambda _: FullOutbox())
+    tracker = make(destination, _outbox=lambda _: FullOutbox())
     with caplog.at_level(logging.WARNING):
         ids = track(tracker, 5)
         tracker.close(10.0)

@@ -50,13 +50,13 @@ def test_hours_are_in_the_books_and_survive_a_restart(tmp_path: Path) -> None:
     clock = HandClock(START)
     failing = Delivered(failures=(EventFailure("INVALID_EVENT", "no", event_id="L-1"),))
     destination = ScriptedDestination(outcomes=[failing])
-    with Tracker([destination], directory=tmp_path, clock=clock) as tracker:
+    with Tracker([destination], directory=tmp_path, _clock=clock) as tracker:
         for number in range(3):
             tracker.track_lead(f"L-{number}", event_id=f"L-{number}")
         tracker.track_lead("T", test_event_code="T")
         tracker.flush(10.0)
     clock.time += HOUR
-    with Tracker([destination], directory=tmp_path, clock=clock) as tracker:
+    with Tracker([destination], directory=tmp_path, _clock=clock) as tracker:
         tracker.track_lead("L-9")
         tracker.flush(10.0)
         hourly = tracker.stats().destinations["scripted"].hourly

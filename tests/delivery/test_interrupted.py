@@ -142,7 +142,7 @@ def test_an_error_while_a_request_is_on_its_way_sends_nothing_twice(tmp_path: Pa
     """The lead is kept until the answer is there and settled."""
     seller, clock = _Crowded(), _Failing()
     seller.gate.clear()
-    tracker = _run(tmp_path, seller, clock=clock)
+    tracker = _run(tmp_path, seller, _clock=clock)
     tracker.track_lead(event_id="A-1", email="a@example.com")
     wait_until(lambda: seller.batches)
     clock.is_to_fail = True
@@ -186,7 +186,7 @@ def test_an_error_that_is_no_exception_does_not_end_the_uploading_thread(
         return open_outbox(directory)
 
     seller = ScriptedDestination()
-    tracker = _run(tmp_path, seller, outbox=fail_once)
+    tracker = _run(tmp_path, seller, _outbox=fail_once)
     tracker.track_lead(event_id="A-1", email="a@example.com")
     wait_until(lambda: seller.ids)
     assert tracker.close(WAIT_S).total().delivered == 1

@@ -37,7 +37,7 @@ def run(directory: Path, *destinations: ScriptedDestination, ids: tuple[str, ...
 def test_letters_removed_before_the_books_were_written_leave_the_books(tmp_path: Path) -> None:
     """Whoever died between the two had put them on their way again, or given them up."""
     tracker = run(tmp_path, ScriptedDestination(outcomes=[refuse_all]), ids=("A-1", "A-2", "A-3"))
-    first, *_ = tracker.dead_letters()
+    first, *_ = tracker.dead_letters.list()
     assert DeadLetters(QueueDirectory(tmp_path)).remove({first.id}) == 1
     books = run(tmp_path, ScriptedDestination(), ids=("A-4",)).stats().total()
     assert (books.accepted, books.delivered, books.dead) == (3, 1, 2)
@@ -49,7 +49,7 @@ def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_p
     new.gate.clear()
     tracker = Tracker([old, new], directory=tmp_path, flush_interval=0.02, handle_sigterm=False)
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
-    wait_until(tracker.dead_letters)
+    wait_until(tracker.dead_letters.list)
     new.gate.set()
     segment = (tmp_path / "segments").iterdir()
     kept = {path: path.read_bytes() for path in segment}
@@ -60,7 +60,7 @@ def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_p
     (tmp_path / "state" / "cache.db").write_bytes(b"no database")
     Roster(QueueDirectory(tmp_path)).strike("old")
     run(tmp_path, new)
-    assert [letter.destination for letter in tracker.dead_letters()] == ["old"]
+    assert [letter.destination for letter in tracker.dead_letters.list()] == ["old"]
 
 
 def test_a_segment_that_vanished_takes_only_its_own_events_along(tmp_path: Path) -> None:

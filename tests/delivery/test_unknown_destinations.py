@@ -105,7 +105,7 @@ def test_who_is_retired_is_kept_nothing_for(make: Make, tmp_path: Path) -> None:
     tracker.close(0.1)
     other = make(ScriptedDestination("other"))
     other.flush(_WAIT_S)
-    assert other.retire("away", _WAIT_S)
+    assert other.remove_destination("away", _WAIT_S)
     other.close(_WAIT_S)
     assert list(Roster(QueueDirectory(tmp_path / "queue"))) == ["other"]
     assert not list((tmp_path / "queue" / "segments").iterdir())

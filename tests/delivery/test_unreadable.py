@@ -55,7 +55,7 @@ def lead(tmp_path: Path) -> Iterator[Callable[..., Tracker]]:
             directory=tmp_path,
             flush_interval=0.02,
             handle_sigterm=False,
-            policy=Promptly(lambda: 0.5),
+            _policy=Promptly(lambda: 0.5),
         )
         made.append(tracker)
         tracker.start()

@@ -674,7 +674,7 @@ def test_no_seller_sees_what_it_says_it_does_not_take(
             tracker.track(kind, event_id="unwanted", **unwanted)
             tracker.track_lead("wanted", client_ip="192.0.2.1", client_user_agent="curl")
             books = tracker.flush(20.0).total()
-            (letter,) = tracker.dead_letters()
+            (letter,) = tracker.dead_letters.list()
         assert (books.delivered, books.dead, books.pending) == (1, 1, 0)
         assert letter.code == code
         assert b'"unwanted"' in letter.event

@@ -149,7 +149,7 @@ class Case:
 
     def letter(self) -> Any:  # noqa: ANN401 - a dead letter
         """Return the one dead letter, which is the bad event's and has a remedy."""
-        (letter,) = self.tracker.dead_letters()
+        (letter,) = self.tracker.dead_letters.list()
         assert json.loads(letter.event)["event_id"] == "bad"
         return letter
 
@@ -175,16 +175,16 @@ def facing(tmp_path: Path) -> Iterator[Callable[..., Case]]:
             else Interchange(advertiser_id="1", api_key="k", base_url=origin, **more)
         )
         clock = RestlessClock()
-        with Tracker(directory=tmp_path, clock=clock) as shop:
+        with Tracker(directory=tmp_path, _clock=clock) as shop:
             for event_type, event_id in tracked:
                 shop.track(event_type, event_id=event_id, click_id="c")
         clock.flies = True
         tracker = Tracker(
             [destination],
             directory=tmp_path,
-            clock=clock,
+            _clock=clock,
             flush_interval=0.02,
-            policy=RetryPolicy(lambda: 0.5),
+            _policy=RetryPolicy(lambda: 0.5),
         )
         stack.append((running, tracker))
         tracker.start()

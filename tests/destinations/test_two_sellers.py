@@ -37,8 +37,8 @@ def test_an_hour_without_one_seller(away: str, tmp_path: Path) -> None:
         tracker = Tracker(
             [here, there],
             directory=tmp_path,
-            clock=clock,
-            policy=RetryPolicy(lambda: 0.5),
+            _clock=clock,
+            _policy=RetryPolicy(lambda: 0.5),
             flush_interval=0.02,
             handle_sigterm=False,
         )

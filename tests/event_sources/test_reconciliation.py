@@ -136,13 +136,13 @@ def test_real_books_agree_with_a_real_seller(
         destination = make(seller)
 
         def sell(*event_ids: str, code: str | None = None) -> None:
-            with Tracker([destination], directory=tmp_path, clock=clock) as tracker:
+            with Tracker([destination], directory=tmp_path, _clock=clock) as tracker:
                 for event_id in event_ids:
                     tracker.track_lead(event_id=event_id, test_event_code=code)
                 assert tracker.flush(10.0).pending == 0
 
         def check() -> Reconciliation:
-            with Tracker([destination], directory=tmp_path, clock=clock) as tracker:
+            with Tracker([destination], directory=tmp_path, _clock=clock) as tracker:
                 books = tracker.stats().destinations[destination.name]
             return reconcile(destination, books, ACCOUNT, 24, clock.now() + 3 * HOUR)
 

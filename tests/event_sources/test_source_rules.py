@@ -32,19 +32,19 @@ def buy(tracker: Tracker, order_id: str, currency: str = "EUR") -> object:
 def test_a_mismatch_is_a_dead_letter_before_it_is_sent(seller: Sandbox, tmp_path: Path) -> None:
     """After a sync, the wrong type and currency go nowhere, keep everything and can be replayed."""
     with Tracker([interchange(seller)], directory=tmp_path) as tracker:
-        tracker.sync_event_sources([EUROS])
+        tracker.event_sources.sync([EUROS])
         buy(tracker, "good")
         buy(tracker, "dollars", "USD")
         tracker.track_lead("L-1", email="a@b.example")
         tracker.flush(10.0)
-        letters = {letter.code: letter for letter in tracker.dead_letters()}
+        letters = {letter.code: letter for letter in tracker.dead_letters.list()}
         assert set(letters) == {"CURRENCY_NOT_REGISTERED", "EVENT_TYPE_NOT_REGISTERED"}
         assert "Add USD" in letters["CURRENCY_NOT_REGISTERED"].remedy
         assert "purchase" in letters["EVENT_TYPE_NOT_REGISTERED"].remedy
         assert [event["event_id"] for event in seller.events] == ["good"]
         assert not seller.bad
-        tracker.sync_event_sources([ANYTHING])
-        tracker.replay([letter.id for letter in letters.values()])
+        tracker.event_sources.sync([ANYTHING])
+        tracker.dead_letters.replay([letter.id for letter in letters.values()])
         books = tracker.flush(10.0).total()
     assert (books.delivered, books.dead) == (3, 0)
     assert len(seller.events) == 3
@@ -56,7 +56,7 @@ def test_each_destination_has_its_own_rule(seller: Sandbox, tmp_path: Path) -> N
     seller.configure()
     with Tracker([interchange(seller), other], directory=tmp_path) as tracker:
         wanted = [EUROS, EventSource(event_source_id="all")]
-        tracker.sync_event_sources(wanted, account=ACCOUNT)
+        tracker.event_sources.sync(wanted, account=ACCOUNT)
         buy(tracker, "dollars", "USD")
         stats = tracker.flush(10.0)
     assert stats.destinations[interchange(seller).name].dead == 1
@@ -66,7 +66,7 @@ def test_each_destination_has_its_own_rule(seller: Sandbox, tmp_path: Path) -> N
 def test_strict_trackers_raise_where_nobody_takes_it(seller: Sandbox, tmp_path: Path) -> None:
     """A developer hears of it in the call itself, with path and what is taken."""
     destination = interchange(seller)
-    tracker = Tracker([destination], directory=tmp_path, strict=True, sources=[EUROS])
+    tracker = Tracker([destination], directory=tmp_path, strict=True, event_sources=[EUROS])
     with tracker, pytest.raises(InvalidEventError) as caught:
         buy(tracker, "dollars", "USD")
     (fault,) = caught.value.errors
@@ -80,7 +80,7 @@ def test_strict_trackers_raise_where_nobody_takes_it(seller: Sandbox, tmp_path: 
 def test_sources_may_be_said_instead_of_asked(seller: Sandbox, tmp_path: Path) -> None:
     """What the constructor is told holds without any call to a seller, and before the file."""
     save(QueueDirectory(tmp_path), {interchange(seller).name: SourceRule(SOURCE)})
-    with Tracker([interchange(seller)], directory=tmp_path, sources=[EUROS]) as tracker:
+    with Tracker([interchange(seller)], directory=tmp_path, event_sources=[EUROS]) as tracker:
         result = buy(tracker, "dollars", "USD")
         assert not isinstance(result, RejectedEvent)
         assert tracker.flush(10.0).total().dead == 1
@@ -90,12 +90,12 @@ def test_sources_may_be_said_instead_of_asked(seller: Sandbox, tmp_path: Path) -
 def test_a_later_process_knows_what_an_earlier_learned(seller: Sandbox, tmp_path: Path) -> None:
     """What a deployment synced is known to the workers that start after it."""
     with Tracker([interchange(seller)], directory=tmp_path) as deployment:
-        deployment.sync_event_sources([EUROS])
+        deployment.event_sources.sync([EUROS])
     with Tracker([interchange(seller)], directory=tmp_path) as worker:
         buy(worker, "dollars", "USD")
         assert worker.flush(10.0).total().dead == 1
     with Tracker([interchange(seller, event_source_id="other")], directory=tmp_path) as moved:
-        assert moved._rules is None  # noqa: SLF001 - nothing is asked of events then
+        assert moved._recorder._rules.known is None  # noqa: SLF001 - nothing is asked of events then
 
 
 def test_a_running_process_learns_what_another_wrote(seller: Sandbox, tmp_path: Path) -> None:

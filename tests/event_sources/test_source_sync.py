@@ -247,9 +247,9 @@ def test_the_tracker_registers_with_all_its_sellers(seller: Sandbox, tmp_path: P
     with Tracker([interchange(seller), agent(seller)], directory=tmp_path) as tracker:
         tracker.track_purchase({"id": "o-1", "total": "1", "currency": "EUR"})
         tracker.flush(10.0)
-        reports = tracker.sync_event_sources([WEBSITE, TILL], account=ACCOUNT)
+        reports = tracker.event_sources.sync([WEBSITE, TILL], account=ACCOUNT)
         assert [report.is_ok for report in reports] == [True, True]
         tracker.track_purchase({"id": "o-2", "total": "1", "currency": "EUR"})
         assert tracker.flush(10.0).total().delivered == 4
-        listed = tracker.list_event_sources(account=ACCOUNT)
+        listed = tracker.event_sources.list(account=ACCOUNT)
         assert {source.event_source_id for source in listed[1].sources} == {SOURCE, "till"}

@@ -63,7 +63,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             "directory": tmp_path / "queue",
             "flush_interval": 0.02,
             "handle_sigterm": False,
-            "policy": _STEADY,
+            "_policy": _STEADY,
             **settings,
         }
         tracker = Tracker(destinations, **options)  # type: ignore[arg-type]  # by name, as given

@@ -53,7 +53,7 @@ def main() -> None:
         directory=directory,
         handle_sigterm=False,
         max_bytes=None,
-        policy=RetryPolicy(lambda: 0.5),
+        _policy=RetryPolicy(lambda: 0.5),
     )
     for number in range(count):
         tracker.track_lead(event_id=f"L-{number}", email="a@example.com")

@@ -145,8 +145,8 @@ def test_a_seller_that_misbehaves_costs_no_event(
             timeout=_BRIEF,
             now=clock.now,
         )
-        ids = track_before(make, 20, clock=clock)
-        tracker = make(shop, clock=clock)
+        ids = track_before(make, 20, _clock=clock)
+        tracker = make(shop, _clock=clock)
         before_kb = begin_high_water()
         tracker.start()
         wait_until(lambda: raw.requests)
@@ -186,12 +186,12 @@ def test_an_hour_of_429_is_an_hour_of_few_requests(
 
     def an_hour_has_passed() -> bool:
         clock.time += 5.0
-        tracker.hurry()
+        tracker.flush(0.1)
         return clock.time >= until
 
     seller = ScriptedDestination()
     seller.always = busy
-    tracker = make(seller, clock=clock)
+    tracker = make(seller, _clock=clock)
     ids = track(tracker, 10)
     wait_until(lambda: balanced(tracker).retrying)
     wait_until(an_hour_has_passed, timeout=60.0)
@@ -203,7 +203,7 @@ def test_an_hour_of_429_is_an_hour_of_few_requests(
 
     def has_everything() -> bool:
         clock.time += 5.0
-        tracker.hurry()
+        tracker.flush(0.1)
         return seller.ids == ids
 
     wait_until(has_everything)

@@ -60,11 +60,11 @@ def test_a_clock_set_back_stalls_nothing_for_longer_than_a_wait(
     """What was to be tried again in a minute is not tried again in a year and a minute."""
     clock = SettableClock()
     seller = ScriptedDestination(outcomes=[outcome])
-    tracker = make(seller, clock=clock)
+    tracker = make(seller, _clock=clock)
     ids = track(tracker, 5)
     wait_until(lambda: balanced(tracker).paused or balanced(tracker).retrying)
     clock.time -= 365 * DAY
-    tracker.hurry()
+    tracker.flush(0.1)
     wait_until(lambda: seller.ids == ids)
     assert balanced(tracker).delivered == 5
 
@@ -73,12 +73,12 @@ def test_a_clock_set_forward_hurries_and_loses_nothing(make: Make) -> None:
     """Waits end early; the same batch goes again under the same identity."""
     clock = SettableClock()
     seller = ScriptedDestination(outcomes=[Retry("RATE_LIMITED", "slow down", 3600.0)])
-    ids = track_before(make, 5, clock=clock)
-    tracker = make(seller, clock=clock)
+    ids = track_before(make, 5, _clock=clock)
+    tracker = make(seller, _clock=clock)
     tracker.start()
     wait_until(lambda: balanced(tracker).retrying)
     clock.time += 365 * DAY
-    tracker.hurry()
+    tracker.flush(0.1)
     wait_until(lambda: seller.ids == ids)
     first, second = seller.batches
     assert first == second
@@ -88,13 +88,13 @@ def test_segments_named_out_of_order_are_all_delivered(make: Make) -> None:
     """A segment begun after the clock was set back is named before the older ones."""
     clock = SettableClock()
     seller = ScriptedDestination()
-    tracker = make(uploader="external", clock=clock)
+    tracker = make(uploader="external", _clock=clock)
     ids = []
     for number, jump in enumerate([0.0, -DAY, 3 * DAY, -DAY]):
         clock.time += jump
         ids += track(tracker, 2, first=2 * number)
         tracker.stop()
-    tracker = make(seller, clock=clock)
+    tracker = make(seller, _clock=clock)
     tracker.flush(10.0)
     assert sorted(seller.ids) == sorted(ids)
     assert balanced(tracker).delivered == 8

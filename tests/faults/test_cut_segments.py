@@ -123,7 +123,7 @@ def test_what_stands_behind_a_cut_goes_again_as_it_went(make: Make, tmp_path: Pa
     later = track(writer, 3, first=3)
     writer.close()
     seller = ScriptedDestination(outcomes=[Retry("http_503", "busy")])
-    uploader = make(seller, policy=Promptly(lambda: 0.5))
+    uploader = make(seller, _policy=Promptly(lambda: 0.5))
     uploader.flush(10.0)
     assert seller.ids == ids[:2] + later
     assert len({batch.identity for batch in seller.batches}) == 1

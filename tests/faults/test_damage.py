@@ -46,7 +46,7 @@ def _tracker(
         directory=directory,
         flush_interval=0.02,
         handle_sigterm=False,
-        policy=policy,
+        _policy=policy,
         uploader="thread" if sellers else "external",
     )
 
@@ -190,7 +190,7 @@ def _deliver_twice(waiting: Path, damaged: bytes, again: str) -> None:
         tracker.start()
         wait_until(lambda: sent)
         if again == "forget":
-            tracker.forget(email="nobody@example.com")
+            tracker.privacy.erase(email="nobody@example.com")
         elif again != "retry":
             tracker.close(0.0)
         if again == "rebuild":
@@ -273,7 +273,7 @@ def _expect_everything(directory: Path) -> None:
     try:
         tracker.flush(10.0)
         books = balanced(tracker)
-        letters = tracker.dead_letters()
+        letters = tracker.dead_letters.list()
     finally:
         tracker.close(1.0)
     dead = {f"L-{number}" for number in range(COUNT)} - set(seller.ids)

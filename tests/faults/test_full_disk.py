@@ -143,10 +143,10 @@ def test_dead_letters_wait_for_room(make: Make, volume: Path, ballast: Ballast) 
     seller.gate.set()
     wait_until(lambda: balanced(tracker).dead == 1)
     tracker.flush(5.0)
-    assert tracker.dead_letters() == []
+    assert tracker.dead_letters.list() == []
     assert any((volume / "queue" / "segments").iterdir())
     ballast.drop()
-    wait_until(lambda: len(tracker.dead_letters()) == 1)
+    wait_until(lambda: len(tracker.dead_letters.list()) == 1)
     assert balanced(tracker).delivered == 1
     assert seller.ids == ids[1:]
 
@@ -253,7 +253,7 @@ def _dead(make: Make, volume: Path, count: int) -> tuple[Tracker, ScriptedDestin
     seller.always = refuse
     tracker = make(seller, directory=volume / "queue", max_bytes=SMALL_SEGMENTS)
     track(tracker, count)
-    wait_until(lambda: len(tracker.dead_letters()) == count)
+    wait_until(lambda: len(tracker.dead_letters.list()) == count)
     seller.always = None
     tracker.flush(10.0)
     return tracker, seller
@@ -264,18 +264,18 @@ def test_a_replay_that_finds_no_room_can_be_made_again(
 ) -> None:
     """What the disk took is on its way and no letter any more; the rest are letters as before."""
     tracker, seller = _dead(make, volume, 40)
-    ids = [letter.id for letter in tracker.dead_letters()]
+    ids = [letter.id for letter in tracker.dead_letters.list()]
     ballast.fill()
     with pytest.raises(OSError, match=r"room|No space"):
-        tracker.replay(ids)
+        tracker.dead_letters.replay(ids)
     ballast.drop()
-    again = tracker.replay(ids)
+    again = tracker.dead_letters.replay(ids)
     assert again.refused == ()
     tracker.flush(10.0)
     assert sorted(seller.ids) == sorted(f"L-{number}" for number in range(40))
     books = balanced(tracker)
     assert (books.delivered, books.dead, books.accepted) == (40, 0, 40)
-    assert tracker.dead_letters() == []
+    assert tracker.dead_letters.list() == []
 
 
 def test_letters_that_the_disk_cannot_let_go_are_not_sent_twice(
@@ -283,7 +283,7 @@ def test_letters_that_the_disk_cannot_let_go_are_not_sent_twice(
 ) -> None:
     """They are withdrawn at once, and erased as soon as it can be done; the books know."""
     tracker, seller = _dead(make, volume, 2)
-    ids = [letter.id for letter in tracker.dead_letters()]
+    ids = [letter.id for letter in tracker.dead_letters.list()]
     refusals = [OSError(errno.EIO, "no")] * 3
     sync = SegmentStore.sync
 
@@ -293,10 +293,10 @@ def test_letters_that_the_disk_cannot_let_go_are_not_sent_twice(
         sync(segments)
 
     monkeypatch.setattr(SegmentStore, "sync", refuse)
-    assert len(tracker.replay(ids).replayed) == 2
-    assert tracker.replay(ids).replayed == ()
-    assert tracker.drop(ids) == 0
-    wait_until(lambda: tracker.dead_letters() == [])
+    assert len(tracker.dead_letters.replay(ids).replayed) == 2
+    assert tracker.dead_letters.replay(ids).replayed == ()
+    assert tracker.dead_letters.discard(ids) == 0
+    wait_until(lambda: tracker.dead_letters.list() == [])
     tracker.flush(10.0)
     assert sorted(seller.ids) == ["L-0", "L-1"]
     books = balanced(tracker)

@@ -174,7 +174,7 @@ def test_nobody_leads_by_a_lock_that_vanished(make: Make, tmp_path: Path) -> Non
     (tmp_path / "queue").rename(tmp_path / "away")  # while it rests, for half a second
     other.path.rename(tmp_path / "queue")
     track(tracker, 1, first=1)
-    wait_until(lambda: not tracker._flusher.is_leading)  # noqa: SLF001 - told by nothing else
+    wait_until(lambda: not tracker._pipeline.flusher.is_leading)  # noqa: SLF001 - told by nothing else
     sent = len(seller.batches)
     ids = track(tracker, 3, first=2)
     tracker.flush(0.3)

@@ -108,8 +108,8 @@ def test_dead_letters_of_another_version_are_kept_and_stop_nothing(
     )
     with path.open("ab") as file:
         file.write(strange)
-    (letter,) = tracker.dead_letters()
-    assert tracker.drop([letter.id]) == 1
+    (letter,) = tracker.dead_letters.list()
+    assert tracker.dead_letters.discard([letter.id]) == 1
     assert strange in path.read_bytes()
     more = track(tracker, 2, first=2)
     wait_until(lambda: seller.ids == [*ids[1:], *more])
@@ -118,4 +118,4 @@ def test_dead_letters_of_another_version_are_kept_and_stop_nothing(
     track(again, 1, first=4)
     again.flush(5.0)
     assert "L-4" in seller.ids
-    assert again.dead_letters() == []
+    assert again.dead_letters.list() == []

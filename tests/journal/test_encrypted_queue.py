@@ -70,7 +70,7 @@ def shop(
         encryption_keys=keys,
         flush_interval=0.02,
         handle_sigterm=False,
-        policy=STEADY,
+        _policy=STEADY,
         shutdown_timeout=0.5,
     )
     try:
@@ -107,7 +107,7 @@ def test_nothing_on_disk_can_be_read(queue: Path) -> None:
         tracker.track_purchase({"id": "order-secret", "total": "91.19", "currency": "EUR"})
         tracker.track_purchase({"id": "broken-secret", "total": "nothing", "currency": "EUR"})
         tracker.flush(5.0)
-        assert len(tracker.dead_letters()) == 2
+        assert len(tracker.dead_letters.list()) == 2
         destination.always = lambda _: DOWN
         tracker.track_lead(event_id="B-9", email="late@example.com")
         more = ("B-0", "B-7", "B-9", "order-secret", "91.19", "T-secret", "event_type")
@@ -134,7 +134,7 @@ def test_everything_is_delivered_as_it_was_tracked(queue: Path) -> None:
 def test_plain_trackers_have_the_plain_journal(queue: Path) -> None:
     """Without a key, an event takes the very way it took before."""
     with shop(queue, keys=()) as tracker:
-        assert type(tracker._journal) is JournalWriter  # noqa: SLF001 - what is not there costs nothing
+        assert type(tracker._pipeline.journal) is JournalWriter  # noqa: SLF001 - what is not there costs nothing
 
 
 def test_keys_are_rotated_without_losing_anything(queue: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_tampered_record_is_damage_and_costs_itself_only(queue: Path) -> None:
     """A flipped bit, and a body moved under another header, are counted and kept aside."""
     with shop(queue) as tracker:
         track_others(tracker, 4)
-        path = tracker._journal.path  # noqa: SLF001 - to damage it
+        path = tracker._pipeline.journal.path  # noqa: SLF001 - to damage it
     assert path is not None
     lines = bytearray(path.read_bytes()).splitlines(keepends=True)
     lines[1][100] ^= 1
@@ -247,14 +247,14 @@ def test_dead_letters_are_sealed_and_replayed(queue: Path) -> None:
     with shop(queue, destination) as tracker:
         track_others(tracker, 1)
         assert balanced(tracker.flush(10.0)).dead == 1
-        (letter,) = tracker.dead_letters()
+        (letter,) = tracker.dead_letters.list()
         assert orjson.loads(letter.event)["event_id"] == "B-0"
         assert letter.message.startswith("not {")
     assert (letters_of(queue, ()), letters_of(queue, (OTHER,))) == ([], [])
     assert letters_of(queue, (NEW, KEY)) == ["B-0"]
     down = ScriptedDestination(outcomes=[DOWN])
     with shop(queue, down, keys=(NEW, KEY)) as tracker:
-        assert tracker.replay([letter.id]).replayed == (letter.id,)
+        assert tracker.dead_letters.replay([letter.id]).replayed == (letter.id,)
         tracker.flush(0.2)
         assert {each.kind for each in records(queue)} == {ENCRYPTED_ENVELOPED}
         assert letters_of(queue, (NEW, KEY)) == []
@@ -291,12 +291,12 @@ def test_a_person_is_found_and_erased_behind_the_seal(queue: Path) -> None:
         tracker.flush(0.3)
         track_alice(tracker, "alice-waiting")
         track_alice(plain, "alice-plain")
-        kinds = [str(found["kind"]) for found in tracker.export(email=EMAIL)]
+        kinds = [str(found["kind"]) for found in tracker.privacy.export(email=EMAIL)]
         assert sorted(kinds) == ["dead_letter", *["event"] * 4]
-        report = tracker.forget(email=EMAIL)
+        report = tracker.privacy.erase(email=EMAIL)
         assert (report.events, report.dead_letters, report.undecrypted) == (4, 1, 0)
         assert report.is_complete
-        assert tracker.export(email=EMAIL) == []
+        assert tracker.privacy.export(email=EMAIL) == []
     assert found_on_disk(queue) == []
     after = ScriptedDestination()
     books = balanced(deliver(queue, after, (KEY,)))
@@ -309,14 +309,14 @@ def test_erasing_without_the_key_says_so(queue: Path) -> None:
     with shop(queue) as tracker:
         track_alice(tracker)
     with shop(queue, keys=(OTHER,)) as tracker:
-        (listed,) = tracker.export(email=EMAIL)
+        (listed,) = tracker.privacy.export(email=EMAIL)
         assert (listed["kind"], listed["events"]) == ("undecrypted", 1)
-        report = tracker.forget(email=EMAIL)
+        report = tracker.privacy.erase(email=EMAIL)
         assert (report.events, report.undecrypted, report.is_complete) == (0, 1, False)
         assert any("encryption_keys" in each for each in report.remaining_steps)
         assert report.as_json()["undecrypted"] == 1
     with shop(queue) as tracker:
-        assert tracker.forget(email=EMAIL).events == 1
+        assert tracker.privacy.erase(email=EMAIL).events == 1
 
 
 class FailingJournal(EncryptedJournalWriter):

@@ -26,7 +26,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Tracker]]:
             "directory": tmp_path / "queue",
             "flush_interval": 0.02,
             "handle_sigterm": False,
-            "policy": STEADY,
+            "_policy": STEADY,
             **settings,
         }
         tracker = Tracker(destinations, **options)  # type: ignore[arg-type]  # by name, as given

@@ -72,7 +72,7 @@ def test_a_token_brings_the_shopper_to_every_kind_of_event(make: Make) -> None:
     """Purchase, lead and any other; a refund gets the shopper and not the page."""
     tracker = make()
     with bind_context(SHOPPER):
-        token = tracker.capture_context()
+        token = tracker.contexts.capture()
     assert told(tracker.track_purchase(ORDER, context=token)) == EVERYTHING
     assert told(tracker.track_lead("L-1", context=token)) == EVERYTHING
     assert told(tracker.track("subscribe", key=1, context=token)) == EVERYTHING
@@ -82,7 +82,7 @@ def test_a_token_brings_the_shopper_to_every_kind_of_event(make: Make) -> None:
 def test_a_token_wins_over_the_current_request(make: Make) -> None:
     """That one is the payment provider's."""
     tracker = make()
-    token = tracker.capture_context(SHOPPER)
+    token = tracker.contexts.capture(SHOPPER)
     with bind_context(PROVIDER):
         assert told(tracker.track_purchase(ORDER, context=token)) == EVERYTHING
 
@@ -90,7 +90,7 @@ def test_a_token_wins_over_the_current_request(make: Make) -> None:
 def test_what_the_order_says_wins_over_the_context(make: Make) -> None:
     """The click of the order is not mixed with the request's."""
     tracker = make()
-    token = tracker.capture_context(SHOPPER)
+    token = tracker.contexts.capture(SHOPPER)
     order = ORDER | {"click_id": "own", "client_ip": "203.0.113.8"}
     refund = told(tracker.track_refund(order, context=token))
     assert (refund["click_id"], refund["client_ip"]) == ("own", "203.0.113.8")
@@ -108,14 +108,14 @@ def test_a_bad_token_breaks_no_checkout(
         assert told(tracker.track_lead("L-1", email="a@example.com", context=token)) == {}
     assert ("context.not_restored" in caplog.text) == bool(token)
     assert not token or token not in caplog.text
-    assert len(tracker.export(email="a@example.com")) == 2
+    assert len(tracker.privacy.export(email="a@example.com")) == 2
 
 
 def test_an_expired_token_restores_nothing(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     """After 30 days by the tracker's clock."""
     clock = HandClock()
-    tracker = make(uploader="external", clock=clock)
-    token = tracker.capture_context(SHOPPER)
+    tracker = make(uploader="external", _clock=clock)
+    token = tracker.contexts.capture(SHOPPER)
     clock.time += 30 * 86_400
     assert told(tracker.track_purchase(ORDER, context=token)) == {}
     assert "expired" in caplog.text
@@ -124,8 +124,8 @@ def test_an_expired_token_restores_nothing(make: Make, caplog: pytest.LogCapture
 def test_outside_of_a_request_there_is_nothing_to_capture(make: Make, tmp_path: Path) -> None:
     """Then neither a key nor a folder is made."""
     tracker = make()
-    assert tracker.capture_context() == ""
-    assert tracker.remember("A-1") is False
+    assert tracker.contexts.capture() == ""
+    assert tracker.contexts.remember("A-1") is False
     assert not (tmp_path / "queue").exists()
 
 
@@ -133,39 +133,47 @@ def test_an_order_remembers_its_shopper(make: Make) -> None:
     """Its purchase and its refund find the context by themselves, whatever kind of id it is."""
     tracker = make()
     with bind_context(SHOPPER):
-        assert tracker.remember("A-1")
-        assert tracker.remember(17)
+        assert tracker.contexts.remember("A-1")
+        assert tracker.contexts.remember(17)
     assert told(tracker.track_purchase(ORDER)) == EVERYTHING
     assert told(tracker.track_refund(ORDER)) == SHOPPER_ONLY
     assert told(tracker.track_purchase(ORDER | {"id": 17})) == EVERYTHING
     assert told(tracker.track_purchase(ORDER | {"id": "A-2"})) == {}
-    assert tracker.recall("A-1") == SHOPPER
-    assert tracker.recall("A-2") == RequestContext()
+    assert tracker.contexts.recall("A-1") == SHOPPER
+    assert tracker.contexts.recall("A-2") == RequestContext()
 
 
 def test_an_order_can_be_remembered_as_it_is(make: Make) -> None:
     """Whoever has the order need not know which of its names the purchase goes by."""
     tracker = make()
     order = {**ORDER, "id": 2, "number": "A-1"}
-    assert tracker.remember(order, context=SHOPPER)
-    assert tracker.recall(order) == tracker.recall("A-1") == SHOPPER
-    assert tracker.recall(2) == RequestContext()
+    assert tracker.contexts.remember(order, context=SHOPPER)
+    assert tracker.contexts.recall(order) == tracker.contexts.recall("A-1") == SHOPPER
+    assert tracker.contexts.recall(2) == RequestContext()
     assert told(tracker.track_purchase(order)) == EVERYTHING
     assert told(tracker.track_purchase({"number": "A-1"})) == EVERYTHING
-    assert tracker.remember({"total": 1}, context=SHOPPER) is False
-    assert tracker.recall({"total": 1}) == RequestContext()
+    assert tracker.contexts.remember({"total": 1}, context=SHOPPER) is False
+    assert tracker.contexts.recall({"total": 1}) == RequestContext()
 
 
 def test_in_a_request_only_recall_looks_it_up(make: Make) -> None:
     """The request is taken for the shopper's, unless the provider's view says otherwise."""
     tracker = make()
-    tracker.remember("A-1", context=SHOPPER)
+    tracker.contexts.remember("A-1", context=SHOPPER)
     with bind_context(PROVIDER):
         assert told(tracker.track_purchase(ORDER))["client_ip"] == PROVIDER.client_ip
         assert told(tracker.track_refund(ORDER)) == {}
-        assert told(tracker.track_purchase(ORDER, context=tracker.recall("A-1"))) == EVERYTHING
         assert (
-            told(tracker.track_purchase(ORDER | {"id": "A-2"}, context=tracker.recall("A-2"))) == {}
+            told(tracker.track_purchase(ORDER, context=tracker.contexts.recall("A-1")))
+            == EVERYTHING
+        )
+        assert (
+            told(
+                tracker.track_purchase(
+                    ORDER | {"id": "A-2"}, context=tracker.contexts.recall("A-2")
+                )
+            )
+            == {}
         )
 
 
@@ -190,7 +198,7 @@ sys.addaudithook(_note_opened)
 def test_a_request_never_looks_into_the_memory(make: Make) -> None:
     """With a current context nothing is opened; without one, only the order's own file."""
     tracker = make()
-    tracker.remember("A-1", context=SHOPPER)
+    tracker.contexts.remember("A-1", context=SHOPPER)
     tracker.track_purchase(ORDER)
     _opened.names = []
     try:
@@ -232,8 +240,8 @@ tracker.close()
 def test_another_process_finds_it_and_reads_tokens(make: Make, tmp_path: Path) -> None:
     """A worker of a task queue on the same machine needs nothing but the directory."""
     tracker = make()
-    tracker.remember("A-1", context=SHOPPER)
-    token = tracker.capture_context(SHOPPER)
+    tracker.contexts.remember("A-1", context=SHOPPER)
+    token = tracker.contexts.capture(SHOPPER)
     for order, given_token in [("A-1", ""), ("A-2", token)]:
         command = [sys.executable, "-c", RECALLS, str(tmp_path / "queue")]
         command += [json.dumps(ORDER | {"id": order}), given_token]
@@ -247,9 +255,9 @@ def test_machines_share_tokens_by_the_sites_keys(tmp_path: Path) -> None:
     """Keys are given in code or by the environment, are rotated, and are never shown."""
     env = {"ADCP_DIRECTORY": str(tmp_path / "a"), "ADCP_CONTEXT_KEYS": f"{KEY}-new, {KEY}"}
     one, two = Tracker.from_env(env), Tracker([], directory=tmp_path / "b", context_keys=[KEY])
-    assert one.recall("A-1") == RequestContext()
-    assert told(one.track_purchase(ORDER, context=two.capture_context(SHOPPER))) == EVERYTHING
-    assert told(two.track_purchase(ORDER, context=one.capture_context(SHOPPER))) == {}
+    assert one.contexts.recall("A-1") == RequestContext()
+    assert told(one.track_purchase(ORDER, context=two.contexts.capture(SHOPPER))) == EVERYTHING
+    assert told(two.track_purchase(ORDER, context=one.contexts.capture(SHOPPER))) == {}
     assert not (tmp_path / "a" / "context.key").exists()
     assert KEY not in repr(one) + repr(one.settings)
     one.close()
@@ -259,8 +267,8 @@ def test_machines_share_tokens_by_the_sites_keys(tmp_path: Path) -> None:
 def test_what_was_remembered_survives_a_new_key(make: Make) -> None:
     """The name and the token are found by the former key."""
     former = make(context_keys=[KEY])
-    former.remember("A-1", context=SHOPPER)
-    assert make(context_keys=[KEY + "-new", KEY]).recall("A-1") == SHOPPER
+    former.contexts.remember("A-1", context=SHOPPER)
+    assert make(context_keys=[KEY + "-new", KEY]).contexts.recall("A-1") == SHOPPER
 
 
 def test_a_short_key_is_refused_at_once(tmp_path: Path) -> None:
@@ -271,8 +279,8 @@ def test_a_short_key_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_one_key_need_not_stand_in_a_list(make: Make) -> None:
     """Its letters are not taken for a key each."""
-    make(context_keys=[KEY]).remember("A-1", context=SHOPPER)
-    assert make(context_keys=KEY).recall("A-1") == SHOPPER
+    make(context_keys=[KEY]).contexts.remember("A-1", context=SHOPPER)
+    assert make(context_keys=KEY).contexts.recall("A-1") == SHOPPER
 
 
 @pytest.mark.parametrize("keys", [None, 5, [None], [KEY, None]])
@@ -288,14 +296,14 @@ def test_what_is_no_key_is_refused_at_once(tmp_path: Path, keys: Any) -> None:  
 def test_a_denial_is_remembered_without_the_shopper(make: Make, tmp_path: Path) -> None:
     """What is kept tells that consent was denied, and nobody's address; it is honoured."""
     tracker = make()
-    assert tracker.remember("A-1", context=DENIED)
+    assert tracker.contexts.remember("A-1", context=DENIED)
     (token,) = remembered_tokens(tmp_path / "queue")
     kept = reader(QueueDirectory(tmp_path / "queue")).read(token).context
     assert kept == RequestContext(consent=Consent.DENIED)
     tracker.track_purchase(ORDER)
     tracker.track_refund(ORDER)
-    tracker.track_lead("L-1", email="a@example.com", context=tracker.capture_context(DENIED))
-    assert tracker.export(order_id="A-1")[0]["kind"] == "remembered"
+    tracker.track_lead("L-1", email="a@example.com", context=tracker.contexts.capture(DENIED))
+    assert tracker.privacy.export(order_id="A-1")[0]["kind"] == "remembered"
     tracker.close()
     destination = ScriptedDestination()
     stats = make(destination).flush()
@@ -306,7 +314,9 @@ def test_a_denial_is_remembered_without_the_shopper(make: Make, tmp_path: Path) 
 def test_names_of_files_tell_nothing(make: Make, tmp_path: Path) -> None:
     """An order's id may be a person's name; files are private, in a private folder."""
     tracker = make()
-    tracker.remember("smith-1", email="smith@example.com", phone="+12065551234", context=SHOPPER)
+    tracker.contexts.remember(
+        "smith-1", email="smith@example.com", phone="+12065551234", context=SHOPPER
+    )
     folder = tmp_path / "queue" / "remembered"
     (path,) = folder.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -320,10 +330,10 @@ def test_a_wrong_address_does_not_keep_the_order_from_being_remembered(
 ) -> None:
     """The log tells that it will not be found by it, without repeating it."""
     tracker = make()
-    assert tracker.remember("A-1", email="not an address", context=SHOPPER)
+    assert tracker.contexts.remember("A-1", email="not an address", context=SHOPPER)
     assert "context.without_owner" in caplog.text
     assert "not an address" not in caplog.text
-    assert tracker.recall("A-1") == SHOPPER
+    assert tracker.contexts.recall("A-1") == SHOPPER
 
 
 @pytest.mark.parametrize("spoil", ["key", "folder", "file"])
@@ -332,7 +342,7 @@ def test_a_spoiled_directory_breaks_no_checkout(
 ) -> None:
     """Remembering is said to have failed, and events go without a context."""
     tracker = make(strict=True)
-    tracker.remember("A-1", context=SHOPPER)
+    tracker.contexts.remember("A-1", context=SHOPPER)
     queue = tmp_path / "queue"
     (file,) = (queue / "remembered").iterdir()
     if spoil == "key":
@@ -346,10 +356,10 @@ def test_a_spoiled_directory_breaks_no_checkout(
         file.chmod(0o644)
     assert told(tracker.track_purchase(ORDER)) == {}
     if spoil == "key":
-        assert tracker.capture_context(SHOPPER) == ""
+        assert tracker.contexts.capture(SHOPPER) == ""
         assert told(tracker.track_lead("L", email="a@example.com", context="c1.AAAA")) == {}
     if spoil != "file":
-        assert tracker.remember("A-2", context=SHOPPER) is False
+        assert tracker.contexts.remember("A-2", context=SHOPPER) is False
     assert "context.not_" in caplog.text
 
 
@@ -381,7 +391,7 @@ def test_what_was_remembered_goes_when_it_is_old_or_too_much(tmp_path: Path) -> 
 def test_the_process_that_uploads_sweeps(make: Make, tmp_path: Path) -> None:
     """Nobody has to think of it."""
     before = make()
-    before.remember("A-1", context=SHOPPER)
+    before.contexts.remember("A-1", context=SHOPPER)
     (path,) = (tmp_path / "queue" / "remembered").iterdir()
     os.utime(path, (1_600_000_000,) * 2)
     make(ScriptedDestination()).start()
@@ -394,7 +404,7 @@ def test_threads_may_remember_the_same_order(make: Make) -> None:
     kept: list[bool] = []
 
     def remember() -> None:
-        kept.extend(tracker.remember("A-1", context=SHOPPER) for _ in range(20))
+        kept.extend(tracker.contexts.remember("A-1", context=SHOPPER) for _ in range(20))
 
     threads = [threading.Thread(target=remember) for _ in range(4)]
     for thread in threads:
@@ -402,7 +412,7 @@ def test_threads_may_remember_the_same_order(make: Make) -> None:
     for thread in threads:
         thread.join()
     assert kept == [True] * 80
-    assert tracker.recall("A-1") == SHOPPER
+    assert tracker.contexts.recall("A-1") == SHOPPER
 
 
 @settings(max_examples=30, deadline=None)
@@ -422,7 +432,7 @@ def test_any_order_id_finds_its_own(
 def test_tokens_are_those_of_the_library(make: Make) -> None:
     """Whoever holds the key can read them, and nobody can make them without."""
     tracker = make(context_keys=[KEY])
-    token = tracker.capture_context(SHOPPER)
+    token = tracker.contexts.capture(SHOPPER)
     assert TokenSigner([KEY]).read(token).context == SHOPPER
     forged = TokenSigner(["another-key-0123456789"]).issue(SHOPPER)
     assert told(tracker.track_purchase(ORDER, context=forged)) == {}

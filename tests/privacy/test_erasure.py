@@ -74,7 +74,7 @@ def test_nothing_is_left_of_who_was_waiting(make: Make, queue: Path) -> None:
     track_alice(tracker)
     track_alice(tracker, "alice-2", custom_data={"order_id": "A-1"})
     assert found_on_disk(queue)
-    assert tracker.forget(email=EMAIL).events == 2
+    assert tracker.privacy.erase(email=EMAIL).events == 2
     assert found_on_disk(queue) == []
     tracker.close()
     destination = ScriptedDestination()
@@ -95,7 +95,7 @@ def test_a_batch_that_was_tried_goes_again_without_the_person_and_as_another(
     tracker = make(destination)
     tracker.start()
     wait_until(lambda: tracker.stats().destinations["scripted"].retrying)
-    report = tracker.forget(email=EMAIL)
+    report = tracker.privacy.erase(email=EMAIL)
     assert (report.events, report.undelivered, report.in_flight) == (1, 1, 0)
     assert report.is_complete
     assert found_on_disk(queue) == []
@@ -111,7 +111,7 @@ def test_a_batch_of_nobody_else_is_never_sent(make: Make, queue: Path) -> None:
     tracker = make(destination)
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["scripted"].paused)
-    assert tracker.forget(uid=UID).undelivered == 1
+    assert tracker.privacy.erase(uid=UID).undelivered == 1
     assert tracker.flush().pending == 0
     assert destination.delivered == []
     tracker.close()
@@ -126,7 +126,7 @@ def test_each_destination_is_told_apart(make: Make, queue: Path) -> None:
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["down"].retrying)
     wait_until(lambda: tracker.stats().destinations["up"].delivered == 1)
-    report = tracker.forget(phone=PHONE)
+    report = tracker.privacy.erase(phone=PHONE)
     assert report.sent == {"up": 1}
     assert report.undelivered == 1
     assert report.remaining_steps[0].startswith("Ask up to delete")
@@ -147,9 +147,9 @@ def test_dead_letters_are_erased(make: Make, queue: Path) -> None:
     )
     tracker = make(ScriptedDestination(outcomes=[Delivered(failures)]))
     assert balanced(tracker.flush()).dead == 2
-    report = tracker.forget(click_id=CLICK)
+    report = tracker.privacy.erase(click_id=CLICK)
     assert report.dead_letters == 1
-    assert [letter.message for letter in tracker.dead_letters()] == ["not this one"]
+    assert [letter.message for letter in tracker.dead_letters.list()] == ["not this one"]
     books = balanced(tracker.stats())
     assert (books.delivered, books.dead, books.dropped) == (1, 1, {"erased": 1})
     assert found_on_disk(queue) == []
@@ -163,7 +163,7 @@ def test_what_is_on_its_way_cannot_be_called_back_and_is_said(make: Make, queue:
     track_alice(tracker)
     wait_until(lambda: destination.batches)
     others = track_others(tracker, 3)
-    report = tracker.forget(email=EMAIL)
+    report = tracker.privacy.erase(email=EMAIL)
     assert (report.events, report.in_flight, report.undelivered) == (1, 1, 0)
     assert not report.is_complete
     assert "nobody can call back" in report.remaining_steps[0]
@@ -172,7 +172,7 @@ def test_what_is_on_its_way_cannot_be_called_back_and_is_said(make: Make, queue:
     stats = tracker.flush()
     assert destination.ids == others
     assert balanced(stats).dropped == {"erased": 1}
-    assert tracker.forget(email=EMAIL).is_complete
+    assert tracker.privacy.erase(email=EMAIL).is_complete
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_no_outcome_brings_back_who_was_forgotten(
     tracker = make(destination)
     track_alice(tracker)
     wait_until(lambda: destination.batches)
-    assert tracker.forget(email=EMAIL).in_flight == 1
+    assert tracker.privacy.erase(email=EMAIL).in_flight == 1
     destination.gate.set()
     balanced(tracker.flush())
     assert tracker.stats().pending == 0
@@ -218,10 +218,10 @@ def test_who_was_forgotten_on_the_way_and_is_refused_is_erased_and_no_dead_lette
     tracker = make(destination)
     track_alice(tracker)
     wait_until(lambda: destination.batches)
-    tracker.forget(email=EMAIL)
+    tracker.privacy.erase(email=EMAIL)
     destination.gate.set()
     books = balanced(tracker.flush())
-    assert tracker.dead_letters() == []
+    assert tracker.dead_letters.list() == []
     assert (books.accepted, books.dead, books.dropped) == (1, 0, {"erased": 1})
 
 
@@ -234,7 +234,7 @@ def test_what_a_seller_said_of_the_person_is_taken_back(make: Make, queue: Path)
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["scripted"].paused)
     wait_until(lambda: found_on_disk(queue / "state"))
-    assert tracker.forget(email=EMAIL, uid=UID).is_complete
+    assert tracker.privacy.erase(email=EMAIL, uid=UID).is_complete
     assert found_on_disk(queue) == []
     destination.outcomes.clear()
     tracker.close()
@@ -261,7 +261,7 @@ def test_what_cannot_be_read_is_removed_whole(make: Make, queue: Path) -> None:
     (queue / "state.damaged-1" / "cache.db").write_bytes(UID.encode())
     destination = ScriptedDestination()
     later = make(destination, uploader="external")
-    report = later.forget(email=EMAIL)
+    report = later.privacy.erase(email=EMAIL)
     assert report.unreadable == 4
     assert found_on_disk(queue) == []
     balanced(later.flush())
@@ -279,9 +279,9 @@ def test_a_replayed_event_is_erased_for_the_one_it_goes_to(make: Make, queue: Pa
     track_alice(tracker)
     tracker.flush()
     one.outcomes.append(DOWN)
-    tracker.replay([letter.id for letter in tracker.dead_letters()])
+    tracker.dead_letters.replay([letter.id for letter in tracker.dead_letters.list()])
     wait_until(lambda: tracker.stats().destinations["one"].retrying)
-    report = tracker.forget(email=EMAIL)
+    report = tracker.privacy.erase(email=EMAIL)
     assert report.sent.get("two", 0) <= 1
     assert report.undelivered == 1
     assert found_on_disk(queue) == []
@@ -301,8 +301,8 @@ def test_a_replayed_event_erased_before_it_is_looked_at_is_in_nobody_elses_books
     tracker.flush()
     tracker.close()
     nobody = make(encryption_keys=keys)
-    nobody.replay([letter.id for letter in nobody.dead_letters()])
-    assert nobody.forget(email=EMAIL).events == 1
+    nobody.dead_letters.replay([letter.id for letter in nobody.dead_letters.list()])
+    assert nobody.privacy.erase(email=EMAIL).events == 1
     nobody.close()
     stats = make(one, two, encryption_keys=keys).flush()
     assert balanced(stats, "one").dropped == {"erased": 1}
@@ -314,27 +314,32 @@ def test_contexts_remembered_for_the_persons_orders_go_too(make: Make, queue: Pa
     tracker = make()
     shopper = RequestContext("192.0.2.1", "Mozilla/5.0")
     track_alice(tracker, custom_data={"order_id": "by-order"})
-    tracker.remember("by-order", context=shopper)
-    tracker.remember("by-address", email=EMAIL, context=shopper)
-    tracker.remember("by-number", phone=PHONE, context=shopper)
-    tracker.remember("by-click", context=RequestContext("192.0.2.1", "M", None, CLICK, "gclid"))
-    tracker.remember("bobs", email="bob@example.com", context=shopper)
-    assert tracker.forget(email=EMAIL).remembered == 4
-    assert [tracker.recall(each).client_ip for each in ("by-order", "bobs")] == [None, "192.0.2.1"]
-    assert tracker.forget(order_id="bobs").remembered == 1
+    tracker.contexts.remember("by-order", context=shopper)
+    tracker.contexts.remember("by-address", email=EMAIL, context=shopper)
+    tracker.contexts.remember("by-number", phone=PHONE, context=shopper)
+    tracker.contexts.remember(
+        "by-click", context=RequestContext("192.0.2.1", "M", None, CLICK, "gclid")
+    )
+    tracker.contexts.remember("bobs", email="bob@example.com", context=shopper)
+    assert tracker.privacy.erase(email=EMAIL).remembered == 4
+    assert [tracker.contexts.recall(each).client_ip for each in ("by-order", "bobs")] == [
+        None,
+        "192.0.2.1",
+    ]
+    assert tracker.privacy.erase(order_id="bobs").remembered == 1
     assert list((queue / "remembered").iterdir()) == []
 
 
 def test_what_other_keys_signed_is_left_and_said(make: Make) -> None:
     """A command line without the site's keys must not empty the site's memory."""
     site = make(context_keys=["the-site's-own-key-0123"])
-    site.remember("A-1", context=RequestContext("192.0.2.1", "Mozilla/5.0"))
+    site.contexts.remember("A-1", context=RequestContext("192.0.2.1", "Mozilla/5.0"))
     site.close()
     command_line = make()
-    report = command_line.forget(order_id="A-1")
+    report = command_line.privacy.erase(order_id="A-1")
     assert (report.remembered, report.unsearched, report.is_complete) == (0, 1, False)
     assert "context_keys" in report.remaining_steps[0]
-    assert site.forget(order_id="A-1").remembered == 1
+    assert site.privacy.erase(order_id="A-1").remembered == 1
 
 
 def test_events_that_wait_in_memory_are_erased(tmp_path: Path) -> None:
@@ -380,11 +385,11 @@ def test_somebody_elses_event_stays_and_is_said(make: Make, queue: Path) -> None
     tracker = make()
     track_alice(tracker)
     tracker.track_lead(event_id="bob", email="bob@example.com", click_id=CLICK)
-    report = tracker.forget(email=EMAIL)
+    report = tracker.privacy.erase(email=EMAIL)
     assert report.events == 1
     assert report.is_complete
-    assert [each["event"]["event_id"] for each in tracker.export(click_id=CLICK)] == ["bob"]  # type: ignore[index]  # an event
-    assert tracker.forget(email=EMAIL, click_id=CLICK).events == 1
+    assert [each["event"]["event_id"] for each in tracker.privacy.export(click_id=CLICK)] == ["bob"]  # type: ignore[index]  # an event
+    assert tracker.privacy.erase(email=EMAIL, click_id=CLICK).events == 1
     assert found_on_disk(queue) == []
 
 
@@ -393,9 +398,9 @@ def test_only_what_was_named_is_erased_if_nothing_is_to_be_followed(make: Make) 
     tracker = make()
     track_alice(tracker)
     tracker.track_lead(event_id="later", click_id=CLICK, click_id_type="gclid")
-    assert tracker.forget(email=EMAIL, follow=False).events == 1
-    assert tracker.forget(email=EMAIL).events == 0
-    assert tracker.forget(click_id=CLICK).events == 1
+    assert tracker.privacy.erase(email=EMAIL, follow=False).events == 1
+    assert tracker.privacy.erase(email=EMAIL).events == 0
+    assert tracker.privacy.erase(click_id=CLICK).events == 1
 
 
 def test_forgetting_again_finds_nothing(make: Make) -> None:
@@ -404,8 +409,8 @@ def test_forgetting_again_finds_nothing(make: Make) -> None:
     track_others(tracker, 2)
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["scripted"].retrying)
-    first, books = tracker.forget(email=EMAIL), balanced(tracker.stats())
-    assert tracker.forget(email=EMAIL) == ErasureReport()
+    first, books = tracker.privacy.erase(email=EMAIL), balanced(tracker.stats())
+    assert tracker.privacy.erase(email=EMAIL) == ErasureReport()
     assert balanced(tracker.stats()) == books
     assert first.as_json()["is_complete"] is True
     assert orjson.loads(orjson.dumps(first.as_json()))["events"] == 1

@@ -30,7 +30,7 @@ from tests.support.persons import STEADY, track_alice, track_others
 
 destination = ScriptedDestination()
 destination.always = lambda batch: Retry("http_503", "down", retry_after=1.0)
-tracker = Tracker([destination], directory=sys.argv[1], flush_interval=0.02, policy=STEADY)
+tracker = Tracker([destination], directory=sys.argv[1], flush_interval=0.02, _policy=STEADY)
 track_others(tracker, 3)
 track_alice(tracker)
 wait_until(lambda: tracker.stats().destinations["scripted"].retrying)
@@ -110,7 +110,7 @@ def test_the_process_that_uploads_hands_over_and_goes_on_without_the_person(
     with _start(LEADER, queue) as leader:
         assert _line(leader) == "leads"
         here = make(uploader="external")
-        assert here.forget(email=EMAIL).events == 1
+        assert here.privacy.erase(email=EMAIL).events == 1
         assert found_on_disk(queue) == []
         here.close()
         _go_on(leader)
@@ -130,11 +130,11 @@ def test_writers_go_on_while_somebody_is_forgotten(make: Make, tmp_path: Path) -
         assert _line(writer) == "writes"
     for writer in writers:
         _go_on(writer)
-    erased = here.forget(email=EMAIL).events
+    erased = here.privacy.erase(email=EMAIL).events
     assert erased >= 42
     while any(writer.poll() is None for writer in writers):
-        erased += here.forget(email=EMAIL).events
-    erased += here.forget(email=EMAIL).events
+        erased += here.privacy.erase(email=EMAIL).events
+    erased += here.privacy.erase(email=EMAIL).events
     for writer in writers:
         with writer:
             assert writer.returncode == 0
@@ -162,7 +162,7 @@ def test_a_death_in_the_middle_is_made_good(make: Make, tmp_path: Path) -> None:
     assert found_on_disk(queue / "segments") == []
     destination = ScriptedDestination()
     after = make(destination)
-    assert after.forget(email=EMAIL).is_complete
+    assert after.privacy.erase(email=EMAIL).is_complete
     assert found_on_disk(queue) == []
     books = balanced(after.flush())
     assert sorted(destination.ids) == ["B-0", "B-1", "B-2"]

@@ -34,7 +34,7 @@ def test_events_are_listed_with_how_far_they_have_got(make: Make, tmp_path: Path
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["up"].delivered == 3)
     wait_until(lambda: tracker.stats().destinations["down"].retrying)
-    found = _of_kind(tracker.export(email=EMAIL), "event")
+    found = _of_kind(tracker.privacy.export(email=EMAIL), "event")
     assert found["destinations"]["up"] == "sent"
     assert found["destinations"]["down"] in {"pending", "waiting"}
     assert found["event"]["event_id"] == "alice"
@@ -51,11 +51,13 @@ def test_dead_letters_and_remembered_contexts_are_listed(make: Make) -> None:
     tracker = make(ScriptedDestination(outcomes=[Delivered((failure,))]))
     track_alice(tracker)
     tracker.flush()
-    tracker.remember("A-1", email=EMAIL, context=RequestContext("192.0.2.1", "Mozilla/5.0"))
-    listed = tracker.export(email=EMAIL)
+    tracker.contexts.remember(
+        "A-1", email=EMAIL, context=RequestContext("192.0.2.1", "Mozilla/5.0")
+    )
+    listed = tracker.privacy.export(email=EMAIL)
     letter = _of_kind(listed, "dead_letter")
     assert (letter["destination"], letter["code"]) == ("scripted", "BAD")
-    assert letter["where"] == f"dead/{tracker.dead_letters()[0].id}"
+    assert letter["where"] == f"dead/{tracker.dead_letters.list()[0].id}"
     assert letter["event"]["event_id"] == "alice"
     assert _of_kind(listed, "remembered")["context"]["client_ip"] == "192.0.2.1"
 
@@ -65,9 +67,9 @@ def test_listing_changes_nothing(make: Make) -> None:
     tracker = make()
     track_others(tracker, 2)
     track_alice(tracker)
-    assert tracker.export(uid=UID) == tracker.export(uid=UID) != []
-    assert tracker.export(event_id="B-1") != []
-    tracker.forget(uid=UID)
-    assert tracker.export(uid=UID) == []
-    assert tracker.export(email=EMAIL) == []
+    assert tracker.privacy.export(uid=UID) == tracker.privacy.export(uid=UID) != []
+    assert tracker.privacy.export(event_id="B-1") != []
+    tracker.privacy.erase(uid=UID)
+    assert tracker.privacy.export(uid=UID) == []
+    assert tracker.privacy.export(email=EMAIL) == []
     assert tracker.stats().waiting == 3

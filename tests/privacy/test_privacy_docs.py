@@ -46,7 +46,7 @@ def test_the_page_on_privacy(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_page_on_webhooks() -> None:
     """Its purchases find their shoppers; the examples themselves assert it."""
     _, tracker = run_page("webhooks.md")
-    events = tracker.export(order_id=["A-1001", "A-1002", "A-1003"])
+    events = tracker.privacy.export(order_id=["A-1001", "A-1002", "A-1003"])
     shoppers = [
         each["event"]["user_match"]["client_ip"]  # type: ignore[index]  # an event's JSON
         for each in events

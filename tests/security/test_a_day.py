@@ -98,7 +98,7 @@ def _tracker(directory: Path, sellers: tuple[Sandbox, Sandbox], *, strict: bool 
         strict=strict,
         default_region="GB",
         context_keys=[CONTEXT_KEY],
-        policy=_QUICK,
+        _policy=_QUICK,
     )
 
 
@@ -109,8 +109,8 @@ def _shop(tracker: Tracker) -> list[object]:
         shown += [tracker.track_purchase(_order(number)) for number in range(20)]
         shown.append(tracker.track_refund(_order(3), refund_id="R-1"))
         shown.append(tracker.track_lead(lead_id="L-1", email=OTHER_EMAIL, phone=PHONE))
-        tracker.remember("A-7")
-        tracker.capture_context()
+        tracker.contexts.remember("A-7")
+        tracker.contexts.capture()
     wrong: list[dict[str, object]] = [
         {"email": BAD_EMAIL},
         {"phone": BAD_PHONE},
@@ -159,7 +159,7 @@ def test_a_day_leaves_no_secret_and_no_shopper_behind(
     agent.configure(tokens=("another-now",))
     shown += [f"{each!r}" for each in _shop(tracker)]
     tracker.flush(1.0)
-    shown += [repr(letter) + repr(letter.summary()) for letter in tracker.dead_letters()]
+    shown += [repr(letter) + repr(letter.summary()) for letter in tracker.dead_letters.list()]
     shown.append(repr(tracker.stats()))
     rest.configure(tokens=(API_KEY,))
     agent.configure(tokens=(TOKEN,))

@@ -157,4 +157,4 @@ def test_no_outcome_breaks_a_line_of_the_log_or_the_queue(
     tracker.flush(0.1)
     for record in caplog.records:
         assert record.getMessage().isprintable(), record.getMessage()
-    assert [letter.message for letter in tracker.dead_letters()] in ([], [EVIL])
+    assert [letter.message for letter in tracker.dead_letters.list()] in ([], [EVIL])

@@ -269,7 +269,7 @@ def test_dead_letters_wait_until_their_folder_is_one_again(
     assert _is_untouched(away)
     directory.dead.unlink()
     directory.dead.mkdir(mode=0o700)
-    wait_until(lambda: len(tracker.dead_letters()) == 1)
+    wait_until(lambda: len(tracker.dead_letters.list()) == 1)
     tracker.close(5.0)
 
 
@@ -420,7 +420,7 @@ def test_a_link_that_appears_later_holds_up_no_checkout(
     wait_until(lambda: "a link; remove it" in caplog.text)
     assert precious.read_bytes() == PRECIOUS
     link.unlink()
-    wait_until(lambda: len(tracker.dead_letters()) == 1)
+    wait_until(lambda: len(tracker.dead_letters.list()) == 1)
     tracker.close(5.0)
 
 
@@ -434,8 +434,8 @@ def test_everything_on_disk_is_ours_alone_whatever_the_umask(tmp_path: Path, uma
         )
         tracker = Tracker([seller], directory=tmp_path / "queue", handle_sigterm=False)
         track(tracker, 5)
-        tracker.capture_context()
-        tracker.remember("A-1")
+        tracker.contexts.capture()
+        tracker.contexts.remember("A-1")
         tracker.flush(10.0)
         track(tracker, 5, first=5)
         found = {path: path.lstat() for path in (tmp_path / "queue").rglob("*")}

@@ -139,9 +139,9 @@ def test_a_hold_of_the_frameworks_is_offered_writes_unless_the_site_has_its_own(
     held: list[object] = []
     options: dict[str, object] = {"directory": str(tmp_path)}
     framework = hold_as("framework", held)
-    configure(options, hold=framework, environ={}).tracker.track_lead(lead_id="1")  # type: ignore[arg-type]  # made above
-    own = {**options, "hold": hold_as("site", held)}
-    configure(own, hold=framework, environ={}).tracker.track_lead(lead_id="2")  # type: ignore[arg-type]  # made above
+    configure(options, on_commit=framework, environ={}).tracker.track_lead(lead_id="1")  # type: ignore[arg-type]  # made above
+    own = {**options, "on_commit": hold_as("site", held)}
+    configure(own, on_commit=framework, environ={}).tracker.track_lead(lead_id="2")  # type: ignore[arg-type]  # made above
     assert asked == ["framework", "site"]
     assert not list(tmp_path.glob("segments/*"))
     for write in held:
@@ -165,7 +165,7 @@ def test_wrong_consent_is_refused_behind_a_frameworks_request_too(
 
 def test_the_typed_options_are_the_settings() -> None:
     """What editors complete is what trackers and captures take."""
-    beside = {"destinations", "hold", "on_drop"}
+    beside = {"destinations", "on_commit", "on_drop"}
     settings = {field.name for field in attrs.fields(Settings)}
     assert set(TrackerOptions.__annotations__) == settings | beside
     assert set(CaptureOptions.__annotations__) == CAPTURE_OPTIONS

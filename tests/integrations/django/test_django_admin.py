@@ -40,7 +40,7 @@ def refuse_one(seller: Sandbox, lead_id: str = "L-1") -> str:
     event_id = get_tracker().track_lead(event_id=lead_id, email="alice@example.com").event_id
     seller.configure(refuse_events={event_id: "INVALID_EVENT_TIME"})
     assert get_tracker().flush(10).total().dead == 1
-    (letter,) = get_tracker().dead_letters()
+    (letter,) = get_tracker().dead_letters.list()
     return letter.id
 
 
@@ -78,7 +78,7 @@ def test_who_may_replay_sends_a_letter_again(seller: Sandbox) -> None:
     assert told in answer.content.decode()
     seller.wait_for(1)
     assert [event["event_id"] for event in seller.events] == ["L-1"]
-    assert not get_tracker().dead_letters()
+    assert not get_tracker().dead_letters.list()
 
 
 def test_a_whole_page_is_sent_again_at_once(seller: Sandbox) -> None:
@@ -94,14 +94,14 @@ def test_a_whole_page_is_sent_again_at_once(seller: Sandbox) -> None:
     answer = client.post(PAGE, {"shown": shown, "all": "Send all"}, follow=True)
     assert "Dead letters: 3 on their way again." in answer.content.decode()
     seller.wait_for(3)
-    assert len(get_tracker().dead_letters()) == 1
+    assert len(get_tracker().dead_letters.list()) == 1
 
 
 def test_what_cannot_be_sent_is_said_to_be_so() -> None:
     """An event that breaks a rule has no box to tick, and is refused if it is named."""
     get_tracker().track_lead("L-1", custom_data={"currency": "euro"})
     assert get_tracker().flush(10).total().dead == 1
-    (letter,) = get_tracker().dead_letters()
+    (letter,) = get_tracker().dead_letters.list()
     client = client_of("view_deadletter", "replay_deadletter")
     assert 'type="checkbox"' not in client.get(PAGE).content.decode()
     answer = client.post(PAGE, {"letter": letter.id}, follow=True)
@@ -130,7 +130,7 @@ def test_permissions_are_asked_for(seller: Sandbox) -> None:
     User.objects.all().delete()
     outsider = client_of("view_deadletter", "replay_deadletter", staff=False)
     assert outsider.get(PAGE).headers["Location"].startswith("/admin/login/")
-    assert len(get_tracker().dead_letters()) == 1
+    assert len(get_tracker().dead_letters.list()) == 1
 
 
 def test_nothing_else_is_there() -> None:

@@ -185,7 +185,7 @@ def test_a_shoppers_context_is_read_on_every_machine_that_shares_the_secret_key(
 ) -> None:
     """A token outlives a change of the key as long as the old one is among the fallbacks."""
     with configure(), bind_context(RequestContext(click_id="abc", click_id_type="gclid")):
-        token = get_tracker().capture_context()
+        token = get_tracker().contexts.capture()
     fallbacks = {"SECRET_KEY": "another", "SECRET_KEY_FALLBACKS": [settings.SECRET_KEY]}
     with configure(DIRECTORY=tmp_path / "elsewhere"), override_settings(**fallbacks):
         get_tracker().track_purchase({"id": "A-1", "total": 1, "currency": "EUR"}, context=token)

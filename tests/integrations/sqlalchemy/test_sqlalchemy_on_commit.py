@@ -60,7 +60,7 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
 @pytest.fixture
 def tracker(sessions: sessionmaker[Session], tmp_path: Path) -> Tracker:
     """A tracker whose events wait for those sessions."""
-    return Tracker(directory=tmp_path / "queue", hold=on_session_commit(sessions))
+    return Tracker(directory=tmp_path / "queue", on_commit=on_session_commit(sessions))
 
 
 def on_disk(tmp_path: Path) -> list[str]:
@@ -261,7 +261,7 @@ def test_a_full_queue_does_not_make_a_commit_fail(
         directory=tmp_path / "queue",
         max_bytes=1,
         when_full="raise",
-        hold=on_session_commit(sessions),
+        on_commit=on_session_commit(sessions),
     )
     buy(tracker, "fits")
     tracker.close()
@@ -281,7 +281,7 @@ def test_scoped_and_single_sessions(sessions: sessionmaker[Session], tmp_path: P
     single = sessions()
     targets: list[tuple[Sessions, Session]] = [(scoped, scoped()), (single, single)]
     for number, (target, session) in enumerate(targets):
-        tracker = Tracker(directory=tmp_path / "queue", hold=on_session_commit(target))
+        tracker = Tracker(directory=tmp_path / "queue", on_commit=on_session_commit(target))
         session.add(Order(id=str(number)))
         buy(tracker, str(number))
         assert len(on_disk(tmp_path)) == number
@@ -307,7 +307,7 @@ def test_async_sessions(kind: str, engine: Engine, tmp_path: Path) -> None:
         targets: dict[str, Sessions] = {"scoped": scoped, "session": single}
         targets["maker"] = targets["maker of a sync maker"] = maker
         hold = on_session_commit(targets[kind])
-        tracker = Tracker(directory=tmp_path / "queue", hold=hold)
+        tracker = Tracker(directory=tmp_path / "queue", on_commit=hold)
         await _buy_beside(tracker, single if kind == "session" else maker())
         await single.close()
         await aengine.dispose()
@@ -336,7 +336,9 @@ def test_it_can_be_switched_off_and_refuses_what_it_cannot_listen_to(
     sessions: sessionmaker[Session], engine: Engine, tmp_path: Path
 ) -> None:
     """Without it, events are on disk at once; an engine is no session."""
-    tracker = Tracker(directory=tmp_path / "queue", hold=on_session_commit(sessions, enabled=False))
+    tracker = Tracker(
+        directory=tmp_path / "queue", on_commit=on_session_commit(sessions, enabled=False)
+    )
     with sessions() as session:
         session.add(Order(id="1"))
         buy(tracker, "1")

@@ -33,7 +33,7 @@ def address_of(event_id: str) -> str:
 def forget(tracker: Tracker, folder: Path) -> None:
     """Erase the person, and write down how far that has come."""
     (folder / _BEGUN).touch()
-    tracker.forget(email=ERASED)
+    tracker.privacy.erase(email=ERASED)
     (folder / _DONE).touch()
 
 

@@ -224,7 +224,7 @@ def _recover(request: Request) -> None:
     stats = shop.tracker.close(FLUSH_S)
     letters = [
         [letter.destination, json.loads(letter.event)["event_id"]]
-        for letter in shop.tracker.dead_letters()
+        for letter in shop.tracker.dead_letters.list()
     ]
     found = {"stats": stats.as_json(), "letters": letters}
     (folder / "recovered").write_text(json.dumps(found))

@@ -123,7 +123,7 @@ def open_shop(
         [LedgerDestination(name, ledger) for name in SELLERS],
         directory=folder / "queue",
         flush_interval=flush_interval,
-        policy=Promptly(lambda: 0.5),
+        _policy=Promptly(lambda: 0.5),
         shutdown_timeout=_SHUTDOWN_S,
         durability=durability,
         max_bytes=_MOST_BYTES,
@@ -155,9 +155,9 @@ def _sales(shop: Shop) -> None:
     shop.track(f"{FRESH}1")
     shop.tracker.flush(FLUSH_S)
     Ledger(shop.folder).mend()
-    letters = shop.tracker.dead_letters()
+    letters = shop.tracker.dead_letters.list()
     mended = [each.id for each in letters if MENDED.encode() in each.event]
-    insist(lambda: shop.tracker.replay(mended))
+    insist(lambda: shop.tracker.dead_letters.replay(mended))
     shop.track("a-4")
     shop.tracker.close(FLUSH_S)
 
@@ -235,7 +235,7 @@ def _forget_at_once(shop: Shop) -> None:
     shop.tracker.flush(FLUSH_S)
     shop.track(f"{AWAY}1")
     shopper = RequestContext(client_ip="8.8.4.4", client_user_agent="Mozilla/5.0")
-    shop.tracker.remember("A-1", email=EMAIL, context=shopper)
+    shop.tracker.contexts.remember("A-1", email=EMAIL, context=shopper)
     directory = QueueDirectory(shop.folder / "queue")
     (remembered,) = directory.remembered.iterdir()
     append(shop.folder / TOKEN, remembered.read_bytes().splitlines()[0])
@@ -243,7 +243,7 @@ def _forget_at_once(shop: Shop) -> None:
     append(evidence, hashlib.sha256(EMAIL.encode()).hexdigest().encode())
     for path in (evidence, directory.quarantine, remembered, directory.remembered):
         _put_on_disk(path)
-    shop.tracker.forget(email=EMAIL)
+    shop.tracker.privacy.erase(email=EMAIL)
     append(shop.folder / FORGOTTEN, b"forgotten\n")
 
 

@@ -1,0 +1,278 @@
+"""One tracker's journal, buffer and flusher, and their life in the host's process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import attrs
+
+from adcp_tracker import _process
+from adcp_tracker._logging import logger
+from adcp_tracker.delivery.flusher import Flusher
+from adcp_tracker.delivery.stats import published
+from adcp_tracker.delivery.uploader import Leadership
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.buffer import WriteBuffer
+from adcp_tracker.journal.encryption import journal_factory
+from adcp_tracker.journal.writer import segment_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from adcp_tracker.delivery.stats import Stats
+    from adcp_tracker.delivery.uploader import Setting
+    from adcp_tracker.settings import Settings
+
+Result = TypeVar("Result")
+
+_ROLL_SECONDS: Final = 300.0
+_CLAIM_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.02
+
+
+class Pipeline:
+    """Builds the journal, the buffer and the flusher; starts, flushes and stops them.
+
+    It also holds the fork, exit and SIGTERM hooks that :mod:`adcp_tracker._process` calls.
+
+    Args:
+        settings: The tracker's settings.
+        setting: What an uploader needs.
+        on_drop: Called with the reason of each event that is dropped.
+        maintenance: Called about once per flush interval, in every process.
+        leader_maintenance: Called as often, in the process that uploads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        setting: Setting,
+        *,
+        on_drop: Callable[[str], None] | None,
+        maintenance: Iterable[Callable[[], None]],
+        leader_maintenance: Iterable[Callable[[], None]],
+    ) -> None:
+        self.directory = setting.directory
+        self.encryption = setting.encryption
+        self.shutdown_timeout = settings.shutdown_timeout
+        self._settings = settings
+        self._has_destinations = bool(setting.destinations)
+        self._clock = setting.clock
+        self._maintenance = tuple(maintenance)
+        self._leader_maintenance = tuple(leader_maintenance)
+        is_synchronous = settings.durability == "power"
+        roster = setting.roster
+        self.journal = journal_factory(setting.encryption)(
+            setting.directory,
+            max_bytes=settings.max_bytes,
+            segment_bytes=segment_bytes(settings.max_bytes),
+            synchronous=is_synchronous,
+            on_begin=roster.secure_own if is_synchronous else roster.enter_own,
+            on_growth=self._on_journal_growth,
+            on_fork=self._after_untracked_fork,
+            clock=setting.clock,
+        )
+        self.buffer = WriteBuffer(
+            self.journal,
+            setting.clock,
+            raise_when_full=settings.when_full == "raise",
+            on_drop=on_drop,
+        )
+        self.flusher = Flusher(setting, self._run_maintenance)
+        if self._uploads:
+            _import_uploader_dependencies()
+        # Nothing to start where this process doesn't upload, or where the thread runs.
+        self.started = not self._uploads
+        self._closed = False
+        _process.watch(self, sigterm=settings.handle_sigterm)
+        if settings.uploader == "thread" and not _process.threads_run():
+            logger.warning(
+                "flusher.no_threads",
+                uploader="external",
+                remedy="start uWSGI with --enable-threads, or run adcp-tracker worker",
+            )
+
+    def start(self) -> None:
+        """Start the flusher and register the process hooks."""
+        self.journal.check_fork()
+        self._closed = False
+        self._register_hooks()
+        if self._uploads:
+            try:
+                self.flusher.start()
+            except RuntimeError as error:  # the interpreter is shutting down: it is on disk
+                logger.warning("flusher.not_started", error=str(error))
+                return
+            self._register_hooks()  # again, in case another thread closed it in between
+        self.started = True
+
+    def flush(self, timeout: float) -> Stats:
+        """Deliver pending events and wait for them, at most `timeout` seconds."""
+        self.start()
+        self.buffer.flush()
+        if self._uploads:
+            self.flusher.flush(timeout)
+        elif self._has_destinations:
+            self._await_worker(timeout)
+        return self.stats()
+
+    def stats(self) -> Stats:
+        """Return the stats of the directory; never restart a closed flusher for it."""
+        self.journal.check_fork()
+        if self._uploads and not (self._closed or self.flusher.is_running):
+            found = self._try_run(Leadership.books, _CLAIM_SECONDS) or self.flusher.stats()
+        else:
+            found = self.flusher.stats()
+        return self._add_local_counts(found)
+
+    def close(self, timeout: float | None) -> Stats:
+        """Deliver what can be delivered within `timeout` seconds, and end the flusher."""
+        if not self._uploads:  # nothing to wait for here
+            return self.stop(timeout)
+        seconds = self.shutdown_timeout if timeout is None else timeout
+        deadline = self._clock.monotonic() + seconds
+        self._close_segment()
+        left = self.flush(seconds)
+        self._shut_down(max(deadline - self._clock.monotonic(), 0.0))
+        return left
+
+    def stop(self, timeout: float | None) -> Stats:
+        """End the flusher after the request in flight; the rest stays on disk."""
+        self._close_segment()
+        self._shut_down(self.shutdown_timeout if timeout is None else timeout)
+        return self._add_local_counts(published(self.directory))
+
+    def run(self, command: Callable[[Leadership], Result], timeout: float) -> Result:
+        """Run `command` in the process that uploads, which this one becomes for it.
+
+        Raises:
+            ConfigurationError: If no thread can run in this process.
+            TimeoutError: If another process did not hand over in time.
+        """
+        if not _process.threads_run():
+            raise ConfigurationError(
+                "threads: this uWSGI process runs without threads. Start it with "
+                "--enable-threads, or use the command line."
+            )
+        self.start()
+        try:
+            return self.flusher.run(command, timeout)
+        finally:
+            if not self._uploads:
+                self.flusher.stop(timeout)
+
+    def before_fork(self) -> None:
+        """Close the database, which must not be open across a fork; freeze the journal."""
+        self.journal.check_fork()
+        self.flusher.park()
+        self.journal.freeze()
+
+    def after_fork_in_parent(self) -> None:
+        """Resume in the parent after a fork."""
+        self.journal.unfreeze()
+        self.flusher.unpark()
+
+    def after_fork_in_child(self) -> None:
+        """Reset in the child after a fork."""
+        self.buffer.reset_after_fork()
+        self.flusher.reset_after_fork()
+        self.started = False
+
+    def request_flush(self) -> None:
+        """Deliver pending events soon, without waiting for it."""
+        self.flusher.wake()
+
+    def on_exit(self) -> None:
+        """Deliver pending events within ``shutdown_timeout`` seconds."""
+        self.journal.check_fork()
+        self.buffer.flush()
+        if self.flusher.is_running and self._try_become_leader():
+            self.close(None)
+        self.journal.roll()
+
+    def _after_untracked_fork(self) -> None:
+        """Reset in a child whose fork did not run the hooks here.
+
+        The tracker was closed then, or the fork did not run Python's hooks at all. Such an
+        interpreter must not start threads, and another process uploads for it. uWSGI is the
+        exception: it looks after its interpreters itself, and its master never uploads.
+        """
+        self.after_fork_in_child()
+        if not (_process.is_under_uwsgi() or _process.was_told_of_this_process()):
+            self.started = True
+
+    def _register_hooks(self) -> None:
+        """Register the fork and exit hooks. Safe to call again after a close."""
+        _process.watch(self, sigterm=False)
+
+    def _close_segment(self) -> None:
+        self.journal.check_fork()
+        self.buffer.flush()
+        self.journal.roll()
+
+    def _shut_down(self, timeout: float) -> None:
+        """End the flusher, and unregister the hooks once no thread is left."""
+        self.flusher.stop(timeout)
+        self.started = False
+        self._closed = True
+        _process.forget(self)
+        if not self.flusher.has_ended:  # it is still ending, or another one was started
+            self._register_hooks()
+
+    def _add_local_counts(self, stats: Stats) -> Stats:
+        """Add what only this process knows."""
+        in_memory = self.buffer.in_memory
+        return attrs.evolve(stats, in_memory=in_memory) if in_memory else stats
+
+    @property
+    def _uploads(self) -> bool:
+        """Whether a thread of this process may upload; else an external worker does."""
+        wanted = self._settings.uploader == "thread" and self._has_destinations
+        return wanted and _process.threads_run()
+
+    def _try_become_leader(self) -> bool:
+        """Return whether this process uploads; become the one that does if there is none."""
+        self.flusher.wake()
+        deadline = self._clock.monotonic() + _CLAIM_SECONDS
+        while not self.flusher.is_leading and self._clock.monotonic() < deadline:
+            self._clock.sleep(_POLL_SECONDS)
+        return self.flusher.is_leading
+
+    def _await_worker(self, timeout: float) -> None:
+        """Wait until another process has delivered everything that is pending now."""
+        asked_at, deadline = self._clock.now(), self._clock.monotonic() + timeout
+        while self._clock.monotonic() < deadline:
+            stats = self.flusher.stats()
+            if stats.taken_at > asked_at and not stats.pending:
+                return
+            self._clock.sleep(_POLL_SECONDS)
+
+    def _try_run(self, command: Callable[[Leadership], Result], timeout: float) -> Result | None:
+        try:
+            return self.run(command, timeout)
+        except (TimeoutError, OSError, RuntimeError):
+            return None
+
+    def _on_journal_growth(self) -> None:
+        # A thread that hasn't started yet looks by itself once it runs.
+        if self.flusher.is_running:
+            self.flusher.grown()
+
+    def _run_maintenance(self) -> None:
+        self.buffer.flush()
+        self.journal.roll(_ROLL_SECONDS)
+        if self.flusher.is_leading:
+            for task in self._leader_maintenance:
+                task()
+        for task in self._maintenance:
+            task()
+
+
+def _import_uploader_dependencies() -> None:
+    """Import now, in the caller's thread, what the flusher would import later.
+
+    A fork in the middle of a thread's import would leave the child waiting for it forever.
+    """
+    import structlog  # noqa: F401, PLC0415 - see above
+
+    import adcp_tracker.outbox._diskcache  # noqa: F401, PLC0415 - see above
