@@ -37,8 +37,9 @@ class StillClock:
 
 def make_tracker(*arguments: Any, now: float | None = None, **settings: Any) -> Tracker:  # noqa: ANN401 - handed on
     """Make a tracker whose clock stands still, if it takes a clock."""
-    if now is not None and "clock" in inspect.signature(Tracker).parameters:
-        settings["clock"] = StillClock(now)
+    taken = inspect.signature(Tracker).parameters
+    for name in {"clock", "_clock"} & taken.keys() if now is not None else ():
+        settings[name] = StillClock(now or 0.0)
     return Tracker(*arguments, **settings)
 
 
@@ -71,5 +72,5 @@ def replay(tracker: Tracker, ids: Collection[str]) -> Any:  # noqa: ANN401 - ano
 
 def paths(refused: object) -> list[str]:
     """Return which fields are at fault in a rejected event or in the error about one."""
-    errors = getattr(refused, "errors", None) or getattr(refused, "faults", ())
+    errors: tuple[Any, ...] = getattr(refused, "errors", ()) or getattr(refused, "faults", ())
     return sorted(each.path for each in errors)
