@@ -1,10 +1,30 @@
 """Durable conversion tracking for sellers that speak AdCP, the Ad Context Protocol."""
 
 from adcp_tracker._version import __version__
-from adcp_tracker.context import Consent, RequestContext, bind_context, current_context
+from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
+from adcp_tracker.delivery.api import DeadLetterApi
+from adcp_tracker.delivery.commands import Replayed
+from adcp_tracker.delivery.stats import Books, Stats
 from adcp_tracker.destinations.agent import Agent
-from adcp_tracker.destinations.base import Batch, Destination
+from adcp_tracker.destinations.base import (
+    Batch,
+    CheckResult,
+    Delivered,
+    Destination,
+    EventFailure,
+    Outcome,
+    Paused,
+    Rejected,
+    Retry,
+    Timeouts,
+    TooLarge,
+)
 from adcp_tracker.destinations.interchange import Interchange
+from adcp_tracker.event_sources.api import EventSourceApi
+from adcp_tracker.event_sources.model import Account, EventSource
+from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation
+from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
+from adcp_tracker.events.builder import EventFields, TrackOptions
 from adcp_tracker.events.event import Event
 from adcp_tracker.events.model import (
     ActionSource,
@@ -28,31 +48,63 @@ from adcp_tracker.exceptions import (
     UnsafeDirectoryError,
 )
 from adcp_tracker.orders.events import Order, OrderItem, register_order
+from adcp_tracker.outbox.dead_letters import DeadLetter
+from adcp_tracker.privacy.api import ContextApi, PrivacyApi
+from adcp_tracker.privacy.erasure import ErasureReport
+from adcp_tracker.settings import Settings
 from adcp_tracker.tracker import Tracker
 
 __all__ = [
+    "Account",
     "ActionSource",
     "AdcpTrackerError",
     "Agent",
     "Batch",
+    "Books",
+    "CheckResult",
     "ConfigurationError",
     "Consent",
     "Content",
+    "Context",
+    "ContextApi",
     "CustomData",
+    "DeadLetter",
+    "DeadLetterApi",
+    "Delivered",
     "Destination",
+    "ErasureReport",
     "Event",
+    "EventFailure",
+    "EventFields",
+    "EventSource",
+    "EventSourceApi",
     "EventType",
     "FieldError",
+    "HourRow",
     "Interchange",
     "InvalidEventError",
     "Order",
     "OrderItem",
     "OutboxError",
+    "Outcome",
+    "Paused",
+    "PrivacyApi",
     "QueueFullError",
+    "Reconciliation",
+    "Rejected",
     "RejectedEvent",
+    "Replayed",
     "RequestContext",
+    "Retry",
+    "Settings",
+    "SourceReport",
+    "SourcesReport",
+    "Stats",
     "Surface",
     "SurfaceCategory",
+    "Timeouts",
+    "TooLarge",
+    "TrackOptions",
     "Tracker",
     "UidType",
     "UniversalId",
