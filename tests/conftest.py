@@ -23,6 +23,31 @@ settings.load_profile("steady")
 
 _ENDING_S = 10.0
 
+PLACES = {
+    "bench": "tests/bench/",
+    "browser": "tests/browser/",
+    "conformance": "tests/conformance/",
+    "crash": "tests/crash/",
+    "faults": "tests/faults/",
+    "servers": "_served.py",
+    "uwsgi": "test_uwsgi",
+}
+"""Which path makes a test one of a long kind; `compat` and `slow` are marked by hand."""
+
+LONG = {*PLACES, "compat", "slow"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long kinds by their place, and each of them `long`, which the default leaves out."""
+    for item in items:
+        path = item.path.as_posix()
+        for kind, place in PLACES.items():
+            if place in path and not ("uwsgi" in path and kind == "servers"):
+                item.add_marker(kind)
+        if any(mark.name in LONG for mark in item.iter_markers()):
+            item.add_marker("long")
+
 
 @pytest.fixture(autouse=True)
 def _no_thread_left() -> Iterator[None]:

@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Paused
 from tests.support.destinations import ScriptedDestination
@@ -57,6 +59,7 @@ def test_the_books_of_a_closed_tracker_bring_nothing_to_life(tmp_path: Path) -> 
     assert (books.total().accepted, books.total().pending) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_child_of_a_fork_uploads_although_the_tracker_was_closed_once(
     tmp_path: Path, seller_process: SellerProcess
 ) -> None:

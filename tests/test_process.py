@@ -129,6 +129,7 @@ def test_sigterm_in_the_middle_of_a_flush_does_not_hang(tmp_path: Path) -> None:
     assert (code, ids) == (-signal.SIGTERM, ["a"])
 
 
+@pytest.mark.slow
 def test_a_child_made_by_a_fork_delivers_its_own_events_once(tmp_path: Path) -> None:
     """Parent and child, forked before and after the first event, each deliver what is theirs."""
     body = """
@@ -147,6 +148,7 @@ def test_a_child_made_by_a_fork_delivers_its_own_events_once(tmp_path: Path) -> 
     assert sorted(ids) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_forks_while_the_leader_works_harm_neither(tmp_path: Path) -> None:
     """Many forks beside a busy uploading thread: every child and the parent go on."""
     body = """
@@ -167,6 +169,7 @@ def test_forks_while_the_leader_works_harm_neither(tmp_path: Path) -> None:
     assert sorted(ids) == sorted([f"p{n}" for n in range(20)] + [f"c{n}" for n in range(20)])
 
 
+@pytest.mark.slow
 def test_preloading_starts_no_thread(tmp_path: Path) -> None:
     """A tracker made before the workers are forked works in each of them."""
     body = """
@@ -189,6 +192,7 @@ def test_preloading_starts_no_thread(tmp_path: Path) -> None:
     assert sorted(ids) == ["w0", "w1", "w2"]
 
 
+@pytest.mark.slow
 def test_a_tracker_closed_before_the_fork_is_used_by_the_child(tmp_path: Path) -> None:
     """As where the loading of the shop tracks something, and the workers go on."""
     body = """
@@ -204,6 +208,7 @@ def test_a_tracker_closed_before_the_fork_is_used_by_the_child(tmp_path: Path) -
     assert run(tmp_path, body) == (0, ["a", "b"])
 
 
+@pytest.mark.slow
 def test_what_is_tracked_after_a_close_and_a_flush_is_delivered_at_the_exit(
     tmp_path: Path,
 ) -> None:
@@ -264,6 +269,7 @@ def test_what_is_dropped_after_a_close_is_told_at_the_exit(tmp_path: Path, uploa
         assert tracker.flush(10.0).total().dropped == {"consent": 4, "error": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"])
 def test_one_trackers_trouble_at_the_end_keeps_no_other_from_delivering(
     tmp_path: Path, end: str
@@ -285,6 +291,7 @@ def test_one_trackers_trouble_at_the_end_keeps_no_other_from_delivering(
     assert code == (-signal.SIGTERM if end else 0)
 
 
+@pytest.mark.slow
 def test_a_process_that_never_tracked_says_nothing_at_its_end(tmp_path: Path) -> None:
     """An unused tracker leaves no file and takes no time."""
     assert run(tmp_path, "make()") == (0, [])

@@ -588,6 +588,7 @@ def test_what_waits_is_counted_before_anybody_uploads(make: Make) -> None:
     assert tracker.stats().pending == 2
 
 
+@pytest.mark.slow
 def test_what_the_disk_refuses_is_counted_where_it_waits(make: Make, tmp_path: Path) -> None:
     """A directory that is none costs no checkout, and the books say that its events are left."""
     (tmp_path / "queue").write_text("in the way")

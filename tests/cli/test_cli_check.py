@@ -81,6 +81,7 @@ def test_a_refused_test_event_is_a_fault(tmp_path: Path, seller: Sandbox) -> Non
     assert "\x1b" not in ended.out
 
 
+@pytest.mark.slow
 def test_the_test_event_is_one_that_is_taken(tmp_path: Path, seller: Sandbox) -> None:
     """A source known to take leads only, and no dollars, is not tried with a purchase in them."""
     here = pointing_at(seller, ADCP_DIRECTORY=str(tmp_path / "queue"))

@@ -38,6 +38,7 @@ def bury(directory: Path, count: int = 3, **changes: str) -> list[str]:
     return [letter.id for letter in letters]
 
 
+@pytest.mark.slow
 def test_a_refused_event_is_replayed_once_the_seller_is_mended(
     tmp_path: Path, seller: Sandbox
 ) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox import Sandbox
 
 
+@pytest.mark.slow
 def test_what_waits_is_delivered(tmp_path: Path, seller: Sandbox) -> None:
     """The seller has it, and nothing is left; to both kinds of destination if both are set."""
     fill(tmp_path, "A-1", "A-2")
@@ -32,6 +33,7 @@ def test_what_waits_is_delivered(tmp_path: Path, seller: Sandbox) -> None:
     assert seller.times_received("A-1") == 2  # once over each kind
 
 
+@pytest.mark.slow
 def test_a_wrong_credential_pauses_and_loses_nothing(tmp_path: Path, seller: Sandbox) -> None:
     """What is left is said with reason and remedy, soon; mended, it is delivered."""
     fill(tmp_path, "A-1")
@@ -56,6 +58,7 @@ def test_a_seller_that_is_down_is_tried_again(tmp_path: Path, seller: Sandbox) -
     assert "retrying" in ended.out
 
 
+@pytest.mark.slow
 def test_a_process_that_keeps_uploading_is_named(tmp_path: Path, seller: Sandbox) -> None:
     """When another process does not step aside, a script can tell it from a failure."""
     fill(tmp_path, "A-1")

@@ -25,6 +25,7 @@ def unreadable(tmp_path: Path) -> Path:
     return tmp_path / "queue"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -46,6 +47,7 @@ def test_a_state_that_cannot_be_opened_is_the_machines_fault(
     assert seller.times_received("A-1") == 0
 
 
+@pytest.mark.slow
 def test_the_check_finds_a_state_that_cannot_be_opened(unreadable: Path, seller: Sandbox) -> None:
     """What would keep events waiting is a fault, though the seller is well."""
     here = ("--directory", unreadable, "--no-event", "--json")

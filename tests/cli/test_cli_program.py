@@ -92,6 +92,7 @@ def test_what_is_missing_is_said_with_the_line_that_installs_it(module: str) -> 
     assert "pip install 'adcp-tracker[cli]'" in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["demo", "sandbox"])
 def test_a_missing_seller_is_said_with_the_line_that_installs_it(command: str) -> None:
     """The local seller has an extra of its own."""
@@ -101,6 +102,7 @@ def test_a_missing_seller_is_said_with_the_line_that_installs_it(command: str) -
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     """An interrupted run leaves no traceback, and its own exit code."""
     demo = start("demo", "--orders", "1000000", "--directory", str(tmp_path / "queue"))
@@ -134,6 +136,7 @@ def test_a_reader_may_leave(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colour_unless_it_wants_none() -> None:
     """A terminal gets a drawn table; NO_COLOR takes the colours from it."""
     coloured = run_in_terminal(*LOOK)
@@ -144,6 +147,7 @@ def test_a_terminal_gets_colour_unless_it_wants_none() -> None:
     assert "\x1b[3" not in plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_local_seller_serves_until_it_is_stopped(number: signal.Signals) -> None:
     """It says where it listens, as a script can read it, and ends well."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.cli.program import NAME, fill, pointing_at, run
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox import Sandbox
 
 
+@pytest.mark.slow
 def test_a_destination_that_is_gone_is_forgotten_with_what_waits(
     tmp_path: Path, seller: Sandbox
 ) -> None:

@@ -101,6 +101,7 @@ def test_another_destination_than_the_configured_is_pointed_out(
     assert "paused" in ended.out
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_told_and_left_to_be_rebuilt(tmp_path: Path, seller: Sandbox) -> None:
     """Looking neither repairs nor hides it."""
     fill(tmp_path, "A-1")

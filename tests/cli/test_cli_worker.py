@@ -36,6 +36,7 @@ def stop(worker: subprocess.Popen[str], number: signal.Signals) -> tuple[str, st
     return out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_delivers_until_it_is_told_to_stop(
     tmp_path: Path, seller: Sandbox, number: signal.Signals
@@ -55,6 +56,7 @@ def test_it_delivers_until_it_is_told_to_stop(
     assert "sandbox-token" not in err
 
 
+@pytest.mark.slow
 def test_the_request_on_its_way_is_finished(tmp_path: Path, seller: Sandbox) -> None:
     """A stop waits for the answer, so that the same events are not sent again later."""
     fill(tmp_path, "A-1")
@@ -71,6 +73,7 @@ def test_the_request_on_its_way_is_finished(tmp_path: Path, seller: Sandbox) -> 
     assert seller.times_received("A-1") == 1
 
 
+@pytest.mark.slow
 def test_a_seller_that_never_answers_does_not_hold_up_the_end(
     tmp_path: Path, seller: Sandbox
 ) -> None:
@@ -91,6 +94,7 @@ def test_a_seller_that_never_answers_does_not_hold_up_the_end(
     assert run("status", "--directory", tmp_path, "--json").json["pending"] == 1
 
 
+@pytest.mark.slow
 def test_once_drains_and_ends(tmp_path: Path, seller: Sandbox) -> None:
     """It works as a scheduled job, too, and makes its directory if need be."""
     empty = run("worker", "--once", "--directory", tmp_path / "queue", **pointing_at(seller))

@@ -24,7 +24,7 @@ from tests.compat.local_seller import LocalSeller, local_seller
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.compat
 
 OLD = "de0da3b"
 _ROOT = Path(__file__).parents[2]

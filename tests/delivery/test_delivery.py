@@ -122,6 +122,7 @@ def test_a_slow_destination_holds_up_nobody_else(make: Make) -> None:
     assert slow.ids == quick.ids == ids
 
 
+@pytest.mark.slow
 def test_an_hour_of_silence_delays_nobody_else_and_loses_nothing(make: Make) -> None:
     """One of two is down for an hour of frozen time; it catches up, the other is never late."""
     clock = HandClock()
@@ -348,6 +349,7 @@ def test_another_process_uploads_and_hands_over_when_asked(make: Make, tmp_path:
         other.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_the_next_takes_over_when_the_leader_dies(make: Make, tmp_path: Path) -> None:
     """The kernel frees a dead leader's lock, and its events are delivered by another."""
     code = (

@@ -274,6 +274,7 @@ def test_a_fork_waits_for_no_request_of_a_thread_that_was_told_to_end(
     assert seller.ids == ["A-1"]
 
 
+@pytest.mark.slow
 def test_a_close_takes_no_longer_than_it_may(tmp_path: Path) -> None:
     """To flush and to end the thread share the time, where a seller does not answer."""
     hanging = ScriptedDestination()
@@ -288,6 +289,7 @@ def test_a_close_takes_no_longer_than_it_may(tmp_path: Path) -> None:
 
 
 # Python ≥ 3.12 warns of what is shown here to go well.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_children_of_a_fork_beside_a_first_event_can_all_upload(tmp_path: Path) -> None:
     """Wherever the parent's thread stands that begins to upload, a child delivers its own."""

@@ -104,6 +104,7 @@ def test_capabilities_are_read() -> None:
     )
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 _ELSEWHERE = "integrations/"
 """Pages about frameworks are run by the frameworks' own tests, under their own servers."""
 

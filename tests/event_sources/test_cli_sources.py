@@ -35,6 +35,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_sync_shows_what_changed(file: Path, environment: dict[str, str]) -> None:
     """A table for each seller, with what the seller says is to be done."""
     foretold = run("sources", "sync", file, "--dry-run", **environment)
@@ -51,6 +52,7 @@ def test_a_sync_shows_what_changed(file: Path, environment: dict[str, str]) -> N
     assert again.json["ok"] is True
 
 
+@pytest.mark.slow
 def test_missing_sources_go_only_when_told(file: Path, environment: dict[str, str]) -> None:
     """``--delete-missing`` deletes what the file does not name."""
     run("sources", "sync", file, **environment)
@@ -105,6 +107,7 @@ def test_a_seller_that_does_not_answer_is_an_exit_code(
     assert seller.url not in ended.out
 
 
+@pytest.mark.slow
 def test_reconcile_tells_agreement_and_difference(
     tmp_path: Path, environment: dict[str, str], seller: Sandbox
 ) -> None:
@@ -125,6 +128,7 @@ def test_reconcile_tells_agreement_and_difference(
     assert "2 fewer" in run("reconcile", "--account", ADVERTISER, **agent).out
 
 
+@pytest.mark.slow
 def test_reconcile_shows_the_interchanges_hours(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

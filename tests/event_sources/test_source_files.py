@@ -178,6 +178,7 @@ keys = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(table=st.dictionaries(keys | st.text(max_size=5), json_values, max_size=4))
 def test_no_table_breaks_the_reader(table: dict[str, object]) -> None:
     """Whatever a table holds, it is a valid source or a clear mistake."""

@@ -28,6 +28,7 @@ def exact(text: bytes | str) -> dict[str, Any]:
     return read
 
 
+@pytest.mark.slow
 @given(any_events)
 def test_an_event_comes_back_from_its_json(event: Event) -> None:
     """Event to wire to event is identity, and what was written is written again."""
@@ -36,12 +37,14 @@ def test_an_event_comes_back_from_its_json(event: Event) -> None:
     assert encode(decode(line)) == line
 
 
+@pytest.mark.slow
 @given(any_events)
 def test_the_json_obeys_the_rules_as_another_reads_them(event: Event) -> None:
     """A strict seller, who knows nothing of this library's checks, finds no fault."""
     assert check_event(json.loads(encode(event)), "3.1") == []
 
 
+@pytest.mark.slow
 @given(any_events)
 def test_the_json_is_one_clean_line(event: Event) -> None:
     """It begins with the event's id and has no line break, tab or other control byte."""

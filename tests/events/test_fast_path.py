@@ -124,6 +124,7 @@ def odd_events(draw: Callable[..., Any]) -> Event:
     return event
 
 
+@pytest.mark.slow
 @given(odd_events())
 def test_what_is_sound_has_no_fault(event: Event) -> None:
     """The quick judgement never lets through what the closer look refuses."""
@@ -133,6 +134,7 @@ def test_what_is_sound_has_no_fault(event: Event) -> None:
         assert line == write(event)
 
 
+@pytest.mark.slow
 @given(odd_events())
 def test_what_has_no_fault_can_be_written(event: Event) -> None:
     """The closer look never lets through what has no JSON, or has a raw control character."""
@@ -141,6 +143,7 @@ def test_what_has_no_fault_can_be_written(event: Event) -> None:
         assert not any(byte < ord(" ") for byte in line)
 
 
+@pytest.mark.slow
 @given(odd_events())
 def test_an_odd_event_is_refused_with_a_path_and_without_a_crash(event: Event) -> None:
     """Whatever a field holds, the only error is the one that names it."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 FOLDER = pages.ROOT / "docs" / "integrations"
 PORT = re.compile(r"\b800\d\b")
 

@@ -202,6 +202,7 @@ def test_a_locked_record_holds_up_what_follows_it_in_its_segment_only(queue: Pat
     assert (books.dropped, books.pending, books.delivered) == ({"full": 5}, 0, 1)
 
 
+@pytest.mark.slow
 def test_a_frozen_batch_waits_for_its_key_whole(queue: Path) -> None:
     """A batch that was tried already is not shrunk by a key that is missing for a while."""
     destination = ScriptedDestination(outcomes=[Retry("http_503", "down")])
@@ -281,6 +282,7 @@ def test_dead_letters_without_their_key_are_kept(queue: Path) -> None:
     assert letters_of(queue, (KEY,)) == ["B-0", "B-1"]
 
 
+@pytest.mark.slow
 def test_a_person_is_found_and_erased_behind_the_seal(queue: Path) -> None:
     """Export lists and forget erases what is sealed, waiting and dead, and what is plain."""
     destination = ScriptedDestination(outcomes=[refuse, Retry("http_503", "down")])
@@ -397,6 +399,7 @@ def test_a_forked_worker_seals_on_its_own(queue: Path) -> None:
     assert balanced(deliver(queue, destination, (KEY,))).delivered == 6
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_what_is_sealed(queue: Path, seller: Sandbox) -> None:
     """With the key in the environment it delivers and lists; without, it says what is missing."""
     with shop(queue) as tracker:

@@ -170,6 +170,7 @@ def test_a_segment_is_let_go_though_the_disk_does_not_confirm_it(directory: Queu
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@pytest.mark.slow
 @given(st.lists(st.booleans(), max_size=40))
 def test_each_event_is_in_one_place_whichever_syncs_fail(pattern: list[bool]) -> None:
     """What the disk did not confirm is written over itself, and not once more elsewhere."""

@@ -81,6 +81,7 @@ def test_an_event_is_on_disk_when_the_call_returns(
     assert written(directory) == [body(number) for number in range(100)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.binary(max_size=20), st.integers(-1, 2**43)), max_size=50))
 def test_a_record_is_written_as_it_is_framed(events: list[tuple[bytes, int]]) -> None:
     """Whatever its checksum and its time are, also where they begin with zeros."""
@@ -146,6 +147,7 @@ def test_threads_share_a_journal_while_it_rolls(
     assert set(found) == expected
 
 
+@pytest.mark.slow
 def test_threads_track_while_the_journal_is_closed_under_them(directory: QueueDirectory) -> None:
     """Closing a segment while others append never writes into somebody else's file."""
     journal = JournalWriter(directory)

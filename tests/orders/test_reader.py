@@ -400,6 +400,7 @@ anything = st.recursive(
 names = ["id", "total", "currency", "items", "email", "phone", "created_at", "customer", "custom"]
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # The first number that has to be read imports a large package.
 @given(st.dictionaries(st.sampled_from([*names, "price", "client_ip", "uids"]), anything))
 def test_any_mapping_is_an_event_or_its_faults(source: dict[str, object]) -> None:
@@ -412,6 +413,7 @@ def test_any_mapping_is_an_event_or_its_faults(source: dict[str, object]) -> Non
         assert encode(event)
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {"id": st.just("1"), "items": st.lists(anything | st.fixed_dictionaries({"sku": anything}))}

@@ -6,6 +6,7 @@ import gc
 from typing import TYPE_CHECKING
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def _placed(plain: PlainRecords) -> Iterator[Placed]:
         start = stop
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(pieces)
 def test_an_event_goes_into_the_first_batch_that_has_not_its_id(
@@ -79,6 +81,7 @@ def _large(letter: str) -> list[bytes]:
     return [orjson.dumps({"event_id": f"{letter}-{n}", "note": filler}) for n in range(1000)]
 
 
+@pytest.mark.slow
 def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
     """It is handed on when the last part of its batch is gone, and no sooner."""
     spare: list[mmap.mmap] = []
@@ -102,6 +105,7 @@ def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
     assert list(second.events) == _large("b")
 
 
+@pytest.mark.slow
 def test_what_is_larger_than_a_room_has_one_of_its_own() -> None:
     """It is not kept for later."""
     spare: list[mmap.mmap] = []
@@ -115,6 +119,7 @@ def test_what_is_larger_than_a_room_has_one_of_its_own() -> None:
     assert spare == []
 
 
+@pytest.mark.slow
 def test_of_all_memory_that_is_free_one_batch_s_is_kept() -> None:
     """However many batches are gone, and however often a room was full."""
     spare: list[mmap.mmap] = []

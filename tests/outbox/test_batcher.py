@@ -90,6 +90,7 @@ def test_a_batch_reads_back_as_it_was_frozen(desk: Desk) -> None:
     assert [each.event for each in desk.sealer.read(delivery)] == [each.event for each in members]
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=40,

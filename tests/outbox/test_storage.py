@@ -70,6 +70,7 @@ def test_removing_what_is_not_there_is_nothing(
         assert outbox.load() == {}
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=25,
@@ -105,6 +106,7 @@ def test_it_behaves_as_a_dictionary(
         assert outbox.load() == model
 
 
+@pytest.mark.slow
 def test_a_failed_change_changes_nothing(folder: Path) -> None:
     """While another holds the database, a change fails whole, in bounded time, and clearly."""
     with closing(DiskcacheOutbox(folder)) as outbox:
@@ -221,6 +223,7 @@ def test_what_diskcache_did_not_make_in_the_database_is_damage(
         DiskcacheOutbox(folder)
 
 
+@pytest.mark.slow
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=50,

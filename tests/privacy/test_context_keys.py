@@ -31,6 +31,7 @@ def directory(tmp_path: Path) -> QueueDirectory:
     return QueueDirectory(tmp_path / "queue")
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_get_the_same_key(directory: QueueDirectory) -> None:
     """Whoever comes first makes it, and nothing else is left behind."""
     command = [sys.executable, "-c", ASKS, str(directory.path)]

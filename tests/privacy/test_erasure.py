@@ -83,6 +83,7 @@ def test_nothing_is_left_of_who_was_waiting(make: Make, queue: Path) -> None:
     assert balanced(stats).dropped == {"erased": 2}
 
 
+@pytest.mark.slow
 def test_a_batch_that_was_tried_goes_again_without_the_person_and_as_another(
     make: Make, queue: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_dead_letters_are_erased(make: Make, queue: Path) -> None:
     assert found_on_disk(queue) == []
 
 
+@pytest.mark.slow
 def test_what_is_on_its_way_cannot_be_called_back_and_is_said(make: Make, queue: Path) -> None:
     """It is erased on disk; if it must go again, it goes without the person."""
     destination = ScriptedDestination(outcomes=[Retry("http_503", "down")])
@@ -243,6 +245,7 @@ def test_what_a_seller_said_of_the_person_is_taken_back(make: Make, queue: Path)
     assert "B-0" in destination.ids
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_removed_whole(make: Make, queue: Path) -> None:
     """A flipped bit hides a hash from every search, so damage and evidence are not kept."""
     tracker = make()
@@ -483,6 +486,7 @@ KINDS = st.sampled_from([None, {"test": "T"}, {"code": "BAD"}])
 OUTCOMES: list[Outcome] = [DOWN, Delivered(), Rejected("BAD", "bad"), Retry("x", "x", 1.0)]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["alice", "bob"]), KINDS), min_size=1, max_size=10),

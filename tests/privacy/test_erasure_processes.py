@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from adcp_tracker.destinations.base import Retry
 from tests.support.destinations import ScriptedDestination, wait_until
 from tests.support.persons import EMAIL, balanced, found_on_disk, track_alice, track_others
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
     Make = Callable[..., Tracker]
+
+pytestmark = pytest.mark.slow
 
 _ROOT = Path(__file__).parents[2]
 _WAIT_S = 30.0

@@ -170,6 +170,7 @@ def _known_of(event: Event) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(
     events, events, st.sampled_from(["email", "phone", "uid", "click_id", "order_id", "event_id"])
 )

@@ -338,6 +338,7 @@ def test_dying_after_an_answer(seller: Sandbox) -> None:
     assert [event["event_id"] for event in seller.events] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_process_dies_for_real(seller_process: SellerProcess) -> None:
     """A seller process that is told to die answers, exits with a failure and forgets all."""
     seller_process.fail(crash=True)
@@ -348,6 +349,7 @@ def test_a_process_dies_for_real(seller_process: SellerProcess) -> None:
     assert seller_process.counts["good"] == 0
 
 
+@pytest.mark.slow
 def test_dying_without_an_answer(seller_process: SellerProcess) -> None:
     """A crash in the middle of a request resets the connection."""
     seller_process.fail(connection="reset", after=True, crash=True)

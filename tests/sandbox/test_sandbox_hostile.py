@@ -222,6 +222,7 @@ def expect_it_sound(seller: Sandbox) -> None:
             assert [answer for answer in answers if answer.is_server_error] == []
 
 
+@pytest.mark.slow
 @share
 @given(_message)
 @example(Message("GET", f"/_sandbox/events?limit={ENDLESS}"))
@@ -240,6 +241,7 @@ def _settings_of(kind: type[attrs.AttrsInstance]) -> SearchStrategy[dict[str, ob
     return st.dictionaries(names, _value, min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @share
 @given(_settings_of(SandboxConfig))
 @example({"versions": []})

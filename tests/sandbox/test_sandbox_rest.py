@@ -400,6 +400,7 @@ def test_unknown_settings_are_refused(seller: Sandbox) -> None:
         seller.fail(latency_ms=-1)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_events() -> None:
     """Batches of ten thousand are judged and counted, each event once."""
     seller = Seller(SandboxConfig(ids_only=True))

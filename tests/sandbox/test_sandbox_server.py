@@ -147,6 +147,7 @@ def test_nothing_is_left_open() -> None:
     assert not any(thread.name == "adcp-tracker-sandbox" for thread in threading.enumerate())
 
 
+@pytest.mark.slow
 def test_who_connects_while_it_stops_is_not_left_open() -> None:
     """A connection that was accepted at the last moment is reset like any other."""
     clients: list[socket.socket] = []
@@ -223,6 +224,7 @@ def in_the_foreground(port_file: Path) -> Iterator[str]:
             process.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["port", ".port", "port.draft"])
 def test_the_port_is_written_through_no_link(tmp_path: Path, name: str) -> None:
     """A link in place of the file or its draft goes, and what it leads to is left alone."""
@@ -246,6 +248,7 @@ def test_a_port_file_that_cannot_be_written_is_a_clear_error(tmp_path: Path, nam
         run(port_file=path)
 
 
+@pytest.mark.slow
 def test_process_seller_works_alike(seller_process: SellerProcess) -> None:
     """A seller in its own process takes events, counts them and comes back after a kill."""
     assert send(seller_process, make_event("a")).status_code == 200
@@ -266,6 +269,7 @@ def test_process_seller_works_alike(seller_process: SellerProcess) -> None:
         seller_process.wait_for(1, timeout=0.05)
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_start_is_an_error(tmp_path: Path) -> None:
     """Wrong settings of a seller process are not waited for."""
     with (

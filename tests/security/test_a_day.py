@@ -141,6 +141,7 @@ def _strictly_wrong(directory: Path, sellers: tuple[Sandbox, Sandbox]) -> list[s
     return told
 
 
+@pytest.mark.slow
 def test_a_day_leaves_no_secret_and_no_shopper_behind(
     tmp_path: Path, sellers: tuple[Sandbox, Sandbox], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -360,6 +360,7 @@ def test_books_are_not_written_into_a_queue_that_is_a_link_by_now(
     assert not (tmp_path / "moved" / "books.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cache.db-wal", "cache.db-shm", "cache.db-journal"])
 def test_the_database_writes_through_no_link(
     directory: QueueDirectory, precious: Path, name: str, caplog: pytest.LogCaptureFixture

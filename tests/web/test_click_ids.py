@@ -100,6 +100,7 @@ def test_occurs_in_agrees_with_in_query() -> None:
     assert not NAMES.occurs_in("q=gclid")
 
 
+@pytest.mark.slow
 @given(CLICKS)
 def test_a_click_survives_its_cookie(click: Click) -> None:
     """What a browser gives back is what it was given, through a strict cookie parser too."""

@@ -199,6 +199,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(READERS), st.text() | JSON.map(json.dumps))
 def test_no_reader_ever_raises(reader: ConsentReader, value: str) -> None:
     """What comes from a browser may be anything, and garbage is never a yes."""

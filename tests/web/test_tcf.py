@@ -76,6 +76,7 @@ def read(text: str) -> TcString:
     return found
 
 
+@pytest.mark.slow
 @given(PURPOSES, st.frozensets(st.integers(1, 300)))
 def test_purposes_and_listed_vendors_are_read(
     purposes: frozenset[int], vendors: frozenset[int]

@@ -44,6 +44,7 @@ def refuse_one(seller: Sandbox, lead_id: str = "L-1") -> str:
     return letter.id
 
 
+@pytest.mark.slow
 def test_the_page_shows_letters_and_counters(seller: Sandbox) -> None:
     """Whoever may look sees why an event was refused, and not who the shopper is."""
     letter_id = refuse_one(seller)
@@ -156,6 +157,7 @@ def test_many_letters_come_in_pages() -> None:
     assert "lead L-0\n" in second
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_read_is_told(configure: Configure, seller: Sandbox) -> None:
     """The page says what is wrong instead of failing."""
     refuse_one(seller)

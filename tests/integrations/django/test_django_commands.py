@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.support.seller import SellerProcess
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def env(tmp_path: Path, seller_process: SellerProcess) -> dict[str, str]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("gunicorn")
 
+pytestmark = pytest.mark.slow
+
 PAGE = pages.ROOT / "docs" / "integrations" / "django.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 ITS_PORT = "8000"

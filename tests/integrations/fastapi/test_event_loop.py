@@ -27,9 +27,10 @@ OPENING = {
 
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 
-pytestmark = pytest.mark.skipif(
-    not syscalls.is_possible(), reason="needs strace, and the right to trace"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not syscalls.is_possible(), reason="needs strace, and the right to trace"),
+]
 
 
 def calls_of_purchases(log: Path) -> list[list[tuple[str, str]]]:

@@ -342,6 +342,7 @@ def test_flush_says_when_something_is_left(tmp_path: Path, seller: Sandbox) -> N
     assert "1 pending" in result.output
 
 
+@pytest.mark.slow
 def test_a_worker_delivers_until_it_is_told_to_stop(
     tmp_path: Path, seller_process: SellerProcess
 ) -> None:
