@@ -9,12 +9,10 @@ of a setting also what is too short for a secret.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Final
 
 _MAX_BITS: Final = 64
 _MAX_SHOWN: Final = 40
@@ -50,7 +48,7 @@ def describe(value: object) -> str:
     return _KINDS.get(type(value)) or f"an object of type {type(value).__name__}"
 
 
-def show_number(value: object) -> str:
+def format_number(value: object) -> str:
     """Show a number where one belongs, unless it is too large; describe anything else."""
     if type(value) is float:
         return f'the float {value!r}; write Decimal("{value!r}")'
@@ -61,30 +59,30 @@ def show_number(value: object) -> str:
     return text if 0 < len(text) <= _MAX_SHOWN else f"{describe(value)} too large to show"
 
 
-def show_word(value: object, words: Iterable[str]) -> str:
+def format_choice(value: object, words: Iterable[str]) -> str:
     """Show what looks like one of `words` misspelt; describe anything else."""
-    if type(value) is str and _is_word(value) and is_close(value, words):
+    if type(value) is str and _is_word(value) and is_similar(value, words):
         return repr(value)
     return describe(value)
 
 
-def show_code(value: object, codes: Iterable[str]) -> str:
+def format_code(value: object, codes: Iterable[str]) -> str:
     """Show up to three letters, and what looks like one of `codes`; describe anything else."""
-    return repr(value) if type(value) is str and _is_code(value) else show_word(value, codes)
+    return repr(value) if type(value) is str and _is_code(value) else format_choice(value, codes)
 
 
-def show_setting(value: object, choices: Iterable[str] = ()) -> str:
+def format_setting(value: object, choices: Iterable[str] = ()) -> str:
     """Show of a setting what is too short for a secret, or looks like one of its `choices`."""
     if value is None or type(value) in {bool, float}:
         return repr(value)
     if type(value) is int:
-        return show_number(value)
-    return repr(value) if type(value) is str and _is_short(value) else show_word(value, choices)
+        return format_number(value)
+    return repr(value) if type(value) is str and _is_short(value) else format_choice(value, choices)
 
 
-def show_quantity(value: object) -> str:
+def format_quantity(value: object) -> str:
     """Show also a few digits, of a setting that should be a number."""
-    return repr(value) if type(value) is str and _is_digits(value) else show_setting(value)
+    return repr(value) if type(value) is str and _is_digits(value) else format_setting(value)
 
 
 def is_name(key: object) -> bool:
@@ -92,14 +90,24 @@ def is_name(key: object) -> bool:
     return type(key) is str and _is_name(key) is not None
 
 
-def show_key(key: object) -> str:
+def format_key(key: object) -> str:
     """Show a key that looks like a name; describe anything else."""
     return repr(key) if is_name(key) else describe(key)
 
 
-def is_close(value: str, words: Iterable[str]) -> bool:
+def is_similar(value: str, words: Iterable[str]) -> bool:
     """Tell whether a word differs from one of `words` by little, whatever its capitals."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a word
 
     known = [word.lower() for word in words]
     return bool(get_close_matches(value.lower(), known, 1, _SURELY_MISSPELT))
+
+
+def as_tuple(given: object) -> tuple[object, ...]:
+    """Return several values as a tuple; a single one, also a string, as a tuple of one.
+
+    An invalid value is handed on, so that the code that uses it can name it in its error.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        return (given,)
+    return tuple(given)

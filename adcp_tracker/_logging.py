@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from adcp_tracker._clock import Clock
 
-_TELLING = ("reason", "destination", "segment", "error")
-_CHANGING = re.compile(r"\S*\d\S*")
-_MOST_CAUSES = 200
+_KEY_FIELDS = ("reason", "destination", "segment", "error")
+_VARIABLE_PARTS = re.compile(r"\S*\d\S*")
+_MAX_CAUSES = 200
 
 _standard = logging.getLogger("adcp_tracker")
 _standard.addHandler(logging.NullHandler())
@@ -80,7 +80,7 @@ class Logger:
 logger = Logger()
 
 
-class Occasionally:
+class ThrottledLogger:
     """Says the same thing once per interval, with how often it has happened since.
 
     The same is what has the same name, reason, destination, segment, and error but for
@@ -95,7 +95,7 @@ class Occasionally:
         self._clock = clock
         self._interval = interval
         self._last: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
+        self._suppressed: dict[str, int] = {}
 
     def warning(self, event: str, **details: object) -> None:
         """Log a warning, unless the same one was logged within the interval."""
@@ -104,17 +104,17 @@ class Occasionally:
         last = self._last.pop(cause, None)
         if last is not None and now - last < self._interval:
             self._last[cause] = last
-            self._unsaid[cause] = self._unsaid.get(cause, 0) + 1
+            self._suppressed[cause] = self._suppressed.get(cause, 0) + 1
             return
         self._last[cause] = now
-        if len(self._last) > _MOST_CAUSES:
+        if len(self._last) > _MAX_CAUSES:
             longest_silent = next(iter(self._last))
             del self._last[longest_silent]
-            self._unsaid.pop(longest_silent, None)
-        logger.warning(event, **details, unsaid=self._unsaid.pop(cause, 0))
+            self._suppressed.pop(longest_silent, None)
+        logger.warning(event, **details, suppressed=self._suppressed.pop(cause, 0))
 
 
 def _cause(event: str, details: dict[str, object]) -> str:
-    telling = [event, *(str(details.get(name, "")) for name in _TELLING)]
-    telling[-1] = _CHANGING.sub("#", telling[-1])  # sizes, offsets, names of files
+    telling = [event, *(str(details.get(name, "")) for name in _KEY_FIELDS)]
+    telling[-1] = _VARIABLE_PARTS.sub("#", telling[-1])  # sizes, offsets, names of files
     return " ".join(telling)

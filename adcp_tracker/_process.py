@@ -24,7 +24,7 @@ _WIPE_ON_FORK = 18
 _PAGE = mmap.PAGESIZE
 
 
-class ForkMark(Protocol):
+class ForkDetector(Protocol):
     """Something whose first element is true in the process that made it, and false in a child."""
 
     def __getitem__(self, index: int, /) -> int: ...
@@ -38,7 +38,7 @@ class _ProcessMark:
         return self._pid == os.getpid()
 
 
-def fork_mark() -> ForkMark:
+def fork_detector() -> ForkDetector:
     """Return a mark of this very process: ``mark[0]`` is false in a child made by a fork."""
     try:
         page = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -52,7 +52,7 @@ def fork_mark() -> ForkMark:
 _POLL_SECONDS = 0.005
 
 
-class Living(Protocol):
+class ForkAware(Protocol):
     """What has to know when its process forks or ends."""
 
     shutdown_timeout: float
@@ -73,17 +73,17 @@ class Living(Protocol):
         """Deliver what there is, within :attr:`shutdown_timeout` seconds."""
 
 
-_living: weakref.WeakSet[Living] = weakref.WeakSet()
-_registered = False
+_registered_objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_hooks_installed = False
 _process = os.getpid()
 
 
-def watch(living: Living, *, sigterm: bool) -> None:
-    """Tell `living` of forks and of the end of the process, by SIGTERM too if asked to."""
-    global _registered  # noqa: PLW0603 - hooks are the process's, not an object's
-    _living.add(living)
-    if not _registered:
-        _registered = True
+def register(target: ForkAware, *, sigterm: bool) -> None:
+    """Tell `target` of forks and of the end of the process, by SIGTERM too if asked to."""
+    global _hooks_installed  # noqa: PLW0603 - hooks are the process's, not an object's
+    _registered_objects.add(target)
+    if not _hooks_installed:
+        _hooks_installed = True
         os.register_at_fork(
             before=_before_fork,
             after_in_parent=_after_fork_in_parent,
@@ -94,17 +94,17 @@ def watch(living: Living, *, sigterm: bool) -> None:
         _chain_sigterm()
 
 
-def forget(living: Living) -> None:
-    """Stop telling `living` of anything."""
-    _living.discard(living)
+def unregister(target: ForkAware) -> None:
+    """Stop telling `target` of anything."""
+    _registered_objects.discard(target)
 
 
-def was_told_of_this_process() -> bool:
+def fork_hooks_ran() -> bool:
     """Say whether Python told of the fork that made this process, if one did."""
     return _process == os.getpid()
 
 
-def threads_run() -> bool:
+def threads_enabled() -> bool:
     """Say whether a thread runs on its own in this process.
 
     Up to 2.0.26, uWSGI keeps the interpreter lock between requests unless it is started
@@ -114,7 +114,7 @@ def threads_run() -> bool:
     return bool(getattr(sys.modules.get("uwsgi"), "has_threads", True))
 
 
-def is_under_uwsgi() -> bool:
+def running_under_uwsgi() -> bool:
     """Say whether uWSGI runs this interpreter.
 
     It forks its workers in C, by default without Python's hooks, from a master that
@@ -124,21 +124,21 @@ def is_under_uwsgi() -> bool:
 
 
 def _before_fork() -> None:
-    _call_each([each.before_fork for each in list(_living)])
+    _call_each([each.before_fork for each in list(_registered_objects)])
 
 
 def _after_fork_in_parent() -> None:
-    _call_each([each.after_fork_in_parent for each in list(_living)])
+    _call_each([each.after_fork_in_parent for each in list(_registered_objects)])
 
 
 def _after_fork_in_child() -> None:
     global _process  # noqa: PLW0603 - as above
     _process = os.getpid()
-    _call_each([each.after_fork_in_child for each in list(_living)])
+    _call_each([each.after_fork_in_child for each in list(_registered_objects)])
 
 
 def _at_exit() -> None:
-    _call_each([each.on_exit for each in list(_living)])
+    _call_each([each.on_exit for each in list(_registered_objects)])
 
 
 def _call_each(calls: list[Callable[[], None]]) -> None:
@@ -171,16 +171,16 @@ class _Sigterm:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if callable(self._previous):
             # The host winds down in its own way and time; atexit waits, if it gets there.
-            _aside([each.request_flush for each in list(_living)], 0.0)
+            _run_in_thread([each.request_flush for each in list(_registered_objects)], 0.0)
             self._previous(number, frame)
             return
-        seconds = max((each.shutdown_timeout for each in list(_living)), default=0.0)
-        _aside([each.on_exit for each in list(_living)], seconds)
+        seconds = max((each.shutdown_timeout for each in list(_registered_objects)), default=0.0)
+        _run_in_thread([each.on_exit for each in list(_registered_objects)], seconds)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
 
-def _aside(calls: list[Callable[[], None]], seconds: float) -> None:
+def _run_in_thread(calls: list[Callable[[], None]], seconds: float) -> None:
     """Make calls in a new thread and wait for it, without taking any lock here.
 
     A signal handler runs in the middle of whatever the main thread was doing, which may

@@ -128,7 +128,7 @@ class Recorder:
         """Store an event that cannot be sent as a dead letter; raise if the tracker is strict."""
         if self._strict:
             raise error
-        name = name_of(event_type)
+        name = event_type_name(event_type)
         if not isinstance(error, InvalidEventError):
             # Not its words: they may hold anything of the order.
             logger.error(
@@ -147,7 +147,7 @@ class Recorder:
         return RejectedEvent(name, str(kept.get("event_id", "")), error.errors)
 
 
-def name_of(event_type: EventType | str) -> str:
+def event_type_name(event_type: EventType | str) -> str:
     """Return an event type as the protocol writes it, and of anything else what it is."""
     if isinstance(event_type, EventType):
         return event_type.value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from adcp_tracker._formatting import show_quantity, show_setting
+from adcp_tracker._formatting import as_tuple, format_quantity, format_setting
 from adcp_tracker.events.model import MAX_CODE
 from adcp_tracker.events.validation import FieldErrors
 from adcp_tracker.exceptions import ConfigurationError
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.events.policy import OnDenied
-
-
-def several(keys: object) -> tuple[object, ...]:
-    """Return keys as a tuple, also if only one was given.
-
-    What can be no key is handed on all the same, for whoever uses it to refuse by its name.
-    """
-    return (keys,) if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable) else (*keys,)
 
 
 Durability = Literal["process", "power"]
@@ -72,9 +64,9 @@ class Settings:
     shutdown_timeout: float = 2.0
     handle_sigterm: bool = True
     on_denied: OnDenied = "drop"
-    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), converter=several, repr=False)
+    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), converter=as_tuple, repr=False)
     encryption_keys: tuple[str | bytes, ...] = attrs.field(
-        default=(), converter=several, repr=False
+        default=(), converter=as_tuple, repr=False
     )
 
     def __attrs_post_init__(self) -> None:
@@ -82,10 +74,10 @@ class Settings:
         _check_choice("when_full", self.when_full, ("drop_new", "raise"))
         _check_choice("uploader", self.uploader, ("thread", "external"))
         _check_choice("on_denied", self.on_denied, ("drop", "strip"))
-        _check_least("flush_interval", self.flush_interval, 0.01, "seconds")
-        _check_least("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
+        _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
+        _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
         if self.max_bytes is not None:
-            _check_least("max_bytes", self.max_bytes, 1, "bytes")
+            _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
         for name in ("strict", "handle_sigterm"):
             _check_flag(name, getattr(self, name))
         _check_text("default_region", self.default_region)
@@ -117,7 +109,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigurationError(f"expected a number, got {show_quantity(text)}") from None
+        raise ConfigurationError(f"expected a number, got {format_quantity(text)}") from None
 
 
 def _size(text: str) -> int | None:
@@ -126,13 +118,15 @@ def _size(text: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise ConfigurationError(f"expected a number of bytes, got {show_quantity(text)}") from None
+        raise ConfigurationError(
+            f"expected a number of bytes, got {format_quantity(text)}"
+        ) from None
 
 
 def _flag(text: str) -> bool:
     word = text.strip().lower()
     if word not in _TRUE | _FALSE:
-        got = show_setting(text, _TRUE | _FALSE)
+        got = format_setting(text, _TRUE | _FALSE)
         raise ConfigurationError(f"expected true or false, got {got}")
     return word in _TRUE
 
@@ -281,7 +275,7 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
 
         needed = ("ADCP_ADVERTISER_ID", "ADCP_API_KEY", "ADCP_EVENT_SOURCE_ID")
         _check_present(needed, environ, "the Interchange")
-        destinations.append(_made(Interchange, INTERCHANGE_VARIABLES, interchange))
+        destinations.append(_build(Interchange, INTERCHANGE_VARIABLES, interchange))
     agent = _read(AGENT_VARIABLES, environ)
     if agent:
         from adcp_tracker.destinations.agent import Agent  # noqa: PLC0415 - as needed
@@ -289,11 +283,11 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
         needed = ("ADCP_AGENT_URL", "ADCP_AGENT_TOKEN", "ADCP_EVENT_SOURCE_ID")
         _check_present(needed, environ, "an agent")
         agent["event_source_id"] = source
-        destinations.append(_made(Agent, AGENT_VARIABLES, agent))
+        destinations.append(_build(Agent, AGENT_VARIABLES, agent))
     return destinations
 
 
-def _made(
+def _build(
     kind: Callable[..., Destination],
     variables: tuple[Variable, ...],
     arguments: Mapping[str, object],
@@ -312,7 +306,7 @@ def _made(
         raise ConfigurationError(message) from None
 
 
-def distinct_destinations(destinations: object) -> tuple[Destination, ...]:
+def validate_destinations(destinations: object) -> tuple[Destination, ...]:
     """Return a tracker's destinations, each of which has a name of its own.
 
     Raises:
@@ -385,21 +379,21 @@ def _check_unknown(name: str, known: Collection[str]) -> None:
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         expected = " or ".join(repr(choice) for choice in choices)
-        got = show_setting(value, choices)
+        got = format_setting(value, choices)
         raise ConfigurationError(f"{name}: expected {expected}, got {got}")
 
 
-def _check_least(name: str, value: object, least: float, unit: str) -> None:
+def _check_minimum(name: str, value: object, least: float, unit: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not value >= least:  # type: ignore[operator]  # NaN is not, either
         raise ConfigurationError(
-            f"{name}: expected a number of {unit}, {least:g} or more, got {show_quantity(value)}"
+            f"{name}: expected a number of {unit}, {least:g} or more, got {format_quantity(value)}"
         )
 
 
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}: expected True or False, got {show_setting(value)}")
+        raise ConfigurationError(f"{name}: expected True or False, got {format_setting(value)}")
 
 
 def _check_region(given: str) -> None:
@@ -412,7 +406,7 @@ def _check_region(given: str) -> None:
     meant = _MISTAKEN_REGIONS.get(code)
     maybe = f"maybe {meant!r}" if meant else "use the two letters of ISO 3166"
     raise ConfigurationError(
-        f"default_region: expected a region such as 'GB', got {show_setting(given)}; {maybe}"
+        f"default_region: expected a region such as 'GB', got {format_setting(given)}; {maybe}"
     )
 
 

@@ -27,12 +27,12 @@ from adcp_tracker.orders.events import plain_purchase_event, purchase_event, ref
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
-from adcp_tracker.recorder import Recorder, name_of
+from adcp_tracker.recorder import Recorder, event_type_name
 from adcp_tracker.settings import (
     Settings,
     destinations_from_env,
-    distinct_destinations,
     settings_from_env,
+    validate_destinations,
 )
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Tracker:
             context_keys=context_keys,
             encryption_keys=encryption_keys,
         )
-        self.destinations = distinct_destinations(destinations)
+        self.destinations = validate_destinations(destinations)
         self._default_region = default_region
         clock = _clock or SystemClock()
         queue = QueueDirectory(settings.directory)
@@ -315,9 +315,9 @@ class Tracker:
             elif isinstance(context, str):
                 context = self._contexts.restore(context)
             if details.get("event_id") is None and key is not None:
-                details["event_id"] = derive_event_id(name_of(event_type), key)
+                details["event_id"] = derive_event_id(event_type_name(event_type), key)
             elif details.get("event_id") is None:
-                logger.debug("event.random_id", event_type=name_of(event_type))
+                logger.debug("event.random_id", event_type=event_type_name(event_type))
             event = build_event(
                 event_type,
                 now=datetime.now(_UTC),

@@ -1,4 +1,4 @@
-"""Living in somebody else's process: exits, signals and forks, each with a real process."""
+"""ForkAware in somebody else's process: exits, signals and forks, each with a real process."""
 
 from __future__ import annotations
 
@@ -301,9 +301,9 @@ def test_a_process_that_never_tracked_says_nothing_at_its_end(tmp_path: Path) ->
 def test_a_tracker_let_go_is_forgotten(tmp_path: Path) -> None:
     """The hooks hold no tracker alive."""
     tracker = Tracker([ScriptedDestination()], directory=tmp_path, handle_sigterm=False)
-    assert tracker._pipeline in _process._living  # noqa: SLF001 - there is nothing else to see
+    assert tracker._pipeline in _process._registered_objects  # noqa: SLF001 - there is nothing else to see
     tracker.close()
-    assert tracker._pipeline not in _process._living  # noqa: SLF001 - as above
+    assert tracker._pipeline not in _process._registered_objects  # noqa: SLF001 - as above
 
 
 def test_sigterm_is_chained_once(tmp_path: Path) -> None:

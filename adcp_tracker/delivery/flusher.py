@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from adcp_tracker._logging import Occasionally, logger
+from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker.delivery.leader_lock import Election
 from adcp_tracker.delivery.stats import publish, published, unled
 from adcp_tracker.delivery.uploader import Leadership
@@ -137,7 +137,7 @@ class Flusher:
         self._errands: SimpleQueue[Callable[[Leadership], None]] = SimpleQueue()
         self._flushes: list[_Flush] = []
         self._parking = Parking(self._wake.set)
-        self._occasionally = Occasionally(self._clock)
+        self._throttled_log = ThrottledLogger(self._clock)
         self._kept_at = 0.0
         self._published_at = 0.0
         self._grown_at = -_GATHER_SECONDS
@@ -319,10 +319,10 @@ class Flusher:
         try:
             return do()
         except (AdcpTrackerError, OSError) as error:
-            self._occasionally.warning("flusher.failed", error=str(error))
+            self._throttled_log.warning("flusher.failed", error=str(error))
         except BaseException as error:  # noqa: BLE001 - or nothing would be delivered any more
             # Its words are not logged: they may hold anything.
-            self._occasionally.warning("flusher.failed", reason=type(error).__name__)
+            self._throttled_log.warning("flusher.failed", reason=type(error).__name__)
         return False
 
     def _lead_if_elected(self) -> bool:
@@ -360,7 +360,7 @@ class Flusher:
 
     def _is_to_go(self) -> bool:
         if self._election.is_void:
-            self._occasionally.warning(
+            self._throttled_log.warning(
                 "directory.replaced",
                 directory=str(self._setting.directory.path),
                 remedy="see who deletes or moves it",
@@ -407,7 +407,7 @@ class Flusher:
         try:
             leadership.segments.sync()
         except OSError as error:
-            self._occasionally.warning(
+            self._throttled_log.warning(
                 "segments.not_synced", error=str(error), remedy="see to the queue's volume"
             )
 
@@ -426,7 +426,7 @@ class Flusher:
         try:
             publish(self._setting.directory, leadership.books())
         except OSError as error:
-            self._occasionally.warning(
+            self._throttled_log.warning(
                 "books.not_written", error=str(error), remedy="see to the queue's volume"
             )
 

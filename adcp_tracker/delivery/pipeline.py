@@ -84,8 +84,8 @@ class Pipeline:
         # Nothing to start where this process doesn't upload, or where the thread runs.
         self.started = not self._uploads
         self._closed = False
-        _process.watch(self, sigterm=settings.handle_sigterm)
-        if settings.uploader == "thread" and not _process.threads_run():
+        _process.register(self, sigterm=settings.handle_sigterm)
+        if settings.uploader == "thread" and not _process.threads_enabled():
             logger.warning(
                 "flusher.no_threads",
                 uploader="external",
@@ -149,7 +149,7 @@ class Pipeline:
             ConfigurationError: If no thread can run in this process.
             TimeoutError: If another process did not hand over in time.
         """
-        if not _process.threads_run():
+        if not _process.threads_enabled():
             raise ConfigurationError(
                 "threads: this uWSGI process runs without threads. Start it with "
                 "--enable-threads, or use the command line."
@@ -198,12 +198,12 @@ class Pipeline:
         exception: it looks after its interpreters itself, and its master never uploads.
         """
         self.after_fork_in_child()
-        if not (_process.is_under_uwsgi() or _process.was_told_of_this_process()):
+        if not (_process.running_under_uwsgi() or _process.fork_hooks_ran()):
             self.started = True
 
     def _register_hooks(self) -> None:
         """Register the fork and exit hooks. Safe to call again after a close."""
-        _process.watch(self, sigterm=False)
+        _process.register(self, sigterm=False)
 
     def _close_segment(self) -> None:
         self.journal.check_fork()
@@ -215,7 +215,7 @@ class Pipeline:
         self.flusher.stop(timeout)
         self.started = False
         self._closed = True
-        _process.forget(self)
+        _process.unregister(self)
         if not self.flusher.has_ended:  # it is still ending, or another one was started
             self._register_hooks()
 
@@ -228,7 +228,7 @@ class Pipeline:
     def _uploads(self) -> bool:
         """Whether a thread of this process may upload; else an external worker does."""
         wanted = self._settings.uploader == "thread" and self._has_destinations
-        return wanted and _process.threads_run()
+        return wanted and _process.threads_enabled()
 
     def _try_become_leader(self) -> bool:
         """Return whether this process uploads; become the one that does if there is none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker._logging import Occasionally
+from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.delivery.outcomes import Settlement
 from adcp_tracker.delivery.recovery import open_state, tidy_up
 from adcp_tracker.delivery.retry import end_impossible_waits
@@ -63,7 +63,7 @@ class Leadership:
         self._on_way: dict[str, tuple[Delivery, Members]] = {}
         self._fresh: dict[str, tuple[int, Members]] = {}
         self.letterbox = Letterbox(self.dead_letters, self.segments)
-        self._occasionally = Occasionally(setting.clock)
+        self._throttled_log = ThrottledLogger(setting.clock)
         self._progressed = False
         try:
             tidy_up(self.state, self.segments, self.dead_letters, self._sealer)
@@ -108,7 +108,7 @@ class Leadership:
         except (OutboxError, OSError) as error:
             # Sending goes on from memory, or a full disk could never be drained. After a
             # crash now, some events go again under their own ids, which sellers ignore.
-            self._occasionally.warning(
+            self._throttled_log.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
 
@@ -256,7 +256,7 @@ class Leadership:
         if not isinstance(outcome, Delivered):
             self._fresh.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
-            self._occasionally.warning("destination.failing", reason=f"{name}: {outcome.code}")
+            self._throttled_log.warning("destination.failing", reason=f"{name}: {outcome.code}")
         self._progressed = True
 
     def _keep_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
@@ -301,7 +301,7 @@ class Leadership:
             return None
 
     def _tell_unreadable(self, segment: str, error: OSError) -> None:
-        self._occasionally.warning(
+        self._throttled_log.warning(
             "segment.unreadable",
             reason=f"{segment}: {error}",
             remedy="see to the disk and to the rights of the file; its events wait until then",
@@ -316,7 +316,7 @@ class Leadership:
             counts.dropped["erased"] += erased
         if lost > erased:
             counts.dropped["damaged"] += lost - erased
-            self._occasionally.warning("segment.damaged", destination=name, events=lost - erased)
+            self._throttled_log.warning("segment.damaged", destination=name, events=lost - erased)
         if not members:
             self.state.replace(delivery)
             return None
@@ -348,7 +348,7 @@ class Leadership:
         self.letterbox.add(sealed.letters)
         self._progressed |= sealed.advanced
         for segment, data in sealed.damages:
-            self._occasionally.warning("segment.damaged", segment=segment, bytes=len(data))
+            self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
             self._keep_evidence(segment, data)
         for segment, error in sealed.unreadable:
             self._tell_unreadable(segment, error)
@@ -361,7 +361,7 @@ class Leadership:
     def _tell_locked(self, name: str) -> None:
         keys = self.state.destinations[name].locked
         if keys:
-            self._occasionally.warning(
+            self._throttled_log.warning(
                 "events.locked",
                 destination=name,
                 sealed_with=keys,
@@ -372,7 +372,7 @@ class Leadership:
         try:
             self.segments.quarantine(segment, data)
         except OSError as error:
-            self._occasionally.warning("evidence.not_kept", segment=segment, error=str(error))
+            self._throttled_log.warning("evidence.not_kept", segment=segment, error=str(error))
 
     def _delete_settled(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
@@ -406,7 +406,7 @@ class Leadership:
         try:
             return self.segments.delete(name, size)
         except OSError as error:
-            self._occasionally.warning(
+            self._throttled_log.warning(
                 "segment.not_deleted",
                 reason=f"{name}: {error}",
                 remedy="see to the queue's volume and to the rights of the file",

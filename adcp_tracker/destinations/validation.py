@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from adcp_tracker._formatting import describe, is_close
+from adcp_tracker._formatting import describe, is_similar
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -130,6 +130,6 @@ def validate_choice(choice: object, setting: str, choices: Sequence[str | None])
     if choice not in choices:
         words = [word for word in choices if word is not None]
         expected = " or ".join(map(repr, choices))
-        is_shown = isinstance(choice, str) and is_close(choice, words)
+        is_shown = isinstance(choice, str) and is_similar(choice, words)
         got = repr(choice) if is_shown else describe(choice)
         raise ConfigurationError(f"{setting}: expected {expected}, got {got}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from adcp_tracker._formatting import describe, is_name, show_code, show_key, show_word
+from adcp_tracker._formatting import describe, format_choice, format_code, format_key, is_name
 from adcp_tracker.destinations.validation import validate_text
 from adcp_tracker.events.model import COMMON_CURRENCIES, ActionSource, EventType, SurfaceCategory
 from adcp_tracker.exceptions import ConfigurationError
@@ -77,7 +77,7 @@ def account_from_table(table: Mapping[str, object]) -> Account:
     unknown = sorted(set(table) - known)
     if unknown:
         raise ConfigurationError(
-            f"account: expected {', '.join(sorted(known))}, got {show_key(unknown[0])}"
+            f"account: expected {', '.join(sorted(known))}, got {format_key(unknown[0])}"
         )
     return Account(**table)  # type: ignore[arg-type]  # it checks
 
@@ -213,7 +213,7 @@ def _check_all(
 ) -> None:
     for index, value in enumerate(values):
         if not isinstance(value, str) or not fits(value):
-            got = show_code(value, COMMON_CURRENCIES)
+            got = format_code(value, COMMON_CURRENCIES)
             raise ConfigurationError(f"{where}[{index}]: expected {expected}, got {got}")
 
 
@@ -223,7 +223,7 @@ def _check_words(values: Iterable[object], where: str, words: Collection[str]) -
             close = difflib.get_close_matches(str(value), words, 1)
             expected = f"one of {', '.join(sorted(words))}"
             hint = f"; maybe {close[0]}" if close else ""
-            got = show_word(value, words)
+            got = format_choice(value, words)
             raise ConfigurationError(f"{where}: expected {expected}, got {got}{hint}")
 
 
@@ -260,7 +260,7 @@ def read_sources(path: str | os.PathLike[str]) -> SourcesFile:
     unknown = sorted(set(document) - set(_KEYS))
     if unknown:
         raise ConfigurationError(
-            f"{file}: expected {' and '.join(_KEYS)}, got {show_key(unknown[0])}"
+            f"{file}: expected {' and '.join(_KEYS)}, got {format_key(unknown[0])}"
         )
     tables, account = document.get("event_sources"), document.get("account")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from adcp_tracker._formatting import describe, is_name, show_code, show_number, show_word
+from adcp_tracker._formatting import describe, format_choice, format_code, format_number, is_name
 from adcp_tracker.events.model import (
     COMMON_CURRENCIES,
     DIGEST_LENGTH,
@@ -89,13 +89,13 @@ class FieldErrors:
         """Ask for a member of an enumeration, or a string of the same value."""
         known = [word.value for word in words]
         if not isinstance(value, str) or value not in known:
-            self.add(path, f"one of {', '.join(known)}", show_word(value, known))
+            self.add(path, f"one of {', '.join(known)}", format_choice(value, known))
 
     def currency(self, path: str, value: object) -> None:
         """Ask for what looks like a code of ISO 4217."""
         if not isinstance(value, str) or not is_currency(value):
             self.add(
-                path, "three capital letters, such as USD", show_code(value, COMMON_CURRENCIES)
+                path, "three capital letters, such as USD", format_code(value, COMMON_CURRENCIES)
             )
 
     def number(self, path: str, value: object, most: int | None = None) -> None:
@@ -103,9 +103,9 @@ class FieldErrors:
         expected = "a number ≥ 0" if most is None else f"a number from 0 to {most}"
         fits = type(value) is int or (type(value) is Decimal and value.is_finite())
         if not fits or value < 0 or (most is not None and value > most):  # type: ignore[operator]
-            self.add(path, expected, show_number(value))
+            self.add(path, expected, format_number(value))
         elif value >= MAX_NUMBER:  # type: ignore[operator]
-            self.add(path, "a number below 2^53", show_number(value))
+            self.add(path, "a number below 2^53", format_number(value))
         elif type(value) is Decimal and value.adjusted() <= MIN_EXPONENT:
             self.add(
                 path, f"a number not finer than 10^{MIN_EXPONENT}", "a Decimal finer than that"
@@ -114,10 +114,10 @@ class FieldErrors:
     def integer(self, path: str, value: object, least: int) -> None:
         """Ask for an integer from `least`; ``True`` is none."""
         if type(value) is not int or value < least:
-            shown = f"the float {value!r}" if type(value) is float else show_number(value)
+            shown = f"the float {value!r}" if type(value) is float else format_number(value)
             self.add(path, f"an integer ≥ {least}", shown)
         elif value >= MAX_NUMBER:
-            self.add(path, "an integer below 2^53", show_number(value))
+            self.add(path, "an integer below 2^53", format_number(value))
 
     def time(self, path: str, value: object) -> None:
         """Ask for an instant: a datetime with its offset, in whole minutes as RFC 3339 has it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from adcp_tracker._logging import Occasionally
+from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal.fsync import FsyncError
 from adcp_tracker.journal.records import (
@@ -88,7 +88,7 @@ class WriteBuffer:
         self._waiting_bytes = 0
         self._drop_counts: Counter[str] = Counter()
         self._written_at = self._clock.monotonic()
-        self._throttled = Occasionally(self._clock)
+        self._throttled = ThrottledLogger(self._clock)
 
     @property
     def in_memory(self) -> int:

@@ -9,7 +9,8 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from adcp_tracker._process import fork_mark
+from adcp_tracker._formatting import as_tuple
+from adcp_tracker._process import fork_detector
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal import records as plain
 from adcp_tracker.journal.records import (
@@ -23,7 +24,6 @@ from adcp_tracker.journal.records import (
     encode_record,
 )
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.settings import several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +105,7 @@ class Encryption:
         self._drawn = 0
         self._nonces: list[bytes] = []
         self._writing = head, self._derive_cipher(head).encrypt
-        self._mark = fork_mark()  # last, so that no other thread goes on with what it was
+        self._mark = fork_detector()  # last, so that no other thread goes on with what it was
 
     def encrypt(self, body: bytes, accepted_ms: int, kind: bytes) -> bytes:
         """Return the body of a sealed record.
@@ -217,7 +217,7 @@ def _from_base64(text: bytes) -> bytes:
 
 
 def _decoded(keys: str | bytes | Sequence[str | bytes]) -> list[bytes]:
-    given = several(keys)
+    given = as_tuple(keys)
     if not given:
         raise ConfigurationError(f"encryption_keys: expected a key, got none; make one: {_HOW}")
     return [_key(place, key) for place, key in enumerate(given)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import logger
-from adcp_tracker._process import fork_mark
+from adcp_tracker._process import fork_detector
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal.files import open_secure, sync_directory, was_replaced, write_all
@@ -100,7 +100,7 @@ class JournalWriter:
 
     def _reset(self) -> None:
         """Start from nothing, as a new process does."""
-        self._mark = fork_mark()
+        self._mark = fork_detector()
         self._lock = threading.RLock()
         self._holders: list[int] = []
         self._descriptor = _CLOSED

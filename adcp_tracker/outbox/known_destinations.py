@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker._logging import Occasionally
+from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.exceptions import UnsafeDirectoryError
 from adcp_tracker.journal.files import open_secure, sync_directory, sync_file, write_all
 
@@ -48,7 +48,7 @@ class Roster:
     ) -> None:
         self._folder = directory.destinations
         self.own = tuple(own)
-        self._throttled = Occasionally(clock or SystemClock())
+        self._throttled = ThrottledLogger(clock or SystemClock())
 
     def __iter__(self) -> Iterator[str]:
         """Yield every name that is entered."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker._logging import Occasionally, logger
+from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker.context import Consent, RequestContext, without_identifiers
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.journal import _syscalls
@@ -178,7 +178,7 @@ class ContextStore:
             self._directory.prepare_remembered()
             self._write(keys.hashed_names(_ORDER, order_id)[0], "\n".join(lines).encode())
         except (AdcpTrackerError, OSError) as error:
-            self._tokens.occasionally.warning("context.not_remembered", error=str(error))
+            self._tokens.throttled_log.warning("context.not_remembered", error=str(error))
             return False
         self._exists = True
         return True
@@ -195,7 +195,7 @@ class ContextStore:
                     found = self._read(self._folder / name)
                     return found and self._tokens.restore(found[0])
         except (AdcpTrackerError, OSError) as error:
-            self._tokens.occasionally.warning("context.not_recalled", error=str(error))
+            self._tokens.throttled_log.warning("context.not_recalled", error=str(error))
         return None
 
     def restore(self, token: str | None, order_id: object = None) -> RequestContext | None:
@@ -262,7 +262,7 @@ class ContextStore:
             if self._directory.check(self._folder):
                 self._remove_aged(self._clock.now())
         except OSError as error:
-            self._tokens.occasionally.warning("remembered.not_swept", error=str(error))
+            self._tokens.throttled_log.warning("remembered.not_swept", error=str(error))
 
     def _remove_aged(self, today: float) -> None:
         with os.scandir(self._folder) as entries:
@@ -370,7 +370,7 @@ class ContextTokens:
         self._directory = directory
         self._clock = clock
         self._keys = _keys(keys, clock) if keys else None
-        self.occasionally = Occasionally(clock)
+        self.throttled_log = ThrottledLogger(clock)
 
     @property
     def keys(self) -> _Keys:
@@ -394,7 +394,7 @@ class ContextTokens:
         try:
             return self.keys.tokens.issue(strip_if_denied(context))
         except (AdcpTrackerError, OSError) as error:
-            self.occasionally.warning("context.not_captured", error=str(error))
+            self.throttled_log.warning("context.not_captured", error=str(error))
             return ""
 
     def restore(self, token: str) -> RequestContext | None:
@@ -404,10 +404,10 @@ class ContextTokens:
         try:
             reading = self.keys.tokens.read(token)
         except (AdcpTrackerError, OSError) as error:
-            self.occasionally.warning("context.not_restored", reason="key", error=str(error))
+            self.throttled_log.warning("context.not_restored", reason="key", error=str(error))
             return None
         if reading.fault is not None:
-            self.occasionally.warning("context.not_restored", reason=reading.fault)
+            self.throttled_log.warning("context.not_restored", reason=reading.fault)
         return reading.context
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from adcp_tracker._clock import Clock, SystemClock
+from adcp_tracker._formatting import as_tuple
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.settings import several
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class TokenReading:
 
 
 def _derived(keys: str | bytes | Sequence[str | bytes]) -> tuple[bytes, ...]:
-    raw = [_raw(key) for key in several(keys)]
+    raw = [_raw(key) for key in as_tuple(keys)]
     if not raw or any(len(key) < MIN_KEY_BYTES for key in raw):
         raise ConfigurationError(
             f"context_keys: expected one or more keys of at least {MIN_KEY_BYTES} bytes, got "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker._logging import Occasionally
+from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.bots import detect_automation
@@ -158,7 +158,7 @@ class Capture:
         self._consent = None if given is None else consent_reader(given)
         self.reads_requests = given is not None and not isinstance(self._consent, HEADER_READERS)
         self._unanswered = Consent(self.settings.consent_unanswered)
-        self._log = Occasionally(clock or SystemClock())
+        self._log = ThrottledLogger(clock or SystemClock())
 
     def begin(self, request: Request) -> LazyContext:
         """Return the context to bind while a request is handled. Reads nothing yet."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._process import threads_run
+from adcp_tracker._process import threads_enabled
 from tests.integrations.losing_none import ORDERS, check_all_delivered, check_killing_loses_none
 from tests.integrations.servers import (
     SCRIPTS,
@@ -103,4 +103,4 @@ def deliver(environment: dict[str, str]) -> None:
 
 def test_everywhere_else_threads_run() -> None:
     """Only uWSGI keeps them from it."""
-    assert threads_run()
+    assert threads_enabled()
