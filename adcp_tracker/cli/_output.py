@@ -165,7 +165,7 @@ def state_of(books: Books) -> str:
     """Return ``paused``, ``locked``, ``retrying`` or ``well``."""
     if books.paused:
         return "paused"
-    if books.locked:
+    if books.missing_keys:
         return "locked"
     return "retrying" if books.retrying else "well"
 
@@ -183,10 +183,10 @@ def _print_reasons(name: str, books: Books, *, is_known: bool, is_uploaded: bool
             "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
         )
         print_line(f"{name} {again}; the last try ended in {books.retrying}.")
-    if books.locked:
+    if books.missing_keys:
         print_line(
             f"{name} waits for events that were sealed with another key, and nothing is lost: "
-            f"add {books.locked} to encryption_keys, or ADCP_ENCRYPTION_KEYS.",
+            f"add {books.missing_keys} to encryption_keys, or ADCP_ENCRYPTION_KEYS.",
             "red",
         )
     if books.dropped:

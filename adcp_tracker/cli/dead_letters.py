@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from adcp_tracker.cli._queue import QueueStatus
     from adcp_tracker.delivery.commands import Replayed
     from adcp_tracker.delivery.stats import Stats
-    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which, by their ids.")]
@@ -71,7 +71,7 @@ def list_letters(
         return EXIT_ATTENTION
     found, locked = (
         _find_letters(directory, code, destination),
-        _open_dead_letters(directory).locked(),
+        _open_dead_letters(directory).undecrypted(),
     )
     newest = found[: -limit - 1 : -1]
     if as_json:
@@ -226,10 +226,10 @@ def _is_unknown(destination: str | None, directory: str | None) -> bool:
     return True
 
 
-def _open_dead_letters(directory: str | None) -> DeadLetters:
-    from adcp_tracker.outbox.dead_letters import DeadLetters  # noqa: PLC0415 - for a quick --help
+def _open_dead_letters(directory: str | None) -> DeadLetterStore:
+    from adcp_tracker.outbox.dead_letters import DeadLetterStore  # noqa: PLC0415 - for a quick --help
 
-    return DeadLetters(open_existing_queue(directory), encryption())
+    return DeadLetterStore(open_existing_queue(directory), encryption())
 
 
 def _is_filtered(*filters: str | None) -> bool:

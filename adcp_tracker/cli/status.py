@@ -39,7 +39,7 @@ def status(*, directory: Directory = None, as_json: AsJson = False) -> int:
 
 def _needs_attention(found: QueueStatus) -> bool:
     every = found.stats.destinations.values()
-    troubled = any(books.paused or books.dead or books.locked for books in every)
+    troubled = any(books.paused or books.dead or books.missing_keys for books in every)
     return troubled or bool(found.damage) or (found.leader is None and found.stats.pending > 0)
 
 

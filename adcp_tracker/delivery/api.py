@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adcp_tracker.delivery import commands
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 if TYPE_CHECKING:
     import builtins
@@ -27,7 +27,7 @@ class DeadLetterApi:
 
     def list(self) -> builtins.list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        return [*DeadLetters(self._pipeline.directory, self._pipeline.encryption)]
+        return [*DeadLetterStore(self._pipeline.directory, self._pipeline.encryption)]
 
     def replay(self, ids: Collection[str], timeout: float = 10.0) -> Replayed:
         """Send dead letters again.

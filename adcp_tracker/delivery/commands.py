@@ -47,7 +47,7 @@ def replay(leadership: Leadership, journal: JournalWriter, ids: Collection[str])
         counts = known[letter.destination].counts
         counts.accepted -= 1
         counts.dead -= 1
-    leadership.letterbox.withdraw(taken)
+    leadership.letterbox.mark_removed(taken)
     leadership.commit()
     if trouble is not None:
         raise trouble
@@ -71,7 +71,7 @@ def drop(leadership: Leadership, ids: Collection[str]) -> int:
         if state is not None:
             state.counts.dead -= 1
             state.counts.dropped["operator"] += 1
-    leadership.letterbox.withdraw(found)
+    leadership.letterbox.mark_removed(found)
     leadership.commit()
     return len(found)
 

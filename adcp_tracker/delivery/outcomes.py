@@ -21,7 +21,7 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
-from adcp_tracker.outbox.batch import members_of
+from adcp_tracker.outbox.batch import batch_events
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adcp_tracker.delivery.retry import RetryPolicy
-    from adcp_tracker.outbox.batch import Members, Placed
-    from adcp_tracker.outbox.state import Delivery, DestinationState, State
+    from adcp_tracker.outbox.batch import BatchEvents, LocatedEvent
+    from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
 
 
 _TRIES_PER_KEY = 5
@@ -57,8 +57,8 @@ class Settlement:
 
     state: State
     policy: RetryPolicy
-    delivery: Delivery
-    members: Members
+    delivery: FrozenBatch
+    members: BatchEvents
     now: float
 
     def settle(self, outcome: Outcome) -> list[DeadLetter]:
@@ -87,12 +87,12 @@ class Settlement:
         """Note that the seller answers; where it takes nothing at all, that ends no pause."""
         state = self._destination
         state.failures, state.resume_at = 0, 0.0
-        if state.pause is not None and state.refused_alone < _REFUSED_IN_A_ROW:
+        if state.pause is not None and state.single_rejections < _REFUSED_IN_A_ROW:
             logger.info("destination.resumed", destination=self.delivery.destination)
             state.pause = None
 
     def _delivered(self, outcome: Delivered) -> list[DeadLetter]:
-        self._destination.refused_alone = 0
+        self._destination.single_rejections = 0
         self._well()
         self._raise_limits()
         failed = self._named(outcome.failures)
@@ -148,7 +148,7 @@ class Settlement:
         if len(self.members) == 1:
             # The halves that led here were refused for this event, or as everything is.
             state.max_events = state.max_bytes = None
-        elif not state.refused_alone:
+        elif not state.single_rejections:
             self._learn_limits(outcome.code)
         return self._isolate(outcome.code, outcome.message)
 
@@ -157,7 +157,7 @@ class Settlement:
         size = sum(len(event) + 1 for event in self.members.events)
         state.max_events = len(self.members) // 2
         state.max_bytes = size // 2
-        state.taken_at_limit = 0
+        state.successes_near_limit = 0
         self._tell_limits("destination.limit_learned", code=code)
 
     def _raise_limits(self) -> None:
@@ -171,9 +171,9 @@ class Settlement:
             return
         if 2 * len(self.members) <= state.max_events and 2 * self.delivery.size <= state.max_bytes:
             return
-        state.taken_at_limit += 1
-        if state.taken_at_limit >= _TAKEN_PER_RAISE:
-            state.taken_at_limit = 0
+        state.successes_near_limit += 1
+        if state.successes_near_limit >= _TAKEN_PER_RAISE:
+            state.successes_near_limit = 0
             state.max_events *= 2
             state.max_bytes *= 2
             self._tell_limits("destination.limit_raised")
@@ -193,7 +193,7 @@ class Settlement:
         if not failed:
             return self._isolate(outcome.code, outcome.message)
         self._destination.counts.dead += len(failed)
-        rest = members_of(each for place, each in enumerate(self.members) if place not in failed)
+        rest = batch_events(each for place, each in enumerate(self.members) if place not in failed)
         self._divide(rest)
         return self._letters(failed)
 
@@ -212,11 +212,11 @@ class Settlement:
             self._divide(self.members[:middle], self.members[middle:], at_once=at_once)
             return []
         state = self._destination
-        if state.refused_alone >= _REFUSED_IN_A_ROW:
+        if state.single_rejections >= _REFUSED_IN_A_ROW:
             self.state.replace(self.delivery)
-            self.state.deliveries[self.delivery.destination].append(self.delivery)
+            self.state.batches[self.delivery.destination].append(self.delivery)
             return self._paused(Paused(code, message, _NOT_THE_EVENTS))
-        state.refused_alone += 1
+        state.single_rejections += 1
         state.counts.dead += len(self.members)
         self.state.replace(self.delivery)
         failure = EventFailure(code, message)
@@ -239,12 +239,12 @@ class Settlement:
         self.state.replace(self.delivery, again)
         return []
 
-    def _divide(self, *parts: Members, at_once: bool = True) -> None:
+    def _divide(self, *parts: BatchEvents, at_once: bool = True) -> None:
         """Put smaller batches in the place of this one; other bytes, another identity."""
         name, code = self.delivery.destination, self.delivery.test_event_code
         made = [self.state.freeze(name, part.spans(), len(part), code) for part in parts if part]
         if at_once:
-            deliveries = self.state.deliveries[name]
+            deliveries = self.state.batches[name]
             del deliveries[len(deliveries) - len(made) :]
             self.state.replace(self.delivery, *made)
         else:
@@ -266,9 +266,9 @@ class Settlement:
 
     def _letters(self, failed: dict[int, EventFailure]) -> list[DeadLetter]:
         members = tuple(self.members) if failed else ()
-        return [self._letter(members[place], failure) for place, failure in failed.items()]
+        return [self._dead_letter(members[place], failure) for place, failure in failed.items()]
 
-    def _letter(self, member: Placed, failure: EventFailure) -> DeadLetter:
+    def _dead_letter(self, member: LocatedEvent, failure: EventFailure) -> DeadLetter:
         return DeadLetter(
             destination=self.delivery.destination,
             segment=member.segment,

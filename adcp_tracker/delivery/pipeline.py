@@ -67,7 +67,7 @@ class Pipeline:
             max_bytes=settings.max_bytes,
             segment_bytes=segment_bytes(settings.max_bytes),
             synchronous=is_synchronous,
-            on_begin=roster.secure_own if is_synchronous else roster.enter_own,
+            on_begin=roster.add_own_synced if is_synchronous else roster.add_own,
             on_growth=self._on_journal_growth,
             on_fork=self._after_untracked_fork,
             clock=setting.clock,

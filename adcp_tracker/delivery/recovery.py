@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.journal.reader import SegmentStore
-    from adcp_tracker.outbox.batcher import Sealer
-    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
-    from adcp_tracker.outbox.known_destinations import Roster
-    from adcp_tracker.outbox.state import Delivery, Span
+    from adcp_tracker.outbox.batcher import Batcher
+    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
+    from adcp_tracker.outbox.known_destinations import KnownDestinations
+    from adcp_tracker.outbox.state import FrozenBatch, Span
     from adcp_tracker.outbox.storage import Outbox
 
 
 def open_state(
     directory: QueueDirectory,
     open_outbox: Callable[[QueueDirectory], Outbox],
-    roster: Roster,
-    letters: DeadLetters,
+    roster: KnownDestinations,
+    letters: DeadLetterStore,
     segments: SegmentStore,
 ) -> State:
     """Open the state; if it is damaged, set it aside and begin anew from the segments.
@@ -39,14 +39,14 @@ def open_state(
     directory.prepare()
     segments.remove_stale()
     roster.remove_stale()
-    roster.secure_own()
+    roster.add_own_synced()
     try:
         state = _open(directory, open_outbox, roster)
     except DamagedOutboxError as error:
         aside = directory.quarantine_state()
         logger.error("outbox.rebuilt", error=str(error), set_aside=str(aside))
         state = _open(directory, open_outbox, roster)
-    roster.enter(state.destinations)
+    roster.add(state.destinations)
     if state.is_new:
         _restore_letters(state, letters, segments)
     return state
@@ -55,7 +55,7 @@ def open_state(
 def _open(
     directory: QueueDirectory,
     open_outbox: Callable[[QueueDirectory], Outbox],
-    roster: Roster,
+    roster: KnownDestinations,
 ) -> State:
     outbox = open_outbox(directory)
     try:
@@ -65,7 +65,7 @@ def _open(
         raise
 
 
-def _restore_letters(state: State, letters: DeadLetters, segments: SegmentStore) -> None:
+def _restore_letters(state: State, letters: DeadLetterStore, segments: SegmentStore) -> None:
     """Take dead letters back into books that were begun anew.
 
     A letter whose event is still in a segment is decided again with it, unless nobody
@@ -86,7 +86,9 @@ def _restore_letters(state: State, letters: DeadLetters, segments: SegmentStore)
             counts.dead += 1
 
 
-def tidy_up(state: State, segments: SegmentStore, letters: DeadLetters, sealer: Sealer) -> None:
+def tidy_up(
+    state: State, segments: SegmentStore, letters: DeadLetterStore, sealer: Batcher
+) -> None:
     """Set right what the last leader left between two writes."""
     _forget_vanished(state, segments.sizes(), sealer)
     _forget_undone_letters(state, letters, segments)
@@ -94,23 +96,23 @@ def tidy_up(state: State, segments: SegmentStore, letters: DeadLetters, sealer: 
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have mended it
             destination.resume_at = 0.0
-        destination.locked = ""  # and given a key, or taken one away
+        destination.missing_keys = ""  # and given a key, or taken one away
 
 
-def _forget_vanished(state: State, present: Iterable[str], sealer: Sealer) -> None:
+def _forget_vanished(state: State, present: Iterable[str], sealer: Batcher) -> None:
     """Drop what is known of segments that are gone; batches go on with what is left of them."""
     names = set(present)
     for destination in state.destinations.values():
         for name in destination.cursors.keys() - names:
             del destination.cursors[name]
-    for deliveries in list(state.deliveries.values()):
+    for deliveries in list(state.batches.values()):
         for delivery in list(deliveries):
             left = tuple(span for span in delivery.spans if span.segment in names)
             if len(left) < len(delivery.spans):
                 _shorten(state, delivery, left, sealer)
 
 
-def _shorten(state: State, delivery: Delivery, left: tuple[Span, ...], sealer: Sealer) -> None:
+def _shorten(state: State, delivery: FrozenBatch, left: tuple[Span, ...], sealer: Batcher) -> None:
     """Go on with some of a batch's spans; other bytes, another identity."""
     rest = attrs.evolve(delivery, spans=left, generation=delivery.generation + 1)
     try:
@@ -123,7 +125,7 @@ def _shorten(state: State, delivery: Delivery, left: tuple[Span, ...], sealer: S
     logger.warning("segment.vanished", destination=delivery.destination, events=gone)
 
 
-def _forget_undone_letters(state: State, letters: DeadLetters, segments: SegmentStore) -> None:
+def _forget_undone_letters(state: State, letters: DeadLetterStore, segments: SegmentStore) -> None:
     """Remove dead letters that the state does not know of, as the last leader died before.
 
     Letters are written first, so that none is lost. Their events are still to be sealed, or in
@@ -144,12 +146,12 @@ def _is_open(letter: DeadLetter, state: State) -> bool:
         return False
     return letter.offset >= destination.cursors.get(letter.segment, 0) or any(
         span.segment == letter.segment and span.start <= letter.offset < span.stop
-        for delivery in state.deliveries[letter.destination]
+        for delivery in state.batches[letter.destination]
         for span in delivery.spans
     )
 
 
-def _recount_letters(state: State, letters: DeadLetters) -> None:
+def _recount_letters(state: State, letters: DeadLetterStore) -> None:
     """Have the books count the letters there are.
 
     One that the last leader removed before it died was on its way again as a new record, or

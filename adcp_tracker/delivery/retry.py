@@ -56,6 +56,6 @@ def end_impossible_waits(state: State, policy: RetryPolicy, now: float) -> None:
     for destination in state.destinations.values():
         if destination.resume_at > latest:
             destination.resume_at = now
-    for deliveries in state.deliveries.values():
+    for deliveries in state.batches.values():
         for delivery in [each for each in deliveries if each.next_attempt_at > latest]:
             state.replace(delivery, attrs.evolve(delivery, next_attempt_at=now))

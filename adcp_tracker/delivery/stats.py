@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.journal.reader import SegmentStore
-    from adcp_tracker.outbox.state import Delivery, State
+    from adcp_tracker.outbox.state import FrozenBatch, State
 
 
 def oldest_waiting(
     segments: SegmentStore,
     sizes: Mapping[str, int],
     cursors: Mapping[str, int],
-    deliveries: Iterable[Delivery] = (),
+    deliveries: Iterable[FrozenBatch] = (),
 ) -> float | None:
     """Return when the oldest waiting event was accepted, in seconds since the epoch.
 
@@ -79,7 +79,7 @@ class Books:
         retrying: Why the last try failed; empty if it did not.
         configured: Whether a running tracker knows this destination.
         oldest_at: When the oldest pending event was accepted, in seconds since the epoch.
-        locked: Which keys are missing to read some of the pending events; empty if none is.
+        missing_keys: Which keys are missing to read some of the pending events; empty if none is.
         hourly: Live events delivered by the hour, in hours since the epoch, for 35 days.
     """
 
@@ -93,7 +93,7 @@ class Books:
     retrying: str = ""
     configured: bool = True
     oldest_at: float | None = None
-    locked: str = ""
+    missing_keys: str = ""
     hourly: dict[str, int] = attrs.field(factory=dict, repr=False)
 
 
@@ -172,7 +172,7 @@ class Bookkeeper:
         return Stats(destinations, waiting, now, os.getpid(), oldest)
 
     def _books(self, name: str, sizes: Mapping[str, int], *, configured: bool) -> Books:
-        state, deliveries = self._state.destinations[name], self._state.deliveries[name]
+        state, deliveries = self._state.destinations[name], self._state.batches[name]
         unsealed = self._count(state.cursors, sizes)
         sealed = sum(delivery.count for delivery in deliveries)
         pause = state.pause
@@ -188,7 +188,7 @@ class Bookkeeper:
             retrying=next((each.last_code for each in deliveries if each.attempts), ""),
             configured=configured,
             oldest_at=oldest_waiting(self._segments, sizes, state.cursors, deliveries),
-            locked=state.locked,
+            missing_keys=state.missing_keys,
         )
 
     def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:

@@ -18,9 +18,9 @@ from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.batch import BLANK
-from adcp_tracker.outbox.batcher import Sealer, limits
-from adcp_tracker.outbox.dead_letters import DeadLetters, Letterbox
-from adcp_tracker.outbox.known_destinations import Roster
+from adcp_tracker.outbox.batcher import Batcher, limits
+from adcp_tracker.outbox.dead_letters import DeadLetterBuffer, DeadLetterStore
+from adcp_tracker.outbox.known_destinations import KnownDestinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.outbox.batch import Members
+    from adcp_tracker.outbox.batch import BatchEvents
     from adcp_tracker.outbox.dead_letters import DeadLetter
-    from adcp_tracker.outbox.state import Delivery
+    from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.outbox.storage import Outbox
 
 
@@ -53,22 +53,22 @@ class Leadership:
         self._clock = setting.clock
         _prepare(setting.destinations)
         self.segments = SegmentStore(setting.directory, setting.encryption)
-        self.dead_letters = DeadLetters(setting.directory, setting.encryption)
+        self.dead_letters = DeadLetterStore(setting.directory, setting.encryption)
         self.state = open_state(
             setting.directory, setting.open_outbox, setting.roster, self.dead_letters, self.segments
         )
-        self._sealer = Sealer(self.segments, self.state)
+        self._batcher = Batcher(self.segments, self.state)
         self._bookkeeper = Bookkeeper(self.segments, self.state)
         self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
-        self._on_way: dict[str, tuple[Delivery, Members]] = {}
-        self._fresh: dict[str, tuple[int, Members]] = {}
-        self.letterbox = Letterbox(self.dead_letters, self.segments)
+        self._on_way: dict[str, tuple[FrozenBatch, BatchEvents]] = {}
+        self._fresh: dict[str, tuple[int, BatchEvents]] = {}
+        self.letterbox = DeadLetterBuffer(self.dead_letters, self.segments)
         self._throttled_log = ThrottledLogger(setting.clock)
         self._progressed = False
         try:
-            tidy_up(self.state, self.segments, self.dead_letters, self._sealer)
+            tidy_up(self.state, self.segments, self.dead_letters, self._batcher)
         except OSError:
-            self.state.suspend()
+            self.state.close()
             raise
 
     def step(self) -> float:
@@ -97,7 +97,7 @@ class Leadership:
         self.commit()
         self._delete_settled(sizes)
         if not self._on_way:
-            self._sealer.rest()
+            self._batcher.release_memory()
         return self._delay(sizes)
 
     def commit(self) -> None:
@@ -114,8 +114,8 @@ class Leadership:
 
     def retire(self, destination: str) -> None:
         """Forget a destination, and what waits for it."""
-        self._setting.roster.strike(destination)
-        self.state.retire(destination)
+        self._setting.roster.remove(destination)
+        self.state.remove(destination)
         self.commit()
 
     def is_configured(self, destination: str) -> bool:
@@ -146,7 +146,7 @@ class Leadership:
 
     def suspend(self) -> None:
         """Close the database, as for a fork; requests on their way go on."""
-        self.state.suspend()
+        self.state.close()
 
     def resume(self) -> None:
         """Open the database again.
@@ -154,7 +154,7 @@ class Leadership:
         Raises:
             OutboxError: If it cannot be opened, or is not as it was left.
         """
-        self.state.resume(self._setting.open_outbox(self._setting.directory))
+        self.state.reopen(self._setting.open_outbox(self._setting.directory))
 
     @property
     def is_sending(self) -> bool:
@@ -180,17 +180,17 @@ class Leadership:
             How many of them are on their way.
         """
         self._fresh.clear()
-        self.letterbox.let_go(is_unwanted)
+        self.letterbox.discard(is_unwanted)
         self._recount_dead()
         on_way = {(delivery.destination, delivery.number) for delivery, _ in self._on_way.values()}
-        for deliveries in list(self.state.deliveries.values()):
+        for deliveries in list(self.state.batches.values()):
             for delivery in list(deliveries):
-                members = self._sealer.read(delivery)
+                members = self._batcher.read(delivery)
                 sent = (delivery.destination, delivery.number) in on_way
-                locked = self._sealer.locks.holds(delivery)
+                locked = self._batcher.missing_keys.includes(delivery)
                 if len(members) != delivery.count and not sent and not locked:
                     self._shrink(delivery, members)
-        return sum(members.blank(is_unwanted) for _, members in self._on_way.values())
+        return sum(members.erase(is_unwanted) for _, members in self._on_way.values())
 
     def close(self) -> None:
         """Settle what has come back, delete what is done and close the database."""
@@ -201,7 +201,7 @@ class Leadership:
         finally:
             for lane in self._lanes.values():
                 lane.stop()
-            self.state.suspend()
+            self.state.close()
 
     def _turn(self, destination: Destination, sizes: Mapping[str, int]) -> tuple[str, Batch] | None:
         """Get the next batch of one destination ready, if it can take one."""
@@ -215,7 +215,7 @@ class Leadership:
         """Send the batch that was frozen, and committed, while another was on its way."""
         if name not in self._fresh or not self._may_send(name):
             return
-        for first in self.state.deliveries[name][:1]:
+        for first in self.state.batches[name][:1]:
             if first.number == self._fresh[name][0] and first.next_attempt_at <= self._clock.now():
                 self._lanes[name].send(self._depart(first, self._fresh.pop(name)[1]))
 
@@ -227,7 +227,7 @@ class Leadership:
         """
         name = destination.name
         state, on_way = self.state.destinations[name], self._on_way.get(name)
-        if on_way is None or len(self.state.deliveries[name]) > 1 or self.letterbox.is_crowded:
+        if on_way is None or len(self.state.batches[name]) > 1 or self.letterbox.is_full:
             return
         if state.failures or state.pause is not None or not state.counts.delivered:
             return
@@ -238,9 +238,9 @@ class Leadership:
 
     def _may_send(self, name: str) -> bool:
         rests = self._clock.now() < self.state.destinations[name].resume_at
-        return not (self._lanes[name].is_busy or self.letterbox.is_crowded or rests)
+        return not (self._lanes[name].is_busy or self.letterbox.is_full or rests)
 
-    def _depart(self, delivery: Delivery, members: Members) -> Batch:
+    def _depart(self, delivery: FrozenBatch, members: BatchEvents) -> Batch:
         self._on_way[delivery.destination] = delivery, members
         return Batch(members.events, delivery.identity, delivery.test_event_code)
 
@@ -269,11 +269,11 @@ class Leadership:
             counts.dropped["erased"] += erased
         self.letterbox.add(kept)
 
-    def _due_delivery(self, name: str) -> tuple[Delivery, Members] | None:
+    def _due_delivery(self, name: str) -> tuple[FrozenBatch, BatchEvents] | None:
         """Return the first frozen batch whose time has come."""
         now = self._clock.now()
-        for delivery in list(self.state.deliveries[name]):
-            if delivery.next_attempt_at > now or self._sealer.locks.holds(delivery):
+        for delivery in list(self.state.batches[name]):
+            if delivery.next_attempt_at > now or self._batcher.missing_keys.includes(delivery):
                 continue
             number, members = self._fresh.pop(name, (delivery.number, None))
             if members is None or number != delivery.number:
@@ -282,17 +282,17 @@ class Leadership:
                 continue
             if len(members) == delivery.count:
                 return delivery, members
-            if self._sealer.locks.holds(delivery):
+            if self._batcher.missing_keys.includes(delivery):
                 continue
             shrunk = self._shrink(delivery, members)
             if shrunk is not None:
                 return shrunk, members
         return None
 
-    def _read(self, delivery: Delivery) -> Members | None:
+    def _read(self, delivery: FrozenBatch) -> BatchEvents | None:
         """Read a batch, if the disk gives it for now."""
         try:
-            return self._sealer.read(delivery)
+            return self._batcher.read(delivery)
         except FileNotFoundError:  # for good; whoever takes over goes on with what is left
             raise
         except OSError as error:
@@ -307,10 +307,10 @@ class Leadership:
             remedy="see to the disk and to the rights of the file; its events wait until then",
         )
 
-    def _shrink(self, delivery: Delivery, members: Members) -> Delivery | None:
+    def _shrink(self, delivery: FrozenBatch, members: BatchEvents) -> FrozenBatch | None:
         """Go on with what is left of a batch whose records were erased or damaged on disk."""
         name, lost = delivery.destination, delivery.count - len(members)
-        erased = min(self._sealer.count_erased(delivery), lost)
+        erased = min(self._batcher.count_erased(delivery), lost)
         counts = self.state.destinations[name].counts
         if erased:
             counts.dropped["erased"] += erased
@@ -342,24 +342,24 @@ class Leadership:
 
     def _seal(
         self, destination: Destination, sizes: Mapping[str, int], *, ahead: bool = False
-    ) -> tuple[Delivery, Members] | None:
+    ) -> tuple[FrozenBatch, BatchEvents] | None:
         """Freeze the next batches of a destination; return the first, or keep it at hand."""
-        sealed = self._sealer.seal(destination, sizes, self._clock.now())
-        self.letterbox.add(sealed.letters)
+        sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
+        self.letterbox.add(sealed.dead_letters)
         self._progressed |= sealed.advanced
-        for segment, data in sealed.damages:
+        for segment, data in sealed.corrupt_spans:
             self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
             self._keep_evidence(segment, data)
         for segment, error in sealed.unreadable:
             self._tell_unreadable(segment, error)
         self._tell_locked(destination.name)
-        at_hand = sealed.deliveries if ahead else sealed.deliveries[1:]
+        at_hand = sealed.batches if ahead else sealed.batches[1:]
         if at_hand:
             self._fresh[destination.name] = at_hand[0][0].number, at_hand[0][1]
-        return sealed.deliveries[0] if sealed.deliveries else None
+        return sealed.batches[0] if sealed.batches else None
 
     def _tell_locked(self, name: str) -> None:
-        keys = self.state.destinations[name].locked
+        keys = self.state.destinations[name].missing_keys
         if keys:
             self._throttled_log.warning(
                 "events.locked",
@@ -379,7 +379,7 @@ class Leadership:
         if self.letterbox.has_unwritten or not any(map(self._is_finished, self._settled(sizes))):
             return
         # Whoever wrote to a segment entered its destinations before there was the segment.
-        self.state.know(self._setting.roster)
+        self.state.ensure(self._setting.roster)
         for name in self._settled(sizes):
             if self._delete(name, sizes[name]):
                 for state in self.state.destinations.values():
@@ -399,7 +399,7 @@ class Leadership:
             for name, size in sizes.items()
             if states and all(state.cursors.get(name, 0) >= size for state in states)
         ]
-        needed = self.state.referenced() if done else ()
+        needed = self.state.referenced_segments() if done else ()
         return [name for name in done if name not in needed]
 
     def _delete(self, name: str, size: int) -> bool:
@@ -417,21 +417,21 @@ class Leadership:
         cursors = self.state.destinations[name].cursors
         return (
             self._lanes[name].is_busy
-            or bool(self.state.deliveries[name])
+            or bool(self.state.batches[name])
             or any(cursors.get(segment, 0) < size for segment, size in sizes.items())
         )
 
     def _due(self, name: str, sizes: Mapping[str, int]) -> float:
         """Return when a destination with work is to be tried next."""
-        state, locks = self.state.destinations[name], self._sealer.locks
+        state, locks = self.state.destinations[name], self._batcher.missing_keys
         unsealed = any(
-            cursor < size and not locks.bars(each, cursor)
+            cursor < size and not locks.blocks(each, cursor)
             for each, size in sizes.items()
             for cursor in (state.cursors.get(each, 0),)
         )
         first = min(
-            (each.next_attempt_at for each in self.state.deliveries[name] if not locks.holds(each)),
-            default=inf if state.locked else 0.0,
+            (each.next_attempt_at for each in self.state.batches[name] if not locks.includes(each)),
+            default=inf if state.missing_keys else 0.0,
         )
         return max(state.resume_at, 0.0 if unsealed else first)
 
@@ -477,9 +477,9 @@ class Setting:
     open_outbox: Callable[[QueueDirectory], Outbox]
     idle_seconds: float
     encryption: Encryption | None = None
-    roster: Roster = attrs.field(init=False)
+    roster: KnownDestinations = attrs.field(init=False)
 
     @roster.default
-    def _enter_by_name(self) -> Roster:
+    def _enter_by_name(self) -> KnownDestinations:
         names = [destination.name for destination in self.destinations]
-        return Roster(self.directory, names, self.clock)
+        return KnownDestinations(self.directory, names, self.clock)

@@ -88,7 +88,7 @@ class WriteBuffer:
         self._waiting_bytes = 0
         self._drop_counts: Counter[str] = Counter()
         self._written_at = self._clock.monotonic()
-        self._throttled = ThrottledLogger(self._clock)
+        self._throttled_log = ThrottledLogger(self._clock)
 
     @property
     def in_memory(self) -> int:
@@ -176,7 +176,7 @@ class WriteBuffer:
             on_drop(reason)
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             # Not its words: it is anybody's code, and they may hold anything.
-            self._throttled.warning(
+            self._throttled_log.warning(
                 "on_drop.raised", error=type(error).__name__, remedy="mend the callback"
             )
 
@@ -190,7 +190,7 @@ class WriteBuffer:
         # First what becomes of the event: without a descriptor left, even a log may fail.
         if isinstance(error, QueueFullError):
             self.count_dropped("full")
-            self._throttled.warning("event.dropped", reason="full", error=str(error))
+            self._throttled_log.warning("event.dropped", reason="full", error=str(error))
             return
         if isinstance(error, FsyncError):
             self._keep_unconfirmed(error)
@@ -199,16 +199,16 @@ class WriteBuffer:
         is_kept = self._keep(_Waiting(body, accepted_ms, kind))
         if not is_kept:
             self.count_dropped("disk")
-        self._throttled.warning("journal.not_written", error=str(error), remedy=_REMEDY)
+        self._throttled_log.warning("journal.not_written", error=str(error), remedy=_REMEDY)
         if not is_kept:
-            self._throttled.warning("event.dropped", reason="disk", error=str(error))
+            self._throttled_log.warning("event.dropped", reason="disk", error=str(error))
 
     def _keep_unconfirmed(self, error: FsyncError) -> None:
         """Keep a record until the disk confirms it; without room for it, it is in its segment."""
         ((record,), _) = parse(error.record)
         time = accepted_ms(error.record)
         self._keep(_Waiting(record.body, time, record.kind, error.path))
-        self._throttled.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
+        self._throttled_log.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
 
     def _keep(self, one: _Waiting) -> bool:
         with self._lock:

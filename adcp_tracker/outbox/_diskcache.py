@@ -53,7 +53,7 @@ _OUT_OF_REACH = (
 )
 
 
-class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
+class BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
     """Stores bytes, text and integers as they are, and nothing else.
 
     diskcache would unpickle whatever is marked as a pickle, and so run code for whoever
@@ -62,48 +62,52 @@ class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
 
     def put(self, key: object) -> tuple[object, bool]:
         """Return the key as the database takes it."""
-        return _plain(key), True
+        return _check_plain(key), True
 
     def get(self, key: object, raw: object) -> object:
         """Return the key as it was given."""
-        return _plain(bytes(key) if isinstance(key, memoryview) else key) if raw else _refuse()
+        return (
+            _check_plain(bytes(key) if isinstance(key, memoryview) else key)
+            if raw
+            else _raise_pickled()
+        )
 
     def store(self, value: object, read: object, key: object = None) -> tuple[object, ...]:  # noqa: ARG002 - diskcache's signature
         """Return the value as the database takes it."""
-        return 0, diskcache.core.MODE_RAW, None, _plain(value)
+        return 0, diskcache.core.MODE_RAW, None, _check_plain(value)
 
     def fetch(self, mode: object, filename: object, value: object, read: object) -> object:  # noqa: ARG002 - diskcache's signature
         """Return the value as it was given."""
         if mode != diskcache.core.MODE_RAW or filename is not None:
-            _refuse()
-        return _plain(bytes(value) if isinstance(value, memoryview) else value)
+            _raise_pickled()
+        return _check_plain(bytes(value) if isinstance(value, memoryview) else value)
 
     def remove(self, file_path: object) -> None:
         """Remove nothing: no value is kept in a file, so whatever is named is somebody else's."""
 
 
-class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
+class _PreparedCache(diskcache.Cache):  # type: ignore[misc]  # as above
     """Writes no setting that the database holds as it would be written.
 
     Each would be a transaction, forty each time a cache is opened, and after each of them a
     thread beside others that compute waits for its turn: half a second in all.
     """
 
-    _settled: Mapping[str, object] = MappingProxyType({})
+    _stored_settings: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
-        self._made: Schema = {_CREATE_SETTINGS}
-        self._settled, found = _settle(folder / _DATABASE)
+        self._schema: Schema = {_CREATE_SETTINGS}
+        self._stored_settings, found = _prepare_database(folder / _DATABASE)
         try:
-            super().__init__(str(folder), timeout=_TIMEOUT_SECONDS, disk=PlainDisk, **_SETTINGS)
-            if not found <= self._made:
-                _refuse_schema()
+            super().__init__(str(folder), timeout=_TIMEOUT_SECONDS, disk=BytesOnlyDisk, **_SETTINGS)
+            if not found <= self._schema:
+                _raise_foreign_schema()
             self.reset("sqlite_synchronous", _SYNCHRONOUS_FULL, update=False)
         except BaseException:  # nothing of it may stay open
             with contextlib.suppress(AttributeError, sqlite3.Error):  # it may not be as far as that
                 self.close()
             raise
-        self._settled = MappingProxyType({})
+        self._stored_settings = MappingProxyType({})
 
     @property
     def _sql_retry(self) -> Callable[..., object]:
@@ -111,24 +115,24 @@ class _SettledCache(diskcache.Cache):  # type: ignore[misc]  # as above
 
         def execute_unless_settled(statement: str, *values: tuple[object, ...]) -> object:
             if statement.startswith("CREATE "):
-                self._made.add(statement.replace("IF NOT EXISTS ", "", 1))
-            return None if self._is_settled(statement, *values) else execute(statement, *values)
+                self._schema.add(statement.replace("IF NOT EXISTS ", "", 1))
+            return None if self._is_stored(statement, *values) else execute(statement, *values)
 
         return execute_unless_settled
 
-    def _is_settled(self, statement: str, values: tuple[object, ...] = ()) -> bool:
+    def _is_stored(self, statement: str, values: tuple[object, ...] = ()) -> bool:
         if statement.startswith("INSERT OR REPLACE INTO Settings"):
             key, value = values
         elif statement.startswith("INSERT OR IGNORE INTO Settings"):
-            return values[0] in self._settled
+            return values[0] in self._stored_settings
         elif statement.startswith("UPDATE Settings SET value"):
             value, key = values
         else:
             return False
-        return key in self._settled and self._settled[str(key)] == value
+        return key in self._stored_settings and self._stored_settings[str(key)] == value
 
 
-def _settle(database: Path) -> tuple[dict[str, object], Schema]:
+def _prepare_database(database: Path) -> tuple[dict[str, object], Schema]:
     """Check the database's pages, and return the settings in it and what made its tables.
 
     An empty one gets the settings that diskcache would write, in one transaction.
@@ -138,12 +142,12 @@ def _settle(database: Path) -> tuple[dict[str, object], Schema]:
     ) as connection:
         made = connection.execute("SELECT type, tbl_name, sql FROM sqlite_master").fetchall()
         if not all(_is_harmless(*each) for each in made):
-            _refuse_schema()
+            _raise_foreign_schema()
         ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         if not made:
-            _fill(connection)
+            _create_settings(connection)
         settings = dict(connection.execute("SELECT key, value FROM Settings").fetchall())
         if not settings.keys() <= _KNOWN_SETTINGS:
             raise DamagedOutboxError("expected the settings that diskcache has, got others")
@@ -163,7 +167,7 @@ def _is_harmless(kind: object, table: object, sql: object) -> bool:
     return kind == "index" or (kind, table) == ("trigger", "Cache")
 
 
-def _fill(connection: sqlite3.Connection) -> None:
+def _create_settings(connection: sqlite3.Connection) -> None:
     settings = {**_SETTINGS, **diskcache.core.METADATA}
     connection.execute(f"PRAGMA auto_vacuum = {settings['sqlite_auto_vacuum']:d}")
     connection.execute("BEGIN IMMEDIATE")
@@ -172,17 +176,17 @@ def _fill(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def _plain(value: object) -> object:
+def _check_plain(value: object) -> object:
     if type(value) not in (bytes, str, int):
         raise DamagedOutboxError(f"expected bytes, text or an integer, got {type(value).__name__}")
     return value
 
 
-def _refuse() -> NoReturn:
+def _raise_pickled() -> NoReturn:
     raise DamagedOutboxError("expected plain bytes, got a row that asks to be unpickled or read")
 
 
-def _refuse_schema() -> NoReturn:
+def _raise_foreign_schema() -> NoReturn:
     raise DamagedOutboxError("expected tables and triggers as diskcache makes them, got others")
 
 
@@ -205,20 +209,20 @@ class DiskcacheOutbox:
                 check_secure_file(folder / name)
             # Created beforehand, so that it and its journal get our rights, not the umask's.
             os.close(open_secure(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
-            self._cache = _SettledCache(folder)
+            self._cache = _PreparedCache(folder)
         except (sqlite3.Error, diskcache.Timeout, OSError, ValueError) as error:
-            raise _translated(error, "opened") from error
+            raise _to_outbox_error(error, "opened") from error
 
     def load(self) -> dict[str, bytes]:
         """Return everything in it, once its checksums are right."""
         try:
             found = {key: self._cache[key] for key in self._cache.iterkeys()}
         except (sqlite3.Error, diskcache.Timeout, KeyError, UnicodeDecodeError) as error:
-            raise _translated(error, "read") from error
-        total = found.pop(_SUM, _total({}))
-        values = {key: _checked(key, value) for key, value in found.items()}
+            raise _to_outbox_error(error, "read") from error
+        total = found.pop(_SUM, _checksum_of_all({}))
+        values = {key: _without_checksum(key, value) for key, value in found.items()}
         self._sums = {key: crc32(value) for key, value in values.items()}
-        if total != _total(self._sums):
+        if total != _checksum_of_all(self._sums):
             raise DamagedOutboxError("expected the rows last written, got fewer, more or others")
         return values
 
@@ -232,9 +236,9 @@ class DiskcacheOutbox:
                     self._cache.set(key, b"%08x" % crc32(value) + value)
                 for key in removes:
                     self._cache.delete(key)
-                self._cache.set(_SUM, _total(sums))
+                self._cache.set(_SUM, _checksum_of_all(sums))
         except (sqlite3.Error, diskcache.Timeout, OSError) as error:
-            raise _translated(error, "written") from error
+            raise _to_outbox_error(error, "written") from error
         self._sums = sums
 
     def close(self) -> None:
@@ -242,7 +246,7 @@ class DiskcacheOutbox:
         self._cache.close()
 
 
-def _checked(key: object, value: object) -> bytes:
+def _without_checksum(key: object, value: object) -> bytes:
     if isinstance(key, str) and isinstance(value, bytes):
         body = value[_CHECKSUM_BYTES:]
         if value[:_CHECKSUM_BYTES] == b"%08x" % crc32(body):
@@ -250,18 +254,18 @@ def _checked(key: object, value: object) -> bytes:
     raise DamagedOutboxError(f"expected the value of {str(key)[:40]!a} as written, got another")
 
 
-def _total(sums: Mapping[str, int]) -> bytes:
+def _checksum_of_all(sums: Mapping[str, int]) -> bytes:
     """Return a checksum over all rows, so that a lost one is noticed."""
     text = "".join(f"{key}={checksum};" for key, checksum in sorted(sums.items()))
     return b"%08x" % crc32(text.encode())
 
 
-def _translated(error: Exception, what: str) -> OutboxError:
-    kind = OutboxError if _will_pass(error) else DamagedOutboxError
+def _to_outbox_error(error: Exception, what: str) -> OutboxError:
+    kind = OutboxError if _is_transient(error) else DamagedOutboxError
     return kind(f"the queue's state cannot be {what}: {type(error).__name__}: {error}")
 
 
-def _will_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Say whether the database may be well, and only out of reach for now."""
     if isinstance(error, sqlite3.OperationalError):
         # Python before 3.11 tells SQLite's errors apart by nothing but their words.

@@ -25,7 +25,7 @@ _BEGINNING = len(_EVENT_ID) + len(b'","event_type":"')
 """How much of two events with one id is the same at least: the id, and what follows it."""
 
 
-class Placed(NamedTuple):
+class LocatedEvent(NamedTuple):
     """An event and the record it stands in.
 
     Attributes:
@@ -41,7 +41,7 @@ class Placed(NamedTuple):
     event: bytes
 
 
-class _Run:
+class _ContiguousEvents:
     """Plain records that follow each other: where they begin is all that need be known."""
 
     def __init__(self, segment: str, plain: PlainRecords, room: Room | None = None) -> None:
@@ -52,15 +52,15 @@ class _Run:
         """Return where the records are."""
         yield self._span
 
-    def __iter__(self) -> Iterator[Placed]:
+    def __iter__(self) -> Iterator[LocatedEvent]:
         start = self._span.start
         for event in self.block.split():
             stop = start + HEADER_BYTES + len(event) + 1
-            yield Placed(self._span.segment, start, stop, event)
+            yield LocatedEvent(self._span.segment, start, stop, event)
             start = stop
 
 
-class _Columns:
+class _EventColumns:
     """Any records, in a column each for what is known of them."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Columns:
         self._stops: list[int] = []
         self._events: list[bytes] = []
 
-    def add(self, placed: Placed) -> None:
+    def add(self, placed: LocatedEvent) -> None:
         self._segments.append(placed.segment)
         self._starts.append(placed.start)
         self._stops.append(placed.stop)
@@ -84,11 +84,11 @@ class _Columns:
         """Return where the records are."""
         return map(Span, self._segments, self._starts, self._stops)
 
-    def __iter__(self) -> Iterator[Placed]:
-        return map(Placed, self._segments, self._starts, self._stops, self._events)
+    def __iter__(self) -> Iterator[LocatedEvent]:
+        return map(LocatedEvent, self._segments, self._starts, self._stops, self._events)
 
 
-class Members(Sequence[Placed]):
+class BatchEvents(Sequence[LocatedEvent]):
     """The events of a batch, in their frozen order; kept as compactly as may be.
 
     Args:
@@ -96,7 +96,7 @@ class Members(Sequence[Placed]):
     """
 
     def __init__(self, spare: list[mmap] | None = None) -> None:
-        self._parts: list[_Run | _Columns] = []
+        self._parts: list[_ContiguousEvents | _EventColumns] = []
         self._room = Room(spare)
         self._count = 0
 
@@ -105,11 +105,11 @@ class Members(Sequence[Placed]):
         """Each event's JSON."""
         return JoinedEvents([part.block for part in self._parts])
 
-    def add(self, placed: Placed) -> None:
+    def add(self, placed: LocatedEvent) -> None:
         """Add one event."""
         last = self._parts[-1] if self._parts else None
-        if not isinstance(last, _Columns):
-            last = _Columns()
+        if not isinstance(last, _EventColumns):
+            last = _EventColumns()
             self._parts.append(last)
         last.add(placed)
         self._count += 1
@@ -117,14 +117,14 @@ class Members(Sequence[Placed]):
     def extend(self, segment: str, plain: PlainRecords) -> None:
         """Add events of one segment."""
         if plain.events:
-            self._parts.append(_Run(segment, plain, self._room))
+            self._parts.append(_ContiguousEvents(segment, plain, self._room))
             self._count += len(plain.events)
 
-    def blank(self, is_unwanted: Callable[[bytes], bool]) -> int:
+    def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
         """Forget what some events said; return how many there were."""
         found = {place for place, each in enumerate(self) if is_unwanted(each.event)}
         if found:
-            columns = _Columns()
+            columns = _EventColumns()
             for place, each in enumerate(self):
                 columns.add(each._replace(event=BLANK) if place in found else each)
             self._parts = [columns]
@@ -144,30 +144,30 @@ class Members(Sequence[Placed]):
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Placed]:
+    def __iter__(self) -> Iterator[LocatedEvent]:
         return chain.from_iterable(self._parts)
 
     @overload
-    def __getitem__(self, place: int) -> Placed: ...
+    def __getitem__(self, place: int) -> LocatedEvent: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Members: ...
+    def __getitem__(self, place: slice) -> BatchEvents: ...
 
-    def __getitem__(self, place: int | slice) -> Placed | Members:
+    def __getitem__(self, place: int | slice) -> LocatedEvent | BatchEvents:
         if isinstance(place, slice):
-            return members_of(iter(tuple(self)[place]))
+            return batch_events(iter(tuple(self)[place]))
         return tuple(self)[place]
 
 
-def members_of(events: Iterator[Placed]) -> Members:
+def batch_events(events: Iterator[LocatedEvent]) -> BatchEvents:
     """Return some events as the members of a batch."""
-    members = Members()
+    members = BatchEvents()
     for each in events:
         members.add(each)
     return members
 
 
-class Limit:
+class BatchLimit:
     """How much more one batch takes.
 
     Args:
@@ -219,7 +219,7 @@ class Limit:
         return count
 
 
-class Groups:
+class BatchBuilder:
     """Records sorted into batches: one test code each, and no event id twice in one.
 
     Args:
@@ -228,13 +228,13 @@ class Groups:
 
     def __init__(self, spare: list[mmap] | None = None) -> None:
         self._spare = spare
-        self._batches: dict[tuple[str | None, int], Members] = {}
-        self._layers: dict[str | None, dict[bytes, int]] = {}
-        self._beginnings: set[bytes] = set()
+        self._batches: dict[tuple[str | None, int], BatchEvents] = {}
+        self._occurrences: dict[str | None, dict[bytes, int]] = {}
+        self._prefixes: set[bytes] = set()
 
-    def add(self, test_event_code: str | None, placed: Placed) -> None:
+    def add(self, test_event_code: str | None, placed: LocatedEvent) -> None:
         """Put an event into the first batch that it can go with."""
-        layers = self._layers_of(test_event_code)
+        layers = self._occurrences_of(test_event_code)
         key = event_id(placed.event)
         layer = layers.get(key, 0)
         layers[key] = layer + 1
@@ -242,45 +242,45 @@ class Groups:
 
     def add_plain(self, segment: str, plain: PlainRecords) -> None:
         """Put live events of one segment into the first batches they can go with."""
-        if None not in self._layers and self._begin_otherwise(plain.events):
+        if None not in self._occurrences and self._are_distinct(plain.events):
             self._batch(None, 0).extend(segment, plain)
             return
-        layers, ids = self._layers_of(None), set(map(event_id, plain.events))
+        layers, ids = self._occurrences_of(None), set(map(event_id, plain.events))
         if len(ids) == len(plain.events) and layers.keys().isdisjoint(ids):
             layers.update(dict.fromkeys(ids, 1))
             self._batch(None, 0).extend(segment, plain)
             return
-        for placed in _Run(segment, plain):  # some id comes twice
+        for placed in _ContiguousEvents(segment, plain):  # some id comes twice
             self.add(None, placed)
 
-    def _batch(self, test_event_code: str | None, layer: int) -> Members:
+    def _batch(self, test_event_code: str | None, layer: int) -> BatchEvents:
         found = self._batches.get((test_event_code, layer))
         if found is None:
-            found = self._batches[test_event_code, layer] = Members(self._spare)
+            found = self._batches[test_event_code, layer] = BatchEvents(self._spare)
         return found
 
-    def _begin_otherwise(self, events: Sequence[bytes]) -> bool:
+    def _are_distinct(self, events: Sequence[bytes]) -> bool:
         """Say whether events begin otherwise than each other and all before, as most do.
 
         Then their ids are others too, which is known in a third of the time that it takes to
         look for each one's end.
         """
         beginnings = {event[:_BEGINNING] for event in events}
-        if len(beginnings) < len(events) or not beginnings.isdisjoint(self._beginnings):
+        if len(beginnings) < len(events) or not beginnings.isdisjoint(self._prefixes):
             return False
-        self._beginnings |= beginnings
+        self._prefixes |= beginnings
         return True
 
-    def _layers_of(self, test_event_code: str | None) -> dict[bytes, int]:
+    def _occurrences_of(self, test_event_code: str | None) -> dict[bytes, int]:
         """Return in how many batches each id is already."""
-        layers = self._layers.get(test_event_code)
+        layers = self._occurrences.get(test_event_code)
         if layers is None:
             known = self._batches.get((test_event_code, 0), ())
             layers = dict.fromkeys((event_id(each.event) for each in known), 1)
-            self._layers[test_event_code] = layers
+            self._occurrences[test_event_code] = layers
         return layers
 
-    def __iter__(self) -> Iterator[tuple[str | None, Members]]:
+    def __iter__(self) -> Iterator[tuple[str | None, BatchEvents]]:
         for (test_event_code, _), members in self._batches.items():
             if members:
                 yield test_event_code, members

@@ -18,7 +18,7 @@ from adcp_tracker.journal.records import (
     key_id_of,
     parse_plain,
 )
-from adcp_tracker.outbox.batch import Groups, Limit, Members, Placed
+from adcp_tracker.outbox.batch import BatchBuilder, BatchEvents, BatchLimit, LocatedEvent
 from adcp_tracker.outbox.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
@@ -28,36 +28,38 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.journal.records import Record
-    from adcp_tracker.outbox.state import Delivery, DestinationState, State
+    from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
 
 
-class Locks:
+class MissingKeys:
     """The locked records that were come upon: where segments go no further, and in batches."""
 
     def __init__(self) -> None:
-        self._bars: dict[tuple[str, int], str] = {}
-        self._deliveries: dict[tuple[str, int], str] = {}
+        self._positions: dict[tuple[str, int], str] = {}
+        self._batches: dict[tuple[str, int], str] = {}
 
     def add(self, segment: str, record: Record) -> None:
         """Note a locked record that a destination's cursor stands at."""
-        self._bars[segment, record.start] = key_id_of(record)
+        self._positions[segment, record.start] = key_id_of(record)
 
-    def add_delivery(self, delivery: Delivery, record: Record) -> None:
+    def add_batch(self, delivery: FrozenBatch, record: Record) -> None:
         """Note a frozen batch with a locked record in it."""
-        self._deliveries[delivery.destination, delivery.number] = key_id_of(record)
+        self._batches[delivery.destination, delivery.number] = key_id_of(record)
 
-    def bars(self, segment: str, cursor: int) -> bool:
+    def blocks(self, segment: str, cursor: int) -> bool:
         """Say whether what stands at `cursor` is locked."""
-        return (segment, cursor) in self._bars
+        return (segment, cursor) in self._positions
 
-    def holds(self, delivery: Delivery) -> bool:
+    def includes(self, delivery: FrozenBatch) -> bool:
         """Say whether a frozen batch cannot be read whole."""
-        return (delivery.destination, delivery.number) in self._deliveries
+        return (delivery.destination, delivery.number) in self._batches
 
     def keys(self, destination: str, cursors: Mapping[str, int]) -> str:
         """Return the short names of the keys that a destination waits for, as a text."""
-        names = {key for (name, start), key in self._bars.items() if cursors.get(name, 0) == start}
-        names |= {key for (other, _), key in self._deliveries.items() if other == destination}
+        names = {
+            key for (name, start), key in self._positions.items() if cursors.get(name, 0) == start
+        }
+        names |= {key for (other, _), key in self._batches.items() if other == destination}
         return ", ".join(sorted(names))
 
 
@@ -70,7 +72,7 @@ _LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
 
 
 @attrs.define
-class Sealed:
+class BatchResult:
     """What one round of sealing came to.
 
     Attributes:
@@ -81,9 +83,9 @@ class Sealed:
         advanced: Whether any bytes were dealt with.
     """
 
-    deliveries: list[tuple[Delivery, Members]] = attrs.field(factory=list)
-    letters: list[DeadLetter] = attrs.field(factory=list)
-    damages: list[tuple[str, bytes]] = attrs.field(factory=list)
+    batches: list[tuple[FrozenBatch, BatchEvents]] = attrs.field(factory=list)
+    dead_letters: list[DeadLetter] = attrs.field(factory=list)
+    corrupt_spans: list[tuple[str, bytes]] = attrs.field(factory=list)
     unreadable: list[tuple[str, OSError]] = attrs.field(factory=list)
     advanced: bool = False
 
@@ -96,7 +98,7 @@ def limits(destination: Destination, state: DestinationState) -> tuple[int, int]
     )
 
 
-class Sealer:
+class Batcher:
     """Reads on from each destination's cursors.
 
     Args:
@@ -112,9 +114,11 @@ class Sealer:
         self._segments = segments
         self._state = state
         self._spare: list[mmap] = []
-        self.locks = Locks()
+        self.missing_keys = MissingKeys()
 
-    def seal(self, destination: Destination, sizes: Mapping[str, int], now: float) -> Sealed:
+    def next_batches(
+        self, destination: Destination, sizes: Mapping[str, int], now: float
+    ) -> BatchResult:
         """Freeze the next events of one destination.
 
         Args:
@@ -123,25 +127,27 @@ class Sealer:
             now: Seconds since the epoch, for dead letters.
         """
         state = self._state.destinations[destination.name]
-        draft = state.draft()
-        one = _Pass(self._segments, destination, draft, self.locks, now, Groups(self._spare))
+        draft = state.copy()
+        one = _SegmentScan(
+            self._segments, destination, draft, self.missing_keys, now, BatchBuilder(self._spare)
+        )
         for name, size in sizes.items():
-            one.read_on(name, size)
+            one.read(name, size)
         # An error until here leaves the cursors where they were: in front of what was read.
         state.cursors, state.counts = draft.cursors, draft.counts
-        state.locked = self.locks.keys(destination.name, state.cursors)
+        state.missing_keys = self.missing_keys.keys(destination.name, state.cursors)
         for code, members in one.groups:
             frozen = self._state.freeze(destination.name, members.spans(), len(members), code)
-            one.sealed.deliveries.append((frozen, members))
-        return one.sealed
+            one.result.batches.append((frozen, members))
+        return one.result
 
-    def rest(self) -> None:
+    def release_memory(self) -> None:
         """Give back what was kept for the next batch, as none is to be expected soon."""
         self._spare.clear()
 
-    def read(self, delivery: Delivery) -> Members:
+    def read(self, delivery: FrozenBatch) -> BatchEvents:
         """Return a delivery's events as they stand on disk now, those that can be read."""
-        members = Members(self._spare)
+        members = BatchEvents(self._spare)
         for segment, start, data in self._pieces(delivery):
             plain = parse_plain(data, start) if data.endswith(b"\n") else None
             if plain is not None:
@@ -149,20 +155,22 @@ class Sealer:
                 continue
             for record in self._scan(start, data):
                 if record.kind in (EVENT, ENVELOPED):
-                    members.add(Placed(segment, record.start, record.stop, record.unpack()[1]))
+                    members.add(
+                        LocatedEvent(segment, record.start, record.stop, record.unpack()[1])
+                    )
                 elif record.kind in UNDECRYPTED:
-                    self.locks.add_delivery(delivery, record)
+                    self.missing_keys.add_batch(delivery, record)
         return members
 
-    def count(self, delivery: Delivery) -> int:
+    def count(self, delivery: FrozenBatch) -> int:
         """Return how many of a delivery's records are there, readable or not."""
         return sum(record.kind != DROPPED for record in self._records(delivery))
 
-    def count_erased(self, delivery: Delivery) -> int:
+    def count_erased(self, delivery: FrozenBatch) -> int:
         """Return how many of a delivery's records have been erased on disk."""
         return sum(record.kind == ERASED for record in self._records(delivery))
 
-    def _records(self, delivery: Delivery) -> Iterator[Record]:
+    def _records(self, delivery: FrozenBatch) -> Iterator[Record]:
         for _, start, data in self._pieces(delivery):
             yield from self._scan(start, data)
 
@@ -174,7 +182,7 @@ class Sealer:
         records = self._segments.parse(data + b"\n", start)[0]
         return [each._replace(stop=min(each.stop, stop)) for each in records]
 
-    def _pieces(self, delivery: Delivery) -> Iterator[tuple[str, int, bytes]]:
+    def _pieces(self, delivery: FrozenBatch) -> Iterator[tuple[str, int, bytes]]:
         """Read a delivery's records, a piece of whole ones at a time."""
         for span in delivery.spans:
             start = span.start
@@ -188,7 +196,7 @@ class Sealer:
                     start += end
 
 
-class _Pass:
+class _SegmentScan:
     """One reading of the segments for one destination, until a batch is full."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
@@ -196,20 +204,20 @@ class _Pass:
         segments: SegmentStore,
         destination: Destination,
         state: DestinationState,
-        locks: Locks,
+        locks: MissingKeys,
         now: float,
-        groups: Groups,
+        groups: BatchBuilder,
     ) -> None:
         self._segments = segments
-        self._locks = locks
+        self._missing_keys = locks
         self._destination = destination
         self._state = state
         self._now = now
-        self._limit = Limit(*limits(destination, state))
+        self._limit = BatchLimit(*limits(destination, state))
         self.groups = groups
-        self.sealed = Sealed()
+        self.result = BatchResult()
 
-    def read_on(self, name: str, size: int) -> None:
+    def read(self, name: str, size: int) -> None:
         """Take what one segment has, as far as there is room and the disk gives it."""
         if self._state.cursors.get(name, 0) >= size or self._limit.is_reached:
             return
@@ -217,29 +225,31 @@ class _Pass:
             with self._segments.reading(name) as read:
                 self._take_pieces(name, size, read)
         except OSError as error:  # its cursor stays in front of what could not be read
-            self.sealed.unreadable.append((name, error))
+            self.result.unreadable.append((name, error))
 
     def _take_pieces(self, name: str, size: int, read: Callable[[int, int], bytes]) -> None:
         while not self._limit.is_reached:
             cursor = self._state.cursors.get(name, 0)
-            if cursor >= size or self._locks.bars(name, cursor):
+            if cursor >= size or self._missing_keys.blocks(name, cursor):
                 return
-            if not self._take_piece(name, cursor, size, read(cursor, self._wanted(size - cursor))):
+            if not self._take_piece(
+                name, cursor, size, read(cursor, self._read_size(size - cursor))
+            ):
                 return
-            self.sealed.advanced = True
+            self.result.advanced = True
 
-    def _wanted(self, left: int) -> int:
+    def _read_size(self, left: int) -> int:
         """Return how much to read at once: not much more than what still fits."""
         return min(left, _READ_BYTES, max(self._limit.bytes, _LEAST_READ_BYTES))
 
     def _take_piece(self, name: str, start: int, size: int, data: bytes) -> bool:
         end = data.rfind(b"\n") + 1
         if not end and len(data) >= _LEAST_READ_BYTES:
-            return self._pass_over(name, start, data)
+            return self._skip_overlong(name, start, data)
         if not end:
             return self._skip_torn(name, start, size)
         if not self._take_plain(name, data, start, end):
-            self._take(name, data[:end], start)
+            self._take_records(name, data[:end], start)
         return True
 
     def _take_plain(self, name: str, data: bytes, start: int, end: int) -> bool:
@@ -258,13 +268,13 @@ class _Pass:
         self.groups.add_plain(name, plain)
         return True
 
-    def _take(self, name: str, data: bytes, start: int) -> None:
+    def _take_records(self, name: str, data: bytes, start: int) -> None:
         """Take records of all kinds, and what is none."""
         records, damages = self._segments.parse(data, start)
         end = start + len(data)
         lock = next((at for at, each in enumerate(records) if each.kind in UNDECRYPTED), None)
         if lock is not None:
-            self._locks.add(name, records[lock])
+            self._missing_keys.add(name, records[lock])
             end, records = records[lock].start, records[:lock]
         count = self._limit.take(
             [record.start for record in records], [record.stop for record in records]
@@ -272,18 +282,18 @@ class _Pass:
         stop = end if count == len(records) else records[count].start
         self._state.cursors[name] = stop
         for record in records[:count]:
-            self._route(name, record)
+            self._add_record(name, record)
         for damage in damages:
             if damage.start < stop:
                 self._state.counts.drop("damaged")
-                self.sealed.damages.append((name, damage.data))
+                self.result.corrupt_spans.append((name, damage.data))
 
-    def _pass_over(self, name: str, start: int, data: bytes) -> bool:
+    def _skip_overlong(self, name: str, start: int, data: bytes) -> bool:
         """Pass over what is longer than any record and has no end, up to where one may begin."""
         hole = data[:-_LONGEST_RECORD_BYTES]
         self._state.cursors[name] = start + len(hole)
         self._state.counts.drop("damaged")
-        self.sealed.damages.append((name, hole))
+        self.result.corrupt_spans.append((name, hole))
         return True
 
     def _skip_torn(self, name: str, start: int, size: int) -> bool:
@@ -299,13 +309,13 @@ class _Pass:
         self._state.cursors[name] = max(size, start + len(rest))
         return True
 
-    def _route(self, name: str, record: Record) -> None:
+    def _add_record(self, name: str, record: Record) -> None:
         counts = self._state.counts
         if record.kind == EVENT:
             counts.accepted += 1
-            self.groups.add(None, Placed(name, record.start, record.stop, record.body))
+            self.groups.add(None, LocatedEvent(name, record.start, record.stop, record.body))
         elif record.kind == ENVELOPED:
-            self._open(name, record)
+            self._add_enveloped(name, record)
         elif record.kind == DROPPED:
             for reason, count in orjson.loads(record.body).items():
                 counts.drop(reason, count)
@@ -314,7 +324,7 @@ class _Pass:
         elif self._is_mine(record.unpack()[0]):
             counts.drop("erased")
 
-    def _open(self, name: str, record: Record) -> None:
+    def _add_enveloped(self, name: str, record: Record) -> None:
         """Treat an event as its envelope says."""
         envelope, event = record.unpack()
         if not self._is_mine(envelope):
@@ -322,12 +332,12 @@ class _Pass:
         self._state.counts.accepted += 1
         test = envelope.get("test")
         code = test if isinstance(test, str) else None
-        letter = self._refusal(envelope, event)
+        letter = self._rejection(envelope, event)
         if letter is None:
-            self.groups.add(code, Placed(name, record.start, record.stop, event))
+            self.groups.add(code, LocatedEvent(name, record.start, record.stop, event))
             return
         self._state.counts.dead += 1
-        self.sealed.letters.append(
+        self.result.dead_letters.append(
             attrs.evolve(
                 letter, segment=name, offset=record.start, test_event_code=code, event=event
             )
@@ -336,21 +346,21 @@ class _Pass:
     def _is_mine(self, envelope: Mapping[str, object]) -> bool:
         return envelope.get("only", self._destination.name) == self._destination.name
 
-    def _refusal(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
+    def _rejection(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
         """Return why an event is dead before it was ever sent, if it is."""
         if "code" in envelope:
-            return self._letter(
+            return self._dead_letter(
                 str(envelope["code"]),
                 str(envelope.get("message", "")),
                 str(envelope.get("remedy", "")),
                 replayable=False,
             )
-        refusal = self._ask(event) if envelope.get("look") else None
+        refusal = self._check(event) if envelope.get("look") else None
         if refusal is None:
             return None
-        return self._letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
+        return self._dead_letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
 
-    def _ask(self, event: bytes) -> EventFailure | None:
+    def _check(self, event: bytes) -> EventFailure | None:
         try:
             return self._destination.check(orjson.loads(event))
         except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
@@ -360,7 +370,7 @@ class _Pass:
             logger.error("destination.raised", destination=self._destination.name, error=what)
             return None
 
-    def _letter(self, code: str, message: str, remedy: str, *, replayable: bool) -> DeadLetter:
+    def _dead_letter(self, code: str, message: str, remedy: str, *, replayable: bool) -> DeadLetter:
         return DeadLetter(
             destination=self._destination.name,
             segment="",

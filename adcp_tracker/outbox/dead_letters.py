@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MOST_UNWRITTEN = 10_000
 
 
-class Letterbox:
+class DeadLetterBuffer:
     """What the uploading process knows of dead letters that the disk does not have so yet.
 
     Args:
@@ -45,11 +45,11 @@ class Letterbox:
         segments: The segments, where letters that are sent again stand as records.
     """
 
-    def __init__(self, kept: DeadLetters, segments: SegmentStore) -> None:
-        self._kept = kept
+    def __init__(self, kept: DeadLetterStore, segments: SegmentStore) -> None:
+        self._store = kept
         self._segments = segments
         self._unwritten: list[DeadLetter] = []
-        self._withdrawn: set[str] = set()
+        self._removed: set[str] = set()
 
     @property
     def has_unwritten(self) -> bool:
@@ -57,7 +57,7 @@ class Letterbox:
         return bool(self._unwritten)
 
     @property
-    def is_crowded(self) -> bool:
+    def is_full(self) -> bool:
         """Whether so many are that no more should be made for now."""
         return len(self._unwritten) > _MOST_UNWRITTEN
 
@@ -65,14 +65,14 @@ class Letterbox:
         """Take letters that are to be written."""
         self._unwritten.extend(letters)
 
-    def withdraw(self, letters: Iterable[DeadLetter]) -> None:
+    def mark_removed(self, letters: Iterable[DeadLetter]) -> None:
         """Take letters out of use, which are to be erased as soon as the disk lets them go."""
-        self._withdrawn.update(letter.id for letter in letters)
+        self._removed.update(letter.id for letter in letters)
 
     def find(self, ids: Collection[str]) -> list[DeadLetter]:
         """Return the letters of these ids that have not been withdrawn."""
-        wanted = set(ids) - self._withdrawn
-        return [letter for letter in self._kept if letter.id in wanted]
+        wanted = set(ids) - self._removed
+        return [letter for letter in self._store if letter.id in wanted]
 
     def write(self, now: float) -> None:
         """Write what is to be written, then erase what is to be erased.
@@ -83,22 +83,22 @@ class Letterbox:
         Raises:
             OSError: If the disk does not take it; what is left is there for the next time.
         """
-        self._kept.add(self._unwritten, now)
+        self._store.add(self._unwritten, now)
         self._unwritten.clear()
-        if self._withdrawn:
+        if self._removed:
             self._segments.sync()  # on disk as records before they are gone as letters
-            self._kept.remove(self._withdrawn)
-            self._withdrawn.clear()
+            self._store.remove(self._removed)
+            self._removed.clear()
 
-    def let_go(self, is_unwanted: Callable[[bytes], bool]) -> None:
+    def discard(self, is_unwanted: Callable[[bytes], bool]) -> None:
         """Forget letters in memory whose events were erased on disk."""
         self._unwritten = [each for each in self._unwritten if not is_unwanted(each.event)]
 
     def counts(self) -> Counter[str] | None:
         """Count each destination's letters; ``None`` if some are locked, as anybody's."""
-        if self._kept.locked():
+        if self._store.undecrypted():
             return None
-        every = (*self._kept, *self._unwritten)
+        every = (*self._store, *self._unwritten)
         return Counter({each.id: each.destination for each in every}.values())
 
 
@@ -148,7 +148,7 @@ class DeadLetter:
         return {"id": self.id, **shown, "event": orjson.loads(self.event)}
 
 
-class DeadLetters:
+class DeadLetterStore:
     """The dead letters of one queue directory. Written by the uploading process only.
 
     Args:
@@ -200,12 +200,12 @@ class DeadLetters:
     def __iter__(self) -> Iterator[DeadLetter]:
         seen: set[str] = set()
         for path in self._files():
-            for _, letter in self._letters(path):
+            for _, letter in self._read(path):
                 if letter.id not in seen:
                     seen.add(letter.id)
                     yield letter
 
-    def locked(self) -> int:
+    def undecrypted(self) -> int:
         """Return how many cannot be read, as they were sealed with a key that is not given."""
         return sum(
             record.kind in UNDECRYPTED for path in self._files() for record in self._records(path)
@@ -224,7 +224,7 @@ class DeadLetters:
         self._written.difference_update(ids)
         removed: set[str] = set()
         for path in self._files():
-            found = [(record, letter) for record, letter in self._letters(path) if letter.id in ids]
+            found = [(record, letter) for record, letter in self._read(path) if letter.id in ids]
             if found:
                 _erase(path, [record for record, _ in found])
                 removed.update(letter.id for _, letter in found)
@@ -257,7 +257,7 @@ class DeadLetters:
         with os.fdopen(descriptor, "rb") as file:
             return self._scan(file.read(_READ_BYTES))[0]
 
-    def _letters(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
+    def _read(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
         for record in self._records(path):
             if record.kind != ENVELOPED:
                 continue

@@ -31,7 +31,7 @@ _MOST_BYTES = 64 * 1024
 _ATTEMPTS = 5
 
 
-class Roster:
+class KnownDestinations:
     """The names in a queue directory, a small file each.
 
     Args:
@@ -48,7 +48,7 @@ class Roster:
     ) -> None:
         self._folder = directory.destinations
         self.own = tuple(own)
-        self._throttled = ThrottledLogger(clock or SystemClock())
+        self._throttled_log = ThrottledLogger(clock or SystemClock())
 
     def __iter__(self) -> Iterator[str]:
         """Yield every name that is entered."""
@@ -60,20 +60,20 @@ class Roster:
                 if name is not None:
                     yield name
 
-    def enter_own(self) -> None:
+    def add_own(self) -> None:
         """Enter this process's destinations, on an event's way: it waits for no disk.
 
         A disk that takes none is logged, and tracking goes on: then only the database knows
         them.
         """
         for name in self.own:
-            self._try(name, self._enter_if_missing)
+            self._try(name, self._add_if_missing)
 
-    def secure_own(self) -> None:
+    def add_own_synced(self) -> None:
         """Enter this process's destinations, and wait until the disk has them."""
-        self.enter(self.own)
+        self.add(self.own)
 
-    def enter(self, names: Iterable[str]) -> None:
+    def add(self, names: Iterable[str]) -> None:
         """Enter names, and have the disk take them; entries that cannot be read are made anew.
 
         What the disk refuses is logged, and tried again at the next call.
@@ -82,11 +82,11 @@ class Roster:
             UnsafeDirectoryError: If what is there is a link, another user's, or open to others.
         """
         for name in names:
-            self._try(name, self._enter_for_good)
+            self._try(name, self._add_synced)
         with suppress(OSError):  # told by the next segment, whose name it does not take either
             sync_directory(self._folder)
 
-    def strike(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Take a name out."""
         self._path(name).unlink(missing_ok=True)
 
@@ -101,19 +101,19 @@ class Roster:
         except UnsafeDirectoryError:
             raise
         except OSError as error:
-            self._throttled.warning(
+            self._throttled_log.warning(
                 "destination.not_entered",
                 destination=name,
                 error=str(error),
                 remedy="see to the queue's volume",
             )
 
-    def _enter_if_missing(self, name: str) -> None:
+    def _add_if_missing(self, name: str) -> None:
         path = self._path(name)
         if not path.exists():
             self._write(path, name)
 
-    def _enter_for_good(self, name: str) -> None:
+    def _add_synced(self, name: str) -> None:
         path = self._path(name)
         if self._read(path) != name:
             self._write(path, name)

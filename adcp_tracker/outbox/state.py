@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from cattrs import BaseValidationError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker.outbox.storage import DamagedOutboxError
@@ -25,6 +26,13 @@ _DESTINATION = "destination:"
 _DELIVERY = "delivery:"
 _HOUR = 3600
 _HOURS_KEPT = 35 * 24
+_STORED_NAMES = {
+    "successes_near_limit": "taken_at_limit",
+    "single_rejections": "refused_alone",
+    "missing_keys": "locked",
+}
+"""Fields whose key on disk is another than their name."""
+
 _converter = make_converter(omit_if_default=True)
 
 
@@ -44,7 +52,7 @@ class Span:
 
 
 @attrs.frozen
-class Delivery:
+class FrozenBatch:
     """A frozen batch on its way to one destination.
 
     Attributes:
@@ -153,11 +161,11 @@ class DestinationState:
         pause: Why it sends nothing, if so.
         max_events: The most events a request may carry, as learned from the seller.
         max_bytes: The most bytes, likewise.
-        taken_at_limit: Requests taken that came near those, since they last changed.
-        refused_alone: Events refused one by one since the last that was taken.
+        successes_near_limit: Requests taken that came near those, since they last changed.
+        single_rejections: Events refused one by one since the last that was taken.
         next_number: The next delivery's number.
         counts: Its books.
-        locked: The keys that are missing to read some of its events; empty if none is.
+        missing_keys: The keys that are missing to read some of its events; empty if none is.
     """
 
     cursors: dict[str, int] = attrs.field(factory=dict)
@@ -166,16 +174,36 @@ class DestinationState:
     pause: Pause | None = None
     max_events: int | None = None
     max_bytes: int | None = None
-    taken_at_limit: int = 0
-    refused_alone: int = 0
+    successes_near_limit: int = 0
+    single_rejections: int = 0
     next_number: int = 0
     counts: Counts = attrs.field(factory=Counts)
-    locked: str = ""
+    missing_keys: str = ""
 
-    def draft(self) -> DestinationState:
+    def copy(self) -> DestinationState:
         """Return a copy whose cursors and books can be changed, to be taken or left."""
         counts = attrs.evolve(self.counts, dropped=Counter(self.counts.dropped))
         return attrs.evolve(self, cursors=dict(self.cursors), counts=counts)
+
+
+def _keep_stored_names() -> None:
+    overrides = {name: override(rename=stored) for name, stored in _STORED_NAMES.items()}
+    _converter.register_structure_hook(
+        DestinationState,
+        make_dict_structure_fn(DestinationState, _converter, **overrides),  # type: ignore[arg-type]
+    )
+    _converter.register_unstructure_hook(
+        DestinationState,
+        make_dict_unstructure_fn(
+            DestinationState,
+            _converter,
+            _cattrs_omit_if_default=True,
+            **overrides,  # type: ignore[arg-type]
+        ),
+    )
+
+
+_keep_stored_names()
 
 
 class State:
@@ -201,7 +229,7 @@ class State:
         self._foreign: dict[str, bytes] = {}
         self.is_new = not self._saved
         self.destinations: dict[str, DestinationState] = {}
-        self.deliveries: dict[str, list[Delivery]] = {}
+        self.batches: dict[str, list[FrozenBatch]] = {}
         try:
             for key, value in sorted(self._saved.items()):
                 self._restore(key, value)
@@ -209,42 +237,42 @@ class State:
             raise DamagedOutboxError(
                 f"expected the state as written, got {type(error).__name__} on reading it"
             ) from error
-        for deliveries in self.deliveries.values():
+        for deliveries in self.batches.values():
             deliveries.sort(key=lambda delivery: delivery.number)
-        self.know([*self.destinations, *destinations])
+        self.ensure([*self.destinations, *destinations])
 
-    def know(self, names: Iterable[str]) -> None:
+    def ensure(self, names: Iterable[str]) -> None:
         """Keep a place for destinations, from the start of what is on disk if they are new."""
         for name in names:
             self.destinations.setdefault(name, DestinationState())
-            self.deliveries.setdefault(name, [])
+            self.batches.setdefault(name, [])
 
     def freeze(
         self, destination: str, spans: Iterable[Span], count: int, test_event_code: str | None
-    ) -> Delivery:
+    ) -> FrozenBatch:
         """Add a delivery."""
         state = self.destinations[destination]
         number, state.next_number = state.next_number, state.next_number + 1
-        delivery = Delivery(destination, number, tuple(spans), count, test_event_code)
-        self.deliveries[destination].append(delivery)
+        delivery = FrozenBatch(destination, number, tuple(spans), count, test_event_code)
+        self.batches[destination].append(delivery)
         return delivery
 
-    def replace(self, old: Delivery, *new: Delivery) -> None:
+    def replace(self, old: FrozenBatch, *new: FrozenBatch) -> None:
         """Put other deliveries, or none, in the place of one."""
-        deliveries = self.deliveries[old.destination]
+        deliveries = self.batches[old.destination]
         place = next(i for i, each in enumerate(deliveries) if each.number == old.number)
         deliveries[place : place + 1] = new
 
-    def retire(self, destination: str) -> None:
+    def remove(self, destination: str) -> None:
         """Forget a destination and whatever waits for it."""
         self.destinations.pop(destination, None)
-        self.deliveries.pop(destination, None)
+        self.batches.pop(destination, None)
 
-    def referenced(self) -> set[str]:
+    def referenced_segments(self) -> set[str]:
         """Return the segments that deliveries still need."""
         return {
             span.segment
-            for deliveries in self.deliveries.values()
+            for deliveries in self.batches.values()
             for delivery in deliveries
             for span in delivery.spans
         }
@@ -262,11 +290,11 @@ class State:
             self._outbox.apply(puts, removes)
             self._saved = current
 
-    def suspend(self) -> None:
+    def close(self) -> None:
         """Close the outbox, keeping everything in memory."""
         self._outbox.close()
 
-    def resume(self, outbox: Outbox) -> None:
+    def reopen(self, outbox: Outbox) -> None:
         """Go on with the same outbox, opened again.
 
         Raises:
@@ -281,8 +309,8 @@ class State:
             name = key.removeprefix(_DESTINATION)
             self.destinations[name] = _converter.loads(value, DestinationState)
         elif key.startswith(_DELIVERY):
-            delivery = _converter.loads(value, Delivery)
-            self.deliveries.setdefault(delivery.destination, []).append(delivery)
+            delivery = _converter.loads(value, FrozenBatch)
+            self.batches.setdefault(delivery.destination, []).append(delivery)
         else:  # a newer version's; it will want it back
             self._foreign[key] = value
 
@@ -291,7 +319,7 @@ class State:
             f"{_DESTINATION}{name}": _converter.dumps(state)
             for name, state in self.destinations.items()
         }
-        for deliveries in self.deliveries.values():
+        for deliveries in self.batches.values():
             for each in deliveries:
                 encoded[f"{_DELIVERY}{each.destination}:{each.number}"] = _converter.dumps(each)
         return encoded

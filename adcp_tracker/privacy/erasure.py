@@ -217,7 +217,7 @@ def _scrub_state(leadership: Leadership, identifying_texts: frozenset[str]) -> N
         folded = message.casefold()
         return any(trait in folded for trait in identifying_texts)
 
-    for deliveries in list(leadership.state.deliveries.values()):
+    for deliveries in list(leadership.state.batches.values()):
         for delivery in list(deliveries):
             if tells(delivery.last_message):
                 leadership.state.replace(delivery, attrs.evolve(delivery, last_message=""))

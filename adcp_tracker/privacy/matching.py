@@ -365,7 +365,7 @@ def search(leadership: Leadership, person: Person, *, follow: bool) -> SearchRes
 def _pass(leadership: Leadership, person: Person) -> tuple[SearchResult, list[EventIdentifiers]]:
     matcher = PersonMatcher(person)
     known: list[EventIdentifiers] = []
-    result = SearchResult(person, [], [], {}, leadership.dead_letters.locked())
+    result = SearchResult(person, [], [], {}, leadership.dead_letters.undecrypted())
     for name, size in leadership.segments.sizes().items():
         for records, damages in read_pieces(leadership.segments, name, size):
             if damages:

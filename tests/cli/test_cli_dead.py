@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from tests.cli.program import NAME, fill, pointing_at, run
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def bury(directory: Path, count: int = 3, **changes: str) -> list[str]:
         )
         for number in range(count)
     ]
-    DeadLetters(queue).add(letters, letters[-1].died_at)
+    DeadLetterStore(queue).add(letters, letters[-1].died_at)
     return [letter.id for letter in letters]
 
 
@@ -118,7 +118,7 @@ def test_letters_are_dropped_only_when_somebody_means_it(tmp_path: Path) -> None
     assert rest.code == 1
     assert "1 dead letters dropped." in rest.out
     assert f"1 are no dead letter's id: {ids[0]}." in rest.out
-    assert [each.id for each in DeadLetters(QueueDirectory(tmp_path))] == [ids[2]]
+    assert [each.id for each in DeadLetterStore(QueueDirectory(tmp_path))] == [ids[2]]
 
 
 def test_a_letter_nobody_knows_is_said_to_be_unknown(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Leaders
 
 def frozen(leadership: Leadership) -> list[int]:
     """Return how many events are in each frozen batch."""
-    return [each.count for each in leadership.state.deliveries["scripted"]]
+    return [each.count for each in leadership.state.batches["scripted"]]
 
 
 def step_until(leadership: Leadership, seller: ScriptedDestination, sent: int) -> None:

@@ -12,7 +12,7 @@ from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import ENVELOPED, with_envelope
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.dead_letters import DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetterStore
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_a_dead_letter_is_on_the_disk_before_its_event_is_settled(office: Office
 
     with pytest.raises(DeathError):
         settle()
-    assert [letter.event for letter in DeadLetters(office.directory)] == [EVENT % 1]
+    assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 1]
     second = office.lead()
     _finish(second)
     books = second.books().total()
@@ -153,9 +153,9 @@ def test_an_event_that_dies_before_it_is_sent_is_counted_once(office: Office, di
     office.outbox.dies = dies
     with pytest.raises(DeathError):
         first.step()
-    assert [letter.event for letter in DeadLetters(office.directory)] == [EVENT % 2]
+    assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 2]
     second = office.lead()
     _finish(second)
-    assert [letter.event for letter in DeadLetters(office.directory)] == [EVENT % 2]
+    assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 2]
     books = second.books().total()
     assert (books.accepted, books.delivered, books.dead) == (2, 1, 1)

@@ -23,8 +23,8 @@ from adcp_tracker.destinations.base import (
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.batcher import Sealer
-from adcp_tracker.outbox.state import Delivery, DestinationState, State
+from adcp_tracker.outbox.batcher import Batcher
+from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
 from adcp_tracker.outbox.storage import open_outbox
 from tests.support.destinations import ScriptedDestination
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from adcp_tracker.outbox.batch import Placed
+    from adcp_tracker.outbox.batch import LocatedEvent
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 NOW = 1_767_225_700.0
@@ -50,9 +50,9 @@ class Desk:
         self.outbox = open_outbox(directory)
         self.state = State(self.outbox, [NAME])
         self.segments = SegmentStore(directory)
-        self.sealer = Sealer(self.segments, self.state)
-        sealed = self.sealer.seal(ScriptedDestination(), self.segments.sizes(), NOW)
-        ((self.delivery, self.members),) = sealed.deliveries
+        self.sealer = Batcher(self.segments, self.state)
+        sealed = self.sealer.next_batches(ScriptedDestination(), self.segments.sizes(), NOW)
+        ((self.delivery, self.members),) = sealed.batches
         self.policy = RetryPolicy(lambda: 0.5, budget=3)
         journal.roll()
 
@@ -62,11 +62,11 @@ class Desk:
         return self.state.destinations[NAME]
 
     @property
-    def deliveries(self) -> list[Delivery]:
+    def deliveries(self) -> list[FrozenBatch]:
         """What is left to deliver."""
-        return self.state.deliveries[NAME]
+        return self.state.batches[NAME]
 
-    def settle(self, outcome: Outcome, delivery: Delivery | None = None) -> list[DeadLetter]:
+    def settle(self, outcome: Outcome, delivery: FrozenBatch | None = None) -> list[DeadLetter]:
         """Settle one delivery, and commit."""
         chosen = delivery or self.delivery
         members = self.sealer.read(chosen)
@@ -87,7 +87,7 @@ class Desk:
         return [[name(member) for member in self.sealer.read(each)] for each in self.deliveries]
 
 
-def name(member: Placed) -> str:
+def name(member: LocatedEvent) -> str:
     """Return an event's id."""
     return member.event[13:16].decode()
 
@@ -196,7 +196,7 @@ def test_one_event_that_is_too_large_is_a_dead_letter(desk: Desk) -> None:
 
 def test_nothing_is_learned_while_events_are_too_large_one_by_one(desk: Desk) -> None:
     """A seller that finds everything too large says nothing about sizes."""
-    desk.destination.refused_alone = 1
+    desk.destination.single_rejections = 1
     desk.settle(TooLarge("http_413", "too large"))
     assert desk.ids_left() == [["A-0", "A-1"], ["A-2", "A-3"]]
     assert desk.destination.max_events is None
@@ -205,26 +205,26 @@ def test_nothing_is_learned_while_events_are_too_large_one_by_one(desk: Desk) ->
 def test_a_limit_is_outgrown_by_many_requests_that_came_near_it(desk: Desk) -> None:
     """What was learned once is not for ever."""
     desk.destination.max_events, desk.destination.max_bytes = 4, 1000
-    desk.destination.taken_at_limit = 99
+    desk.destination.successes_near_limit = 99
     desk.settle(Delivered())
     assert (desk.destination.max_events, desk.destination.max_bytes) == (8, 2000)
-    assert desk.destination.taken_at_limit == 0
+    assert desk.destination.successes_near_limit == 0
 
 
 def test_a_limit_is_not_outgrown_by_small_requests(desk: Desk) -> None:
     """They do not tell that larger ones would be taken."""
     desk.destination.max_events, desk.destination.max_bytes = 400, 100_000
-    desk.destination.taken_at_limit = 99
+    desk.destination.successes_near_limit = 99
     desk.settle(Delivered())
     assert (desk.destination.max_events, desk.destination.max_bytes) == (400, 100_000)
-    assert desk.destination.taken_at_limit == 99
+    assert desk.destination.successes_near_limit == 99
 
 
 def test_a_limit_that_stands_is_tried_again_only_after_as_many_requests(desk: Desk) -> None:
     """The count begins anew with each refusal for the size."""
-    desk.destination.taken_at_limit = 99
+    desk.destination.successes_near_limit = 99
     desk.settle(TooLarge("http_413", "too large"))
-    assert desk.destination.taken_at_limit == 0
+    assert desk.destination.successes_near_limit == 0
 
 
 def test_named_events_die_and_the_rest_goes_again(desk: Desk) -> None:
@@ -291,7 +291,7 @@ def test_an_error_replayed_for_ever_is_escaped(desk: Desk, code: str, fresh: boo
 
 def test_a_wrong_setting_that_looks_like_bad_events_kills_few(desk: Desk) -> None:
     """When every event is refused alone, the destination pauses before all are dead."""
-    desk.destination.refused_alone = 3
+    desk.destination.single_rejections = 3
     dead: list[DeadLetter] = []
     for _ in range(20):
         dead += desk.settle(Rejected("INVALID_REQUEST", "no caller identity"), desk.deliveries[0])
@@ -300,7 +300,7 @@ def test_a_wrong_setting_that_looks_like_bad_events_kills_few(desk: Desk) -> Non
     assert "settings" in desk.destination.pause.remedy
     assert sum(delivery.count for delivery in desk.deliveries) == 2
     desk.settle(Delivered(), desk.deliveries[0])
-    assert desk.destination.refused_alone == 0
+    assert desk.destination.single_rejections == 0
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_a_wrong_setting_that_looks_like_bad_events_kills_few(desk: Desk) -> Non
 )
 def test_an_outage_that_looks_like_bad_events_kills_few(desk: Desk, outcome: Outcome) -> None:
     """Who refuses everything for its size, or in words alone, is not believed for long."""
-    desk.destination.refused_alone = 3
+    desk.destination.single_rejections = 3
     dead: list[DeadLetter] = []
     for _ in range(40):
         dead += desk.settle(outcome, desk.deliveries[0])
@@ -323,7 +323,7 @@ def test_a_pause_over_events_refused_alone_lasts_until_one_is_taken(
 ) -> None:
     """A probe with several events is refused and halved, which mends nothing, and is told once."""
     caplog.set_level(logging.INFO)
-    desk.destination.refused_alone = 5
+    desk.destination.single_rejections = 5
     refusal = Rejected("INVALID_REQUEST", "no caller identity")
     for _ in range(10):
         desk.settle(refusal, desk.deliveries[0])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Paused
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.dead_letters import DeadLetters
-from adcp_tracker.outbox.known_destinations import Roster
+from adcp_tracker.outbox.dead_letters import DeadLetterStore
+from adcp_tracker.outbox.known_destinations import KnownDestinations
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_letters_removed_before_the_books_were_written_leave_the_books(tmp_path:
     """Whoever died between the two had put them on their way again, or given them up."""
     tracker = run(tmp_path, ScriptedDestination(outcomes=[refuse_all]), ids=("A-1", "A-2", "A-3"))
     first, *_ = tracker.dead_letters.list()
-    assert DeadLetters(QueueDirectory(tmp_path)).remove({first.id}) == 1
+    assert DeadLetterStore(QueueDirectory(tmp_path)).remove({first.id}) == 1
     books = run(tmp_path, ScriptedDestination(), ids=("A-4",)).stats().total()
     assert (books.accepted, books.delivered, books.dead) == (3, 1, 2)
 
@@ -58,7 +58,7 @@ def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_p
         path.write_bytes(data)
         path.chmod(0o600)
     (tmp_path / "state" / "cache.db").write_bytes(b"no database")
-    Roster(QueueDirectory(tmp_path)).strike("old")
+    KnownDestinations(QueueDirectory(tmp_path)).remove("old")
     run(tmp_path, new)
     assert [letter.destination for letter in tracker.dead_letters.list()] == ["old"]
 

@@ -10,7 +10,7 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Retry
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.known_destinations import Roster
+from adcp_tracker.outbox.known_destinations import KnownDestinations
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
 
@@ -92,7 +92,7 @@ def test_a_destination_of_an_older_queue_is_entered_by_its_next_leader(
     shutil.rmtree(directory.destinations)
     other = make(ScriptedDestination("other"))
     other.flush(_WAIT_S)
-    assert sorted(Roster(directory)) == ["away", "other"]
+    assert sorted(KnownDestinations(directory)) == ["away", "other"]
 
 
 def test_who_is_retired_is_kept_nothing_for(make: Make, tmp_path: Path) -> None:
@@ -107,5 +107,5 @@ def test_who_is_retired_is_kept_nothing_for(make: Make, tmp_path: Path) -> None:
     other.flush(_WAIT_S)
     assert other.remove_destination("away", _WAIT_S)
     other.close(_WAIT_S)
-    assert list(Roster(QueueDirectory(tmp_path / "queue"))) == ["other"]
+    assert list(KnownDestinations(QueueDirectory(tmp_path / "queue"))) == ["other"]
     assert not list((tmp_path / "queue" / "segments").iterdir())

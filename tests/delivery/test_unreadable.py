@@ -16,7 +16,7 @@ from adcp_tracker.exceptions import UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.batcher import Sealer
+from adcp_tracker.outbox.batcher import Batcher
 from adcp_tracker.outbox.state import State
 from tests.support.booked import balanced
 from tests.support.crashing.plans import Promptly
@@ -219,12 +219,12 @@ def test_a_bad_block_holds_up_what_stands_from_it_on_and_loses_none_of_it(
     size = len(EVENT % 0) + 26
     segments = _BadBlock(directory)
     segments.bad = names[0], place
-    sealer = Sealer(segments, State(MemoryOutbox(), ["scripted"]))
+    sealer = Batcher(segments, State(MemoryOutbox(), ["scripted"]))
     found: list[bytes] = []
 
     def seal() -> list[str]:
-        sealed = sealer.seal(ScriptedDestination(), segments.sizes(), 1_767_225_601.0)
-        found.extend(each.event for _, members in sealed.deliveries for each in members)
+        sealed = sealer.next_batches(ScriptedDestination(), segments.sizes(), 1_767_225_601.0)
+        found.extend(each.event for _, members in sealed.batches for each in members)
         return [name for name, _ in sealed.unreadable]
 
     whole = min(place // size, 3)

@@ -8,7 +8,7 @@ from adcp_tracker.delivery.stats import oldest_waiting
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.state import Delivery, Span
+from adcp_tracker.outbox.state import FrozenBatch, Span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_a_batch_on_its_way_waits_too(tmp_path: Path) -> None:
     """An event that was sealed and not taken yet is older than what came after it."""
     segments = queue_with(tmp_path, NOON_MS, NOON_MS + 5000)
     ((name, size),) = segments.sizes().items()
-    batch = Delivery("a", 0, (Span(name, 0, size // 2),), 1)
+    batch = FrozenBatch("a", 0, (Span(name, 0, size // 2),), 1)
     assert oldest_waiting(segments, {name: size}, {name: size // 2}, [batch]) == NOON_MS / 1000
 
 

@@ -12,7 +12,7 @@ from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejecte
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -164,7 +164,7 @@ def test_letters_that_do_not_fit_at_once_take_no_room_twice(
     queue = QueueDirectory(volume / "queue")
     queue.prepare()
     encryption = keys and Encryption(keys)
-    letters, kept = _letters(24), DeadLetters(queue, encryption or None)
+    letters, kept = _letters(24), DeadLetterStore(queue, encryption or None)
     for number in (1, 2, 3):
         ballast.fill(leaving=10 * 4096)
         with pytest.raises(OSError, match="No space left"):
@@ -187,7 +187,7 @@ def test_a_letter_that_is_removed_between_two_tries_is_written_when_it_is_given_
     """Its event went again meanwhile, and died again."""
     queue = QueueDirectory(volume / "queue")
     queue.prepare()
-    letters, kept = _letters(8), DeadLetters(queue)
+    letters, kept = _letters(8), DeadLetterStore(queue)
     ballast.fill(leaving=6 * 4096)
     with pytest.raises(OSError, match="No space left"):
         kept.add(letters, 1.0)

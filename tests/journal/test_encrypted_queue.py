@@ -26,7 +26,7 @@ from adcp_tracker.journal.records import (
     parse,
 )
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from adcp_tracker.tracker import Tracker
 from tests.cli.program import NAME, pointing_at, run
 from tests.support.destinations import ScriptedDestination
@@ -173,15 +173,17 @@ def test_events_wait_for_their_key(
         assert (books.accepted, books.delivered, books.pending) == (5, 2, 3)
         assert (books.dropped, books.dead) == ({}, 0)
     assert destination.ids == ["B-3", "B-4"]
-    assert len(books.locked) == 8
-    assert published(QueueDirectory(queue)).destinations["scripted"].locked == books.locked
+    assert len(books.missing_keys) == 8
+    assert (
+        published(QueueDirectory(queue)).destinations["scripted"].missing_keys == books.missing_keys
+    )
     entries = [each.getMessage() for each in caplog.records if "events.locked" in each.getMessage()]
     assert len(entries) == 1
-    assert f"sealed_with='{books.locked}'" in entries[0]
+    assert f"sealed_with='{books.missing_keys}'" in entries[0]
     assert "encryption_keys" in entries[0]
 
     books = balanced(deliver(queue, destination, (KEY,)))
-    assert (books.delivered, books.pending, books.locked) == (5, 0, "")
+    assert (books.delivered, books.pending, books.missing_keys) == (5, 0, "")
     assert sorted(destination.ids) == [f"B-{number}" for number in range(5)]
 
 
@@ -213,7 +215,7 @@ def test_a_frozen_batch_waits_for_its_key_whole(queue: Path) -> None:
     for _ in range(2):
         books = balanced(deliver(queue, destination, (OTHER,)))
         assert (books.pending, books.dropped, books.dead) == (3, {}, 0)
-        assert books.locked
+        assert books.missing_keys
     assert len(destination.batches) == 1
     books = balanced(deliver(queue, destination, (KEY,)))
     assert (books.delivered, books.pending) == (3, 0)
@@ -238,7 +240,7 @@ def test_a_tampered_record_is_damage_and_costs_itself_only(queue: Path) -> None:
 def letters_of(queue: Path, keys: Sequence[bytes]) -> list[str]:
     """Return the event ids of the dead letters that some keys open."""
     encryption = Encryption(keys) if keys else None
-    found = DeadLetters(QueueDirectory(queue), encryption)
+    found = DeadLetterStore(QueueDirectory(queue), encryption)
     return [str(orjson.loads(letter.event)["event_id"]) for letter in found]
 
 
@@ -272,11 +274,11 @@ def test_dead_letters_without_their_key_are_kept(queue: Path) -> None:
         )
         for number in range(3)
     ]
-    DeadLetters(directory, Encryption([KEY])).add(letters[:2], 1.0)
-    other = DeadLetters(directory, Encryption([OTHER]))
+    DeadLetterStore(directory, Encryption([KEY])).add(letters[:2], 1.0)
+    other = DeadLetterStore(directory, Encryption([OTHER]))
     other.add(letters[2:], 1.0)
     assert [letter.id for letter in other] == [letters[2].id]
-    assert other.locked() == 2
+    assert other.undecrypted() == 2
     assert other.remove({letter.id for letter in letters}) == 1
     assert not other.is_empty()
     assert letters_of(queue, (KEY,)) == ["B-0", "B-1"]
@@ -415,7 +417,7 @@ def test_the_command_line_reads_what_is_sealed(queue: Path, seller: Sandbox) -> 
     keys = {"ADCP_ENCRYPTION_KEYS": TEXT}
     assert run("flush", **here, **keys, **pointing_at(seller)).code == 0
     books = run("status", "--json", **here).json["destinations"][NAME]
-    assert (books["delivered"], books["dead"], books["locked"]) == (1, 1, "")
+    assert (books["delivered"], books["dead"], books["missing_keys"]) == (1, 1, "")
     (letter,) = run("dead", "list", "--json", **here, **keys).json["letters"]
     assert letter["event_id"] == "B-0"
     assert run("dead", "list", "--json", **here).json == {"count": 0, "locked": 1, "letters": []}

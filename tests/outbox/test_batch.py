@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.destinations.payload import Block, Room
 from adcp_tracker.journal.records import HEADER_BYTES, PlainRecords
-from adcp_tracker.outbox.batch import Groups, Members, Placed, event_id
+from adcp_tracker.outbox.batch import BatchBuilder, BatchEvents, LocatedEvent, event_id
 
 if TYPE_CHECKING:
     import mmap
@@ -39,11 +39,11 @@ def _plain(events: list[bytes], start: int) -> PlainRecords:
     return PlainRecords(start, start + size, events)
 
 
-def _placed(plain: PlainRecords) -> Iterator[Placed]:
+def _placed(plain: PlainRecords) -> Iterator[LocatedEvent]:
     start = plain.start
     for event in plain.events:
         stop = start + HEADER_BYTES + len(event) + 1
-        yield Placed(SEGMENT, start, stop, event)
+        yield LocatedEvent(SEGMENT, start, stop, event)
         start = stop
 
 
@@ -54,8 +54,8 @@ def test_an_event_goes_into_the_first_batch_that_has_not_its_id(
     given_pieces: list[tuple[str | None, list[bytes]]],
 ) -> None:
     """Whether many come at once or one by one, and however alike their ids are."""
-    groups, start = Groups(), 0
-    expected: dict[tuple[str | None, int], list[Placed]] = {}
+    groups, start = BatchBuilder(), 0
+    expected: dict[tuple[str | None, int], list[LocatedEvent]] = {}
     for code, events in given_pieces:
         plain = _plain(events, start)
         if code is None:
@@ -85,7 +85,7 @@ def _large(letter: str) -> list[bytes]:
 def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
     """It is handed on when the last part of its batch is gone, and no sooner."""
     spare: list[mmap.mmap] = []
-    first, second = Members(spare), Members(spare)
+    first, second = BatchEvents(spare), BatchEvents(spare)
     first.extend(SEGMENT, _plain(_large("a"), 0))
     second.extend(SEGMENT, _plain(_large("b"), 0))
     kept = first.events
@@ -96,7 +96,7 @@ def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
     del kept
     gc.collect()
     (memory,) = spare
-    third = Members(spare)
+    third = BatchEvents(spare)
     third.extend(SEGMENT, _plain(_large("c"), 0))
     third.extend(SEGMENT, _plain(_large("d"), 0))
     assert spare == []

@@ -15,7 +15,7 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, with_envelope
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.batcher import Sealed, Sealer
+from adcp_tracker.outbox.batcher import Batcher, BatchResult
 from adcp_tracker.outbox.state import State
 from tests.support.damages import damaged
 from tests.support.destinations import MemoryOutbox, ScriptedDestination
@@ -36,11 +36,11 @@ class Desk:
         self.journal = JournalWriter(self.directory, segment_bytes=segment_bytes)
         self.segments = SegmentStore(self.directory)
         self.state = State(MemoryOutbox(), ["scripted"])
-        self.sealer = Sealer(self.segments, self.state)
+        self.sealer = Batcher(self.segments, self.state)
 
-    def seal(self, destination: ScriptedDestination | None = None) -> Sealed:
+    def seal(self, destination: ScriptedDestination | None = None) -> BatchResult:
         """Seal once."""
-        return self.sealer.seal(
+        return self.sealer.next_batches(
             destination or ScriptedDestination(), self.segments.sizes(), 1_767_225_601.0
         )
 
@@ -61,11 +61,11 @@ def event(number: int, **more: object) -> bytes:
     return orjson.dumps({"event_id": f"A-{number}", "event_type": "purchase", **more})
 
 
-def ids(sealed: Sealed) -> list[list[str]]:
+def ids(sealed: BatchResult) -> list[list[str]]:
     """Return the event ids of each batch."""
     return [
         [orjson.loads(member.event)["event_id"] for member in members]
-        for _, members in sealed.deliveries
+        for _, members in sealed.batches
     ]
 
 
@@ -75,7 +75,7 @@ def test_what_waits_goes_in_one_batch_of_one_span(desk: Desk) -> None:
         desk.journal.append(event(number), NOW_MS)
     sealed = desk.seal()
     assert ids(sealed) == [[f"A-{number}" for number in range(5)]]
-    ((delivery, _),) = sealed.deliveries
+    ((delivery, _),) = sealed.batches
     assert len(delivery.spans) == 1
     assert desk.state.destinations["scripted"].counts.accepted == 5
     assert ids(desk.seal()) == []
@@ -85,7 +85,7 @@ def test_a_batch_reads_back_as_it_was_frozen(desk: Desk) -> None:
     """The spans give the same bytes in the same order, later and after more was written."""
     for number in range(5):
         desk.journal.append(event(number), NOW_MS)
-    ((delivery, members),) = desk.seal().deliveries
+    ((delivery, members),) = desk.seal().batches
     desk.journal.append(event(9), NOW_MS)
     assert [each.event for each in desk.sealer.read(delivery)] == [each.event for each in members]
 
@@ -116,7 +116,7 @@ def test_what_damage_leaves_reads_back_as_it_was_frozen(
     whole = segment.read_bytes()
     segment.write_bytes(data.draw(damaged(whole)))
     while (sealed := desk.seal(ScriptedDestination(max_events=max_events))).advanced:
-        for delivery, members in sealed.deliveries:
+        for delivery, members in sealed.batches:
             again = desk.sealer.read(delivery)
             assert list(again) == list(members)
             assert tuple(again.spans()) == delivery.spans
@@ -147,7 +147,7 @@ def test_every_event_goes_into_exactly_one_batch(
     while (sealed := desk.seal(destination)).advanced:
         for batch in ids(sealed):
             assert len(set(batch)) == len(batch) <= max_events
-        for _, members in sealed.deliveries:
+        for _, members in sealed.batches:
             events = [member.event for member in members]
             assert sum(map(len, events)) + len(events) <= max_bytes or len(events) == 1
             places += [orjson.loads(each)["place"] for each in events]
@@ -166,7 +166,7 @@ def test_test_events_never_share_a_batch_with_live_ones(desk: Desk) -> None:
     sealed = desk.seal()
     found = {
         delivery.test_event_code: batch
-        for (delivery, _), batch in zip(sealed.deliveries, ids(sealed), strict=True)
+        for (delivery, _), batch in zip(sealed.batches, ids(sealed), strict=True)
     }
     assert found == {None: ["A-0", "A-2"], "T1": ["A-1", "A-4"], "T2": ["A-3"]}
 
@@ -185,8 +185,8 @@ def test_an_event_a_destination_cannot_take_is_a_dead_letter(desk: Desk) -> None
     destination.refused = {"purchase": EventFailure("NO", "not here", remedy="Elsewhere.")}
     desk.journal.append_record(with_envelope({"look": 1}, event(1)), NOW_MS, ENVELOPED)
     sealed = desk.seal(destination)
-    assert sealed.deliveries == []
-    ((letter,)) = sealed.letters
+    assert sealed.batches == []
+    ((letter,)) = sealed.dead_letters
     assert (letter.code, letter.remedy, letter.event) == ("NO", "Elsewhere.", event(1))
     counts = desk.state.destinations["scripted"].counts
     assert (counts.accepted, counts.dead) == (1, 1)
@@ -196,7 +196,7 @@ def test_an_invalid_event_is_a_dead_letter_that_cannot_be_replayed(desk: Desk) -
     """What never was an event is kept with its faults."""
     envelope = {"code": "INVALID_EVENT", "message": "$.x: bad", "remedy": "Mend it."}
     desk.journal.append_record(with_envelope(envelope, b'{"event_type":"lead"}'), NOW_MS, ENVELOPED)
-    (letter,) = desk.seal().letters
+    (letter,) = desk.seal().dead_letters
     assert (letter.code, letter.message, letter.replayable) == ("INVALID_EVENT", "$.x: bad", False)
 
 
@@ -220,7 +220,7 @@ def test_damage_is_skipped_counted_and_kept(desk: Desk) -> None:
     path.write_bytes(whole)
     sealed = desk.seal()
     assert ids(sealed) == [["A-0", "A-2"]]
-    ((name, data),) = sealed.damages
+    ((name, data),) = sealed.corrupt_spans
     assert name == path.name
     assert b"-1" in data
     counts = desk.state.destinations["scripted"].counts

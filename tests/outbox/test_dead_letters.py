@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,14 +39,14 @@ def letter(number: int) -> DeadLetter:
 
 def test_letters_are_found_again_by_another_process(directory: QueueDirectory) -> None:
     """Everything about a letter comes back, in the order of their deaths."""
-    DeadLetters(directory).add([letter(1), letter(2)], 1.0)
-    DeadLetters(directory).add([letter(3)], 2.0)
-    assert list(DeadLetters(directory)) == [letter(1), letter(2), letter(3)]
+    DeadLetterStore(directory).add([letter(1), letter(2)], 1.0)
+    DeadLetterStore(directory).add([letter(3)], 2.0)
+    assert list(DeadLetterStore(directory)) == [letter(1), letter(2), letter(3)]
 
 
 def test_the_same_death_twice_is_one_letter(directory: QueueDirectory) -> None:
     """A crash between writing a letter and noting it makes no second one."""
-    letters = DeadLetters(directory)
+    letters = DeadLetterStore(directory)
     letters.add([letter(1)], 1.0)
     letters.add([attrs.evolve(letter(1), died_at=99.0)], 2.0)
     assert [each.id for each in letters] == [letter(1).id]
@@ -54,7 +54,7 @@ def test_the_same_death_twice_is_one_letter(directory: QueueDirectory) -> None:
 
 def test_removed_letters_leave_nothing_behind(directory: QueueDirectory) -> None:
     """A letter that is given up is erased in place, and an empty file is deleted."""
-    letters = DeadLetters(directory)
+    letters = DeadLetterStore(directory)
     letters.add([letter(1), letter(2)], 1.0)
     assert letters.remove({letter(1).id, "unknown"}) == 1
     assert list(letters) == [letter(2)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.known_destinations import Roster
+from adcp_tracker.outbox.known_destinations import KnownDestinations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,8 @@ def directory(tmp_path: Path) -> QueueDirectory:
 def test_what_one_process_enters_another_reads(directory: QueueDirectory) -> None:
     """Entering it once more changes nothing."""
     for _ in range(2):
-        Roster(directory, ["interchange:1/web", "agent"]).enter_own()
-    assert sorted(Roster(directory)) == ["agent", "interchange:1/web"]
+        KnownDestinations(directory, ["interchange:1/web", "agent"]).add_own()
+    assert sorted(KnownDestinations(directory)) == ["agent", "interchange:1/web"]
 
 
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
@@ -37,27 +37,27 @@ def test_any_name_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
     """However long, and whatever a path would make of it."""
     directory = QueueDirectory(tmp_path_factory.mktemp("queue"))
     directory.prepare()
-    Roster(directory, [name]).enter_own()
-    assert list(Roster(directory)) == [name]
-    Roster(directory).strike(name)
-    assert list(Roster(directory)) == []
+    KnownDestinations(directory, [name]).add_own()
+    assert list(KnownDestinations(directory)) == [name]
+    KnownDestinations(directory).remove(name)
+    assert list(KnownDestinations(directory)) == []
 
 
 def test_half_an_entry_is_none_and_is_written_anew(directory: QueueDirectory) -> None:
     """As a power cut may leave it."""
-    roster = Roster(directory, ["agent"])
-    roster.enter_own()
+    roster = KnownDestinations(directory, ["agent"])
+    roster.add_own()
     (path,) = directory.destinations.iterdir()
     path.write_bytes(b"age")
     assert list(roster) == []
-    roster.secure_own()
+    roster.add_own_synced()
     assert list(roster) == ["agent"]
 
 
 def test_a_draft_of_a_process_that_died_is_no_entry(directory: QueueDirectory) -> None:
     """It is swept away, by whoever leads next."""
     (directory.destinations / ".0123").write_bytes(b"agent")
-    roster = Roster(directory)
+    roster = KnownDestinations(directory)
     assert list(roster) == []
     roster.remove_stale()
     assert list(directory.destinations.iterdir()) == []
@@ -65,20 +65,20 @@ def test_a_draft_of_a_process_that_died_is_no_entry(directory: QueueDirectory) -
 
 def test_entries_are_private(directory: QueueDirectory) -> None:
     """Whoever else is on the machine need not know where a shop advertises."""
-    Roster(directory, ["agent"]).enter_own()
+    KnownDestinations(directory, ["agent"]).add_own()
     (path,) = directory.destinations.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_link_in_place_of_an_entry_is_refused(directory: QueueDirectory, tmp_path: Path) -> None:
     """It is not followed."""
-    roster = Roster(directory, ["agent"])
-    roster.enter_own()
+    roster = KnownDestinations(directory, ["agent"])
+    roster.add_own()
     (path,) = directory.destinations.iterdir()
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
-        roster.secure_own()
+        roster.add_own_synced()
     with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
         list(roster)
 
@@ -88,5 +88,5 @@ def test_a_folder_that_takes_nothing_keeps_nobody_from_tracking(
 ) -> None:
     """The names are one more safety, and not worth an event."""
     directory.destinations.rmdir()
-    Roster(directory, ["agent"]).enter_own()
-    assert list(Roster(directory)) == []
+    KnownDestinations(directory, ["agent"]).add_own()
+    assert list(KnownDestinations(directory)) == []

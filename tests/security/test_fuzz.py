@@ -61,7 +61,7 @@ def test_what_the_readers_are_fed_begins_with_what_is_sound() -> None:
     outbox = MemoryOutbox()
     destination, delivery = SEEDS["state"].split(b"\n")
     outbox.values = {"destination:a": destination, "delivery:a:0": delivery}
-    assert State(outbox, []).deliveries["a"][0].count == 1
+    assert State(outbox, []).batches["a"][0].count == 1
     assert targets.TOKENS.read(SEEDS["token"].decode()).context is not None
     consent = read_tc_string(SEEDS["consent"].decode())
     assert consent is not None

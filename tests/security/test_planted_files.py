@@ -23,7 +23,7 @@ from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.records import EVENT, encode_record, parse
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, load_directory_key
 from adcp_tracker.privacy.matching import person
@@ -68,7 +68,7 @@ def _use(directory: QueueDirectory, name: str) -> None:
         "leader.lock": lambda: Election(directory, SystemClock()).try_acquire(),
         "leader.wanted": lambda: _want(directory),
         "state/cache.db": lambda: open_outbox(directory).close(),
-        "dead/1.log": lambda: DeadLetters(directory).add([LETTER], 1.0),
+        "dead/1.log": lambda: DeadLetterStore(directory).add([LETTER], 1.0),
         "damaged/1.log": lambda: SegmentStore(directory).quarantine("1.log", b"x"),
         "context.key": lambda: load_directory_key(directory),
     }
@@ -216,8 +216,8 @@ def _is_untouched(folder: Path) -> bool:
 
 
 SWAPPED: dict[str, tuple[str, Callable[[QueueDirectory], object]]] = {
-    "letter added": ("dead", lambda queue: DeadLetters(queue).add([LETTER], 1.0)),
-    "letter removed": ("dead", lambda queue: DeadLetters(queue).remove({LETTER.id})),
+    "letter added": ("dead", lambda queue: DeadLetterStore(queue).add([LETTER], 1.0)),
+    "letter removed": ("dead", lambda queue: DeadLetterStore(queue).remove({LETTER.id})),
     "evidence kept": ("damaged", lambda queue: SegmentStore(queue).quarantine("1.log", b"x")),
     "segment deleted": (
         "segments",

@@ -26,7 +26,7 @@ from adcp_tracker import Tracker
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.stats import Books, Stats, publish, published
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetters
+from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from adcp_tracker.outbox.state import Span, State
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.matching import person
@@ -62,7 +62,7 @@ def _warm_up() -> None:
     with tempfile.TemporaryDirectory() as folder:
         directory = QueueDirectory(folder + "/queue")
         directory.prepare()
-        letters = DeadLetters(directory)
+        letters = DeadLetterStore(directory)
         letters.add([DeadLetter("none", "none", 0, 1.0, "NONE", "none")], 1.0)
         for _ in range(2):
             outbox = open_outbox(directory)
