@@ -3,8 +3,8 @@
 from adcp_tracker._version import __version__
 from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
 from adcp_tracker.delivery.api import DeadLetterApi
-from adcp_tracker.delivery.commands import Replayed
-from adcp_tracker.delivery.stats import Books, Stats
+from adcp_tracker.delivery.commands import ReplayResult
+from adcp_tracker.delivery.stats import DestinationStats, Stats
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import (
     Batch,
@@ -60,7 +60,6 @@ __all__ = [
     "AdcpTrackerError",
     "Agent",
     "Batch",
-    "Books",
     "CheckResult",
     "ConfigurationError",
     "Consent",
@@ -72,6 +71,7 @@ __all__ = [
     "DeadLetterApi",
     "Delivered",
     "Destination",
+    "DestinationStats",
     "ErasureReport",
     "Event",
     "EventFailure",
@@ -93,7 +93,7 @@ __all__ = [
     "Reconciliation",
     "Rejected",
     "RejectedEvent",
-    "Replayed",
+    "ReplayResult",
     "RequestContext",
     "Retry",
     "Settings",

@@ -13,7 +13,7 @@ from adcp_tracker.delivery import commands
 from adcp_tracker.delivery.api import DeadLetterApi
 from adcp_tracker.delivery.pipeline import Pipeline
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.uploader import Setting
+from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event, derive_event_id
@@ -153,7 +153,7 @@ class Tracker:
         rules = EventRules(queue, self.destinations, event_sources)
         self._pipeline = pipeline = Pipeline(
             settings,
-            Setting(
+            UploaderConfig(
                 queue,
                 self.destinations,
                 _policy or RetryPolicy(random.random),
@@ -536,7 +536,7 @@ class Tracker:
         Raises:
             TimeoutError: If another process did not hand over in time.
         """
-        return self._pipeline.run(lambda leader: commands.retire(leader, name), timeout)
+        return self._pipeline.run(lambda leader: commands.remove_destination(leader, name), timeout)
 
     def __enter__(self) -> Self:
         return self

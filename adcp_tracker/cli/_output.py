@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from adcp_tracker.delivery.stats import Books, Stats
+    from adcp_tracker.delivery.stats import DestinationStats, Stats
 
 
 _LONGEST: Final = 4000
@@ -161,7 +161,7 @@ def print_stats(
         _print_reasons(name, books, is_known=is_known, is_uploaded=is_uploaded)
 
 
-def state_of(books: Books) -> str:
+def state_of(books: DestinationStats) -> str:
     """Return ``paused``, ``locked``, ``retrying`` or ``well``."""
     if books.paused:
         return "paused"
@@ -170,12 +170,14 @@ def state_of(books: Books) -> str:
     return "retrying" if books.retrying else "well"
 
 
-def _state(books: Books) -> Styled:
+def _state(books: DestinationStats) -> Styled:
     word = state_of(books)
     return Styled(word, {"paused": "red", "locked": "red", "retrying": "yellow"}.get(word, "green"))
 
 
-def _print_reasons(name: str, books: Books, *, is_known: bool, is_uploaded: bool) -> None:
+def _print_reasons(
+    name: str, books: DestinationStats, *, is_known: bool, is_uploaded: bool
+) -> None:
     if books.paused:
         print_line(f"{name} is paused, and nothing is lost: {books.paused}", "red")
     elif books.retrying:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.leader_lock import Election
-from adcp_tracker.delivery.stats import Bookkeeper, Stats, published
+from adcp_tracker.delivery.leader_lock import LeaderLock
+from adcp_tracker.delivery.stats import Stats, StatsCollector, read_stats
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.state import State
@@ -156,15 +156,15 @@ def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
     Raises:
         OutboxError: If the state cannot be read for now.
     """
-    election = Election(queue, SystemClock())
+    election = LeaderLock(queue, SystemClock())
     used = queue.used_bytes()
     if not election.try_acquire():
-        stats = published(queue)
+        stats = read_stats(queue)
         return QueueStatus(stats, stats.leader, used)
     try:
         return QueueStatus(_collect_stats(queue, names), None, used)
     except DamagedOutboxError as error:
-        return QueueStatus(published(queue), None, used, str(error))
+        return QueueStatus(read_stats(queue), None, used, str(error))
     finally:
         election.release()
 
@@ -173,15 +173,15 @@ def _collect_stats(queue: QueueDirectory, names: Collection[str]) -> Stats:
     segments = SegmentStore(queue)
     outbox = open_outbox(queue) if any(queue.state.iterdir()) else _EmptyOutbox()
     try:
-        bookkeeper = Bookkeeper(segments, State(outbox, names))
+        bookkeeper = StatsCollector(segments, State(outbox, names))
         configured = names or _last_configured(queue)
-        return bookkeeper.take(segments.sizes(), configured, SystemClock.now())
+        return bookkeeper.collect(segments.sizes(), configured, SystemClock.now())
     finally:
         outbox.close()
 
 
 def _last_configured(queue: QueueDirectory) -> list[str]:
-    return [name for name, books in published(queue).destinations.items() if books.configured]
+    return [name for name, books in read_stats(queue).destinations.items() if books.configured]
 
 
 class _EmptyOutbox:

@@ -30,7 +30,7 @@ from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from adcp_tracker.cli._queue import QueueStatus
-    from adcp_tracker.delivery.commands import Replayed
+    from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
@@ -245,7 +245,7 @@ def _select(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -
     return set(ids) if ids else {letter.id for letter in found}
 
 
-def _print_replayed(outcome: Replayed, stats: Stats) -> None:
+def _print_replayed(outcome: ReplayResult, stats: Stats) -> None:
     _output.print_line(f"{len(outcome.replayed):,} dead letters are on their way again.")
     if outcome.refused:
         _output.print_line(

@@ -78,7 +78,7 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     an hour ago are shown, but sellers may still count them.
     """
     from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
-    from adcp_tracker.delivery.stats import Books  # noqa: PLC0415 - likewise
+    from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - likewise
     from adcp_tracker.event_sources import reconciliation  # noqa: PLC0415 - likewise
 
     whose = parse_account(account, brand, operator)
@@ -87,7 +87,7 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     stats = read_status(open_existing_queue(directory), [each.name for each in found]).stats
     results = [
         reconciliation.reconcile(
-            each, stats.destinations.get(each.name, Books()), whose, hours, time.time()
+            each, stats.destinations.get(each.name, DestinationStats()), whose, hours, time.time()
         )
         for each in found
     ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Collection
 
-    from adcp_tracker.delivery.commands import Replayed
+    from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.pipeline import Pipeline
 
 
@@ -29,7 +29,7 @@ class DeadLetterApi:
         """Return every dead letter, oldest first."""
         return [*DeadLetterStore(self._pipeline.directory, self._pipeline.encryption)]
 
-    def replay(self, ids: Collection[str], timeout: float = 10.0) -> Replayed:
+    def replay(self, ids: Collection[str], timeout: float = 10.0) -> ReplayResult:
         """Send dead letters again.
 
         Args:
@@ -53,4 +53,4 @@ class DeadLetterApi:
         Raises:
             TimeoutError: If another process did not hand over in time.
         """
-        return self._pipeline.run(lambda leader: commands.drop(leader, ids), timeout)
+        return self._pipeline.run(lambda leader: commands.discard(leader, ids), timeout)

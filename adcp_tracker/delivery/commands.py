@@ -12,13 +12,13 @@ from adcp_tracker.journal.records import ENVELOPED, with_envelope
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.writer import JournalWriter
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
 @attrs.frozen
-class Replayed:
+class ReplayResult:
     """What came of asking for a replay.
 
     Attributes:
@@ -33,7 +33,7 @@ class Replayed:
     unknown: tuple[str, ...]
 
 
-def replay(leadership: Leadership, journal: JournalWriter, ids: Collection[str]) -> Replayed:
+def replay(leadership: Uploader, journal: JournalWriter, ids: Collection[str]) -> ReplayResult:
     """Send dead letters again, each to its own destination.
 
     Raises:
@@ -42,7 +42,7 @@ def replay(leadership: Leadership, journal: JournalWriter, ids: Collection[str])
     found = {letter.id: letter for letter in leadership.letterbox.find(ids)}
     known = leadership.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
-    taken, trouble = _taken(journal, again)
+    taken, trouble = _write_events(journal, again)
     for letter in taken:
         counts = known[letter.destination].counts
         counts.accepted -= 1
@@ -52,14 +52,14 @@ def replay(leadership: Leadership, journal: JournalWriter, ids: Collection[str])
     if trouble is not None:
         raise trouble
     replayed = {letter.id for letter in taken}
-    return Replayed(
+    return ReplayResult(
         tuple(sorted(replayed)),
         tuple(sorted(found.keys() - replayed)),
         tuple(sorted(set(ids) - found.keys())),
     )
 
 
-def drop(leadership: Leadership, ids: Collection[str]) -> int:
+def discard(leadership: Uploader, ids: Collection[str]) -> int:
     """Give dead letters up for good.
 
     Returns:
@@ -76,7 +76,7 @@ def drop(leadership: Leadership, ids: Collection[str]) -> int:
     return len(found)
 
 
-def retire(leadership: Leadership, destination: str) -> bool:
+def remove_destination(leadership: Uploader, destination: str) -> bool:
     """Forget a destination that is not configured any more, and what waits for it.
 
     Returns:
@@ -84,11 +84,11 @@ def retire(leadership: Leadership, destination: str) -> bool:
     """
     if leadership.is_configured(destination) or destination not in leadership.state.destinations:
         return False
-    leadership.retire(destination)
+    leadership.remove_destination(destination)
     return True
 
 
-def _taken(
+def _write_events(
     journal: JournalWriter, letters: list[DeadLetter]
 ) -> tuple[list[DeadLetter], OSError | None]:
     """Write letters as events again; return those the disk took, and why not the others."""

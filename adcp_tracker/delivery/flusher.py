@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker.delivery.leader_lock import Election
-from adcp_tracker.delivery.stats import publish, published, unled
-from adcp_tracker.delivery.uploader import Leadership
+from adcp_tracker.delivery.leader_lock import LeaderLock
+from adcp_tracker.delivery.stats import count_unclaimed, read_stats, write_stats
+from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.exceptions import AdcpTrackerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from adcp_tracker.delivery.stats import Stats
-    from adcp_tracker.delivery.uploader import Setting
+    from adcp_tracker.delivery.uploader import UploaderConfig
 
     Result = TypeVar("Result")
 
 
-PARK_SECONDS = 5.0
+FORK_WAIT_SECONDS = 5.0
 _POLLS = 500
 
 
@@ -39,11 +39,11 @@ class _Fork:
     """A fork that is about to come: who stands still for it, and whether it is over."""
 
     over: threading.Event = attrs.field(factory=threading.Event)
-    moved: threading.Event = attrs.field(factory=threading.Event)
-    still: set[threading.Thread] = attrs.field(factory=set)
+    changed: threading.Event = attrs.field(factory=threading.Event)
+    paused: set[threading.Thread] = attrs.field(factory=set)
 
 
-class Parking:
+class ForkBarrier:
     """Where threads stand still while their process forks.
 
     Args:
@@ -51,7 +51,7 @@ class Parking:
     """
 
     def __init__(self, nudge: Callable[[], None]) -> None:
-        self._nudge = nudge
+        self._wake = nudge
         self._fork: _Fork | None = None
 
     def begin(self, threads: Iterable[threading.Thread]) -> None:
@@ -59,11 +59,13 @@ class Parking:
         self._fork = fork = _Fork()
         waited_for = list(threads)
         for _ in range(_POLLS):
-            if not any(runs_beside(each) and each not in fork.still for each in waited_for):
+            if not any(
+                is_other_live_thread(each) and each not in fork.paused for each in waited_for
+            ):
                 break
-            self._nudge()
-            fork.moved.wait(PARK_SECONDS / _POLLS)
-            fork.moved.clear()
+            self._wake()
+            fork.changed.wait(FORK_WAIT_SECONDS / _POLLS)
+            fork.changed.clear()
 
     def end(self) -> None:
         """Let them go on."""
@@ -71,9 +73,7 @@ class Parking:
         if fork is not None:
             fork.over.set()
 
-    def stand_still(
-        self, before: Callable[[], object] | None, after: Callable[[], object] | None
-    ) -> None:
+    def wait(self, before: Callable[[], object] | None, after: Callable[[], object] | None) -> None:
         """Stand still if the process is about to fork, once for each fork.
 
         Args:
@@ -81,18 +81,18 @@ class Parking:
             after: Called at the end.
         """
         fork, thread = self._fork, threading.current_thread()
-        if fork is None or thread in fork.still:
+        if fork is None or thread in fork.paused:
             return
         if before is not None:
             before()
-        fork.still.add(thread)
-        fork.moved.set()
-        fork.over.wait(PARK_SECONDS)
+        fork.paused.add(thread)
+        fork.changed.set()
+        fork.over.wait(FORK_WAIT_SECONDS)
         if after is not None:
             after()
 
 
-def runs_beside(thread: threading.Thread) -> bool:
+def is_other_live_thread(thread: threading.Thread) -> bool:
     """Say whether a thread runs that is not this one."""
     return thread is not threading.current_thread() and thread.is_alive()
 
@@ -119,10 +119,10 @@ class Flusher:
         housekeeping: Called by the thread about once per idle interval, elected or not.
     """
 
-    def __init__(self, setting: Setting, housekeeping: Callable[[], None]) -> None:
-        self._setting = setting
+    def __init__(self, setting: UploaderConfig, housekeeping: Callable[[], None]) -> None:
+        self._config = setting
         self._clock = setting.clock
-        self._housekeeping = housekeeping
+        self._maintenance = housekeeping
         self.reset()
 
     def reset(self) -> None:
@@ -132,15 +132,15 @@ class Flusher:
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._leaving: list[threading.Thread] = []
-        self._election = Election(self._setting.directory, self._clock)
-        self._errands: SimpleQueue[Callable[[Leadership], None]] = SimpleQueue()
+        self._ending: list[threading.Thread] = []
+        self._leader_lock = LeaderLock(self._config.directory, self._clock)
+        self._commands: SimpleQueue[Callable[[Uploader], None]] = SimpleQueue()
         self._flushes: list[_Flush] = []
-        self._parking = Parking(self._wake.set)
+        self._fork_barrier = ForkBarrier(self._wake.set)
         self._throttled_log = ThrottledLogger(self._clock)
         self._kept_at = 0.0
         self._published_at = 0.0
-        self._grown_at = -_GATHER_SECONDS
+        self._woken_at = -_GATHER_SECONDS
 
     @property
     def is_running(self) -> bool:
@@ -150,12 +150,12 @@ class Flusher:
     @property
     def has_ended(self) -> bool:
         """Whether no thread of it runs any more, not even one that was told to end."""
-        return not any(runs_beside(each) for each in self._threads())
+        return not any(is_other_live_thread(each) for each in self._threads())
 
     @property
     def is_leading(self) -> bool:
         """Whether this process uploads."""
-        return self._election.is_held
+        return self._leader_lock.is_held
 
     def start(self) -> None:
         """Start the thread, unless it is there."""
@@ -177,14 +177,14 @@ class Flusher:
         """Have the thread look at once."""
         self._wake.set()
 
-    def grown(self) -> None:
+    def wake_soon(self) -> None:
         """Have the thread look soon: a good piece of a segment was written.
 
         Not at once each time, so that what comes quickly goes in few, large batches.
         """
         now = self._clock.monotonic()
-        if now - self._grown_at >= _GATHER_SECONDS:
-            self._grown_at = now
+        if now - self._woken_at >= _GATHER_SECONDS:
+            self._woken_at = now
             self._wake.set()
 
     def flush(self, timeout: float) -> bool:
@@ -204,9 +204,9 @@ class Flusher:
             flush.done.wait(timeout)
         finally:
             self._flushes.remove(flush)
-        return self._call(Leadership.is_drained, _HANDOVER_SECONDS, default=False)
+        return self._run_or(Uploader.is_drained, _HANDOVER_SECONDS, default=False)
 
-    def run(self, errand: Callable[[Leadership], Result], timeout: float) -> Result:
+    def run(self, errand: Callable[[Uploader], Result], timeout: float) -> Result:
         """Have the leading thread do something with the queue.
 
         Args:
@@ -219,33 +219,33 @@ class Flusher:
         self.start()
         future: Future[Result] = Future()
 
-        def do(leadership: Leadership) -> None:
+        def do(leadership: Uploader) -> None:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(errand(leadership))
                 except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                     future.set_exception(error)
 
-        self._errands.put(do)
+        self._commands.put(do)
         self._wake.set()
         try:
             return future.result(timeout)
         except FutureTimeoutError:
             if future.cancel():
                 raise TimeoutError(
-                    f"{self._setting.directory.path}: expected the process that uploads "
-                    f"({published(self._setting.directory).leader}) to hand over within "
+                    f"{self._config.directory.path}: expected the process that uploads "
+                    f"({read_stats(self._config.directory).leader}) to hand over within "
                     f"{timeout:g} s, and it did not; try again, or stop it"
                 ) from None
             return future.result()
 
     def stats(self) -> Stats:
         """Return the books: fresh ones where this process uploads, else the last written."""
-        last = published(self._setting.directory)
+        last = read_stats(self._config.directory)
         starting = self.is_running and not last.leader
         if self.is_leading or starting:
-            last = self._call(Leadership.books, PARK_SECONDS, default=last)
-        return last if last.leader else unled(self._setting.directory)
+            last = self._run_or(Uploader.stats, FORK_WAIT_SECONDS, default=last)
+        return last if last.leader else count_unclaimed(self._config.directory)
 
     def stop(self, timeout: float) -> None:
         """End the thread, after the request that is on its way if that is soon enough."""
@@ -255,42 +255,42 @@ class Flusher:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
             if thread.is_alive():
-                for destination in self._setting.destinations:
+                for destination in self._config.destinations:
                     destination.close()  # breaks the request off; its batch stays frozen
                 thread.join(_HANDOVER_SECONDS)
-        told = [each for each in (*self._leaving, thread) if each is not None]
-        self._leaving = [each for each in told if each.is_alive()]
+        told = [each for each in (*self._ending, thread) if each is not None]
+        self._ending = [each for each in told if each.is_alive()]
         if self._thread is thread:  # and not one that was started meanwhile
             self._thread = None
-        for destination in self._setting.destinations:
+        for destination in self._config.destinations:
             destination.close()
 
-    def park(self) -> None:
+    def pause_for_fork(self) -> None:
         """Have the thread stand still with the database closed, as before a fork.
 
-        None begins until :meth:`unpark`: a child that was forked in the middle of SQLite
+        None begins until :meth:`resume_after_fork`: a child that was forked in the middle of SQLite
         could never use it.
         """
-        if self._lock.acquire(timeout=PARK_SECONDS):
+        if self._lock.acquire(timeout=FORK_WAIT_SECONDS):
             self._holders.append(threading.get_ident())
-        self._parking.begin(self._threads())
+        self._fork_barrier.begin(self._threads())
 
-    def unpark(self) -> None:
+    def resume_after_fork(self) -> None:
         """Let it go on, in the parent of the fork."""
-        self._parking.end()
+        self._fork_barrier.end()
         if threading.get_ident() in self._holders:
             self._holders.remove(threading.get_ident())
             self._lock.release()
 
     def reset_after_fork(self) -> None:
         """Be a process that has never uploaded, in a child made by a fork."""
-        self._election.close_inherited()
-        for destination in self._setting.destinations:
+        self._leader_lock.close_inherited()
+        for destination in self._config.destinations:
             destination.after_fork()
         self.reset()
 
-    def _call(
-        self, errand: Callable[[Leadership], Result], timeout: float, default: Result
+    def _run_or(
+        self, errand: Callable[[Uploader], Result], timeout: float, default: Result
     ) -> Result:
         try:
             return self.run(errand, timeout)
@@ -300,21 +300,21 @@ class Flusher:
     def _threads(self) -> list[threading.Thread]:
         """Return those that may have the database open: the one there is, and any leaving."""
         thread = self._thread
-        return [*self._leaving] if thread is None else [*self._leaving, thread]
+        return [*self._ending] if thread is None else [*self._ending, thread]
 
-    def _is_over(self) -> bool:
+    def _should_end(self) -> bool:
         """Say whether this thread is to end: told to, or another has taken its place."""
         return self._stopping or self._thread is not threading.current_thread()
 
     def _run(self) -> None:
-        while not self._is_over():
-            if self._survives(self._lead_if_elected):
+        while not self._should_end():
+            if self._run_safely(self._lead_if_acquired):
                 continue
-            self._housekeep()
-            self._wait_out_a_fork()
-            self._rest(self._setting.idle_seconds)
+            self._run_maintenance()
+            self._wait_for_fork()
+            self._sleep(self._config.idle_seconds)
 
-    def _survives(self, do: Callable[[], object]) -> object:
+    def _run_safely(self, do: Callable[[], object]) -> object:
         """Do something and return what it returns; log what goes wrong, whatever it is."""
         try:
             return do()
@@ -325,84 +325,84 @@ class Flusher:
             self._throttled_log.warning("flusher.failed", reason=type(error).__name__)
         return False
 
-    def _lead_if_elected(self) -> bool:
+    def _lead_if_acquired(self) -> bool:
         """Lead until there is a reason to stop; say whether this process was elected."""
-        if not self._is_elected():
+        if not self._acquire_lock():
             return False
-        self._lead()
+        self._run_as_leader()
         return True
 
-    def _is_elected(self) -> bool:
-        self._setting.directory.prepare()
-        if self._flushes or not self._errands.empty():
-            return self._election.acquire(_HANDOVER_SECONDS)
-        return not self._election.is_wanted() and self._election.try_acquire()
+    def _acquire_lock(self) -> bool:
+        self._config.directory.prepare()
+        if self._flushes or not self._commands.empty():
+            return self._leader_lock.acquire(_HANDOVER_SECONDS)
+        return not self._leader_lock.is_requested() and self._leader_lock.try_acquire()
 
-    def _lead(self) -> None:
+    def _run_as_leader(self) -> None:
         try:
-            leadership = Leadership(self._setting, self._wake.set)
+            leadership = Uploader(self._config, self._wake.set)
             try:
-                self._work(leadership)
+                self._upload(leadership)
             finally:
-                self._wind_up(leadership)
+                self._drain(leadership)
         finally:
-            self._election.release()
+            self._leader_lock.release()
 
-    def _work(self, leadership: Leadership) -> None:
+    def _upload(self, leadership: Uploader) -> None:
         """Go step by step until there is a reason to stop."""
-        logger.debug("leader.elected", directory=str(self._setting.directory.path))
-        self._kept_at = self._clock.monotonic()
-        self._published_at = self._kept_at - self._setting.idle_seconds  # soon
-        while not self._is_over() and not self._is_to_go():
-            delay = leadership.step()
-            self._attend(leadership)
-            self._rest(delay)
+        logger.debug("leader.elected", directory=str(self._config.directory.path))
+        self._maintained_at = self._clock.monotonic()
+        self._published_at = self._maintained_at - self._config.idle_seconds  # soon
+        while not self._should_end() and not self._should_step_down():
+            delay = leadership.run_once()
+            self._serve_requests(leadership)
+            self._sleep(delay)
 
-    def _is_to_go(self) -> bool:
-        if self._election.is_void:
+    def _should_step_down(self) -> bool:
+        if self._leader_lock.is_stale:
             self._throttled_log.warning(
                 "directory.replaced",
-                directory=str(self._setting.directory.path),
+                directory=str(self._config.directory.path),
                 remedy="see who deletes or moves it",
             )
             return True
-        return not self._flushes and self._errands.empty() and self._election.is_wanted()
+        return not self._flushes and self._commands.empty() and self._leader_lock.is_requested()
 
-    def _attend(self, leadership: Leadership) -> None:
+    def _serve_requests(self, leadership: Uploader) -> None:
         """Serve whoever waits, in between two steps."""
-        self._wait_out_a_fork(leadership)
-        while not self._errands.empty():
-            self._errands.get()(leadership)
+        self._wait_for_fork(leadership)
+        while not self._commands.empty():
+            self._commands.get()(leadership)
         self._answer_flushes(leadership)
-        self._housekeep(leadership)
+        self._run_maintenance(leadership)
 
-    def _wait_out_a_fork(self, leadership: Leadership | None = None) -> None:
+    def _wait_for_fork(self, leadership: Uploader | None = None) -> None:
         if leadership is None:
-            self._parking.stand_still(None, None)
+            self._fork_barrier.wait(None, None)
         else:
-            self._parking.stand_still(leadership.suspend, leadership.resume)
+            self._fork_barrier.wait(leadership.close_state, leadership.reopen_state)
 
-    def _answer_flushes(self, leadership: Leadership) -> None:
+    def _answer_flushes(self, leadership: Uploader) -> None:
         if not self._flushes or leadership.is_sending:
             return
         drained = leadership.is_drained()
-        rest = leadership.rests_until() - self._clock.now()
+        rest = leadership.next_attempt_at() - self._clock.now()
         for flush in list(self._flushes):
             hopeless = self._clock.monotonic() + rest > flush.deadline
             if drained or hopeless:
                 flush.done.set()
 
-    def _housekeep(self, leadership: Leadership | None = None) -> None:
+    def _run_maintenance(self, leadership: Uploader | None = None) -> None:
         now = self._clock.monotonic()
-        if now - self._kept_at >= self._setting.idle_seconds or self._stopping:
-            self._kept_at = now
-            self._survives(self._housekeeping)
+        if now - self._maintained_at >= self._config.idle_seconds or self._stopping:
+            self._maintained_at = now
+            self._run_safely(self._maintenance)
             if leadership is not None:
                 self._sync(leadership)
-        if leadership is not None and self._is_to_publish(leadership, now):
+        if leadership is not None and self._should_publish(leadership, now):
             self._publish(leadership)
 
-    def _sync(self, leadership: Leadership) -> None:
+    def _sync(self, leadership: Uploader) -> None:
         """Have the disk take what was appended; what it refuses stays to be synced."""
         try:
             leadership.segments.sync()
@@ -411,41 +411,41 @@ class Flusher:
                 "segments.not_synced", error=str(error), remedy="see to the queue's volume"
             )
 
-    def _is_to_publish(self, leadership: Leadership, now: float) -> bool:
+    def _should_publish(self, leadership: Uploader, now: float) -> bool:
         """Say whether to write the books.
 
         Counting all that waits takes a while. So it does not come in between two requests,
         unless one follows the other for long.
         """
-        intervals = (now - self._published_at) / self._setting.idle_seconds
+        intervals = (now - self._published_at) / self._config.idle_seconds
         return intervals >= (_BEHIND_INTERVALS if leadership.is_sending else 1)
 
-    def _publish(self, leadership: Leadership) -> None:
+    def _publish(self, leadership: Uploader) -> None:
         """Write the books for other processes; uploading goes on without them."""
         self._published_at = self._clock.monotonic()
         try:
-            publish(self._setting.directory, leadership.books())
+            write_stats(self._config.directory, leadership.stats())
         except OSError as error:
             self._throttled_log.warning(
                 "books.not_written", error=str(error), remedy="see to the queue's volume"
             )
 
-    def _wind_up(self, leadership: Leadership) -> None:
+    def _drain(self, leadership: Uploader) -> None:
         """Wait for what is on its way: another leader must not send it at the same time.
 
         Whatever goes wrong meanwhile, or has gone wrong before, is no reason not to.
         """
         try:
             while leadership.is_sending:
-                self._survives(lambda: self._wait_out_a_fork(leadership))
-                self._rest(_BUSY_POLL_SECONDS)
-                self._survives(leadership.settle_arrived)
-            if not self._election.is_void:
-                self._survives(lambda: self._publish(leadership))
+                self._run_safely(lambda: self._wait_for_fork(leadership))
+                self._sleep(_BUSY_POLL_SECONDS)
+                self._run_safely(leadership.apply_arrived)
+            if not self._leader_lock.is_stale:
+                self._run_safely(lambda: self._publish(leadership))
         finally:
             leadership.close()
 
-    def _rest(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         if seconds > 0.0:
             self._wake.wait(seconds)
         self._wake.clear()

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 _NONE = -1
 
 
-class Election:
+class LeaderLock:
     """This process's claim to upload.
 
     Args:
@@ -35,7 +35,7 @@ class Election:
 
     def __init__(self, directory: QueueDirectory, clock: Clock) -> None:
         self._lock_path = directory.leader_lock
-        self._wanted_path = directory.leader_wanted
+        self._request_path = directory.leader_wanted
         self._clock = clock
         self._descriptor = _NONE
         self._holder: threading.Thread | None = None
@@ -46,7 +46,7 @@ class Election:
         return self._descriptor != _NONE
 
     @property
-    def is_void(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether the lock that is held is not the directory's any more.
 
         Somebody deleted or moved the directory; another process can hold the new one's.
@@ -57,7 +57,7 @@ class Election:
         """Take the lock if it is free; say whether this thread of this process holds it."""
         if self.is_held and self._holder is not threading.current_thread():
             return False
-        if self.is_void:
+        if self.is_stale:
             self.release()
         if self.is_held:
             return True
@@ -77,20 +77,20 @@ class Election:
             return True
         deadline = self._clock.monotonic() + timeout
         while self._clock.monotonic() < deadline:
-            self._ask()
+            self._request()
             if self.try_acquire():
-                self._wanted_path.unlink(missing_ok=True)
+                self._request_path.unlink(missing_ok=True)
                 return True
             self._clock.sleep(_POLL_SECONDS)
         return False
 
-    def is_wanted(self) -> bool:
+    def is_requested(self) -> bool:
         """Say whether another process asks for the lock.
 
         A request that is not renewed goes stale: whoever made it is gone.
         """
         try:
-            asked_at = self._wanted_path.stat().st_mtime
+            asked_at = self._request_path.stat().st_mtime
         except FileNotFoundError:
             return False
         return abs(SystemClock.now() - asked_at) < _STALE_SECONDS  # as the file system has it
@@ -105,8 +105,8 @@ class Election:
         """Let go of the parent's claim, in a child made by a fork; the parent keeps it."""
         self.release()
 
-    def _ask(self) -> None:
-        descriptor = open_secure(self._wanted_path, os.O_CREAT | os.O_WRONLY)
+    def _request(self) -> None:
+        descriptor = open_secure(self._request_path, os.O_CREAT | os.O_WRONLY)
         try:
             os.utime(descriptor)
         finally:

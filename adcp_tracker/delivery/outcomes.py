@@ -44,24 +44,24 @@ _NOT_THE_EVENTS = (
 
 
 @attrs.frozen
-class Settlement:
+class OutcomeHandler:
     """Settles one delivery after one try.
 
     Attributes:
         state: What is known of the destinations; changed in place.
         policy: How long to wait.
-        delivery: What was tried.
-        members: Its records.
+        batch: What was tried.
+        events: Its records.
         now: Seconds since the epoch.
     """
 
     state: State
     policy: RetryPolicy
-    delivery: FrozenBatch
-    members: BatchEvents
+    batch: FrozenBatch
+    events: BatchEvents
     now: float
 
-    def settle(self, outcome: Outcome) -> list[DeadLetter]:
+    def apply(self, outcome: Outcome) -> list[DeadLetter]:
         """Apply an outcome.
 
         Returns:
@@ -81,52 +81,52 @@ class Settlement:
 
     @property
     def _destination(self) -> DestinationState:
-        return self.state.destinations[self.delivery.destination]
+        return self.state.destinations[self.batch.destination]
 
-    def _well(self) -> None:
+    def _mark_healthy(self) -> None:
         """Note that the seller answers; where it takes nothing at all, that ends no pause."""
         state = self._destination
         state.failures, state.resume_at = 0, 0.0
         if state.pause is not None and state.single_rejections < _REFUSED_IN_A_ROW:
-            logger.info("destination.resumed", destination=self.delivery.destination)
+            logger.info("destination.resumed", destination=self.batch.destination)
             state.pause = None
 
     def _delivered(self, outcome: Delivered) -> list[DeadLetter]:
         self._destination.single_rejections = 0
-        self._well()
+        self._mark_healthy()
         self._raise_limits()
-        failed = self._named(outcome.failures)
+        failed = self._failures_by_index(outcome.failures)
         counts = self._destination.counts
-        live = self.delivery.test_event_code is None
-        counts.deliver(len(self.members) - len(failed), self.now, live=live)
+        live = self.batch.test_event_code is None
+        counts.deliver(len(self.events) - len(failed), self.now, live=live)
         counts.dead += len(failed)
         if outcome.received is not None and outcome.processed is not None:
             missing = outcome.received - outcome.processed - len(outcome.failures)
             counts.unprocessed += max(missing, 0)
         if outcome.wait is not None:
             self._destination.resume_at = self.now + outcome.wait
-        self.state.replace(self.delivery)
-        return self._letters(failed)
+        self.state.replace(self.batch)
+        return self._dead_letters(failed)
 
     def _retry(self, outcome: Retry) -> list[DeadLetter]:
-        attempts = self.delivery.attempts + 1
-        budgeted = self.delivery.budgeted + outcome.budgeted
+        attempts = self.batch.attempts + 1
+        budgeted = self.batch.budgeted + outcome.budgeted
         if outcome.budgeted and budgeted >= self.policy.budget:
-            return self._isolate(outcome.code, outcome.message, at_once=False)
+            return self._bisect(outcome.code, outcome.message, at_once=False)
         state = self._destination
         state.failures += 1
         delay = self.policy.delay(state.failures, outcome.retry_after)
         state.resume_at = self.now + delay
         again = attrs.evolve(
-            self.delivery,
+            self.batch,
             attempts=attempts,
             budgeted=budgeted,
-            generation=self.delivery.generation + self._needs_fresh_key(outcome, attempts),
+            generation=self.batch.generation + self._needs_fresh_key(outcome, attempts),
             next_attempt_at=self.now + self.policy.delay(attempts, outcome.retry_after),
             last_code=outcome.code,
             last_message=outcome.message,
         )
-        self.state.replace(self.delivery, again)
+        self.state.replace(self.batch, again)
         return []
 
     def _needs_fresh_key(self, outcome: Retry, attempts: int) -> bool:
@@ -139,26 +139,26 @@ class Settlement:
         if outcome.fresh_key:
             return True
         sellers_own = outcome.code.isupper() and outcome.code not in _SAME_KEY
-        same = outcome.code == self.delivery.last_code
+        same = outcome.code == self.batch.last_code
         return sellers_own and same and attempts % _TRIES_PER_KEY == 0
 
     def _too_large(self, outcome: TooLarge) -> list[DeadLetter]:
-        self._well()
+        self._mark_healthy()
         state = self._destination
-        if len(self.members) == 1:
+        if len(self.events) == 1:
             # The halves that led here were refused for this event, or as everything is.
             state.max_events = state.max_bytes = None
         elif not state.single_rejections:
             self._learn_limits(outcome.code)
-        return self._isolate(outcome.code, outcome.message)
+        return self._bisect(outcome.code, outcome.message)
 
     def _learn_limits(self, code: str) -> None:
         state = self._destination
-        size = sum(len(event) + 1 for event in self.members.events)
-        state.max_events = len(self.members) // 2
+        size = sum(len(event) + 1 for event in self.events.events)
+        state.max_events = len(self.events) // 2
         state.max_bytes = size // 2
         state.successes_near_limit = 0
-        self._tell_limits("destination.limit_learned", code=code)
+        self._log_limits("destination.limit_learned", code=code)
 
     def _raise_limits(self) -> None:
         """Double what was learned after so many requests that came near it and were taken.
@@ -169,35 +169,35 @@ class Settlement:
         state = self._destination
         if state.max_events is None or state.max_bytes is None:
             return
-        if 2 * len(self.members) <= state.max_events and 2 * self.delivery.size <= state.max_bytes:
+        if 2 * len(self.events) <= state.max_events and 2 * self.batch.size <= state.max_bytes:
             return
         state.successes_near_limit += 1
         if state.successes_near_limit >= _TAKEN_PER_RAISE:
             state.successes_near_limit = 0
             state.max_events *= 2
             state.max_bytes *= 2
-            self._tell_limits("destination.limit_raised")
+            self._log_limits("destination.limit_raised")
 
-    def _tell_limits(self, entry: str, **details: object) -> None:
+    def _log_limits(self, entry: str, **details: object) -> None:
         logger.info(
             entry,
-            destination=self.delivery.destination,
+            destination=self.batch.destination,
             max_events=self._destination.max_events,
             max_bytes=self._destination.max_bytes,
             **details,
         )
 
     def _rejected(self, outcome: Rejected) -> list[DeadLetter]:
-        self._well()
-        failed = self._named(outcome.failures)
+        self._mark_healthy()
+        failed = self._failures_by_index(outcome.failures)
         if not failed:
-            return self._isolate(outcome.code, outcome.message)
+            return self._bisect(outcome.code, outcome.message)
         self._destination.counts.dead += len(failed)
-        rest = batch_events(each for place, each in enumerate(self.members) if place not in failed)
-        self._divide(rest)
-        return self._letters(failed)
+        rest = batch_events(each for place, each in enumerate(self.events) if place not in failed)
+        self._split(rest)
+        return self._dead_letters(failed)
 
-    def _isolate(self, code: str, message: str, *, at_once: bool = True) -> list[DeadLetter]:
+    def _bisect(self, code: str, message: str, *, at_once: bool = True) -> list[DeadLetter]:
         """Halve the batch to find the event that spoils it; one alone is a dead letter.
 
         Unless it is not the event: a wrong setting or an outage can look like a bad one. So
@@ -207,20 +207,20 @@ class Settlement:
         Halves that go at once go before all else, so that few requests are made until then;
         those that wait between their tries let others go first.
         """
-        if len(self.members) > 1:
-            middle = len(self.members) // 2
-            self._divide(self.members[:middle], self.members[middle:], at_once=at_once)
+        if len(self.events) > 1:
+            middle = len(self.events) // 2
+            self._split(self.events[:middle], self.events[middle:], at_once=at_once)
             return []
         state = self._destination
         if state.single_rejections >= _REFUSED_IN_A_ROW:
-            self.state.replace(self.delivery)
-            self.state.batches[self.delivery.destination].append(self.delivery)
+            self.state.replace(self.batch)
+            self.state.batches[self.batch.destination].append(self.batch)
             return self._paused(Paused(code, message, _NOT_THE_EVENTS))
         state.single_rejections += 1
-        state.counts.dead += len(self.members)
-        self.state.replace(self.delivery)
+        state.counts.dead += len(self.events)
+        self.state.replace(self.batch)
         failure = EventFailure(code, message)
-        return self._letters(dict.fromkeys(range(len(self.members)), failure))
+        return self._dead_letters(dict.fromkeys(range(len(self.events)), failure))
 
     def _paused(self, outcome: Paused) -> list[DeadLetter]:
         state = self._destination
@@ -228,56 +228,56 @@ class Settlement:
         if state.pause is None or state.pause.code != outcome.code:
             logger.error(
                 "destination.paused",
-                destination=self.delivery.destination,
+                destination=self.batch.destination,
                 code=outcome.code,
                 message=outcome.message,
                 remedy=outcome.remedy,
             )
         state.pause = Pause(outcome.code, outcome.message, outcome.remedy, since)
         state.resume_at = self.now + self.policy.probe_seconds
-        again = attrs.evolve(self.delivery, last_code=outcome.code, last_message=outcome.message)
-        self.state.replace(self.delivery, again)
+        again = attrs.evolve(self.batch, last_code=outcome.code, last_message=outcome.message)
+        self.state.replace(self.batch, again)
         return []
 
-    def _divide(self, *parts: BatchEvents, at_once: bool = True) -> None:
+    def _split(self, *parts: BatchEvents, at_once: bool = True) -> None:
         """Put smaller batches in the place of this one; other bytes, another identity."""
-        name, code = self.delivery.destination, self.delivery.test_event_code
+        name, code = self.batch.destination, self.batch.test_event_code
         made = [self.state.freeze(name, part.spans(), len(part), code) for part in parts if part]
         if at_once:
             deliveries = self.state.batches[name]
             del deliveries[len(deliveries) - len(made) :]
-            self.state.replace(self.delivery, *made)
+            self.state.replace(self.batch, *made)
         else:
-            self.state.replace(self.delivery)
+            self.state.replace(self.batch)
 
-    def _named(self, failures: Sequence[EventFailure]) -> dict[int, EventFailure]:
+    def _failures_by_index(self, failures: Sequence[EventFailure]) -> dict[int, EventFailure]:
         """Find the events that the seller named, by their place in the batch."""
         if not failures:
             return {}
-        places = {event_id(event): place for place, event in enumerate(self.members.events)}
+        places = {event_id(event): place for place, event in enumerate(self.events.events)}
         named: dict[int, EventFailure] = {}
         for failure in failures:
             place = failure.index
             if place is None and failure.event_id is not None:
                 place = places.get(failure.event_id)
-            if place is not None and 0 <= place < len(self.members):
+            if place is not None and 0 <= place < len(self.events):
                 named[place] = failure
         return named
 
-    def _letters(self, failed: dict[int, EventFailure]) -> list[DeadLetter]:
-        members = tuple(self.members) if failed else ()
+    def _dead_letters(self, failed: dict[int, EventFailure]) -> list[DeadLetter]:
+        members = tuple(self.events) if failed else ()
         return [self._dead_letter(members[place], failure) for place, failure in failed.items()]
 
     def _dead_letter(self, member: LocatedEvent, failure: EventFailure) -> DeadLetter:
         return DeadLetter(
-            destination=self.delivery.destination,
+            destination=self.batch.destination,
             segment=member.segment,
             offset=member.start,
             died_at=self.now,
             code=failure.code,
             message=failure.message,
             remedy=failure.remedy,
-            test_event_code=self.delivery.test_event_code,
+            test_event_code=self.batch.test_event_code,
             event=member.event,
         )
 

@@ -9,8 +9,8 @@ import attrs
 from adcp_tracker import _process
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.stats import published
-from adcp_tracker.delivery.uploader import Leadership
+from adcp_tracker.delivery.stats import read_stats
+from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.encryption import journal_factory
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from adcp_tracker.delivery.stats import Stats
-    from adcp_tracker.delivery.uploader import Setting
+    from adcp_tracker.delivery.uploader import UploaderConfig
     from adcp_tracker.settings import Settings
 
 Result = TypeVar("Result")
@@ -46,7 +46,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        setting: Setting,
+        setting: UploaderConfig,
         *,
         on_drop: Callable[[str], None] | None,
         maintenance: Iterable[Callable[[], None]],
@@ -61,13 +61,13 @@ class Pipeline:
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
         is_synchronous = settings.durability == "power"
-        roster = setting.roster
+        known = setting.known_destinations
         self.journal = journal_factory(setting.encryption)(
             setting.directory,
             max_bytes=settings.max_bytes,
             segment_bytes=segment_bytes(settings.max_bytes),
             synchronous=is_synchronous,
-            on_begin=roster.add_own_synced if is_synchronous else roster.add_own,
+            on_begin=known.add_own_synced if is_synchronous else known.add_own,
             on_growth=self._on_journal_growth,
             on_fork=self._after_untracked_fork,
             clock=setting.clock,
@@ -120,7 +120,7 @@ class Pipeline:
         """Return the stats of the directory; never restart a closed flusher for it."""
         self.journal.check_fork()
         if self._uploads and not (self._closed or self.flusher.is_running):
-            found = self._try_run(Leadership.books, _CLAIM_SECONDS) or self.flusher.stats()
+            found = self._try_run(Uploader.stats, _CLAIM_SECONDS) or self.flusher.stats()
         else:
             found = self.flusher.stats()
         return self._add_local_counts(found)
@@ -140,9 +140,9 @@ class Pipeline:
         """End the flusher after the request in flight; the rest stays on disk."""
         self._close_segment()
         self._shut_down(self.shutdown_timeout if timeout is None else timeout)
-        return self._add_local_counts(published(self.directory))
+        return self._add_local_counts(read_stats(self.directory))
 
-    def run(self, command: Callable[[Leadership], Result], timeout: float) -> Result:
+    def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
         """Run `command` in the process that uploads, which this one becomes for it.
 
         Raises:
@@ -164,13 +164,13 @@ class Pipeline:
     def before_fork(self) -> None:
         """Close the database, which must not be open across a fork; freeze the journal."""
         self.journal.check_fork()
-        self.flusher.park()
+        self.flusher.pause_for_fork()
         self.journal.freeze()
 
     def after_fork_in_parent(self) -> None:
         """Resume in the parent after a fork."""
         self.journal.unfreeze()
-        self.flusher.unpark()
+        self.flusher.resume_after_fork()
 
     def after_fork_in_child(self) -> None:
         """Reset in the child after a fork."""
@@ -247,7 +247,7 @@ class Pipeline:
                 return
             self._clock.sleep(_POLL_SECONDS)
 
-    def _try_run(self, command: Callable[[Leadership], Result], timeout: float) -> Result | None:
+    def _try_run(self, command: Callable[[Uploader], Result], timeout: float) -> Result | None:
         try:
             return self.run(command, timeout)
         except (TimeoutError, OSError, RuntimeError):
@@ -256,7 +256,7 @@ class Pipeline:
     def _on_journal_growth(self) -> None:
         # A thread that hasn't started yet looks by itself once it runs.
         if self.flusher.is_running:
-            self.flusher.grown()
+            self.flusher.wake_soon()
 
     def _run_maintenance(self) -> None:
         self.buffer.flush()

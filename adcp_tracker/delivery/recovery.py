@@ -48,7 +48,7 @@ def open_state(
         state = _open(directory, open_outbox, roster)
     roster.add(state.destinations)
     if state.is_new:
-        _restore_letters(state, letters, segments)
+        _recount_after_rebuild(state, letters, segments)
     return state
 
 
@@ -65,7 +65,7 @@ def _open(
         raise
 
 
-def _restore_letters(state: State, letters: DeadLetterStore, segments: SegmentStore) -> None:
+def _recount_after_rebuild(state: State, letters: DeadLetterStore, segments: SegmentStore) -> None:
     """Take dead letters back into books that were begun anew.
 
     A letter whose event is still in a segment is decided again with it, unless nobody
@@ -86,12 +86,10 @@ def _restore_letters(state: State, letters: DeadLetterStore, segments: SegmentSt
             counts.dead += 1
 
 
-def tidy_up(
-    state: State, segments: SegmentStore, letters: DeadLetterStore, sealer: Batcher
-) -> None:
+def repair(state: State, segments: SegmentStore, letters: DeadLetterStore, sealer: Batcher) -> None:
     """Set right what the last leader left between two writes."""
-    _forget_vanished(state, segments.sizes(), sealer)
-    _forget_undone_letters(state, letters, segments)
+    _drop_missing_segments(state, segments.sizes(), sealer)
+    _remove_undecided_letters(state, letters, segments)
     _recount_letters(state, letters)
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have mended it
@@ -99,7 +97,7 @@ def tidy_up(
         destination.missing_keys = ""  # and given a key, or taken one away
 
 
-def _forget_vanished(state: State, present: Iterable[str], sealer: Batcher) -> None:
+def _drop_missing_segments(state: State, present: Iterable[str], sealer: Batcher) -> None:
     """Drop what is known of segments that are gone; batches go on with what is left of them."""
     names = set(present)
     for destination in state.destinations.values():
@@ -125,7 +123,9 @@ def _shorten(state: State, delivery: FrozenBatch, left: tuple[Span, ...], sealer
     logger.warning("segment.vanished", destination=delivery.destination, events=gone)
 
 
-def _forget_undone_letters(state: State, letters: DeadLetterStore, segments: SegmentStore) -> None:
+def _remove_undecided_letters(
+    state: State, letters: DeadLetterStore, segments: SegmentStore
+) -> None:
     """Remove dead letters that the state does not know of, as the last leader died before.
 
     Letters are written first, so that none is lost. Their events are still to be sealed, or in
@@ -135,11 +135,11 @@ def _forget_undone_letters(state: State, letters: DeadLetterStore, segments: Seg
         return
     present = segments.sizes().keys()
     letters.remove(
-        {each.id for each in letters if each.segment in present and _is_open(each, state)}
+        {each.id for each in letters if each.segment in present and _is_undecided(each, state)}
     )
 
 
-def _is_open(letter: DeadLetter, state: State) -> bool:
+def _is_undecided(letter: DeadLetter, state: State) -> bool:
     """Say whether the event of a letter, whose segment is there, is still to be decided about."""
     destination = state.destinations.get(letter.destination)
     if destination is None:

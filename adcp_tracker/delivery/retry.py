@@ -47,7 +47,7 @@ class RetryPolicy:
         return max(_LONGEST_ASKED_SECONDS, _LONGEST_SECONDS * (1.0 + _JITTER), self.probe_seconds)
 
 
-def end_impossible_waits(state: State, policy: RetryPolicy, now: float) -> None:
+def clamp_future_deadlines(state: State, policy: RetryPolicy, now: float) -> None:
     """Make due what would wait for longer than anything may: the clock was set back since.
 
     Waits are kept by the time of day, which survives a restart and may be set meanwhile.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Batch, Destination
 
 
-class Lane:
+class Sender:
     """Sends one batch at a time to one destination, in a thread of its own.
 
     Args:
@@ -28,8 +28,8 @@ class Lane:
 
     def __init__(self, destination: Destination, on_done: Callable[[], None]) -> None:
         self._destination = destination
-        self._on_done = on_done
-        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._on_outcome = on_done
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self.is_busy = False
@@ -38,12 +38,12 @@ class Lane:
         """Start to send a batch. There must be none on the way."""
         self.is_busy = True
         if self._is_running():
-            self._batches.put(batch)
+            self._queue.put(batch)
         else:
             self._outcomes.put(self._try(batch))
-            self._on_done()
+            self._on_outcome()
 
-    def outcome(self) -> Outcome | None:
+    def take_outcome(self) -> Outcome | None:
         """Return what became of the batch on the way, once that is known."""
         if not self.is_busy or self._outcomes.empty():
             return None
@@ -52,7 +52,7 @@ class Lane:
 
     def stop(self) -> None:
         """Let the thread end after what it is doing."""
-        self._batches.put(None)
+        self._queue.put(None)
         self._thread = None
 
     def _is_running(self) -> bool:
@@ -68,11 +68,11 @@ class Lane:
         return True
 
     def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
+        while (batch := self._queue.get()) is not None:
             outcome = self._try(batch)
             del batch  # or it would be kept for as long as none follows
             self._outcomes.put(outcome)
-            self._on_done()
+            self._on_outcome()
 
     def _try(self, batch: Batch) -> Outcome:
         name = self._destination.name

@@ -63,7 +63,7 @@ _PLACES_KEPT = 16
 
 
 @attrs.frozen
-class Books:
+class DestinationStats:
     """What became of one destination's events.
 
     ``accepted = delivered + pending + dead + sum(dropped)`` at all times.
@@ -111,7 +111,7 @@ class Stats:
             refuses to take them.
     """
 
-    destinations: dict[str, Books] = attrs.field(factory=dict)
+    destinations: dict[str, DestinationStats] = attrs.field(factory=dict)
     waiting: int = 0
     taken_at: float = 0.0
     leader: int = 0
@@ -124,13 +124,13 @@ class Stats:
         pending = sum(books.pending for books in self.destinations.values())
         return self.in_memory + self.waiting + pending
 
-    def total(self) -> Books:
+    def total(self) -> DestinationStats:
         """Return all destinations' books as one."""
         every = self.destinations.values()
         dropped: Counter[str] = Counter()
         for books in every:
             dropped.update(books.dropped)
-        return Books(
+        return DestinationStats(
             accepted=self.in_memory + self.waiting + sum(books.accepted for books in every),
             delivered=sum(books.delivered for books in every),
             pending=self.pending,
@@ -145,7 +145,7 @@ class Stats:
         return plain
 
 
-class Bookkeeper:
+class StatsCollector:
     """Takes the books. Events not sealed yet are counted by their line feeds.
 
     Args:
@@ -156,14 +156,14 @@ class Bookkeeper:
     def __init__(self, segments: SegmentStore, state: State) -> None:
         self._segments = segments
         self._state = state
-        self._lines: dict[str, dict[int, int]] = {}
+        self._line_counts: dict[str, dict[int, int]] = {}
 
-    def take(self, sizes: Mapping[str, int], configured: Iterable[str], now: float) -> Stats:
+    def collect(self, sizes: Mapping[str, int], configured: Iterable[str], now: float) -> Stats:
         """Count everything, as of `now`, in seconds since the epoch."""
         names = set(configured)
-        self._lines = {name: self._lines.get(name, {}) for name in sizes}
+        self._line_counts = {name: self._line_counts.get(name, {}) for name in sizes}
         destinations = {
-            name: self._books(name, sizes, configured=name in names)
+            name: self._collect_one(name, sizes, configured=name in names)
             for name in self._state.destinations
         }
         waiting = 0 if destinations else self._count(dict.fromkeys(sizes, 0), sizes)
@@ -171,12 +171,14 @@ class Bookkeeper:
         oldest = min(ages, default=oldest_waiting(self._segments, sizes, {}) if waiting else None)
         return Stats(destinations, waiting, now, os.getpid(), oldest)
 
-    def _books(self, name: str, sizes: Mapping[str, int], *, configured: bool) -> Books:
+    def _collect_one(
+        self, name: str, sizes: Mapping[str, int], *, configured: bool
+    ) -> DestinationStats:
         state, deliveries = self._state.destinations[name], self._state.batches[name]
         unsealed = self._count(state.cursors, sizes)
         sealed = sum(delivery.count for delivery in deliveries)
         pause = state.pause
-        return Books(
+        return DestinationStats(
             accepted=state.counts.accepted + unsealed,
             delivered=state.counts.delivered,
             pending=unsealed + sealed,
@@ -207,7 +209,7 @@ class Bookkeeper:
 
     def _line_feeds(self, name: str, stop: int) -> int:
         """Count line feeds up to `stop`, from the nearest place counted before."""
-        known = self._lines[name]
+        known = self._line_counts[name]
         start = max((place for place in known if place <= stop), default=0)
         count = known.get(start, 0)
         place = start
@@ -221,12 +223,12 @@ class Bookkeeper:
         return count
 
 
-def publish(directory: QueueDirectory, stats: Stats) -> None:
+def write_stats(directory: QueueDirectory, stats: Stats) -> None:
     """Write the books where other processes find them."""
     replace_file(directory.books, _converter.dumps(stats))
 
 
-def published(directory: QueueDirectory) -> Stats:
+def read_stats(directory: QueueDirectory) -> Stats:
     """Read the books that the uploading process last wrote; empty ones if there are none."""
     try:
         with os.fdopen(open_secure(directory.books, os.O_RDONLY), "rb") as file:
@@ -235,7 +237,7 @@ def published(directory: QueueDirectory) -> Stats:
         return Stats()
 
 
-def unled(directory: QueueDirectory) -> Stats:
+def count_unclaimed(directory: QueueDirectory) -> Stats:
     """Count what waits in a directory that nobody has ever uploaded from."""
     waiting = 0
     for path in directory.segments.glob(f"*{SUFFIX}"):

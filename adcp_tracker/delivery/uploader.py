@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger
-from adcp_tracker.delivery.outcomes import Settlement
-from adcp_tracker.delivery.recovery import open_state, tidy_up
-from adcp_tracker.delivery.retry import end_impossible_waits
-from adcp_tracker.delivery.sender import Lane
-from adcp_tracker.delivery.stats import Bookkeeper
+from adcp_tracker.delivery.outcomes import OutcomeHandler
+from adcp_tracker.delivery.recovery import open_state, repair
+from adcp_tracker.delivery.retry import clamp_future_deadlines
+from adcp_tracker.delivery.sender import Sender
+from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.reader import SegmentStore
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.storage import Outbox
 
 
-class Leadership:
+class Uploader:
     """The queue in the hands of the one process that uploads.
 
     Args:
@@ -48,55 +48,59 @@ class Leadership:
         OutboxError: If the outbox cannot be opened for now.
     """
 
-    def __init__(self, setting: Setting, on_outcome: Callable[[], None]) -> None:
-        self._setting = setting
+    def __init__(self, setting: UploaderConfig, on_outcome: Callable[[], None]) -> None:
+        self._config = setting
         self._clock = setting.clock
-        _prepare(setting.destinations)
+        _preload(setting.destinations)
         self.segments = SegmentStore(setting.directory, setting.encryption)
         self.dead_letters = DeadLetterStore(setting.directory, setting.encryption)
         self.state = open_state(
-            setting.directory, setting.open_outbox, setting.roster, self.dead_letters, self.segments
+            setting.directory,
+            setting.open_outbox,
+            setting.known_destinations,
+            self.dead_letters,
+            self.segments,
         )
         self._batcher = Batcher(self.segments, self.state)
-        self._bookkeeper = Bookkeeper(self.segments, self.state)
-        self._lanes = {each.name: Lane(each, on_outcome) for each in setting.destinations}
-        self._on_way: dict[str, tuple[FrozenBatch, BatchEvents]] = {}
-        self._fresh: dict[str, tuple[int, BatchEvents]] = {}
+        self._collector = StatsCollector(self.segments, self.state)
+        self._senders = {each.name: Sender(each, on_outcome) for each in setting.destinations}
+        self._in_flight: dict[str, tuple[FrozenBatch, BatchEvents]] = {}
+        self._prefetched: dict[str, tuple[int, BatchEvents]] = {}
         self.letterbox = DeadLetterBuffer(self.dead_letters, self.segments)
         self._throttled_log = ThrottledLogger(setting.clock)
-        self._progressed = False
+        self._made_progress = False
         try:
-            tidy_up(self.state, self.segments, self.dead_letters, self._batcher)
+            repair(self.state, self.segments, self.dead_letters, self._batcher)
         except OSError:
             self.state.close()
             raise
 
-    def step(self) -> float:
+    def run_once(self) -> float:
         """Do what can be done now.
 
         Returns:
             The seconds until there is more to do, unless something happens before.
         """
-        self._progressed = False
-        end_impossible_waits(self.state, self._setting.policy, self._clock.now())
+        self._made_progress = False
+        clamp_future_deadlines(self.state, self._config.policy, self._clock.now())
         sizes = self.segments.sizes()
-        for destination in self._setting.destinations:
-            self._settle(destination.name)
-            self._send_fresh(destination.name)
+        for destination in self._config.destinations:
+            self._apply_outcome(destination.name)
+            self._send_prefetched(destination.name)
         departing = [
             departure
-            for destination in self._setting.destinations
-            if (departure := self._turn(destination, sizes)) is not None
+            for destination in self._config.destinations
+            if (departure := self._next_batch(destination, sizes)) is not None
         ]
         if departing:
             self.commit()
             for name, batch in departing:
-                self._lanes[name].send(batch)
-        for destination in self._setting.destinations:
-            self._seal_ahead(destination, sizes)
+                self._senders[name].send(batch)
+        for destination in self._config.destinations:
+            self._prefetch(destination, sizes)
         self.commit()
-        self._delete_settled(sizes)
-        if not self._on_way:
+        self._delete_finished(sizes)
+        if not self._in_flight:
             self._batcher.release_memory()
         return self._delay(sizes)
 
@@ -112,62 +116,62 @@ class Leadership:
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
 
-    def retire(self, destination: str) -> None:
+    def remove_destination(self, destination: str) -> None:
         """Forget a destination, and what waits for it."""
-        self._setting.roster.remove(destination)
+        self._config.known_destinations.remove(destination)
         self.state.remove(destination)
         self.commit()
 
     def is_configured(self, destination: str) -> bool:
         """Say whether a destination is one of this tracker's."""
-        return destination in self._lanes
+        return destination in self._senders
 
     def is_drained(self) -> bool:
         """Say whether every destination has everything."""
         sizes = self.segments.sizes()
-        return not any(self._has_work(each.name, sizes) for each in self._setting.destinations)
+        return not any(self._has_work(each.name, sizes) for each in self._config.destinations)
 
-    def rests_until(self) -> float:
+    def next_attempt_at(self) -> float:
         """Return when the first destination that has work will be tried, since the epoch."""
         sizes = self.segments.sizes()
         return min(
             (
                 self._due(each.name, sizes)
-                for each in self._setting.destinations
+                for each in self._config.destinations
                 if self._has_work(each.name, sizes)
             ),
             default=0.0,
         )
 
-    def books(self) -> Stats:
+    def stats(self) -> Stats:
         """Take the books."""
-        names = [destination.name for destination in self._setting.destinations]
-        return self._bookkeeper.take(self.segments.sizes(), names, self._clock.now())
+        names = [destination.name for destination in self._config.destinations]
+        return self._collector.collect(self.segments.sizes(), names, self._clock.now())
 
-    def suspend(self) -> None:
+    def close_state(self) -> None:
         """Close the database, as for a fork; requests on their way go on."""
         self.state.close()
 
-    def resume(self) -> None:
+    def reopen_state(self) -> None:
         """Open the database again.
 
         Raises:
             OutboxError: If it cannot be opened, or is not as it was left.
         """
-        self.state.reopen(self._setting.open_outbox(self._setting.directory))
+        self.state.reopen(self._config.open_outbox(self._config.directory))
 
     @property
     def is_sending(self) -> bool:
         """Whether a request is on its way."""
-        return any(lane.is_busy for lane in self._lanes.values())
+        return any(lane.is_busy for lane in self._senders.values())
 
-    def settle_arrived(self) -> None:
+    def apply_arrived(self) -> None:
         """Settle what has come back, and send nothing more."""
-        for destination in self._setting.destinations:
-            self._settle(destination.name)
+        for destination in self._config.destinations:
+            self._apply_outcome(destination.name)
         self.commit()
 
-    def let_go(self, is_unwanted: Callable[[bytes], bool]) -> int:
+    def discard_erased(self, is_unwanted: Callable[[bytes], bool]) -> int:
         """Let go of events that were erased on disk, wherever else they are held.
 
         Batches that lost some get a new identity. What is on its way cannot be called
@@ -179,54 +183,61 @@ class Leadership:
         Returns:
             How many of them are on their way.
         """
-        self._fresh.clear()
+        self._prefetched.clear()
         self.letterbox.discard(is_unwanted)
-        self._recount_dead()
-        on_way = {(delivery.destination, delivery.number) for delivery, _ in self._on_way.values()}
+        self._recount_dead_letters()
+        on_way = {
+            (delivery.destination, delivery.number) for delivery, _ in self._in_flight.values()
+        }
         for deliveries in list(self.state.batches.values()):
             for delivery in list(deliveries):
                 members = self._batcher.read(delivery)
                 sent = (delivery.destination, delivery.number) in on_way
                 locked = self._batcher.missing_keys.includes(delivery)
                 if len(members) != delivery.count and not sent and not locked:
-                    self._shrink(delivery, members)
-        return sum(members.erase(is_unwanted) for _, members in self._on_way.values())
+                    self._drop_missing(delivery, members)
+        return sum(members.erase(is_unwanted) for _, members in self._in_flight.values())
 
     def close(self) -> None:
         """Settle what has come back, delete what is done and close the database."""
         try:
-            self.settle_arrived()
-            self._delete_settled(self.segments.sizes())
+            self.apply_arrived()
+            self._delete_finished(self.segments.sizes())
             self.commit()
         finally:
-            for lane in self._lanes.values():
+            for lane in self._senders.values():
                 lane.stop()
             self.state.close()
 
-    def _turn(self, destination: Destination, sizes: Mapping[str, int]) -> tuple[str, Batch] | None:
+    def _next_batch(
+        self, destination: Destination, sizes: Mapping[str, int]
+    ) -> tuple[str, Batch] | None:
         """Get the next batch of one destination ready, if it can take one."""
         name = destination.name
         if not self._may_send(name):
             return None
-        ready = self._due_delivery(name) or self._seal(destination, sizes)
-        return None if ready is None else (name, self._depart(*ready))
+        ready = self._due_batch(name) or self._freeze(destination, sizes)
+        return None if ready is None else (name, self._dispatch(*ready))
 
-    def _send_fresh(self, name: str) -> None:
+    def _send_prefetched(self, name: str) -> None:
         """Send the batch that was frozen, and committed, while another was on its way."""
-        if name not in self._fresh or not self._may_send(name):
+        if name not in self._prefetched or not self._may_send(name):
             return
         for first in self.state.batches[name][:1]:
-            if first.number == self._fresh[name][0] and first.next_attempt_at <= self._clock.now():
-                self._lanes[name].send(self._depart(first, self._fresh.pop(name)[1]))
+            if (
+                first.number == self._prefetched[name][0]
+                and first.next_attempt_at <= self._clock.now()
+            ):
+                self._senders[name].send(self._dispatch(first, self._prefetched.pop(name)[1]))
 
-    def _seal_ahead(self, destination: Destination, sizes: Mapping[str, int]) -> None:
+    def _prefetch(self, destination: Destination, sizes: Mapping[str, int]) -> None:
         """Freeze the next batch while another is on its way, if it is a full one.
 
         So nobody waits for the reading of disks. Only where the seller takes what it is
         sent: what it may yet refuse is not to be frozen in the same size once more.
         """
         name = destination.name
-        state, on_way = self.state.destinations[name], self._on_way.get(name)
+        state, on_way = self.state.destinations[name], self._in_flight.get(name)
         if on_way is None or len(self.state.batches[name]) > 1 or self.letterbox.is_full:
             return
         if state.failures or state.pause is not None or not state.counts.delivered:
@@ -234,32 +245,32 @@ class Leadership:
         waiting = sum(max(size - state.cursors.get(each, 0), 0) for each, size in sizes.items())
         events, most = limits(destination, state)
         if waiting >= min(most, on_way[0].size * events // on_way[0].count):
-            self._seal(destination, sizes, ahead=True)
+            self._freeze(destination, sizes, ahead=True)
 
     def _may_send(self, name: str) -> bool:
         rests = self._clock.now() < self.state.destinations[name].resume_at
-        return not (self._lanes[name].is_busy or self.letterbox.is_full or rests)
+        return not (self._senders[name].is_busy or self.letterbox.is_full or rests)
 
-    def _depart(self, delivery: FrozenBatch, members: BatchEvents) -> Batch:
-        self._on_way[delivery.destination] = delivery, members
+    def _dispatch(self, delivery: FrozenBatch, members: BatchEvents) -> Batch:
+        self._in_flight[delivery.destination] = delivery, members
         return Batch(members.events, delivery.identity, delivery.test_event_code)
 
-    def _settle(self, name: str) -> None:
-        outcome = self._lanes[name].outcome()
+    def _apply_outcome(self, name: str) -> None:
+        outcome = self._senders[name].take_outcome()
         if outcome is None:
             return
-        delivery, members = self._on_way.pop(name)
-        settlement = Settlement(
-            self.state, self._setting.policy, delivery, members, self._clock.now()
+        delivery, members = self._in_flight.pop(name)
+        settlement = OutcomeHandler(
+            self.state, self._config.policy, delivery, members, self._clock.now()
         )
-        self._keep_letters(name, settlement.settle(outcome))
+        self._add_dead_letters(name, settlement.apply(outcome))
         if not isinstance(outcome, Delivered):
-            self._fresh.pop(name, None)  # it may wait for long, and can be read again
+            self._prefetched.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
             self._throttled_log.warning("destination.failing", reason=f"{name}: {outcome.code}")
-        self._progressed = True
+        self._made_progress = True
 
-    def _keep_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
+    def _add_dead_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
         """Keep letters, but of events that were erased while they were on their way."""
         kept = [letter for letter in letters if letter.event != BLANK]
         erased = len(letters) - len(kept)
@@ -269,13 +280,13 @@ class Leadership:
             counts.dropped["erased"] += erased
         self.letterbox.add(kept)
 
-    def _due_delivery(self, name: str) -> tuple[FrozenBatch, BatchEvents] | None:
+    def _due_batch(self, name: str) -> tuple[FrozenBatch, BatchEvents] | None:
         """Return the first frozen batch whose time has come."""
         now = self._clock.now()
         for delivery in list(self.state.batches[name]):
             if delivery.next_attempt_at > now or self._batcher.missing_keys.includes(delivery):
                 continue
-            number, members = self._fresh.pop(name, (delivery.number, None))
+            number, members = self._prefetched.pop(name, (delivery.number, None))
             if members is None or number != delivery.number:
                 members = self._read(delivery)
             if members is None:
@@ -284,7 +295,7 @@ class Leadership:
                 return delivery, members
             if self._batcher.missing_keys.includes(delivery):
                 continue
-            shrunk = self._shrink(delivery, members)
+            shrunk = self._drop_missing(delivery, members)
             if shrunk is not None:
                 return shrunk, members
         return None
@@ -297,17 +308,17 @@ class Leadership:
             raise
         except OSError as error:
             names = ", ".join(sorted({span.segment for span in delivery.spans}))
-            self._tell_unreadable(names, error)
+            self._log_unreadable(names, error)
             return None
 
-    def _tell_unreadable(self, segment: str, error: OSError) -> None:
+    def _log_unreadable(self, segment: str, error: OSError) -> None:
         self._throttled_log.warning(
             "segment.unreadable",
             reason=f"{segment}: {error}",
             remedy="see to the disk and to the rights of the file; its events wait until then",
         )
 
-    def _shrink(self, delivery: FrozenBatch, members: BatchEvents) -> FrozenBatch | None:
+    def _drop_missing(self, delivery: FrozenBatch, members: BatchEvents) -> FrozenBatch | None:
         """Go on with what is left of a batch whose records were erased or damaged on disk."""
         name, lost = delivery.destination, delivery.count - len(members)
         erased = min(self._batcher.count_erased(delivery), lost)
@@ -329,7 +340,7 @@ class Leadership:
         self.state.replace(delivery, shrunk)
         return shrunk
 
-    def _recount_dead(self) -> None:
+    def _recount_dead_letters(self) -> None:
         """Count letters that are there no more as erased, if only a crash ago."""
         there = self.letterbox.counts()
         if there is None:
@@ -340,25 +351,25 @@ class Leadership:
                 state.counts.dead -= gone
                 state.counts.dropped["erased"] += gone
 
-    def _seal(
+    def _freeze(
         self, destination: Destination, sizes: Mapping[str, int], *, ahead: bool = False
     ) -> tuple[FrozenBatch, BatchEvents] | None:
         """Freeze the next batches of a destination; return the first, or keep it at hand."""
         sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
         self.letterbox.add(sealed.dead_letters)
-        self._progressed |= sealed.advanced
+        self._made_progress |= sealed.advanced
         for segment, data in sealed.corrupt_spans:
             self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
-            self._keep_evidence(segment, data)
+            self._quarantine(segment, data)
         for segment, error in sealed.unreadable:
-            self._tell_unreadable(segment, error)
-        self._tell_locked(destination.name)
+            self._log_unreadable(segment, error)
+        self._log_missing_keys(destination.name)
         at_hand = sealed.batches if ahead else sealed.batches[1:]
         if at_hand:
-            self._fresh[destination.name] = at_hand[0][0].number, at_hand[0][1]
+            self._prefetched[destination.name] = at_hand[0][0].number, at_hand[0][1]
         return sealed.batches[0] if sealed.batches else None
 
-    def _tell_locked(self, name: str) -> None:
+    def _log_missing_keys(self, name: str) -> None:
         keys = self.state.destinations[name].missing_keys
         if keys:
             self._throttled_log.warning(
@@ -368,19 +379,19 @@ class Leadership:
                 remedy="add the key of that name to encryption_keys",
             )
 
-    def _keep_evidence(self, segment: str, data: bytes) -> None:
+    def _quarantine(self, segment: str, data: bytes) -> None:
         try:
             self.segments.quarantine(segment, data)
         except OSError as error:
             self._throttled_log.warning("evidence.not_kept", segment=segment, error=str(error))
 
-    def _delete_settled(self, sizes: Mapping[str, int]) -> None:
+    def _delete_finished(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
-        if self.letterbox.has_unwritten or not any(map(self._is_finished, self._settled(sizes))):
+        if self.letterbox.has_unwritten or not any(map(self._is_finished, self._finished(sizes))):
             return
         # Whoever wrote to a segment entered its destinations before there was the segment.
-        self.state.ensure(self._setting.roster)
-        for name in self._settled(sizes):
+        self.state.ensure(self._config.known_destinations)
+        for name in self._finished(sizes):
             if self._delete(name, sizes[name]):
                 for state in self.state.destinations.values():
                     state.cursors.pop(name, None)
@@ -391,7 +402,7 @@ class Leadership:
         except OSError:  # it is gone, or deleting it tells what is wrong
             return True
 
-    def _settled(self, sizes: Mapping[str, int]) -> list[str]:
+    def _finished(self, sizes: Mapping[str, int]) -> list[str]:
         """Return the segments that no known destination needs any more."""
         states = self.state.destinations.values()
         done = [
@@ -416,7 +427,7 @@ class Leadership:
     def _has_work(self, name: str, sizes: Mapping[str, int]) -> bool:
         cursors = self.state.destinations[name].cursors
         return (
-            self._lanes[name].is_busy
+            self._senders[name].is_busy
             or bool(self.state.batches[name])
             or any(cursors.get(segment, 0) < size for segment, size in sizes.items())
         )
@@ -438,16 +449,16 @@ class Leadership:
     def _delay(self, sizes: Mapping[str, int]) -> float:
         waits = [
             self._due(name, sizes) - self._clock.now()
-            for name, lane in self._lanes.items()
+            for name, lane in self._senders.items()
             if not lane.is_busy and self._has_work(name, sizes)
         ]
-        delay = min([*waits, self._setting.idle_seconds])
-        if delay <= 0.0 and not self._progressed:  # such as half a record, still being written
-            return self._setting.idle_seconds
+        delay = min([*waits, self._config.idle_seconds])
+        if delay <= 0.0 and not self._made_progress:  # such as half a record, still being written
+            return self._config.idle_seconds
         return max(delay, 0.0)
 
 
-def _prepare(destinations: Sequence[Destination]) -> None:
+def _preload(destinations: Sequence[Destination]) -> None:
     for destination in destinations:
         if isinstance(destination, Preloadable):
             # Whatever is wrong, the first request says it in the destination's own words.
@@ -456,7 +467,7 @@ def _prepare(destinations: Sequence[Destination]) -> None:
 
 
 @attrs.frozen
-class Setting:
+class UploaderConfig:
     """What a leadership works with.
 
     Attributes:
@@ -477,9 +488,9 @@ class Setting:
     open_outbox: Callable[[QueueDirectory], Outbox]
     idle_seconds: float
     encryption: Encryption | None = None
-    roster: KnownDestinations = attrs.field(init=False)
+    known_destinations: KnownDestinations = attrs.field(init=False)
 
-    @roster.default
+    @known_destinations.default
     def _enter_by_name(self) -> KnownDestinations:
         names = [destination.name for destination in self.destinations]
         return KnownDestinations(self.directory, names, self.clock)

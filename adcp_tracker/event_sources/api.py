@@ -92,13 +92,13 @@ class EventSourceApi:
             hours: How many hours to look back, besides the current one.
             account: Whose events. Agents need it; the Interchange knows its advertiser.
         """
-        from adcp_tracker.delivery.stats import Books  # noqa: PLC0415 - rarely used
+        from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - rarely used
         from adcp_tracker.event_sources import reconciliation  # noqa: PLC0415 - likewise
 
         known = self._stats().destinations
         return [
             reconciliation.reconcile(
-                each, known.get(each.name, Books()), account, hours, time.time()
+                each, known.get(each.name, DestinationStats()), account, hours, time.time()
             )
             for each in self._destinations
         ]

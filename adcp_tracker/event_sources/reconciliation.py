@@ -12,7 +12,7 @@ from adcp_tracker.event_sources.clients import Received, client_for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adcp_tracker.delivery.stats import Books
+    from adcp_tracker.delivery.stats import DestinationStats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import Account
 
@@ -88,7 +88,11 @@ class Reconciliation:
 
 
 def reconcile(
-    destination: Destination, books: Books, account: Account | None, hours: int, now: float
+    destination: Destination,
+    books: DestinationStats,
+    account: Account | None,
+    hours: int,
+    now: float,
 ) -> Reconciliation:
     """Compare the books of one destination with what its seller received.
 

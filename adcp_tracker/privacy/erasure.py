@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker.delivery.stats import publish
+from adcp_tracker.delivery.stats import write_stats
 from adcp_tracker.journal.files import open_secure, sync_directory
 from adcp_tracker.privacy.export import OPEN, SENT, DeliveryStatus
 from adcp_tracker.privacy.matching import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.journal.records import CorruptSpan
@@ -127,14 +127,14 @@ class Erasure:
     person: Person
     follow: bool = True
 
-    def __call__(self, leadership: Leadership) -> ErasureReport:
+    def __call__(self, leadership: Uploader) -> ErasureReport:
         """Erase, and report.
 
         Raises:
             OSError: If the disk does not take it; what was erased by then stays erased.
         """
         self.intake.flush()
-        leadership.settle_arrived()
+        leadership.apply_arrived()
         result = search(leadership, self.person, follow=self.follow)
         matcher = PersonMatcher(result.person)
         status = DeliveryStatus(leadership)
@@ -143,7 +143,7 @@ class Erasure:
         )
         _erase(self.directory, leadership, result)
         in_memory = self.intake.erase(matcher.owns)
-        in_flight = leadership.let_go(matcher.owns)
+        in_flight = leadership.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
         unreadable = self._remove_unreadable(result)
         remembered, unsearched = self.memory.delete(self.memory.of_person(result.person))
@@ -176,23 +176,23 @@ class Erasure:
             sync_directory(folder)
         return removed
 
-    def _scrub_messages(self, leadership: Leadership, identifying_texts: frozenset[str]) -> None:
+    def _scrub_messages(self, leadership: Uploader, identifying_texts: frozenset[str]) -> None:
         """Take the person out of what sellers said, also where a database has freed it."""
         _scrub_state(leadership, identifying_texts)
         leadership.commit()
         state = self.directory.state
         if any(mentions(path, identifying_texts) for path in state.iterdir()):
-            leadership.suspend()
+            leadership.close_state()
             try:
                 for database in state.glob("*.db"):
                     with contextlib.closing(sqlite3.connect(database)) as connection:
                         connection.execute("VACUUM")
             finally:
-                leadership.resume()
-        publish(self.directory, leadership.books())
+                leadership.reopen_state()
+        write_stats(self.directory, leadership.stats())
 
 
-def _erase(directory: QueueDirectory, leadership: Leadership, result: SearchResult) -> None:
+def _erase(directory: QueueDirectory, leadership: Uploader, result: SearchResult) -> None:
     for segment in sorted({match.segment for match in result.events}):
         records = [match.record for match in result.events if match.segment == segment]
         leadership.segments.erase(segment, records)
@@ -212,7 +212,7 @@ def _blank(path: Path, damages: Iterable[CorruptSpan]) -> None:
         os.close(descriptor)
 
 
-def _scrub_state(leadership: Leadership, identifying_texts: frozenset[str]) -> None:
+def _scrub_state(leadership: Uploader, identifying_texts: frozenset[str]) -> None:
     def tells(message: str) -> bool:
         folded = message.casefold()
         return any(trait in folded for trait in identifying_texts)

@@ -13,7 +13,7 @@ from adcp_tracker.privacy.matching import search
 
 if TYPE_CHECKING:
     from adcp_tracker.context import Context
-    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.dead_letters import DeadLetter
@@ -35,7 +35,7 @@ class DeliveryStatus:
         leadership: The queue.
     """
 
-    def __init__(self, leadership: Leadership) -> None:
+    def __init__(self, leadership: Uploader) -> None:
         self._state = leadership.state
         self._dead = {
             (each.destination, each.segment, each.offset) for each in leadership.dead_letters
@@ -85,10 +85,10 @@ class Export:
     person: Person
     follow: bool = True
 
-    def __call__(self, leadership: Leadership) -> list[dict[str, object]]:
+    def __call__(self, leadership: Uploader) -> list[dict[str, object]]:
         """Return everything found, as JSON takes it, each with where it is."""
         self.intake.flush()
-        leadership.settle_arrived()
+        leadership.apply_arrived()
         result = search(leadership, self.person, follow=self.follow)
         status = DeliveryStatus(leadership)
         events = [_event(leadership, status, match) for match in result.events]
@@ -101,7 +101,7 @@ class Export:
         return [*events, *letters, *kept, *_undecrypted(result.undecrypted)]
 
 
-def _event(leadership: Leadership, status: DeliveryStatus, match: Match) -> dict[str, object]:
+def _event(leadership: Uploader, status: DeliveryStatus, match: Match) -> dict[str, object]:
     head = leadership.segments.read(match.segment, match.record.start, _HEAD_BYTES)
     return {
         "kind": "event",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     """A universal id: of any type if it is only a text, else of its own."""
     from pathlib import Path
 
-    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
@@ -346,7 +346,7 @@ class SearchResult:
     undecrypted: int = 0
 
 
-def search(leadership: Leadership, person: Person, *, follow: bool) -> SearchResult:
+def search(leadership: Uploader, person: Person, *, follow: bool) -> SearchResult:
     """Look through segments and dead letters.
 
     Args:
@@ -362,7 +362,7 @@ def search(leadership: Leadership, person: Person, *, follow: bool) -> SearchRes
         person = further
 
 
-def _pass(leadership: Leadership, person: Person) -> tuple[SearchResult, list[EventIdentifiers]]:
+def _pass(leadership: Uploader, person: Person) -> tuple[SearchResult, list[EventIdentifiers]]:
     matcher = PersonMatcher(person)
     known: list[EventIdentifiers] = []
     result = SearchResult(person, [], [], {}, leadership.dead_letters.undecrypted())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from adcp_tracker.delivery.stats import Books, Stats
+    from adcp_tracker.delivery.stats import DestinationStats, Stats
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 P = ParamSpec("P")
@@ -162,7 +162,7 @@ def _show(stats: Stats, *, as_json: bool) -> None:
         click.echo(f"{stats.waiting} waiting for a destination")
 
 
-def _counts(books: Books) -> str:
+def _counts(books: DestinationStats) -> str:
     dropped = "".join(f", {count} {reason}" for reason, count in sorted(books.dropped.items()))
     return (
         f"{books.accepted} accepted, {books.delivered} delivered, {books.pending} pending, "

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.sender import Lane
-from adcp_tracker.delivery.uploader import Leadership, Setting
+from adcp_tracker.delivery.sender import Sender
+from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
@@ -25,14 +25,14 @@ NOW_MS = 1_767_225_600_123
 
 
 @contextmanager
-def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Leadership]:
+def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Uploader]:
     """Lead a queue with so many events, step by step."""
     directory = QueueDirectory(path / "queue")
     directory.prepare()
     journal = JournalWriter(directory)
     for number in range(count):
         journal.append(b'{"event_id":"A-%04d","event_type":"lead"}' % number, NOW_MS)
-    setting = Setting(
+    setting = UploaderConfig(
         directory,
         [seller],
         RetryPolicy(lambda: 0.5),
@@ -40,27 +40,27 @@ def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Leaders
         lambda _: MemoryOutbox(),
         1.0,
     )
-    leadership = Leadership(setting, lambda: None)
+    leadership = Uploader(setting, lambda: None)
     try:
         yield leadership
     finally:
         seller.gate.set()
         while leadership.is_sending:
-            leadership.settle_arrived()
+            leadership.apply_arrived()
         leadership.close()
         journal.roll()
 
 
-def frozen(leadership: Leadership) -> list[int]:
+def frozen(leadership: Uploader) -> list[int]:
     """Return how many events are in each frozen batch."""
     return [each.count for each in leadership.state.batches["scripted"]]
 
 
-def step_until(leadership: Leadership, seller: ScriptedDestination, sent: int) -> None:
+def step_until(leadership: Uploader, seller: ScriptedDestination, sent: int) -> None:
     """Go on until the seller was sent so many batches."""
 
     def has_come() -> bool:
-        leadership.step()
+        leadership.run_once()
         return len(seller.batches) >= sent
 
     wait_until(has_come)
@@ -72,14 +72,14 @@ def test_a_full_batch_is_frozen_while_another_is_on_its_way(tmp_path: Path) -> N
     seller.gate.clear()
     with led(tmp_path, seller, 18) as leadership:
         step_until(leadership, seller, 1)
-        leadership.step()
+        leadership.run_once()
         assert frozen(leadership) == [5]
         seller.gate.set()
         wait_until(lambda: len(seller.ids) == 5)
         seller.gate.clear()
         step_until(leadership, seller, 2)
         assert frozen(leadership) == [5, 5]
-        leadership.step()
+        leadership.run_once()
         assert frozen(leadership) == [5, 5]
         seller.gate.set()
         step_until(leadership, seller, 4)
@@ -96,18 +96,18 @@ def test_nothing_is_frozen_ahead_for_a_seller_that_has_taken_nothing(
     seller.gate.clear()
     with led(tmp_path, seller, 30) as leadership:
         step_until(leadership, seller, 1)
-        leadership.step()
+        leadership.run_once()
         assert frozen(leadership) == [6]
 
 
 def test_a_lane_keeps_no_batch_that_it_has_sent() -> None:
     """A batch of megabytes is let go before the next one comes, which may be long."""
     seller = ScriptedDestination()
-    lane = Lane(seller, lambda: None)
+    lane = Sender(seller, lambda: None)
     batch = Batch([b'{"event_id":"A-1"}'], b"identity")
     kept = weakref.ref(batch)
     lane.send(batch)
-    wait_until(lambda: isinstance(lane.outcome(), Delivered))
+    wait_until(lambda: isinstance(lane.take_outcome(), Delivered))
     del batch
     seller.batches.clear()
     gc.collect()

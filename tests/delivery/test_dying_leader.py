@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.uploader import Leadership, Setting
+from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import ENVELOPED, with_envelope
@@ -63,13 +63,13 @@ class Office:
         """Write an event."""
         self.journal.append(EVENT % number, NOW_MS)
 
-    def lead(self) -> Leadership:
+    def lead(self) -> Uploader:
         """Take the lead; whoever led before is gone."""
         self.outbox.dies = ""
-        setting = Setting(
+        setting = UploaderConfig(
             self.directory, [self.seller], RetryPolicy(lambda: 0.5), HandClock(), self._open, 1.0
         )
-        return Leadership(setting, lambda: None)
+        return Uploader(setting, lambda: None)
 
     def _open(self, directory: QueueDirectory) -> Outbox:
         del directory
@@ -84,9 +84,9 @@ def office(tmp_path: Path) -> Iterator[Office]:
     one.journal.roll()
 
 
-def _finish(leadership: Leadership) -> None:
+def _finish(leadership: Uploader) -> None:
     def is_done() -> bool:
-        leadership.step()
+        leadership.run_once()
         return leadership.is_drained()
 
     wait_until(is_done)
@@ -113,7 +113,7 @@ def test_a_batch_is_sent_only_once_it_is_kept_and_is_the_same_from_then_on(
     first = office.lead()
     office.outbox.dies = dies
     with pytest.raises(DeathError):
-        first.step()
+        first.run_once()
     assert not first.is_sending
     office.track(2)
     _finish(office.lead())
@@ -125,19 +125,19 @@ def test_a_dead_letter_is_on_the_disk_before_its_event_is_settled(office: Office
     office.track(1)
     office.seller.outcomes.append(_refuse)
     first = office.lead()
-    first.step()
+    first.run_once()
     office.outbox.dies = "after"
 
     def settle() -> None:
         while first.is_sending:
-            first.step()
+            first.run_once()
 
     with pytest.raises(DeathError):
         settle()
     assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 1]
     second = office.lead()
     _finish(second)
-    books = second.books().total()
+    books = second.stats().total()
     assert (books.accepted, books.dead, books.pending) == (1, 1, 0)
     assert len(office.seller.batches) == 1
 
@@ -152,10 +152,10 @@ def test_an_event_that_dies_before_it_is_sent_is_counted_once(office: Office, di
     first = office.lead()
     office.outbox.dies = dies
     with pytest.raises(DeathError):
-        first.step()
+        first.run_once()
     assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 2]
     second = office.lead()
     _finish(second)
     assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 2]
-    books = second.books().total()
+    books = second.stats().total()
     assert (books.accepted, books.delivered, books.dead) == (2, 1, 1)

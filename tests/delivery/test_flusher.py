@@ -12,9 +12,9 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.leader_lock import Election
+from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.uploader import Setting
+from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
@@ -76,7 +76,7 @@ def seller() -> ScriptedDestination:
 @pytest.fixture
 def flusher(tmp_path: Path, opening: Opening, seller: ScriptedDestination) -> Iterator[Flusher]:
     """A flusher that is stopped at the end."""
-    setting = Setting(
+    setting = UploaderConfig(
         QueueDirectory(tmp_path),
         (seller,),
         RetryPolicy(lambda: 0.5),
@@ -164,7 +164,7 @@ def test_the_lock_belongs_to_the_thread_that_took_it(tmp_path: Path) -> None:
     """Another thread of the process is refused as another process is."""
     directory = QueueDirectory(tmp_path)
     directory.prepare()
-    election, answers = Election(directory, SystemClock()), list[bool]()
+    election, answers = LeaderLock(directory, SystemClock()), list[bool]()
     assert election.try_acquire()
     assert election.try_acquire()
     _within(lambda: answers.append(election.try_acquire())).join(WAIT_S)
@@ -178,12 +178,12 @@ def test_no_thread_begins_to_upload_in_the_middle_of_a_fork(
     flusher: Flusher, opening: Opening
 ) -> None:
     """A child that was forked while another thread is in SQLite could never use it."""
-    flusher.park()
+    flusher.pause_for_fork()
     starting = _within(flusher.start)
     starting.join(_MOMENT_S)
     assert starting.is_alive()
     assert not opening.begun.is_set()
-    flusher.unpark()
+    flusher.resume_after_fork()
     starting.join(WAIT_S)
     assert opening.begun.wait(WAIT_S)
 
@@ -196,7 +196,7 @@ def test_a_fork_waits_for_a_thread_that_was_told_to_end_and_has_not(
     flusher.start()
     assert opening.begun.wait(WAIT_S)
     flusher.stop(0.0)
-    parking = _within(flusher.park)
+    parking = _within(flusher.pause_for_fork)
     parking.join(_MOMENT_S)
     assert parking.is_alive()
     opening.may_go_on.set()
@@ -212,7 +212,7 @@ def test_a_fork_beside_a_close_waits_no_longer_than_the_close(
     opening.may_go_on.clear()
     flusher.start()
     assert opening.begun.wait(WAIT_S)
-    parking = _within(flusher.park)
+    parking = _within(flusher.pause_for_fork)
     stopping = _within(lambda: flusher.stop(WAIT_S))
     wait_until(lambda: stopping.is_alive() and parking.is_alive())
     began = time.monotonic()
@@ -234,10 +234,10 @@ def _send_without_answer(directory: Path, flusher: Flusher, seller: ScriptedDest
 
 def _expect_a_quick_fork(flusher: Flusher, opening: Opening) -> None:
     began = time.monotonic()
-    flusher.park()
+    flusher.pause_for_fork()
     assert time.monotonic() - began < _FORK_S
     assert not opening.last.is_open
-    flusher.unpark()
+    flusher.resume_after_fork()
 
 
 def test_a_fork_waits_for_no_request_before_a_hand_over(
@@ -245,7 +245,7 @@ def test_a_fork_waits_for_no_request_before_a_hand_over(
 ) -> None:
     """While the last one is on its way, the thread stands still as ever, its database closed."""
     _send_without_answer(tmp_path, flusher, seller)
-    rival, asked = Election(QueueDirectory(tmp_path), SystemClock()), threading.Event()
+    rival, asked = LeaderLock(QueueDirectory(tmp_path), SystemClock()), threading.Event()
 
     def ask() -> None:
         while not seller.gate.is_set():

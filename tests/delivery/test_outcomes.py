@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from adcp_tracker.delivery.outcomes import Settlement
+from adcp_tracker.delivery.outcomes import OutcomeHandler
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.destinations.base import (
     Delivered,
@@ -70,7 +70,7 @@ class Desk:
         """Settle one delivery, and commit."""
         chosen = delivery or self.delivery
         members = self.sealer.read(chosen)
-        letters = Settlement(self.state, self.policy, chosen, members, NOW).settle(outcome)
+        letters = OutcomeHandler(self.state, self.policy, chosen, members, NOW).apply(outcome)
         self.state.commit()
         self.check_books()
         return letters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adcp_tracker.delivery.sender import Lane
+from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry
 from tests.support.destinations import ScriptedDestination, wait_until
 
@@ -33,11 +33,11 @@ def test_a_lane_does_not_hold_up_whoever_sends() -> None:
     """The outcome is there once the seller has answered."""
     seller = ScriptedDestination()
     seller.gate.clear()
-    lane = Lane(seller, lambda: None)
+    lane = Sender(seller, lambda: None)
     lane.send(BATCH)
-    early = lane.outcome()
+    early = lane.take_outcome()
     seller.gate.set()
-    wait_until(lambda: isinstance(lane.outcome(), Delivered))
+    wait_until(lambda: isinstance(lane.take_outcome(), Delivered))
     assert early is None
     lane.stop()
 
@@ -47,10 +47,10 @@ def test_without_a_thread_the_caller_waits_for_the_seller() -> None:
     """An interpreter that is ending starts none, and what waits is delivered all the same."""
     seller = ScriptedDestination()
     told: list[str] = []
-    lane = Lane(seller, lambda: told.append("done"))
+    lane = Sender(seller, lambda: told.append("done"))
     for _ in range(2):
         lane.send(BATCH)
-        assert isinstance(lane.outcome(), Delivered)
+        assert isinstance(lane.take_outcome(), Delivered)
         assert not lane.is_busy
     assert seller.ids == ["A-1", "A-1"]
     assert told == ["done", "done"]
@@ -67,12 +67,12 @@ def test_a_destination_that_raises_what_is_no_exception_is_tried_again(
         raise error
 
     told = threading.Event()
-    lane = Lane(ScriptedDestination(outcomes=[fail]), told.set)
+    lane = Sender(ScriptedDestination(outcomes=[fail]), told.set)
     for expected in (Retry("raised", f"the destination raised {error.__name__}"), Delivered()):
         lane.send(BATCH)
         wait_until(told.is_set)
         told.clear()
-        assert lane.outcome() == expected
+        assert lane.take_outcome() == expected
         assert not lane.is_busy
     lane.stop()
 
@@ -85,10 +85,10 @@ def test_what_is_no_outcome_is_said_and_tried_again_after_a_wait(
     """Nothing could be settled by it, and the seller would be asked again without a rest."""
     what = type(returned).__name__
     told = threading.Event()
-    lane = Lane(ScriptedDestination(outcomes=[lambda _: returned]), told.set)
+    lane = Sender(ScriptedDestination(outcomes=[lambda _: returned]), told.set)
     lane.send(BATCH)
     wait_until(told.is_set)
     expected = Retry("no_outcome", f"expected an outcome of the destination, got {what}")
-    assert lane.outcome() == expected
+    assert lane.take_outcome() == expected
     assert f"destination='scripted' returned='{what}'" in caplog.text
     lane.stop()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from adcp_tracker.delivery.stats import Books
+    from adcp_tracker.delivery.stats import DestinationStats
 
 KINDS = ("interchange", "agent")
 IDS = ["a", "b", "bad", "d"]
@@ -138,11 +138,11 @@ class Case:
     name: str
 
     @property
-    def books(self) -> Books:
+    def books(self) -> DestinationStats:
         """The books, which balance."""
         return balanced(self.tracker, self.name)
 
-    def settled(self) -> Books:
+    def settled(self) -> DestinationStats:
         """Wait until nothing is on its way any more."""
         wait_until(lambda: self.books.pending == 0)
         return self.books

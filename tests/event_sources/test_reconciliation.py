@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker.delivery.stats import Books
+from adcp_tracker.delivery.stats import DestinationStats
 from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.event_sources.clients import EventSourceClient, Received
 from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation, reconcile
@@ -81,7 +81,7 @@ def compare(
     answer: Received | CheckResult, hourly: Mapping[int, int], hours: int = 24
 ) -> Reconciliation:
     """Compare made-up books with a made-up answer."""
-    books = Books(hourly={str(hour): count for hour, count in hourly.items()})
+    books = DestinationStats(hourly={str(hour): count for hour, count in hourly.items()})
     return reconcile(Counted(answer), books, None, hours, NOW)
 
 
@@ -121,7 +121,7 @@ def test_trouble_is_no_agreement() -> None:
     finding = CheckResult("error", "No.", "Wait.")
     assert compare(finding, {}).problem == finding
     assert not compare(finding, {}).agrees
-    unable = reconcile(ScriptedDestination(), Books(), None, 24, NOW)
+    unable = reconcile(ScriptedDestination(), DestinationStats(), None, 24, NOW)
     assert unable.problem is not None
     assert not unable.agrees
 

@@ -21,7 +21,7 @@ from tests.support.persons import leading
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.delivery.uploader import Uploader
     from tests.faults.conftest import Make
 
 NOW_MS = 1_767_225_600_123
@@ -44,15 +44,15 @@ def _write(directory: QueueDirectory, encryption: Encryption | None) -> bytes:
     return segment.read_bytes()
 
 
-def _drain(leadership: Leadership) -> None:
+def _drain(leadership: Uploader) -> None:
     while not leadership.is_drained():
-        leadership.step()
+        leadership.run_once()
         wait_until(lambda: _has_settled(leadership))
-    leadership.step()
+    leadership.run_once()
 
 
-def _has_settled(leadership: Leadership) -> bool:
-    leadership.settle_arrived()
+def _has_settled(leadership: Uploader) -> bool:
+    leadership.apply_arrived()
     return not leadership.is_sending
 
 
@@ -74,9 +74,9 @@ def test_a_journal_cut_at_any_offset_gives_what_stands_before_the_cut(
         journal.roll()
         seller.delivered.clear()
         with leading(directory, seller, encryption=encryption) as leadership:
-            before = balanced_books(leadership.books())
+            before = balanced_books(leadership.stats())
             _drain(leadership)
-            books = balanced_books(leadership.books())
+            books = balanced_books(leadership.stats())
         expected = [FIRST, SECOND, THIRD][: whole[:cut].count(b"\n")]
         assert sorted(seller.delivered) == sorted([*expected, LATER])
         assert books.delivered - before.delivered == len(expected) + 1

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.stats import Stats, publish, published
+from adcp_tracker.delivery.stats import Stats, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import parse
@@ -317,6 +317,6 @@ def test_books_that_cannot_be_read_are_empty(tmp_path: Path, content: bytes) -> 
     directory.prepare()
     directory.books.write_bytes(content)
     directory.books.chmod(0o600)
-    assert isinstance(published(directory), Stats)
-    publish(directory, Stats(waiting=3))
-    assert published(directory).waiting == 3
+    assert isinstance(read_stats(directory), Stats)
+    write_stats(directory, Stats(waiting=3))
+    assert read_stats(directory).waiting == 3

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.leader_lock import Election
+from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
 from tests.faults.logged import told
@@ -169,7 +169,7 @@ def test_nobody_leads_by_a_lock_that_vanished(make: Make, tmp_path: Path) -> Non
     wait_until(lambda: balanced(tracker).delivered == 1)
     other = QueueDirectory(tmp_path / "other")
     other.prepare()
-    rival = Election(other, SystemClock())
+    rival = LeaderLock(other, SystemClock())
     assert rival.try_acquire()
     (tmp_path / "queue").rename(tmp_path / "away")  # while it rests, for half a second
     other.path.rename(tmp_path / "queue")

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.stats import published
+from adcp_tracker.delivery.stats import read_stats
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.buffer import WriteBuffer
@@ -175,7 +175,8 @@ def test_events_wait_for_their_key(
     assert destination.ids == ["B-3", "B-4"]
     assert len(books.missing_keys) == 8
     assert (
-        published(QueueDirectory(queue)).destinations["scripted"].missing_keys == books.missing_keys
+        read_stats(QueueDirectory(queue)).destinations["scripted"].missing_keys
+        == books.missing_keys
     )
     entries = [each.getMessage() for each in caplog.records if "events.locked" in each.getMessage()]
     assert len(entries) == 1

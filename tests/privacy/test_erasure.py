@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import RequestContext
-from adcp_tracker.delivery.stats import publish
+from adcp_tracker.delivery.stats import write_stats
 from adcp_tracker.destinations.base import (
     Batch,
     Delivered,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from adcp_tracker.delivery.uploader import Leadership
+    from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.tracker import Tracker
 
     Make = Callable[..., Tracker]
@@ -359,7 +359,7 @@ def test_events_that_wait_in_memory_are_erased(tmp_path: Path) -> None:
     directory.path.unlink()
     with leading(directory, ScriptedDestination()) as leadership:
         assert erasure(directory, person(click_id=CLICK), intake=intake)(leadership).events == 0
-        leadership.step()
+        leadership.run_once()
         counts = leadership.state.destinations["scripted"].counts
         assert (counts.accepted, counts.dropped) == (3, {"erased": 2})
 
@@ -373,10 +373,10 @@ def test_letters_that_the_disk_refused_are_erased(tmp_path: Path) -> None:
     with leading(directory, ScriptedDestination()) as leadership:
         directory.dead.rmdir()
         directory.dead.write_bytes(b"")
-        leadership.step()
+        leadership.run_once()
         directory.dead.unlink()
         directory.dead.mkdir(mode=0o700)
-        assert leadership.let_go(lambda event: b"alice" in event) == 0
+        assert leadership.discard_erased(lambda event: b"alice" in event) == 0
         leadership.commit()
         counts = leadership.state.destinations["scripted"].counts
         assert (counts.dead, counts.dropped) == (0, {"erased": 1})
@@ -443,10 +443,10 @@ def test_a_batch_that_was_read_ahead_is_read_again(tmp_path: Path) -> None:
     put(directory, ("bob-1", None), ("alice", "T"), ("bob-2", "T"))
     destination = ScriptedDestination()
     with leading(directory, destination) as leadership:
-        leadership.step()
+        leadership.run_once()
         erasure(directory, person(click_id=CLICK))(leadership)
         _step(leadership, 3, HandClock())
-        assert balanced(leadership.books()).dropped == {"erased": 1}
+        assert balanced(leadership.stats()).dropped == {"erased": 1}
     assert destination.ids == ["bob-1", "bob-2"]
 
 
@@ -455,7 +455,7 @@ def test_what_has_come_back_is_settled_first(tmp_path: Path) -> None:
     directory, arrived = QueueDirectory(tmp_path / "queue"), threading.Event()
     put(directory, ("alice", None))
     with leading(directory, ScriptedDestination(), on_outcome=arrived.set) as leadership:
-        leadership.step()
+        leadership.run_once()
         assert arrived.wait(20.0)
         report = erasure(directory, person(click_id=CLICK))(leadership)
     assert (report.in_flight, report.sent, report.undelivered) == (0, {"scripted": 1}, 0)
@@ -475,7 +475,7 @@ def test_no_file_keeps_what_a_seller_said(tmp_path: Path) -> None:
     destination = ScriptedDestination(outcomes=[words])
     with leading(directory, destination, outbox=careless) as leadership:
         _step(leadership, 1, HandClock())
-        publish(directory, leadership.books())
+        write_stats(directory, leadership.stats())
         assert {"books.json", "state/cache.db-wal"} < set(found_on_disk(directory.path))
         assert erasure(directory, person(click_id=CLICK))(leadership).is_complete
         assert found_on_disk(directory.path) == []
@@ -517,25 +517,25 @@ def test_wherever_it_stands_the_books_balance_and_the_person_is_gone(  # noqa: P
         _step(leadership, steps, clock)
         assert erasure(directory, person(click_id="alice"))(leadership).leftover_files == ()
         assert not any(b'"alice' in each.read_bytes() for each in directory.path.rglob("*.log"))
-        balanced(leadership.books())
+        balanced(leadership.stats())
         sent_before = len(destination.batches)
     with leading(directory, destination, clock=clock) as leadership:
         _step(leadership, 60, clock)
-        books = balanced(leadership.books())
+        books = balanced(leadership.stats())
     later = [each for batch in destination.batches[sent_before:] for each in ids_of(batch)]
     assert not any(each.startswith("alice") for each in later)
     assert (books.accepted, books.pending) == (len(people), 0)
     assert books.delivered == len(destination.delivered)
 
 
-def _step(leadership: Leadership, count: int, clock: HandClock) -> None:
+def _step(leadership: Uploader, count: int, clock: HandClock) -> None:
     """Take steps, each with the answers to what the one before has sent."""
     for _ in range(count):
-        leadership.step()
+        leadership.run_once()
         wait_until(lambda: _has_settled(leadership))
         clock.time += 7200.0
 
 
-def _has_settled(leadership: Leadership) -> bool:
-    leadership.settle_arrived()
+def _has_settled(leadership: Uploader) -> bool:
+    leadership.apply_arrived()
     return not leadership.is_sending

@@ -16,8 +16,8 @@ import pytest
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import RequestContext
-from adcp_tracker.delivery.leader_lock import Election
-from adcp_tracker.delivery.stats import Stats, publish, published, unled
+from adcp_tracker.delivery.leader_lock import LeaderLock
+from adcp_tracker.delivery.stats import Stats, count_unclaimed, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
@@ -65,7 +65,7 @@ def precious(tmp_path: Path) -> Path:
 def _use(directory: QueueDirectory, name: str) -> None:
     """Do what opens a file of the queue."""
     uses: dict[str, Callable[[], object]] = {
-        "leader.lock": lambda: Election(directory, SystemClock()).try_acquire(),
+        "leader.lock": lambda: LeaderLock(directory, SystemClock()).try_acquire(),
         "leader.wanted": lambda: _want(directory),
         "state/cache.db": lambda: open_outbox(directory).close(),
         "dead/1.log": lambda: DeadLetterStore(directory).add([LETTER], 1.0),
@@ -76,10 +76,10 @@ def _use(directory: QueueDirectory, name: str) -> None:
 
 
 def _want(directory: QueueDirectory) -> None:
-    holder = Election(directory, SystemClock())
+    holder = LeaderLock(directory, SystemClock())
     assert holder.try_acquire()
     try:
-        Election(directory, SystemClock()).acquire(0.1)
+        LeaderLock(directory, SystemClock()).acquire(0.1)
     finally:
         holder.release()
 
@@ -140,7 +140,7 @@ def test_a_pipe_in_place_of_what_the_books_are_read_from_holds_nobody_up(
 ) -> None:
     """It counts for nothing."""
     os.mkfifo(directory.path / name, 0o600)
-    assert published(directory) == unled(directory) == Stats()
+    assert read_stats(directory) == count_unclaimed(directory) == Stats()
 
 
 def test_a_file_is_opened_for_plain_blocking_use(directory: QueueDirectory) -> None:
@@ -342,9 +342,9 @@ def test_books_are_neither_read_nor_written_through_a_link(
     precious.write_bytes(b'{"waiting": 7}')
     directory.books.symlink_to(precious)
     (directory.path / ".books.json").symlink_to(precious)
-    assert published(directory) == Stats()
-    publish(directory, Stats(waiting=3))
-    assert published(directory).waiting == 3
+    assert read_stats(directory) == Stats()
+    write_stats(directory, Stats(waiting=3))
+    assert read_stats(directory).waiting == 3
     assert not directory.books.is_symlink()
     assert precious.read_bytes() == b'{"waiting": 7}'
 
@@ -356,7 +356,7 @@ def test_books_are_not_written_into_a_queue_that_is_a_link_by_now(
     directory.path.rename(tmp_path / "moved")
     directory.path.symlink_to(tmp_path / "moved")
     with pytest.raises(UnsafeDirectoryError, match="expected a directory, got a link"):
-        publish(directory, Stats(waiting=1))
+        write_stats(directory, Stats(waiting=1))
     assert not (tmp_path / "moved" / "books.json").exists()
 
 
@@ -378,7 +378,7 @@ def test_the_database_writes_through_no_link(
 def test_books_count_nothing_through_a_link(directory: QueueDirectory, precious: Path) -> None:
     """Not even the lines of what it leads to."""
     (directory.segments / "x.log").symlink_to(precious)
-    assert unled(directory) == Stats()
+    assert count_unclaimed(directory) == Stats()
 
 
 @pytest.mark.parametrize("name", ["x.log", "x.new"])
@@ -465,6 +465,6 @@ def test_temporary_names_cannot_be_planted(directory: QueueDirectory, precious: 
     """What is made under another name first is made anew, never in a file that is there."""
     (directory.path / ".books.json").write_bytes(PRECIOUS)
     os.link(precious, directory.path / "also")
-    publish(directory, Stats(waiting=1))
-    assert published(directory).waiting == 1
+    write_stats(directory, Stats(waiting=1))
+    assert read_stats(directory).waiting == 1
     assert not (directory.path / ".books.json").exists()

@@ -9,7 +9,7 @@ from tests.support.persons import balanced as balanced_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.delivery.stats import Books
+    from adcp_tracker.delivery.stats import DestinationStats
     from adcp_tracker.tracker import Tracker
 
 
@@ -29,6 +29,6 @@ def track_before(make: Callable[..., Tracker], count: int, **settings: object) -
     return ids
 
 
-def balanced(tracker: Tracker, name: str = "scripted") -> Books:
+def balanced(tracker: Tracker, name: str = "scripted") -> DestinationStats:
     """Return one destination's books as the tracker has them, which must balance."""
     return balanced_in(tracker.stats(), name)

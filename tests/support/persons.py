@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.retry import RetryPolicy
-from adcp_tracker.delivery.uploader import Leadership, Setting
+from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.storage import open_outbox
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker._clock import Clock
-    from adcp_tracker.delivery.stats import Books, Stats
+    from adcp_tracker.delivery.stats import DestinationStats, Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
@@ -84,7 +84,7 @@ def remembered_tokens(directory: Path) -> list[str]:
     return [path.read_text().partition("\n")[0] for path in (directory / "remembered").glob("*")]
 
 
-def balanced(stats: Stats, name: str = "scripted") -> Books:
+def balanced(stats: Stats, name: str = "scripted") -> DestinationStats:
     """Return one destination's books, which must balance."""
     books = stats.destinations[name]
     dropped = sum(books.dropped.values())
@@ -100,11 +100,11 @@ def leading(
     outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
     on_outcome: Callable[[], None] = lambda: None,
     encryption: Encryption | None = None,
-) -> Iterator[Leadership]:
+) -> Iterator[Uploader]:
     """Lead a queue in this very thread."""
     clock = clock or SystemClock()
-    setting = Setting(directory, destinations, STEADY, clock, outbox, 0.01, encryption)
-    leadership = Leadership(setting, on_outcome)
+    setting = UploaderConfig(directory, destinations, STEADY, clock, outbox, 0.01, encryption)
+    leadership = Uploader(setting, on_outcome)
     try:
         yield leadership
     finally:

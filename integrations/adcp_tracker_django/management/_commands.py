@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adcp_tracker import Tracker
-    from adcp_tracker.delivery.stats import Books, Stats
+    from adcp_tracker.delivery.stats import DestinationStats, Stats
 
 _FRESH_SECONDS = 1.0
 _PATIENCE_SECONDS = 3.0
@@ -80,7 +80,7 @@ def format_stats(stats: Stats) -> Iterator[str]:
         yield "No destination has had an event yet."
 
 
-def _counts(books: Books) -> str:
+def _counts(books: DestinationStats) -> str:
     dropped = sum(books.dropped.values())
     return (
         f"accepted {books.accepted} = delivered {books.delivered} + pending {books.pending}"

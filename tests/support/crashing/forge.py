@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import adcp_tracker.privacy.erasure  # noqa: F401 - imported here, not in each victim
 from adcp_tracker import Tracker
 from adcp_tracker._logging import logger
-from adcp_tracker.delivery.stats import Books, Stats, publish, published
+from adcp_tracker.delivery.stats import DestinationStats, Stats, read_stats, write_stats
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from adcp_tracker.outbox.state import Span, State
@@ -70,8 +70,8 @@ def _warm_up() -> None:
             state.freeze("none", [Span("none", 0, 1)], 1, None)
             state.commit()
             outbox.close()
-        publish(directory, Stats({"none": Books()}))
-        published(directory)
+        write_stats(directory, Stats({"none": DestinationStats()}))
+        read_stats(directory)
         list(letters)
         for keys in ((), KEYS):
             with Tracker(directory=folder + "/tracked", encryption_keys=keys) as tracker:
