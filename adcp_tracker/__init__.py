@@ -47,7 +47,8 @@ from adcp_tracker.exceptions import (
     QueueFullError,
     UnsafeDirectoryError,
 )
-from adcp_tracker.orders.events import Order, OrderItem, register_order
+from adcp_tracker.orders.mapping import register_order
+from adcp_tracker.orders.reader import Order, OrderItem
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.erasure import ErasureReport

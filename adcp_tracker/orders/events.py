@@ -24,7 +24,6 @@ from adcp_tracker.orders.reader import (
     Order,
     OrderItem,
     parse_items,
-    register_order,
     to_item,
     to_order,
 )
@@ -50,7 +49,7 @@ _WIDE: Final = DecimalContext(prec=200, traps=[])
 def custom_data(order: Order, items: Unvalidated, total: Unvalidated) -> Unvalidated:
     """Make custom data of `total` and `items`, and of what `order` says of itself."""
     if type(items) is not tuple and type(items) is not list:
-        items = parse_items(items)
+        items = parse_items(items, to_item)
     contents: list[Unvalidated] = []
     content_ids: list[str] = []
     count = 0
@@ -132,7 +131,6 @@ __all__ = [
     "lead_event",
     "purchase_event",
     "refund_event",
-    "register_order",
     "to_order",
 ]
 
@@ -258,7 +256,7 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     if full:
         data = custom_data(order, order.items, order.total)
     else:
-        data = custom_data(order, () if items is None else parse_items(items), value)
+        data = custom_data(order, () if items is None else parse_items(items, to_item), value)
     if refund_id is None and not full:
         refund_id = partial_refund_id(data)
     known = isinstance(order.order_id, str)

@@ -1,80 +1,64 @@
-"""Order, OrderItem, register_order; reads any order by its field aliases."""
+"""Order, OrderItem and to_order, which reads any order by its field names."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
+from enum import Enum
 from functools import cache, partial, singledispatch
-from types import MethodType
-from typing import Any, Final, TypeVar
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import attrs
 
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
-from adcp_tracker.events._fast_init import quick
 from adcp_tracker.events.codec import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
-from adcp_tracker.events.money import parse_amount
-from adcp_tracker.events.parsing import parse_time
-from adcp_tracker.exceptions import ConfigurationError, FieldError, InvalidEventError
+from adcp_tracker.events.money import CENTS, parse_amount, parse_money, unbox
+from adcp_tracker.events.parsing import is_absent, parse_time
+from adcp_tracker.exceptions import FieldError, InvalidEventError
+from adcp_tracker.orders._attributes import class_attributes, get_attribute, is_loaded, may_query
+from adcp_tracker.orders._foreign import FOREIGN_KEYS, reject_foreign_payload
+from adcp_tracker.orders.names import (
+    CLIENT_FIELDS,
+    CLIENT_NAMES,
+    CONTACT_FIELDS,
+    CONTACT_NAMES,
+    ITEM_NAMES,
+    ORDER_ID_NAMES,
+    ORDER_NAMES,
+    PRODUCT_FIELDS,
+    canonical,
+    looks_like_quantity,
+)
 
-ORDER_ID_NAMES: Final = ("order_id", "order_number", "increment_id", "number", "id")
-"""What shops call an order's id, the first of them that has a value wins."""
+MAX_LINES: Final = 10_000
+"""An order with more lines than this is read without them: no event could hold them."""
 
 _KEY: Final = "id"
 _UNSURE: Final = "number"
 _SHOPIFY: Final = "admin_graphql_api_id"
-_SHOPIFY_NAMES: Final = ("order_id", _KEY, "order_number", _UNSURE)
+_SHOPIFY_NAMES: Final = ("order_id", "legacy_resource_id", _KEY, "order_number", _UNSURE)
+_SHOPIFY_GID: Final = "gid://shopify/Order/"
+_MAX_ID_BITS: Final = 1024
+_MAX_KEYS: Final = 1000
+_MAX_PLANS: Final = 256
+_MAX_QUANTITY_DIGITS: Final = 16
+_UTC: Final = timezone.utc
+_CODE_LENGTH: Final = 3
+_LINE_ID: Final = "id"
+_PART_OF_A_LINE: Final = "parent_item_id"
 
+Trace = dict[str, str]
+"""Which name each field was read from, for :func:`.explain`."""
 
-def names_of(has: Callable[[str], bool]) -> tuple[str, ...]:
-    """Return which names an order has, the best first.
-
-    Args:
-        has: Whether the order has a name.
-    """
-    return tuple(filter(has, _SHOPIFY_NAMES if has(_SHOPIFY) else ORDER_ID_NAMES))
-
-
-def choose_id(source: object, get: Callable[[str], object], names: tuple[str, ...]) -> object:
-    """Return the id of an order that has several names for it.
-
-    Args:
-        source: The order.
-        get: Gives the value of a name.
-        names: The order's names, the best first; one without a value is passed over.
-    """
-    last: object = None
-    for name in names:
-        value = get(name)
-        if value is None or (type(value) is str and not value):
-            continue
-        if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
-            if name == _UNSURE and type(value) is int and _KEY in names:
-                _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
-            return parse_id(value)
-        last = value if last is None else last
-    return parse_id(last)
-
-
-def parse_id(value: object) -> object:
-    """Make text of a key as databases have them; anything else is left to be judged."""
-    if type(value) is int or isinstance(value, UUID):
-        return str(value)
-    return value
-
-
-@cache
-def _warn_once(kind: str) -> None:
-    logger.warning(
-        "order.id_is_number",
-        kind=kind,
-        remedy="register_order(kind, order_id='id') if number counts anything but orders, "
-        "and order_id='number' if it does not",
-    )
+_Convert = Callable[[Any], object]
+_Get = Callable[[str], object]
 
 
 @attrs.frozen
@@ -83,14 +67,14 @@ class OrderItem:
 
     Attributes:
         id: The item's id in the catalogue, such as its SKU.
-        quantity: How many of it.
-        price: Per unit, exact; it may be finer than the currency.
-        brand: Who makes it.
-        name: What it is called; sent as a custom key.
+        quantity: How many of it; ``None`` if that isn't known.
+        price: Per unit, exact; it may have more decimals than the currency.
+        brand: The item's brand.
+        name: The item's name; sent as a custom key.
     """
 
     id: str
-    quantity: int = 1
+    quantity: int | None = 1
     price: Decimal | int | None = None
     brand: str | None = None
     name: str | None = None
@@ -98,24 +82,26 @@ class OrderItem:
 
 @attrs.frozen
 class Order:
-    """What a shop knows of an order; only the id is needed, more is matched better.
+    """An order. Only the id is required; the more fields it has, the better it's matched.
 
     Attributes:
         order_id: Its id, the same whenever the order is tracked.
-        total: What was paid, exact. Left out, it is the sum of the items
+        total: The amount paid, exact. Left out, it is the sum of the items
             if the price of each is known.
-        currency: A code of ISO 4217.
+        currency: An ISO 4217 code.
         items: Its lines; ``None`` if it has none.
-        email: The shopper's address, raw or as its SHA-256.
-        phone: The shopper's number, raw or as its SHA-256.
-        created_at: When it was placed, with the UTC offset; left out, it is now.
-        client_ip: The shopper's address when it was placed.
+        email: The shopper's e-mail address, raw or as its SHA-256.
+        phone: The shopper's phone number, raw or as its SHA-256.
+        created_at: When it was placed, with the UTC offset; left out, now.
+        client_ip: The shopper's IP address when it was placed.
         client_user_agent: The shopper's browser when it was placed.
         event_source_url: The page it was placed on.
         click_id: The click that brought the shopper.
         click_id_type: Which kind of click id.
         uids: Universal ids of the shopper.
         custom: Custom keys for the event's custom data.
+        country: The ISO 3166 code of the shopper's country, in which a phone number without
+            a country code is read.
     """
 
     order_id: str
@@ -132,352 +118,755 @@ class Order:
     click_id_type: str | None = None
     uids: Sequence[UniversalId] | None = attrs.field(default=None, repr=False)
     custom: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
+    country: str | None = None
 
 
-ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "order_id": ORDER_ID_NAMES,
-    "total": (
-        "total",
-        "grand_total",
-        "total_price",
-        "total_amount",
-        "total_incl_tax",
-        "value",
-        "amount",
-    ),
-    "currency": ("currency", "currency_code"),
-    "items": ("items", "line_items", "lines", "order_items"),
-    "email": ("email", "customer_email", "email_address", "hashed_email"),
-    "phone": ("phone", "phone_number", "customer_phone", "hashed_phone"),
-    "created_at": ("created_at", "placed_at", "ordered_at", "date_placed", "date_created"),
-    "client_ip": ("client_ip", "ip_address", "customer_ip_address", "ip"),
-    "client_user_agent": ("client_user_agent", "user_agent", "customer_user_agent"),
-    "event_source_url": ("event_source_url",),
-    "click_id": ("click_id",),
-    "click_id_type": ("click_id_type",),
-    "uids": ("uids",),
-    "custom": ("custom", "custom_data"),
-}
-"""What shops call the fields of an :class:`Order`, the first of them that has a value wins.
-
-For an order with several names for its id, see :mod:`adcp_tracker.orders.reader`.
-"""
-
-_LINE_ID: Final = "id"
-
-ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "id": ("sku", "partner_sku", "product_id", "item_id", "variant_id", _LINE_ID),
-    "quantity": ("quantity", "qty"),
-    "price": ("price", "unit_price", "unit_price_incl_tax"),
-    "brand": ("brand",),
-    "name": ("name", "title"),
-}
-"""What shops call the fields of an :class:`OrderItem`; a line's own id is the last resort."""
-
-CONTACT_FIELDS: Final = (
-    "customer",
-    "billing_address",
-    "billing",
-    "user",
-    "buyer",
-    "shipping_address",
-)
-"""Where shops keep an e-mail address or phone number that is not on the order itself."""
-
-PRODUCT_FIELDS: Final = ("variant", "product")
-"""Where shops keep an item's id that is not on the line itself."""
-
-_order: Final = quick(Order)
-_item: Final = quick(OrderItem)
-_MAX_PLANS: Final = 256
-_Source = TypeVar("_Source")
-_Convert = Callable[[Any], object]
+_values_of: Final = attrgetter(*(field.name for field in attrs.fields(Order)))
 
 
 def to_order(source: object) -> Order:
-    """Take an order as the shop has it.
+    """Read an order as the shop has it.
 
     Args:
         source: An :class:`Order`; a mapping or an object with attributes by the names
-            in :data:`ORDER_NAMES`, with items by those in :data:`ITEM_NAMES`;
-            or whatever :func:`register_order` was told of.
+            in :data:`.ORDER_NAMES`, with items by those in :data:`.ITEM_NAMES`;
+            or an object of a class given to :func:`.register_order`.
 
     Returns:
-        The order, its values converted where nothing is lost by it and not yet judged.
+        The order. Its values are converted where nothing is lost by it, but not validated.
 
     Raises:
-        InvalidEventError: If `source` has nothing of an order.
+        InvalidEventError: If `source` has none of an order's fields, or is a webhook's
+            envelope, or counts in minor units.
+    """
+    return source if type(source) is Order else make_order(order_values(source))
+
+
+def order_values(source: object) -> Sequence[Any]:
+    """Read the values of an :class:`Order`, in the order of its fields, without making one.
+
+    Args:
+        source: What :func:`to_order` takes.
+
+    Returns:
+        The values. In the tuple of items, a line that could be read is a list of the values
+        of an :class:`OrderItem`, or is one.
+
+    Raises:
+        InvalidEventError: As :func:`to_order`.
     """
     kind = type(source)
     if kind is dict:
-        return _read_order(source)
-    return source if kind is Order else _to_order(source)  # type: ignore[return-value]
-
-
-def register_order(
-    kind: type[_Source],
-    hook: Callable[[_Source], object] | None = None,
-    *,
-    order_id: str | None = None,
-) -> None:
-    """Say how orders of class `kind`, and of its subclasses, become an :class:`Order`.
-
-    Args:
-        kind: The shop's own class.
-        hook: Gets one, and returns an :class:`Order` or anything else :func:`to_order` takes.
-        order_id: Instead of a hook, which attribute is the order's id; the rest is found by
-            its usual names.
-
-    Raises:
-        ConfigurationError: If it is not one of `hook` and `order_id`.
-    """
-    if hook is not None and order_id is None:
-        _to_order.register(kind, partial(_by_hook, hook))
-    elif hook is None and order_id is not None:
-        _to_order.register(kind, partial(_read_order, id_name=order_id))
-    else:
-        raise ConfigurationError(
-            "register_order: expected a hook or order_id=, one of them, "
-            f"got {'neither' if hook is None else 'both'}"
-        )
-
-
-def to_item(source: object) -> object:
-    """Take an order's line as the shop has it; what has nothing of one is left as it is."""
-    if type(source) is not dict and isinstance(source, (OrderItem, str, bytes)):
-        return source
-    values, plan = _items.read(source)
-    if plan.nested:
-        values[0] = _product_id(source, plan, values[0])
-    return _item(*values) if plan.steps or plan.nested else source
+        return read_order(source)
+    return _values_of(source) if kind is Order else dispatch_order(source)
 
 
 @singledispatch
-def _to_order(source: object) -> Order:
-    return source if isinstance(source, Order) else _read_order(source)
+def dispatch_order(source: object) -> Sequence[Any]:
+    """Read the values of an order of a class that isn't registered."""
+    return _values_of(source) if isinstance(source, Order) else read_order(source)
 
 
-def _by_hook(hook: Callable[[Any], object], source: object) -> Order:
-    return to_order(hook(source))
+def make_order(values: Sequence[Any]) -> Order:
+    """Make an order of its values."""
+    lines: Any = values[_ITEMS]
+    if type(lines) is tuple:
+        lines = tuple(OrderItem(*line) if type(line) is list else line for line in lines)
+    fields = [*values]
+    fields[_ITEMS] = lines
+    return Order(*fields)
 
 
-def _read_order(source: object, *, id_name: str | None = None) -> Order:
-    values, plan = _orders.read(source)
-    if not plan.steps or isinstance(source, type):
-        expected = "an Order, a mapping or an object with an order's attributes, or register_order"
-        got = describe(source)
-        if isinstance(source, Mapping):
-            got += " with none of them, such as id, number, total and currency"
-        raise InvalidEventError([FieldError("$", expected, got)])
-    if id_name is not None:
-        values[0] = parse_id(_value_of(source, id_name))
-    elif plan.id_candidates:
-        values[0] = choose_id(source, partial(_value_of, source), plan.id_candidates)
-    for index, default, names, convert in plan.fallbacks:
-        if values[index] is default:
-            values[index] = _first_value(source, names, convert, default)
-    if plan.nested and (values[_EMAIL] is None or values[_PHONE] is None):
-        _fill_contact(source, values, plan.nested)
-    return _order(*values)
+def read_order(
+    source: object, trace: Trace | None = None, given: Mapping[str, object] | None = None
+) -> list[Any]:
+    """Read the values of an order by the names in :data:`.ORDER_NAMES`.
+
+    Args:
+        source: A mapping or an object.
+        trace: Where to note which name each field was read from.
+        given: Values found otherwise. They are converted, and their names aren't looked up.
+
+    Raises:
+        InvalidEventError: If it has none of an order's fields.
+    """
+    if type(source) is dict and trace is None and given is None:
+        plan, values = _orders.read_dict(source)
+        get: _Get = source.get
+    else:
+        source = _unfold(source)
+        plan = _orders.plan_for(source)
+        get = _getter(source, plan)
+        values = _orders.read_with(plan, get, trace, given or {})
+    if (not plan.steps and not given) or isinstance(source, type):
+        _reject(source)
+    if plan.id_names and (given is None or "order_id" not in given):
+        values[0] = choose_id(source, get, plan, trace)
+    _finish_order(source, values, plan, get, trace)
+    return values
+
+
+def _reject(source: object) -> NoReturn:
+    expected = (
+        "an Order, a mapping or an object with an order's attributes, or a class given to "
+        "register_order"
+    )
+    got = describe(source)
+    if isinstance(source, Mapping):
+        got += " with none of them, such as id, number, total and currency"
+        if isinstance(source.get("order"), Mapping):
+            got += "; pass what is under its key 'order'"
+    raise InvalidEventError([FieldError("$", expected, got)])
+
+
+def choose_id(source: object, get: _Get, plan: FieldPlan, trace: Trace | None = None) -> object:
+    """Return the id of an order that has several names for it.
+
+    Args:
+        source: The order.
+        get: Returns the value of a name.
+        plan: The order's names for it, the best first; one without a value is skipped.
+        trace: Where to note the chosen name.
+    """
+    last: object = None
+    names = plan.id_names
+    if plan.open and get(_SHOPIFY) is not None:
+        names = _spelled(_SHOPIFY_NAMES, None)
+    for name, usual in names:
+        value = unbox(get(name))
+        if is_absent(value):
+            continue
+        if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
+            if usual == _UNSURE and type(value) is int and not is_absent(get(_KEY)):
+                _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
+            if trace is not None:
+                trace["order_id"] = name
+            return parse_id(value)
+        last = value if last is None else last
+    return parse_id(last)
+
+
+def parse_id(value: object) -> object:
+    """Return a key as text. Return the value unchanged if it isn't one."""
+    if isinstance(value, str):
+        return None if is_absent(value) else value
+    if isinstance(value, UUID):
+        return str(value)
+    value = unbox(value)
+    if type(value) is float and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))  # as pandas keeps integers in a column with gaps
+    if type(value) is int and value.bit_length() <= _MAX_ID_BITS:
+        return str(value)
+    return None if is_absent(value) else value
+
+
+@cache
+def _warn_once(kind: str) -> None:
+    logger.warning(
+        "order.id_is_number",
+        kind=kind,
+        remedy="register_order(kind, order_id='id') if number counts anything but orders, "
+        "and order_id='number' if it does not",
+    )
 
 
 @attrs.frozen
 class FieldPlan:
-    """What a source of one shape has: which of its names fills which place, and people.
+    """Which names a source of one shape has for each field.
 
-    Rivals are its names for an order's id, where it has several; fallbacks are its further names
-    for another field, which are asked if the first has no value.
+    Attributes:
+        steps: For each field that the source may have: its place, its names with the best
+            first, the type that needs no conversion, and the conversion.
+        related: The names of related objects that may hold further fields.
+        id_names: The names of the order's id with their usual spelling, if there are several.
+        foreign: Whether the source has keys of a payload that can't be read as an order.
+        unsure: Whether it has a number of pieces under a name that wasn't read.
+        open: Whether sources of this shape may have names that can't be listed.
     """
 
-    steps: tuple[tuple[int, str, type, _Convert], ...]
-    nested: tuple[str, ...]
-    id_candidates: tuple[str, ...]
-    fallbacks: tuple[tuple[int, object, tuple[str, ...], _Convert], ...]
+    steps: tuple[tuple[int, tuple[str, ...], type, _Convert], ...]
+    related: tuple[str, ...] = ()
+    id_names: tuple[tuple[str, str], ...] = ()
+    foreign: bool = False
+    unsure: bool = False
+    open: bool = False
 
 
 @attrs.frozen
 class OrderReader:
-    """How to read one class from sources of many shapes; each shape is worked out once.
+    """Reads one class from sources of many shapes; each shape is planned once.
+
+    A shape is what decides which names a source has: a mapping's keys, or an object's class
+    and its own attributes. The values of one source never decide for another.
 
     Attributes:
         names: What a source may call each field.
-        ready: Which class of value a field takes as it is, and how it takes another.
-        defaults: What a field is if the source has no name for it.
-        nested: Where else a source may keep values.
-        plans: The shapes met so far.
+        conversions: Which type of value a field takes unchanged, and how it converts others.
+        defaults: The values of fields that the source doesn't have.
+        related: Names of related objects that may hold further fields.
+        plans: The shapes seen so far.
     """
 
     names: Mapping[str, tuple[str, ...]]
-    ready: Mapping[str, tuple[type, _Convert]]
+    conversions: Mapping[str, tuple[type, _Convert]]
     defaults: Sequence[object]
-    nested: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
     plans: dict[object, FieldPlan] = attrs.field(factory=dict)
 
-    def read(self, source: object) -> tuple[list[Any], FieldPlan]:
-        """Read the values that `source` has, in the order of the class's fields."""
-        if type(source) is dict:
-            return self._read_dict(source)
-        if isinstance(source, Mapping):
-            shape, get = tuple(source), source.__getitem__
+    def read(self, source: object, trace: Trace | None = None) -> tuple[FieldPlan, list[Any]]:
+        """Read the values of `source`, in the order of the class's fields."""
+        if type(source) is dict and trace is None:
+            return self.read_dict(source)
+        source = _unfold(source)
+        plan = self.plan_for(source)
+        return plan, self.read_with(plan, _getter(source, plan), trace, {})
+
+    def read_dict(self, source: dict[Any, Any]) -> tuple[FieldPlan, list[Any]]:
+        """Read a dictionary, as most are, without a call for each of its values."""
+        plan = self.plans.get(tuple(source)) or self.plan_for(source)
+        values: list[Any] = [*self.defaults]
+        value: Any
+        for index, names, ready, convert in plan.steps:
+            for name in names:
+                value = source[name]
+                kind = type(value)
+                if kind is ready and (
+                    not value.is_nan() if ready is Decimal else value and not value.isspace()
+                ):
+                    values[index] = value
+                    break
+                if value is not None:
+                    value = convert(value)
+                    if value is not None:
+                        values[index] = value
+                        break
+        return plan, values
+
+    def read_with(
+        self, plan: FieldPlan, get: _Get, trace: Trace | None, given: Mapping[str, object]
+    ) -> list[Any]:
+        """Read the values of any source, beside those that are given."""
+        values = [*self.defaults]
+        fields = tuple(self.names)
+        for index, names, _, convert in plan.steps:
+            if fields[index] in given:
+                continue
+            for name in names:
+                value = get(name)
+                if value is not None and (value := convert(value)) is not None:
+                    values[index] = value
+                    if trace is not None:
+                        trace[fields[index]] = name
+                    break
+        for field, value in given.items():
+            _, convert = self.conversions.get(field, _TEXT)
+            if value is not None and (value := convert(value)) is not None:
+                values[fields.index(field)] = value
+        return values
+
+    def plan_for(self, source: object) -> FieldPlan:
+        """Return the plan for a source of this shape."""
+        if isinstance(source, dict):
+            shape: tuple[object, ...] = tuple(islice(source, _MAX_KEYS))
+            available: Iterable[object] | None = shape
         else:
-            shape = (type(source), *getattr(source, "__dict__", ()))
-            get = partial(_attribute, source)
-        plan = self.plans.get(shape) or self._plan(shape, source)
-        values = [*self.defaults]
-        for index, name, ready, convert in plan.steps:
-            value = get(name)
-            if type(value) is ready:
-                values[index] = value
-            elif value is not None:
-                values[index] = convert(value)
-        return values, plan
+            kind: Any = type(source)
+            own = tuple(islice(getattr(source, "__dict__", ()), _MAX_KEYS))
+            declared = class_attributes(kind)
+            shape = (kind,) if declared is None else (kind, *own)
+            available = None if declared is None else (*declared, *own)
+        plan = self.plans.get(shape)
+        if plan is None:
+            if len(self.plans) >= _MAX_PLANS:
+                self.plans.clear()
+            plan = self.plans.setdefault(shape, self._plan(available))
+        return plan
 
-    def _read_dict(self, source: dict[Any, Any]) -> tuple[list[Any], FieldPlan]:
-        """Read a plain dictionary, as most are: without a call for each of its values."""
-        shape = tuple(source)
-        plan = self.plans.get(shape) or self._plan(shape, source)
-        values = [*self.defaults]
-        for index, name, ready, convert in plan.steps:
-            value = source[name]
-            if type(value) is ready:
-                values[index] = value
-            elif value is not None:
-                values[index] = convert(value)
-        return values, plan
-
-    def _plan(self, shape: object, source: object) -> FieldPlan:
-        has = source.__contains__ if isinstance(source, Mapping) else partial(hasattr, source)
-        steps, fallbacks = [], []
+    def _plan(self, available: Iterable[object] | None) -> FieldPlan:
+        spelling = None if available is None else _spellings(available)
+        steps = []
         for index, (field, names) in enumerate(self.names.items()):
-            first, *others = tuple(filter(has, names)) or (None,)
-            ready, convert = self.ready.get(field, _UNCHANGED)
-            if first is not None:
-                steps.append((index, first, ready, convert))
-            if others and index > 0:  # an id has id_candidates instead
-                fallbacks.append((index, self.defaults[index], tuple(others), convert))
-        if len(self.plans) >= _MAX_PLANS:
-            self.plans.clear()
-        id_candidates = names_of(has) if "order_id" in self.names else ()
-        nested = tuple(filter(has, self.nested))
-        plan = FieldPlan(
-            tuple(steps), nested, id_candidates if id_candidates[1:] else (), tuple(fallbacks)
+            ready, convert = self.conversions.get(field, _TEXT)
+            present = _spelled(names, spelling)
+            if present:
+                steps.append((index, tuple(name for name, _ in present), ready, convert))
+        id_names: tuple[tuple[str, str], ...] = ()
+        if "order_id" in self.names:
+            shopify = spelling is not None and not _SHOPIFY_KEYS.isdisjoint(spelling)
+            id_names = _spelled(_SHOPIFY_NAMES if shopify else ORDER_ID_NAMES, spelling)
+            if id_names and steps[0][0] != 0:
+                steps.insert(0, (0, (id_names[0][0],), *self.conversions["order_id"]))
+            if not id_names[1:]:
+                id_names = ()
+            elif steps[0][0] == 0:
+                steps[0] = (0, (), *self.conversions["order_id"])
+        keys: Iterable[str] = spelling or ()
+        return FieldPlan(
+            tuple(steps),
+            tuple(name for name, _ in _spelled(self.related, spelling)),
+            id_names,
+            not FOREIGN_KEYS.isdisjoint(keys),
+            any(map(looks_like_quantity, keys)),
+            spelling is None,
         )
-        return self.plans.setdefault(shape, plan)
 
 
-def _attribute(source: object, name: str) -> object:
-    value = getattr(source, name, None)
-    return value() if isinstance(value, MethodType) else value
+_SHOPIFY_KEYS: Final = frozenset({_SHOPIFY, "legacy_resource_id"})
 
 
-def _first_value(
-    source: object, names: Sequence[str], convert: _Convert, default: object
-) -> object:
-    for name in names:
-        value = _value_of(source, name)
-        if value is not None:
-            return convert(value)
-    return default
+def _spellings(available: Iterable[object]) -> dict[str, str]:
+    """Map the usual spelling of names to the one a source has; the usual one wins."""
+    texts = [name for name in available if isinstance(name, str)]
+    spelled = {canonical(name): name for name in reversed(texts)}
+    spelled.update({name: name for name in texts if name in spelled})
+    return spelled
 
 
-def _fill_contact(source: object, values: list[Any], people: Sequence[str]) -> None:
-    """Fill in the e-mail address and phone number from the first person who has them."""
+def _spelled(
+    names: Iterable[str], spelling: Mapping[str, str] | None
+) -> tuple[tuple[str, str], ...]:
+    """Return the names a source has, as it spells them and as they are usually spelled."""
+    if spelling is not None:
+        return tuple((spelling[name], name) for name in names if name in spelling)
+    return tuple((spelled, name) for name in names for spelled in {name: 0, _camel(name): 0})
+
+
+@cache
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
+
+
+def _unfold(source: object) -> object:
+    """Return a mapping, a database row or a series of pandas as a dictionary."""
+    kind = type(source)
+    if kind is dict:
+        return source
+    if isinstance(source, Mapping):
+        return {key: source[key] for key in islice(source, _MAX_KEYS)}
+    if kind.__module__.partition(".")[0] in _WITH_TO_DICT and hasattr(kind, "to_dict"):
+        return source.to_dict()  # type: ignore[attr-defined]  # a pandas.Series, a StripeObject
+    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
+        return {key: source[key] for key in islice(source.keys(), _MAX_KEYS)}  # type: ignore[attr-defined, index]
+    return source
+
+
+def _getter(source: object, plan: FieldPlan) -> _Get:
+    """Return what gets a value by its name; of an object, only what is loaded or essential."""
+    if isinstance(source, dict):
+        return source.get
+    if not hasattr(source, "_state") and not hasattr(source, "_sa_instance_state"):
+        return partial(get_attribute, source)
+    essential: set[str] = {
+        name for index, names, *_ in plan.steps[:3] if index < _EMAIL for name in names
+    }
+    essential.update(name for name, _ in plan.id_names)
+    queries = may_query()
+
+    def get(name: str) -> object:
+        if is_loaded(source, name) or (queries and name in essential):
+            return get_attribute(source, name)
+        return None
+
+    return get
+
+
+def _finish_order(
+    source: object, values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | None
+) -> None:
+    """Fill in what depends on several fields of an order."""
+    if plan.foreign and isinstance(source, dict):
+        reject_foreign_payload(source)
+    order_id, created_at = values[0], values[_CREATED_AT]
+    if type(order_id) is str and order_id.startswith(_SHOPIFY_GID):
+        values[0] = order_id.removeprefix(_SHOPIFY_GID)
+    if type(values[_TOTAL]) is not Decimal or values[_CURRENCY] not in CENTS:
+        _finish_money(values, plan, get, trace)
+    if created_at is not None and getattr(created_at, "tzinfo", created_at) is None:
+        values[_CREATED_AT] = _aware_time(plan, get, created_at)
+    if plan.related:
+        _fill_contact(source, values, plan.related, trace)
+        if values[_CLIENT_IP] is None or values[_USER_AGENT] is None:
+            _fill_client(source, values, plan.related, trace)
+
+
+def _finish_money(values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | None) -> None:
+    """Take a total's own currency, and a currency in capital letters."""
+    if type(values[_TOTAL]) is tuple:
+        values[_TOTAL], own = values[_TOTAL]
+        own = _parse_currency(own)
+        if own is not None:
+            values[_CURRENCY] = own
+            if trace is not None:
+                trace["currency"] = f"{trace.get('total', 'total')}.currency"
+    elif values[_TOTAL] is None and not values[_ITEMS]:
+        values[_TOTAL] = _not_a_number(plan, get)
+    if values[_CURRENCY] is not None:
+        values[_CURRENCY] = _parse_currency(values[_CURRENCY])
+
+
+def _not_a_number(plan: FieldPlan, get: _Get) -> object:
+    """Return a total that is NaN and no null: the shop's sum went wrong, so it's an error."""
+    for index, names, *_ in plan.steps:
+        if index == _TOTAL:
+            for name in names:
+                value = get(name)
+                if type(value) in {float, Decimal}:
+                    return value
+    return None
+
+
+def _aware_time(plan: FieldPlan, get: _Get, naive: object) -> object:
+    """Prefer a time with an offset, or one whose name says that it is UTC, to a naive one."""
+    for index, names, *_ in plan.steps:
+        for name in names if index == _CREATED_AT else ():
+            value = parse_time(get(name))
+            if isinstance(value, datetime):
+                if value.tzinfo is not None:
+                    return value
+                if canonical(name).endswith(("_gmt", "_utc")):
+                    return value.replace(tzinfo=_UTC)
+    return naive
+
+
+def _fill_contact(
+    source: object, values: list[Any], related: Sequence[str], trace: Trace | None
+) -> None:
+    """Fill in the e-mail address and phone number from the first person who has them.
+
+    People who would have to be loaded are asked only if the order and those who are loaded
+    have neither, and only until one is found.
+    """
+    if values[_EMAIL] is not None and values[_PHONE] is not None and values[_COUNTRY] is not None:
+        return
+    people = [name for name in related if name not in _CLIENT_KEYS]
+    unloaded = []
     for name in people:
-        person = _member(source, name)
-        if person is not None and not isinstance(person, str):
-            (email, phone), _ = _people.read(person)
-            values[_EMAIL] = values[_EMAIL] or email
-            values[_PHONE] = values[_PHONE] or phone
+        if is_loaded(source, name):
+            _ask_person(source, name, values, trace)
+        else:
+            unloaded.append(name)
+    if unloaded and may_query():
+        for name in unloaded:
+            if values[_EMAIL] is None and values[_PHONE] is None:
+                _ask_person(source, name, values, trace)
+
+
+def _ask_person(source: object, name: str, values: list[Any], trace: Trace | None) -> None:
+    person = _member(source, name)
+    if is_absent(person) or isinstance(person, (str, int)):
+        return
+    found: Trace | None = None if trace is None else {}
+    _, (email, phone, country) = _contacts.read(person, found)
+    # A person's country is that of their phone number.
+    own_country = values[_COUNTRY] is None or (values[_PHONE] is None and phone is not None)
+    for index, value in ((_EMAIL, email), (_PHONE, phone), (_COUNTRY, country)):
+        wanted = own_country if index == _COUNTRY else values[index] is None
+        if wanted and value is not None:
+            values[index] = value
+            if trace is not None and found is not None:
+                field = _FIELDS[index]
+                trace[field] = f"{name}.{found[field]}"
+
+
+def _fill_client(
+    source: object, values: list[Any], related: Sequence[str], trace: Trace | None
+) -> None:
+    """Fill in the IP address and user agent from where Shopify keeps them."""
+    for name in related:
+        if name in _CLIENT_KEYS and is_loaded(source, name):
+            client = _member(source, name)
+            if not is_absent(client) and not isinstance(client, (str, int)):
+                _, (ip, agent) = _clients.read(client)
+                if values[_CLIENT_IP] is None and ip is not None:
+                    values[_CLIENT_IP] = ip
+                    if trace is not None:
+                        trace["client_ip"] = name
+                if values[_USER_AGENT] is None and agent is not None:
+                    values[_USER_AGENT] = agent
+                    if trace is not None:
+                        trace["client_user_agent"] = name
+
+
+def to_item(source: object) -> object:
+    """Read a line of an order. Return it unchanged if it has no known field."""
+    values = read_item(source)
+    return OrderItem(*values) if type(values) is list else values
+
+
+def read_item(
+    source: object, trace: Trace | None = None, given: Mapping[str, object] | None = None
+) -> object:
+    """Read the values of a line of an order.
+
+    Args:
+        source: A mapping or an object.
+        trace: Where to note which name each field was read from.
+        given: Values found otherwise.
+
+    Returns:
+        A list of the values of an :class:`OrderItem`; `source` if it has none of them.
+    """
+    if type(source) is dict and trace is None and given is None:
+        plan, values = _items.read_dict(source)
+    elif isinstance(source, (OrderItem, str, bytes)):
+        return source
+    else:
+        source = tuple(source) if type(source) is list else _unfold(source)
+        plan = _items.plan_for(source)
+        values = _items.read_with(plan, _getter(source, plan), trace, given or {})
+    if plan.related and (given is None or "id" not in given):
+        values[0] = _product_id(source, plan, values[0])
+    if values[1] is None and not plan.unsure:
+        values[1] = 1
+    return values if plan.steps or plan.related or given else source
 
 
 def _product_id(source: object, plan: FieldPlan, own: object) -> object:
     """Prefer the id of an item's product to that of the line, which no catalogue has."""
-    if own is not None and plan.steps[0][1] != _LINE_ID:
+    if own is not None and not _is_from_line(source, plan):
         return own
-    for name in plan.nested:
-        product = _member(source, name)
+    for name in plan.related:
+        product = _member(source, name) if is_loaded(source, name) else None
         if isinstance(product, (str, int)):
             own = parse_id(product) if own is None else own
-        elif product is not None:
-            return _items.read(product)[0][0] or own
+        elif not is_absent(product):
+            return _items.read(product)[1][0] or own
     return own
 
 
+def _is_from_line(source: object, plan: FieldPlan) -> bool:
+    """Return whether a line's id is the key of the line itself."""
+    names = plan.steps[0][1]
+    if names[-1] != _LINE_ID:
+        return False
+    return all(_parse_product_id(_member(source, name)) is None for name in names[:-1])
+
+
 def _member(source: object, name: str) -> object:
-    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    return source.get(name) if isinstance(source, dict) else get_attribute(source, name)
 
 
-def _value_of(source: object, name: str) -> object:
-    return source.get(name) if isinstance(source, Mapping) else _attribute(source, name)
+def parse_items(value: object, read: Callable[[object], object] = read_item) -> object:
+    """Read the lines of a list, a generator, or a manager of related objects.
+
+    Args:
+        value: The lines.
+        read: Reads one line.
+
+    Returns:
+        A tuple of what `read` returns; it is empty for ``None``, and if there are too many
+        lines. The value unchanged if it doesn't hold lines.
+    """
+    if type(value) is list:
+        return () if len(value) > MAX_LINES else tuple(map(read, _whole_lines(value)))
+    if is_absent(value):
+        return ()
+    if isinstance(value, Mapping):
+        lines = _lines_of_mapping(value)
+        return value if lines is None else parse_items(lines, read)
+    if hasattr(value, "all"):
+        value = _fetched(value)
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return value
+    return parse_items(list(islice(value, MAX_LINES + 1)), read)
+
+
+def _whole_lines(lines: list[Any]) -> Iterable[object]:
+    """Leave out the parts of bundles and configurable products, as Magento lists them."""
+    first = lines[0] if lines else None
+    if type(first) is dict and _PART_OF_A_LINE in first:
+        return [line for line in lines if is_absent(_member(_unfold(line), _PART_OF_A_LINE))]
+    return lines
+
+
+def _lines_of_mapping(value: Mapping[Any, Any]) -> object:
+    """Return the lines of a GraphQL connection, or of a PHP array written as an object."""
+    nodes = value.get("nodes")
+    if nodes is None and isinstance(value.get("edges"), list):
+        edges = value["edges"][: MAX_LINES + 1]
+        nodes = [edge.get("node") for edge in edges if isinstance(edge, Mapping)]
+    if nodes is not None:
+        return nodes if isinstance(nodes, list) else None
+    keys = list(islice(value, MAX_LINES + 1))
+    if keys and all(str(key).isdecimal() for key in keys[:MAX_LINES]):
+        return [value[key] for key in keys]
+    return None
+
+
+def _fetched(manager: Any) -> object:  # noqa: ANN401 - an ORM's own
+    """Return the rows of a manager; in a coroutine only those that are fetched already."""
+    rows = manager.all()
+    if not may_query() and getattr(rows, "_result_cache", ()) is None:
+        return ()
+    if hasattr(rows, "_result_cache"):
+        return rows[: MAX_LINES + 1]
+    return rows
 
 
 def _parse_quantity(value: object) -> object:
-    """Read a whole number that a shop keeps as text, as a float or as a Decimal."""
+    """Parse a whole number that a shop keeps as text, as a float or as a Decimal."""
     if type(value) is int:
         return value
     number = parse_amount(value)
-    if isinstance(number, Decimal) and number.is_finite() and number == number.to_integral_value():
+    if type(number) is int:
+        return number
+    if (
+        isinstance(number, Decimal)
+        and number.is_finite()
+        and number.adjusted() < _MAX_QUANTITY_DIGITS
+        and number == number.to_integral_value()
+    ):
         return int(number)
-    return value
+    return None if is_absent(value) else value
 
 
 def _parse_currency(value: object) -> object:
-    return value if isinstance(value, str) else getattr(value, "code", value)
+    """Parse a currency code, also in small letters or of an object that has one."""
+    if value is None or is_absent(value):
+        return None
+    if isinstance(value, Enum) and not isinstance(value, str):
+        value = value.value
+    if not isinstance(value, str):
+        for name in ("code", "iso_code", "currency_code", "iso"):
+            code = value.get(name) if isinstance(value, Mapping) else get_attribute(value, name)
+            if isinstance(code, str):
+                return _parse_currency(code)
+        return value
+    code = value.strip()
+    return (
+        code.upper() if len(code) == _CODE_LENGTH and code.isascii() and code.isalpha() else value
+    )
+
+
+def _parse_total(value: object) -> object:
+    """Parse a total: an amount, or an amount and its currency."""
+    if type(value) is Decimal:
+        return value if not value.is_qnan() else None
+    if is_absent(value):
+        return None
+    if isinstance(value, (str, int, float)):
+        return parse_amount(value)
+    amount, currency = parse_money(value)
+    if amount is None:
+        return parse_amount(value)
+    return amount if currency is None else (amount, currency)
+
+
+def _parse_price(value: object) -> object:
+    return None if is_absent(value) else parse_amount(value)
+
+
+def _parse_text(value: object) -> object:
+    """Return text, also of an enumeration or a lazy translation; ``None`` if it's blank."""
+    if isinstance(value, Enum):
+        value = value.value
+    if type(value).__name__ in _LAZY_TEXTS:
+        value = str(value)
+    return None if is_absent(value) else value
+
+
+def _parse_brand(value: object) -> object:
+    """Return a brand's name, which may be kept in an object of its own."""
+    value = _parse_text(value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    name = value.get("name") if isinstance(value, Mapping) else get_attribute(value, "name")
+    return name if isinstance(name, str) else value
+
+
+def _parse_product_id(value: object) -> object:
+    """Return an item's id; 0 is what shops write for a product that has no variants."""
+    if value == 0 and type(value) is int:
+        return None
+    parsed = parse_id(value)
+    return parsed if isinstance(parsed, (str, int, float)) else None
+
+
+def _parse_ip(value: object) -> object:
+    """Return an IP address as text, without the port that some proxies append."""
+    if not isinstance(value, str):
+        known = type(value).__name__ in {"IPv4Address", "IPv6Address"}
+        return str(value) if known else None if is_absent(value) else value
+    text = value.strip()
+    found = _find_port(text)
+    return (found[1] or found[2] if found else text) or None
+
+
+def _parse_country(value: object) -> object:
+    """Return a country's code of two letters; ``None`` of anything else."""
+    if not isinstance(value, str):
+        for name in ("code", "iso_3166_1_a2", "iso_code", "alpha_2"):
+            code = value.get(name) if isinstance(value, Mapping) else get_attribute(value, name)
+            if isinstance(code, str):
+                value = code
+                break
+    return value.upper() if isinstance(value, str) and _is_country(value) else None
+
+
+def _parse_created_at(value: object) -> object:
+    return None if is_absent(value) else parse_time(value)
+
+
+def _unchanged(value: object) -> object:
+    return None if is_absent(value) else value
 
 
 class _Raw:
-    """No value is of this class, so none is taken as it is."""
+    """No value has this type, so each one is converted."""
 
 
-def _identity(value: object) -> object:
-    return value
-
-
-def parse_items(value: object) -> object:
-    """Read the lines of a list, of a generator, or of a manager of related objects.
-
-    Returns:
-        A tuple, which is empty for ``None``; what is none of them is left as it is.
-    """
-    if type(value) is list:
-        return tuple(map(to_item, value))
-    if value is None:
-        return ()
-    if hasattr(value, "all"):
-        value = value.all()
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        return value
-    return tuple(map(to_item, value))
-
-
-_UNCHANGED: Final = (str, _identity)
-_EMAIL: Final = list(ORDER_NAMES).index("email")
-_PHONE: Final = list(ORDER_NAMES).index("phone")
+_WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
+_LAZY_TEXTS: Final = frozenset({"__proxy__", "LazyString", "LazyProxy", "_LazyString"})
+_find_port: Final = re.compile(
+    r"([0-9]{1,3}(?:\.[0-9]{1,3}){3}):[0-9]{1,5}|\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?"
+).fullmatch
+_is_country: Final = re.compile(r"[A-Za-z]{2}").fullmatch
+_CLIENT_KEYS: Final = frozenset({*CLIENT_FIELDS, *map(_camel, CLIENT_FIELDS)})
+_FIELDS: Final = list(ORDER_NAMES)
+_TOTAL: Final = _FIELDS.index("total")
+_CURRENCY: Final = _FIELDS.index("currency")
+_ITEMS: Final = _FIELDS.index("items")
+_EMAIL: Final = _FIELDS.index("email")
+_PHONE: Final = _FIELDS.index("phone")
+_CREATED_AT: Final = _FIELDS.index("created_at")
+_CLIENT_IP: Final = _FIELDS.index("client_ip")
+_USER_AGENT: Final = _FIELDS.index("client_user_agent")
+_COUNTRY: Final = _FIELDS.index("country")
+_TEXT: Final = (str, _parse_text)
 
 _orders: Final = OrderReader(
     ORDER_NAMES,
     {
         "order_id": (str, parse_id),
-        "total": (Decimal, parse_amount),
+        "total": (Decimal, _parse_total),
         "currency": (str, _parse_currency),
         "items": (_Raw, parse_items),
-        "created_at": (datetime, parse_time),
+        "phone": (str, _unchanged),
+        "created_at": (_Raw, _parse_created_at),
+        "client_ip": (_Raw, _parse_ip),
+        "uids": (_Raw, _unchanged),
+        "custom": (_Raw, _unchanged),
+        "country": (_Raw, _parse_country),
     },
-    (None, None, None, (), *[None] * 9, EMPTY),
-    CONTACT_FIELDS,
+    (None, None, None, (), *[None] * 9, EMPTY, None),
+    (*CONTACT_FIELDS, *CLIENT_FIELDS),
 )
 _items: Final = OrderReader(
     ITEM_NAMES,
     {
-        "id": (str, parse_id),
-        "quantity": (int, _parse_quantity),
-        "price": (Decimal, parse_amount),
+        "id": (str, _parse_product_id),
+        "quantity": (_Raw, _parse_quantity),
+        "price": (Decimal, _parse_price),
+        "brand": (str, _parse_brand),
     },
-    (None, 1, None, None, None),
+    [None] * 5,
     PRODUCT_FIELDS,
 )
-_people: Final = OrderReader(
-    {name: ORDER_NAMES[name] for name in ("email", "phone")}, {}, (None, None)
+_contacts: Final = OrderReader(
+    CONTACT_NAMES,
+    {"phone": (str, _unchanged), "country": (_Raw, _parse_country)},
+    [None] * 3,
 )
+_clients: Final = OrderReader(CLIENT_NAMES, {"client_ip": (_Raw, _parse_ip)}, [None] * 2)
 
 converter.register_structure_hook(Order, lambda source, _: to_order(source))

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from adcp_tracker.events.codec import converter, encode
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import purchase_event
-from adcp_tracker.orders.reader import Order, OrderItem, register_order, to_item, to_order
+from adcp_tracker.orders.mapping import register_order
+from adcp_tracker.orders.reader import Order, OrderItem, to_item, to_order
 from tests.support.events import NOW
 
 if TYPE_CHECKING:

@@ -1,0 +1,193 @@
+"""register_order, and mappings that say where an order's fields are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from adcp_tracker._formatting import is_similar
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.orders._attributes import get_attribute, log_failure
+from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
+from adcp_tracker.orders.reader import (
+    Trace,
+    dispatch_order,
+    order_values,
+    parse_items,
+    read_item,
+    read_order,
+)
+
+_Source = TypeVar("_Source")
+_FIELDS: Final = tuple(ORDER_NAMES)
+_ITEM_FIELDS: Final = tuple(ITEM_NAMES)
+_CODE_LENGTH: Final = 3
+
+
+@attrs.frozen
+class Constant:
+    """A value that every order has, where a text would be taken for a path.
+
+    Attributes:
+        value: The value.
+    """
+
+    value: object
+
+
+def register_order(
+    kind: type[_Source],
+    hook: Callable[[_Source], object] | None = None,
+    *,
+    item: Mapping[str, object] | None = None,
+    **fields: object,
+) -> None:
+    """Define how orders of class `kind`, and of its subclasses, become an :class:`.Order`.
+
+    Give either a hook, or the fields that can't be found by their usual names. Call this
+    once, when the application starts: in Django in ``AppConfig.ready()``, in Flask and
+    FastAPI beside the creation of the application.
+
+    Args:
+        kind: The shop's own class.
+        hook: Returns an :class:`.Order`, or anything else :func:`.to_order` reads.
+        item: Where the fields of a line are, by the fields of :class:`.OrderItem`.
+        **fields: Where the fields of an :class:`.Order` are: an attribute, a dotted path such
+            as ``event.currency``, a function of the order, or a constant.
+
+    Raises:
+        ConfigurationError: If there is a hook and fields, neither, or an unknown field.
+    """
+    named = bool(fields) or item is not None
+    if kind is dict:
+        raise ConfigurationError("register_order: expected a class of your own, got dict")
+    if (hook is not None) is named:
+        raise ConfigurationError(
+            "register_order: expected a hook, or fields such as order_id=, one of them, "
+            f"got {'both' if named else 'neither'}"
+        )
+    if hook is not None:
+        dispatch_order.register(kind, partial(_by_hook, hook))
+    else:
+        dispatch_order.register(kind, mapping_of(fields, item).read)
+
+
+def mapping_of(fields: Mapping[str, object], item: Mapping[str, object] | None) -> OrderMapping:
+    """Make a mapping, after checking its names.
+
+    Raises:
+        ConfigurationError: If a field is unknown, or isn't given in a usable way.
+    """
+    _check_names(fields, _FIELDS)
+    _check_names(item or {}, _ITEM_FIELDS)
+    return OrderMapping(dict(fields), dict(item or {}))
+
+
+def _check_names(fields: Mapping[str, object], known: tuple[str, ...]) -> None:
+    for name, path in fields.items():
+        if name not in known:
+            meant = [each for each in known if is_similar(name, [each])]
+            hint = f" Did you mean {meant[0]!r}?" if meant else f" Use one of {', '.join(known)}."
+            raise ConfigurationError(f"register_order: Unknown field {name!r}.{hint}")
+        if path is None or path == "":
+            raise ConfigurationError(f"register_order: {name}: expected a path, got nothing")
+
+
+def _by_hook(hook: Callable[[Any], object], source: object) -> Sequence[Any]:
+    return order_values(hook(source))
+
+
+@attrs.frozen
+class OrderMapping:
+    """Where the fields of orders of one kind are.
+
+    Attributes:
+        fields: Where each field is: a path, a function, or a constant.
+        item: Where the fields of a line are.
+        exclusive: Whether other fields are left out, instead of found by their usual names.
+    """
+
+    fields: Mapping[str, object]
+    item: Mapping[str, object] = attrs.field(factory=dict)
+    exclusive: bool = False
+
+    def read(self, source: object, trace: Trace | None = None) -> list[Any]:
+        """Read the values of an order.
+
+        Raises:
+            InvalidEventError: If it has none of an order's fields.
+        """
+        # An explicit id is never replaced by another one; other fields are.
+        given = {
+            name: value
+            for name, path in self.fields.items()
+            if (value := value_at(source, path)) is not None or name == "order_id"
+        }
+        if self.item and "items" in given:
+            given["items"] = parse_items(given["items"], self.read_item)
+        if trace is not None:
+            trace.update({name: name_of(self.fields[name]) for name in given})
+        return read_order({} if self.exclusive else source, trace, given)
+
+    def read_item(self, source: object) -> object:
+        """Read the values of a line."""
+        given = {
+            name: value
+            for name, path in self.item.items()
+            if (value := value_at(source, path)) is not None
+        }
+        return read_item({} if self.exclusive else source, None, given)
+
+
+def value_at(source: object, path: object) -> object:
+    """Return the value at a path: dots and brackets, as in ``lines[0].sku``.
+
+    A function is called with `source`; any other object than a text is a constant. Three
+    capital letters that `source` doesn't have are a currency.
+
+    Returns:
+        The value; ``None`` if there is none, or reading it raises, which is logged.
+    """
+    if isinstance(path, Constant):
+        return path.value
+    if callable(path):
+        return _called(source, path)
+    if not isinstance(path, str):
+        return path
+    value: object = source
+    for name in path.split("."):
+        value = _step(value, name)
+        if value is None:
+            break
+    if value is None and len(path) == _CODE_LENGTH and path.isupper():
+        return path
+    return value
+
+
+def _called(source: object, function: Callable[[Any], object]) -> object:
+    try:
+        return function(source)
+    except Exception as error:  # noqa: BLE001 - the shop's own function may raise anything
+        log_failure(source, name_of(function), error)
+        return None
+
+
+def _step(value: object, name: str) -> object:
+    if isinstance(value, (list, tuple)) and name.isdecimal():
+        index = int(name)
+        return value[index] if index < len(value) else None
+    if isinstance(value, Mapping):
+        return value.get(name)
+    return get_attribute(value, name)
+
+
+def name_of(path: object) -> str:
+    """Return a path as :func:`.explain` shows it."""
+    if isinstance(path, str):
+        return path
+    if isinstance(path, Constant) or not callable(path):
+        return "a constant"
+    return f"{getattr(path, '__name__', type(path).__name__)}()"

@@ -1,0 +1,251 @@
+"""The names under which shops keep the fields of an order, its lines and its shopper."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ORDER_ID_NAMES: Final = (
+    "order_id",
+    "order_number",
+    "increment_id",
+    "number",
+    "id",
+    "reference_number",
+    "order_reference",
+    "order_ref",
+    "order_code",
+    "order_no",
+    "reference",
+    "ref",
+    "code",
+    "identifier",
+    "uuid",
+)
+"""Names of an order's id; the first one with a value wins."""
+
+ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "order_id": ORDER_ID_NAMES,
+    "total": (
+        "total",
+        "grand_total",
+        "total_price",
+        "total_amount",
+        "total_incl_tax",
+        "value",
+        "amount",
+        "total_inc_tax",
+        "amount_total",
+        "total_paid",
+        "order_total",
+        "total_gross_amount",
+        "total_gross",
+        "taxful_total_price",
+        "current_total_price",
+        "total_price_set",
+        "current_total_price_set",
+        "gross_total",
+        "final_total",
+    ),
+    "currency": (
+        "currency",
+        "currency_code",
+        "order_currency_code",
+        "order_currency",
+        "currency_iso_code",
+        "currency_iso",
+        "iso_currency",
+        "presentment_currency",
+    ),
+    "items": (
+        "items",
+        "line_items",
+        "lines",
+        "order_items",
+        "positions",
+        "order_lines",
+        "order_rows",
+        "order_products",
+        "products",
+        "cart_items",
+        "orderitem_set",
+        "orderline_set",
+        "lineitem_set",
+        "line_set",
+        "item_set",
+    ),
+    "email": (
+        "email",
+        "customer_email",
+        "email_address",
+        "hashed_email",
+        "user_email",
+        "contact_email",
+        "guest_email",
+        "receipt_email",
+        "billing_email",
+        "buyer_email",
+        "shopper_email",
+        "payer_email",
+    ),
+    "phone": (
+        "phone",
+        "phone_number",
+        "customer_phone",
+        "hashed_phone",
+        "telephone",
+        "mobile",
+        "mobile_phone",
+        "phone_mobile",
+        "billing_phone",
+        "contact_phone",
+        "customer_telephone",
+    ),
+    "created_at": (
+        "created_at",
+        "placed_at",
+        "ordered_at",
+        "date_placed",
+        "date_created",
+        "date_created_gmt",
+        "date_paid_gmt",
+        "processed_at",
+        "datetime",
+        "order_date",
+        "date_ordered",
+        "created_on",
+        "created",
+        "date_add",
+        "date_order",
+        "create_time",
+        "purchased_at",
+        "paid_at",
+    ),
+    "client_ip": (
+        "client_ip",
+        "ip_address",
+        "customer_ip_address",
+        "ip",
+        "browser_ip",
+        "remote_ip",
+        "customer_ip",
+        "remote_addr",
+    ),
+    "client_user_agent": (
+        "client_user_agent",
+        "user_agent",
+        "customer_user_agent",
+        "http_user_agent",
+    ),
+    "event_source_url": ("event_source_url",),
+    "click_id": ("click_id",),
+    "click_id_type": ("click_id_type",),
+    "uids": ("uids",),
+    "custom": ("custom", "custom_data"),
+    "country": ("country_code", "country", "country_iso2", "country_id", "country_code_v2"),
+}
+"""Names of the fields of an :class:`.Order`; the first one with a value wins.
+
+If an order has several names for its id, see :func:`.choose_id`.
+"""
+
+ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "id": (
+        "sku",
+        "partner_sku",
+        "product_sku",
+        "product_id",
+        "item_id",
+        "variant_id",
+        "variation_id",
+        "product_code",
+        "product_reference",
+        "reference",
+        "code",
+        "upc",
+        "ean",
+        "gtin",
+        "item",
+        "id",
+    ),
+    "quantity": (
+        "quantity",
+        "qty",
+        "qty_ordered",
+        "quantity_ordered",
+        "product_quantity",
+        "product_qty",
+        "product_uom_qty",
+        "item_quantity",
+        "quantity_purchased",
+    ),
+    "price": (
+        "price",
+        "unit_price",
+        "unit_price_incl_tax",
+        "price_incl_tax",
+        "price_inc_tax",
+        "unit_price_gross_amount",
+        "unit_price_gross",
+        "unit_price_tax_incl",
+        "taxful_discounted_unit_price",
+        "taxful_base_unit_price",
+        "discounted_unit_price_set",
+        "original_unit_price_set",
+        "price_unit",
+        "product_price",
+        "item_price",
+        "price_set",
+    ),
+    "brand": ("brand",),
+    "name": ("name", "title", "product_name", "item_name", "product_title"),
+}
+"""Names of the fields of an :class:`.OrderItem`; a line's own id is the last resort."""
+
+CONTACT_NAMES: Final = {name: ORDER_NAMES[name] for name in ("email", "phone", "country")}
+"""Names of what a person or an address has."""
+
+CLIENT_NAMES: Final = {
+    "client_ip": ORDER_NAMES["client_ip"],
+    "client_user_agent": ORDER_NAMES["client_user_agent"],
+}
+"""Names of what is known of the shopper's browser."""
+
+CONTACT_FIELDS: Final = (
+    "customer",
+    "billing_address",
+    "billing",
+    "user",
+    "buyer",
+    "shipping_address",
+    "customer_details",
+    "invoice_address",
+    "shipping",
+)
+"""Where shops keep an e-mail address or phone number that is not on the order itself."""
+
+CLIENT_FIELDS: Final = ("client_details",)
+"""Where shops keep the shopper's browser, if not on the order itself."""
+
+PRODUCT_FIELDS: Final = ("variant", "product", "item")
+"""Where shops keep an item's id that is not on the line itself."""
+
+_WORDS_FOR_PIECES: Final = """
+    quantity quantities qty pieces pcs units count menge anzahl cantidad quantite quantita
+    quantidade antal ilosc aantal
+"""
+_QUANTITY_WORDS: Final = frozenset(_WORDS_FOR_PIECES.split())
+_find_hump: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])").sub
+
+
+def canonical(name: str) -> str:
+    """Return a name in small letters with underscores, such as ``total_price``."""
+    return _find_hump("_", name).lower().replace(" ", "_").replace("-", "_")
+
+
+def looks_like_quantity(name: str) -> bool:
+    """Return whether a canonical name could be that of a number of pieces."""
+    return not _QUANTITY_WORDS.isdisjoint(name.split("_"))
