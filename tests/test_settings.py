@@ -260,7 +260,7 @@ def test_a_common_mistake_is_told_with_its_remedy(
     ("settings", "told"),
     [
         ({"api_key": ""}, "got an empty string; is its variable set?"),
-        ({"api_key": "hidden-word\n"}, "as a file's last line break is; strip it"),
+        ({"api_key": "hidden-word\n"}, "Strip it; a trailing newline from a file"),
         ({"api_key": "hidden\u200bword"}, "got other characters; its value is not shown"),
         ({"api_key": None}, "got NoneType; give it as a string"),
         ({"advertiser_id": 12345}, "advertiser_id: expected a string, got int"),

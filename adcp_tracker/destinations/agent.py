@@ -1,4 +1,4 @@
-"""Deliver events to a seller's AdCP agent, by its tool ``log_event``."""
+"""Deliver events to a seller's AdCP agent through its tool ``log_event``."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _MAJOR = b"3"
 _REDISCOVER_SECONDS = 3600.0
 _NO_TOOL = Paused(
     code="TOOL_NOT_FOUND",
-    message="The agent offers no tool log_event.",
-    remedy="Check url: it has to be the MCP address of an agent that takes conversion events.",
+    message="The agent has no tool log_event.",
+    remedy="Check url. It must be the MCP address of an agent that accepts conversion events.",
 )
 
 
@@ -61,22 +61,23 @@ class Agent:
 
     Attributes:
         url: The agent's MCP address, such as ``https://seller.example/mcp``.
-        event_source_id: Which event source the events belong to, 1–255 characters.
-        token: The bearer token, never shown; ``None`` where ``auth`` does it all.
-        adcp_version: The protocol line to speak: ``3.0``, ``3.1`` or ``3.2``.
-        auth: Signs each request, for sellers that ask for more than a token.
-        key_secret: What idempotency keys are derived under where there is no token.
-        name: What deliveries are kept under; give one to keep the books when the url changes.
-        max_events: How many events one request may carry.
-        max_bytes: How large a request may be.
+        event_source_id: The event source that the events belong to, 1–255 characters.
+        token: The bearer token, never shown; ``None`` if ``auth`` is enough.
+        adcp_version: The protocol version to speak: ``3.0``, ``3.1`` or ``3.2``.
+        auth: Authenticates or signs each request, if the seller wants more than a token.
+        key_secret: The secret to derive idempotency keys from if there is no token.
+        name: The name that deliveries are stored under. Set it to keep the counts when the
+            url changes.
+        max_events: The most events in one request.
+        max_bytes: The most bytes in one request.
         timeout: How long a call may take.
-        allow_http: Whether plain http may leave this machine.
-        transport: What carries the calls instead of the network; for tests.
-        now: The clock that dates in answers are read against.
-        source_rule: What the event source is known to take; a tracker sets it.
+        allow_http: Whether to allow unencrypted http to other machines.
+        transport: Replaces the network, in tests.
+        now: The clock that dates in responses are compared with.
+        source_rule: What the event source accepts, if known; the tracker sets it.
 
     Raises:
-        ConfigurationError: If a setting cannot be right; says which, and what is expected.
+        ConfigurationError: If a setting is invalid.
     """
 
     url: str
@@ -105,7 +106,7 @@ class Agent:
         return f"agent:{place}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
-        # Loaded with the first destination and not with the library, as httpx is slow to.
+        # httpx is slow to import, so it is imported with the first destination.
         from adcp_tracker.destinations.http import HttpClient  # noqa: PLC0415 - see above
 
         self.url = validate_url(self.url, "url", allow_http=self.allow_http)
@@ -114,7 +115,7 @@ class Agent:
         if self.token is not None:
             validate_secret(self.token, "token")
         elif self.auth is not None and not self.key_secret:
-            message = "key_secret: expected a secret beside auth without token, got none"
+            message = "key_secret: expected a secret, because auth is set and token isn't, got none"
             raise ConfigurationError(message)
         validate_choice(self.adcp_version, "adcp_version", ADCP_VERSIONS)
         credential = None if self.token is None else f"Bearer {self.token}"
@@ -128,7 +129,7 @@ class Agent:
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one call of ``log_event``.
 
-        The first call of a process also opens a session and asks what the agent offers.
+        The first call in a process also opens a session and discovers what the agent accepts.
         """
         self._check_fork()
         refused = self._discover()
@@ -144,10 +145,10 @@ class Agent:
         return self._reinterpret_missing_tool(outcome)
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
-        """Say why this agent cannot take `event`, if it cannot.
+        """Return why this agent can't accept `event`, if it can't.
 
-        Judged by the protocol line that is spoken, and by the agent's capabilities once they
-        are known; never asks the network.
+        Depends on the protocol version, on the agent's capabilities once they are known and
+        on the event source. Makes no request.
         """
         beyond = self._unsupported(event)
         if beyond is not None:
@@ -155,14 +156,14 @@ class Agent:
         return self.source_rule.check(event) if self.source_rule else None
 
     def ask(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object] | CheckResult:
-        """Use a tool other than ``log_event``.
+        """Call a tool other than ``log_event``.
 
         Args:
-            tool: Its name.
-            arguments: What it works on, without the protocol's version.
+            tool: The tool's name.
+            arguments: Its arguments, without the protocol version.
 
         Returns:
-            Its structured result, or why there is none.
+            The structured result, or why there is none.
         """
         self._check_fork()
         try:
@@ -171,7 +172,7 @@ class Agent:
             self.close()
 
     def probe(self) -> list[CheckResult]:
-        """Ask the agent whether it takes events, and which, without sending one."""
+        """Ask the agent whether it accepts events, and which, without sending one."""
         self._check_fork()
         self._discovered_in_session = -1
         refused = self._discover()
@@ -180,7 +181,7 @@ class Agent:
         return self._agent_info.findings(self.adcp_version) if self._agent_info else []
 
     def prepare(self) -> None:
-        """Load what a request needs, so that no fork finds it half loaded."""
+        """Import what a request needs, so that a fork never finds it half imported."""
         self._session.http.prepare(self.url)
 
     def close(self) -> None:
@@ -188,42 +189,41 @@ class Agent:
         self._session.http.close()
 
     def after_fork(self) -> None:
-        """Forget connection and session: they belong to the parent of a fork."""
+        """Drop the connection and the session: they belong to the parent of a fork."""
         self._session.http.after_fork()
         self._session.reset()
         self._pid = os.getpid()
 
     def _unsupported(self, event: Mapping[str, object]) -> EventFailure | None:
-        """Say why `event` is more than this agent takes, if it is."""
+        """Return why `event` uses more than this agent accepts, if it does."""
         line = self._negotiated_version
         lacking = unsupported_feature(event, line)
         if lacking is not None:
             what, needed = lacking
-            message = f"The event's {what} needs AdCP {needed}; this destination speaks {line}."
-            remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave such events."
+            message = f"The event's {what} needs AdCP {needed}, but this destination speaks {line}."
+            remedy = f"Set adcp_version to {needed} if the seller speaks it, or stop sending them."
             return event_failure("VERSION_UNSUPPORTED", message, remedy, event)
         objection = self._agent_info.capabilities.rejection(event) if self._agent_info else None
         return None if objection is None else event_failure(*objection, event)
 
     @property
     def _negotiated_version(self) -> str:
-        """The line by which the agent reads requests, as far as that is known."""
+        """The protocol version that the agent reads requests by, as far as known."""
         offer = self._agent_info
         return negotiate(self.adcp_version, offer.capabilities.versions if offer else ())
 
     @property
     def _is_restricted(self) -> bool:
-        """Whether the agent is known not to take everything of the line that is configured."""
+        """Whether the agent is known not to accept everything in the configured version."""
         offer = self._agent_info
         restricted = offer is not None and bool(offer.capabilities.restrictions)
         return restricted or self._negotiated_version != self.adcp_version
 
     def _filter_unsupported(self, batch: Batch) -> tuple[EventFailure, ...]:
-        """Return which of a batch's events the agent says it does not take.
+        """Return which of a batch's events the agent says it doesn't accept.
 
-        What it takes is often learned after a batch was frozen, and what every line of the
-        protocol knows is not looked at when one is. Most agents take everything, and then
-        nothing is looked at here either.
+        Capabilities are often discovered after a batch was frozen. Most agents accept
+        everything; then no event is decoded.
         """
         if not self._is_restricted:
             return ()
@@ -241,7 +241,7 @@ class Agent:
         if refused is not None:
             return to_check_result(refused)
         if self._agent_info is not None and self._agent_info.lacks(tool):
-            return CheckResult("error", f"The agent offers no tool {tool}.", "Ask the seller.")
+            return CheckResult("error", f"The agent has no tool {tool}.", "Ask the seller.")
         call = {"name": tool, "arguments": version_fields(self.adcp_version) | dict(arguments)}
         answer = self._session.request("tools/call", orjson.dumps(call))
         if not isinstance(answer, McpResponse):
@@ -257,18 +257,17 @@ class Agent:
             self.after_fork()
 
     def _discover(self) -> Retry | Paused | None:
-        """Ask once a session what the agent offers; return what forbids to go on.
+        """Discover once a session what the agent accepts; return an outcome if that failed.
 
-        An agent that does not take everything is asked again by the hour, or what it takes by
-        then would be refused for as long as its session lasts.
+        An agent that doesn't accept everything is asked again after an hour, because it may
+        accept more by then.
         """
         is_stale = self._is_restricted and self.now() - self._discovered_at > _REDISCOVER_SECONDS
         if self._discovered_in_session == self._session.session_count and not is_stale:
             return None
         self._discovered_at = self.now()
         offer = discover(self._session, self.adcp_version)
-        # Also where that failed in mid-session, so that an agent that cannot answer it
-        # is not asked again.
+        # Also if it failed, so that an agent that can't answer isn't asked again.
         self._discovered_in_session = self._session.session_count
         if not isinstance(offer, AgentInfo):
             return offer
@@ -279,10 +278,10 @@ class Agent:
         return None
 
     def _reinterpret_missing_tool(self, outcome: Outcome) -> Outcome:
-        """Return `outcome`, unless an unknown tool may be what is wrong with the call.
+        """Return `outcome`, or a pause if the agent may not know the tool.
 
-        JSON-RPC has one number for wrong parameters and for unknown tools. Bisecting for
-        the wrong event is right only where the tool is known to be there.
+        JSON-RPC has one code for invalid parameters and for unknown tools. Bisecting is right
+        only if the tool is known to exist.
         """
         known = self._agent_info is not None and self._agent_info.has(_TOOL)
         if isinstance(outcome, Rejected) and outcome.code == "rpc_-32602" and not known:
@@ -299,7 +298,7 @@ class Agent:
 
 
 def _version_json(line: AdcpVersion) -> bytes:
-    # Before 3.1 requests named no version, and a seller reads one without as 3.0.
+    # Requests had no version before 3.1; sellers read one without as 3.0.
     if line == "3.0":
         return b""
     return b'"adcp_version":"%b","adcp_major_version":%b,' % (line.encode(), _MAJOR)

@@ -1,8 +1,7 @@
-"""What a destination is: it takes a frozen batch and says what became of it.
+"""The destination protocol: take a frozen batch, make one request, return the outcome.
 
-A destination does one network call per :meth:`Destination.send` and keeps no queue.
-Whatever the seller answers becomes one of the five outcomes below;
-the way from answers to outcomes is the table in :mod:`adcp_tracker.destinations.responses`.
+A destination keeps no queue. Every response becomes one of the five outcomes below;
+:mod:`adcp_tracker.destinations.error_codes` is the table that decides which.
 """
 
 from __future__ import annotations
@@ -25,13 +24,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Batch:
-    """Frozen events on their way to one seller.
+    """Frozen events for one seller.
 
     Attributes:
-        events: The events' final JSON, one object each, in their frozen order;
-            :func:`.joined.body_around` makes a request of them.
-        identity: What these very bytes are known by; the same after a restart,
-            different once the batch's members or its generation change.
+        events: The events' final JSON, one object each, in their frozen order.
+        identity: Identifies these exact bytes: the same after a restart, different once
+            the batch's events or its generation change.
         test_event_code: Marks the whole request as a test; ``None`` for live events.
     """
 
@@ -42,14 +40,14 @@ class Batch:
 
 @attrs.frozen
 class EventFailure:
-    """One event that the seller, or the destination itself, does not take.
+    """One event that the seller, or the destination itself, rejects.
 
     Attributes:
         code: The seller's code, such as ``INVALID_EVENT_TIME``.
-        message: The seller's words, without control characters.
-        event_id: Which event, where the answer names it by id.
-        index: Which event, where the answer names it by its place in the request.
-        remedy: What its sender can do about it.
+        message: The seller's message, without control characters.
+        event_id: The event, if the response names it by id.
+        index: The event, if the response names it by its position in the request.
+        remedy: What you can do about it.
     """
 
     code: str
@@ -61,18 +59,18 @@ class EventFailure:
 
 @attrs.frozen
 class Delivered:
-    """The seller took the batch, except for the events in ``failures``.
+    """The seller accepted the batch, except for the events in ``failures``.
 
     Attributes:
-        failures: Events that are settled as dead letters.
-        received: How many events the seller says it received; ``None`` if it does not.
-        processed: How many it says it processed; fewer than received without failures
-            is legal, and then the missing ones cannot be known.
-        warnings: The seller's advice, without control characters.
-        match_quality: The share of events the seller could match, 0–1.
-        replayed: The answer of an earlier try.
-        wait: The least number of seconds until the next request, already within
-            1–3600, where this one used up what the seller allows; else ``None``.
+        failures: Events that become dead letters.
+        received: How many events the seller says it received; ``None`` if it doesn't say.
+        processed: How many it says it processed. Fewer than received without failures is
+            legal; then nobody can tell which are missing.
+        warnings: The seller's warnings, without control characters.
+        match_quality: The share of events that the seller could match, 0–1.
+        replayed: Whether this is the response to an earlier try.
+        wait: Seconds until the next request, within 1–3600, if this one used up the
+            seller's rate limit; else ``None``.
     """
 
     failures: tuple[EventFailure, ...] = ()
@@ -86,15 +84,15 @@ class Delivered:
 
 @attrs.frozen
 class Retry:
-    """Nothing is decided: try the same bytes again.
+    """The result is unknown or temporary: send the same bytes again.
 
     Attributes:
-        code: Why, in one word, such as ``timeout``, ``http_503`` or ``RATE_LIMITED``.
-        message: Why, for a person.
-        retry_after: The least number of seconds to wait, already within 1–3600.
-        fresh_key: The next try needs a new idempotency key.
-        budgeted: The reason is unknown, so tries are counted and end in a dead letter.
-        rate_limited: The seller is well, only asked too often.
+        code: The reason in one word, such as ``timeout``, ``http_503`` or ``RATE_LIMITED``.
+        message: The reason, for people.
+        retry_after: Seconds to wait at least, within 1–3600.
+        fresh_key: Whether the next try needs a new idempotency key.
+        budgeted: Whether tries are counted and end in a dead letter.
+        rate_limited: Whether the seller is healthy and only asked too often.
     """
 
     code: str
@@ -107,7 +105,7 @@ class Retry:
 
 @attrs.frozen
 class TooLarge:
-    """The request is over the seller's limit: halve it and remember."""
+    """The request is over the seller's limit: halve it and remember the limit."""
 
     code: str
     message: str
@@ -115,13 +113,13 @@ class TooLarge:
 
 @attrs.frozen
 class Rejected:
-    """The seller refuses the whole request for the sake of some events.
+    """The seller rejects the whole request because of some of its events.
 
     Attributes:
-        failures: The events it names; empty when it names none, so that they
-            have to be found by bisection.
+        failures: The events it names; empty if it names none. Then they are found by
+            bisection.
         code: The seller's code.
-        message: The seller's words, without control characters.
+        message: The seller's message, without control characters.
     """
 
     code: str
@@ -131,11 +129,11 @@ class Rejected:
 
 @attrs.frozen
 class Paused:
-    """The configuration is wrong: keep everything, send nothing, probe rarely.
+    """The configuration is wrong: keep every event, and only probe from time to time.
 
     Attributes:
-        code: Why, in one word.
-        message: Why, for a person.
+        code: The reason in one word.
+        message: The reason, for people.
         remedy: What to change.
     """
 
@@ -149,12 +147,12 @@ Outcome = Delivered | Retry | TooLarge | Rejected | Paused
 
 @attrs.frozen
 class CheckResult:
-    """One thing found out about a seller by asking it, without sending an event.
+    """One result of asking a seller something other than to take events.
 
     Attributes:
         level: ``ok``, ``warning`` or ``error``.
-        message: What was found, for a person.
-        remedy: What to change; empty when nothing has to be.
+        message: The result, for people.
+        remedy: What to change; empty if nothing.
     """
 
     level: Literal["ok", "warning", "error"]
@@ -164,47 +162,47 @@ class CheckResult:
 
 @runtime_checkable
 class Destination(Protocol):
-    """Where events go. Implement it to reach another kind of seller."""
+    """Where events are sent. Implement it to reach another kind of seller."""
 
     @property
     def name(self) -> str:
-        """Its stable, unique name: deliveries are kept under it, so it holds no secret."""
+        """Its stable, unique name. It is stored with the queue, so don't put a secret in it."""
 
     @property
     def max_events(self) -> int:
-        """How many events one request may carry."""
+        """The most events in one request."""
 
     @property
     def max_bytes(self) -> int:
-        """How large a request may be, in bytes before compression."""
+        """The most bytes in one request, before compression."""
 
     def send(self, batch: Batch) -> Outcome:
-        """Deliver `batch` with one request. Never raises for what a seller or network does."""
+        """Send `batch` in one request. Never raises because of a seller or a network."""
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
-        """Say why this kind of seller cannot take `event`, if it cannot.
+        """Return why this destination can't send `event`, if it can't.
 
-        Only asked of events that use more than every seller understands.
+        Only called for events that use more than every seller understands.
         """
 
     def close(self) -> None:
         """Close connections. A later :meth:`send` opens new ones."""
 
     def after_fork(self) -> None:
-        """Forget connections without closing them: they belong to the parent of a fork."""
+        """Drop connections without closing them: they belong to the parent of a fork."""
 
 
 @runtime_checkable
 class Preloadable(Protocol):
-    """A destination that has something to load before its first request.
+    """A destination that imports modules before its first request.
 
-    A module that is half imported at a fork stays so in the child for good. What a
-    destination imports only when it is first used, it should import here: the thread that
-    calls this is one that a fork waits for, and the one that sends is not.
+    A module that is half imported during a fork stays broken in the child. Import such
+    modules in ``prepare()``: forks wait for the thread that calls it, and not for the
+    thread that sends.
     """
 
     def prepare(self) -> None:
-        """Load what :meth:`Destination.send` will need; connect to nothing."""
+        """Import what :meth:`Destination.send` needs, without connecting."""
 
 
 class SourceRules(Protocol):
@@ -224,20 +222,20 @@ class SupportsRules(Protocol):
 def event_failure(
     code: str, message: str, remedy: str, event: Mapping[str, object]
 ) -> EventFailure:
-    """Return why a destination does not take a decoded `event`, which it names by its id."""
+    """Return the failure of a decoded `event`, naming it by its id."""
     event_id = event.get("event_id")
     named = event_id if isinstance(event_id, str) else None
     return EventFailure(code, message, event_id=named, remedy=remedy)
 
 
 def request_body(event_source_id: str, batch: Batch, before: bytes, after: bytes) -> Body:
-    """Return a request with frozen events on either wire, without decoding one.
+    """Return a request body around frozen events, without decoding them.
 
     Args:
-        event_source_id: Where the seller files them.
+        event_source_id: The event source they belong to.
         batch: The events.
-        before: What the wire puts before the members of the object that says this.
-        after: What it puts behind them.
+        before: The JSON in front of the members ``event_source_id`` and ``events``.
+        after: The JSON behind them.
     """
     test = batch.test_event_code
     head = b'"event_source_id":' + orjson.dumps(event_source_id) + b',"events":['
@@ -246,7 +244,7 @@ def request_body(event_source_id: str, batch: Batch, before: bytes, after: bytes
 
 
 def idempotency_key(credential: str, destination: str, identity: bytes) -> str:
-    """Derive the key of a batch: stable, different per seller, unguessable, never stored.
+    """Derive a batch's idempotency key: stable, unguessable, different for each seller.
 
     Returns:
         64 lower-case hex digits, which fit ``^[A-Za-z0-9_.:-]{16,255}$``.
@@ -260,13 +258,12 @@ class Timeouts:
     """How long a call may take, in seconds.
 
     Attributes:
-        connect: Until the connection stands, for each address that the host's name has; and
-            then until it is encrypted.
-        read: Between two pieces of the answer.
-        write: Between two pieces of the request.
-        total: For everything together. What is over when a connection first stands is cut off
-            then: a name is looked up for as long as the system's resolver takes, and a host with
-            many addresses that do not answer takes ``connect`` for each.
+        connect: To connect, for each address of the host; and then again to encrypt.
+        read: Between two chunks of the response.
+        write: Between two chunks of the request.
+        total: For everything together. It can't interrupt the lookup of a name or the
+            attempts to connect: a call that is too late by then is cut off as soon as it is
+            connected.
     """
 
     connect: float = 5.0
@@ -276,5 +273,5 @@ class Timeouts:
 
 
 def user_agent() -> str:
-    """Return how the library names itself to sellers."""
+    """Return the ``User-Agent`` header that the library sends."""
     return f"adcp_tracker/{__version__}"

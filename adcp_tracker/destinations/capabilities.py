@@ -1,4 +1,4 @@
-"""What a seller says it can take, from ``get_adcp_capabilities``."""
+"""Protocol versions, and what a seller accepts by ``get_adcp_capabilities``."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ EVENT_TYPES: Mapping[str, AdcpVersion] = {
     "content_view": "3.1",
     "watch_milestone": "3.1",
 }
-"""Event types that came after 3.0, and the line they came with."""
+"""Event types that are newer than 3.0, and the version that introduced them."""
 
 UID_TYPES: Mapping[str, AdcpVersion] = {"world_id_nullifier": "3.1"}
-"""Types of universal ids that came after 3.0, and the line they came with."""
+"""Types of universal ids that are newer than 3.0, and the version that introduced them."""
 
 
 def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, AdcpVersion] | None:
-    """Return what `event` needs and `line` has not, and the line that has it.
+    """Return what `event` needs and `line` lacks, and the version that has it.
 
     Args:
         event: The decoded event.
-        line: The protocol line that is spoken.
+        line: The protocol version that is spoken.
     """
     for what, needed in _needs(event):
         if parse_version(needed) > parse_version(line):
@@ -48,17 +48,17 @@ def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, Ad
 
 
 def parse_version(line: str) -> tuple[int, int]:
-    """Return a line as numbers that compare; ``(0, 0)`` for what is none."""
+    """Return a version as numbers; ``(0, 0)`` if it is invalid."""
     major, _, minor = line.partition("-")[0].partition(".")
-    # Two digits each are plenty, and keep hostile input from being converted at length.
-    known = all(part.isascii() and part.isdigit() and len(part) <= 2 for part in (major, minor))  # noqa: PLR2004 - said above
+    # Bounded, so that hostile input isn't converted at length.
+    known = all(part.isascii() and part.isdigit() and len(part) <= 2 for part in (major, minor))  # noqa: PLR2004 - bounded
     return (int(major), int(minor)) if known else (0, 0)
 
 
 def negotiate(own: AdcpVersion, supported: Iterable[str]) -> str:
-    """Return the line a seller will read a request of line `own` by.
+    """Return the version that a seller reads a request of version `own` by.
 
-    A seller that does not speak `own` goes down to its next older one.
+    A seller that doesn't speak `own` falls back to its next older version.
     """
     lines = [line for line in supported if parse_version(line) != (0, 0)]
     if not lines or own in lines:
@@ -94,16 +94,16 @@ _ACTION_SOURCES = frozenset(word.value for word in ActionSource)
 
 @attrs.frozen
 class Capabilities:
-    """What one seller takes; an empty set where it does not say.
+    """What one seller accepts; an empty set where it doesn't say.
 
     Attributes:
-        versions: The protocol lines it speaks.
-        event_types: The event types it takes.
+        versions: The protocol versions it speaks.
+        event_types: The event types it accepts.
         uid_types: The types of universal ids it matches.
-        action_sources: The action sources it takes.
-        replay_ttl_seconds: How long it knows an idempotency key again, 0 if it never
-            does; ``None`` if it does not say.
-        major_versions: The protocol's major versions it speaks.
+        action_sources: The action sources it accepts.
+        replay_ttl_seconds: How long it recognizes an idempotency key, 0 if never; ``None``
+            if it doesn't say.
+        major_versions: The protocol's major versions that it speaks.
     """
 
     versions: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ class Capabilities:
 
     @property
     def restrictions(self) -> tuple[str, ...]:
-        """Say of each kind of word that the seller takes some of, which those are."""
+        """Describe each kind of word of which the seller accepts only some."""
         kinds = (
             ("event types", self.event_types, _EVENT_TYPES),
             ("universal id types", self.uid_types, _UID_TYPES),
@@ -124,7 +124,7 @@ class Capabilities:
         return tuple(_restriction(*kind) for kind in kinds if kind[1] and kind[2] - kind[1])
 
     def rejection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
-        """Return code, message and remedy if the seller says it does not take such an event."""
+        """Return code, message and remedy if the seller says it doesn't accept such an event."""
         words = (
             ("event type", event.get("event_type"), self.event_types),
             ("action source", event.get("action_source"), self.action_sources),
@@ -135,7 +135,7 @@ class Capabilities:
         return self._uids_rejection(event)
 
     def _uids_rejection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
-        """Object only where no universal id is of use and nothing else identifies."""
+        """Reject only if no universal id is supported and there is no other identifier."""
         match = event.get("user_match")
         kinds = list(uid_types(event))
         others = isinstance(match, dict) and any(name != "uids" for name in match)
@@ -145,7 +145,7 @@ class Capabilities:
 
 
 def read_capabilities(payload: object) -> Capabilities:
-    """Return what `payload` says, leaving out whatever is of a wrong type."""
+    """Parse `payload`, ignoring values of a wrong type."""
     adcp, tracking = _inner(payload, "adcp"), _inner(payload, "media_buy", "conversion_tracking")
     majors = adcp.get("major_versions")
     return Capabilities(
@@ -170,16 +170,16 @@ def _is_integer(value: object) -> TypeGuard[int]:
 
 
 def _restriction(what: str, taken: frozenset[str], known: frozenset[str]) -> str:
-    """Name the words that are taken, or those that are not where they are fewer."""
+    """Name the accepted words, or the others if they are fewer."""
     missing = known - taken
     if len(missing) < len(taken & known):
-        return f"The agent takes all {what} but {', '.join(sorted(missing))}."
-    return f"Of {what}, the agent takes {', '.join(sorted(taken))}."
+        return f"The agent accepts all {what} except {', '.join(sorted(missing))}."
+    return f"The agent accepts only these {what}: {', '.join(sorted(taken))}."
 
 
 def _rejection(what: str, word: str, taken: frozenset[str]) -> tuple[str, str, str]:
     code = f"UNSUPPORTED_{what.replace(' ', '_').upper()}"
-    message = f"The seller takes no {what} {word!r}."
+    message = f"The seller doesn't accept the {what} {word!r}."
     return code, message, f"Use one of {', '.join(sorted(taken))} for this destination."
 
 
@@ -197,7 +197,7 @@ def _strings(listed: object) -> list[str]:
 _CAPABILITIES = "get_adcp_capabilities"
 _MOST_PAGES = 20
 _MAJOR = 3
-_RESTRICTED = "Any other event becomes a dead letter of this destination, and is not sent."
+_RESTRICTED = "Other events become dead letters of this destination."
 
 
 @attrs.frozen
@@ -205,43 +205,45 @@ class AgentInfo:
     """What an agent offers.
 
     Attributes:
-        tools: The names of its tools; ``None`` where it does not list them.
-        capabilities: What it says it takes; all empty where it does not say.
+        tools: The names of its tools; ``None`` if it doesn't list them.
+        capabilities: What it says it accepts; empty if it doesn't say.
     """
 
     tools: frozenset[str] | None = None
     capabilities: Capabilities = attrs.field(factory=Capabilities)
 
     def has(self, tool: str) -> bool:
-        """Return whether `tool` is known to be there."""
+        """Return whether `tool` is known to exist."""
         return self.tools is not None and tool in self.tools
 
     def lacks(self, tool: str) -> bool:
-        """Return whether `tool` is known not to be there."""
+        """Return whether `tool` is known not to exist."""
         return self.tools is not None and tool not in self.tools
 
     def findings(self, line: AdcpVersion) -> list[CheckResult]:
-        """Return what a person who checks a configuration would like to know."""
+        """Return the results for someone who checks a configuration."""
         if self.tools is None:
             return [CheckResult("warning", "The agent lists no tools.", "Send a test event.")]
-        found = [CheckResult("ok", "The agent offers log_event."), *self._of_versions(line)]
+        found = [CheckResult("ok", "The agent has the tool log_event."), *self._of_versions(line)]
         found += (
             CheckResult("warning", words, _RESTRICTED) for words in self.capabilities.restrictions
         )
         ttl = self.capabilities.replay_ttl_seconds
         if ttl:
-            found.append(CheckResult("ok", f"The agent knows a repeated request for {ttl} s."))
+            found.append(CheckResult("ok", f"The agent recognizes a repeated request for {ttl} s."))
         elif ttl is not None:
-            message = "The agent does not know repeated requests."
-            found.append(CheckResult("warning", message, "Have it count each event id once."))
+            message = "The agent doesn't recognize repeated requests."
+            found.append(
+                CheckResult("warning", message, "Make sure that it counts each event id once.")
+            )
         return found
 
     def _of_versions(self, line: AdcpVersion) -> Iterator[CheckResult]:
         majors, lines = self.capabilities.major_versions, self.capabilities.versions
         if majors and _MAJOR not in majors:
             spoken = ", ".join(map(str, sorted(majors)))
-            message = f"The agent speaks AdCP {spoken}, and not {_MAJOR}."
-            yield CheckResult("error", message, "Ask the seller for an agent that does.")
+            message = f"The agent speaks AdCP {spoken}, not {_MAJOR}."
+            yield CheckResult("error", message, "Ask the seller for another agent.")
         elif lines and line not in lines:
             message = f"The agent speaks AdCP {', '.join(lines)}, but not {line}."
             yield CheckResult("warning", message, "Set adcp_version to one of them.")
@@ -250,9 +252,9 @@ class AgentInfo:
 
 
 def discover(session: McpSession, line: AdcpVersion) -> AgentInfo | Retry | Paused:
-    """Return what the agent offers, or what keeps it from being asked.
+    """Return what the agent offers, or why it couldn't be asked.
 
-    An agent that lists no tools or tells no capabilities is no fault: most do not have to.
+    An agent that doesn't list tools or capabilities isn't an error.
     """
     tools = _tools(session)
     if tools is not None and not isinstance(tools, frozenset):
@@ -268,7 +270,7 @@ def discover(session: McpSession, line: AdcpVersion) -> AgentInfo | Retry | Paus
 
 
 def version_fields(line: AdcpVersion) -> dict[str, object]:
-    """Return how a request of `line` says so; before 3.1 requests named no version."""
+    """Return the version fields of a request; there were none before 3.1."""
     return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}
 
 

@@ -1,8 +1,8 @@
-"""The table: what each code, recovery and status of a seller means to a delivery.
+"""The table of errors: what to do for each code, ``recovery`` and HTTP status of a seller.
 
-Order of judgement: codes with a cure of their own (a smaller request, a fresh key), then
-``recovery``, then the code, then the HTTP status. A code nobody knows, with neither recovery
-nor a telling status, is transient on a budget. Message text never decides anything.
+Looked up in this order: codes that need a smaller request or a fresh key, then ``recovery``,
+then the code, then the HTTP status. An unknown code without any of these is retried a bounded
+number of times. Message texts never decide anything.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 
 
 class Action(Enum):
-    """What a delivery does about an answer."""
+    """What to do with the batch."""
 
-    RETRY = "the same bytes again, later"
-    SLOW_DOWN = "the same bytes again, later: the seller is well, only asked too often"
-    BUDGET = "the same bytes again, later, a bounded number of times"
-    FRESH_KEY = "the same events again under a new key"
-    SPLIT = "half as much, now and from now on"
-    REJECT = "named events to the dead letters; when none is named, find them by bisection"
-    REJECT_NAMED = "named events to the dead letters; when none is named, pause"
-    PAUSE = "keep everything, send nothing, be loud, probe rarely"
+    RETRY = "send the same bytes again later"
+    SLOW_DOWN = "send the same bytes again later: the seller is healthy, only asked too often"
+    BUDGET = "send the same bytes again later, a bounded number of times"
+    FRESH_KEY = "send the same events again under a new key"
+    SPLIT = "send half as much, now and from now on"
+    REJECT = "named events become dead letters; if none is named, bisect"
+    REJECT_NAMED = "named events become dead letters; if none is named, pause"
+    PAUSE = "keep every event, log an error, and only probe from time to time"
 
 
 @attrs.frozen
 class ErrorRule:
-    """One row: what to do, and what a person can do.
+    """What to do about an error, and what you can do about it.
 
     Attributes:
-        action: What the delivery does.
-        remedy: What to change, for a person.
+        action: What the library does.
+        remedy: What you can change.
     """
 
     action: Action
     remedy: str = ""
 
 
-_EVENT = "Mend the event where it is made, then replay the dead letter."
-_CREDENTIAL = "Give this destination a valid credential: it is missing, wrong or expired."
-_RIGHTS = "Ask the seller to grant this credential the right to log events for this event source."
-_ACCOUNT = "Settle the account with the seller; sending resumes by itself afterwards."
-_ADDRESS = "Check the address, the advertiser id and the event source id; sync event sources first."
-_OFFER = "Check with the seller that it offers log_event and everything these events use."
+_EVENT = "Fix the code that creates the event, then replay the dead letter."
+_CREDENTIAL = "Give this destination a valid credential. It is missing, wrong or expired."
+_RIGHTS = "Ask the seller to allow this credential to log events for this event source."
+_ACCOUNT = "Resolve the account's problem with the seller. Sending then resumes by itself."
+_ADDRESS = "Check the address, the advertiser id and the event source id. Sync event sources first."
+_OFFER = "Ask the seller whether it offers log_event and everything these events use."
 
 CODES: Mapping[str, ErrorRule] = {
     "RATE_LIMITED": ErrorRule(Action.SLOW_DOWN),
@@ -70,40 +70,40 @@ CODES: Mapping[str, ErrorRule] = {
     "INVALID_EVENT": ErrorRule(Action.REJECT, _EVENT),
     "INVALID_EVENT_TYPE": ErrorRule(
         Action.REJECT,
-        "Use an event type that the event source lists, or add the type to the source.",
+        "Use an event type that the event source accepts, or add the type to the source.",
     ),
     "INVALID_EVENT_TIME": ErrorRule(
         Action.REJECT,
-        "Give the time it happened, with an offset, within the window the seller takes.",
+        "Pass the time the event happened, with its UTC offset, within the seller's window.",
     ),
     "MISSING_USER_MATCH": ErrorRule(
         Action.REJECT,
-        "Give an identifier: e-mail, phone, click id, universal id, or IP with user agent.",
+        "Pass an identifier: email, phone, click id, universal id, or IP with user agent.",
     ),
     "INVALID_USER_MATCH": ErrorRule(
         Action.REJECT,
-        "Give hashes as 64 lower-case hex digits, and IP together with user agent.",
+        "Pass hashes as 64 lower-case hex digits, and the IP together with a user agent.",
     ),
-    "INVALID_CURRENCY": ErrorRule(Action.REJECT, "Use a currency that the event source declares."),
+    "INVALID_CURRENCY": ErrorRule(Action.REJECT, "Use a currency that the event source accepts."),
     "INVALID_VALUE": ErrorRule(
-        Action.REJECT, "Give a value of zero or more; a refund is positive, too."
+        Action.REJECT, "Pass a value of zero or more. The value of a refund is positive, too."
     ),
     "EVENT_TOO_OLD": ErrorRule(
-        Action.REJECT, "Send events sooner: this one is outside the window."
+        Action.REJECT, "Send events sooner. This one is older than the seller accepts."
     ),
     "FIELD_NOT_PERMITTED": ErrorRule(Action.REJECT_NAMED, _OFFER),
     "POLICY_VIOLATION": ErrorRule(
-        Action.REJECT_NAMED, "Leave out what the seller's policy forbids."
+        Action.REJECT_NAMED, "Leave out what the seller's policy doesn't allow."
     ),
     "UNSUPPORTED_FEATURE": ErrorRule(Action.REJECT_NAMED, _OFFER),
     "VERSION_UNSUPPORTED": ErrorRule(
         Action.PAUSE,
-        "Set adcp_version to a line the seller speaks.",
+        "Set adcp_version to a version that the seller speaks.",
     ),
     "REFERENCE_NOT_FOUND": ErrorRule(Action.PAUSE, _ADDRESS),
     "EVENT_SOURCE_NOT_FOUND": ErrorRule(
         Action.PAUSE,
-        "Check event_source_id, or register the event source with the seller first.",
+        "Check event_source_id, or sync the event source first.",
     ),
     "ADVERTISER_NOT_FOUND": ErrorRule(Action.PAUSE, "Check advertiser_id."),
     "NOT_FOUND": ErrorRule(Action.PAUSE, _ADDRESS),
@@ -119,7 +119,7 @@ CODES: Mapping[str, ErrorRule] = {
     "METHOD_NOT_FOUND": ErrorRule(Action.PAUSE, _OFFER),
     "TOOL_NOT_FOUND": ErrorRule(Action.PAUSE, _OFFER),
 }
-"""What is known by its code."""
+"""Rules by error code."""
 
 FAMILIES: Mapping[str, ErrorRule] = {
     "AUTH_": ErrorRule(Action.PAUSE, _CREDENTIAL),
@@ -129,22 +129,28 @@ FAMILIES: Mapping[str, ErrorRule] = {
     "AGENT_": ErrorRule(Action.PAUSE, _ACCOUNT),
     "_NOT_FOUND": ErrorRule(Action.PAUSE, _ADDRESS),
 }
-"""What is known by the beginning or the end of its code."""
+"""Rules by the beginning or the end of an error code."""
 
 STATUSES: tuple[tuple[int, int, ErrorRule], ...] = (
-    (300, 399, ErrorRule(Action.PAUSE, "Configure the address it redirects to; none is followed.")),
+    (
+        300,
+        399,
+        ErrorRule(
+            Action.PAUSE, "Configure the address it redirects to. Redirects aren't followed."
+        ),
+    ),
     (400, 400, ErrorRule(Action.REJECT, _EVENT)),
     (401, 401, ErrorRule(Action.PAUSE, _CREDENTIAL)),
     (402, 402, ErrorRule(Action.PAUSE, _ACCOUNT)),
     (403, 403, ErrorRule(Action.PAUSE, _RIGHTS)),
     (404, 404, ErrorRule(Action.PAUSE, _ADDRESS)),
     (405, 406, ErrorRule(Action.PAUSE, _ADDRESS)),
-    (407, 407, ErrorRule(Action.PAUSE, "Give the proxy in the environment its credential.")),
+    (407, 407, ErrorRule(Action.PAUSE, "Add credentials to the proxy URL in the environment.")),
     (408, 408, ErrorRule(Action.RETRY)),
     (409, 409, ErrorRule(Action.RETRY)),
     (410, 410, ErrorRule(Action.PAUSE, _ADDRESS)),
     (413, 413, ErrorRule(Action.SPLIT)),
-    (415, 415, ErrorRule(Action.PAUSE, "Check the address: what answers there takes no JSON.")),
+    (415, 415, ErrorRule(Action.PAUSE, "Check the address. The server there doesn't accept JSON.")),
     (421, 421, ErrorRule(Action.RETRY)),
     (422, 422, ErrorRule(Action.REJECT, _EVENT)),
     (425, 425, ErrorRule(Action.RETRY)),
@@ -153,7 +159,7 @@ STATUSES: tuple[tuple[int, int, ErrorRule], ...] = (
     (451, 451, ErrorRule(Action.PAUSE, _ACCOUNT)),
     (500, 599, ErrorRule(Action.RETRY)),
 )
-"""What is known by the HTTP status alone: from, to, row."""
+"""Rules by HTTP status: first, last, rule."""
 
 TASK_STATUSES: Mapping[str, ErrorRule] = {
     "failed": ErrorRule(Action.BUDGET),
@@ -162,14 +168,14 @@ TASK_STATUSES: Mapping[str, ErrorRule] = {
     "input-required": ErrorRule(Action.PAUSE, _OFFER),
     "auth-required": ErrorRule(Action.PAUSE, _CREDENTIAL),
 }
-"""What a task's status means where it comes without an error; any other is success."""
+"""Rules by a task's status if it has no error; any other status is a success."""
 
 RPC_CODES: Mapping[int, ErrorRule] = {
     -32603: ErrorRule(Action.RETRY),
     -32602: ErrorRule(Action.REJECT, _EVENT),
     -32601: ErrorRule(Action.PAUSE, _OFFER),
 }
-"""What an error of JSON-RPC itself means where nothing else is told; any other is unknown."""
+"""Rules by JSON-RPC error code if there is no AdCP error; any other code is unknown."""
 
 UNKNOWN = ErrorRule(Action.BUDGET)
 
@@ -184,17 +190,17 @@ _RECOVERIES: Mapping[str, tuple[frozenset[Action], ErrorRule]] = {
 _TERMINAL = (
     frozenset({Action.REJECT, Action.REJECT_NAMED, Action.PAUSE}),
     ErrorRule(
-        Action.REJECT_NAMED, "Ask the seller about this code: it says trying again is of no use."
+        Action.REJECT_NAMED, "Ask the seller about this code. It says that retrying doesn't help."
     ),
 )
 
 
 def classify(code: str, recovery: str | None, status: int) -> ErrorRule:
-    """Return the row that decides an error.
+    """Return the rule for an error.
 
     Args:
         code: The seller's code; may be empty.
-        recovery: The seller's ``recovery``; any word but the protocol's three is terminal.
+        recovery: The seller's ``recovery``; an unknown word is terminal.
         status: The HTTP status.
     """
     known, by_status = rule_for_code(code), rule_for_status(status)
@@ -204,15 +210,15 @@ def classify(code: str, recovery: str | None, status: int) -> ErrorRule:
     if recovery is None:
         return known or by_status or UNKNOWN
     allowed, otherwise = _RECOVERIES.get(recovery, _TERMINAL)
-    # Beside a recovery, a status only tells what a configuration lacks: a terminal
-    # 400 must not set off a search for the one event that is to blame.
+    # Beside a recovery, a status only shows what is wrong with a configuration: a terminal
+    # 400 must not start a bisection.
     paused = by_status if by_status and by_status.action is Action.PAUSE else None
     telling = known or paused
     return telling if telling and telling.action in allowed else otherwise
 
 
 def rule_for_code(code: str) -> ErrorRule | None:
-    """Return the row of `code`, or of the family it belongs to."""
+    """Return the rule of `code` or of its family."""
     name = code.upper()
     family = (row for part, row in FAMILIES.items() if _belongs(name, part))
     return CODES.get(name) or next(family, None)
@@ -223,11 +229,11 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def rule_for_status(status: int) -> ErrorRule | None:
-    """Return the row of an HTTP status, or ``None`` where it tells nothing."""
+    """Return the rule of an HTTP status, if it has one."""
     return next((row for first, last, row in STATUSES if first <= status <= last), None)
 
 
 def remedy_for(code: str) -> str:
-    """Return what the sender of an event can do about a seller's `code`."""
+    """Return what you can do about an event that was rejected with `code`."""
     known = rule_for_code(code)
     return (known and known.remedy) or _EVENT

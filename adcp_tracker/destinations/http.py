@@ -1,8 +1,8 @@
-"""HttpClient: total deadline, bounded responses, no redirects."""
+"""An HTTP client with a total deadline, bounded responses and no redirects."""
 
 from __future__ import annotations
 
-# Python's look-up of names and httpx load these two when first used, in the leading thread.
+# Name resolution and httpx import these two on first use; import them before any fork.
 import encodings.idna  # noqa: F401 - see above
 import os
 import socket
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 
 RESPONSE_LIMIT = 1_000_000
-"""The most bytes of an answer that are read, on the wire and unpacked."""
+"""The most bytes of a response that are read, compressed or decompressed."""
 
 _GZIP = 16 + zlib.MAX_WBITS
-# Whatever else an answer calls its coding, as some do with "utf-8", packs nothing.
+# Other values, such as "utf-8", are mistakes and don't compress anything.
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
 
 
 class ResponseTooLarge(httpx.RequestError):
-    """An answer goes on beyond what is read of one."""
+    """A response is longer than the limit."""
 
 
 def limit_response(response: httpx.Response) -> None:
-    """Have `response` read within bounds, by whomever; for httpx's hook for responses.
+    """Limit what can be read of `response`; an event hook for httpx.
 
-    Whoever reads it gets what is unpacked, up to the limit, and then an
-    :class:`ResponseTooLarge`; or an :class:`httpx.DecodingError` where it is packed in another
-    way than by gzip alone, which nobody asked for.
+    Reading yields decompressed bytes up to the limit, and then raises
+    :class:`ResponseTooLarge`; or :class:`httpx.DecodingError` if the response is compressed
+    with anything but gzip, which the request didn't ask for.
     """
     named = response.headers.get_list("content-encoding", split_commas=True)
     packings = [coding for coding in map(str.lower, named) if coding in _ENCODINGS]
@@ -55,7 +55,7 @@ def limit_response(response: httpx.Response) -> None:
 
 @attrs.define(eq=False)
 class _LimitedStream(httpx.SyncByteStream):
-    """A stream that ends soon after its limit, whatever it is made of."""
+    """A stream that ends soon after the limit."""
 
     stream: httpx.SyncByteStream
     unpack: Callable[[bytes, int], bytes]
@@ -68,82 +68,90 @@ class _LimitedStream(httpx.SyncByteStream):
             came += len(piece)
             given += len(unpacked)
             if max(came, given) > RESPONSE_LIMIT:
-                raise ResponseTooLarge(f"expected {RESPONSE_LIMIT} bytes or fewer, got more")
+                raise ResponseTooLarge(f"expected at most {RESPONSE_LIMIT} bytes, got more")
 
     def close(self) -> None:
         self.stream.close()
 
 
 def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
-    """Return what makes of a piece at most so many bytes of the answer."""
+    """Return a function that decompresses a chunk up to a number of bytes."""
     if not packings:
         return lambda piece, most: piece[:most]
     packed = zlib.decompressobj(_GZIP)
 
     def unpack(piece: bytes, most: int) -> bytes:
         if packings != ["gzip"]:
-            raise httpx.DecodingError("expected an answer as it is or packed by gzip, got another")
+            raise httpx.DecodingError(
+                "expected a response without compression or with gzip, got another"
+            )
         try:
             return packed.decompress(piece, most)
         except zlib.error:
-            raise httpx.DecodingError("expected an answer packed by gzip, got none") from None
+            raise httpx.DecodingError(
+                "expected a response compressed with gzip, got other data"
+            ) from None
 
     return unpack
 
 
 DEADLINE = "deadline"
 
-# The first row that fits an exception or one of its causes decides, so the particular
-# stands before the general.
+# The first row that matches an exception or one of its causes decides, so specific
+# exceptions come first.
 _EXCEPTIONS: tuple[tuple[type[BaseException], str, str], ...] = (
-    (socket.gaierror, "dns", "The seller's host name cannot be resolved."),
-    (ssl.SSLError, "tls", "The encrypted connection could not be set up or broke."),
-    (httpx.ConnectTimeout, "connect_timeout", "The seller could not be reached in time."),
-    (httpx.ReadTimeout, "read_timeout", "The seller did not answer in time."),
-    (httpx.WriteTimeout, "write_timeout", "The seller did not take the request in time."),
-    (httpx.PoolTimeout, "pool_timeout", "No connection to the seller came free in time."),
-    (ConnectionRefusedError, "refused", "Nobody listens at the seller's address."),
+    (socket.gaierror, "dns", "The seller's host name can't be resolved."),
+    (ssl.SSLError, "tls", "The encrypted connection failed."),
+    (httpx.ConnectTimeout, "connect_timeout", "The seller couldn't be reached in time."),
+    (httpx.ReadTimeout, "read_timeout", "The seller didn't respond in time."),
+    (httpx.WriteTimeout, "write_timeout", "The seller didn't read the request in time."),
+    (httpx.PoolTimeout, "pool_timeout", "No connection to the seller became free in time."),
+    (ConnectionRefusedError, "refused", "The seller's address refuses connections."),
     (httpx.ProxyError, "proxy", "The proxy from the environment refused the connection."),
-    (httpx.ConnectError, "connect", "The seller could not be reached."),
-    (httpx.RemoteProtocolError, "disconnected", "The seller broke off without an answer."),
+    (httpx.ConnectError, "connect", "The seller couldn't be reached."),
+    (
+        httpx.RemoteProtocolError,
+        "disconnected",
+        "The seller closed the connection.",
+    ),
     (httpx.NetworkError, "reset", "The connection to the seller broke."),
-    (httpx.DecodingError, UNDECODABLE, "The answer's compression is broken or not known."),
-    (ResponseTooLarge, OVERSIZE, "The seller's answer is larger than what is read of one."),
+    (httpx.DecodingError, UNDECODABLE, "The response's compression is unknown or broken."),
+    (ResponseTooLarge, OVERSIZE, "The seller's response is larger than 1 MB."),
 )
 
 _UNTRUSTED = Paused(
     code="tls_untrusted",
-    message="The seller's certificate is not to be trusted, so nothing was sent.",
+    message="The seller's certificate isn't trusted, so nothing was sent.",
     remedy=(
-        "Check the address and this machine's time. For a private authority name its "
-        "certificates in SSL_CERT_FILE. If neither explains it, somebody may be listening in."
+        "Check the address and this machine's clock. For a private certificate authority, set "
+        "SSL_CERT_FILE. Otherwise somebody may be intercepting the connection."
     ),
 )
 
 
 def outcome_from_exception(error: Exception, *, expired: bool) -> Retry | Paused:
-    """Return what a delivery does about a call that raised.
+    """Return the outcome of a request that raised.
 
-    A certificate that cannot be trusted pauses: trying again would not help, and whoever
-    answers must not get the credential. Everything else may pass by itself.
+    An untrusted certificate pauses: retrying wouldn't help, and the server must not get the
+    credential. Everything else may be temporary.
 
     Args:
-        error: What the call raised.
-        expired: Whether the call was cut off because its time was up.
+        error: The exception.
+        expired: Whether the request was cut off at its deadline.
     """
     if expired:
-        return Retry(DEADLINE, "The call took longer than it may in total.")
+        return Retry(DEADLINE, "The call took longer than the total timeout.")
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return _UNTRUSTED
     for kind, code, message in _EXCEPTIONS:
         if any(isinstance(cause, kind) for cause in causes):
             return Retry(code, message)
-    return Retry("call_failed", f"The call could not be made: {type(error).__name__}.")
+    return Retry("call_failed", f"The call failed: {type(error).__name__}.")
 
 
 def failure_code(error: Exception, *, expired: bool) -> str:
-    """Return in one word why an answer broke off."""
+    """Return in one word why a response is incomplete."""
     return outcome_from_exception(error, expired=expired).code
 
 
@@ -161,13 +169,13 @@ _SMALL_BYTES = 256 * 1024
 
 @attrs.define(eq=False, repr=False)
 class HttpClient:
-    """Calls one seller, one call at a time, over one kept-alive connection per process.
+    """Calls one seller, one request at a time, over one connection per process.
 
     Attributes:
         timeouts: How long a call may take.
-        transport: What carries the calls instead of the network; for tests.
-        auth: Signs each request; for sellers that want more than a bearer token.
-        now: The clock that dates in answers are read against.
+        transport: Replaces the network, in tests.
+        auth: Authenticates or signs each request.
+        now: The clock that dates in responses are compared with.
     """
 
     timeouts: Timeouts = attrs.field(factory=Timeouts)
@@ -188,14 +196,14 @@ class HttpClient:
         body: bytes | Body | None = None,
         stop_when: Callable[[bytes], bool] | None = None,
     ) -> Response | Retry | Paused:
-        """Make one call and return the answer, or what it means that there is none.
+        """Send one request; return the response, or the outcome if there is none.
 
         Args:
             method: The HTTP method.
-            url: The absolute address.
-            headers: What to send besides httpx's own headers.
+            url: The absolute URL.
+            headers: Headers besides httpx's own.
             body: The body, if any.
-            stop_when: Gets each piece of the answer and says when the rest is of no use.
+            stop_when: Called with each chunk of the response; returns whether to stop.
         """
         if self._pid != os.getpid():
             self.after_fork()
@@ -210,23 +218,20 @@ class HttpClient:
                     extensions={"trace": partial(self._trace, deadline)},
                 )
                 return self._exchange(client, request, deadline, stop_when)
-            except Exception as error:  # noqa: BLE001 - no seller and no hook may break a delivery
+            except Exception as error:  # noqa: BLE001 - no seller or hook may break a delivery
                 return outcome_from_exception(error, expired=deadline.expired)
 
     def prepare(self, url: str) -> None:
-        """Load what a call to `url` needs, without making one.
-
-        httpx imports and sets up much of itself when first used.
-        """
+        """Import and set up what a request to `url` needs, without making one."""
         if self._pid != os.getpid():
             self.after_fork()
         with self._lock:
             self._open(url)
 
     def close(self) -> None:
-        """Close the connection; a later call opens a new one.
+        """Close the connection; a later request opens a new one.
 
-        A call under way keeps its connection, since whoever closes must not wait for a seller.
+        A request in progress keeps its connection, so that closing never waits for a seller.
         """
         if self._pid != os.getpid():
             self.after_fork()
@@ -240,10 +245,10 @@ class HttpClient:
             self._lock.release()
 
     def after_fork(self) -> None:
-        """Let go of a connection that belongs to the parent of a fork.
+        """Drop a connection that belongs to the parent of a fork.
 
-        Only this process's copy of the descriptor is closed: the seller sees nothing, and
-        the parent goes on using its own.
+        Closes only this process's copy of the descriptor, so that the seller notices nothing
+        and the parent can go on using its own.
         """
         inherited = self._socket if self._client is not None else None
         self._lock = threading.Lock()
@@ -256,7 +261,7 @@ class HttpClient:
     def _open(self, url: str) -> httpx.Client:
         is_secure = url.startswith("https:")
         if self._client is not None and self._is_secure is not is_secure:
-            self._client.close()  # one for plain http checks no certificates
+            self._client.close()  # one for plain http doesn't verify certificates
             self._client = None
         if self._client is None:
             self._pid, self._is_secure = os.getpid(), is_secure
@@ -268,7 +273,7 @@ class HttpClient:
                 follow_redirects=False,
                 event_hooks={"response": [limit_response]},
                 trust_env=is_secure,
-                # Whoever speaks plain http needs no certificates, which take long to load.
+                # Plain http needs no certificates, which are slow to load.
                 verify=is_secure,
             )
         return self._client
@@ -296,9 +301,9 @@ class HttpClient:
         return Response(response.status_code, headers, body, truncated, self.now(), hidden)
 
     def _trace(self, deadline: _Deadline, _event: str, info: Mapping[str, object]) -> None:
-        """Remember the socket of the one connection, so that a deadline can cut it.
+        """Remember the connection's socket, so that a deadline can shut it down.
 
-        One that passed while there was no connection cuts it now.
+        If the deadline passed before there was a connection, shut it down now.
         """
         describe = getattr(info.get("return_value"), "get_extra_info", None)
         found = describe("socket") if callable(describe) else None
@@ -312,7 +317,7 @@ class HttpClient:
         deadline = _Deadline(self._abort_connection)
         timer = threading.Timer(self.timeouts.total, deadline.expire)
         timer.daemon = True
-        # A process that is ending starts no more threads; the timeouts must do then.
+        # A process that is exiting can't start threads; then only the timeouts apply.
         with suppress(RuntimeError):
             timer.start()
         try:
@@ -323,15 +328,15 @@ class HttpClient:
 
     def _abort_connection(self) -> None:
         if self._socket is not None:
-            # The plain socket's own way: a TLS socket's would first forget its encryption,
-            # while another thread may still be writing.
+            # Not the TLS socket's own method: it would first drop its encryption while another
+            # thread may still be writing.
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 @attrs.define(eq=False)
 class _Deadline:
-    """Cuts a call off once, unless the call was quicker."""
+    """Cuts a request off at its deadline, unless it has finished."""
 
     abort: Callable[[], None]
     expired: bool = False
@@ -351,10 +356,10 @@ class _Deadline:
 
 @attrs.define(eq=False)
 class _StreamedBody:
-    """A large body, for as long as its call lasts.
+    """A large body that is released as soon as its request ends.
 
-    What httpx makes of a request holds itself in a circle, and would keep the body until the
-    garbage collector comes by.
+    httpx's requests are reference cycles, which would keep the body in memory until the next
+    garbage collection.
     """
 
     body: Body | None
@@ -365,7 +370,7 @@ class _StreamedBody:
 
 @contextmanager
 def _as_content(body: bytes | Body | None) -> Iterator[bytes | _StreamedBody | None]:
-    """Give httpx what it is to send; what is large is never put together in memory."""
+    """Yield the content for httpx; large bodies are streamed."""
     if not isinstance(body, Body):
         yield body
     elif body.size <= _SMALL_BYTES:
@@ -379,7 +384,7 @@ def _as_content(body: bytes | Body | None) -> Iterator[bytes | _StreamedBody | N
 
 
 def _content_headers(content: bytes | _StreamedBody | None) -> dict[str, str]:
-    """Return the header that httpx would not know the value of."""
+    """Return ``Content-Length``, which httpx doesn't know for streams."""
     if isinstance(content, _StreamedBody) and content.body is not None:
         return {"Content-Length": str(content.body.size)}
     return {}
@@ -388,7 +393,7 @@ def _content_headers(content: bytes | _StreamedBody | None) -> dict[str, str]:
 def _read(
     response: httpx.Response, deadline: _Deadline, stop_when: Callable[[bytes], bool] | None
 ) -> tuple[bytes, str]:
-    """Return the body, and why it is not whole if it is not."""
+    """Return the body, and why it is incomplete if it is."""
     body = bytearray()
     try:
         for piece in response.iter_bytes():

@@ -1,4 +1,4 @@
-"""Deliver events to the Interchange over its REST interface."""
+"""Deliver events to the Interchange over its REST API."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.payload import Body
 
 
-# The fastest level: JSON events shrink to a quarter, higher levels gain little and cost much.
+# The fastest level. JSON events shrink to a quarter; higher levels gain little.
 _LEVEL = 1
 _AS_GZIP = 16 + zlib.MAX_WBITS
 
 
 def gzip(body: Iterable[bytes]) -> bytes:
-    """Return the pieces of `body` as one gzip, the same bytes each time.
+    """Compress the chunks of `body`; the result is the same each time.
 
-    Through ``isal`` where it is installed: four times as fast.
+    Uses ``isal`` if it is installed, which is four times as fast.
     """
     try:
-        from isal import isal_zlib  # noqa: PLC0415 - optional, and only for those who compress
+        from isal import isal_zlib  # noqa: PLC0415 - optional
     except ImportError:
         slow = zlib.compressobj(_LEVEL, wbits=_AS_GZIP)
         return b"".join([*map(slow.compress, body), slow.flush()])
@@ -79,22 +79,23 @@ class Interchange:
     """An event source of an advertiser at the Interchange.
 
     Attributes:
-        advertiser_id: Whose conversions these are.
-        event_source_id: Which event source they belong to, 1–255 characters.
-        api_key: The credential; never shown.
-        base_url: Where the interface stands.
-        name: What deliveries are kept under; give one to keep the books when ids change.
-        max_events: How many events one request may carry.
-        max_bytes: How large a request may be, before compression.
+        advertiser_id: The advertiser that the conversions belong to.
+        event_source_id: The event source that the events belong to, 1–255 characters.
+        api_key: The credential, never shown.
+        base_url: The address of the API.
+        name: The name that deliveries are stored under. Set it to keep the counts when the
+            ids change.
+        max_events: The most events in one request.
+        max_bytes: The most bytes in one request, before compression.
         timeout: How long a call may take.
-        compression: ``gzip``, or ``None``. Given up for good once the seller refuses it.
-        allow_http: Whether plain http may leave this machine.
-        transport: What carries the calls instead of the network; for tests.
-        now: The clock that dates in answers are read against.
-        source_rule: What the event source is known to take; a tracker sets it.
+        compression: ``gzip`` or ``None``. Turned off once the seller rejects it.
+        allow_http: Whether to allow unencrypted http to other machines.
+        transport: Replaces the network, in tests.
+        now: The clock that dates in responses are compared with.
+        source_rule: What the event source accepts, if known; the tracker sets it.
 
     Raises:
-        ConfigurationError: If a setting cannot be right; says which, and what is expected.
+        ConfigurationError: If a setting is invalid.
     """
 
     advertiser_id: str
@@ -119,7 +120,7 @@ class Interchange:
         return f"interchange:{self.advertiser_id}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
-        # Loaded with the first destination and not with the library, as httpx is slow to.
+        # httpx is slow to import, so it is imported with the first destination.
         from adcp_tracker.destinations.http import HttpClient  # noqa: PLC0415 - see above
 
         validate_text(self.advertiser_id, "advertiser_id", 255)
@@ -138,7 +139,7 @@ class Interchange:
         return f"Interchange(name={self.name!r}, base_url={self.base_url!r}, api_key='***')"
 
     def send(self, batch: Batch) -> Outcome:
-        """Deliver `batch` with one request, and with a second one if compression is refused."""
+        """Deliver `batch` in one request, or in a second one if compression is rejected."""
         body = request_body(self.event_source_id, batch, b"{", b"}")
         response = self._post(body, compress=self._compresses)
         if (
@@ -155,33 +156,33 @@ class Interchange:
         )
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
-        """Say why the Interchange cannot take `event`, if it cannot.
+        """Return why the Interchange can't accept `event`, if it can't.
 
-        It knows six of the protocol's nine action sources and wants a name for a custom
-        event. One such event would have it refuse the whole request.
+        It knows six of the protocol's nine action sources and requires a name for custom
+        events. One such event would make it reject the whole request.
         """
         source = event.get("action_source")
         if source is not None and source not in ACTION_SOURCES:
             remedy = f"Use one of {', '.join(sorted(ACTION_SOURCES))} for this destination."
-            message = f"The Interchange knows no action source {source!r}."
+            message = f"The Interchange doesn't know the action source {source!r}."
             return event_failure("UNSUPPORTED_ACTION_SOURCE", message, remedy, event)
         if event.get("event_type") == "custom" and not event.get("custom_event_name"):
-            message = "The Interchange takes a custom event only with a name."
+            message = "The Interchange accepts custom events only with a name."
             return event_failure(
-                "MISSING_CUSTOM_EVENT_NAME", message, "Give custom_event_name.", event
+                "MISSING_CUSTOM_EVENT_NAME", message, "Set custom_event_name.", event
             )
         return self.source_rule.check(event) if self.source_rule else None
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, object] | CheckResult:
-        """Make a call of the advertiser's interface other than that for events.
+        """Call the advertiser's API for something other than events.
 
         Args:
             method: The HTTP method.
-            path: What is asked for, below the advertiser.
-            body: What to send as JSON, if anything.
+            path: The path below the advertiser.
+            body: The JSON body, if any.
 
         Returns:
-            The answer, unwrapped, or why there is none.
+            The unwrapped response, or why there is none.
         """
         url, data = f"{self._root}/{path}", None if body is None else orjson.dumps(body)
         response = self._http.request(method, url, self._headers(), data)
@@ -196,23 +197,23 @@ class Interchange:
         return inner if isinstance(inner, dict) else payload
 
     def probe(self) -> list[CheckResult]:
-        """Ask the Interchange whether it knows credential, advertiser and event source."""
+        """Ask the Interchange whether it knows the credential, advertiser and event source."""
         response = self._http.request("GET", f"{self._root}/event-sources?take=1", self._headers())
         if not isinstance(response, Response):
             return [to_check_result(response)]
         if response.is_success:
             return [self._check_source()]
         if response.status == _NOT_FOUND:
-            message = f"There is no list of event sources for advertiser {self.advertiser_id!r}."
+            message = f"The Interchange has no event sources of advertiser {self.advertiser_id!r}."
             return [CheckResult("error", message, "Check advertiser_id and base_url.")]
         outcome = outcome_from_http(response, 1)
         if isinstance(outcome, Paused):
             return [to_check_result(outcome)]
-        message = f"The list of event sources was answered by HTTP {response.status}."
+        message = f"The list of event sources was answered with HTTP {response.status}."
         return [CheckResult("warning", message, "Send a test event to learn more.")]
 
     def prepare(self) -> None:
-        """Load what a request needs, so that no fork finds it half loaded."""
+        """Import what a request needs, so that a fork never finds it half imported."""
         self._http.prepare(self._root)
 
     def close(self) -> None:
@@ -220,7 +221,7 @@ class Interchange:
         self._http.close()
 
     def after_fork(self) -> None:
-        """Forget the connection without closing it: it belongs to the parent of a fork."""
+        """Drop the connection without closing it: it belongs to the parent of a fork."""
         self._http.after_fork()
 
     def _post(self, body: Body, *, compress: bool) -> Response | Retry | Paused:
@@ -240,14 +241,14 @@ class Interchange:
         }
 
     def _check_source(self) -> CheckResult:
-        """Say whether the event source is among all that the Interchange lists."""
+        """Return whether the Interchange lists the event source."""
         listed = list_event_sources(attrs.evolve(self).ask)
         if isinstance(listed, CheckResult):
             return attrs.evolve(listed, level="warning")
         ids = (each.get("event_source_id", each.get("eventSourceId")) for each in listed)
         if self.event_source_id in ids:
             return CheckResult("ok", f"The Interchange knows {self.event_source_id!r}.")
-        message = f"The event source {self.event_source_id!r} is not among those it lists."
+        message = f"The Interchange doesn't list the event source {self.event_source_id!r}."
         return CheckResult(
             "warning", message, "Check event_source_id, or sync event sources first."
         )

@@ -1,8 +1,8 @@
-"""Speak MCP over streamable HTTP, with bodies that are already bytes.
+"""A minimal MCP client over streamable HTTP, for bodies that are already bytes.
 
-A session is opened on the first request of a process: ``initialize``, then
-``notifications/initialized``. A seller that restarted has forgotten it and says so by 404, or
-by 400 without an error of the protocol; then a new one is opened and the same bytes are sent.
+The first request of a process opens a session: ``initialize``, then
+``notifications/initialized``. A server that lost it answers 404, or 400 without an AdCP error;
+then the client opens a new session and sends the same bytes again.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _MOST_TEXTS = 10
 
 
 def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome:
-    """Return what the answer to a ``tools/call`` means for the events it carried.
+    """Return the outcome of a ``tools/call``.
 
     Args:
-        message: The JSON-RPC message, or ``None`` where the reply holds none.
-        response: The HTTP answer that carried it.
-        count: How many events the call carried.
+        message: The JSON-RPC message; ``None`` if the response has none.
+        response: The HTTP response.
+        count: How many events were sent.
     """
     if not isinstance(message, dict):
         return (
@@ -71,13 +71,13 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
 
 
 def is_protocol_error(message: object) -> bool:
-    """Return whether a JSON-RPC error carries an error of the advertising protocol."""
+    """Return whether a JSON-RPC error has an AdCP error in it."""
     error = message.get("error") if isinstance(message, dict) else None
     return isinstance(error, dict) and _adcp_error(error.get("data")) is not None
 
 
 def structured(result: Mapping[str, object]) -> dict[str, object] | None:
-    """Return a tool's result as an object, from ``structuredContent`` or from its text."""
+    """Return a tool's result as an object, from ``structuredContent`` or its text."""
     content = result.get("structuredContent")
     return content if isinstance(content, dict) else _text_object(result)
 
@@ -136,7 +136,7 @@ def _texts(result: Mapping[str, object]) -> list[str]:
 
 
 def _tool_text(result: Mapping[str, object]) -> str:
-    return sanitize(" ".join(_texts(result))) or "The tool failed and did not say why."
+    return sanitize(" ".join(_texts(result))) or "The tool failed without saying why."
 
 
 _BOM = b"\xef\xbb\xbf"
@@ -144,14 +144,14 @@ _BOM = b"\xef\xbb\xbf"
 
 @attrs.define(eq=False)
 class EventStream:
-    """Takes a stream piece by piece until the message that was waited for is in.
+    """Parses server-sent events chunk by chunk until the wanted message has arrived.
 
-    Lines may end in LF, CR LF or CR, and a piece may end anywhere, as the standard for
-    server-sent events allows. Comments, names, ids and other messages are passed over.
+    Lines may end in LF, CR LF or CR, and a chunk may end anywhere. Comments, names, ids and
+    other messages are skipped.
 
     Attributes:
-        wanted: Tells the message that is waited for from all others.
-        message: That message, once it is in.
+        wanted: Returns whether a message is the wanted one.
+        message: The wanted message, once it has arrived.
     """
 
     wanted: Callable[[object], bool]
@@ -160,7 +160,7 @@ class EventStream:
     _data: list[bytes] = attrs.field(factory=list, init=False)
 
     def feed(self, piece: bytes) -> bool:
-        """Take a piece; return whether the message is in."""
+        """Add a chunk; return whether the message has arrived."""
         self._rest += piece
         if self.message is None and (b"\n" in piece or b"\r" in piece):
             lines = self._rest.splitlines(keepends=True)
@@ -171,7 +171,7 @@ class EventStream:
         return self.message is not None
 
     def finish(self) -> object:
-        """Return the message, be the last event's blank line missing or not."""
+        """Return the message, even if the last event's blank line is missing."""
         if self.message is None:
             self._take([*self._rest.splitlines(keepends=True), bytearray()])
         return self.message
@@ -193,7 +193,7 @@ class EventStream:
 
 PROTOCOL = "2025-06-18"
 
-_REMEDY = "Check url: what answers there opens no MCP session over streamable HTTP."
+_REMEDY = "Check url. The server there doesn't speak MCP over streamable HTTP."
 _SESSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _VERSION = re.compile(r"[0-9A-Za-z.-]{1,32}")
 _NOT_FOUND = 404
@@ -202,14 +202,14 @@ _BAD_REQUEST = 400
 
 @attrs.frozen
 class McpResponse:
-    """An HTTP answer and the JSON-RPC message in it, if there is one."""
+    """An HTTP response and the JSON-RPC message in it, if there is one."""
 
     response: Response
     message: object
 
     @property
     def result(self) -> dict[str, object] | None:
-        """Return the result, if the message is an answer that has one."""
+        """Return the result, if the message has one."""
         result = self.message.get("result") if isinstance(self.message, dict) else None
         return result if isinstance(result, dict) and self.response.is_success else None
 
@@ -220,8 +220,8 @@ class McpSession:
 
     Attributes:
         url: The server's address.
-        caller: Makes the HTTP calls.
-        credential: The value of ``Authorization``; ``None`` where something else signs.
+        http: Makes the HTTP requests.
+        credential: The ``Authorization`` header; ``None`` if something else authenticates.
         openings: How many sessions were opened so far.
     """
 
@@ -235,11 +235,11 @@ class McpSession:
     _protocol: str | None = attrs.field(default=None, init=False)
 
     def request(self, method: str, params: bytes | Body) -> McpResponse | Retry | Paused:
-        """Send one request, in a session, and return its answer.
+        """Send one request in a session, and return the response.
 
         Args:
             method: The JSON-RPC method.
-            params: Its parameters, as JSON; sent as they are.
+            params: Its parameters as JSON; sent unchanged.
         """
         was_open = self._open
         refused = self._ensure_open()
@@ -252,7 +252,7 @@ class McpSession:
         return answer
 
     def reset(self) -> None:
-        """Forget the session; the next request opens a new one."""
+        """Drop the session; the next request opens a new one."""
         self._open, self._session, self._protocol = False, None, None
 
     def _is_session_lost(self, answer: McpResponse) -> bool:
@@ -317,9 +317,9 @@ class McpSession:
 
 
 def without_batch(outcome: Outcome) -> Retry | Paused:
-    """Return `outcome` for a request that carried no events.
+    """Return `outcome` for a request without events.
 
-    No event can be to blame for it, and none may be counted against it.
+    No event can have caused it, so it doesn't count against any.
     """
     if isinstance(outcome, Retry):
         return attrs.evolve(outcome, budgeted=False, fresh_key=False)
@@ -327,7 +327,7 @@ def without_batch(outcome: Outcome) -> Retry | Paused:
         return outcome
     if isinstance(outcome, (Rejected, TooLarge)):
         return Paused(outcome.code, outcome.message, _REMEDY)
-    return Retry("unreadable_answer", "The seller's answer is none to this request.")
+    return Retry("unreadable_answer", "The seller's response doesn't match the request.")
 
 
 def _answers(message: object, number: int) -> bool:
@@ -338,9 +338,9 @@ def _answers(message: object, number: int) -> bool:
 
 
 def _pick(payload: object, number: int, *, is_strict: bool) -> object:
-    """Return the message that answers, out of one or of a list of them.
+    """Return the response message, out of one message or a list.
 
-    An HTTP error's message often has no id, since the server did not get as far as to read it.
+    An HTTP error's message often has no id, because the server didn't get as far as reading it.
     """
     messages = payload if isinstance(payload, list) else [payload]
     answers = (message for message in messages if _answers(message, number))

@@ -1,4 +1,4 @@
-"""Response -> Outcome."""
+"""Turn a seller's response into an outcome."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ UNDECODABLE = "answer_undecodable"
 
 @attrs.frozen
 class Response:
-    """What came back over HTTP.
+    """An HTTP response.
 
     Attributes:
         status: The HTTP status.
         headers: The headers, by lower-case name.
         body: The body, as far as it was read.
-        cut: Why that is not all of it, in one word such as ``answer_too_large`` or
-            ``reset``; empty when it is.
-        now: When it came, in seconds since the epoch; dates are read against it.
-        redaction: Takes out of what it says what was secret in the request.
+        truncated: Why the body is incomplete, in one word such as ``answer_too_large`` or
+            ``reset``; empty if it is complete.
+        now: When it arrived, in seconds since the epoch; dates are compared with it.
+        redaction: Removes the request's credentials from it.
     """
 
     status: int
@@ -72,12 +72,12 @@ class Response:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def json(self) -> object:
-        """Return the body as JSON without secrets, or ``None`` when it is cut or no JSON."""
+        """Return the body as JSON without secrets; ``None`` if it is incomplete or not JSON."""
         return None if self.truncated else self.redaction.of(decode(self.body))
 
 
 def decode(body: bytes | str) -> object:
-    """Return `body` as JSON, or ``None`` when it is none."""
+    """Return `body` as JSON, or ``None`` if it is invalid."""
     try:
         payload: object = orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
@@ -85,19 +85,19 @@ def decode(body: bytes | str) -> object:
     return payload
 
 
-_LATER = "Check address and network, or try again later."
-_WISH = "Mend what was asked for: the seller says it breaks a rule."
+_LATER = "Check the address and the network, or try again later."
+_WISH = "Fix the request. The seller says that it breaks a rule."
 
 
 def to_check_result(outcome: Outcome) -> CheckResult:
-    """Return what an answer other than the expected one means for who asked."""
+    """Return the check result for a request that failed."""
     if isinstance(outcome, Paused):
         return CheckResult("error", f"{outcome.code}: {outcome.message}", outcome.remedy)
     if isinstance(outcome, (Rejected, TooLarge)):
         return CheckResult("error", f"{outcome.code}: {outcome.message}", _WISH)
     if isinstance(outcome, Retry):
         return CheckResult("error", f"{outcome.code}: {outcome.message}", _LATER)
-    return CheckResult("error", "The seller's answer is none to what was asked.", _LATER)
+    return CheckResult("error", "The seller's response doesn't match the request.", _LATER)
 
 
 MESSAGE_LENGTH = 500
@@ -105,17 +105,17 @@ CODE_LENGTH = 64
 
 
 def sanitize(value: object, limit: int = MESSAGE_LENGTH) -> str:
-    """Return `value` as one line of at most `limit` visible characters.
+    """Return a seller's text as one line of at most `limit` visible characters.
 
-    Control, format, surrogate and unassigned characters become spaces: they carry
-    terminal escapes, forged log lines and text that reads backwards.
+    Control, format, surrogate and unassigned characters become spaces: they could be terminal
+    escapes, forged log lines or text that reads backwards.
 
     Args:
-        value: What the seller sent, of any type.
+        value: The seller's value, of any type.
         limit: The most characters to keep.
 
     Returns:
-        The cleaned text, empty when `value` is no text.
+        The text; empty if `value` isn't a string.
     """
     if not isinstance(value, str):
         return ""
@@ -125,7 +125,7 @@ def sanitize(value: object, limit: int = MESSAGE_LENGTH) -> str:
 
 
 def is_sanitized(text: str, limit: int) -> bool:
-    """Return whether `text` can be kept as it is: short enough, nothing in it steers."""
+    """Return whether `text` is short enough and has no control characters."""
     return len(text) <= limit and not any(map(_is_control, text))
 
 
@@ -141,12 +141,12 @@ _OWN_TYPES = frozenset({"application/json", "text/event-stream"})
 
 
 def parse_report(payload: object, response: Response, count: int) -> Delivered | Retry:
-    """Return what a body without an error says became of `count` events.
+    """Return the outcome for a body without an error.
 
     Args:
         payload: The decoded body, unwrapped, of any type.
-        response: The HTTP answer that carried it.
-        count: How many events the request carried.
+        response: The HTTP response.
+        count: How many events were sent.
     """
     if not isinstance(payload, dict):
         return _unreadable(response)
@@ -167,16 +167,16 @@ def parse_report(payload: object, response: Response, count: int) -> Delivered |
 
 
 def _unreadable(response: Response) -> Retry:
-    """Try again: the seller may have taken the events, and knows them by their ids.
+    """Retry: the seller may have accepted the events, and recognizes them by their ids.
 
-    A connection that broke, and a body that does not even claim to be JSON because
-    somebody in between answered, say nothing about the events and cost them no budget.
+    A broken connection, or a body of another type because a proxy responded, says nothing
+    about the events and doesn't count against them.
     """
     foreign = bool(response.media_type) and response.media_type not in _OWN_TYPES
     broken = bool(response.truncated) and response.truncated not in {OVERSIZE, UNDECODABLE}
     return Retry(
         code=response.truncated or ("not_json" if foreign else "unreadable_answer"),
-        message=f"HTTP {response.status}, but its body is no answer to log_event.",
+        message=f"HTTP {response.status}, but the body isn't a response to log_event.",
         retry_after=requested_delay(response.headers, None, response.now),
         budgeted=not (foreign or broken),
     )
@@ -224,15 +224,15 @@ def _warnings(payload: Mapping[str, object]) -> list[str]:
 def _discrepancies(received: int | None, count: int, nameless: int) -> list[str]:
     doubts = []
     if received is not None and received != count:
-        doubts.append(f"The seller counts {received} events received, {count} were sent.")
+        doubts.append(f"The seller received {received} events, but {count} were sent.")
     if nameless:
-        doubts.append(f"The seller reports {nameless} failures without naming the event.")
+        doubts.append(f"The seller reports {nameless} failures without naming the events.")
     return doubts
 
 
 UNKNOWN_RECOVERY = "unknown"
 
-# Keywords of several validators for one thing: the request, not an event, is too big.
+# Keywords of several validators for the same problem: the request is too large.
 _SIZE_KEYWORDS = frozenset({"maxItems", "payload_size", "too_big", "too_long"})
 _WHOLE_REQUEST = re.compile(r"[/$.]*(?:(?:arguments|params|body)[/.]?)*(?:events)?/?")
 _REQUEST_FIELD = re.compile(
@@ -246,12 +246,12 @@ _PATH_LENGTH = 200
 
 @attrs.frozen
 class Issue:
-    """One fault that a seller found in a request.
+    """One problem that a seller found in a request.
 
     Attributes:
         path: Where, in the seller's notation.
-        keyword: Which rule, such as ``maxItems``; empty when it does not say.
-        message: The seller's words, without control characters.
+        keyword: The rule, such as ``maxItems``; empty if it doesn't say.
+        message: The seller's message, without control characters.
     """
 
     path: str
@@ -260,13 +260,13 @@ class Issue:
 
     @property
     def event_index(self) -> int | None:
-        """Return the place of the event it names, if it names one."""
+        """Return the position of the event it names, if any."""
         match = _EVENT.search(self.path)
         return int(match[1]) if match else None
 
     @property
     def request_field(self) -> str | None:
-        """Return the field of the request itself, outside of any event, that it names."""
+        """Return the field of the request, outside of events, that it names."""
         match = _REQUEST_FIELD.match(self.path)
         if match:
             return match[1]
@@ -275,23 +275,23 @@ class Issue:
 
     @property
     def is_size_limit(self) -> bool:
-        """Return whether the request as a whole is over a limit."""
+        """Return whether the whole request is over a limit."""
         return self.keyword in _SIZE_KEYWORDS and bool(_WHOLE_REQUEST.fullmatch(self.path))
 
 
 @attrs.frozen
 class SellerError:
-    """An error as the protocol words it, with everything that decides cleaned and typed.
+    """An AdCP error, parsed and without control characters.
 
     Attributes:
-        code: The seller's code; empty when it gives none.
-        message: The seller's words, without control characters. Never decides anything.
-        recovery: ``transient``, ``correctable``, ``terminal``, any other word, or ``None``.
-        retry_after: The seller's own word on waiting, of any type.
-        issues: Every fault it lists, in its order.
-        supported_versions: The protocol lines it offers instead.
-        replayed: The answer of an earlier try under the same key.
-        about_answer: Not the request broke a rule, but the answer the seller made of it.
+        code: The seller's code; empty if there is none.
+        message: The seller's message. Never decides anything.
+        recovery: ``transient``, ``correctable``, ``terminal``, another word, or ``None``.
+        retry_after: How long the seller asks to wait, of any type.
+        issues: Every problem it lists, in order.
+        supported_versions: The protocol versions it offers instead.
+        replayed: Whether this is the response to an earlier try under the same key.
+        about_response: Whether the seller's own response broke a rule, not the request.
     """
 
     code: str = ""
@@ -305,7 +305,7 @@ class SellerError:
 
 
 def read_error(source: Mapping[str, object], *, replayed: bool = False) -> SellerError:
-    """Return `source` as a :class:`SellerError`; whatever is of a wrong type is left out."""
+    """Parse an error, ignoring values of a wrong type."""
     recovery = source.get("recovery")
     details = source.get("details")
     versions = details.get("supported_versions") if isinstance(details, dict) else None
@@ -322,9 +322,9 @@ def read_error(source: Mapping[str, object], *, replayed: bool = False) -> Selle
 
 
 def find_error(payload: object) -> Mapping[str, object] | None:
-    """Return the error inside a body, wrapped or bare, or ``None`` when it holds none.
+    """Return the error in a body, wrapped or bare, or ``None``.
 
-    An error of severity ``warning`` is none: the protocol puts advice there, too.
+    Entries of severity ``warning`` don't count; the protocol uses them for advice.
     """
     if not isinstance(payload, dict):
         return None
@@ -373,11 +373,11 @@ def _listed(value: object) -> list[object]:
 
 
 def outcome_from_http(response: Response, count: int) -> Outcome:
-    """Return what an answer of a REST seller means for the request it answers.
+    """Return the outcome of a REST request.
 
     Args:
-        response: The seller's answer.
-        count: How many events the request carried.
+        response: The HTTP response.
+        count: How many events were sent.
     """
     payload = response.json()
     found = find_error(payload)
@@ -387,12 +387,12 @@ def outcome_from_http(response: Response, count: int) -> Outcome:
 
 
 def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
-    """Return what a task's structured result means for the request it answers.
+    """Return the outcome for a task's structured result.
 
     Args:
         task: The decoded result, of any type.
-        response: The HTTP answer that carried it.
-        count: How many events the request carried.
+        response: The HTTP response.
+        count: How many events were sent.
     """
     found = find_error(task)
     if found is not None:
@@ -404,14 +404,14 @@ def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
             error = SellerError(f"task_{status}", sanitize(task.get("message")))
             return apply_rule(TASK_STATUSES[status], error, response, count)
         if status in {"submitted", "working"} and "events_received" not in task:
-            return Delivered(warnings=("The seller took the events for later processing.",))
+            return Delivered(warnings=("The seller will process the events later.",))
     return parse_report(task, response, count)
 
 
 def outcome_from_error(error: SellerError, response: Response, count: int) -> Outcome:
-    """Return what an error means for the request it answers."""
+    """Return the outcome for an error."""
     if error.about_response:
-        # The seller's own check of its own answer: the events are taken and not to blame.
+        # The seller's check of its own response failed; the events were accepted.
         return apply_rule(UNKNOWN, error, response, count)
     if any(issue.is_size_limit for issue in error.issues):
         return TooLarge(_code(error, response), _message(error, response))
@@ -420,7 +420,7 @@ def outcome_from_error(error: SellerError, response: Response, count: int) -> Ou
 
 
 def apply_rule(row: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
-    """Return what a row of the table makes of an error."""
+    """Return the outcome that a rule gives for an error."""
     if row.action is Action.PAUSE:
         return _pause(row, error, response)
     return _ACTIONS[row.action](row, error, response, count)
@@ -448,7 +448,7 @@ def _reject(row: ErrorRule, error: SellerError, response: Response, count: int) 
     if not failures and fields:
         names = ", ".join(sorted(filter(None, fields)))
         return _pause(
-            ErrorRule(Action.PAUSE, f"Mend the request's own fields: {names}."), error, response
+            ErrorRule(Action.PAUSE, f"Fix these fields of the request: {names}."), error, response
         )
     if not failures and row.action is Action.REJECT_NAMED:
         return _pause(row, error, response)
@@ -457,7 +457,7 @@ def _reject(row: ErrorRule, error: SellerError, response: Response, count: int) 
 
 def _pause(row: ErrorRule, error: SellerError, response: Response) -> Outcome:
     if error.replayed:
-        # Once the configuration is mended, the old key would still get the old answer.
+        # Once the configuration is fixed, the old key would still get the old response.
         return Retry(_code(error, response), _message(error, response), fresh_key=True)
     message = _message(error, response)
     if error.supported_versions:
@@ -508,4 +508,4 @@ def _code(error: SellerError, response: Response) -> str:
 
 
 def _message(error: SellerError, response: Response) -> str:
-    return error.message or f"The seller answered HTTP {response.status}."
+    return error.message or f"The seller responded with HTTP {response.status}."

@@ -1,7 +1,7 @@
-"""Which addresses a seller may be reached at, and what else a destination may be given.
+"""Validate the settings of destinations.
 
-A secret may stand in the wrong setting, so a refusal shows no more of a value than what is as
-good as one of the words that were expected.
+A secret may end up in the wrong setting, so error messages show an invalid value only if it is
+close to one of the expected words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCHEMES = ("http", "https", "ftp", "file", "ws", "wss")
 
 
 def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
-    """Return `url` without a trailing slash, if a secret may be sent there.
+    """Return `url` without a trailing slash if it is safe to send a secret there.
 
     Args:
         url: The address as configured.
@@ -29,8 +29,8 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
         allow_http: Whether plain http may leave this machine.
 
     Raises:
-        ConfigurationError: If it is no absolute http(s) URL, carries credentials, a query or
-            a fragment, or would send the credential over a network in the clear.
+        ConfigurationError: If it isn't an absolute http(s) URL, has credentials, a query or a
+            fragment, or would send the credential unencrypted over a network.
     """
     parsed = _parsed(url)
     if parsed is None:
@@ -40,9 +40,11 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
         got = _scheme(parsed.scheme)
         message = f"{setting}: expected an http(s) URL such as 'https://seller.example', got {got}"
         raise ConfigurationError(message)
-    # Looked for in the text: one that is empty would swallow the path that is put behind it.
+    # Check the raw text: an empty query (?) or fragment (#) would absorb the path we append.
     if parsed.userinfo or {"?", "#"}.intersection(str(url)):
-        message = f"{setting}: expected a URL without user, query and fragment; give secrets apart"
+        message = (
+            f"{setting}: expected a URL without user, query and fragment. Pass secrets separately."
+        )
         raise ConfigurationError(message)
     if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
         message = (
@@ -55,7 +57,7 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
 
 
 def _parsed(url: str) -> httpx.URL | None:
-    """Return `url` in its parts, or ``None``, since httpx's own errors show some of them."""
+    """Parse `url`; return ``None`` if it is invalid. httpx's errors would show it."""
     import httpx  # noqa: PLC0415 - slow to load, and needed only where there is a destination
 
     try:
@@ -81,7 +83,7 @@ def is_loopback(host: str) -> bool:
 
 
 def validate_secret(secret: str, setting: str) -> str:
-    """Return `secret`, if it can stand in a header.
+    """Return `secret` if it is valid in a header.
 
     Raises:
         ConfigurationError: If it is empty or holds anything but visible ASCII.
@@ -94,23 +96,23 @@ def validate_secret(secret: str, setting: str) -> str:
 
 
 def _problem(secret: object) -> str | None:
-    """Say what is wrong with a secret, without a character of it."""
+    """Return what is wrong with a secret, without showing any of it."""
     if not isinstance(secret, str):
         return f"{type(secret).__name__}; give it as a string"
     if not secret:
         return "an empty string; is its variable set?"
     if secret != secret.strip():
-        return "some around it, as a file's last line break is; strip it"
+        return "surrounding whitespace. Strip it; a trailing newline from a file is the usual cause"
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         return "other characters; its value is not shown"
     return None
 
 
 def validate_text(text: str, setting: str, limit: int) -> str:
-    """Return `text`, if it is 1 to `limit` visible characters.
+    """Return `text` if it is 1 to `limit` printable characters.
 
     Raises:
-        ConfigurationError: If it is no string, empty, longer, or holds control characters.
+        ConfigurationError: If it isn't a string, or is empty, too long or not printable.
     """
     if not isinstance(text, str):
         raise ConfigurationError(f"{setting}: expected a string, got {type(text).__name__}")
@@ -125,7 +127,7 @@ def validate_choice(choice: object, setting: str, choices: Sequence[str | None])
     """Check that `choice` is one of `choices`.
 
     Raises:
-        ConfigurationError: If it is not; shows it only where it is close to one that is.
+        ConfigurationError: If it isn't. The message shows it only if it is close to one that is.
     """
     if choice not in choices:
         words = [word for word in choices if word is not None]

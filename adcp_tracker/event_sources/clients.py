@@ -1,4 +1,4 @@
-"""How each kind of seller is asked about event sources, and about what it received."""
+"""Clients that manage event sources and read counts, one for each kind of seller."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Received:
     """How many events a seller says it received.
 
     Attributes:
-        hourly: By the hour, in hours since the epoch; ``None`` if it counts no hours.
-        last_day: In the last 24 hours, where that is all it says.
-        note: What the count covers, where that is not just this event source.
+        hourly: Counts by hour since the epoch; ``None`` if it doesn't count by hour.
+        last_day: The count of the last 24 hours, if that is all it says.
+        note: What the counts cover, if that is more than this event source.
     """
 
     hourly: Mapping[int, int] | None = None
@@ -46,7 +46,7 @@ class Received:
 
 
 class EventSourceClient(Protocol):
-    """What can be asked of a seller beside taking events."""
+    """Manages event sources at one seller and reads its counts."""
 
     def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources that the seller knows."""
@@ -54,33 +54,33 @@ class EventSourceClient(Protocol):
     def sync(
         self, sources: Sequence[EventSource], account: Account | None, *, delete_missing: bool
     ) -> tuple[SourceReport, ...] | CheckResult:
-        """Register event sources, and return what became of each."""
+        """Register event sources; return what the seller did with each."""
 
     def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
-        """Say why no seller of this kind registers these event sources together, if so."""
+        """Return why this kind of seller can't register these event sources, if so."""
 
     def count_received(
         self, account: Account | None, start: int, stop: int
     ) -> Received | CheckResult:
-        """Return what the seller received from one hour since the epoch up to another."""
+        """Return what the seller received from one hour since the epoch to another."""
 
 
 @runtime_checkable
 class SupportsEventSources(Protocol):
-    """A destination of your own whose seller can be asked about event sources."""
+    """A destination of your own whose seller manages event sources."""
 
     def event_source_client(self) -> EventSourceClient:
-        """Return what asks the seller, over a connection of its own that it may keep."""
+        """Return a client with a connection of its own."""
 
 
 @attrs.frozen
 class InterchangeClient:
-    """The Interchange's interface for one advertiser.
+    """Event sources of one advertiser at the Interchange.
 
     Attributes:
-        advertiser_id: The advertiser, who is the account as well.
+        advertiser_id: The advertiser, which is also the account.
         event_source_id: The event source whose events are counted.
         ask: Makes a call: method, path and body.
     """
@@ -91,7 +91,7 @@ class InterchangeClient:
 
     def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
         """Return all event sources of the advertiser, page by page."""
-        del account  # the path says whose they are
+        del account  # the path names the advertiser
         items = list_event_sources(self.ask)
         if isinstance(items, CheckResult):
             return items
@@ -117,7 +117,7 @@ class InterchangeClient:
     def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
-        """Say if there are none, or too many to go with ``delete_missing``."""
+        """Return an error if there are none, or too many with ``delete_missing``."""
         return _check_count(sources, delete_missing=delete_missing)
 
     def count_received(
@@ -136,7 +136,7 @@ class InterchangeClient:
         hourly: dict[int, int] = {}
         listed = answer.get("entries", answer.get("hours"))
         if not isinstance(listed, list):
-            return CheckResult("error", "The summary's answer lists no hours.", "Try again later.")
+            return CheckResult("error", "The summary doesn't list any hours.", "Try again later.")
         mixed = False
         for hour, count, source in _parse_entries(listed):
             if source in {None, self.event_source_id}:
@@ -148,12 +148,12 @@ class InterchangeClient:
 
 @attrs.frozen
 class AgentClient:
-    """An agent's tool ``sync_event_sources``.
+    """Event sources of an account at an agent, by its tool ``sync_event_sources``.
 
     Attributes:
         event_source_id: The event source whose events are counted.
-        line: The protocol line that is spoken.
-        ask: Uses a tool with arguments.
+        line: The protocol version that is spoken.
+        ask: Calls a tool with arguments.
     """
 
     event_source_id: str
@@ -184,14 +184,14 @@ class AgentClient:
     def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
-        """Say the same as of the Interchange, or which event type the line does not know."""
+        """Return also an error if the protocol version lacks one of the event types."""
         wrong = _check_count(sources, delete_missing=delete_missing)
         return wrong or _check_versions(sources, self.line)
 
     def count_received(
         self, account: Account | None, start: int, stop: int
     ) -> Received | CheckResult:
-        """Return what the source's health says of the last 24 hours, as agents count no hours."""
+        """Return the count of the last 24 hours from the source's health."""
         del start, stop
         found = self.list(account)
         if isinstance(found, CheckResult):
@@ -199,24 +199,24 @@ class AgentClient:
         own = next((each for each in found if each.event_source_id == self.event_source_id), None)
         count = own.health.events_received_24h if own and own.health else None
         if count is None:
-            message = f"The agent does not say how much {self.event_source_id!r} received."
+            message = f"The agent doesn't say how many events {self.event_source_id!r} received."
             return CheckResult("warning", message, "Ask the seller.")
         return Received(last_day=count)
 
     def _use(self, account: Account | None, arguments: Mapping[str, object]) -> Answer:
         if account is None:
-            message = "An agent has to be told whose event sources these are."
-            remedy = "Give the account: account_id, or brand and operator."
+            message = "Agents need to know which account the event sources belong to."
+            remedy = "Pass an account with account_id, or with brand and operator."
             return CheckResult("error", message, remedy)
-        # A key of its own for each wish: yesterday's answer is no answer today.
+        # A new key for each call, so that it never gets an old response.
         key = {"idempotency_key": secrets.token_hex(32), "account": account.as_json()}
         return self.ask("sync_event_sources", key | dict(arguments))
 
 
 def client_for(destination: Destination) -> EventSourceClient | None:
-    """Return what asks a destination's seller about event sources.
+    """Return the client of a destination's seller, or ``None`` if it has none.
 
-    Ours get a connection, and agents a session, apart from the one that delivers.
+    The client uses a connection and session of its own, not those that deliver events.
     """
     own = getattr(destination, "event_source_id", "")
     if isinstance(destination, Interchange):
@@ -231,7 +231,7 @@ def client_for(destination: Destination) -> EventSourceClient | None:
 def _in_parts(
     sources: Sequence[EventSource], sync: Callable[[list[dict[str, object]]], Answer]
 ) -> tuple[SourceReport, ...] | CheckResult:
-    """Register as many event sources a call as every seller takes."""
+    """Register as many event sources per call as every seller accepts."""
     found: list[SourceReport] = []
     for start in range(0, len(sources), _SOURCES_PER_CALL):
         part = sources[start : start + _SOURCES_PER_CALL]
@@ -244,23 +244,25 @@ def _in_parts(
 
 def _check_count(sources: Sequence[EventSource], *, delete_missing: bool) -> CheckResult | None:
     if not sources:
-        return CheckResult("error", "There is no event source to register.", "Name at least one.")
+        return CheckResult("error", "There are no event sources to register.", "Pass at least one.")
     if delete_missing and len(sources) > _SOURCES_PER_CALL:
-        # Each call would delete what the others named.
-        message = f"Sellers take {_SOURCES_PER_CALL} event sources a call, got {len(sources)}."
-        return CheckResult("error", message, "Sync without deleting, or name no more than that.")
+        # Each call would delete what the others registered.
+        message = f"Sellers accept {_SOURCES_PER_CALL} event sources per call, got {len(sources)}."
+        return CheckResult("error", message, "Sync without delete_missing, or pass fewer.")
     return None
 
 
 def _check_versions(sources: Sequence[EventSource], line: AdcpVersion) -> CheckResult | None:
-    """Say which event type an older line does not know, as it would refuse the whole request."""
+    """Return an error if an older version lacks an event type: it would fail the request."""
     for source in sources:
         for kind in source.event_types:
             needed = EVENT_TYPES.get(kind, line)
             if parse_version(needed) > parse_version(line):
                 where = f"The event source {source.event_source_id!r}"
-                message = f"{where} has {kind!r}, of AdCP {needed}; this destination speaks {line}."
-                remedy = f"Set adcp_version to {needed} if the seller speaks it, or leave it out."
+                message = f"{where} has {kind!r}, of AdCP {needed}, destination speaks {line}."
+                remedy = (
+                    f"Set adcp_version to {needed} if the seller speaks it, or remove the type."
+                )
                 return CheckResult("error", message, remedy)
     return None
 
@@ -270,7 +272,7 @@ def _format_hour(hour: int) -> str:
 
 
 def _parse_entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
-    """Return hour, count and event source of each entry that can be read."""
+    """Return hour, count and event source of each valid entry."""
     for entry in listed:
         if not isinstance(entry, dict):
             continue

@@ -1,4 +1,4 @@
-"""EventSource, Account, TOML/JSON files."""
+"""EventSource, Account, and the TOML and JSON files that describe them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LONGEST: Final = 255
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """An account at a seller's agent: its id, or a brand and who operates for it.
+    """An account at a seller's agent: its id, or a brand and its operator.
 
-    The protocol takes one or the other and never both.
+    The protocol accepts one or the other, never both.
 
     Attributes:
         account_id: The id that the seller gave.
         brand: The brand's domain, such as ``shop.example``.
-        operator: The domain of whoever operates for the brand; often the brand's own.
+        operator: The domain of the brand's operator; often the brand's own.
 
     Raises:
         ConfigurationError: If it is neither or both.
@@ -61,17 +61,17 @@ class Account:
                 )
 
     def as_json(self) -> dict[str, object]:
-        """Return it as the protocol writes it."""
+        """Return the account as JSON."""
         if self.account_id is not None:
             return {"account_id": self.account_id}
         return {"brand": {"domain": self.brand}, "operator": self.operator}
 
 
 def account_from_table(table: Mapping[str, object]) -> Account:
-    """Return the account that a file's ``account`` table describes.
+    """Return the account of a file's ``account`` table.
 
     Raises:
-        ConfigurationError: If it describes none.
+        ConfigurationError: If it is invalid.
     """
     known = {field.name for field in attrs.fields(Account)}
     unknown = sorted(set(table) - known)
@@ -103,19 +103,19 @@ def _word(value: str | None) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class EventSource:
-    """An event source as it is to be registered with sellers.
+    """An event source to register with sellers.
 
     Attributes:
-        event_source_id: What events name it by, 1–255 characters.
-        name: What people call it; left out, its id.
-        event_types: The types of events it takes; empty for all.
+        event_source_id: Its id, 1–255 characters.
+        name: Its name for people; defaults to the id.
+        event_types: The event types it accepts; empty for all.
         allowed_domains: The domains that may send events for it; empty for any.
-        action_source: Where its events happen (line 3.1).
-        surface: The place in detail, with its ``category`` (line 3.1).
-        value_currencies: The currencies its values may have; empty for any (line 3.2).
+        action_source: Where its events happen (AdCP 3.1).
+        surface: The place in detail, with its ``category`` (AdCP 3.1).
+        value_currencies: The currencies it accepts; empty for any (AdCP 3.2).
 
     Raises:
-        ConfigurationError: If it breaks a rule of the protocol; says which, and where.
+        ConfigurationError: If it breaks a rule of the protocol.
     """
 
     event_source_id: str
@@ -144,7 +144,7 @@ class EventSource:
         _check_all(self.value_currencies, f"{where}: value_currencies", _is_currency, currency)
 
     def as_json(self) -> dict[str, object]:
-        """Return it as the protocol writes it, without what is not set."""
+        """Return the event source as JSON, without unset fields."""
         wire: dict[str, object] = {"event_source_id": self.event_source_id, "name": self.name}
         for name in ("event_types", "allowed_domains", "value_currencies"):
             if getattr(self, name):
@@ -157,14 +157,14 @@ class EventSource:
 
 
 def source_from_table(table: Mapping[str, object], where: str) -> EventSource:
-    """Return the event source that a table of a file describes.
+    """Return the event source of a table in a file.
 
     Args:
         table: The decoded table.
-        where: Where it stands, for errors.
+        where: Its place in the file, for errors.
 
     Raises:
-        ConfigurationError: If a key is unknown or missing, or a value cannot be right.
+        ConfigurationError: If a key is unknown or missing, or a value is invalid.
     """
     known = [field.name for field in attrs.fields(EventSource)]
     for key in table:
@@ -189,10 +189,10 @@ def source_from_table(table: Mapping[str, object], where: str) -> EventSource:
 
 
 def unique_sources(sources: Iterable[EventSource]) -> tuple[EventSource, ...]:
-    """Return `sources`, of which no two may have the same id.
+    """Return `sources` if their ids are unique.
 
     Raises:
-        ConfigurationError: If two have.
+        ConfigurationError: If two have the same id.
     """
     found = tuple(sources)
     ids = [source.event_source_id for source in found]
@@ -233,11 +233,11 @@ _LARGEST = 1_000_000
 
 @attrs.frozen
 class SourcesFile:
-    """What a file says.
+    """The contents of a file.
 
     Attributes:
-        sources: The event sources, in its order.
-        account: Whose they are, if it says so.
+        sources: The event sources, in order.
+        account: Their account, if given.
     """
 
     sources: tuple[EventSource, ...]
@@ -245,11 +245,11 @@ class SourcesFile:
 
 
 def read_sources(path: str | os.PathLike[str]) -> SourcesFile:
-    """Read event sources from a file whose name ends in ``.toml`` or ``.json``.
+    """Read event sources from a ``.toml`` or ``.json`` file.
 
     Raises:
-        ConfigurationError: If it is neither, cannot be parsed, or breaks a rule.
-        OSError: If it cannot be read.
+        ConfigurationError: If the file is invalid.
+        OSError: If it can't be read.
     """
     file = Path(path)
     document = _parsed(file)
@@ -298,6 +298,6 @@ def _toml() -> Any:  # noqa: ANN401 - one of two modules, as the Python has it
         try:
             import tomli as tomllib  # noqa: PLC0415 - its stand-in
         except ImportError:
-            message = "TOML needs Python 3.11 or the package tomli; or write the file as JSON"
+            message = "TOML needs Python 3.11 or the package tomli. Install it, or use JSON."
             raise ConfigurationError(message) from None
     return tomllib

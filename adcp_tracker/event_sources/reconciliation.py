@@ -1,4 +1,4 @@
-"""Hold what the books say was delivered against what sellers say they received."""
+"""Compare what was delivered with what sellers say they received."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 HOUR_SECONDS: Final = 3600
 DAY_HOURS: Final = 24
 LATE_HOURS: Final = 1
-"""How long after its end an hour may still be counted by a seller."""
+"""How many hours late a seller may still count events."""
 
 _UNSUPPORTED: Final = CheckResult(
-    "warning", "This kind of destination tells no counts.", "Compare with the seller's own reports."
+    "warning", "This kind of destination has no counts.", "Compare with the seller's own reports."
 )
 
 
 @attrs.frozen
 class HourRow:
-    """One hour, or a span of hours where a seller counts no single ones.
+    """One hour, or several if a seller doesn't count by hour.
 
     Attributes:
-        hour: Its beginning, in hours since the epoch.
-        hours: How long it is.
-        delivered: Live events that the seller has by the books.
-        received: Events that it says it received.
-        is_final: Whether it is over long enough for the seller to have counted it.
+        hour: The beginning, in hours since the epoch.
+        hours: The number of hours.
+        delivered: Live events that were delivered.
+        received: Events that the seller says it received.
+        is_final: Whether the seller has certainly counted it by now.
     """
 
     hour: int
@@ -46,18 +46,18 @@ class HourRow:
 
     @property
     def difference(self) -> int:
-        """How many more the seller counts than the books do; below 0, how many fewer."""
+        """How many more events the seller counts; negative if fewer."""
         return self.received - self.delivered
 
 
 @attrs.frozen
 class Reconciliation:
-    """One destination's comparison.
+    """The comparison for one destination.
 
     Attributes:
-        destination: Which.
-        rows: Hours in which either side counts anything, the oldest first.
-        note: What the seller's count covers, where that is not the same as the books'.
+        destination: The destination's name.
+        rows: Hours with events on either side, the oldest first.
+        note: What the seller's counts cover, if that differs.
         problem: Why there is nothing to compare, if so.
     """
 
@@ -68,22 +68,22 @@ class Reconciliation:
 
     @property
     def delivered(self) -> int:
-        """What the books say, in all hours that are final."""
+        """Events delivered in all final hours."""
         return sum(row.delivered for row in self.rows if row.is_final)
 
     @property
     def received(self) -> int:
-        """What the seller says, in all hours that are final."""
+        """Events that the seller received in all final hours."""
         return sum(row.received for row in self.rows if row.is_final)
 
     @property
     def difference(self) -> int:
-        """How many more the seller counts in all; an hour's own may lie across its border."""
+        """How many more events the seller counts in total; single hours may differ."""
         return self.received - self.delivered
 
     @property
     def agrees(self) -> bool:
-        """Whether both sides come to the same."""
+        """Whether both totals are equal."""
         return self.problem is None and self.difference == 0
 
 
@@ -94,13 +94,13 @@ def reconcile(
     hours: int,
     now: float,
 ) -> Reconciliation:
-    """Compare the books of one destination with what its seller received.
+    """Compare the counts of one destination with those of its seller.
 
     Args:
-        destination: Whom to ask.
-        books: Its books.
-        account: Whose events, for agents.
-        hours: How many hours to look back, besides the one that runs.
+        destination: The destination.
+        books: Its counts.
+        account: The account, for agents.
+        hours: How many hours to look back, besides the current one.
         now: Seconds since the epoch.
     """
     stop = int(now // HOUR_SECONDS) + 1
@@ -128,15 +128,15 @@ def _by_hour(ours: Mapping[int, int], answer: Received, start: int, stop: int) -
 
 
 def _of_day(ours: Mapping[int, int], last_day: int, now: float) -> HourRow:
-    """Compare the last 24 hours, of which the first is counted by its part.
+    """Compare the last 24 hours, of which the first is only partly included.
 
-    Books know whole hours. Of the hour in which the day began, they cannot tell what came
-    before, so a seller that counts to the second may count that much less.
+    Our counts are by whole hours, so a seller that counts to the second may have fewer
+    events by up to those of the first hour.
     """
     start = int(now // HOUR_SECONDS) - DAY_HOURS
     delivered = sum(count for hour, count in ours.items() if hour >= start)
     edge = ours.get(start, 0)
     least = delivered - edge
-    # Anything within the day's first, broken hour is no difference that could be told.
+    # A difference within the first hour can't be told from none.
     settled = min(max(last_day, least), delivered)
     return HourRow(start, DAY_HOURS, settled, last_day, is_final=True)

@@ -1,4 +1,4 @@
-"""What sellers say of event sources, with everything of theirs made safe to show."""
+"""What sellers report about event sources, sanitized."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FAILED: Final = "failed"
 
 @attrs.frozen
 class Setup:
-    """What a seller asks to be done so that events flow. Untrusted text, never run.
+    """How a seller wants an event source to be set up. Untrusted text, never executed.
 
     Attributes:
-        instructions: In words, line by line.
-        snippet: A tag to install, line by line; empty where events come from a server.
-        snippet_type: What kind of tag it is.
+        instructions: Instructions, line by line.
+        snippet: A tag to install, line by line; empty if events come from a server.
+        snippet_type: The kind of tag.
     """
 
     instructions: tuple[str, ...] = ()
@@ -38,13 +38,13 @@ class Setup:
 
 @attrs.frozen
 class Health:
-    """How a seller sees an event source do.
+    """A seller's view of the health of an event source.
 
     Attributes:
-        status: In one word, such as ``good``.
-        match_rate: The share of events it could match, 0–1; ``None`` if it does not say.
-        events_received_24h: How many events came in 24 hours; ``None`` if it does not say.
-        issues: What it thinks is wrong.
+        status: One word, such as ``good``.
+        match_rate: The share of events it could match, 0–1; ``None`` if it doesn't say.
+        events_received_24h: Events of the last 24 hours; ``None`` if it doesn't say.
+        issues: What it says is wrong.
     """
 
     status: str = ""
@@ -55,20 +55,20 @@ class Health:
 
 @attrs.frozen
 class SourceReport:
-    """What one seller says of one event source.
+    """What one seller reports about one event source.
 
     Attributes:
-        event_source_id: Which.
-        name: What it is called.
-        action: What became of it: ``created``, ``updated``, ``unchanged``, ``deleted``,
-            ``failed``; empty where it was only listed.
-        managed_by: Whose it is, ``buyer`` or ``seller``.
-        event_types: The types it takes; ``None`` if the seller does not say.
-        value_currencies: The currencies it takes; ``None`` if the seller does not say.
-        setup: What is to be done.
-        health: How it does.
+        event_source_id: The event source.
+        name: Its name.
+        action: What the seller did: ``created``, ``updated``, ``unchanged``, ``deleted`` or
+            ``failed``; empty if it was only listed.
+        managed_by: Who manages it, ``buyer`` or ``seller``.
+        event_types: The types it accepts; ``None`` if the seller doesn't say.
+        value_currencies: The currencies it accepts; ``None`` if the seller doesn't say.
+        setup: How to set it up.
+        health: Its health.
         errors: Why it failed.
-        action_source: Where its events happen; empty if the seller does not say.
+        action_source: Where its events happen; empty if the seller doesn't say.
     """
 
     event_source_id: str
@@ -85,12 +85,12 @@ class SourceReport:
 
 @attrs.frozen
 class SourcesReport:
-    """What one destination's seller says of its event sources.
+    """What one destination's seller reports about its event sources.
 
     Attributes:
-        destination: Which destination was asked.
-        sources: Each event source.
-        problem: Why there is no answer, if there is none.
+        destination: The destination's name.
+        sources: The event sources.
+        problem: Why there is no response, if so.
     """
 
     destination: str
@@ -99,14 +99,14 @@ class SourcesReport:
 
     @property
     def is_ok(self) -> bool:
-        """Whether there is an answer, and nothing failed."""
+        """Whether there is a response, and nothing failed."""
         return self.problem is None and all(each.action != _FAILED for each in self.sources)
 
 
 def parse_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
-    """Return what an answer says of event sources; what is of a wrong type is left out.
+    """Parse a response about event sources, ignoring values of a wrong type.
 
-    Takes both spellings in use: ``event_source_id`` and ``eventSourceId``.
+    Accepts ``event_source_id`` and ``eventSourceId``.
     """
     listed = _get(answer, "event_sources")
     items = listed[:_MOST_SOURCES] if isinstance(listed, list) else []
@@ -115,7 +115,7 @@ def parse_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
 
 
 def is_count(value: object) -> TypeGuard[int]:
-    """Tell whether `value` is a number of things; ``True`` is none."""
+    """Return whether `value` is an integer of 0 or more."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -186,7 +186,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _get(table: Mapping[str, object], name: str) -> object:
-    """Return a value by the protocol's name, or by the Interchange's own spelling of it."""
+    """Return a value by its name, or by its name in camel case."""
     if name in table:
         return table[name]
     first, *rest = name.split("_")

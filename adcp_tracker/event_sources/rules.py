@@ -1,7 +1,7 @@
-"""What event sources are known to take, kept beside the queue, and events held to it.
+"""What event sources accept: stored beside the queue and checked for each event.
 
-Nothing is asked of the network for it: a sync or a list leaves what it learned in a small
-file, and whoever makes a tracker may say it.
+Makes no request. Syncing or listing event sources stores what the sellers say; the tracker's
+``event_sources`` setting declares the rest.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _LARGEST: Final = 1_000_000
 
 @attrs.frozen
 class SourceRule:
-    """What one destination's event source takes.
+    """What one destination's event source accepts.
 
     Attributes:
-        event_source_id: Which event source.
-        event_types: The types of events it takes; empty for all.
-        value_currencies: The currencies its values may have; empty for any.
+        event_source_id: The event source.
+        event_types: The event types it accepts; empty for all.
+        value_currencies: The currencies it accepts; empty for any.
     """
 
     event_source_id: str
@@ -46,7 +46,7 @@ class SourceRule:
     value_currencies: frozenset[str] = frozenset()
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
-        """Say why the event source does not take a decoded `event`, if it does not."""
+        """Return why the event source doesn't accept a decoded `event`, if it doesn't."""
         data = event.get("custom_data")
         currency = data.get("currency") if isinstance(data, dict) else None
         kind = event.get("event_type")
@@ -59,26 +59,26 @@ class SourceRule:
             code, setting = "CURRENCY", "value_currencies"
         else:
             return None
-        message = f"The event source {self.event_source_id!r} is registered for no {what}."
+        message = f"The event source {self.event_source_id!r} isn't registered for {what}."
         remedy = (
             f"Add {word} to its {setting} and sync it, then replay the dead letter; "
-            f"it takes {', '.join(sorted(getattr(self, setting)))}."
+            f"it accepts {', '.join(sorted(getattr(self, setting)))}."
         )
         return event_failure(f"{code}_NOT_REGISTERED", message, remedy, event)
 
     def field_error(self, event: Event) -> FieldError | None:
-        """Say which rule of the event source `event` breaks, if any."""
+        """Return the rule of the event source that `event` breaks, if any."""
         if self.event_types and event.event_type not in self.event_types:
             taken = ", ".join(sorted(self.event_types))
             return FieldError(
                 "$.event_type",
-                f"what {self.event_source_id!r} takes: {taken}",
+                f"an event type that {self.event_source_id!r} accepts: {taken}",
                 repr(str(getattr(event.event_type, "value", event.event_type))),
             )
         currency = event.custom_data.currency if event.custom_data is not None else None
         if self.value_currencies and currency is not None and currency not in self.value_currencies:
             taken = ", ".join(sorted(self.value_currencies))
-            expected = f"a currency that {self.event_source_id!r} takes: {taken}"
+            expected = f"a currency that {self.event_source_id!r} accepts: {taken}"
             return FieldError("$.custom_data.currency", expected, repr(currency))
         return None
 
@@ -156,13 +156,13 @@ def _written_at(directory: QueueDirectory) -> int:
 
 
 def from_source(source: EventSource) -> SourceRule:
-    """Return what an event source takes, as it is to be registered."""
+    """Return the rule of an event source as it is declared."""
     types, currencies = frozenset(source.event_types), frozenset(source.value_currencies)
     return SourceRule(source.event_source_id, types, currencies)
 
 
 def from_report(report: SourceReport, wanted: EventSource | None) -> SourceRule:
-    """Return what an event source takes by a seller's word, or by what was registered."""
+    """Return the rule of an event source by a seller's report, or as it was registered."""
     wish = SourceRule(report.event_source_id) if wanted is None else from_source(wanted)
     types, currencies = report.event_types, report.value_currencies
     return SourceRule(
@@ -173,7 +173,7 @@ def from_report(report: SourceReport, wanted: EventSource | None) -> SourceRule:
 
 
 def save(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> None:
-    """Write down what was learned of some destinations; ``None`` forgets one.
+    """Store the rules of some destinations; ``None`` removes one.
 
     Raises:
         OSError: If it cannot be written.
@@ -200,7 +200,7 @@ def save(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> N
 
 
 def load(directory: QueueDirectory) -> dict[str, SourceRule]:
-    """Return what is written down, by destination; nothing if it cannot be read."""
+    """Return the stored rules by destination; none if they can't be read."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         descriptor = open_secure(directory.path / _FILE, os.O_RDONLY)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
@@ -219,13 +219,13 @@ def load(directory: QueueDirectory) -> dict[str, SourceRule]:
 def declared(
     sources: Mapping[str, EventSource], destinations: Iterable[Destination]
 ) -> dict[str, SourceRule]:
-    """Return what was said of event sources, by the destinations they belong to."""
+    """Return the rules of declared event sources by destination."""
     own = {each.name: sources.get(getattr(each, "event_source_id", "")) for each in destinations}
     return {name: from_source(source) for name, source in own.items() if source is not None}
 
 
 def rule_for(destination: Destination, known: Mapping[str, SourceRule]) -> SourceRule | None:
-    """Return what a destination's own event source takes, if that is known."""
+    """Return the rule of a destination's own event source, if it is known."""
     rule = known.get(destination.name)
     same = rule is not None and rule.event_source_id == getattr(destination, "event_source_id", "")
     return rule if same else None

@@ -1,4 +1,4 @@
-"""Ask every destination's seller about event sources, one after the other."""
+"""Sync and list event sources, one destination after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adcp_tracker.event_sources.rules import SourceRule
 
 _UNSUPPORTED: Final = CheckResult(
-    "error", "This kind of destination keeps no list of event sources.", "Ask the seller."
+    "error", "This kind of destination doesn't manage event sources.", "Ask the seller."
 )
 _COMPARED_FIELDS: Final = ("name", "event_types", "value_currencies", "action_source")
 
@@ -28,7 +28,7 @@ _COMPARED_FIELDS: Final = ("name", "event_types", "value_currencies", "action_so
 def list_sources(
     destinations: Iterable[Destination], account: Account | None = None
 ) -> list[SourcesReport]:
-    """Ask each destination's seller which event sources it knows."""
+    """Return which event sources each destination's seller knows."""
     return [_report(destination, _list(destination, account)) for destination in destinations]
 
 
@@ -43,11 +43,11 @@ def sync_sources(
     """Register event sources with each destination's seller.
 
     Args:
-        destinations: Whom to ask.
-        sources: What to register.
-        account: Whose they are, for agents.
-        delete_missing: Whether sources of the account that are not named are to go.
-        dry_run: Whether only to say what would change.
+        destinations: The destinations.
+        sources: The event sources to register.
+        account: The account they belong to, for agents.
+        delete_missing: Whether to delete the account's other event sources.
+        dry_run: Whether to only return what would change.
 
     Raises:
         ConfigurationError: If two sources have the same id.
@@ -69,9 +69,9 @@ def rules_from(
     destinations: Iterable[Destination],
     wanted: Iterable[EventSource] = (),
 ) -> dict[str, SourceRule | None]:
-    """Return what answers tell of each destination's own event source.
+    """Return the rule of each destination's own event source by the reports.
 
-    One that is gone is known as ``None``; where there is no answer, nothing is told.
+    A deleted event source is ``None``; one without a response is missing.
     """
     own = {each.name: getattr(each, "event_source_id", None) for each in destinations}
     wishes = {source.event_source_id: source for source in wanted}
@@ -123,7 +123,7 @@ def _plan(
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | CheckResult:
-    """Return what a sync would do, as far as what the seller shows allows to tell."""
+    """Return what a sync would do, as far as the seller's list shows."""
     known = client.validate(wanted, delete_missing=delete_missing) or client.list(account)
     if isinstance(known, CheckResult):
         return known
@@ -164,5 +164,5 @@ def _differs(source: EventSource, before: SourceReport, name: str) -> bool:
     wish, shown = getattr(source, name), getattr(before, name)
     if isinstance(shown, tuple):
         return set(wish) != set(shown)
-    # What a seller does not show, it may still know.
+    # A seller may know more than it shows.
     return bool(shown or name == "name") and (wish or "") != shown

@@ -724,8 +724,8 @@ def test_a_probe_tells_what_the_agent_offers(shop: Agent, seller: Sandbox) -> No
     levels = ["ok", "warning", "warning", "warning", "ok"]
     assert [finding.level for finding in findings] == levels
     assert "3.0" in findings[1].message
-    assert "all event types but content_view, follow, watch_milestone" in findings[2].message
-    assert "all universal id types but world_id_nullifier" in findings[3].message
+    assert "all event types except content_view, follow, watch_milestone" in findings[2].message
+    assert "all universal id types except world_id_nullifier" in findings[3].message
     assert "log_event" not in calls(seller)
     assert seller.events == []
 
@@ -733,8 +733,8 @@ def test_a_probe_tells_what_the_agent_offers(shop: Agent, seller: Sandbox) -> No
 @pytest.mark.parametrize(
     ("adcp", "level", "words"),
     [
-        ({"major_versions": [2, 4]}, "error", "speaks AdCP 2, 4, and not 3"),
-        ({"idempotency": {"supported": False}}, "warning", "does not know repeated requests"),
+        ({"major_versions": [2, 4]}, "error", "speaks AdCP 2, 4, not 3"),
+        ({"idempotency": {"supported": False}}, "warning", "recognize repeated requests"),
         ({"idempotency": {"supported": True, "replay_ttl_seconds": 3600}}, "ok", "3600 s"),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_count_that_differs_from_what_was_sent_is_a_warning() -> None:
     """The books keep the seller's word beside our own."""
     outcome = outcome_from_http(said({"events_received": 4, "events_processed": 4}), COUNT)
     assert isinstance(outcome, Delivered)
-    assert outcome.warnings == ("The seller counts 4 events received, 5 were sent.",)
+    assert outcome.warnings == ("The seller received 4 events, but 5 were sent.",)
 
 
 def test_a_success_that_uses_up_the_limit_says_how_long_to_wait() -> None:
@@ -243,7 +243,7 @@ def test_a_fault_of_the_request_itself_pauses(field: str, issues: list[dict[str,
     error = {"code": "VALIDATION_ERROR", "message": "m", "field": field, "issues": issues}
     outcome = outcome_from_http(said({"error": error}, 400), COUNT)
     assert isinstance(outcome, Paused)
-    assert "own fields" in outcome.remedy
+    assert "fields of the request" in outcome.remedy
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -305,7 +305,7 @@ def test_an_unknown_code_is_transient_on_a_budget() -> None:
     """A later protocol's code does no harm."""
     outcome = outcome_from_http(said({"error": {"code": "FROM_THE_FUTURE"}}), COUNT)
     assert outcome == Retry(
-        "FROM_THE_FUTURE", "The seller answered HTTP 200.", budgeted=True, retry_after=None
+        "FROM_THE_FUTURE", "The seller responded with HTTP 200.", budgeted=True, retry_after=None
     )
 
 
