@@ -1,15 +1,15 @@
-"""The command line: the queue of a shop, in the hands of whoever runs it.
+"""The command line: inspect and deliver a queue of conversion events.
 
-It needs the extra ``cli``. Exit codes, alike for every command:
+Needs the extra ``cli``. Every command uses the same exit codes:
 
-====  ===============================================================================
-0     All is well.
-1     Something is left, dead, refused, not found or at fault; the output says what.
-2     The command, its configuration, its file or the directory's rights have to be changed.
-3     The machine is at fault: a disk, a directory or the queue's state.
-4     Another process uploads, and did not hand over in time.
-130   Stopped by Ctrl-C.
-====  ===============================================================================
+====  ==========================================================================
+0     Success.
+1     Something needs attention: events are left, dead, rejected or not found.
+2     Fix the command, the configuration, the file or the directory's permissions.
+3     A disk, a directory or the queue's state can't be used.
+4     Another process uploads and did not hand over in time.
+130   Interrupted by Ctrl-C.
+====  ==========================================================================
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _NEEDED = ("typer", "rich")
 
 
 def main() -> None:
-    """Run the command line by the process's arguments, and exit."""
+    """Run the command line with the arguments of this process, and exit."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(
-            f"adcp-tracker: expected {' and '.join(_NEEDED)} to be installed, got no "
-            f"{' and no '.join(missing)}; run: pip install 'adcp-tracker[cli]'\n"
+            f"adcp-tracker: {' and '.join(missing)} must be installed; "
+            "run: pip install 'adcp-tracker[cli]'\n"
         )
         sys.exit(2)
-    from adcp_tracker.cli.app import app  # noqa: PLC0415 - only where it is installed
+    from adcp_tracker.cli.app import app  # noqa: PLC0415 - needs the extra
 
     app(prog_name="adcp-tracker")

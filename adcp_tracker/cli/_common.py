@@ -1,4 +1,4 @@
-"""Shared options, exit codes."""
+"""Options and exit codes shared by all commands."""
 
 from __future__ import annotations
 
@@ -32,24 +32,23 @@ EXIT_BUSY: Final = 4
 EXIT_INTERRUPTED: Final = 130
 
 _REMEDIES: Final = {
-    errno.EACCES: "run this as the user who owns it, or choose another directory",
-    errno.EPERM: "run this as the user who owns it, or choose another directory",
-    errno.ENOSPC: "free some room on its volume",
-    errno.EDQUOT: "free some room within the user's quota",
-    errno.EROFS: "choose a directory on a volume that can be written to",
+    errno.EACCES: "run this as its owner, or choose another directory",
+    errno.EPERM: "run this as its owner, or choose another directory",
+    errno.ENOSPC: "free some space on its volume",
+    errno.EDQUOT: "free some space within the user's quota",
+    errno.EROFS: "choose a directory on a writable volume",
     errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path: a part of it is a file",
-    errno.EEXIST: "choose the path of a directory",
+    errno.ENOTDIR: "check the path: one of its parents is a file",
+    errno.EEXIST: "choose a directory, not a file",
     errno.ENAMETOOLONG: "choose a shorter path",
 }
-_OUTBOX_REMEDY: Final = "the events are safe on disk; see to its volume and try again"
+_OUTBOX_REMEDY: Final = "no event is lost; check the volume and try again"
 
 
 def command(body: Callable[P, int]) -> Callable[P, None]:
-    """Make a command of a function that returns an exit code.
+    """Turn a function that returns an exit code into a command.
 
-    A mistake of its user, or a machine that fails, ends it with one line instead of a
-    traceback. What is left is a fault of this program, and keeps its traceback.
+    Expected errors are printed in one line; other exceptions keep their traceback.
     """
 
     @functools.wraps(body)
@@ -70,7 +69,7 @@ def command(body: Callable[P, int]) -> Callable[P, None]:
 
 
 def describe_error(error: AdcpTrackerError | OSError) -> tuple[int, str]:
-    """Return the exit code an error stands for, and what to say of it."""
+    """Return the exit code and the message for an error."""
     if isinstance(error, (ConfigurationError, UnsafeDirectoryError)):
         return EXIT_USAGE, str(error)
     if isinstance(error, TimeoutError):
@@ -81,13 +80,13 @@ def describe_error(error: AdcpTrackerError | OSError) -> tuple[int, str]:
         where = (
             f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         )
-        remedy = _REMEDIES.get(error.errno, "see to it and try again")
+        remedy = _REMEDIES.get(error.errno, "fix this and try again")
         return EXIT_IO, f"{where}{error.strerror}; {remedy}"
     return EXIT_IO, str(error)
 
 
 def _on_broken_pipe() -> int:
-    """Let the interpreter flush into nothing, as whoever read this has seen enough."""
+    """Redirect stdout to /dev/null so the interpreter can exit quietly."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)
@@ -95,12 +94,14 @@ def _on_broken_pipe() -> int:
 
 
 MAX_SECONDS: Final = 1_000_000.0
-"""As long as anything may be told to wait: the system's own clocks end somewhere."""
+"""The longest timeout an option accepts; the system's clocks overflow eventually."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Directory = Annotated[
     str | None,
-    typer.Option("--directory", "-d", metavar="PATH", help="The queue. [default: ADCP_DIRECTORY]"),
+    typer.Option(
+        "--directory", "-d", metavar="PATH", help="The queue's directory. [default: ADCP_DIRECTORY]"
+    ),
 ]
 Handover = Annotated[
     float,
@@ -109,20 +110,22 @@ Handover = Annotated[
         min=0.0,
         max=MAX_SECONDS,
         metavar="SECONDS",
-        help="How long another process may take to hand over.",
+        help="How long to wait for another process to hand over.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask somebody, unless they have said yes already.
+    """Ask for confirmation, unless ``--yes`` was given.
 
     Raises:
-        ConfigurationError: If nobody is there to be asked.
+        ConfigurationError: If standard input is not a terminal.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigurationError("--yes: expected it where nobody can be asked, got nothing")
+        raise ConfigurationError(
+            "standard input is not a terminal, so you can't be asked; confirm with --yes"
+        )
     return typer.confirm(printable(question), err=True)

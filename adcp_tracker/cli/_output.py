@@ -1,4 +1,4 @@
-"""Tables and JSON."""
+"""Print lines, tables, stats and JSON."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _GAP: Final = "  "
 
 @attrs.frozen
 class Styled:
-    """A word in colour, where there is colour.
+    """A text with a colour, used on terminals.
 
     Attributes:
-        text: The word.
+        text: The text.
         style: ``green``, ``yellow`` or ``red``.
     """
 
@@ -37,7 +37,7 @@ class Styled:
 
 
 def print_json(document: object) -> None:
-    """Print `document` as JSON, in one line of ASCII."""
+    """Print `document` as one line of ASCII JSON."""
     sys.stdout.write(json.dumps(document) + "\n")
 
 
@@ -53,17 +53,17 @@ def print_line(text: str = "", style: str = "", *, indent: int = 0) -> None:
 
 
 def flush() -> None:
-    """Let whoever reads have what was printed so far."""
+    """Flush stdout."""
     sys.stdout.flush()
 
 
 def print_error(text: str) -> None:
-    """Print one line to the error output."""
+    """Print one line to stderr."""
     sys.stderr.write(f"adcp-tracker: {printable(text)}\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; numbers stand on the right, and a pipe gets plain columns."""
+    """Print a table with numbers right-aligned; plain columns if stdout is a pipe."""
     if _is_terminal():
         _draw(columns, rows)
         return
@@ -79,7 +79,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def printable(cell: object) -> str:
-    """Return what a terminal may be given of a value."""
+    """Return a value as text without control characters, shortened."""
     if isinstance(cell, Styled):
         return printable(cell.text)
     if isinstance(cell, int):
@@ -134,12 +134,12 @@ _COLUMNS = ("destination", "accepted", "delivered", "pending", "dead", "dropped"
 def print_stats(
     stats: Stats, configured: Collection[str] = (), *, is_uploaded: bool = True
 ) -> None:
-    """Print the books of all destinations, then the reason of whatever is not well.
+    """Print the counts of all destinations, then the reason for each problem.
 
     Args:
-        stats: The books.
-        configured: The destinations that are known to be configured; empty if none is known.
-        is_uploaded: Whether a process uploads from the queue, so that what failed is tried again.
+        stats: The counts.
+        configured: The names of the configured destinations; empty if unknown.
+        is_uploaded: Whether a process uploads from the queue and will retry.
     """
     print_table(
         _COLUMNS,
@@ -162,43 +162,46 @@ def print_stats(
 
 
 def state_of(books: DestinationStats) -> str:
-    """Return ``paused``, ``locked``, ``retrying`` or ``well``."""
+    """Return ``paused``, ``missing key``, ``retrying`` or ``ok``."""
     if books.paused:
         return "paused"
     if books.missing_keys:
-        return "locked"
-    return "retrying" if books.retrying else "well"
+        return "missing key"
+    return "retrying" if books.retrying else "ok"
 
 
 def _state(books: DestinationStats) -> Styled:
     word = state_of(books)
-    return Styled(word, {"paused": "red", "locked": "red", "retrying": "yellow"}.get(word, "green"))
+    return Styled(
+        word, {"paused": "red", "missing key": "red", "retrying": "yellow"}.get(word, "green")
+    )
 
 
 def _print_reasons(
     name: str, books: DestinationStats, *, is_known: bool, is_uploaded: bool
 ) -> None:
     if books.paused:
-        print_line(f"{name} is paused, and nothing is lost: {books.paused}", "red")
+        print_line(f"{name} is paused; no event is lost: {books.paused}", "red")
     elif books.retrying:
-        again = (
-            "is tried again by itself" if is_uploaded else "is tried again once a process uploads"
-        )
-        print_line(f"{name} {again}; the last try ended in {books.retrying}.")
+        again = "retries automatically" if is_uploaded else "retries once a process uploads"
+        print_line(f"{name} {again}. The last attempt failed: {books.retrying}.")
     if books.missing_keys:
         print_line(
-            f"{name} waits for events that were sealed with another key, and nothing is lost: "
-            f"add {books.missing_keys} to encryption_keys, or ADCP_ENCRYPTION_KEYS.",
+            f"{name} has events that were encrypted with another key; no event is lost. "
+            f"Add {books.missing_keys} to encryption_keys or ADCP_ENCRYPTION_KEYS.",
             "red",
         )
     if books.dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
-        print_line(f"{name} let go of: {reasons}.")
+        print_line(f"{name} dropped {sum(books.dropped.values()):,} events: {reasons}.")
     if books.unprocessed:
-        print_line(f"{name} left out {books.unprocessed:,} delivered events, saying not which.")
+        print_line(
+            f"{name}: the seller didn't process {books.unprocessed:,} delivered events "
+            "and didn't say which."
+        )
     if not is_known:
         print_line(
-            f"{name} is not configured here; to forget it and what waits for it, run: "
+            f"{name} is not configured here. To drop it and its pending events, run: "
             f"adcp-tracker retire {name}",
             "yellow",
         )

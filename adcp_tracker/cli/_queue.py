@@ -1,4 +1,4 @@
-"""Open and inspect a queue."""
+"""Open a queue and read its status."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 def open_existing_queue(directory: str | None) -> QueueDirectory:
-    """Return the queue to look at; none is ever made by looking.
+    """Return an existing queue; never create one.
 
     Raises:
         ConfigurationError: If there is no queue.
-        UnsafeDirectoryError: If others could read it or plant in it.
+        UnsafeDirectoryError: If other users can read or write it.
     """
     from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
 
     queue = QueueDirectory(_path(directory))
     if not queue.segments.is_dir():
-        found = "a directory without one" if queue.path.is_dir() else "nothing there"
+        found = "a directory without one" if queue.path.is_dir() else "no such directory"
         raise ConfigurationError(
             f"{queue.path}: expected a queue of events, got {found}; "
             "check --directory or ADCP_DIRECTORY"
@@ -47,23 +47,23 @@ def open_existing_queue(directory: str | None) -> QueueDirectory:
 
 
 def make_tracker(directory: str | None, **overrides: object) -> Tracker:
-    """Make a tracker by the environment, with some settings put in place of its own.
+    """Create a tracker from ADCP_* variables; `overrides` replace settings.
 
     Raises:
-        ConfigurationError: If the environment does not describe one.
+        ConfigurationError: If a variable is invalid.
     """
     from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - likewise
 
     settings = settings_from_env() | {"directory": _path(directory)} | overrides
-    return Tracker(destinations(), **settings)  # type: ignore[arg-type]  # it checks
+    return Tracker(destinations(), **settings)  # type: ignore[arg-type]  # it validates
 
 
 def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracker:
-    """Make a tracker that delivers, whoever does it otherwise.
+    """Create a tracker that uploads, whatever ``ADCP_UPLOADER`` says.
 
     Raises:
-        ConfigurationError: If the environment describes no destination, or no tracker.
+        ConfigurationError: If a variable is invalid, or no destination is configured.
     """
     tracker = make_tracker(directory, uploader="thread", **overrides)
     require_destinations(tracker.destinations)
@@ -71,10 +71,10 @@ def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracke
 
 
 def destinations() -> list[Destination]:
-    """Return the destinations that the environment describes.
+    """Return the destinations configured by ADCP_* variables.
 
     Raises:
-        ConfigurationError: If one is described in part.
+        ConfigurationError: If a variable is missing or invalid.
     """
     from adcp_tracker.settings import destinations_from_env  # noqa: PLC0415 - for a quick --help
 
@@ -82,7 +82,7 @@ def destinations() -> list[Destination]:
 
 
 def configured_names() -> list[str]:
-    """Return what is configured here, which may be nothing at all for who only looks."""
+    """Return the names of the configured destinations; empty if that fails."""
     try:
         return [destination.name for destination in destinations()]
     except ConfigurationError:
@@ -90,51 +90,48 @@ def configured_names() -> list[str]:
 
 
 def encryption() -> Encryption | None:
-    """Return what opens sealed records, as the environment has it.
+    """Return the encryption configured by ADCP_* variables.
 
     Raises:
-        ConfigurationError: If a key is none, or a variable is misspelt.
+        ConfigurationError: If a key is invalid or a variable is misspelt.
     """
     from adcp_tracker.journal.encryption import encryption_from_keys  # noqa: PLC0415 - likewise
     from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
 
     keys = settings_from_env().get("encryption_keys", ())
-    return encryption_from_keys(keys)  # type: ignore[arg-type]  # it checks
+    return encryption_from_keys(keys)  # type: ignore[arg-type]  # it validates
 
 
 def require_destinations(found: Sequence[Destination]) -> None:
-    """Ask for at least one destination.
+    """Check that there is a destination.
 
     Raises:
         ConfigurationError: If there is none.
     """
     if not found:
         raise ConfigurationError(
-            "destinations: expected at least one, got none; set ADCP_EVENT_SOURCE_ID, and "
-            "ADCP_ADVERTISER_ID with ADCP_API_KEY or ADCP_AGENT_URL with ADCP_AGENT_TOKEN"
+            "No destination is configured. Set ADCP_EVENT_SOURCE_ID, and ADCP_ADVERTISER_ID with "
+            "ADCP_API_KEY or ADCP_AGENT_URL with ADCP_AGENT_TOKEN."
         )
 
 
 def _path(directory: str | None) -> str:
     path = os.environ.get("ADCP_DIRECTORY", "") if directory is None else directory
     if not path:
-        raise ConfigurationError(
-            "directory: expected the queue's path, got nothing; give --directory or set "
-            "ADCP_DIRECTORY"
-        )
+        raise ConfigurationError("No directory is given. Use --directory or set ADCP_DIRECTORY.")
     return path
 
 
 @attrs.frozen
 class QueueStatus:
-    """How a queue stands.
+    """The status of a queue.
 
     Attributes:
-        stats: The books: fresh ones, or those that the uploading process wrote last.
-        leader: The id of the process that uploads, 0 if it has not told yet; ``None`` if
-            none does.
-        used_bytes: How much room the queue takes.
-        damage: Why the queue's state could not be read; empty if it could.
+        stats: Current counts, or those that the uploading process published last.
+        leader: The id of the process that uploads, 0 if it is unknown; ``None`` if no
+            process uploads.
+        used_bytes: The size of the queue.
+        damage: Why the queue's state can't be read; empty if it can.
     """
 
     stats: Stats
@@ -144,17 +141,17 @@ class QueueStatus:
 
 
 def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
-    """Find out how a queue stands.
+    """Read the status of a queue.
 
-    While a process uploads, its books are at most a second old. While none does, nobody
-    else may be reading the state, so it is read here.
+    If a process uploads, return what it published, which is at most a second old.
+    Otherwise take the leader lock and read the state.
 
     Args:
         queue: The queue.
-        names: The destinations that are known to be configured; may be empty.
+        names: The names of the configured destinations; empty if unknown.
 
     Raises:
-        OutboxError: If the state cannot be read for now.
+        OutboxError: If the state can't be read at the moment.
     """
     election = LeaderLock(queue, SystemClock())
     used = queue.used_bytes()
@@ -185,14 +182,14 @@ def _last_configured(queue: QueueDirectory) -> list[str]:
 
 
 class _EmptyOutbox:
-    """The outbox of a queue that nobody has uploaded from yet."""
+    """The outbox of a queue from which no process has uploaded yet."""
 
     def load(self) -> dict[str, bytes]:
-        """Return nothing."""
+        """Return an empty state."""
         return {}
 
     def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
-        """Do nothing, as whoever only looks has nothing to write."""
+        """Ignore writes."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -200,15 +197,15 @@ class _EmptyOutbox:
 
 @contextmanager
 def stopping(tracker: Tracker, grace: float | None = None) -> Iterator[Tracker]:
-    """Have a tracker end with the work it was made for, however that ends.
+    """Stop `tracker` when the block ends.
 
     Args:
         tracker: The tracker.
         grace: How long its last request may take, in seconds.
 
     Raises:
-        TimeoutError: If it was not let to work by another process.
-        OutboxError: If it was not let to work by the queue's own state.
+        TimeoutError: If another process kept uploading.
+        OutboxError: If the queue's state can't be read.
     """
     try:
         yield tracker
@@ -221,28 +218,28 @@ def stopping(tracker: Tracker, grace: float | None = None) -> Iterator[Tracker]:
 
 
 def require_leader(stats: Stats, began: float, tracker: Tracker, timeout: float) -> None:
-    """Ask for books that tell how the queue stands since the work began.
+    """Check that this process became the uploader, or that nothing is pending.
 
     Args:
-        stats: The books it came to.
-        began: When it began, in seconds since the epoch.
-        tracker: What was to do it.
+        stats: The counts after the work.
+        began: When the work began, in seconds since the epoch.
+        tracker: The tracker that did it.
         timeout: How long it had, in seconds.
 
     Raises:
-        TimeoutError: If another process kept the queue to itself.
+        TimeoutError: If another process kept uploading.
     """
     if stats.leader == os.getpid() or (stats.taken_at >= began and not stats.pending):
         return
     who = f"process {stats.leader}" if stats.leader else "another process"
     raise TimeoutError(
-        f"{tracker.settings.directory}: expected {who}, which uploads, to step aside within "
-        f"{timeout:g} s, and it did not; try again, or stop it"
+        f"{tracker.settings.directory}: {who} uploads and did not hand over within {timeout:g} s. "
+        "Try again, or stop that process."
     )
 
 
 def _raise_if_state_unreadable(tracker: Tracker) -> None:
-    """Find out whether it was the state that could not be read, rather than another process."""
+    """Raise the reason if the queue's state can't be read."""
     from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - likewise
 
     read_status(QueueDirectory(tracker.settings.directory), ())

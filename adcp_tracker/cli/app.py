@@ -1,4 +1,4 @@
-"""All commands, put together."""
+"""The Typer application with all commands."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
 
 app = typer.Typer(
-    help="Look after a queue of conversion events. Settings come from ADCP_* variables.",
+    help="Inspect and deliver a queue of conversion events. Configured by ADCP_* variables.",
     epilog=(
-        "Exit codes: 0 all is well; 1 something is left, dead, refused or at fault; 2 the command "
-        "or the configuration has to be changed; 3 the machine is at fault; 4 another process "
-        "uploads and did not hand over; 130 stopped by Ctrl-C."
+        "Exit codes: 0 success; 1 something needs attention; 2 wrong command or configuration; "
+        "3 disk, directory or state can't be used; 4 another process uploads and did not hand "
+        "over; 130 interrupted."
     ),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -50,4 +50,4 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Carry the options that stand before a command."""
+    """Take the options before a command."""

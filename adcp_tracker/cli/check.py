@@ -1,4 +1,4 @@
-"""``adcp-tracker check``: find out whether events would arrive, before they have to."""
+"""``adcp-tracker check``: test the configuration, the directory and each destination."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _STYLES = {"client": "green", "trusted proxy": "", "not read": ""}
 
 @attrs.frozen
 class ClientIpQuery:
-    """A request, and who is believed about it.
+    """A request and the proxies to trust.
 
     Attributes:
-        peer: The address at the other end of its connection; empty on a unix socket.
-        headers: Its headers, each as ``Name: value``.
-        trusted_proxies: The networks of the site's own proxies.
-        trusted_hops: How many they are, where their networks are not known.
-        ip_header: The header in which they name the client.
-        platform: The platform that sets all of these.
+        peer: The address of the connection's other end; empty for a unix socket.
+        headers: The request's headers, each as ``Name: value``.
+        trusted_proxies: The networks of your proxies.
+        trusted_hops: The number of your proxies, if their networks are unknown.
+        ip_header: The header in which your proxies name the client.
+        platform: A platform that presets the other settings.
     """
 
     peer: str
@@ -64,10 +64,10 @@ class ClientIpQuery:
     platform: str | None = None
 
     def resolve(self) -> ClientInfo:
-        """Find out who asked.
+        """Find the client's address.
 
         Raises:
-            ConfigurationError: If a setting or a header cannot be right.
+            ConfigurationError: If a setting or a header is invalid.
         """
         from adcp_tracker.web.client_ip import explain  # noqa: PLC0415 - likewise
         from adcp_tracker.web.options import CaptureSettings  # noqa: PLC0415 - for a quick --help
@@ -82,10 +82,10 @@ class ClientIpQuery:
 
 
 def explain_client_ip(way: ClientIpQuery, *, as_json: bool) -> int:
-    """Print who asked, and how that was found.
+    """Print the client's address and how it was found.
 
     Returns:
-        The exit code: 1 if there is no address that could be a shopper's.
+        The exit code: 1 if no address could be found.
     """
     origin = way.resolve()
     if as_json:
@@ -107,10 +107,10 @@ def _print(origin: ClientInfo) -> None:
     if origin.client_ip:
         _output.print_line(f"The client is {origin.client_ip}.", "green")
         return
-    _output.print_line("There is no address to be sent as the client's.", "red")
+    _output.print_line("The client's address is unknown, so none is sent.", "red")
     _output.print_line(
-        "If the last hop above is a proxy of yours, name its network with --trusted-proxy, or "
-        "set --trusted-hops."
+        "If the last hop above is your proxy, name its network with --trusted-proxy, or set "
+        "--trusted-hops."
     )
 
 
@@ -134,42 +134,44 @@ def check(  # noqa: PLR0913 - options, each by its name
         str | None,
         typer.Option(
             metavar="CODE",
-            help="What marks it as a test. [default: ADCP_TEST_EVENT_CODE, or adcp-tracker-check]",
+            help="The test code. [default: ADCP_TEST_EVENT_CODE, or adcp-tracker-check]",
         ),
     ] = None,
     directory: Directory = None,
     as_json: AsJson = False,
     ip: Annotated[
-        bool, typer.Option("--ip", help="Only explain who a request's client is.")
+        bool, typer.Option("--ip", help="Only explain how a client's IP address is found.")
     ] = False,
     peer: Annotated[
         str,
         typer.Option(
-            metavar="ADDRESS", help="The other end of its connection; none for a unix socket."
+            metavar="ADDRESS", help="With --ip: the address of the connection's other end."
         ),
     ] = "",
     header: Annotated[
-        list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header it came with.")
+        list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="With --ip: a request header.")
     ] = None,
     trusted_proxy: Annotated[
-        list[str] | None, typer.Option(metavar="NETWORK", help="Your own proxies' network.")
+        list[str] | None,
+        typer.Option(metavar="NETWORK", help="With --ip: the network of your proxies."),
     ] = None,
     trusted_hops: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How many they are, if not known by address.")
+        int, typer.Option(min=0, metavar="N", help="With --ip: the number of your proxies.")
     ] = 0,
     ip_header: Annotated[
-        str, typer.Option(metavar="NAME", help="The header in which they name the client.")
+        str, typer.Option(metavar="NAME", help="With --ip: the header that names the client.")
     ] = "X-Forwarded-For",
     platform: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Your platform: cloudflare, aws_alb, heroku or fly."),
+        typer.Option(metavar="NAME", help="With --ip: cloudflare, aws_alb, heroku or fly."),
     ] = None,
 ) -> int:
-    """Check configuration and directory, and try each destination.
+    """Check the configuration, the directory and each destination.
 
-    Each destination gets one test event, which goes past the queue and is no conversion. With
-    --ip, nothing of that is done: it shows whom a request with that --peer and --header comes
-    from. Exits with 1 if anything is at fault.
+    Sends each destination one test event, which doesn't pass through the queue and doesn't
+    count as a conversion. Exits with 1 if a check fails.
+
+    With --ip, only shows which client address a request with --peer and --header has.
     """
     if ip:
         way = ClientIpQuery(
@@ -188,7 +190,8 @@ def check(  # noqa: PLR0913 - options, each by its name
         _output.print_json({"ok": is_well, "findings": documents})
     else:
         _output.print_line(
-            "All is well." if is_well else "Not all is well.", "green" if is_well else "red"
+            "All checks passed." if is_well else "Some checks failed.",
+            "green" if is_well else "red",
         )
     return EXIT_OK if is_well else EXIT_ATTENTION
 
@@ -211,15 +214,15 @@ _NEEDS_MORE: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
 _KINDS: Final = (*_USUAL, *(kind for kind in EventType if kind not in {*_USUAL, *_NEEDS_MORE}))
 _MONEY: Final[tuple[Mapping[str, object] | None, ...]] = ({"value": 1, "currency": "USD"}, None)
 _PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check", None)
-"""What a test event is made of: what is most like a conversion stands first."""
+"""Candidates for a test event, those most like a conversion first."""
 
 
 @attrs.frozen
 class CheckItem:
-    """A finding, and what it is about.
+    """The result of one check.
 
     Attributes:
-        subject: ``configuration``, ``directory`` or a destination's name.
+        subject: ``configuration``, ``directory`` or the name of a destination.
         finding: What was found.
     """
 
@@ -230,16 +233,16 @@ class CheckItem:
 def run_checks(
     directory: str | None, *, send_event: bool, test_code: str | None
 ) -> Iterator[CheckItem]:
-    """Try everything that a configuration needs, and yield what comes of it.
+    """Run all checks and yield their results.
 
     Raises:
-        ConfigurationError: If the environment does not describe a tracker.
+        ConfigurationError: If an ADCP_* variable is invalid.
     """
     tracker = make_tracker(directory)
     settings, found = tracker.settings, tracker.destinations
     require_destinations(found)
     names = ", ".join(destination.name for destination in found)
-    yield CheckItem("configuration", CheckResult("ok", f"Events go to {names}."))
+    yield CheckItem("configuration", CheckResult("ok", f"Events are sent to {names}."))
     for finding in _check_settings(settings):
         yield CheckItem("configuration", finding)
     for finding in _check_directory(settings):
@@ -255,7 +258,7 @@ def _check_settings(settings: Settings) -> Iterator[CheckResult]:
     if settings.test_event_code is not None:
         yield CheckResult(
             "warning",
-            "Every event is marked as a test, so none of them counts as a conversion.",
+            "Every event is sent as a test, so none counts as a conversion.",
             "Unset ADCP_TEST_EVENT_CODE in production.",
         )
 
@@ -269,13 +272,15 @@ def _check_directory(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("error", str(error))
         return
     except OSError as error:
-        remedy = "Give the user this runs as a directory of its own, on a local disk with room."
+        remedy = "Use a directory on a local disk with free space that only this user can access."
         yield CheckResult("error", f"{queue.path}: {error.strerror}", remedy)
         return
-    yield CheckResult("ok", f"{queue.path} can be written to, by this user alone.")
+    yield CheckResult("ok", f"{queue.path} is writable, and only by this user.")
     room = shutil.disk_usage(queue.path).free
     if room < min(_LITTLE_ROOM, settings.max_bytes or _LITTLE_ROOM):
-        yield CheckResult("warning", f"Its volume has {room:,} bytes of room left.", "Free some.")
+        yield CheckResult(
+            "warning", f"Its volume has only {room:,} bytes free.", "Free some space."
+        )
     yield from _check_uploader(settings, queue)
 
 
@@ -293,16 +298,16 @@ def _check_uploader(settings: Settings, queue: QueueDirectory) -> Iterator[Check
     try:
         found = read_status(queue, ())
     except (OutboxError, OSError) as error:
-        yield CheckResult("error", str(error), "See to its volume; the events are safe on disk.")
+        yield CheckResult("error", str(error), "Check the volume; no event is lost.")
         return
     if found.damage:
-        remedy = "Nothing: the next process that uploads rebuilds it from the events."
-        yield CheckResult("warning", f"Its state cannot be read: {found.damage}", remedy)
+        remedy = "Nothing to do: the next process that uploads rebuilds it from the events."
+        yield CheckResult("warning", f"Its state can't be read: {found.damage}", remedy)
     if found.leader is not None:
         yield CheckResult("ok", f"Process {found.leader or 'unknown'} uploads from it.")
     elif settings.uploader == "external":
-        message = "No process uploads from it, and the trackers are told not to."
-        yield CheckResult("warning", message, "Keep running: adcp-tracker worker")
+        message = "No process uploads, and trackers are configured not to."
+        yield CheckResult("warning", message, "Run: adcp-tracker worker")
 
 
 def _check_destination(destination: Destination, code: str | None) -> Iterator[CheckResult]:
@@ -315,13 +320,13 @@ def _check_destination(destination: Destination, code: str | None) -> Iterator[C
 
 
 def _probe(destination: Destination) -> list[CheckResult]:
-    """Ask a destination that can ask its seller; one written elsewhere may not."""
+    """Probe the destination, if it supports that."""
     probe = getattr(destination, "probe", None)
     return list(probe()) if probe is not None else []
 
 
 def _test_batch(destination: Destination, code: str) -> Batch:
-    """Make an event by nobody, under an id of its own, such as the destination takes."""
+    """Build a test event that the destination accepts."""
     made = (_test_event(*choice) for choice in product(_KINDS, _MONEY, _PAGES))
     event = next(
         (each for each in made if destination.check(orjson.loads(each.json)) is None),
@@ -349,7 +354,7 @@ def _describe_outcome(outcome: Outcome, code: str) -> Iterator[CheckResult]:
     elif isinstance(outcome, Rejected):
         yield _rejection(outcome.code, outcome.message, outcome.failures)
     elif isinstance(outcome, (Retry, TooLarge)):
-        remedy = "Check address and network, or try again later."
+        remedy = "Check the address and the network, or try again later."
         yield CheckResult("error", f"{outcome.code}: {outcome.message}", remedy)
 
 
@@ -358,12 +363,12 @@ def _describe_delivered(outcome: Delivered, code: str) -> Iterator[CheckResult]:
         first = outcome.failures[0]
         yield _rejection(first.code, first.message, outcome.failures)
         return
-    yield CheckResult("ok", f"It took a test event, marked by {code!r}.")
+    yield CheckResult("ok", f"Accepted a test event with code {code!r}.")
     for warning in outcome.warnings:
         yield CheckResult("warning", f"The seller warns: {warning}")
 
 
 def _rejection(code: str, message: str, failures: tuple[EventFailure, ...]) -> CheckResult:
     remedy = next((each.remedy for each in failures if each.remedy), "")
-    remedy = remedy or "The connection works; check what this event source is registered for."
-    return CheckResult("error", f"It refused the test event: {code}: {message}", remedy)
+    remedy = remedy or "The connection works; check which events this event source accepts."
+    return CheckResult("error", f"The seller rejected the test event: {code}: {message}", remedy)

@@ -1,4 +1,4 @@
-"""dead list/show/replay/drop, retire."""
+"""``adcp-tracker dead list/show/replay/drop`` and ``retire``."""
 
 from __future__ import annotations
 
@@ -35,19 +35,22 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which, by their ids.")]
-Every = Annotated[bool, typer.Option("--all", help="Every one.")]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="The ids of dead letters.")
+]
+Every = Annotated[bool, typer.Option("--all", help="All of them.")]
 Code = Annotated[
-    str | None, typer.Option("--code", metavar="CODE", help="Those set aside for this code.")
+    str | None, typer.Option("--code", metavar="CODE", help="Only those with this code.")
 ]
 Destination = Annotated[
-    str | None, typer.Option("--destination", metavar="NAME", help="Those of this destination.")
+    str | None,
+    typer.Option("--destination", metavar="NAME", help="Only those of this destination."),
 ]
 _SHOWN: Final = ("id", "destination", "died_at", "code", "message", "remedy", "replayable")
 _UTC: Final = timezone.utc
 
 dead = typer.Typer(
-    help="The events that were set aside, and what becomes of them.",
+    help="List, show, replay or drop dead letters: events that could not be delivered.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -63,7 +66,7 @@ def list_letters(
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """List dead letters, the newest first.
+    """List dead letters, newest first.
 
     Needs no credentials. Exits with 1 if the destination is unknown.
     """
@@ -97,8 +100,7 @@ def list_letters(
     _output.print_line(f"{len(newest):,} of {len(found):,} dead letters.")
     if locked:
         _output.print_line(
-            f"{locked:,} more cannot be read: add the key that sealed them to "
-            "ADCP_ENCRYPTION_KEYS.",
+            f"{locked:,} more can't be decrypted. Add their key to ADCP_ENCRYPTION_KEYS.",
             "yellow",
         )
     return EXIT_OK
@@ -107,7 +109,7 @@ def list_letters(
 @dead.command("show")
 @command
 def show(
-    letter_id: Annotated[str, typer.Argument(metavar="ID", help="Which.")],
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a dead letter.")],
     *,
     directory: Directory = None,
     as_json: AsJson = False,
@@ -115,9 +117,7 @@ def show(
     """Show one dead letter with its event. Needs no credentials."""
     letter = next((each for each in _find_letters(directory) if each.id == letter_id), None)
     if letter is None:
-        _output.print_error(
-            f"{letter_id}: expected the id of a dead letter; see: adcp-tracker dead list"
-        )
+        _output.print_error(f"{letter_id}: no such dead letter; see: adcp-tracker dead list")
         return EXIT_ATTENTION
     if as_json:
         _output.print_json(letter.summary() | {"died_at": _died_at(letter)})
@@ -143,10 +143,10 @@ def replay(  # noqa: PLR0913 - options, each by its name
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Send dead letters again, once what killed them is mended.
+    """Send dead letters again, once the cause is fixed.
 
-    Needs no credentials: whoever uploads sends them. Exits with 1 if one is unknown, or cannot
-    be sent as it is, because its fault is in the event.
+    Needs no credentials: the process that uploads sends them. Exits with 1 if an id is unknown
+    or the event itself is invalid.
     """
     if _is_unknown(destination, directory):
         return EXIT_ATTENTION
@@ -176,9 +176,9 @@ def drop(  # noqa: PLR0913 - options, each by its name
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Give dead letters up for good, and erase them from the disk.
+    """Delete dead letters permanently.
 
-    Needs no credentials. Exits with 1 if one is unknown, or nobody confirmed it.
+    Needs no credentials. Exits with 1 if an id is unknown, or if not confirmed.
     """
     if _is_unknown(destination, directory):
         return EXIT_ATTENTION
@@ -186,7 +186,7 @@ def drop(  # noqa: PLR0913 - options, each by its name
     chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
     unknown = sorted(chosen - {letter.id for letter in found})
     known = chosen.difference(unknown)
-    agreed = not known or confirm(f"Give {len(known):,} dead letters up for good?", yes=yes)
+    agreed = not known or confirm(f"Delete {len(known):,} dead letters permanently?", yes=yes)
     dropped = 0
     if known and agreed:
         with stopping(make_tracker(directory)) as tracker:
@@ -210,7 +210,7 @@ def _find_letters(
 
 
 def _is_unknown(destination: str | None, directory: str | None) -> bool:
-    """Complain of a destination that has no letters, no books and no configuration."""
+    """Return whether nothing is known of a destination; print an error if so."""
     from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
 
     if destination is None:
@@ -222,7 +222,7 @@ def _is_unknown(destination: str | None, directory: str | None) -> bool:
     if destination in known:
         return False
     words = ", ".join(sorted(known)) or "none"
-    _output.print_error(f"{destination}: expected a known destination, got another; known: {words}")
+    _output.print_error(f"{destination}: unknown destination; known: {words}")
     return True
 
 
@@ -239,29 +239,29 @@ def _is_filtered(*filters: str | None) -> bool:
 def _select(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -> set[str]:
     if bool(ids) == filtered:
         raise ConfigurationError(
-            "which letters: expected either their ids, or --all, --code or --destination, "
-            f"got {'both' if filtered else 'none of them'}"
+            "Select dead letters either by ids or by --all, --code or --destination, "
+            f"not {'both' if filtered else 'by neither'}."
         )
     return set(ids) if ids else {letter.id for letter in found}
 
 
 def _print_replayed(outcome: ReplayResult, stats: Stats) -> None:
-    _output.print_line(f"{len(outcome.replayed):,} dead letters are on their way again.")
+    _output.print_line(f"{len(outcome.replayed):,} dead letters will be sent again.")
     if outcome.refused:
         _output.print_line(
-            f"{len(outcome.refused):,} cannot be sent as they are: {', '.join(outcome.refused)}. "
-            "Each one's reason is in: adcp-tracker dead show ID"
+            f"{len(outcome.refused):,} have invalid events: {', '.join(outcome.refused)}. "
+            "For the reason, run: adcp-tracker dead show ID"
         )
     _print_unknown(outcome.unknown)
     if stats.pending:
         _output.print_line(
-            f"{stats.pending:,} deliveries wait for whoever uploads: adcp-tracker flush"
+            f"{stats.pending:,} deliveries are pending. To send them now: adcp-tracker flush"
         )
 
 
 def _print_unknown(unknown: tuple[str, ...] | list[str]) -> None:
     if unknown:
-        _output.print_line(f"{len(unknown):,} are no dead letter's id: {', '.join(unknown)}.")
+        _output.print_line(f"{len(unknown):,} ids are unknown: {', '.join(unknown)}.")
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:
@@ -285,7 +285,7 @@ def _event_id(letter: DeadLetter) -> str:
 @command
 def retire(
     destination: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its name, as the status shows it.")
+        str, typer.Argument(metavar="NAME", help="Its name in the output of status.")
     ],
     *,
     yes: Yes = False,
@@ -293,10 +293,10 @@ def retire(
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Forget a destination that is not configured any more.
+    """Remove a destination that is no longer configured.
 
-    What waits for it is let go; until then, events are kept for it on disk. Its dead letters
-    stay. Exits with 1 if it is unknown, or still in use.
+    Its pending events are dropped; until you do this, they are kept on disk. Its dead letters
+    are kept. Exits with 1 if it is unknown or still in use.
     """
     from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
 
@@ -310,30 +310,30 @@ def retire(
         elif not confirm(_question(destination, found), yes=yes):
             why_not = "not confirmed"
         elif not tracker.remove_destination(destination, timeout):
-            why_not = f"{destination}: it is gone, or in use"
+            why_not = f"{destination}: it is already removed, or in use"
             _output.print_error(why_not)
     if as_json:
         _output.print_json({"destination": destination, "retired": not why_not, "reason": why_not})
     elif not why_not:
-        _output.print_line(f"{destination} is forgotten.")
+        _output.print_line(f"Removed {destination}.")
     return EXIT_ATTENTION if why_not else EXIT_OK
 
 
 def _why_not_removable(destination: str, names: list[str], found: QueueStatus) -> str:
     if destination in names:
-        return f"{destination}: expected one that is not configured; take it out of ADCP_* first"
+        return f"{destination} is configured. Remove it from the ADCP_* variables first."
     books = found.stats.destinations.get(destination)
     if books is None:
         known = ", ".join(found.stats.destinations) or "none"
-        return f"{destination}: expected a known destination, got another; known: {known}"
+        return f"{destination}: unknown destination; known: {known}"
     if found.leader is not None and books.configured:
         return (
-            f"{destination}: expected one that is not configured, but process {found.leader} "
-            "sends to it; restart that one without it first"
+            f"{destination} is configured in process {found.leader}. "
+            "Restart that process without it first."
         )
     return ""
 
 
 def _question(destination: str, found: QueueStatus) -> str:
     pending = found.stats.destinations[destination].pending
-    return f"Forget {destination}, and {pending:,} events that wait for it?"
+    return f"Remove {destination} and drop its {pending:,} pending events?"

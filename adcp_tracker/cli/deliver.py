@@ -1,4 +1,4 @@
-"""flush, worker."""
+"""``adcp-tracker flush`` and ``worker``."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def flush(
     *,
     timeout: Annotated[
         float,
-        typer.Option(min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long it may take."),
+        typer.Option(min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long to try."),
     ] = 60.0,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Deliver what waits, and say what is left and why.
+    """Deliver pending events now, and print what is left and why.
 
-    Whoever uploads otherwise is asked to step aside for it. Exits with 1 if anything is left,
-    and with 4 if that is because another process did not step aside.
+    A process that uploads is asked to hand over. Exits with 1 if anything is left, and with 4
+    if another process did not hand over.
     """
     open_existing_queue(directory)
     began = time.time()
@@ -69,12 +69,12 @@ def flush(
 
 def _print_remaining(stats: Stats, timeout: float) -> None:
     if not stats.pending:
-        _output.print_line("Everything is delivered or settled.", "green")
+        _output.print_line("Nothing is pending.", "green")
         return
-    _output.print_line(f"{stats.pending:,} deliveries are left, safe on disk.", "yellow")
+    _output.print_line(f"{stats.pending:,} deliveries are pending; they stay on disk.", "yellow")
     if not any(books.paused or books.retrying for books in stats.destinations.values()):
         _output.print_line(
-            f"{timeout:g} s were not enough; give a longer --timeout, or flush again."
+            f"{timeout:g} s were not enough. Use a longer --timeout, or flush again."
         )
 
 
@@ -85,10 +85,12 @@ _LOOK_SECONDS = 5.0
 @command
 def worker(  # noqa: PLR0913 - options, each by its name
     *,
-    once: Annotated[bool, typer.Option("--once", help="Deliver what waits, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Deliver pending events and exit.")] = False,
     timeout: Annotated[
         float,
-        typer.Option(min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long --once may take."),
+        typer.Option(
+            min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="With --once: how long to try."
+        ),
     ] = 60.0,
     grace: Annotated[
         float,
@@ -96,17 +98,17 @@ def worker(  # noqa: PLR0913 - options, each by its name
             min=0.0,
             max=MAX_SECONDS,
             metavar="SECONDS",
-            help="How long the last request may take at the end.",
+            help="How long the last request may take on exit.",
         ),
     ] = 10.0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log at DEBUG level.")] = False,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Deliver until SIGTERM or Ctrl-C, and log to the error output.
+    """Deliver events until SIGTERM or Ctrl-C, and log to stderr.
 
-    The request that is on its way is finished; the rest stays on disk. A second signal ends
-    it at once. Prints the books at the end. With --once, exits with 1 if anything is left.
+    The current request is finished; the rest stays on disk. A second signal exits at once.
+    Prints the counts at the end. With --once, exits with 1 if anything is left.
     """
     from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
 
@@ -117,7 +119,7 @@ def worker(  # noqa: PLR0913 - options, each by its name
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     tracker = make_uploading_tracker(directory, handle_sigterm=False)
-    QueueDirectory(tracker.settings.directory).prepare()  # or say at once what is wrong with it
+    QueueDirectory(tracker.settings.directory).prepare()  # fail now if the directory can't be used
     names = [destination.name for destination in tracker.destinations]
     logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
     with stopping(tracker, grace):
@@ -132,7 +134,7 @@ def worker(  # noqa: PLR0913 - options, each by its name
 
 
 def _deliver_once(tracker: Tracker, timeout: float) -> None:
-    """Deliver what waits, or until a signal comes."""
+    """Deliver pending events, or until a signal arrives."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.time()
     with suppress(KeyboardInterrupt):
@@ -140,19 +142,19 @@ def _deliver_once(tracker: Tracker, timeout: float) -> None:
 
 
 def _run_until_signal(tracker: Tracker) -> None:
-    """Deliver until a signal comes."""
+    """Deliver until a signal arrives."""
     with _stop_signals() as heard:
         tracker.start()
         while not select.select([heard], [], [], _LOOK_SECONDS)[0]:
-            tracker.start()  # does nothing, as long as the thread is there
+            tracker.start()  # does nothing while the thread runs
 
 
 @contextmanager
 def _stop_signals() -> Iterator[socket.socket]:
-    """Have the first signal to stop arrive at a socket, and the second one end the process.
+    """Make the first stop signal readable from a socket; let the second end the process.
 
-    A signal is written there by the interpreter itself: a handler that took a lock could
-    wait for ever for what it interrupts.
+    The interpreter writes to the socket itself: a Python handler that takes a lock could
+    deadlock with the code it interrupts.
     """
     heard, said = socket.socketpair()
     said.settimeout(0.0)

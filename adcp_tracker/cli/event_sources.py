@@ -1,4 +1,4 @@
-"""sources, reconcile."""
+"""``adcp-tracker sources`` and ``reconcile``."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 AccountId = Annotated[
     str | None,
-    typer.Option("--account", metavar="ID", help="The account at an agent, by its id."),
+    typer.Option("--account", metavar="ID", help="The account id at an agent."),
 ]
 Brand = Annotated[
     str | None,
-    typer.Option(metavar="DOMAIN", help="The account at an agent, by the brand's domain."),
+    typer.Option(metavar="DOMAIN", help="The brand's domain, for an account at an agent."),
 ]
 Operator = Annotated[
     str | None,
-    typer.Option(metavar="DOMAIN", help="Who operates for the brand. [default: the brand]"),
+    typer.Option(metavar="DOMAIN", help="The operator's domain. [default: the brand]"),
 ]
 
 
 def parse_account(account: str | None, brand: str | None, operator: str | None) -> Account | None:
-    """Return the account that options describe, if they describe any.
+    """Return the account given by the options, or ``None``.
 
     Raises:
-        ConfigurationError: If they describe it in part, or twice.
+        ConfigurationError: If the options are incomplete or contradict each other.
     """
     from adcp_tracker.event_sources.model import Account  # noqa: PLC0415 - for a quick --help
 
@@ -72,10 +72,10 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Compare the books with what sellers say they received.
+    """Compare delivered events with what sellers say they received.
 
-    Exits with 1 if they differ, or if a seller does not answer. Hours that ended less than
-    an hour ago are shown, but sellers may still count them.
+    Exits with 1 if the counts differ or a seller does not answer. Hours that ended less than an
+    hour ago are shown, but not compared: sellers may still be counting them.
     """
     from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - likewise
@@ -129,24 +129,24 @@ def _print(result: Reconciliation) -> None:
 
 
 def _row(row: HourRow) -> list[object]:
-    state = "" if row.is_final else "may still be counted"
+    state = "" if row.is_final else "not final"
     return [_format_hour(row.hour), row.hours, row.delivered, row.received, row.difference, state]
 
 
 def _verdict(result: Reconciliation) -> str:
     if result.agrees and not any(row.is_final for row in result.rows):
-        return "There is nothing yet that the seller has surely counted."
+        return "No hour is old enough to compare yet."
     if result.agrees:
-        return f"Both count {result.delivered:,} events."
+        return f"The counts agree: {result.delivered:,} events."
     gap = abs(result.difference)
     if result.difference < 0:
         return (
-            f"The seller counts {gap:,} fewer of {result.delivered:,} delivered: "
-            "ask it for its reasons, and see the books for what it left unprocessed."
+            f"The seller counts {gap:,} fewer than the {result.delivered:,} delivered. "
+            "Ask the seller why, and run adcp-tracker status for unprocessed events."
         )
     return (
-        f"The seller counts {gap:,} more than the {result.delivered:,} delivered: "
-        "it counts repeats, or events that others sent."
+        f"The seller counts {gap:,} more than the {result.delivered:,} delivered. "
+        "It counts repeats, or events from other senders."
     )
 
 
@@ -166,7 +166,7 @@ _STYLES = {
     "needs_attention": "red",
 }
 sources = typer.Typer(
-    help="List event sources with sellers, or register them.",
+    help="List or register event sources at sellers.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -181,7 +181,7 @@ def _list(
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """List the event sources that each seller knows, and how they do.
+    """List the event sources at each seller, with their health.
 
     Exits with 1 if a seller does not answer.
     """
@@ -197,7 +197,7 @@ def _sync(  # noqa: PLR0913 - options, each by its name
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Event sources, as TOML or JSON.")],
     delete_missing: Annotated[
-        bool, typer.Option("--delete-missing", help="Delete those that FILE does not name.")
+        bool, typer.Option("--delete-missing", help="Delete event sources that FILE doesn't name.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would change.")
@@ -208,18 +208,16 @@ def _sync(  # noqa: PLR0913 - options, each by its name
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """Register the event sources of FILE with each seller.
+    """Register the event sources in FILE at each seller, and show what changed.
 
-    Shows what changed. Exits with 1 if a source failed or a seller does not answer.
+    Exits with 1 if a source failed or a seller does not answer.
     """
     from adcp_tracker.event_sources.model import read_sources  # noqa: PLC0415 - for a quick --help
 
     try:
         wanted = read_sources(file)
     except OSError as error:
-        raise ConfigurationError(
-            f"{file}: expected a file of event sources, got {error.strerror}; check FILE"
-        ) from None
+        raise ConfigurationError(f"{file}: can't read event sources: {error.strerror}") from None
     require_destinations(destinations())
     whose = parse_account(account, brand, operator) or wanted.account
     with stopping(make_tracker(directory)) as tracker:
@@ -240,7 +238,7 @@ def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
         _output.print_json({"ok": is_well, "dry_run": dry_run, "destinations": documents})
         return EXIT_OK if is_well else EXIT_ATTENTION
     if dry_run:
-        _output.print_line("Nothing is changed; this is what would be.")
+        _output.print_line("Dry run: nothing was changed.")
     for report in reports:
         _print_of_sources(report)
     return EXIT_OK if is_well else EXIT_ATTENTION
@@ -295,12 +293,12 @@ def _print_more(source: SourceReport) -> None:
 
 def _print_setup(source_id: str, setup: Setup) -> None:
     if setup.instructions:
-        _output.print_line(f"The seller says of {source_id}:", indent=2)
+        _output.print_line(f"Instructions for {source_id}:", indent=2)
         for line in setup.instructions:
             _output.print_line(line, indent=4)
     if setup.snippet:
         _output.print_line(
-            f"The seller's {setup.snippet_type or 'tag'}, to be read before use:", indent=2
+            f"Snippet ({setup.snippet_type or 'tag'}); review it before use:", indent=2
         )
         for line in setup.snippet:
             _output.print_line(line, indent=4)

@@ -26,26 +26,25 @@ def sandbox(
         str, typer.Option(metavar="ADDRESS", help="The loopback address to listen on.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 picks a free one.")
     ] = 8765,
-    config: Annotated[
-        str, typer.Option(metavar="JSON", help="Settings of its SandboxConfig.")
-    ] = "{}",
+    config: Annotated[str, typer.Option(metavar="JSON", help="SandboxConfig settings.")] = "{}",
     port_file: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Write the port there once it listens.")
+        str | None,
+        typer.Option(metavar="PATH", help="Write the port to this file once it listens."),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run a strict seller on this machine, to send events to.
+    """Run a strict local seller to send events to.
 
-    It speaks the Interchange call and MCP, and shows what it gets on its page. Ctrl-C or
-    SIGTERM stops it.
+    Speaks the Interchange REST API and MCP, and shows on a page what it receives. Stop it with
+    Ctrl-C or SIGTERM.
     """
     require_sandbox()
-    from adcp_tracker.sandbox import run  # noqa: PLC0415 - it needs an extra of its own
+    from adcp_tracker.sandbox import run  # noqa: PLC0415 - needs an extra
 
     settings = _settings(config)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ctrl-C and SIGTERM end it alike
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops it like Ctrl-C
     file = None if port_file is None else Path(port_file)
     ready = _announcement(settings, as_json=as_json)
     run(settings, host=host, port=port, port_file=file, on_ready=ready)
@@ -53,19 +52,19 @@ def sandbox(
 
 
 def require_sandbox() -> None:
-    """Ask for the extra that the local seller needs.
+    """Check that the extra ``sandbox`` is installed.
 
     Raises:
-        ConfigurationError: If it is not installed.
+        ConfigurationError: If it is not.
     """
     try:
-        import adcp_tracker.sandbox  # noqa: F401, PLC0415 - it needs an extra of its own
+        import adcp_tracker.sandbox  # noqa: F401, PLC0415 - needs an extra
     except ImportError as error:
         raise ConfigurationError(str(error)) from error
 
 
 def _settings(config: str) -> SandboxConfig:
-    from adcp_tracker.sandbox import SandboxConfig  # noqa: PLC0415 - it needs an extra of its own
+    from adcp_tracker.sandbox import SandboxConfig  # noqa: PLC0415 - needs an extra
     from adcp_tracker.sandbox.config import structure  # noqa: PLC0415 - likewise
 
     try:
@@ -80,8 +79,8 @@ def _announcement(settings: SandboxConfig, *, as_json: bool) -> Callable[[str], 
         if as_json:
             _output.print_json({"page": origin, "base_url": base_url, "agent_url": agent_url})
         else:
-            _output.print_line(f"The local seller listens; its page is {origin}/")
-            _output.print_line("Send to it with:")
+            _output.print_line(f"The local seller is running. See its page: {origin}/")
+            _output.print_line("To send events to it, set:")
             for line in _environment(settings, base_url, agent_url):
                 _output.print_line(f"export {line}", indent=4)
         _output.flush()

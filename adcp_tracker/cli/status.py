@@ -1,4 +1,4 @@
-"""``adcp-tracker status``: how the queue stands."""
+"""``adcp-tracker status``: the state of the queue."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MINUTE = 60
 
 @command
 def status(*, directory: Directory = None, as_json: AsJson = False) -> int:
-    """Show the books of each destination and whether all is well.
+    """Show what became of all events, by destination.
 
-    Needs no credentials and sends nothing. Exits with 1 if a destination is paused, events
-    are dead or cannot be read, or events wait while no process uploads.
+    Needs no credentials and sends nothing. Exits with 1 if a destination is paused, events are
+    dead or can't be decrypted, or events are pending while no process uploads.
     """
     from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
 
@@ -60,31 +60,30 @@ def _print(found: QueueStatus, path: str, names: list[str]) -> None:
     stats = found.stats
     _output.print_line(f"{path}: {size(found.used_bytes)}")
     if found.damage:
-        _output.print_line(f"The queue's state cannot be read: {found.damage}", "red")
-        _output.print_line(
-            "The next process that uploads rebuilds it from the events; none is lost."
-        )
+        _output.print_line(f"The queue's state can't be read: {found.damage}", "red")
+        _output.print_line("The next process that uploads rebuilds it; no event is lost.")
     idle = found.leader is None
     uploads = "no process" if idle else f"process {found.leader or 'unknown'}"
     is_stuck = idle and stats.pending > 0
     _output.print_line(f"Uploading: {uploads}", "red" if is_stuck else "")
     if is_stuck:
         _output.print_line(
-            "Nothing uploads: start the application, or run adcp-tracker flush or "
-            "adcp-tracker worker.",
+            "No process uploads. Start your application, or run adcp-tracker worker or flush.",
             "red",
         )
     if stats.waiting:
-        _output.print_line(f"{stats.waiting:,} events wait until a destination is configured.")
+        _output.print_line(
+            f"{stats.waiting:,} events are waiting for a destination to be configured."
+        )
     if stats.oldest_at is not None:
-        _output.print_line(f"The oldest event waits for {age(time.time() - stats.oldest_at)}.")
+        _output.print_line(f"The oldest pending event is {age(time.time() - stats.oldest_at)} old.")
     if stats.destinations:
         _output.print_line()
         print_stats(stats, names, is_uploaded=not idle)
 
 
 def size(number: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Format a number of bytes."""
     for unit in _UNITS[:-1]:
         if number < _STEP:
             return f"{number:.3g} {unit}"
@@ -93,7 +92,7 @@ def size(number: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """Return a time span as people read it."""
+    """Format a duration in seconds."""
     whole = max(int(seconds), 0)
     hours, minutes = divmod(whole // _MINUTE, _MINUTE)
     if hours:

@@ -29,7 +29,7 @@ def test_a_good_configuration_is_tried_with_a_test_event(tmp_path: Path, seller:
     ended = run("check", "--directory", tmp_path / "queue", "--json", **both)
     assert (ended.code, ended.err) == (0, "")
     assert ended.json["ok"] is True
-    assert ("ok", "It took a test event, marked by 'adcp-tracker-check'.") in findings(ended, NAME)
+    assert ("ok", "Accepted a test event with code 'adcp-tracker-check'.") in findings(ended, NAME)
     assert all(each["level"] != "error" for each in ended.json["findings"])
     assert len(seller.test_events) == 2
     assert seller.events == []
@@ -45,10 +45,10 @@ def test_the_code_of_the_test_can_be_chosen_and_left_on_is_noted(
     ended = run("check", "--test-code", "TEST2", ADCP_UPLOADER="external", **here)
     assert ended.code == 0
     assert [each.test_event_code for each in seller.received] == ["TEST2"]
-    assert "none of them counts as a conversion" in ended.out
+    assert "so none counts as a conversion" in ended.out
     assert "Unset ADCP_TEST_EVENT_CODE" in ended.out
-    assert "Keep running: adcp-tracker worker" in ended.out
-    assert ended.out.endswith("All is well.\n")
+    assert "Run: adcp-tracker worker" in ended.out
+    assert ended.out.endswith("All checks passed.\n")
 
 
 def test_a_wrong_credential_is_a_fault_with_its_remedy(tmp_path: Path, seller: Sandbox) -> None:
@@ -69,7 +69,7 @@ def test_a_seller_that_is_not_there_is_a_fault(tmp_path: Path, seller: Sandbox) 
     ended = run("check", "--directory", tmp_path / "queue", **nowhere)
     assert ended.code == 1
     assert f"error {NAME}: " in ended.out
-    assert ended.out.endswith("Not all is well.\n")
+    assert ended.out.endswith("Some checks failed.\n")
 
 
 def test_a_refused_test_event_is_a_fault(tmp_path: Path, seller: Sandbox) -> None:
@@ -77,7 +77,7 @@ def test_a_refused_test_event_is_a_fault(tmp_path: Path, seller: Sandbox) -> Non
     seller.fail(status=400, code="INVALID_REQUEST", message="No \x1b[31mpurchases here.")
     ended = run("check", "--directory", tmp_path / "queue", **pointing_at(seller))
     assert ended.code == 1
-    assert "It refused the test event: INVALID_REQUEST" in ended.out
+    assert "The seller rejected the test event: INVALID_REQUEST" in ended.out
     assert "\x1b" not in ended.out
 
 
@@ -117,7 +117,7 @@ def test_the_client_is_explained_hop_by_hop() -> None:
     assert verdicts == ["trusted proxy", "trusted proxy", "client", "not read"]
     untrusted = run("check", "--ip", *request)
     assert untrusted.code == 1
-    assert "There is no address to be sent as the client's." in untrusted.out
+    assert "The client's address is unknown, so none is sent." in untrusted.out
     assert "--trusted-proxy" in untrusted.out
 
 

@@ -29,7 +29,7 @@ def test_what_waits_is_delivered(tmp_path: Path, seller: Sandbox) -> None:
     assert {event["event_id"] for event in seller.events} == {"A-1", "A-2"}
     again = run("flush", "--directory", tmp_path, **both)
     assert again.code == 0
-    assert "Everything is delivered or settled." in again.out
+    assert "Nothing is pending." in again.out
     assert seller.times_received("A-1") == 2  # once over each kind
 
 
@@ -40,9 +40,9 @@ def test_a_wrong_credential_pauses_and_loses_nothing(tmp_path: Path, seller: San
     wrong = pointing_at(seller, ADCP_API_KEY="not-the-token")
     ended = run("flush", "--directory", tmp_path, "--timeout", "20", **wrong)
     assert ended.code == 1
-    assert f"{NAME} is paused, and nothing is lost: " in ended.out
+    assert f"{NAME} is paused; no event is lost: " in ended.out
     assert "Give this destination a valid credential" in ended.out
-    assert "1 deliveries are left, safe on disk." in ended.out
+    assert "1 deliveries are pending; they stay on disk." in ended.out
     assert "not-the-token" not in ended.out + ended.err
     assert run("flush", "--directory", tmp_path, **pointing_at(seller)).code == 0
     assert seller.times_received("A-1") == 1
@@ -54,7 +54,7 @@ def test_a_seller_that_is_down_is_tried_again(tmp_path: Path, seller: Sandbox) -
     seller.fail(status=503, times=None)
     ended = run("flush", "--directory", tmp_path, "--timeout", "1", **pointing_at(seller))
     assert ended.code == 1
-    assert f"{NAME} is tried again by itself; the last try ended in " in ended.out
+    assert f"{NAME} retries automatically. The last attempt failed: " in ended.out
     assert "retrying" in ended.out
 
 
@@ -69,7 +69,7 @@ def test_a_process_that_keeps_uploading_is_named(tmp_path: Path, seller: Sandbox
     ended = run("flush", "--directory", tmp_path, "--timeout", "0.5", **pointing_at(seller))
     election.release()
     assert ended.code == 4
-    expected = f"expected process {first['leader']}, which uploads, to step aside within 0.5 s"
+    expected = f"process {first['leader']} uploads and did not hand over within 0.5 s"
     assert expected in ended.err
     assert ended.out == ""
     assert seller.times_received("A-2") == 0

@@ -43,7 +43,7 @@ def test_a_state_that_cannot_be_opened_is_the_machines_fault(
     ended = run(*command, "--directory", unreadable, **pointing_at(seller))
     assert (ended.code, ended.out) == (3, "")
     assert "the queue's state cannot be opened" in ended.err
-    assert "the events are safe on disk" in ended.err
+    assert "no event is lost" in ended.err
     assert seller.times_received("A-1") == 0
 
 

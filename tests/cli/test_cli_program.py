@@ -88,7 +88,7 @@ def test_what_is_missing_is_said_with_the_line_that_installs_it(module: str) -> 
     """Without the extra the program can still say what it needs."""
     ended = run_without(module, "demo")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert f"got no {module};" in ended.stderr
+    assert f"{module} must be installed;" in ended.stderr
     assert "pip install 'adcp-tracker[cli]'" in ended.stderr
 
 
@@ -114,7 +114,7 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     finally:
         demo.kill()
     assert demo.returncode == 130
-    assert out == ""
+    assert "delivered" not in out
     assert "Traceback" not in err
 
 

@@ -26,7 +26,7 @@ def test_a_destination_that_is_gone_is_forgotten_with_what_waits(
 
     configured = run("retire", NAME, "--yes", *here, **wrong)
     assert configured.code == 1
-    assert "take it out of ADCP_* first" in configured.err
+    assert "Remove it from the ADCP_* variables first" in configured.err
     unasked = run("retire", NAME, *here)
     assert unasked.code == 2
     assert "--yes" in unasked.err

@@ -52,8 +52,8 @@ def test_events_that_nobody_uploads_need_somebody(tmp_path: Path) -> None:
     human = run("status", ADCP_DIRECTORY=str(tmp_path / "queue"))
     assert human.code == 1
     assert "Uploading: no process" in human.out
-    assert "2 events wait until a destination is configured" in human.out
-    assert "The oldest event waits for " in human.out
+    assert "2 events are waiting for a destination to be configured" in human.out
+    assert "The oldest pending event is " in human.out
 
 
 def test_a_delivered_queue_is_well(tmp_path: Path, seller: Sandbox) -> None:
@@ -71,8 +71,8 @@ def test_a_delivered_queue_is_well(tmp_path: Path, seller: Sandbox) -> None:
     after = run("status", "--directory", tmp_path / "queue", **pointing_at(seller))
     assert after.code == 0
     row = next(line for line in after.out.splitlines() if line.startswith(NAME))
-    assert row.split() == [NAME, "1", "1", "0", "0", "0", "well"]
-    assert "Nothing uploads" not in after.out
+    assert row.split() == [NAME, "1", "1", "0", "0", "0", "ok"]
+    assert "No process uploads" not in after.out
 
 
 def test_a_queue_that_nobody_uploads_from_says_what_to_start(
@@ -83,8 +83,8 @@ def test_a_queue_that_nobody_uploads_from_says_what_to_start(
     seller.fail(status=503, times=None)
     run("flush", "--directory", tmp_path, "--timeout", "1", **pointing_at(seller))
     ended = run("status", "--directory", tmp_path, **pointing_at(seller))
-    assert "Uploading: no process\nNothing uploads: start the application, or run " in ended.out
-    assert f"{NAME} is tried again once a process uploads; the last try ended in " in ended.out
+    assert "Uploading: no process\nNo process uploads. Start your application, or run " in ended.out
+    assert f"{NAME} retries once a process uploads. The last attempt failed: " in ended.out
     assert "by itself" not in ended.out
 
 

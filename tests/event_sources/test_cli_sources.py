@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_sync_shows_what_changed(file: Path, environment: dict[str, str]) -> None:
     """A table for each seller, with what the seller says is to be done."""
     foretold = run("sources", "sync", file, "--dry-run", **environment)
-    assert "Nothing is changed" in foretold.out
+    assert "Dry run: nothing was changed" in foretold.out
     assert run("sources", "list", "--account", ADVERTISER, **environment).out.count("till") == 0
     ended = run("sources", "sync", file, **environment)
     assert ended.code == 0
@@ -80,7 +80,7 @@ def test_sellers_words_steer_no_terminal(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["sync", "nowhere.json"], "nowhere.json: expected a file of event sources, got No such"),
+        (["sync", "nowhere.json"], "nowhere.json: can't read event sources: No such"),
         (["list", "--account", "a", "--brand", "b.example"], "got both"),
         (["list", "--operator", "b.example"], "account.brand"),
     ],
@@ -117,7 +117,7 @@ def test_reconcile_tells_agreement_and_difference(
     fill(queue, "o-1", "o-2", "o-3")
     run("flush", **agent)
     ended = run("reconcile", "--account", ADVERTISER, **agent)
-    assert (ended.code, "Both count 3 events." in ended.out) == (0, True)
+    assert (ended.code, "The counts agree: 3 events." in ended.out) == (0, True)
     fill(queue, "o-4", "o-5")
     seller.fail(lose=2)
     run("flush", **agent)
@@ -142,4 +142,4 @@ def test_reconcile_shows_the_interchanges_hours(
     assert found["destination"] == NAME
     assert [(row["delivered"], row["received"]) for row in found["rows"]] == [(2, 2)]
     assert found["rows"][0]["is_final"] is False
-    assert "nothing yet" in run("reconcile", **rest).out
+    assert "No hour is old enough" in run("reconcile", **rest).out
