@@ -1,18 +1,17 @@
-"""A seller on this machine: strict, inspectable, and able to fail in every way sellers do.
+"""A strict local seller for development and tests.
 
-It speaks the Interchange REST call and AdCP's ``log_event`` over MCP, for real over HTTP.
-It needs the extra ``sandbox``.
+Speaks the Interchange REST API and AdCP's ``log_event`` over MCP, over real HTTP, and can
+fail on request in the ways real sellers fail. Needs the extra ``sandbox``.
 """
 
 from __future__ import annotations
 
 try:
-    import starlette as _starlette  # noqa: F401 - asked for here, so that the remedy is clear
+    import starlette as _starlette  # noqa: F401 - checked here for a clear error
     import uvicorn as _uvicorn  # noqa: F401 - likewise
 except ImportError as error:  # pragma: no cover - shown in a process of its own
     raise ImportError(
-        "adcp_tracker.sandbox: expected Starlette and uvicorn to be installed, got "
-        f"no {error.name}; install them with: pip install 'adcp-tracker[sandbox]'",
+        f"The sandbox needs {error.name}; run: pip install 'adcp-tracker[sandbox]'",
         name=error.name,
     ) from error
 

@@ -1,4 +1,4 @@
-"""``python -m adcp_tracker.sandbox``: the local seller in the foreground."""
+"""``python -m adcp_tracker.sandbox``: run the local seller in the foreground."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from adcp_tracker.sandbox.config import structure
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the local seller by the arguments of a command line.
+    """Run the local seller with command-line arguments.
 
     Returns:
-        The exit code: 0 when it was stopped, 2 when the arguments are wrong.
+        The exit code: 0 when stopped, 2 if an argument is wrong.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
             on_ready=_print_url,
         )
     except (ConfigurationError, json.JSONDecodeError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the command's voice
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command prints
         return 2
     return 0
 
@@ -38,9 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m adcp_tracker.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="the loopback address to listen on")
-    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
-    parser.add_argument("--port-file", type=Path, help="write the port there once it listens")
-    parser.add_argument("--config", default="{}", help="settings of SandboxConfig as JSON")
+    parser.add_argument("--port", type=int, default=8765, help="0 picks a free one")
+    parser.add_argument(
+        "--port-file", type=Path, help="write the port to this file once it listens"
+    )
+    parser.add_argument("--config", default="{}", help="SandboxConfig settings as JSON")
     return parser
 
 

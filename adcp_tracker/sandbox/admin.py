@@ -1,4 +1,4 @@
-"""Looking into the seller and steering it, over HTTP."""
+"""Inspect and control the local seller over HTTP, under ``/_sandbox``."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     _Action = Callable[[Seller, Request, object], object]
 
-_USUAL_LIMIT = 100
+_DEFAULT_LIMIT = 100
 
 
 def admin_routes(seller: Seller) -> list[Route]:
     """Return the routes under ``/_sandbox``."""
-    looks: dict[str, _Action] = {
+    reads: dict[str, _Action] = {
         "events": _events,
         "bad": _bad,
         "requests": _requests,
         "counts": _counts,
-        "faults": _standing,
+        "faults": _list_faults,
         "config": _config,
     }
-    deeds: dict[str, _Action] = {"faults": _add_faults, "config": _configure, "reset": _reset}
-    routes = [(name, "GET", look) for name, look in looks.items()]
-    routes += [(name, "POST", deed) for name, deed in deeds.items()]
+    writes: dict[str, _Action] = {"faults": _add_faults, "config": _configure, "reset": _reset}
+    routes = [(name, "GET", read) for name, read in reads.items()]
+    routes += [(name, "POST", write) for name, write in writes.items()]
     routes.append(("faults", "DELETE", _clear_faults))
     return [
         Route(f"/_sandbox/{name}", _endpoint(seller, action), methods=[method])
@@ -61,13 +61,12 @@ def _endpoint(seller: Seller, action: _Action) -> Callable[[Request], Awaitable[
 def _decode(request: Request, body: bytes) -> object:
     if not body:
         return {}
-    # Whoever posts something else by accident, such as a form, learns it here.
     if not request.headers.get("content-type", "").startswith("application/json"):
-        raise ConfigurationError("Content-Type: expected application/json, got something else")
+        raise ConfigurationError("Content-Type: expected application/json.")
     try:
         return read_json(body)
     except ValueError as error:
-        raise ConfigurationError(f"body: expected JSON, got something else: {error}") from error
+        raise ConfigurationError(f"body: expected JSON: {error}") from error
 
 
 def _json(content: object, status: int = 200) -> Response:
@@ -80,11 +79,9 @@ def _json(content: object, status: int = 200) -> Response:
 
 
 def _limit(request: Request) -> int:
-    limit = read_whole_number(request.query_params.get("limit", str(_USUAL_LIMIT)))
+    limit = read_whole_number(request.query_params.get("limit", str(_DEFAULT_LIMIT)))
     if limit is None:
-        raise ConfigurationError(
-            "limit: expected a whole number of up to 18 digits, got something else"
-        )
+        raise ConfigurationError("limit: expected a whole number of up to 18 digits.")
     return limit
 
 
@@ -120,8 +117,8 @@ def _counts(seller: Seller, _request: Request, _content: object) -> object:
     return seller.store.counts()
 
 
-def _standing(seller: Seller, _request: Request, _content: object) -> object:
-    return seller.faults.standing()
+def _list_faults(seller: Seller, _request: Request, _content: object) -> object:
+    return seller.faults.active()
 
 
 def _config(seller: Seller, _request: Request, _content: object) -> object:
@@ -132,7 +129,7 @@ def _add_faults(seller: Seller, request: Request, content: object) -> object:
     faults = content if isinstance(content, list) else [content]
     for fault in [structure(settings, InjectedFault) for settings in faults]:
         seller.faults.add(fault)
-    return _standing(seller, request, content)
+    return _list_faults(seller, request, content)
 
 
 def _clear_faults(seller: Seller, _request: Request, _content: object) -> object:
@@ -142,7 +139,7 @@ def _clear_faults(seller: Seller, _request: Request, _content: object) -> object
 
 def _configure(seller: Seller, request: Request, content: object) -> object:
     if not isinstance(content, dict):
-        raise ConfigurationError("body: expected an object of settings, got something else")
+        raise ConfigurationError("body: expected a JSON object of settings.")
     changes = structure(content, SandboxConfig)
     given = {name: getattr(changes, name) for name in content}
     seller.configure(attrs.evolve(seller.config, **given))

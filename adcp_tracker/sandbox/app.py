@@ -22,43 +22,44 @@ if TYPE_CHECKING:
 
 
 _CROSS_ORIGIN_MESSAGE = (
-    "Origin, Sec-Fetch-Site: expected a program or this seller's own page, got another page, "
-    "which may change nothing here; from a program, send neither header"
+    "Requests from other web pages are not allowed. From a program, send neither Origin nor "
+    "Sec-Fetch-Site."
 )
 _CROSS_SITES = frozenset({"cross-site", "same-site"})
 
 
 class LoopbackOnly:
-    """Refuses requests that name any host but this machine.
+    """Reject requests whose ``Host`` is not this machine.
 
-    A web page can make its own name point to 127.0.0.1 and then read what the local
-    seller shows; its requests still carry that name.
+    Prevents DNS rebinding: a web page can point its own name to 127.0.0.1 and read the
+    responses, but its requests still carry that name.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 421."""
+        """Call the app, or answer 421."""
         if scope["type"] == "http" and not _is_loopback(_requested_host(scope)):
-            await PlainTextResponse("not this machine", 421)(scope, receive, send)
+            await PlainTextResponse("This seller only answers requests to localhost.", 421)(
+                scope, receive, send
+            )
             return
         await self.app(scope, receive, send)
 
 
 class SameOriginOnly:
-    """Refuses what a browser sends for a page of another origin, unless it only looks.
+    """Reject requests of other origins, except reads of the page.
 
-    A browser posts for any page without asking, as long as the body is empty or text; it
-    does not show the answer, but what was asked for is done. It says whose page it was in
-    headers that pages cannot forge and programs do not send.
+    Prevents CSRF: browsers send simple POST requests for any page. They name its origin in
+    headers that pages can't forge and that programs don't send.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
+        """Call the app, or answer 403."""
         if scope["type"] == "http" and not _is_read_only(scope) and _is_cross_origin(scope):
             await PlainTextResponse(_CROSS_ORIGIN_MESSAGE, 403)(scope, receive, send)
             return
@@ -66,7 +67,7 @@ class SameOriginOnly:
 
 
 def _is_read_only(scope: Scope) -> bool:
-    # The seller's own calls count a request and may use up a fault, even those that read.
+    # Other GET requests are counted and may use up an injected fault.
     path: str = scope["path"]
     return scope["method"] in {"GET", "HEAD"} and (path == "/" or path.startswith("/_sandbox/"))
 
@@ -102,11 +103,11 @@ def _is_loopback(host: str) -> bool:
 def create_app(config: SandboxConfig | None = None, *, seller: Seller | None = None) -> Starlette:
     """Build the local seller as an ASGI application.
 
-    Faults of the connection itself need the server of :class:`~.Sandbox` or :func:`~.run`.
+    Connection faults only work under the server of :class:`~.Sandbox` or :func:`~.run`.
 
     Args:
-        config: How it behaves; ignored when a `seller` is given.
-        seller: What it knows and remembers, to look into it from outside.
+        config: The seller's settings; ignored if `seller` is given.
+        seller: The seller to serve.
     """
     seller = Seller(config) if seller is None else seller
     routes = [rest_routes, mcp_routes, admin_routes, page_routes]

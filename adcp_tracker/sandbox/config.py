@@ -1,4 +1,4 @@
-"""How the local seller behaves, settled before it starts or changed while it runs."""
+"""Settings of the local seller, and the faults that can be injected."""
 
 from __future__ import annotations
 
@@ -16,64 +16,64 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - what the local seller takes unless told otherwise
+DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - a default for local use
 DEFAULT_ADVERTISER = "12345"
 DEFAULT_SOURCE = "website_pixel"
 
 AdcpVersion = Literal["3.0", "3.1", "3.2"]
-"""A line of the protocol."""
+"""A version of the protocol."""
 
-_MOST = 2**53
-"""The largest number that JSON carries everywhere."""
+_MAX_NUMBER = 2**53
+"""The largest integer that every JSON parser keeps exact."""
 
 _NOT_NEGATIVE = frozenset(
     {"keep_events", "max_bytes", "max_events", "max_nodes", "rate_limit", "remember_ids"}
 )
 
 ErrorPlace = Literal["adcp_error", "jsonrpc", "text", "errors", "http", "plain"]
-"""Where an MCP answer holds its error; ``plain`` is words for people and no code."""
+"""Where an MCP response holds its error; ``plain`` is text without a code."""
 
 _T = TypeVar("_T")
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class SandboxConfig:
-    """What the seller knows, takes and answers.
+    """Settings of the local seller.
 
     Attributes:
-        tokens: The bearer tokens it takes; an empty tuple takes any request.
-        advertisers: Which event sources each advertiser has from the start.
-        max_bytes: How large a body may be, as sent and as unpacked, before a 413.
-        max_events: How many events one request may hold.
-        max_nodes: How many JSON values one request may hold; ``None`` counts none.
-        gzip: Whether it unpacks gzip; otherwise a packed body is a 415.
-        rate_limit: How many requests it answers per window; ``None`` limits nothing
-            and sends no ``RateLimit-*`` headers.
-        rate_window_s: The window's length in seconds.
-        wrapped: Whether REST answers stand in ``{"data": …, "error": …}``.
-        strict: Whether one wrong event fails the whole request, as real sellers do;
+        tokens: Accepted bearer tokens; an empty tuple accepts any request.
+        advertisers: The advertisers, each with its initial event sources.
+        max_bytes: The maximum size of a request body, compressed and decompressed.
+        max_events: The maximum number of events per request.
+        max_nodes: The maximum number of JSON values per request; ``None`` for no limit.
+        gzip: Whether gzip bodies are accepted; otherwise they get a 415.
+        rate_limit: The number of requests allowed per window; ``None`` for no limit and
+            no ``RateLimit-*`` headers.
+        rate_window_s: The length of the window in seconds.
+        wrapped: Whether REST responses are wrapped in ``{"data": …, "error": …}``.
+        strict: Whether one invalid event fails the whole request, as at real sellers;
             otherwise it becomes a partial failure.
-        notation: How a wrong place is named: ``/events/3/event_time`` or
+        notation: How error locations are written: ``/events/3/event_time`` or
             ``events[3].event_time``.
-        issues_in: Where the list of wrong places stands in an error.
-        names_field: Whether an error names the first wrong place in ``field``.
+        issues_in: Where an error lists its locations.
+        names_field: Whether an error names its first location in ``field``.
         refuse_events: Event ids that always become partial failures, with their code.
         require_match: Whether an event without ``user_match`` is a partial failure.
-        max_age_days: How old an event may be before it is a partial failure.
+        max_age_days: The maximum age of an event; older ones are partial failures.
         keep_events: How many good and how many bad events are kept for inspection.
         ids_only: Whether good events are kept without their bodies, to save memory.
-        remember_ids: How many events are known again when they come twice.
-        needs_name: Whether an event source without a name cannot be registered.
-        instructions: What the buyer is told to do with a new event source.
-        summary_delay_s: How late the hourly summary lags behind.
-        seed: Starts the random numbers that pick the share of requests to fail.
-        sessions: Whether MCP asks for a session.
-        sse: Whether MCP answers with server-sent events instead of JSON.
-        versions: The protocol lines its MCP side speaks, oldest first.
-        status: The ``status`` of MCP answers; ``None`` leaves it out, as many do.
-        error_place: Where an MCP error stands.
-        idempotency_ttl_s: How long an answer is kept for its idempotency key.
-        replay_errors: Whether the same key gets the same error again.
+        remember_ids: For how many events repeats are recognized.
+        needs_name: Whether an event source must have a name to be registered.
+        instructions: The set-up instructions returned for an event source.
+        summary_delay_s: By how many seconds the hourly summary lags behind.
+        seed: The seed of the random numbers used for ``share`` in faults.
+        sessions: Whether MCP requires a session.
+        sse: Whether MCP responds with server-sent events instead of JSON.
+        versions: The protocol versions of the MCP endpoint, oldest first.
+        status: The ``status`` in MCP responses; ``None`` leaves it out, as many sellers do.
+        error_place: Where an MCP response holds its error.
+        idempotency_ttl_s: How long a response is kept for its idempotency key.
+        replay_errors: Whether a repeated key gets the same error again.
     """
 
     tokens: tuple[str, ...] = (DEFAULT_TOKEN,)
@@ -112,25 +112,25 @@ class SandboxConfig:
     def __attrs_post_init__(self) -> None:
         check_numbers(self, _NOT_NEGATIVE)
         if not self.versions:
-            raise ConfigurationError("versions: expected one protocol line or more, got none")
+            raise ConfigurationError("versions: expected at least one protocol version.")
 
     def __repr__(self) -> str:
         return f"SandboxConfig(advertisers={sorted(self.advertisers)}, strict={self.strict})"
 
 
 def check_numbers(settings: attrs.AttrsInstance, not_negative: frozenset[str]) -> None:
-    """Refuse numbers that cannot be reckoned with, or not be shown as JSON.
+    """Check that all numbers are finite and in range.
 
     Raises:
-        ConfigurationError: If one is too large or not a number, or is below 0 and its name
-            is among `not_negative`.
+        ConfigurationError: If one is NaN or too large, or negative and in `not_negative`.
     """
     for field in attrs.fields(type(settings)):
         value = getattr(settings, field.name)
-        least = 0 if field.name in not_negative else -_MOST
-        if isinstance(value, (int, float)) and not least <= value <= _MOST:
-            expected = f"a number from {least} to {_MOST}"
-            raise ConfigurationError(f"{field.name}: expected {expected}, got another")
+        least = 0 if field.name in not_negative else -_MAX_NUMBER
+        if isinstance(value, (int, float)) and not least <= value <= _MAX_NUMBER:
+            raise ConfigurationError(
+                f"{field.name}: expected a number from {least} to {_MAX_NUMBER}."
+            )
 
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
@@ -139,14 +139,14 @@ _converter.register_structure_hook_func(lambda kind: kind is object, lambda valu
 
 @_converter.register_structure_hook
 def _structure_flag(value: object, _: type[bool]) -> bool:
-    # By itself the text "false" would become true.
+    # cattrs would convert the string "false" to True.
     if not isinstance(value, bool):
         raise TypeError("expected true or false")
     return value
 
 
 def structure(settings: object, kind: type[_T]) -> _T:
-    """Make a `kind` of decoded JSON, and refuse what it does not know.
+    """Convert decoded JSON to `kind`.
 
     Raises:
         ConfigurationError: If a setting is unknown or has the wrong type.
@@ -155,7 +155,7 @@ def structure(settings: object, kind: type[_T]) -> _T:
         return _converter.structure(settings, kind)
     except Exception as error:
         what = "; ".join(cattrs.transform_error(error, path="$"))
-        message = f"expected the settings of a {kind.__name__}: {what}"
+        message = f"Invalid settings of {kind.__name__}: {what}"
         raise ConfigurationError(message) from error
 
 
@@ -174,38 +174,38 @@ def _header_value(value: str | int | None) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class InjectedFault:
-    """One way to fail, and the requests it befalls.
+    """A fault to inject, and the requests it applies to.
 
     Attributes:
-        on: The call it befalls: ``log_event``, ``initialize``, ``sync_event_sources``,
+        on: The call it applies to: ``log_event``, ``initialize``, ``sync_event_sources``,
             ``list_event_sources``, ``events_summary``, any MCP method or tool, or ``*``.
-        times: How many requests fail; ``None`` for as long as the fault stands.
-        share: Which share of the matching requests fails, 0–1, by seeded chance.
-        skip: How many matching requests are let through first.
-        after: Whether the events are taken before the fault, so that the sender
-            cannot know it.
-        latency_ms: How long the answer waits.
-        status: The HTTP status of the answer, 200–999.
-        code: The code in the error body; by default one that goes with the status.
-        message: The words in the error body.
-        recovery: The way out in an AdCP error; ``None`` leaves it out.
-        field: The place an error names.
-        issues: The places an error lists.
-        details: More in the error.
-        place: Where an MCP error stands.
-        remember: Whether MCP answers the same again for the same idempotency key.
-        retry_after: The value of ``Retry-After``: seconds or an HTTP date.
+        times: How many requests fail; ``None`` for all until the fault is cleared.
+        share: The share of matching requests that fails, 0–1, chosen at random.
+        skip: How many matching requests succeed first.
+        after: Whether the events are stored before the request fails, unknown to the
+            sender.
+        latency_ms: The delay before the response.
+        status: The HTTP status of the response, 200–999.
+        code: The code in the error body; by default one that matches the status.
+        message: The message in the error body.
+        recovery: ``recovery`` in an AdCP error; ``None`` leaves it out.
+        field: ``field`` in the error.
+        issues: ``issues`` in the error.
+        details: Further ``details`` in the error.
+        place: Where an MCP response holds the error.
+        remember: Whether MCP repeats the error for the same idempotency key.
+        retry_after: The header ``Retry-After``: seconds or an HTTP date.
         retry_after_s: ``retry_after`` in the body of an AdCP error.
-        location: Redirect there.
-        headers: More headers on the answer.
-        body: A body that is not what it should be.
+        location: The target of a redirect.
+        headers: Further response headers.
+        body: A malformed body.
         text: A body of exactly this text, with ``content_type``.
-        content_type: What a ``text`` claims to be.
+        content_type: The content type of `text`.
         size_bytes: The size of a ``huge`` body.
-        connection: What happens to the connection instead of an answer.
-        lose: How many events are received, but neither processed nor named.
-        forget_session: Whether MCP no longer knows any session.
-        crash: Whether the seller stops right after its answer.
+        connection: What happens to the connection instead of a response.
+        lose: How many events are counted as received but not processed or named.
+        forget_session: Whether MCP discards all sessions.
+        crash: Whether the seller stops right after its response.
     """
 
     on: str = "log_event"
@@ -243,11 +243,11 @@ class InjectedFault:
         if self.status is not None and not _FIRST_STATUS <= self.status <= _LAST_STATUS:
             raise ConfigurationError(f"status: expected 200 to 999, got {self.status}")
         if self.times is not None and self.times < 1:
-            raise ConfigurationError(f"times: expected 1 or more, or none, got {self.times}")
+            raise ConfigurationError(f"times: expected 1 or more, or null, got {self.times}")
         for place, name, value in self._headers():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ConfigurationError(
-                    f"{place}: expected what an HTTP header may hold, got other characters"
+                    f"{place}: contains characters that an HTTP header can't hold."
                 )
 
     def _headers(self) -> Iterator[tuple[str, str, str]]:
@@ -259,17 +259,17 @@ class InjectedFault:
 
     @property
     def replaces(self) -> bool:
-        """Whether the usual answer is not given."""
+        """Whether it replaces the normal response."""
         return self.is_error or self.is_malformed or self.connection in {"reset", "close", "stall"}
 
     @property
     def is_error(self) -> bool:
-        """Whether the answer is an error of the protocol."""
+        """Whether the response is a protocol error."""
         return self.code is not None or (self.status is not None and not self.is_malformed)
 
     @property
     def is_malformed(self) -> bool:
-        """Whether the answer is nothing that the protocol knows."""
+        """Whether the response is not part of the protocol."""
         return self.body is not None or self.text is not None or self.location is not None
 
 
@@ -285,7 +285,7 @@ class _ActiveFault:
         if self.skip:
             self.skip -= 1
             return False
-        # The chance is drawn for every request, so that a seed gives the same row again.
+        # Drawn for every request, so that a seed always gives the same sequence.
         if chance.random() >= self.fault.share:
             return False
         if self.left is not None:
@@ -294,35 +294,35 @@ class _ActiveFault:
 
 
 class FaultInjector:
-    """The faults that stand, in the order they were asked for."""
+    """The active faults, in the order they were added."""
 
     def __init__(self, seed: int) -> None:
         self._lock = threading.Lock()
-        self._standing: list[_ActiveFault] = []
+        self._active: list[_ActiveFault] = []
         self._chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
 
     def add(self, fault: InjectedFault) -> None:
-        """Let `fault` befall requests from now on."""
+        """Activate `fault`."""
         with self._lock:
-            self._standing.append(_ActiveFault(fault, fault.times, fault.skip))
+            self._active.append(_ActiveFault(fault, fault.times, fault.skip))
 
     def take(self, call: str) -> InjectedFault | None:
-        """Return the first fault that befalls this request, and use it up by one."""
+        """Return the first fault that applies to this request, and count it down."""
         with self._lock:
-            for standing in self._standing:
-                if standing.applies_to(call, self._chance):
-                    if standing.left == 0:
-                        self._standing.remove(standing)
-                    return standing.fault
+            for entry in self._active:
+                if entry.applies_to(call, self._chance):
+                    if entry.left == 0:
+                        self._active.remove(entry)
+                    return entry.fault
         return None
 
     def clear(self, seed: int) -> None:
-        """Let nothing fail any more."""
+        """Remove all faults, and restart the random numbers."""
         with self._lock:
-            self._standing.clear()
+            self._active.clear()
             self._chance.seed(seed)
 
-    def standing(self) -> list[Mapping[str, object]]:
-        """Return the faults that stand and how often each may yet strike."""
+    def active(self) -> list[Mapping[str, object]]:
+        """Return the active faults, with how many requests each still applies to."""
         with self._lock:
-            return [{**attrs.asdict(entry.fault), "left": entry.left} for entry in self._standing]
+            return [{**attrs.asdict(entry.fault), "left": entry.left} for entry in self._active]

@@ -1,4 +1,4 @@
-"""Event sources: which the seller knows, how they are registered and how they do."""
+"""The seller's event sources: registration and health."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _SHOWN = ("name", "event_types", "action_source", "allowed_domains", "surface", 
 
 @attrs.frozen
 class EventSource:
-    """One event source of one account.
+    """An event source of an account.
 
     Attributes:
-        account: Whose it is.
+        account: The account it belongs to.
         event_source_id: Its id.
-        settings: What was registered with it.
+        settings: The settings it was registered with.
     """
 
     account: str
@@ -58,34 +58,34 @@ class EventSource:
 
     @property
     def event_types(self) -> frozenset[str]:
-        """The types it takes; empty for all."""
-        return self._words("event_types")
+        """The accepted event types; empty for all."""
+        return self._setting("event_types")
 
     @property
     def value_currencies(self) -> frozenset[str]:
-        """The currencies its values may have; empty for all."""
-        return self._words("value_currencies")
+        """The accepted currencies; empty for all."""
+        return self._setting("value_currencies")
 
-    def _words(self, name: str) -> frozenset[str]:
+    def _setting(self, name: str) -> frozenset[str]:
         words = self.settings.get(name)
         return frozenset(map(str, words)) if isinstance(words, list) else frozenset()
 
     def shown(self) -> dict[str, object]:
-        """Return what an answer says of it."""
+        """Return it as in a response."""
         settings = {name: self.settings[name] for name in _SHOWN if name in self.settings}
         return {"event_source_id": self.event_source_id, **settings, "managed_by": "buyer"}
 
 
 @attrs.frozen
 class SyncRequest:
-    """A wish to register event sources.
+    """A request to register event sources.
 
     Attributes:
-        account: Whose they are.
+        account: The account they belong to.
         items: The sources as decoded from JSON.
-        delete_missing: Whether those that are not named are to go.
+        delete_missing: Whether other sources are deleted.
         needs_name: Whether a source without a name fails.
-        instructions: What the buyer is told to do with a source.
+        instructions: The set-up instructions to return.
     """
 
     account: str
@@ -96,7 +96,7 @@ class SyncRequest:
 
 
 class EventSources:
-    """The event sources of every account."""
+    """The event sources of all accounts."""
 
     def __init__(self, advertisers: Mapping[str, Iterable[str]], now: Callable[[], float]) -> None:
         self._lock = threading.RLock()
@@ -106,7 +106,7 @@ class EventSources:
         self.add(advertisers)
 
     def add(self, advertisers: Mapping[str, Iterable[str]]) -> None:
-        """Know these event sources too."""
+        """Add event sources."""
         with self._lock:
             for account, source_ids in advertisers.items():
                 known = self._accounts.setdefault(account, {})
@@ -116,12 +116,12 @@ class EventSources:
                     )
 
     def knows(self, account: str) -> bool:
-        """Say whether `account` is an advertiser of this seller."""
+        """Return whether `account` is an advertiser of this seller."""
         with self._lock:
             return account in self._accounts
 
     def find(self, account: str | None, source_id: str) -> EventSource | None:
-        """Return the event source, in `account` or, without one, in any."""
+        """Return an event source of `account`, or of any account if it is ``None``."""
         with self._lock:
             if account is not None:
                 return self._accounts.get(account, {}).get(source_id)
@@ -137,7 +137,7 @@ class EventSources:
         """Register the sources of `sync`.
 
         Returns:
-            What became of each, those that were deleted last.
+            The result for each source, deleted ones last.
         """
         with self._lock:
             known = self._accounts.setdefault(sync.account, {})
@@ -166,7 +166,7 @@ class EventSources:
         return source.shown() | {"action": action, "setup": setup, "health": self.health(source)}
 
     def count(self, source: EventSource, events: int) -> None:
-        """Note how many events came from `source` just now."""
+        """Count events of `source` in the current hour."""
         with self._lock:
             self._hourly[source.account, source.event_source_id, self._hour()] += events
 
@@ -174,7 +174,7 @@ class EventSources:
         return int(self._now() // 3600)
 
     def health(self, source: EventSource) -> dict[str, object]:
-        """Say how `source` does, by what came from it in the last 24 hours."""
+        """Return the health of `source`, from its events of the last 24 hours."""
         since = self._hour() - _HOURS_OF_HEALTH
         hours = self.hours(source.account, since, self._hour() + 1)
         events = sum(
@@ -182,7 +182,7 @@ class EventSources:
         )
         if events:
             return {"status": "good", "events_received_24h": events, "issues": []}
-        issue = {"severity": "warning", "message": "No event came in the last 24 hours."}
+        issue = {"severity": "warning", "message": "No events were received in the last 24 hours."}
         return {"status": "insufficient", "events_received_24h": 0, "issues": [issue]}
 
     def hours(self, account: str, start: int, stop: int) -> list[tuple[str, int, int]]:
@@ -210,5 +210,5 @@ def _failed(source_id: str, issues: Sequence[Issue]) -> dict[str, object]:
 
 
 def check_sources(items: object, most: int | None) -> list[Issue]:
-    """List what is wrong with a list of event sources as a whole."""
+    """Validate the list of event sources as a whole."""
     return prefix_pointers("/event_sources", check_list(check_object({}), 1, most)(items))

@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 Recovery = Literal["transient", "correctable", "terminal"]
 
 _MOST_LISTED = 100
-"""How many wrong places one answer lists: a body of nothing but faults stays readable."""
+"""The maximum number of locations listed in one error."""
 
 
 @attrs.define(slots=False, eq=False, auto_exc=True)
 class ApiError(Exception):
-    """The seller says no to the whole request.
+    """The seller rejects a whole request.
 
     Attributes:
-        status: The HTTP status that goes with it.
-        code: The protocol's word for it.
-        message: Why, for a person.
-        recovery: What AdCP calls the way out.
-        issues: The wrong places, as JSON pointers.
-        retry_after_s: The least number of seconds to wait.
-        details: More that a program may read.
-        headers: HTTP headers that go with it.
+        status: The HTTP status.
+        code: The protocol's error code.
+        message: The reason, for people.
+        recovery: AdCP's ``recovery``.
+        issues: What is invalid, with JSON pointers.
+        retry_after_s: The minimum number of seconds before a retry.
+        details: Further details for programs.
+        headers: Further HTTP headers.
     """
 
     status: int
@@ -53,7 +53,7 @@ class ApiError(Exception):
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
     def body(self, config: SandboxConfig) -> dict[str, object]:
-        """Return the error object as `config` wants wrong places to be named."""
+        """Return the error object, with locations as configured."""
         error: dict[str, object] = {"code": self.code, "message": self.message}
         details = dict(self.details)
         if self.issues and config.names_field:
@@ -69,7 +69,7 @@ class ApiError(Exception):
         return error
 
     def adcp_body(self, config: SandboxConfig) -> dict[str, object]:
-        """Return the error object of an AdCP agent, which adds the way out."""
+        """Return the error object of an AdCP agent, with ``recovery``."""
         error = self.body(config)
         if self.recovery is not None:
             error["recovery"] = self.recovery
@@ -79,7 +79,7 @@ class ApiError(Exception):
 
 
 def format_pointer(pointer: str, notation: Literal["pointer", "dotted"]) -> str:
-    """Write a JSON pointer as it is, or in the dotted notation some sellers use."""
+    """Return a JSON pointer, or the dotted notation some sellers use."""
     if notation == "pointer":
         return pointer
     steps = (step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
@@ -88,7 +88,7 @@ def format_pointer(pointer: str, notation: Literal["pointer", "dotted"]) -> str:
 
 
 TRANSPORT = "adcp_tracker.sandbox.transport"
-"""The key in an ASGI scope's state under which the connection itself is found."""
+"""The key of the connection's transport in the ASGI scope's state."""
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 _CHUNK = 65_536
@@ -106,7 +106,7 @@ _CODES = {
 }
 _HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 _BODIES = {
-    "not_json": "It seems that something went wrong.",
+    "not_json": "Something went wrong.",
     "cut_json": '{"data": {"events_received": 1, "events_proc',
     "empty": "",
     "wrong_types": '{"data": {"events_received": "three", "events_processed": [], '
@@ -122,16 +122,16 @@ async def apply_fault(
     refuse: Callable[[ApiError], Response],
     crash: Callable[[], None],
 ) -> Response:
-    """Answer as usual, or as `fault` has it.
+    """Respond normally, or as `fault` asks.
 
     Args:
-        fault: What is to go wrong, if anything.
-        produce: Handles the request and makes the usual answer.
-        refuse: Makes an answer of an error, as the wire in question does.
+        fault: The fault, if any.
+        produce: Handles the request and returns the normal response.
+        refuse: Converts an error to a response.
         crash: Stops the seller at once.
 
     Returns:
-        The answer, which may be none but a broken connection.
+        The response, which may break the connection.
     """
     if fault is None:
         return produce()
@@ -171,9 +171,9 @@ def _faulty_response(
 
 
 def to_api_error(fault: InjectedFault) -> ApiError:
-    """Return the error that `fault` asks for."""
+    """Return the error described by `fault`."""
     status = 400 if fault.status is None else fault.status
-    named = [Issue(fault.field, "was asked to be wrong", "fault")] if fault.field else []
+    named = [Issue(fault.field, "is invalid, as requested", "fault")] if fault.field else []
     listed = [
         Issue(entry.get("pointer", ""), entry.get("message", ""), entry.get("keyword", "fault"))
         for entry in fault.issues
@@ -210,18 +210,18 @@ async def _filler(size: int) -> AsyncIterator[bytes]:
 
 
 class BrokenConnection(Response):
-    """Breaks the connection instead of answering.
+    """Break the connection instead of responding.
 
-    ``reset`` sends a TCP reset, ``close`` the end of the stream, ``stall`` nothing
-    for as long as the client cares to wait.
+    ``reset`` sends a TCP reset, ``close`` closes the stream, ``stall`` sends nothing until
+    the client gives up.
     """
 
     def __init__(self, how: str) -> None:
         super().__init__(status_code=200)
         self.how = how
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent
-        """Break the connection, and wait until it is gone."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - sends nothing
+        """Break the connection, and wait for the disconnect."""
         if self.how == "reset":
             reset(scope)
         elif self.how == "close":
@@ -232,7 +232,7 @@ class BrokenConnection(Response):
 
 
 class TruncatedResponse(Response):
-    """Promises a whole body, sends half of it, and breaks the connection."""
+    """Announce the whole body, send half of it, and break the connection."""
 
     def __init__(self, whole: Response, *, reset: bool) -> None:
         super().__init__(status_code=whole.status_code)
@@ -240,7 +240,7 @@ class TruncatedResponse(Response):
         self.reset = reset
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the half, break the connection, and wait until it is gone."""
+        """Send half of the body, break the connection, and wait for the disconnect."""
 
         async def send_half(message: Message) -> None:
             if message["type"] == "http.response.body":
@@ -259,28 +259,28 @@ class TruncatedResponse(Response):
 
 
 def find_transport(scope: Scope) -> asyncio.Transport:
-    """Return the connection a request came over.
+    """Return the transport of a request's connection.
 
     Raises:
-        RuntimeError: If the app runs under another server than the sandbox's own.
+        RuntimeError: If the app doesn't run under the sandbox's own server.
     """
     try:
         transport: asyncio.Transport = scope["state"][TRANSPORT]
     except KeyError:
         raise RuntimeError(
-            "faults of the connection need the sandbox's own server: use Sandbox or run()"
+            "Connection faults need the sandbox's own server: use Sandbox or run()."
         ) from None
     return transport
 
 
 def reset(scope: Scope) -> None:
-    """Break the connection by a TCP reset, so that nothing sent before is waited for."""
+    """Break the connection with a TCP reset."""
     transport = find_transport(scope)
     reset_transport(transport)
 
 
 def reset_transport(transport: asyncio.BaseTransport) -> None:
-    """Close without lingering: the kernel then sends a reset in place of an orderly end."""
+    """Close with SO_LINGER 0, which makes the kernel send a reset."""
     sock: socket.socket | None = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)

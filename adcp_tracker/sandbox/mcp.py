@@ -1,4 +1,4 @@
-"""The MCP side: JSON-RPC over streamable HTTP."""
+"""The MCP endpoint and its tools: JSON-RPC over streamable HTTP."""
 
 from __future__ import annotations
 
@@ -44,31 +44,31 @@ _TOOL_ERROR = -32000
 
 @attrs.frozen
 class McpResponses:
-    """Words answers to one JSON-RPC message.
+    """Builds the responses to one JSON-RPC message.
 
     Attributes:
-        config: Whether answers come as JSON or as events.
-        message_id: The id of the message that is answered.
+        config: The seller's settings.
+        message_id: The id of the message.
     """
 
     config: SandboxConfig
     message_id: object
 
     def result(self, result: dict[str, object]) -> Response:
-        """Answer with a result."""
+        """Return a result."""
         return self._send({"result": result})
 
     def protocol_error(self, code: int, message: str, status: int = 200) -> Response:
-        """Answer with an error of JSON-RPC itself."""
+        """Return a JSON-RPC error."""
         body = self._message({"error": {"code": code, "message": message}})
         return Response(body, status, media_type="application/json")
 
     def success(self, answer: dict[str, object]) -> Response:
-        """Answer with what a tool returned."""
+        """Return the result of a tool."""
         return self.result(_tool_result(answer, orjson.dumps(answer).decode(), is_error=False))
 
     def refuse(self, refusal: ApiError, place: ErrorPlace) -> Response:
-        """Answer with an error of the protocol in one of the places where sellers put it."""
+        """Return an AdCP error, in one of the places where sellers put it."""
         if place == "http":
             return self.over_http(refusal)
         error = refusal.adcp_body(self.config)
@@ -88,7 +88,7 @@ class McpResponses:
         return self.result(_tool_result(failed, words, is_error=True))
 
     def over_http(self, refusal: ApiError) -> Response:
-        """Answer with an HTTP status, and a body that says no more than that."""
+        """Return an error as an HTTP status with a minimal body."""
         error = {"code": _TOOL_ERROR, "message": refusal.message}
         response = Response(
             self._message({"error": error}), refusal.status, media_type="application/json"
@@ -105,7 +105,7 @@ class McpResponses:
             return Response(message, media_type="application/json")
         notice = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info",'
         notice += b'"data":"working"}}'
-        # Clients have to bear comments and messages that are not the answer.
+        # Clients must skip comments and other messages.
         stream = b": hold on\r\n\r\nevent: message\r\ndata: %b\r\n\r\nevent: message\r\nid: 1\r\n"
         body = stream % notice + b"data: %b\r\n\r\n" % message
         return Response(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -127,12 +127,12 @@ _KEY = re.compile(r"[A-Za-z0-9_.:-]{16,255}")
 
 @attrs.frozen
 class ToolCall:
-    """One use of a tool.
+    """A call of a tool.
 
     Attributes:
-        seller: Whose tool it is.
-        arguments: What it is to work on.
-        lose: How many events are to be lost without a word.
+        seller: The seller.
+        arguments: The tool's arguments.
+        lose: How many events to lose silently.
     """
 
     seller: Seller
@@ -141,14 +141,14 @@ class ToolCall:
 
 
 def log_event(call: ToolCall) -> dict[str, object]:
-    """Take events, by the rules of the protocol line that the arguments ask for."""
+    """Accept events, by the rules of the requested protocol version."""
     version = negotiate(call.arguments, call.seller.config)
     answer = call.seller.log_events(LogRequest(call.arguments, version, None, call.lose))
     return _with_envelope(answer, call, version)
 
 
 def sync_event_sources(call: ToolCall) -> dict[str, object]:
-    """Register event sources, or list them when the arguments name none."""
+    """Register event sources, or list them if the arguments name none."""
     version = negotiate(call.arguments, call.seller.config)
     if find_idempotency_key(call.arguments) is None:
         raise validation_error([Issue("/idempotency_key", "is required", "required")])
@@ -157,7 +157,7 @@ def sync_event_sources(call: ToolCall) -> dict[str, object]:
 
 
 def get_adcp_capabilities(call: ToolCall) -> dict[str, object]:
-    """Say what this seller can do."""
+    """Return the capabilities of this seller."""
     config = call.seller.config
     old = config.versions[-1] == "3.0"
     tracking = {
@@ -184,11 +184,11 @@ TOOLS: dict[str, Callable[[ToolCall], dict[str, object]]] = {
     "sync_event_sources": sync_event_sources,
     "get_adcp_capabilities": get_adcp_capabilities,
 }
-"""The tools by their names."""
+"""The tools by name."""
 
 
 def describe_tools() -> list[dict[str, object]]:
-    """Return what ``tools/list`` answers."""
+    """Return the result of ``tools/list``."""
     required = {
         "log_event": ["idempotency_key", "event_source_id", "events"],
         "sync_event_sources": ["idempotency_key", "account"],
@@ -205,10 +205,10 @@ def describe_tools() -> list[dict[str, object]]:
 
 
 def negotiate(arguments: Mapping[str, object], config: SandboxConfig) -> AdcpVersion:
-    """Settle on the protocol line: none asked for means the oldest.
+    """Return the protocol version to use; the oldest if none is requested.
 
     Raises:
-        ApiError: If the seller speaks no line that would do.
+        ApiError: If the seller doesn't support the requested version.
     """
     major, version = arguments.get("adcp_major_version"), arguments.get("adcp_version")
     if isinstance(major, int) and major != _MAJOR:
@@ -218,7 +218,7 @@ def negotiate(arguments: Mapping[str, object], config: SandboxConfig) -> AdcpVer
         return config.versions[0]
     try:
         wanted = (int(release[1]), int(release[2]))
-    except ValueError:  # more digits than Python reads
+    except ValueError:  # more digits than int() accepts
         raise _unsupported(config) from None
     spoken = [version for version in config.versions if _parse_version(version) <= wanted]
     if wanted[0] != _MAJOR or not spoken:
@@ -227,7 +227,7 @@ def negotiate(arguments: Mapping[str, object], config: SandboxConfig) -> AdcpVer
 
 
 def find_idempotency_key(arguments: Mapping[str, object]) -> str | None:
-    """Return the idempotency key, if it is one."""
+    """Return the idempotency key if it is valid."""
     key = arguments.get("idempotency_key")
     return key if isinstance(key, str) and _KEY.fullmatch(key) else None
 
@@ -241,7 +241,7 @@ def _unsupported(config: SandboxConfig) -> ApiError:
     return ApiError(
         400,
         "VERSION_UNSUPPORTED",
-        "The seller does not speak this version.",
+        "The seller doesn't support this version.",
         details={"supported_versions": list(config.versions)},
     )
 
@@ -255,7 +255,7 @@ def _account_key(account: object) -> str:
             return account_id
         if isinstance(domain, str) and isinstance(operator, str) and account_id is None:
             return f"{domain}/{operator}"
-    message = "must be an account_id, or a brand with its domain and an operator"
+    message = "must be an account_id, or a brand with a domain and an operator"
     raise validation_error([Issue("/account", message, "oneOf")])
 
 
@@ -279,7 +279,7 @@ _SESSION = "mcp-session-id"
 
 
 def mcp_routes(seller: Seller) -> list[Route]:
-    """Return the routes of the MCP side."""
+    """Return the routes of the MCP endpoint."""
 
     async def post(request: Request) -> Response:
         return await _Post(seller, request).answer()
@@ -296,7 +296,7 @@ def mcp_routes(seller: Seller) -> list[Route]:
 
 @attrs.define
 class _Post:
-    """One POST, from its bytes to its answer."""
+    """Handles one POST request."""
 
     seller: Seller
     request: Request
@@ -456,7 +456,7 @@ class _Post:
             return await apply_fault(fault, produce, refuse, self.seller.crash)
         finally:
             if self.key is not None:
-                self.seller.idempotency.abandon_unanswered(self.key)
+                self.seller.idempotency.release(self.key)
 
     def _keep(self, answer: dict[str, object] | ApiError) -> None:
         if self.key is not None:

@@ -1,4 +1,4 @@
-"""Auth, size, decoding."""
+"""What every request passes: rate limit, token, size, decoding and the request log."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MOST_DIGITS = 18
 
 
 def read_json(text: bytes) -> object:
-    """Decode JSON that is nested no deeper than can be looked through and written again.
+    """Decode JSON of limited depth.
 
     Raises:
-        ValueError: If it is not JSON, or nested too deep; the message says which.
+        ValueError: If it is not JSON, or nested too deep.
     """
     content: object = orjson.loads(text)
     level = [content]
@@ -45,7 +45,7 @@ def _inside(outer: object) -> Iterable[object]:
 
 
 def read_whole_number(text: str) -> int | None:
-    """Return the number that `text` writes in up to 18 decimal digits, if it is one."""
+    """Return a number of up to 18 decimal digits, or ``None``."""
     is_one = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
     return int(text) if is_one else None
 
@@ -59,10 +59,10 @@ def apply_rate_limit(seller: Seller) -> dict[str, str]:
     """Count a request against the rate limit.
 
     Returns:
-        The headers that belong on its answer.
+        The ``RateLimit-*`` headers for its response.
 
     Raises:
-        ApiError: If there were too many.
+        ApiError: If there were too many requests.
     """
     config = seller.config
     if config.rate_limit is None:
@@ -81,7 +81,7 @@ def apply_rate_limit(seller: Seller) -> dict[str, str]:
 
 
 def check_token(request: Request, config: SandboxConfig) -> None:
-    """Refuse a request that carries none of the seller's bearer tokens.
+    """Check the bearer token of a request.
 
     Raises:
         ApiError: If the token is missing or unknown.
@@ -102,16 +102,14 @@ def check_token(request: Request, config: SandboxConfig) -> None:
 
 
 async def read_body(request: Request, config: SandboxConfig) -> bytes:
-    """Read the body as it was sent, no further than the seller's limit.
+    """Read the body without decompressing it, up to the seller's limit.
 
     Raises:
-        ApiError: If it is too large, or packed in a way the seller does not take.
+        ApiError: If it is too large, or its Content-Encoding is not supported.
     """
     packing = request.headers.get("content-encoding", "identity").lower()
     if packing != "identity" and not (packing == "gzip" and config.gzip):
-        raise ApiError(
-            415, "UNSUPPORTED_MEDIA_TYPE", "The seller does not take this Content-Encoding."
-        )
+        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "This Content-Encoding is not supported.")
     declared = read_whole_number(request.headers.get("content-length", "0"))
     if declared is not None and declared > config.max_bytes:
         raise _too_large(config)
@@ -124,10 +122,10 @@ async def read_body(request: Request, config: SandboxConfig) -> bytes:
 
 
 def decode(body: bytes, request: Request, config: SandboxConfig) -> object:
-    """Unpack the body and read it as JSON.
+    """Decompress the body and parse it as JSON.
 
     Raises:
-        ApiError: If it unpacks to too much, is not JSON, or is nested too deep.
+        ApiError: If it is too large, not JSON, or nested too deep.
     """
     if request.headers.get("content-encoding", "identity").lower() == "gzip":
         body = _unpack(body, config)
@@ -147,7 +145,7 @@ def _unpack(body: bytes, config: SandboxConfig) -> bytes:
     if len(unpacked) > config.max_bytes:
         raise _too_large(config)
     if not unpacker.eof:
-        raise ApiError(400, "BAD_REQUEST", "The gzip body ends too soon.")
+        raise ApiError(400, "BAD_REQUEST", "The gzip body is truncated.")
     return unpacked
 
 
@@ -156,10 +154,10 @@ def _too_large(config: SandboxConfig) -> ApiError:
     return ApiError(413, "PAYLOAD_TOO_LARGE", message, details={"max_bytes": config.max_bytes})
 
 
-def log_request(  # noqa: PLR0913 - the parts of a request are what they are
+def log_request(  # noqa: PLR0913 - keyword arguments
     request: Request, seller: Seller, *, call: str, size: int, status: int, key: object = None
 ) -> None:
-    """Write down that `request` came, without what is secret in it."""
+    """Add `request` to the request log, without credentials."""
     headers = {
         name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS
     }

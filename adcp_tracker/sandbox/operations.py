@@ -1,4 +1,4 @@
-"""What both wires can ask of event sources, and how the answers are put together."""
+"""Operations on event sources, shared by REST and MCP."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _START = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def sync_sources(seller: Seller, body: Mapping[str, object], account: str) -> dict[str, object]:
-    """Register the event sources of `body`, or list those of `account` if it names none.
+    """Register the event sources of `body`, or list those of `account` if it has none.
 
     Raises:
-        ApiError: If the list itself is wrong; a wrong source only fails by itself.
+        ApiError: If the list is invalid; an invalid source only fails itself.
     """
     if "event_sources" not in body:
         return list_sources(seller, account)
@@ -61,13 +61,13 @@ def summarize(
     """Count the live events of `account` per hour and source.
 
     Args:
-        seller: Whom to ask.
-        account: Whose events.
-        start: The first hour, by ISO 8601; UTC if it names no offset.
-        end: The hour to stop before.
+        seller: The seller.
+        account: The account.
+        start: The first hour, in ISO 8601; UTC if it has no offset.
+        end: The hour after the last.
 
     Raises:
-        ApiError: If an hour is none.
+        ApiError: If an hour is invalid.
     """
     late = int((seller.now() - seller.config.summary_delay_s) // 3600) + 1
     stop = min(_hour(end, "endHour"), late)
@@ -87,7 +87,7 @@ def _hour(text: str | None, name: str) -> int:
     try:
         moment = datetime.fromisoformat((text or "").replace("Z", "+00:00"))
     except ValueError as error:
-        raise ApiError(400, "BAD_REQUEST", f"{name} must be an hour by ISO 8601.") from error
+        raise ApiError(400, "BAD_REQUEST", f"{name} must be an ISO 8601 time.") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return (moment - _START) // _HOUR

@@ -1,4 +1,4 @@
-"""The Interchange side: plain HTTP and JSON."""
+"""The Interchange REST API."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox.seller import Seller
 
 BASES = ("/api/v2/buyer", "")
-"""The paths under which the calls are found."""
+"""The base paths of the API."""
 
-_USUAL_TAKE = 50
+_DEFAULT_TAKE = 50
 
 
 @attrs.frozen
 class ApiCall:
-    """A call as its handler sees it.
+    """A call of the API.
 
     Attributes:
-        seller: Whom it asks.
+        seller: The seller.
         request: The HTTP request.
-        body: The body as it came.
-        fault: What is to go wrong.
-        advertiser_id: On whose behalf it asks.
+        body: The body as received.
+        fault: The fault to inject, if any.
+        advertiser_id: The advertiser in the path.
     """
 
     seller: Seller
@@ -55,12 +55,12 @@ class ApiCall:
     advertiser_id: str
 
     def decoded(self) -> object:
-        """Return the body as JSON."""
+        """Return the body parsed as JSON."""
         return decode(self.body, self.request, self.seller.config)
 
 
 def rest_routes(seller: Seller) -> list[Route]:
-    """Return the routes of the Interchange side."""
+    """Return the routes of the API."""
     calls = (
         ("POST", "log-event", "log_event", _log_event),
         ("POST", "event-sources/sync", "sync_event_sources", _sync_sources),
@@ -97,7 +97,7 @@ def _sync_sources(call: ApiCall) -> dict[str, object]:
 
 
 def _list_sources(call: ApiCall) -> dict[str, object]:
-    take, skip = _number(call, "take", _USUAL_TAKE), _number(call, "skip", 0)
+    take, skip = _number(call, "take", _DEFAULT_TAKE), _number(call, "skip", 0)
     return list_sources(call.seller, call.advertiser_id, take, skip)
 
 
@@ -166,7 +166,7 @@ def _render(data: dict[str, object], seller: Seller) -> Response:
 
 
 def render_refusal(refusal: ApiError, seller: Seller) -> Response:
-    """Answer with an error as Interchange words it, without a ``recovery``."""
+    """Return an error in Interchange's format, without ``recovery``."""
     error = refusal.body(seller.config)
     answer = {"data": None, "error": error} if seller.config.wrapped else {"error": error}
     response = json_response(answer, refusal.status)
@@ -175,5 +175,5 @@ def render_refusal(refusal: ApiError, seller: Seller) -> Response:
 
 
 def json_response(content: object, status: int = 200) -> Response:
-    """Answer with JSON."""
+    """Return a JSON response."""
     return Response(orjson.dumps(content), status, media_type="application/json")

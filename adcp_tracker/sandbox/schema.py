@@ -1,4 +1,4 @@
-"""Independent validation of requests."""
+"""Validation of requests, independent of the library's own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Issue:
-    """One broken rule.
+    """One violation of the schema.
 
     Attributes:
-        pointer: Where, as a JSON pointer from the request's root.
-        message: What the rule asks for; never the value that was found.
-        keyword: The rule's name in the words of JSON Schema.
+        pointer: The location, as a JSON pointer from the request's root.
+        message: What is expected; never the value found.
+        keyword: The JSON Schema keyword.
     """
 
     pointer: str
@@ -30,10 +30,10 @@ class Issue:
 
 
 Check = Callable[[object], Sequence[Issue]]
-"""Look at a value, and say what is wrong with it; pointers start at the value itself."""
+"""Returns the issues of a value; pointers are relative to it."""
 
 NO_ISSUES: tuple[Issue, ...] = ()
-"""What a check returns when nothing is wrong."""
+"""The result of a check that passes."""
 
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
@@ -49,7 +49,7 @@ _LEAP_SECOND = 60
 
 
 def check_text(shortest: int, longest: int | None = None) -> Check:
-    """Ask for a string of so many characters."""
+    """Require a string of a certain length."""
     most = sys.maxsize if longest is None else longest
 
     def check(value: object) -> Sequence[Issue]:
@@ -65,7 +65,7 @@ def check_text(shortest: int, longest: int | None = None) -> Check:
 
 
 def check_pattern(pattern: re.Pattern[str], expected: str) -> Check:
-    """Ask for a string that the whole of `pattern` matches."""
+    """Require a string that `pattern` matches completely."""
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not str:
@@ -78,20 +78,22 @@ def check_pattern(pattern: re.Pattern[str], expected: str) -> Check:
 
 
 def check_choice(choices: frozenset[str]) -> Check:
-    """Ask for one of the protocol's words."""
+    """Require one of `choices`."""
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not str:
             return wrong_type("a string", value)
         return (
-            NO_ISSUES if value in choices else violation("must be a word of the protocol", "enum")
+            NO_ISSUES
+            if value in choices
+            else violation("must be one of the protocol's values", "enum")
         )
 
     return check
 
 
 def check_number(least: float, most: float | None = None) -> Check:
-    """Ask for a number within bounds; JSON's true and false are none."""
+    """Require a number within bounds; true and false are not numbers."""
     highest = float("inf") if most is None else most
 
     def check(value: object) -> Sequence[Issue]:
@@ -107,7 +109,7 @@ def check_number(least: float, most: float | None = None) -> Check:
 
 
 def check_whole_number(least: int, most: int | None = None) -> Check:
-    """Ask for a whole number within bounds; 2.0 is one, as in JSON Schema."""
+    """Require a whole number within bounds; 2.0 is one, as in JSON Schema."""
     in_bounds = check_number(least, most)
 
     def check(value: object) -> Sequence[Issue]:
@@ -119,7 +121,7 @@ def check_whole_number(least: int, most: int | None = None) -> Check:
 
 
 def check_list(item: Check, shortest: int = 0, longest: int | None = None) -> Check:
-    """Ask for a list of so many items, each of which passes `item`."""
+    """Require a list of a certain length whose items pass `item`."""
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not list:
@@ -139,7 +141,7 @@ def check_list(item: Check, shortest: int = 0, longest: int | None = None) -> Ch
 
 
 def check_object(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check:
-    """Ask for an object whose known keys pass their checks; others hold anything but null."""
+    """Require an object whose known keys pass their checks; other values must not be null."""
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not dict:
@@ -158,12 +160,12 @@ def check_object(fields: Mapping[str, Check], required: tuple[str, ...] = ()) ->
 
 
 def check_anything(_value: object) -> Sequence[Issue]:
-    """Ask for nothing: what is there is looked at elsewhere."""
+    """Accept any value; it is validated elsewhere."""
     return NO_ISSUES
 
 
 def check_no_null(value: object) -> Sequence[Issue]:
-    """Ask for anything that holds no null, however deep."""
+    """Require a value without null at any depth."""
     if value is None:
         return wrong_type("a value", value)
     if type(value) is dict:
@@ -172,12 +174,12 @@ def check_no_null(value: object) -> Sequence[Issue]:
 
 
 check_open_object = check_object({})
-"""Ask for an object that may hold anything but null."""
+"""Requires an object without null values."""
 _any_list = check_list(check_no_null)
 
 
 def check_time(value: object) -> Sequence[Issue]:
-    """Ask for a moment by RFC 3339, which always names its offset."""
+    """Require an RFC 3339 time with a UTC offset."""
     if type(value) is not str:
         return wrong_type("a string", value)
     if is_real_time(value):
@@ -186,31 +188,31 @@ def check_time(value: object) -> Sequence[Issue]:
 
 
 def check_uri(value: object) -> Sequence[Issue]:
-    """Ask for an absolute URI by RFC 3986."""
+    """Require an absolute RFC 3986 URI."""
     if type(value) is not str:
         return wrong_type("a string", value)
     return NO_ISSUES if _URI.fullmatch(value) else violation("must be an absolute URI", "format")
 
 
 def violation(message: str, keyword: str) -> list[Issue]:
-    """Return one broken rule, at the value itself."""
+    """Return one issue located at the value itself."""
     return [Issue("", message, keyword)]
 
 
 def wrong_type(expected: str, value: object) -> list[Issue]:
-    """Return the broken rule of a value that is of another type, or null."""
+    """Return the issue for a value of another type, or for null."""
     if value is None:
         return violation(f"must be {expected}: null is never allowed, leave the key out", "type")
     return violation(f"must be {expected}", "type")
 
 
 def prefix_pointers(step: str, issues: Sequence[Issue]) -> list[Issue]:
-    """Return `issues` as seen from one step further up."""
+    """Return `issues` with `step` put before their pointers."""
     return [Issue(step + issue.pointer, issue.message, issue.keyword) for issue in issues]
 
 
 def is_real_time(text: str) -> bool:
-    """Say whether `text` is a moment by RFC 3339 that the calendar has."""
+    """Return whether `text` is an RFC 3339 time that exists in the calendar."""
     match = _TIME.fullmatch(text)
     if match is None:
         return False
@@ -239,7 +241,7 @@ def _escape(key: str) -> str:
 
 
 Dialect = Literal["interchange", "3.0", "3.1", "3.2"]
-"""Whose reading of the protocol applies: Interchange's, or that of a protocol line."""
+"""The rules that apply: Interchange's, or those of an AdCP version."""
 
 EVENT_TYPES_3_0 = frozenset(
     [
@@ -410,14 +412,14 @@ _ADCP_REQUEST = _REQUEST | {
 
 
 def check_event(event: object, dialect: Dialect) -> Sequence[Issue]:
-    """List every rule that `event` breaks.
+    """Return all issues of `event`.
 
     Args:
         event: The event as decoded from JSON.
-        dialect: Whose rules apply.
+        dialect: The rules to apply.
 
     Returns:
-        The faults, in the order of the event's own keys; empty for a good event.
+        The issues, in the order of the event's keys; empty for a valid event.
     """
     found = _EVENT[dialect](event)
     if isinstance(event, dict):
@@ -426,12 +428,12 @@ def check_event(event: object, dialect: Dialect) -> Sequence[Issue]:
 
 
 def check_request(request: object, dialect: Dialect, most: int) -> Sequence[Issue]:
-    """List the rules that the request breaks around its events.
+    """Return the issues of a request, apart from its events.
 
     Args:
         request: The body as decoded from JSON; its events are only counted.
-        dialect: Whose rules apply.
-        most: How many events the seller takes at once.
+        dialect: The rules to apply.
+        most: The maximum number of events per request.
     """
     events = {"events": check_list(check_anything, shortest=1, longest=most)}
     if dialect == "interchange":

@@ -1,4 +1,4 @@
-"""The seller itself: it takes events by the rules, whatever wire brings them."""
+"""The seller: accepts or rejects events, independent of the protocol they arrive by."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LIKELY_TO_MATCH = ("hashed_email", "hashed_phone", "uids", "click_id")
 
 @attrs.frozen
 class Failure:
-    """An event that is not processed, as partial failures name it."""
+    """A partial failure: an event that was not processed."""
 
     event_id: str
     code: str
@@ -44,7 +44,7 @@ class Failure:
 def validate_events(
     events: Sequence[object], dialect: Dialect, source: EventSource
 ) -> dict[int, list[Issue]]:
-    """List the broken rules of each event that breaks any, by its place."""
+    """Return the issues of each invalid event, by its index."""
     found: dict[int, list[Issue]] = {}
     for index, event in enumerate(events):
         issues = [*check_event(event, dialect), *_check_currency(event, source)]
@@ -71,31 +71,33 @@ def find_failure(
     config: SandboxConfig,
     now: float,
 ) -> Failure | None:
-    """Say why `event` is not processed, if it is not.
+    """Return why `event` is not processed, or ``None``.
 
     Args:
         event: The event as decoded from JSON.
-        issues: The rules it breaks.
-        source: Where it claims to come from.
-        config: What the seller wants of events beyond the rules.
-        now: Seconds since 1970.
+        issues: What is invalid in it.
+        source: Its event source.
+        config: The seller's settings.
+        now: The time in seconds since 1970.
     """
     event_id = _text_of(event, "event_id")
     if issues:
         return Failure(event_id, _code_of(issues[0]), f"{issues[0].pointer} {issues[0].message}")
     if event_id in config.refuse_events:
-        return Failure(event_id, config.refuse_events[event_id], "The seller refuses this event.")
+        return Failure(event_id, config.refuse_events[event_id], "The seller rejects this event.")
     if source.event_types and _text_of(event, "event_type") not in source.event_types:
-        return Failure(event_id, "INVALID_EVENT_TYPE", "The source does not take this event type.")
+        return Failure(
+            event_id, "INVALID_EVENT_TYPE", "The event source doesn't accept this event type."
+        )
     if config.require_match and isinstance(event, dict) and "user_match" not in event:
-        return Failure(event_id, "MISSING_USER_MATCH", "The event names nobody.")
+        return Failure(event_id, "MISSING_USER_MATCH", "The event has no user_match.")
     if config.max_age_days is not None and _age_s(event, now) > config.max_age_days * _DAY_S:
         return Failure(event_id, "INVALID_EVENT_TIME", "The event is too old to be attributed.")
     return None
 
 
 def match_quality(events: Sequence[object]) -> float:
-    """Return the share of `events` that could be matched to a person, 0-1."""
+    """Return the share of `events` that could be matched to a person, 0–1."""
     if not events:
         return 0.0
     return round(sum(map(_weight, events)) / len(events), 3)
@@ -109,7 +111,7 @@ def _weight(event: object) -> float:
 
 
 def warnings_about(events: Sequence[object], now: float) -> list[str]:
-    """Give the advice that real sellers give, each piece once with the number of events."""
+    """Return warnings like those of real sellers, each with the number of events."""
     worthless = sum(
         _text_of(event, "event_type") == "purchase" and _lacks_value(event) for event in events
     )
@@ -120,9 +122,9 @@ def warnings_about(events: Sequence[object], now: float) -> list[str]:
         for event in events
     )
     pieces = (
-        (worthless, "purchases without value and currency cannot be optimised for"),
-        (nameless, "events without user_match cannot be attributed"),
-        (future, "events lie over a day in the future"),
+        (worthless, "purchases without value and currency can't be used for optimization"),
+        (nameless, "events without user_match can't be attributed"),
+        (future, "events are more than a day in the future"),
     )
     return [f"{number} {words}" for number, words in pieces if number]
 
@@ -147,20 +149,20 @@ def _text_of(event: object, name: str) -> str:
 
 def _age_s(event: object, now: float) -> float:
     text = _text_of(event, "event_time").upper().replace("Z", "+00:00")
-    # Older Pythons read neither odd numbers of decimals nor leap seconds.
+    # Python 3.10 parses neither all fractions nor leap seconds.
     whole = text[:17] + min(text[17:19], "59")
     return now - datetime.fromisoformat(whole + text[-6:]).timestamp()
 
 
 @attrs.frozen
 class LogRequest:
-    """A request to log events, free of the wire it came over.
+    """A request to log events, independent of the protocol.
 
     Attributes:
         body: The request as decoded from JSON.
-        dialect: Whose rules apply.
-        advertiser_id: Whose event source it must be; ``None`` for anybody's.
-        lose: How many of the last events are to be lost without a word.
+        dialect: The rules to apply.
+        advertiser_id: The owner of the event source; ``None`` for any.
+        lose: How many of the last events to lose silently.
     """
 
     body: object
@@ -170,17 +172,17 @@ class LogRequest:
 
 
 class Seller:
-    """All that the seller knows and remembers.
+    """The state of the seller.
 
     Attributes:
-        config: How it behaves; replace it to change that while it runs.
-        store: What came in.
-        faults: What is to go wrong.
-        sources: The event sources it knows.
-        limiter: The requests of the current window.
-        replays: The answers kept for their idempotency keys.
-        sessions: The MCP sessions that are open.
-        crash: Ends the seller at once, as far as its host lets it.
+        config: Its settings.
+        store: The events and requests it received.
+        faults: The faults to inject.
+        sources: Its event sources.
+        limiter: The rate limiter.
+        idempotency: Responses by idempotency key.
+        sessions: Open MCP sessions.
+        crash: Stops the seller at once.
     """
 
     def __init__(
@@ -201,7 +203,7 @@ class Seller:
         self.crash: Callable[[], None] = _do_nothing
 
     def reset(self) -> None:
-        """Forget what came, what was to fail and what was registered, but no setting."""
+        """Discard events, faults and event sources; keep the settings."""
         self.store.reset(self.config)
         self.faults.clear(self.config.seed)
         self.sources = EventSources(self.config.advertisers, self.now)
@@ -209,18 +211,18 @@ class Seller:
         self.limiter.started_at = float("-inf")
 
     def configure(self, config: SandboxConfig) -> None:
-        """Behave by `config` from here on; advertisers it adds are known at once."""
+        """Replace the settings, and add the event sources they name."""
         self.config = config
         self.sources.add(config.advertisers)
 
     def log_events(self, request: LogRequest) -> dict[str, object]:
-        """Take the events of `delivery`.
+        """Accept the events of `request`.
 
         Returns:
-            The answer's body, without what is special to a wire.
+            The response body, without the parts of REST or MCP.
 
         Raises:
-            ApiError: If the whole request is refused.
+            ApiError: If the whole request is rejected.
         """
         body = self._well_formed(request)
         source = self._source(body, request)
@@ -311,8 +313,8 @@ def _do_nothing() -> None:
 
 
 def validation_error(issues: list[Issue]) -> ApiError:
-    """Return the refusal of a request for the sake of `issues`."""
-    message = f"The request is not valid; the first of its faults: {issues[0].message}."
+    """Return the error for an invalid request."""
+    message = f"The request is invalid; first issue: {issues[0].message}."
     return ApiError(400, "VALIDATION_ERROR", message, issues=tuple(issues))
 
 

@@ -1,4 +1,4 @@
-"""The local seller under uvicorn: in a thread for tests, or in the foreground."""
+"""Run the local seller under uvicorn: in a thread, or in the foreground."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _TURNS = 4
 
 
 class BreakableProtocol(H11Protocol):
-    """HTTP over a connection that the application may break."""
+    """An HTTP protocol whose connection the application can break."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Hand the connection to the application in the state of its scopes."""
+        """Put the transport into the state of the connection's scopes."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
 class AbruptServer(uvicorn.Server):
-    """Stops at once, as a crash does, instead of waiting for its clients."""
+    """A server that stops at once, as in a crash, without waiting for clients."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -59,7 +59,7 @@ class AbruptServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        """Serve until told to stop, by :meth:`stop` or by a signal."""
+        """Serve until :meth:`stop` is called or a signal arrives."""
         self._loop = asyncio.get_running_loop()
         counter = 0
         while not await self.on_tick(counter):
@@ -76,8 +76,8 @@ class AbruptServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listeners and reset every connection."""
-        # Whoever was accepted just now becomes a connection first, and is reset then: it
-        # could not become one once the listeners are closed, and would stay open.
+        # Let sockets accepted just now become connections first, so that they are reset too.
+        # Once the listeners are closed they couldn't, and would stay open.
         for listener in self.servers:
             for sock in listener.sockets:
                 asyncio.get_running_loop().remove_reader(sock.fileno())
@@ -95,20 +95,20 @@ class AbruptServer(uvicorn.Server):
         await _run_pending()
 
     def stop(self) -> None:
-        """End :meth:`main_loop`; may be called from any thread, even before it begins."""
+        """End :meth:`main_loop`. Can be called from any thread, even before it starts."""
         self.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
 
 
 async def _run_pending() -> None:
-    """Let what waits for its turn on the loop run its course."""
+    """Let pending callbacks of the loop run."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 
 
 def make_server(seller: Seller) -> AbruptServer:
-    """Return a server of `seller`, ready to run."""
+    """Return a server for `seller`."""
     config = uvicorn.Config(
         create_app(seller=seller),
         http=BreakableProtocol,
@@ -129,11 +129,11 @@ def bind(host: str, port: int) -> socket.socket:
     """Listen on a loopback address.
 
     Raises:
-        ConfigurationError: If `host` is no loopback address, or the port is taken.
+        ConfigurationError: If `host` is not a loopback address, or the port is in use.
     """
     address = _parse_loopback(host)
     family = socket.AF_INET if address.version == _IPV4 else socket.AF_INET6
-    # asyncio spares only sockets that name TCP the delay of Nagle's algorithm.
+    # asyncio sets TCP_NODELAY only on sockets whose protocol is IPPROTO_TCP.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,7 +141,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        message = f"port: expected a free port on {address}, got {port}: {error.strerror}"
+        message = f"Can't listen on {address}, port {port}: {error.strerror}. Choose another port."
         raise ConfigurationError(message) from error
     return sock
 
@@ -153,14 +153,14 @@ def _parse_loopback(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         address = ipaddress.IPv4Address(0)
     if not address.is_loopback:
         raise ConfigurationError(
-            f"host: expected a loopback address such as 127.0.0.1, got {host!r}: "
-            "the local seller shows all it gets to whoever asks, so it serves this machine only"
+            f"host: expected a loopback address such as 127.0.0.1, got {host!r}. Anyone who can "
+            "connect can read all received events, so only this machine may."
         )
     return address
 
 
 def origin_of(sock: socket.socket) -> str:
-    """Return the address under which `sock` is reached."""
+    """Return the origin of `sock` as a URL."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -173,23 +173,23 @@ def run(
     port_file: Path | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Run the local seller in the foreground until a signal ends it.
+    """Run the local seller in the foreground until a signal stops it.
 
     Args:
-        config: How it behaves.
+        config: Its settings.
         host: The loopback address to listen on.
-        port: The port to listen on; 0 takes a free one.
-        port_file: Where to write the port once it listens, for whoever started it.
-        on_ready: Called with the seller's URL once it listens.
+        port: The port to listen on; 0 picks a free one.
+        port_file: A file to write the port to once it listens.
+        on_ready: Called with the seller's origin once it listens.
 
     Raises:
-        ConfigurationError: If `host` is no loopback address, the port is taken, or
-            `port_file` cannot be written.
+        ConfigurationError: If `host` is not a loopback address, the port is in use, or
+            `port_file` can't be written.
     """
     seller = Seller(config)
     seller.crash = lambda: os._exit(_DIED)
     server = make_server(seller)
-    # Ctrl-C is how one stops it, so there is nothing to complain about.
+    # Ctrl-C is the normal way to stop it.
     with bind(host, port) as sock, contextlib.suppress(KeyboardInterrupt):
         if port_file is not None:
             _write_port(port_file, sock.getsockname()[1])
@@ -202,7 +202,7 @@ def _write_port(port_file: Path, port: int) -> None:
     try:
         replace_file(port_file, str(port).encode())
     except (OSError, ValueError) as error:
-        message = f"port_file: expected a file to write, got {str(port_file)!r}: {error}"
+        message = f"port_file: can't write {str(port_file)!r}: {error}"
         raise ConfigurationError(message) from error
 
 
@@ -210,7 +210,7 @@ _STOP_S = 5.0
 
 
 class Sandbox:
-    """A seller on this machine, as a context manager.
+    """A local seller, as a context manager.
 
     ::
 
@@ -220,15 +220,14 @@ class Sandbox:
             seller.wait_for(1)
             seller.events[0]["event_id"]
 
-    It can be stopped and started again on its port; what it remembers outlives that,
-    except for MCP sessions.
+    It can be stopped and started again on its port; only MCP sessions are lost.
 
     Args:
-        config: How it behaves.
+        config: Its settings.
         host: The loopback address to listen on.
-        port: The port to listen on; 0 takes a free one.
-        now: Tells the time in seconds since 1970.
-        monotonic: Tells the time the rate limit goes by.
+        port: The port to listen on; 0 picks a free one.
+        now: Returns the time in seconds since 1970.
+        monotonic: Returns the time used by the rate limit.
     """
 
     def __init__(
@@ -250,10 +249,10 @@ class Sandbox:
         self._seller.crash = self._crash
 
     def start(self) -> Self:
-        """Listen and serve; a second start takes the port of the first.
+        """Listen and serve; a later start uses the same port.
 
         Raises:
-            ConfigurationError: If the host is no loopback address, or the port is taken.
+            ConfigurationError: If the host is not a loopback address, or the port is in use.
         """
         if self._crashed:
             self.stop()
@@ -262,7 +261,7 @@ class Sandbox:
         sock = bind(self._host, self._port)
         self._origin, self._port = origin_of(sock), sock.getsockname()[1]
         self._server = make_server(self._seller)
-        # The socket listens already, so whoever connects from here on is served.
+        # The socket listens already, so clients can connect from here on.
         self._thread = threading.Thread(
             target=self._server.run, args=([sock],), name="adcp-tracker-sandbox", daemon=True
         )
@@ -270,7 +269,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop at once, with a reset for every open connection."""
+        """Stop at once and reset every open connection."""
         if self._server is None or self._thread is None:
             return
         self._server.stop()
@@ -297,47 +296,47 @@ class Sandbox:
 
     @property
     def origin(self) -> str:
-        """Where it is reached, without a path."""
+        """Its origin, such as ``http://127.0.0.1:8765``."""
         return self._origin
 
     @property
     def url(self) -> str:
-        """The ``base_url`` of its Interchange side."""
+        """The ``base_url`` for an Interchange destination."""
         return f"{self._origin}/api/v2/buyer"
 
     @property
     def mcp_url(self) -> str:
-        """The URL of its MCP side."""
+        """The ``url`` for an Agent destination."""
         return f"{self._origin}/mcp"
 
     @property
     def config(self) -> SandboxConfig:
-        """How it behaves now."""
+        """Its current settings."""
         return self._seller.config
 
     @property
     def received(self) -> list[GoodEvent]:
-        """All events it took and still keeps, live and test, each once, in their order."""
+        """The accepted events it still keeps, live and test, without repeats."""
         return list(self._seller.store.latest_good())
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The live events it took, as they were sent, each once."""
+        """The accepted live events as sent, without repeats."""
         return [event.decoded() for event in self._seller.store.events()]
 
     @property
     def test_events(self) -> list[dict[str, Any]]:
-        """The events that came under a test code, as they were sent, each once."""
+        """The accepted test events as sent, without repeats."""
         return [event.decoded() for event in self._seller.store.events(test=True)]
 
     @property
     def bad(self) -> list[BadEvent]:
-        """The events it did not take, and why."""
+        """The rejected events, with the reasons."""
         return self._seller.store.latest_bad()
 
     @property
     def requests(self) -> list[SeenRequest]:
-        """The requests that came, without what is secret in them."""
+        """The received requests, without credentials."""
         return self._seller.store.latest_requests()
 
     @property
@@ -346,29 +345,29 @@ class Sandbox:
         return self._seller.store.counts()
 
     def times_received(self, event_id: str) -> int:
-        """Return how often an event of that id was taken."""
+        """Return how often an event with this id was accepted."""
         return self._seller.store.times_received(event_id)
 
     def wait_for(self, count: int, timeout: float = 5.0) -> None:
-        """Wait until `count` events, live and test together, were taken.
+        """Wait until `count` events, live and test, were accepted.
 
         Raises:
-            TimeoutError: If they do not come within `timeout` seconds.
+            TimeoutError: If that takes longer than `timeout` seconds.
         """
         self._seller.store.wait_for(count, timeout)
 
     def fail(self, **settings: Any) -> None:  # noqa: ANN401 - each setting has its own type
-        """Let requests fail from now on, by the settings of a :class:`InjectedFault`."""
+        """Inject a fault, with the settings of :class:`InjectedFault`."""
         self._seller.faults.add(InjectedFault(**settings))
 
     def clear_faults(self) -> None:
-        """Let nothing fail any more."""
+        """Remove all injected faults."""
         self._seller.faults.clear(self._seller.config.seed)
 
     def configure(self, **changes: Any) -> None:  # noqa: ANN401 - each setting has its own type
-        """Change settings of the :class:`SandboxConfig` while it runs."""
+        """Change settings of :class:`SandboxConfig` while it runs."""
         self._seller.configure(attrs.evolve(self._seller.config, **changes))
 
     def reset(self) -> None:
-        """Forget what came, what was to fail and what was registered."""
+        """Discard events, faults and registered event sources."""
         self._seller.reset()

@@ -1,4 +1,4 @@
-"""What it received; idempotent replays; rate limit."""
+"""The events and requests the seller received, idempotency, and the rate limit."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class RateLimiter:
     """Counts requests in fixed windows.
 
     Attributes:
-        monotonic: Tells the time in seconds.
+        monotonic: Returns the time in seconds.
         started_at: When the current window began.
-        used: How many requests it has seen.
+        used: The number of requests in it.
     """
 
     monotonic: Callable[[], float]
@@ -39,7 +39,7 @@ class RateLimiter:
         """Count one request.
 
         Returns:
-            Whether it is within the limit, and the headers that belong on its answer.
+            Whether it is within the limit, and the headers for its response.
         """
         now = self.monotonic()
         if now - self.started_at >= window_s:
@@ -60,21 +60,21 @@ _KEPT_REQUESTS = 10_000
 _T = TypeVar("_T")
 
 EventKey = tuple[str, str, str, bool]
-"""Event id, event type, event source and whether it is a test: what makes an event one."""
+"""Event id, event type, event source and whether it is a test: identifies an event."""
 
 
 @attrs.frozen
 class GoodEvent:
-    """An event the seller took.
+    """An accepted event.
 
     Attributes:
         event_id: Its id.
         event_type: Its type.
-        event_source_id: The source it came from.
-        advertiser_id: The advertiser it counts for.
-        received_at: When it came, in seconds since 1970.
-        test_event_code: Set on an event that counts for nothing.
-        body: Its JSON; empty when only ids are kept.
+        event_source_id: Its event source.
+        advertiser_id: Its advertiser.
+        received_at: When it was received, in seconds since 1970.
+        test_event_code: The code of a test event.
+        body: Its JSON; empty if only ids are kept.
     """
 
     event_id: str
@@ -86,7 +86,7 @@ class GoodEvent:
     body: bytes = attrs.field(repr=False)
 
     def decoded(self) -> dict[str, object]:
-        """Return the event as it was sent, or its id and type when only those are kept."""
+        """Return the event as sent, or its id and type if only ids are kept."""
         if not self.body:
             return {"event_id": self.event_id, "event_type": self.event_type}
         event: dict[str, object] = orjson.loads(self.body)
@@ -95,12 +95,12 @@ class GoodEvent:
 
 @attrs.frozen
 class BadEvent:
-    """An event the seller did not take, and why.
+    """A rejected event.
 
     Attributes:
         body: Its JSON.
-        code: The seller's word for it.
-        issues: The rules it breaks, where it breaks any.
+        code: The error code.
+        issues: What is invalid in it.
     """
 
     body: bytes = attrs.field(repr=False)
@@ -108,23 +108,23 @@ class BadEvent:
     issues: tuple[Issue, ...] = ()
 
     def decoded(self) -> object:
-        """Return the event as it was sent."""
+        """Return the event as sent."""
         return orjson.loads(self.body)
 
 
 @attrs.frozen
 class SeenRequest:
-    """A request as it came in, without its credentials.
+    """A received request, without its credentials.
 
     Attributes:
         method: Its HTTP method.
         path: Its path with the query.
-        call: What it asked for, such as ``log_event`` or ``initialize``.
+        call: The call, such as ``log_event`` or ``initialize``.
         headers: Its headers in lower case, without the bearer token.
         size: The bytes of its body as sent.
-        received_at: When it came, in seconds since 1970.
+        received_at: When it was received, in seconds since 1970.
         key_prefix: The first 8 characters of its idempotency key.
-        status: The HTTP status it was answered with; 0 when it was not answered.
+        status: The HTTP status of the response; 0 if there was none.
     """
 
     method: str
@@ -138,7 +138,7 @@ class SeenRequest:
 
 
 class EventStore:
-    """Keeps what came, for many threads to read while one writes."""
+    """The received events and requests; thread-safe."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self._changed = threading.Condition()
@@ -153,13 +153,13 @@ class EventStore:
         self._counts: Counter[str] = Counter()
 
     def reset(self, config: SandboxConfig) -> None:
-        """Forget everything, and go by `config` from here on."""
+        """Discard everything, and use `config` from now on."""
         with self._changed:
             self._config = config
             self._clear()
 
     def add_good(self, events: Sequence[GoodEvent]) -> None:
-        """Take `events`, each of which counts once however often it comes."""
+        """Store accepted events; repeats are only counted."""
         with self._changed:
             for event in events:
                 self._take(event)
@@ -180,7 +180,7 @@ class EventStore:
             self._arrivals.popitem(last=False)
 
     def add_bad(self, events: Sequence[BadEvent]) -> None:
-        """Keep `events` with the reasons why they were not taken."""
+        """Store rejected events."""
         with self._changed:
             self._counts["received"] += len(events)
             self._counts["bad"] += len(events)
@@ -188,45 +188,45 @@ class EventStore:
             self._changed.notify_all()
 
     def add_request(self, request: SeenRequest) -> None:
-        """Note that `request` came."""
+        """Store a request."""
         with self._changed:
             self.requests.append(request)
             self._counts["requests"] += 1
             self._changed.notify_all()
 
     def add_count(self, name: str, number: int = 1) -> None:
-        """Count something else by its name."""
+        """Increase another counter."""
         with self._changed:
             self._counts[name] += number
             self._changed.notify_all()
 
     def times_received(self, event_id: str) -> int:
-        """Return how often an event of that id was taken, whatever its type and source."""
+        """Return how often an event with this id was accepted, of any type and source."""
         with self._changed:
             return sum(times for key, times in self._arrivals.items() if key[0] == event_id)
 
     def events(self, *, test: bool = False) -> list[GoodEvent]:
-        """Return the kept good events, or the kept test events, in the order they came."""
+        """Return the stored live or test events, oldest first."""
         with self._changed:
             return [event for event in self.good if (event.test_event_code is not None) is test]
 
     def latest_good(self, limit: int | None = None) -> list[GoodEvent]:
-        """Return the newest good events, live and test, in the order they came."""
+        """Return the newest accepted events, live and test, oldest first."""
         with self._changed:
             return _newest(self.good, limit)
 
     def latest_bad(self, limit: int | None = None) -> list[BadEvent]:
-        """Return the newest bad events, in the order they came."""
+        """Return the newest rejected events, oldest first."""
         with self._changed:
             return _newest(self.bad, limit)
 
     def latest_requests(self, limit: int | None = None) -> list[SeenRequest]:
-        """Return the newest requests, in the order they came."""
+        """Return the newest requests, oldest first."""
         with self._changed:
             return _newest(self.requests, limit)
 
     def counts(self) -> dict[str, int]:
-        """Return all counts; the usual ones are there even at zero."""
+        """Return all counters, the standard ones even at zero."""
         usual = ("received", "good", "bad", "duplicates", "test", "requests")
         with self._changed:
             return dict.fromkeys(usual, 0) | dict(self._counts)
@@ -255,7 +255,7 @@ _KEPT_KEYS = 10_000
 _NOT_COMPARED = frozenset({"context", "idempotency_key"})
 
 Answer = dict[str, object] | ApiError
-"""What is kept: an answer's body, or the refusal that a stubborn seller repeats."""
+"""A stored response: its body, or an error to repeat."""
 
 
 @attrs.define
@@ -266,7 +266,7 @@ class _Entry:
 
 
 class IdempotencyStore:
-    """Remembers which key stood for which request, and what it was answered."""
+    """Remembers the response to each idempotency key."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -274,14 +274,13 @@ class IdempotencyStore:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
 
     def begin(self, key: str, request: Mapping[str, object], ttl_s: float) -> Answer | None:
-        """Open `key` for `request`, unless it was answered before.
+        """Reserve `key` for `request`, unless it has a response already.
 
         Returns:
-            The answer kept for it, or ``None`` if it is to be handled now.
+            The stored response, or ``None`` if the request must be handled now.
 
         Raises:
-            ApiError: If the key stood for another request, is being handled, or is
-                too old to know.
+            ApiError: If the key was used for another request, is in use, or has expired.
         """
         digest = _digest(request)
         with self._lock:
@@ -290,9 +289,9 @@ class IdempotencyStore:
                 self._open(key, _Entry(digest, self._now()))
                 return None
             if self._now() - entry.started_at > ttl_s:
-                raise _refusal("IDEMPOTENCY_EXPIRED", "The answer to this key is gone.")
+                raise _refusal("IDEMPOTENCY_EXPIRED", "The response to this key has expired.")
             if entry.digest != digest:
-                raise _refusal("IDEMPOTENCY_CONFLICT", "The key stood for another request.")
+                raise _refusal("IDEMPOTENCY_CONFLICT", "The key was used for another request.")
             if entry.answer is None:
                 raise _in_flight()
             return entry.answer
@@ -303,20 +302,20 @@ class IdempotencyStore:
             self._entries.popitem(last=False)
 
     def finish(self, key: str, answer: Answer) -> None:
-        """Keep `answer` for `key`."""
+        """Store the response to `key`."""
         with self._lock:
             if key in self._entries:
                 self._entries[key].answer = answer
 
-    def abandon_unanswered(self, key: str) -> None:
-        """Forget `key` if its request came to nothing, so that it may be tried again."""
+    def release(self, key: str) -> None:
+        """Release `key` if it has no response, so that it can be used again."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.answer is None:
                 del self._entries[key]
 
     def clear(self) -> None:
-        """Forget every key."""
+        """Discard every key."""
         with self._lock:
             self._entries.clear()
 
@@ -331,5 +330,5 @@ def _refusal(code: str, message: str) -> ApiError:
 
 
 def _in_flight() -> ApiError:
-    message = "The first request with this key is being handled."
+    message = "The first request with this key is still in progress."
     return ApiError(409, "IDEMPOTENCY_IN_FLIGHT", message, recovery="transient", retry_after_s=1)

@@ -312,7 +312,7 @@ def test_faults_are_used_up_by_many_threads_once() -> None:
     for thread in threads:
         thread.join()
     assert len(struck) == 100
-    assert book.standing() == []
+    assert book.active() == []
 
 
 def listens(seller: Sandbox) -> bool:

@@ -289,7 +289,7 @@ def test_no_fault_makes_the_control_fail(settings: dict[str, object]) -> None:
 )
 def test_a_fault_that_http_cannot_carry_is_refused(settings: dict[str, Any]) -> None:
     """Otherwise the seller would fail in another way than it was asked to."""
-    with pytest.raises(ConfigurationError, match=f"^{next(iter(settings))}: expected"):
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(settings))}: "):
         InjectedFault(**settings)
 
 
@@ -300,7 +300,7 @@ def test_a_limit_that_is_no_number_is_refused(seller: Sandbox, limit: str) -> No
         url = f"{seller.origin}/_sandbox/{name}"
         answer = request("GET", url, params={"limit": limit})
         assert answer.status_code == 400
-        expected = "limit: expected a whole number of up to 18 digits, got something else"
+        expected = "limit: expected a whole number of up to 18 digits."
         assert answer.json() == {"error": expected}
 
 

@@ -299,7 +299,7 @@ def test_advice_and_match_quality() -> None:
     assert [warning[:12] for warning in data["warnings"]] == [
         "2 purchases ",
         "2 events wit",
-        "2 events lie",
+        "2 events are",
     ]
 
 
@@ -429,7 +429,7 @@ def test_any_json_is_answered_or_refused(event: object, strict: bool) -> None:  
     body = {"event_source_id": SOURCE, "events": [make_event("a"), event, make_event("a")]}
     delivery = LogRequest(body, "interchange", ADVERTISER)
     if strict and check_event(event, "interchange"):
-        with pytest.raises(ApiError, match="not valid"):
+        with pytest.raises(ApiError, match="is invalid"):
             seller.log_events(delivery)
     else:
         assert seller.log_events(delivery)["events_received"] == 3
