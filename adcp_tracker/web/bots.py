@@ -7,7 +7,6 @@ in it: a page rendered on a server fetches through one, on behalf of a real shop
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -66,24 +65,20 @@ _AGENTS = re.compile(
     f"(?P<link_preview>{'|'.join(LINK_PREVIEWS)})|(?P<crawler>{'|'.join(CRAWLERS)})",
     re.IGNORECASE | re.ASCII,
 )
-_PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 _PREFETCH = re.compile(r"\s*(?:prefetch|prerender|preview)\b", re.IGNORECASE)
 
 
-@lru_cache(maxsize=512)
 def match_user_agent(user_agent: str) -> Automated | None:
-    """Say what kind of robot calls itself `user_agent`, if it is one."""
+    """Return what kind of robot calls itself `user_agent`; ``None`` for a browser."""
     match = _AGENTS.search(user_agent)
     return cast("Automated", match.lastgroup) if match else None
 
 
-def detect_automation(request: Request, user_agent: str) -> Automated | None:
-    """Say why no person looked at this page; ``None`` if one seems to.
+def is_prefetch(request: Request) -> bool:
+    """Return whether a browser fetched or rendered this page ahead of time.
 
-    A browser that fetches or renders ahead says so in a header, whose name has changed
-    over the years; the shopper may never get to see the page.
+    It says so in a header, whose name has changed over the years; the shopper may never
+    get to see the page.
     """
-    for name in _PREFETCH_HEADERS:
-        if any(_PREFETCH.match(line) for line in request.header(name)):
-            return "prefetch"
-    return match_user_agent(user_agent)
+    return any(_PREFETCH.match(line) for name in PREFETCH_HEADERS for line in request.header(name))

@@ -15,6 +15,7 @@ Nothing else is read from the request before an event asks for it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,7 +23,7 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.bots import detect_automation
+from adcp_tracker.web.bots import PREFETCH_HEADERS, is_prefetch, match_user_agent
 from adcp_tracker.web.click_ids import (
     Click,
     ClickCookie,
@@ -34,6 +35,7 @@ from adcp_tracker.web.click_ids import (
 from adcp_tracker.web.consent import HEADER_READERS, consent_reader, opts_out_globally
 from adcp_tracker.web.options import CaptureSettings
 from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, page_url
+from adcp_tracker.web.request import HeaderNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from adcp_tracker.web.client_ip import ClientInfo
     from adcp_tracker.web.request import Request
 
+_RARE_HEADERS = HeaderNames("Sec-GPC", *PREFETCH_HEADERS)
 MAX_USER_AGENT = 512
 """Characters of a user agent that sellers take; a longer one is cut."""
 
@@ -89,43 +92,43 @@ class LazyContext:
         """Return all of it, computed on the first call and the same ever after."""
         resolved = self._resolved
         if resolved is None:
-            resolved = self._resolved = self._capture.resolve(self.request)
+            resolved = self._resolved = self._capture.resolve(self._read(self._request))
         return resolved
 
     @property
     def client_ip(self) -> str | None:
         """The shopper's public address, at most 45 characters."""
-        return self.resolve().client_ip
+        return (self._resolved or self.resolve()).client_ip
 
     @property
     def client_user_agent(self) -> str | None:
         """The browser's name for itself, at most 512 characters."""
-        return self.resolve().client_user_agent
+        return (self._resolved or self.resolve()).client_user_agent
 
     @property
     def event_source_url(self) -> str | None:
         """The page's absolute URL, stripped of whatever could be private."""
-        return self.resolve().event_source_url
+        return (self._resolved or self.resolve()).event_source_url
 
     @property
     def click_id(self) -> str | None:
         """The advertiser's click id that brought the shopper."""
-        return self.resolve().click_id
+        return (self._resolved or self.resolve()).click_id
 
     @property
     def click_id_type(self) -> str | None:
         """Which kind of click id, such as ``gclid``."""
-        return self.resolve().click_id_type
+        return (self._resolved or self.resolve()).click_id_type
 
     @property
     def consent(self) -> Consent:
         """The shopper's word on being measured."""
-        return self.resolve().consent
+        return (self._resolved or self.resolve()).consent
 
     @property
     def automated(self) -> Automated | None:
         """Why no person looked at the page; ``None`` if one seems to."""
-        return self.resolve().automated
+        return (self._resolved or self.resolve()).automated
 
     def __repr__(self) -> str:
         return "LazyContext(not asked yet)" if self._resolved is None else repr(self._resolved)
@@ -150,6 +153,7 @@ class Capture:
         """
         self.settings = settings or CaptureSettings()
         self._trust = self.settings.proxy_trust()
+        self._detects_automation = self.settings.detect_automation
         self._clicks = ClickNames(self.settings.click_ids)
         self._query = QueryFilter((*ALLOWED_QUERY, *self._clicks.names, *self.settings.query_allow))
         self._cookie = _click_cookie(self.settings)
@@ -167,22 +171,33 @@ class Capture:
     def resolve(self, request: Request) -> RequestContext:
         """Compute the whole context of a request. Never raises for what a client sends."""
         client = self._trust.resolve(request.peer, request.header)
-        query, url = self._page(request, client)
-        user_agent = _user_agent(request)
-        click = self._clicks.in_query(query) or self._click_from_cookie(request)
+        url, query = self._page(request, client)
+        lines = request.header("User-Agent")
+        user_agent, automated = _browser(lines[0] if len(lines) == 1 else " ".join(lines))
+        has_rare_header = request.has_any(_RARE_HEADERS)
+        if not self._detects_automation:
+            automated = None
+        elif has_rare_header and is_prefetch(request):
+            automated = "prefetch"
+        click = self._clicks.in_query(query) if query else None
+        if click is None:
+            click = self._click_from_cookie(request)
         return RequestContext(
-            client_ip=client.client_ip,
-            client_user_agent=user_agent,
-            event_source_url=url,
-            click_id=click.id if click else None,
-            click_id_type=click.type if click else None,
-            consent=self.consent(request),
-            automated=self._automated(request, user_agent or ""),
+            client.client_ip,
+            user_agent,
+            url,
+            click.id if click else None,
+            click.type if click else None,
+            self._consent_of(request, asks_gpc=has_rare_header),
+            automated,
         )
 
     def consent(self, request: Request) -> Consent:
-        """Return the shopper's word: ``UNKNOWN`` only where the site asks nobody."""
-        if self.settings.honour_gpc and opts_out_globally(request):
+        """Return the shopper's consent: ``UNKNOWN`` only if the site has no consent reader."""
+        return self._consent_of(request, asks_gpc=True)
+
+    def _consent_of(self, request: Request, *, asks_gpc: bool) -> Consent:
+        if asks_gpc and self.settings.honour_gpc and opts_out_globally(request):
             return Consent.DENIED
         if self._consent is None:
             return Consent.UNKNOWN
@@ -241,18 +256,21 @@ class Capture:
         value = read_cookie(request.header("Cookie"), self._cookie.name)
         return self._clicks.in_cookie(value) if value else None
 
-    def _page(self, request: Request, client: ClientInfo) -> tuple[str, str | None]:
-        """Return the page's raw query and its URL."""
-        scheme = client.scheme or request.scheme
-        for host in filter(None, (client.host, request.host)):
-            page = _calling_page(request, host)
-            path, query = (page.path, page.query) if page else (request.path, request.query)
+    def _page(self, request: Request, client: ClientInfo) -> tuple[str | None, str]:
+        """Return the page's URL, and its raw query if any of it matters."""
+        scheme, path, query = client.scheme or request.scheme, request.path, request.query
+        is_called_by_script = "empty" in request.header("Sec-Fetch-Dest")
+        for host in (client.host, request.host):
+            if not host:
+                continue
+            page = _calling_page(request, host) if is_called_by_script else None
+            if page is not None:
+                path, query = page.path, page.query
+            if query and not self._query.may_keep_any(query):
+                query = ""
             if url := page_url(scheme, host, path, query, self._query):
-                return query, url
-        return request.query, None
-
-    def _automated(self, request: Request, user_agent: str) -> Automated | None:
-        return detect_automation(request, user_agent) if self.settings.detect_automation else None
+                return url, query
+        return None, query
 
 
 def _unchanged(request: Request) -> Request:
@@ -275,8 +293,6 @@ def _calling_page(request: Request, host: str) -> SplitResult | None:
 
     The shopper sees that page and not the endpoint that its script calls.
     """
-    if "empty" not in request.header("Sec-Fetch-Dest"):
-        return None
     for referrer in request.header("Referer")[:1]:
         try:
             page = urlsplit(referrer)
@@ -287,8 +303,10 @@ def _calling_page(request: Request, host: str) -> SplitResult | None:
     return None
 
 
-def _user_agent(request: Request) -> str | None:
-    text = " ".join(request.header("User-Agent"))
+@lru_cache(maxsize=512)  # a few browsers make most of the requests
+def _browser(text: str) -> tuple[str | None, Automated | None]:
+    """Return a user agent as it is sent, and which robot it names, if any."""
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
-    return text.strip()[:MAX_USER_AGENT].rstrip() or None
+    user_agent = text.strip()[:MAX_USER_AGENT].rstrip()
+    return user_agent or None, match_user_agent(user_agent)

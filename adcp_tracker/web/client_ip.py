@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     HeaderLines = Callable[[str], Sequence[str]]
-    from collections.abc import Callable, Sequence
-
 
 Address = IPv4Address | IPv6Address
 
@@ -29,6 +27,8 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII
 _PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*', re.ASCII)
 _ESCAPED = re.compile(r"\\(.)")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+_SPECIAL_FIRST_OCTETS = frozenset({0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256)})
+"""First octets of the IPv4 networks that aren't public; looking at the rest is slow."""
 
 
 def parse_node(text: str) -> Address | None:
@@ -57,10 +57,12 @@ def _parsed(text: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Say whether `address` can be a shopper's on the internet.
+    """Return whether `address` can be a shopper's on the internet.
 
     Private, shared, link-local, documentation, multicast and reserved ones cannot.
     """
+    if isinstance(address, IPv4Address) and int(address) >> 24 not in _SPECIAL_FIRST_OCTETS:
+        return True
     if not address.is_global or address.is_multicast:
         return False
     return isinstance(address, IPv4Address) or address in _GLOBAL_UNICAST
@@ -158,16 +160,25 @@ class ClientInfo:
     """Where a request came from, and how it was addressed.
 
     Attributes:
-        client_ip: The shopper's public address, if there is one to be believed.
-        scheme: ``http`` or ``https`` as a trusted proxy tells it; else ``None``.
-        host: The host as a trusted proxy tells it, not yet validated; else ``None``.
-        hops: How that was found, nearest first.
+        client_ip: The shopper's public address, if a trusted source names one.
+        scheme: ``http`` or ``https`` as a trusted proxy reports it; else ``None``.
+        host: The host as a trusted proxy reports it, not yet validated; else ``None``.
+        hops: The addresses on the way, nearest first. Only :func:`explain` fills them in.
     """
 
     client_ip: str | None
-    scheme: str | None
-    host: str | None
-    hops: tuple[Hop, ...]
+    scheme: str | None = None
+    host: str | None = None
+    hops: tuple[Hop, ...] = ()
+
+
+@attrs.frozen
+class _Peer:
+    """What is known of a peer: it is a trusted proxy, or the client itself."""
+
+    verdict: Verdict
+    is_edge: bool
+    client: ClientInfo | None
 
 
 @attrs.frozen
@@ -230,10 +241,14 @@ class ProxyTrust:
     one_line: bool = False
     _trusted: tuple[Network, ...] = attrs.field(init=False, repr=False, eq=False)
     _edges: tuple[Network, ...] = attrs.field(init=False, repr=False, eq=False)
+    _kind: str = attrs.field(init=False, repr=False, eq=False)
+    _check_peer: Callable[[str], _Peer] = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_trusted", _networks(self.proxies))
         object.__setattr__(self, "_edges", tuple(_network("edges", text) for text in self.edges))
+        # A site has few proxies, and each request comes from one of them.
+        object.__setattr__(self, "_check_peer", lru_cache(maxsize=256)(self._judge_peer))
         if type(self.hops) is not int or self.hops < 0:
             raise ConfigurationError(f"trusted_hops: expected an integer ≥ 0, got {self.hops!r}")
         if self.hops and self.proxies:
@@ -241,6 +256,7 @@ class ProxyTrust:
                 "trusted_hops and trusted_proxies: expected one of them, got both; "
                 "networks are the safer choice where they are known"
             )
+        object.__setattr__(self, "_kind", str(self.header).lower())
         if not self.header or not self.header.isascii() or "_" in self.header:
             raise ConfigurationError(
                 "ip_header: expected a header's name such as 'X-Forwarded-For', "
@@ -248,44 +264,49 @@ class ProxyTrust:
             )
 
     def resolve(
-        self, peer: str | None, header: HeaderLines, *, thorough: bool = False
+        self, peer: str | None, header: HeaderLines, hops: list[Hop] | None = None
     ) -> ClientInfo:
-        """Find out who asked.
+        """Find the client of a request.
 
         Args:
             peer: The address at the other end of the socket; empty on a unix socket.
-            header: Gives all lines of a header, in their order.
-            thorough: Name the entries that were not read, too.
+            header: Returns all lines of a header, in their order.
+            hops: Takes every address on the way, those further left than the client too.
         """
-        address = parse_node(peer or "")
-        if not self._trusts_peer(peer, address):
-            hop = Hop("peer", peer or "", _verdict(address))
-            return ClientInfo(_sendable(address), None, None, (hop,))
-        hops = [Hop("peer", peer or "", "trusted proxy")]
+        judged = self._check_peer(peer or "")
+        if hops is not None:
+            hops.append(Hop("peer", peer or "", judged.verdict))
+        if judged.client is not None:
+            return judged.client
         entries = self._entries(header)
-        last = self._skip_trusted(entries, hops, edge_crossed=_in_any(address, self._edges))
-        crossed, is_client = len(hops) - 1, hops[-1].verdict == "client"
-        if thorough:
+        last, crossed = self._skip_trusted(entries, hops, edge_crossed=judged.is_edge)
+        if hops is not None:
             hops.extend(Hop(self.header, entry.text, "not read") for entry in entries)
         scheme, host = self._scheme_and_host(last, crossed, header)
-        client_ip = str(last.address) if last and is_client else None
-        return ClientInfo(client_ip, scheme, host, tuple(hops))
+        is_client = last is not None and self._verdict(last) == "client"
+        return ClientInfo(str(last.address) if last and is_client else None, scheme, host)
 
-    def _trusts_peer(self, peer: str | None, address: Address | None) -> bool:
+    def _judge_peer(self, peer: str) -> _Peer:
+        address = parse_node(peer)
+        is_edge = _in_any(address, self._edges)
         if self.hops:
-            return True
-        if not peer:
-            return any(text.lower() == UNIX for text in self.proxies)
-        return _in_any(address, self._trusted) or _in_any(address, self._edges)
+            is_trusted = True
+        elif not peer:
+            is_trusted = any(text.lower() == UNIX for text in self.proxies)
+        else:
+            is_trusted = is_edge or _in_any(address, self._trusted)
+        if is_trusted:
+            return _Peer("trusted proxy", is_edge, None)
+        verdict = _verdict(address)
+        return _Peer(verdict, is_edge, ClientInfo(str(address) if verdict == "client" else None))
 
     def _entries(self, header: HeaderLines) -> Iterator[_Entry]:
         lines = header(self.header)
-        name = self.header.lower()
-        if name == "forwarded":
+        if self._kind == "forwarded":
             for element in forwarded_elements_from_right(lines):
                 node = element.get("for", "")
                 yield _Entry(node, parse_node(node), element)
-        elif name == "x-forwarded-for" and not (self.one_line and len(lines) > 1):
+        elif self._kind == "x-forwarded-for" and not (self.one_line and len(lines) > 1):
             for text in list_from_right(lines):
                 yield _Entry(text, parse_node(text))
         elif lines:
@@ -293,31 +314,34 @@ class ProxyTrust:
             yield _Entry(text, parse_node(text))
 
     def _skip_trusted(
-        self, entries: Iterator[_Entry], hops: list[Hop], *, edge_crossed: bool
-    ) -> _Entry | None:
-        """Cross the trusted proxies, and return the entry of the first hop beyond them."""
-        is_list = self.header.lower() in _LISTS
-        proxies_left = self.hops - 1
+        self, entries: Iterator[_Entry], hops: list[Hop] | None, *, edge_crossed: bool
+    ) -> tuple[_Entry | None, int]:
+        """Return the first entry that isn't a trusted proxy, and how many entries were read."""
+        is_list = self._kind in _LISTS
+        crossed = 0
         for entry in entries:
-            at_edge = _in_any(entry.address, self._edges)
-            if is_list and (
-                proxies_left > 0
+            crossed += 1
+            is_edge = _in_any(entry.address, self._edges)
+            is_proxy = is_list and (
+                crossed < self.hops
                 or _in_any(entry.address, self._trusted)
-                or (at_edge and not edge_crossed)
-            ):
-                proxies_left -= 1
-                edge_crossed = edge_crossed or at_edge
-                hops.append(Hop(self.header, entry.text, "trusted proxy"))
-                continue
-            verdict = "the CDN itself" if at_edge else _verdict(entry.address)
-            hops.append(Hop(self.header, entry.text, verdict))
-            return entry
-        return None
+                or (is_edge and not edge_crossed)
+            )
+            if hops is not None:
+                verdict = "trusted proxy" if is_proxy else self._verdict(entry)
+                hops.append(Hop(self.header, entry.text, verdict))
+            if not is_proxy:
+                return entry, crossed
+            edge_crossed = edge_crossed or is_edge
+        return None, crossed
+
+    def _verdict(self, entry: _Entry) -> Verdict:
+        return "the CDN itself" if _in_any(entry.address, self._edges) else _verdict(entry.address)
 
     def _scheme_and_host(
         self, last: _Entry | None, crossed: int, header: HeaderLines
     ) -> tuple[str | None, str | None]:
-        if self.header.lower() == "forwarded":
+        if self._kind == "forwarded":
             parameters = last.parameters if last else {}
             return _scheme(parameters.get("proto")), parameters.get("host")
         scheme = _header_value(header, self.proto_header, crossed)
@@ -337,11 +361,11 @@ def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, st
         headers: The request's headers, in any case, repeated ones in their order.
     """
     lines = [(name.lower(), value) for name, value in headers]
-    return trust.resolve(
-        peer,
-        lambda wanted: [value for name, value in lines if name == wanted.lower()],
-        thorough=True,
+    hops: list[Hop] = []
+    client = trust.resolve(
+        peer, lambda wanted: [value for name, value in lines if name == wanted.lower()], hops
     )
+    return attrs.evolve(client, hops=tuple(hops))
 
 
 def _in_any(address: Address | None, networks: tuple[Network, ...]) -> bool:
@@ -352,10 +376,6 @@ def _verdict(address: Address | None) -> Verdict:
     if address is None:
         return "not an address"
     return "client" if is_public(address) else "not public"
-
-
-def _sendable(address: Address | None) -> str | None:
-    return str(address) if address is not None and is_public(address) else None
 
 
 def _scheme(told: str | None) -> str | None:

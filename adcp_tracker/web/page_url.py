@@ -55,11 +55,19 @@ class QueryFilter:
         lower = [pattern.lower() for pattern in patterns]
         self._exact = frozenset(name for name in lower if not name.endswith("*"))
         self._beginnings = tuple(name[:-1] for name in lower if name.endswith("*"))
+        beginnings = "|".join(map(re.escape, sorted((*self._exact, *self._beginnings))))
+        self._find_allowed = re.compile(f"&(?:{beginnings})").search
 
     def allows(self, name: str) -> bool:
         """Say whether a parameter may stay."""
         lower = name.lower()
         return lower in self._exact or lower.startswith(self._beginnings)
+
+    def may_keep_any(self, query: str) -> bool:
+        """Return quickly whether any of `query` can be allowed; ``False`` is certain."""
+        if "%" in query or ";" in query:
+            return True
+        return self._find_allowed("&" + query.lower()) is not None
 
     def reduce(self, query: str, room: int) -> str:
         """Return the allowed part of `query`, of at most `room` characters."""
@@ -89,13 +97,17 @@ def page_url(scheme: str, host: str, path: str, query: str, allow: QueryFilter) 
     Returns:
         An absolute URL of at most 2,048 characters; ``None`` if scheme or host are no website's.
     """
-    origin = _origin(scheme, host)
-    if origin is None:
-        return None
-    room = MAX_LENGTH - len(origin)
-    url = origin + _path(path, room)
-    reduced = allow.reduce(query, MAX_LENGTH - len(url)) if query else ""
+    url = _without_query(scheme, host, path[:MAX_LENGTH])
+    if url is None or not query:
+        return url
+    reduced = allow.reduce(query, MAX_LENGTH - len(url))
     return f"{url}?{reduced}" if reduced else url
+
+
+@lru_cache(maxsize=256)  # most events happen on a few pages
+def _without_query(scheme: str, host: str, path: str) -> str | None:
+    origin = _origin(scheme, host)
+    return None if origin is None else origin + _path(path, MAX_LENGTH - len(origin))
 
 
 @lru_cache(maxsize=256)  # a site has few hosts, whatever else clients may claim
@@ -110,7 +122,7 @@ def _origin(scheme: str, host: str) -> str | None:
 
 
 def _path(path: str, room: int) -> str:
-    segments = path[:MAX_LENGTH].lstrip("/").split("/")
+    segments = path.lstrip("/").split("/")
     masked = "/".join(_MASK if _holds_email(segment) else segment for segment in segments)
     return _CUT_ESCAPE.sub("", ("/" + _escaped(masked, _SAFE_IN_PATH))[:room])
 

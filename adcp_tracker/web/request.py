@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from adcp_tracker._logging import logger
 
@@ -13,38 +14,63 @@ if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
 
-class Request(Protocol):
-    """What a web framework knows about the request it handles."""
+class Request(ABC):
+    """What a web framework knows about the request it handles.
+
+    Attributes:
+        framework_request: The framework's own request, for a site's own consent function.
+    """
+
+    __slots__ = ()
+
+    framework_request: object
 
     @property
-    def framework_request(self) -> object:
-        """The framework's own request, for a site's own consent callable."""
-
-    @property
+    @abstractmethod
     def peer(self) -> str:
         """The address at the other end of the socket; empty if it has none."""
 
     @property
+    @abstractmethod
     def scheme(self) -> str:
         """``http`` or ``https``, as the server saw it."""
 
     @property
+    @abstractmethod
     def host(self) -> str:
         """The host asked for, with its port if one was given."""
 
     @property
+    @abstractmethod
     def path(self) -> str:
         """The whole path, decoded or percent-encoded."""
 
     @property
+    @abstractmethod
     def query(self) -> str:
         """The query, percent-encoded, without question mark."""
 
+    @abstractmethod
     def header(self, name: str) -> Sequence[str]:
-        """Return every line of the header `name`, in their order; none if it is absent."""
+        """Return every line of the header `name`, in order; nothing if it is absent."""
+
+    def has_any(self, names: HeaderNames) -> bool:
+        """Return whether the request has any of these headers. Override it to be quick."""
+        return any(self.header(name) for name in names.names)
 
 
-# A middleware asks for the same few headers in every request.
+class HeaderNames:
+    """Names of headers, also spelt as a WSGI environ and an ASGI scope spell them."""
+
+    __slots__ = ("environ_keys", "names", "scope_keys")
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.environ_keys = frozenset(map(_environ_key, names))
+        self.scope_keys = frozenset(map(_scope_key, names))
+
+
+# Each request is asked for the same few headers.
 @lru_cache(maxsize=256)
 def _environ_key(name: str) -> str:
     return "HTTP_" + name.upper().replace("-", "_")
@@ -55,7 +81,7 @@ def _scope_key(name: str) -> bytes:
     return name.lower().encode("latin-1")
 
 
-class WsgiRequest:
+class WsgiRequest(Request):
     """The facts in a WSGI environ (PEP 3333), or in Django's ``request.META``."""
 
     __slots__ = ("_environ", "framework_request")
@@ -68,12 +94,12 @@ class WsgiRequest:
     @property
     def peer(self) -> str:
         """The address at the other end of the socket; empty if it has none."""
-        return self._text("REMOTE_ADDR")
+        return str(self._environ.get("REMOTE_ADDR") or "")
 
     @property
     def scheme(self) -> str:
         """``http`` or ``https``, as the server saw it."""
-        return self._text("wsgi.url_scheme")
+        return str(self._environ.get("wsgi.url_scheme", ""))
 
     @property
     def host(self) -> str:
@@ -84,7 +110,10 @@ class WsgiRequest:
     @property
     def path(self) -> str:
         """The whole path, decoded."""
-        path = self._text("SCRIPT_NAME") + self._text("PATH_INFO")
+        environ = self._environ
+        path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+        if path.isascii():
+            return path
         try:
             return path.encode("latin-1").decode()
         except UnicodeError:
@@ -98,21 +127,28 @@ class WsgiRequest:
     def header(self, name: str) -> Sequence[str]:
         """Return the header `name`, whose lines the server has joined, if it is there."""
         value = self._environ.get(_environ_key(name))
-        return () if value is None else (str(value),)
+        return () if value is None else (value if type(value) is str else str(value),)
+
+    def has_any(self, names: HeaderNames) -> bool:
+        """Return whether the request has any of these headers."""
+        return not self._environ.keys().isdisjoint(names.environ_keys)
 
     def _text(self, key: str) -> str:
         value = self._environ.get(key)
+        if type(value) is str:
+            return value
         return "" if value is None else str(value)
 
 
-class AsgiRequest:
+class AsgiRequest(Request):
     """The facts in an ASGI HTTP scope."""
 
-    __slots__ = ("_path", "_scope", "framework_request")
+    __slots__ = ("_headers", "_path", "_scope", "framework_request")
 
     def __init__(self, scope: Mapping[str, object], framework_request: object = None) -> None:
         """Read from `scope`, which also stands in for a missing `framework_request`."""
         self._scope = scope
+        self._headers: dict[bytes, bytes] | None = None
         # Kept as it is now: Litestar cuts it in place for what is mounted below a path.
         self._path = scope.get("path", "")
         self.framework_request = scope if framework_request is None else framework_request
@@ -150,8 +186,21 @@ class AsgiRequest:
     def header(self, name: str) -> Sequence[str]:
         """Return every line of the header `name`, in their order; none if it is absent."""
         wanted = _scope_key(name)
+        if wanted not in self._by_name():
+            return ()
         lines: Sequence[tuple[bytes, bytes]] = self._scope["headers"]  # type: ignore[assignment]  # as the ASGI specification has it
         return [value.decode("latin-1") for key, value in lines if key == wanted]
+
+    def has_any(self, names: HeaderNames) -> bool:
+        """Return whether the request has any of these headers."""
+        return not self._by_name().keys().isdisjoint(names.scope_keys)
+
+    def _by_name(self) -> dict[bytes, bytes]:
+        """Return the last line of each header: it tells quickly which ones are absent."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = dict(self._scope["headers"])  # type: ignore[call-overload]  # as the ASGI specification has it
+        return headers
 
 
 def scope_snapshot(scope: Mapping[str, object]) -> dict[str, object]:

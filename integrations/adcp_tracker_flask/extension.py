@@ -87,7 +87,9 @@ def get_tracker() -> Tracker:
         ConfigurationError: If it has none.
         RuntimeError: If there is no current application.
     """
-    setup = current_app.extensions.get(EXTENSION)
+    # One step to the application: each attribute of the proxy itself takes several.
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Werkzeug's documented way
+    setup = app.extensions.get(EXTENSION)
     if not isinstance(setup, Integration):
         raise ConfigurationError(
             f"app.extensions[{EXTENSION!r}]: expected a tracker, got none; "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adcp_tracker.web.bots import detect_automation, match_user_agent
+from adcp_tracker.web.bots import is_prefetch, match_user_agent
+from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.request import AsgiRequest
 
 CHROME = (
@@ -84,12 +85,12 @@ def test_link_previews_are_recognised(agent: str) -> None:
 def test_prefetches_are_recognised(name: bytes, value: bytes) -> None:
     """A browser that looks ahead says so, and that goes before its name."""
     request = AsgiRequest({"headers": [(name, value)]})
-    assert detect_automation(request, CHROME) == "prefetch"
-    assert detect_automation(request, "Googlebot/2.1") == "prefetch"
+    assert is_prefetch(request)
+    googlebot = AsgiRequest({"headers": [(name, value), (b"user-agent", b"Googlebot/2.1")]})
+    assert Capture().resolve(googlebot).automated == "prefetch"
 
 
 def test_other_purposes_are_a_shoppers() -> None:
     """Without such a header, only the name decides."""
     request = AsgiRequest({"headers": [(b"sec-purpose", b"navigate"), (b"purpose", b"prefetcher")]})
-    assert detect_automation(request, CHROME) is None
-    assert detect_automation(request, "Googlebot/2.1") == "crawler"
+    assert not is_prefetch(request)

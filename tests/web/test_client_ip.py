@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from adcp_tracker.web.client_ip import (
     explain,
     fly,
     heroku,
+    is_public,
 )
 
 SHOPPER = "8.8.8.8"
@@ -282,6 +284,24 @@ def test_explain_names_each_hop_and_its_verdict() -> None:
     ]
     assert explain(INSIDE, "192.168.0.1", []).hops[0].verdict == "not public"
     assert explain(INSIDE, "what", []).hops[0].verdict == "not an address"
+
+
+@given(TRUSTS, st.one_of(ADDRESSES, st.text()), HEADERS)
+def test_explaining_changes_no_result(
+    trust: ProxyTrust, peer: str, headers: list[tuple[str, str]]
+) -> None:
+    """What a request resolves to doesn't depend on whether its hops are collected."""
+    explained = explain(trust, peer, headers)
+    resolved = trust.resolve(
+        peer, lambda wanted: [value for name, value in headers if name.lower() == wanted.lower()]
+    )
+    assert resolved == attrs.evolve(explained, hops=())
+
+
+@given(st.ip_addresses(v=4))
+def test_the_quick_look_at_an_address_agrees_with_the_registry(address: IPv4Address) -> None:
+    """Skipping the list of special networks never makes one of their addresses public."""
+    assert is_public(address) == (address.is_global and not address.is_multicast)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,15 @@ def test_the_query_is_reduced_to_the_allow_list() -> None:
     assert url("/a", "token=s3cret") == "https://shop.example/a"
 
 
+@given(
+    st.from_regex(r"([?&;%=]|utm_x|UTM_|gclid|gClId|sku|\u212a|%67|[a-z]){0,12}", fullmatch=True)
+)
+def test_a_query_that_may_keep_nothing_keeps_nothing(query: str) -> None:
+    """The quick look at a query never skips a parameter that is allowed."""
+    if not ALLOW.may_keep_any(query):
+        assert ALLOW.reduce(query, MAX_LENGTH) == ""
+
+
 def test_a_semicolon_divides_parameters_too() -> None:
     """Some servers read it so, and what stands behind one is a parameter of its own."""
     assert url("/", "utm_source=a;token=s3cret;gclid=c&utm_term=b;c") == (

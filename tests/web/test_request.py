@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adcp_tracker.web.request import AsgiRequest, Request, WsgiRequest
+from adcp_tracker.web.request import AsgiRequest, HeaderNames, Request, WsgiRequest
 
 ENVIRON: dict[str, object] = {
     "REMOTE_ADDR": "8.8.8.8",
@@ -50,6 +50,8 @@ def test_both_interfaces_tell_the_same(make: Maker, raw: dict[str, object]) -> N
     assert list(request.header("User-Agent")) == ["Mozilla/5.0"]
     assert ",".join(request.header("X-Forwarded-For")) == "1.1.1.1,2.2.2.2"
     assert not request.header("Cookie")
+    assert request.has_any(HeaderNames("Cookie", "User-Agent"))
+    assert not request.has_any(HeaderNames("Cookie", "Sec-GPC"))
     assert request.framework_request is raw
 
 
