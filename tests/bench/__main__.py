@@ -17,7 +17,7 @@ from typing import TextIO
 import attrs
 
 from tests.bench import machine, plots, report, scales
-from tests.bench.plan import known_names, sections
+from tests.bench.plan import QUICK_ONLY, known_names, sections, with_other
 from tests.bench.results import Results
 from tests.bench.runner import run
 from tests.bench.targets import Target, as_table, targets
@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     about, results = _read(options.earlier) if options.earlier else _measure(options)
     found = targets(results)
+    if about.get("scale") == scales.QUICK.name:
+        found = [target for target in found if target.found is not None]
     lines = [f"{name}: {value}" for name, value in about.items()]
     parts = ["\n".join(lines), *map(str, report.tables(results)), str(as_table(found))]
     text = "\n\n".join([*parts, "\n".join(report.problems(results))]).strip()
@@ -44,12 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> tuple[dict[str, str], Results]:
-    plan = sections(options.scale, frozenset(options.only))
+    is_short = options.scale is scales.QUICK and not options.only
+    plan = sections(options.scale, QUICK_ONLY if is_short else frozenset(options.only))
+    if options.against:
+        plan = with_other(plan)
     if options.rounds:
         plan = [attrs.evolve(section, rounds=options.rounds) for section in plan]
     start = time.monotonic()
     results = run(
-        plan, lambda text: _say(sys.stderr, f"[{time.monotonic() - start:5.0f} s] {text}")
+        plan,
+        lambda text: _say(sys.stderr, f"[{time.monotonic() - start:5.0f} s] {text}"),
+        options.against and options.against.resolve(),
     )
     return machine.describe() | {"scale": options.scale.name}, results
 
@@ -62,7 +69,7 @@ def _read(file: Path) -> tuple[dict[str, str], Results]:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    for scale, words in ((scales.QUICK, "a few minutes"), (scales.FULL, "an hour or so")):
+    for scale, words in ((scales.QUICK, "a minute: ratios alone"), (scales.FULL, "an hour or so")):
         size.add_argument(
             f"--{scale.name}", dest="scale", action="store_const", const=scale, help=words
         )
@@ -74,6 +81,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         choices=sorted(known_names()),
         help=f"sections and subjects: {', '.join(sorted(known_names()))}",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="PATH",
+        help="measure the library of another checkout too, in turns with this one",
     )
     parser.add_argument("--rounds", type=int, help="rounds of every section")
     parser.add_argument("--out", type=Path, help="write results, tables and plots to this folder")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, MAPPING, OURS, SITES, STORES
-from tests.bench.tasks import Key, Task
+from tests.bench.tasks import OTHER, Key, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +20,17 @@ THREADS = 4
 _APPENDS = 20_000
 _BESIDE_CALLS = 5_000
 _SMALL_BACKLOG = 10_000
+_COMPARED = frozenset({"call", "delivery", "middleware"})
 _ALWAYS = {OURS, MAPPING, JOURNAL, FLOOR, "adcp_tracker", "httpx"}
+
+
+QUICK_ONLY = frozenset(
+    {
+        *("call", "delivery", "middleware"),
+        *("posthog_client", "mixpanel_client", *(site.name for site in SITES)),
+    }
+)
+"""What a quick run looks at unless it is told: the ratios that changes are held against."""
 
 
 @attrs.frozen
@@ -51,6 +61,24 @@ def sections(scale: Scale, only: frozenset[str] = frozenset()) -> list[Section]:
         if not wanted or name in wanted
     ]
     return [section for section in plan if section.tasks]
+
+
+def with_other(plan: Iterable[Section]) -> list[Section]:
+    """Follow each task that may be compared by the same with another checkout's library."""
+    return [
+        attrs.evolve(section, tasks=tuple(_followed(section)))
+        if section.name in _COMPARED
+        else section
+        for section in plan
+    ]
+
+
+def _followed(section: Section) -> Iterable[Task]:
+    own = {OURS, MAPPING, *(site.name for site in SITES)}
+    for task in section.tasks:
+        yield task
+        if task.key.subject in own:
+            yield attrs.evolve(task, key=attrs.evolve(task.key, variant=OTHER))
 
 
 def known_names() -> frozenset[str]:
@@ -111,7 +139,8 @@ def _crowded(scale: Scale) -> list[Task]:
 
 
 def _delivery(scale: Scale) -> list[Task]:
-    return _each(CLIENTS, "delivery", "delivery", events=scale.delivered)
+    clients = CLIENTS[:1] if scale.name == "quick" else CLIENTS  # peers take their time
+    return _each(clients, "delivery", "delivery", events=scale.delivered)
 
 
 def _memory(scale: Scale) -> list[Task]:
@@ -144,7 +173,10 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
     "threads": (lambda scale: scale.long_rounds, _threads),
     "append": (lambda scale: scale.rounds, _append),
     "crowded": (lambda scale: scale.long_rounds, _crowded),
-    "delivery": (lambda scale: scale.long_rounds, _delivery),
+    "delivery": (
+        lambda scale: scale.rounds if scale.name == "quick" else scale.long_rounds,
+        _delivery,
+    ),
     "memory": (lambda scale: 1 if scale.name != "full" else scale.long_rounds, _memory),
     "middleware": (lambda scale: scale.long_rounds, _middleware),
     "served": (lambda scale: scale.long_rounds, _served),

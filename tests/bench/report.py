@@ -262,10 +262,14 @@ def _requests(results: Results, section: str, title: str, note: str) -> Table:
                 _label(results, subject, section),
                 *(number(results.median(key, name)) for name in ("bare", "quiet", "event")),
                 *(_share(results.median(key, f"{name}/bare")) for name in ("quiet", "event")),
+                *(number(results.median(key, f"{name}-bare")) for name in ("event", "capture")),
+                _share(results.median(key, "event/capture")),
             ]
         )
     times = ["bare, µs", "with the middleware, µs", "and an event, µs"]
-    header = ["framework", *times, "middleware / bare", "with an event / bare"]
+    shares = ["middleware / bare", "with an event / bare"]
+    peer = ["event over bare, µs", "PostHog's capture over bare, µs", "ours / theirs"]
+    header = ["framework", *times, *shares, *peer]
     return Table(title, header, rows, note)
 
 

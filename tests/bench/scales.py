@@ -1,4 +1,4 @@
-"""How large a run is: on two cores a few minutes, twenty, or as long as it takes."""
+"""How large a run is: on two cores a minute, twenty, or as long as it takes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Scale:
     import_repeats: int
 
 
-QUICK = Scale("quick", 5, 1, 5_000, 1.5, 0.3, (1, 4), 20_000, 10_000, 100_000, 2_000, 1)
+QUICK = Scale("quick", 3, 1, 3_000, 1.5, 0.3, (1, 4), 20_000, 10_000, 100_000, 2_000, 1)
 DEFAULT = Scale(
     "default", 5, 3, 20_000, 3.0, 0.5, (1, 2, 4, 8), 100_000, 100_000, 1_000_000, 10_000, 3
 )

@@ -9,7 +9,7 @@ import attrs
 from tests.bench.results import Results, Series
 from tests.bench.subjects import CLIENTS, FLOOR, JOURNAL, MAPPING, OURS
 from tests.bench.tables import NOTHING, Table
-from tests.bench.tasks import Key
+from tests.bench.tasks import OTHER, Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,6 +53,8 @@ def targets(results: Results) -> list[Target]:
         *_of_the_delivery(results),
         *_of_the_memory(results),
         *_of_the_middleware(results),
+        *_of_the_view(results),
+        *_of_the_other(results),
         _of_the_import(results),
     ]
 
@@ -94,6 +96,12 @@ def _of_the_call(results: Results) -> Iterator[Target]:
         for limit in limits:
             found = _ratio(results, ours, peer, "p50")
             yield Target(f"durable call p50, to {label}", limit, found)
+    for label, peer, limit in (
+        ("PostHog's capture", "posthog_client", 0.30),
+        ("Mixpanel's buffered track", "mixpanel_client", 1.5),
+    ):
+        found = _ratio(results, _of("call", MAPPING), peer, "p50")
+        yield Target(f"a plain mapping's p50, to {label}", limit, found)
     mapping = results.ratio(Series(_of("call", MAPPING), "p50"), Series(ours, "p50"))
     yield Target("a plain mapping's p50, to an Order's", 1.5, mapping)
     one, four = (Series(_of("threads", OURS, count), "rate") for count in ("1", "4"))
@@ -174,6 +182,39 @@ def _of_the_middleware(results: Results) -> Iterator[Target]:
             found = results.median(_of(section, site), "quiet/bare")
             promise = f"a {label} request with the middleware, to one without, {where}"
             yield Target(promise, limit, found)
+
+
+def _of_the_view(results: Results) -> Iterator[Target]:
+    for label, site in (
+        ("Django", "django_site"),
+        ("Flask", "flask_site"),
+        ("FastAPI", "fastapi_site"),
+    ):
+        found = results.median(_of("middleware", site), "event/capture")
+        yield Target(f"CPU of an event in a {label} view, to PostHog's capture there", 0.45, found)
+
+
+def _of_the_other(results: Results) -> Iterator[Target]:
+    """Compare with another checkout, where one was measured in turns with this one."""
+    for subject, label in ((OURS, "an Order"), (MAPPING, "a plain mapping")):
+        key = _of("call", subject)
+        found = results.ratio(Series(key, "p50"), Series(_other(key), "p50"))
+        yield Target(f"durable call p50 of {label}, to the other checkout's", 1.15, found)
+    key = _of("delivery", OURS)
+    rate = results.ratio(Series(key, "rate"), Series(_other(key), "rate"))
+    yield Target("delivered events/s, to the other checkout's", 0.85, rate, at_least=True)
+    for label, site in (
+        ("Django", "django_site"),
+        ("Flask", "flask_site"),
+        ("FastAPI", "fastapi_site"),
+    ):
+        key = _of("middleware", site)
+        found = results.ratio(Series(key, "event-bare"), Series(_other(key), "event-bare"))
+        yield Target(f"CPU of an event in a {label} view, to the other checkout's", 1.15, found)
+
+
+def _other(key: Key) -> Key:
+    return attrs.evolve(key, variant=OTHER)
 
 
 def _of_the_import(results: Results) -> Target:

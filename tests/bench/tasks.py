@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import attrs
 
+OTHER = "other checkout"
+"""The variant of what is measured with the library of another checkout."""
+
 Figures = Mapping[str, float]
 """What a measurement found, by name."""
 

@@ -31,7 +31,7 @@ from tests.bench.subjects import (
 )
 from tests.bench.tables import Table
 from tests.bench.targets import Target, targets
-from tests.bench.tasks import Key, Task, loads
+from tests.bench.tasks import OTHER, Key, Task, loads
 from tests.bench.timing import percentile, summarize
 
 _EVENTS = 250
@@ -197,7 +197,7 @@ def test_a_browser_says_what_it_was_answered_instead(tmp_path: Path) -> None:
 def test_ratios_to_the_bare_site_are_taken_within_a_turn() -> None:
     """A machine that becomes slower all the time leaves them alone; an event is told apart."""
     drift = count(1)
-    costs = {"bare": 100.0, "quiet": 103.0, "event": 150.0}
+    costs = {"bare": 100.0, "quiet": 103.0, "event": 150.0, "capture": 200.0}
     ways = {
         name: partial(lambda cost: cost * (1 + next(drift) * 1e-6), cost)
         for name, cost in costs.items()
@@ -205,6 +205,30 @@ def test_ratios_to_the_bare_site_are_taken_within_a_turn() -> None:
     figures = in_turns(ways, 10)
     assert figures["quiet/bare"] == pytest.approx(1.03, rel=1e-4)
     assert figures["event/bare"] == pytest.approx(1.5, rel=1e-4)
+    assert figures["event/capture"] == pytest.approx(0.5, rel=1e-2)
+
+
+def test_another_checkout_is_measured_with_its_own_library(tmp_path: Path) -> None:
+    """The measures are of this checkout, and the library is the other's."""
+    package = tmp_path / "adcp_tracker"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('the other one')")
+    task = Task(Key("call", OURS, OTHER), "call", {"calls": 1})
+    with pytest.raises(MeasurementError, match="the other one"):
+        measure(task, tmp_path)
+
+
+def test_what_is_ours_is_followed_by_the_same_of_another_checkout() -> None:
+    """Peers are measured once, and the library by both checkouts in turns."""
+    (call,) = plan.with_other(plan.sections(_TINY, frozenset({"call", "posthog_client"})))
+    told = [(task.key.subject, task.key.variant) for task in call.tasks]
+    assert told == [
+        (OURS, ""),
+        (OURS, OTHER),
+        (MAPPING, ""),
+        (MAPPING, OTHER),
+        ("posthog_client", ""),
+    ]
 
 
 def _skip_unless_installed(subject: Subject) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Ways = Mapping[str, Callable[[], float]]
 
 _BLOCK = 100
+_OTHERS = ("event", "quiet", "capture")
 _WARM_UP = 300
 
 
@@ -40,18 +41,22 @@ def in_turns(ways: Ways, count: int) -> dict[str, float]:
 
     Args:
         ways: Each asks one block of requests, and returns what one of them took, in µs:
-            ``bare``, ``quiet`` with the middleware, and ``event`` with an event as well.
+            ``bare``, ``quiet`` with the middleware, ``event`` with an event as well, and
+            ``capture`` with a peer's event in a bare site.
         count: How many turns.
 
     Returns:
-        The medians, and those of the ratios to ``bare`` within a turn.
+        The medians, and those of the ratios to ``bare`` and of what is over it within a turn.
     """
     figures: dict[str, float] = {}
-    for name in ("event", "quiet"):
+    for name in (each for each in _OTHERS if each in ways):
         turns = [_turn(ways["bare"], ways[name], number) for number in range(count)]
         figures["bare"] = statistics.median(bare for bare, _ in turns)
         figures[name] = statistics.median(other for _, other in turns)
         figures[f"{name}/bare"] = statistics.median(other / bare for bare, other in turns)
+        figures[f"{name}-bare"] = statistics.median(other - bare for bare, other in turns)
+    if figures.get("capture-bare"):
+        figures["event/capture"] = figures["event-bare"] / figures["capture-bare"]
     return figures
 
 

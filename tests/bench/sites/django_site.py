@@ -12,6 +12,7 @@ from django.test import override_settings
 from django.urls import path
 
 from adcp_tracker_django import get_tracker
+from tests.bench.sites.capturing import CAPTURE, capturing
 from tests.bench.sites.requests import wsgi_choice, wsgi_requests
 from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale, served_options
 
@@ -33,13 +34,14 @@ _OURS = "adcp_tracker_django.middleware.AdcpTrackerMiddleware"
 
 
 def ways(directory: Path) -> dict[str, Callable[[int], None]]:
-    """Return what asks the bare site, the tracked one for a page, and that one for a sale."""
+    """Return what asks the bare site, the tracked one for a page, and both for a sale."""
     bare, tracked = _sites(options(directory))
-    return {
+    ways = {
         "bare": wsgi_requests(bare, PAGE),
         "quiet": wsgi_requests(tracked, PAGE),
         "event": wsgi_requests(tracked, BUY),
     }
+    return ways if _capture is None else {**ways, "capture": wsgi_requests(bare, CAPTURE)}
 
 
 def served() -> WSGIApplication:
@@ -80,4 +82,17 @@ def buy(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(TEXT)
 
 
-urlpatterns = [path(PAGE.lstrip("/"), page), path(BUY.lstrip("/"), buy)]
+def by_hand(request: HttpRequest) -> HttpResponse:
+    """Take an order, and let PostHog capture it."""
+    if _capture is not None:
+        browser = request.headers.get("User-Agent")
+        _capture(request.META["REMOTE_ADDR"], browser, request.build_absolute_uri())
+    return HttpResponse(TEXT)
+
+
+_capture = capturing()
+urlpatterns = [
+    path(PAGE.lstrip("/"), page),
+    path(BUY.lstrip("/"), buy),
+    path(CAPTURE.lstrip("/"), by_hand),
+]
