@@ -155,9 +155,9 @@ def test_a_thread_that_did_not_end_in_time_never_uploads_beside_its_successor(
     assert len(_uploading()) == 2
     opening.may_go_on.set()
     wait_until(lambda: not late.is_alive())
-    wait_until(lambda: flusher.is_leading)
+    wait_until(lambda: opening.opened == 2)
+    assert flusher.is_leading
     assert len(_uploading()) == 1
-    assert opening.opened == 2
 
 
 def test_the_lock_belongs_to_the_thread_that_took_it(tmp_path: Path) -> None:
