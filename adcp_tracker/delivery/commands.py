@@ -33,22 +33,22 @@ class ReplayResult:
     unknown: tuple[str, ...]
 
 
-def replay(leadership: Uploader, journal: JournalWriter, ids: Collection[str]) -> ReplayResult:
+def replay(uploader: Uploader, journal: JournalWriter, ids: Collection[str]) -> ReplayResult:
     """Send dead letters again, each to its own destination.
 
     Raises:
         OSError: If the disk does not take them all; those it did not take stay where they are.
     """
-    found = {letter.id: letter for letter in leadership.letterbox.find(ids)}
-    known = leadership.state.destinations
+    found = {letter.id: letter for letter in uploader.dead_letter_buffer.find(ids)}
+    known = uploader.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
     taken, trouble = _write_events(journal, again)
     for letter in taken:
         counts = known[letter.destination].counts
         counts.accepted -= 1
         counts.dead -= 1
-    leadership.letterbox.mark_removed(taken)
-    leadership.commit()
+    uploader.dead_letter_buffer.mark_removed(taken)
+    uploader.commit()
     if trouble is not None:
         raise trouble
     replayed = {letter.id for letter in taken}
@@ -59,32 +59,32 @@ def replay(leadership: Uploader, journal: JournalWriter, ids: Collection[str]) -
     )
 
 
-def discard(leadership: Uploader, ids: Collection[str]) -> int:
+def discard(uploader: Uploader, ids: Collection[str]) -> int:
     """Give dead letters up for good.
 
     Returns:
         How many there were.
     """
-    found = leadership.letterbox.find(ids)
+    found = uploader.dead_letter_buffer.find(ids)
     for letter in found:
-        state = leadership.state.destinations.get(letter.destination)
+        state = uploader.state.destinations.get(letter.destination)
         if state is not None:
             state.counts.dead -= 1
             state.counts.dropped["operator"] += 1
-    leadership.letterbox.mark_removed(found)
-    leadership.commit()
+    uploader.dead_letter_buffer.mark_removed(found)
+    uploader.commit()
     return len(found)
 
 
-def remove_destination(leadership: Uploader, destination: str) -> bool:
+def remove_destination(uploader: Uploader, destination: str) -> bool:
     """Forget a destination that is not configured any more, and what waits for it.
 
     Returns:
         Whether it was known and is not in use.
     """
-    if leadership.is_configured(destination) or destination not in leadership.state.destinations:
+    if uploader.is_configured(destination) or destination not in uploader.state.destinations:
         return False
-    leadership.remove_destination(destination)
+    uploader.remove_destination(destination)
     return True
 
 

@@ -115,14 +115,14 @@ class Flusher:
     """Takes part in the election, and leads when elected.
 
     Args:
-        setting: What a leadership works with.
-        housekeeping: Called by the thread about once per idle interval, elected or not.
+        config: What a leadership works with.
+        maintenance: Called by the thread about once per idle interval, elected or not.
     """
 
-    def __init__(self, setting: UploaderConfig, housekeeping: Callable[[], None]) -> None:
-        self._config = setting
-        self._clock = setting.clock
-        self._maintenance = housekeeping
+    def __init__(self, config: UploaderConfig, maintenance: Callable[[], None]) -> None:
+        self._config = config
+        self._clock = config.clock
+        self._maintenance = maintenance
         self.reset()
 
     def reset(self) -> None:
@@ -138,7 +138,7 @@ class Flusher:
         self._flushes: list[_Flush] = []
         self._fork_barrier = ForkBarrier(self._wake.set)
         self._throttled_log = ThrottledLogger(self._clock)
-        self._kept_at = 0.0
+        self._maintained_at = 0.0
         self._published_at = 0.0
         self._woken_at = -_GATHER_SECONDS
 
@@ -206,11 +206,11 @@ class Flusher:
             self._flushes.remove(flush)
         return self._run_or(Uploader.is_drained, _HANDOVER_SECONDS, default=False)
 
-    def run(self, errand: Callable[[Uploader], Result], timeout: float) -> Result:
+    def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
         """Have the leading thread do something with the queue.
 
         Args:
-            errand: What to do.
+            command: What to do.
             timeout: How long to wait for another process to hand over, in seconds.
 
         Raises:
@@ -219,10 +219,10 @@ class Flusher:
         self.start()
         future: Future[Result] = Future()
 
-        def do(leadership: Uploader) -> None:
+        def do(uploader: Uploader) -> None:
             if future.set_running_or_notify_cancel():
                 try:
-                    future.set_result(errand(leadership))
+                    future.set_result(command(uploader))
                 except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                     future.set_exception(error)
 
@@ -290,10 +290,10 @@ class Flusher:
         self.reset()
 
     def _run_or(
-        self, errand: Callable[[Uploader], Result], timeout: float, default: Result
+        self, command: Callable[[Uploader], Result], timeout: float, default: Result
     ) -> Result:
         try:
-            return self.run(errand, timeout)
+            return self.run(command, timeout)
         except (TimeoutError, AdcpTrackerError, OSError):
             return default
 
@@ -340,22 +340,22 @@ class Flusher:
 
     def _run_as_leader(self) -> None:
         try:
-            leadership = Uploader(self._config, self._wake.set)
+            uploader = Uploader(self._config, self._wake.set)
             try:
-                self._upload(leadership)
+                self._upload(uploader)
             finally:
-                self._drain(leadership)
+                self._drain(uploader)
         finally:
             self._leader_lock.release()
 
-    def _upload(self, leadership: Uploader) -> None:
+    def _upload(self, uploader: Uploader) -> None:
         """Go step by step until there is a reason to stop."""
         logger.debug("leader.elected", directory=str(self._config.directory.path))
         self._maintained_at = self._clock.monotonic()
         self._published_at = self._maintained_at - self._config.idle_seconds  # soon
         while not self._should_end() and not self._should_step_down():
-            delay = leadership.run_once()
-            self._serve_requests(leadership)
+            delay = uploader.run_once()
+            self._serve_requests(uploader)
             self._sleep(delay)
 
     def _should_step_down(self) -> bool:
@@ -368,82 +368,82 @@ class Flusher:
             return True
         return not self._flushes and self._commands.empty() and self._leader_lock.is_requested()
 
-    def _serve_requests(self, leadership: Uploader) -> None:
+    def _serve_requests(self, uploader: Uploader) -> None:
         """Serve whoever waits, in between two steps."""
-        self._wait_for_fork(leadership)
+        self._wait_for_fork(uploader)
         while not self._commands.empty():
-            self._commands.get()(leadership)
-        self._answer_flushes(leadership)
-        self._run_maintenance(leadership)
+            self._commands.get()(uploader)
+        self._answer_flushes(uploader)
+        self._run_maintenance(uploader)
 
-    def _wait_for_fork(self, leadership: Uploader | None = None) -> None:
-        if leadership is None:
+    def _wait_for_fork(self, uploader: Uploader | None = None) -> None:
+        if uploader is None:
             self._fork_barrier.wait(None, None)
         else:
-            self._fork_barrier.wait(leadership.close_state, leadership.reopen_state)
+            self._fork_barrier.wait(uploader.close_state, uploader.reopen_state)
 
-    def _answer_flushes(self, leadership: Uploader) -> None:
-        if not self._flushes or leadership.is_sending:
+    def _answer_flushes(self, uploader: Uploader) -> None:
+        if not self._flushes or uploader.is_sending:
             return
-        drained = leadership.is_drained()
-        rest = leadership.next_attempt_at() - self._clock.now()
+        drained = uploader.is_drained()
+        rest = uploader.next_attempt_at() - self._clock.now()
         for flush in list(self._flushes):
             hopeless = self._clock.monotonic() + rest > flush.deadline
             if drained or hopeless:
                 flush.done.set()
 
-    def _run_maintenance(self, leadership: Uploader | None = None) -> None:
+    def _run_maintenance(self, uploader: Uploader | None = None) -> None:
         now = self._clock.monotonic()
         if now - self._maintained_at >= self._config.idle_seconds or self._stopping:
             self._maintained_at = now
             self._run_safely(self._maintenance)
-            if leadership is not None:
-                self._sync(leadership)
-        if leadership is not None and self._should_publish(leadership, now):
-            self._publish(leadership)
+            if uploader is not None:
+                self._sync(uploader)
+        if uploader is not None and self._should_publish(uploader, now):
+            self._publish(uploader)
 
-    def _sync(self, leadership: Uploader) -> None:
+    def _sync(self, uploader: Uploader) -> None:
         """Have the disk take what was appended; what it refuses stays to be synced."""
         try:
-            leadership.segments.sync()
+            uploader.segments.sync()
         except OSError as error:
             self._throttled_log.warning(
                 "segments.not_synced", error=str(error), remedy="see to the queue's volume"
             )
 
-    def _should_publish(self, leadership: Uploader, now: float) -> bool:
+    def _should_publish(self, uploader: Uploader, now: float) -> bool:
         """Say whether to write the books.
 
         Counting all that waits takes a while. So it does not come in between two requests,
         unless one follows the other for long.
         """
         intervals = (now - self._published_at) / self._config.idle_seconds
-        return intervals >= (_BEHIND_INTERVALS if leadership.is_sending else 1)
+        return intervals >= (_BEHIND_INTERVALS if uploader.is_sending else 1)
 
-    def _publish(self, leadership: Uploader) -> None:
+    def _publish(self, uploader: Uploader) -> None:
         """Write the books for other processes; uploading goes on without them."""
         self._published_at = self._clock.monotonic()
         try:
-            write_stats(self._config.directory, leadership.stats())
+            write_stats(self._config.directory, uploader.stats())
         except OSError as error:
             self._throttled_log.warning(
                 "books.not_written", error=str(error), remedy="see to the queue's volume"
             )
 
-    def _drain(self, leadership: Uploader) -> None:
+    def _drain(self, uploader: Uploader) -> None:
         """Wait for what is on its way: another leader must not send it at the same time.
 
         Whatever goes wrong meanwhile, or has gone wrong before, is no reason not to.
         """
         try:
-            while leadership.is_sending:
-                self._run_safely(lambda: self._wait_for_fork(leadership))
+            while uploader.is_sending:
+                self._run_safely(lambda: self._wait_for_fork(uploader))
                 self._sleep(_BUSY_POLL_SECONDS)
-                self._run_safely(leadership.apply_arrived)
+                self._run_safely(uploader.apply_arrived)
             if not self._leader_lock.is_stale:
-                self._run_safely(lambda: self._publish(leadership))
+                self._run_safely(lambda: self._publish(uploader))
         finally:
-            leadership.close()
+            uploader.close()
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0.0:

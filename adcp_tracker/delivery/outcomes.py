@@ -154,7 +154,7 @@ class OutcomeHandler:
 
     def _learn_limits(self, code: str) -> None:
         state = self._destination
-        size = sum(len(event) + 1 for event in self.events.events)
+        size = sum(len(event) + 1 for event in self.events.payload)
         state.max_events = len(self.events) // 2
         state.max_bytes = size // 2
         state.successes_near_limit = 0
@@ -244,8 +244,8 @@ class OutcomeHandler:
         name, code = self.batch.destination, self.batch.test_event_code
         made = [self.state.freeze(name, part.spans(), len(part), code) for part in parts if part]
         if at_once:
-            deliveries = self.state.batches[name]
-            del deliveries[len(deliveries) - len(made) :]
+            batches = self.state.batches[name]
+            del batches[len(batches) - len(made) :]
             self.state.replace(self.batch, *made)
         else:
             self.state.replace(self.batch)
@@ -254,7 +254,7 @@ class OutcomeHandler:
         """Find the events that the seller named, by their place in the batch."""
         if not failures:
             return {}
-        places = {event_id(event): place for place, event in enumerate(self.events.events)}
+        places = {event_id(event): place for place, event in enumerate(self.events.payload)}
         named: dict[int, EventFailure] = {}
         for failure in failures:
             place = failure.index
@@ -265,8 +265,8 @@ class OutcomeHandler:
         return named
 
     def _dead_letters(self, failed: dict[int, EventFailure]) -> list[DeadLetter]:
-        members = tuple(self.events) if failed else ()
-        return [self._dead_letter(members[place], failure) for place, failure in failed.items()]
+        events = tuple(self.events) if failed else ()
+        return [self._dead_letter(events[place], failure) for place, failure in failed.items()]
 
     def _dead_letter(self, member: LocatedEvent, failure: EventFailure) -> DeadLetter:
         return DeadLetter(

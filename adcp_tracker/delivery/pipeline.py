@@ -37,7 +37,7 @@ class Pipeline:
 
     Args:
         settings: The tracker's settings.
-        setting: What an uploader needs.
+        config: What an uploader needs.
         on_drop: Called with the reason of each event that is dropped.
         maintenance: Called about once per flush interval, in every process.
         leader_maintenance: Called as often, in the process that uploads.
@@ -46,39 +46,39 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        setting: UploaderConfig,
+        config: UploaderConfig,
         *,
         on_drop: Callable[[str], None] | None,
         maintenance: Iterable[Callable[[], None]],
         leader_maintenance: Iterable[Callable[[], None]],
     ) -> None:
-        self.directory = setting.directory
-        self.encryption = setting.encryption
+        self.directory = config.directory
+        self.encryption = config.encryption
         self.shutdown_timeout = settings.shutdown_timeout
         self._settings = settings
-        self._has_destinations = bool(setting.destinations)
-        self._clock = setting.clock
+        self._has_destinations = bool(config.destinations)
+        self._clock = config.clock
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
         is_synchronous = settings.durability == "power"
-        known = setting.known_destinations
-        self.journal = journal_factory(setting.encryption)(
-            setting.directory,
+        known = config.known_destinations
+        self.journal = journal_factory(config.encryption)(
+            config.directory,
             max_bytes=settings.max_bytes,
             segment_bytes=segment_bytes(settings.max_bytes),
             synchronous=is_synchronous,
             on_begin=known.add_own_synced if is_synchronous else known.add_own,
             on_growth=self._on_journal_growth,
             on_fork=self._after_untracked_fork,
-            clock=setting.clock,
+            clock=config.clock,
         )
         self.buffer = WriteBuffer(
             self.journal,
-            setting.clock,
+            config.clock,
             raise_when_full=settings.when_full == "raise",
             on_drop=on_drop,
         )
-        self.flusher = Flusher(setting, self._run_maintenance)
+        self.flusher = Flusher(config, self._run_maintenance)
         if self._uploads:
             _import_uploader_dependencies()
         # Nothing to start where this process doesn't upload, or where the thread runs.

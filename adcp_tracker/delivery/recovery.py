@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def open_state(
     directory: QueueDirectory,
     open_outbox: Callable[[QueueDirectory], Outbox],
-    roster: KnownDestinations,
+    known: KnownDestinations,
     letters: DeadLetterStore,
     segments: SegmentStore,
 ) -> State:
@@ -38,15 +38,15 @@ def open_state(
     """
     directory.prepare()
     segments.remove_stale()
-    roster.remove_stale()
-    roster.add_own_synced()
+    known.remove_stale()
+    known.add_own_synced()
     try:
-        state = _open(directory, open_outbox, roster)
+        state = _open(directory, open_outbox, known)
     except DamagedOutboxError as error:
         aside = directory.quarantine_state()
         logger.error("outbox.rebuilt", error=str(error), set_aside=str(aside))
-        state = _open(directory, open_outbox, roster)
-    roster.add(state.destinations)
+        state = _open(directory, open_outbox, known)
+    known.add(state.destinations)
     if state.is_new:
         _recount_after_rebuild(state, letters, segments)
     return state
@@ -55,11 +55,11 @@ def open_state(
 def _open(
     directory: QueueDirectory,
     open_outbox: Callable[[QueueDirectory], Outbox],
-    roster: KnownDestinations,
+    known: KnownDestinations,
 ) -> State:
     outbox = open_outbox(directory)
     try:
-        return State(outbox, [*roster.own, *roster])
+        return State(outbox, [*known.own, *known])
     except OutboxError:
         outbox.close()
         raise
@@ -86,9 +86,11 @@ def _recount_after_rebuild(state: State, letters: DeadLetterStore, segments: Seg
             counts.dead += 1
 
 
-def repair(state: State, segments: SegmentStore, letters: DeadLetterStore, sealer: Batcher) -> None:
+def repair(
+    state: State, segments: SegmentStore, letters: DeadLetterStore, batcher: Batcher
+) -> None:
     """Set right what the last leader left between two writes."""
-    _drop_missing_segments(state, segments.sizes(), sealer)
+    _drop_missing_segments(state, segments.sizes(), batcher)
     _remove_undecided_letters(state, letters, segments)
     _recount_letters(state, letters)
     for destination in state.destinations.values():
@@ -97,30 +99,30 @@ def repair(state: State, segments: SegmentStore, letters: DeadLetterStore, seale
         destination.missing_keys = ""  # and given a key, or taken one away
 
 
-def _drop_missing_segments(state: State, present: Iterable[str], sealer: Batcher) -> None:
+def _drop_missing_segments(state: State, present: Iterable[str], batcher: Batcher) -> None:
     """Drop what is known of segments that are gone; batches go on with what is left of them."""
     names = set(present)
     for destination in state.destinations.values():
         for name in destination.cursors.keys() - names:
             del destination.cursors[name]
-    for deliveries in list(state.batches.values()):
-        for delivery in list(deliveries):
-            left = tuple(span for span in delivery.spans if span.segment in names)
-            if len(left) < len(delivery.spans):
-                _shorten(state, delivery, left, sealer)
+    for batches in list(state.batches.values()):
+        for batch in list(batches):
+            left = tuple(span for span in batch.spans if span.segment in names)
+            if len(left) < len(batch.spans):
+                _shorten(state, batch, left, batcher)
 
 
-def _shorten(state: State, delivery: FrozenBatch, left: tuple[Span, ...], sealer: Batcher) -> None:
+def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: Batcher) -> None:
     """Go on with some of a batch's spans; other bytes, another identity."""
-    rest = attrs.evolve(delivery, spans=left, generation=delivery.generation + 1)
+    rest = attrs.evolve(batch, spans=left, generation=batch.generation + 1)
     try:
-        count = sealer.count(rest)
+        count = batcher.count(rest)
     except OSError:  # once it can be read, what is missing is counted as damaged
-        count = delivery.count
-    gone = delivery.count - count
-    state.replace(delivery, *([attrs.evolve(rest, count=count)] if count else []))
-    state.destinations[delivery.destination].counts.dropped["vanished"] += gone
-    logger.warning("segment.vanished", destination=delivery.destination, events=gone)
+        count = batch.count
+    gone = batch.count - count
+    state.replace(batch, *([attrs.evolve(rest, count=count)] if count else []))
+    state.destinations[batch.destination].counts.dropped["vanished"] += gone
+    logger.warning("segment.vanished", destination=batch.destination, events=gone)
 
 
 def _remove_undecided_letters(
@@ -146,8 +148,8 @@ def _is_undecided(letter: DeadLetter, state: State) -> bool:
         return False
     return letter.offset >= destination.cursors.get(letter.segment, 0) or any(
         span.segment == letter.segment and span.start <= letter.offset < span.stop
-        for delivery in state.batches[letter.destination]
-        for span in delivery.spans
+        for batch in state.batches[letter.destination]
+        for span in batch.spans
     )
 
 

@@ -56,6 +56,6 @@ def clamp_future_deadlines(state: State, policy: RetryPolicy, now: float) -> Non
     for destination in state.destinations.values():
         if destination.resume_at > latest:
             destination.resume_at = now
-    for deliveries in state.batches.values():
-        for delivery in [each for each in deliveries if each.next_attempt_at > latest]:
-            state.replace(delivery, attrs.evolve(delivery, next_attempt_at=now))
+    for batches in state.batches.values():
+        for batch in [each for each in batches if each.next_attempt_at > latest]:
+            state.replace(batch, attrs.evolve(batch, next_attempt_at=now))

@@ -27,7 +27,7 @@ def oldest_waiting(
     segments: SegmentStore,
     sizes: Mapping[str, int],
     cursors: Mapping[str, int],
-    deliveries: Iterable[FrozenBatch] = (),
+    batches: Iterable[FrozenBatch] = (),
 ) -> float | None:
     """Return when the oldest waiting event was accepted, in seconds since the epoch.
 
@@ -37,11 +37,11 @@ def oldest_waiting(
         segments: The segments.
         sizes: Each segment's size.
         cursors: Up to where each has been sealed.
-        deliveries: The batches on their way.
+        batches: The batches on their way.
     """
     first: dict[str, int] = {}
-    for delivery in deliveries:
-        for span in delivery.spans:
+    for batch in batches:
+        for span in batch.spans:
             first[span.segment] = min(first.get(span.segment, span.start), span.start)
     for name, size in sizes.items():
         if cursors.get(name, 0) < size:
@@ -174,9 +174,9 @@ class StatsCollector:
     def _collect_one(
         self, name: str, sizes: Mapping[str, int], *, configured: bool
     ) -> DestinationStats:
-        state, deliveries = self._state.destinations[name], self._state.batches[name]
+        state, batches = self._state.destinations[name], self._state.batches[name]
         unsealed = self._count(state.cursors, sizes)
-        sealed = sum(delivery.count for delivery in deliveries)
+        sealed = sum(batch.count for batch in batches)
         pause = state.pause
         return DestinationStats(
             accepted=state.counts.accepted + unsealed,
@@ -187,9 +187,9 @@ class StatsCollector:
             unprocessed=state.counts.unprocessed,
             hourly=dict(state.counts.hourly),
             paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",
-            retrying=next((each.last_code for each in deliveries if each.attempts), ""),
+            retrying=next((each.last_code for each in batches if each.attempts), ""),
             configured=configured,
-            oldest_at=oldest_waiting(self._segments, sizes, state.cursors, deliveries),
+            oldest_at=oldest_waiting(self._segments, sizes, state.cursors, batches),
             missing_keys=state.missing_keys,
         )
 

@@ -41,33 +41,33 @@ class Uploader:
     """The queue in the hands of the one process that uploads.
 
     Args:
-        setting: What it works with.
+        config: What it works with.
         on_outcome: Called from another thread when there is something to settle.
 
     Raises:
         OutboxError: If the outbox cannot be opened for now.
     """
 
-    def __init__(self, setting: UploaderConfig, on_outcome: Callable[[], None]) -> None:
-        self._config = setting
-        self._clock = setting.clock
-        _preload(setting.destinations)
-        self.segments = SegmentStore(setting.directory, setting.encryption)
-        self.dead_letters = DeadLetterStore(setting.directory, setting.encryption)
+    def __init__(self, config: UploaderConfig, on_outcome: Callable[[], None]) -> None:
+        self._config = config
+        self._clock = config.clock
+        _preload(config.destinations)
+        self.segments = SegmentStore(config.directory, config.encryption)
+        self.dead_letters = DeadLetterStore(config.directory, config.encryption)
         self.state = open_state(
-            setting.directory,
-            setting.open_outbox,
-            setting.known_destinations,
+            config.directory,
+            config.open_outbox,
+            config.known_destinations,
             self.dead_letters,
             self.segments,
         )
         self._batcher = Batcher(self.segments, self.state)
         self._collector = StatsCollector(self.segments, self.state)
-        self._senders = {each.name: Sender(each, on_outcome) for each in setting.destinations}
+        self._senders = {each.name: Sender(each, on_outcome) for each in config.destinations}
         self._in_flight: dict[str, tuple[FrozenBatch, BatchEvents]] = {}
         self._prefetched: dict[str, tuple[int, BatchEvents]] = {}
-        self.letterbox = DeadLetterBuffer(self.dead_letters, self.segments)
-        self._throttled_log = ThrottledLogger(setting.clock)
+        self.dead_letter_buffer = DeadLetterBuffer(self.dead_letters, self.segments)
+        self._throttled_log = ThrottledLogger(config.clock)
         self._made_progress = False
         try:
             repair(self.state, self.segments, self.dead_letters, self._batcher)
@@ -87,14 +87,14 @@ class Uploader:
         for destination in self._config.destinations:
             self._apply_outcome(destination.name)
             self._send_prefetched(destination.name)
-        departing = [
-            departure
+        outgoing = [
+            dispatched
             for destination in self._config.destinations
-            if (departure := self._next_batch(destination, sizes)) is not None
+            if (dispatched := self._next_batch(destination, sizes)) is not None
         ]
-        if departing:
+        if outgoing:
             self.commit()
-            for name, batch in departing:
+            for name, batch in outgoing:
                 self._senders[name].send(batch)
         for destination in self._config.destinations:
             self._prefetch(destination, sizes)
@@ -107,7 +107,7 @@ class Uploader:
     def commit(self) -> None:
         """Write dead letters, then the state; what cannot be written stays to be written."""
         try:
-            self.letterbox.write(self._clock.now())
+            self.dead_letter_buffer.write(self._clock.now())
             self.state.commit()
         except (OutboxError, OSError) as error:
             # Sending goes on from memory, or a full disk could never be drained. After a
@@ -163,7 +163,7 @@ class Uploader:
     @property
     def is_sending(self) -> bool:
         """Whether a request is on its way."""
-        return any(lane.is_busy for lane in self._senders.values())
+        return any(sender.is_busy for sender in self._senders.values())
 
     def apply_arrived(self) -> None:
         """Settle what has come back, and send nothing more."""
@@ -184,19 +184,17 @@ class Uploader:
             How many of them are on their way.
         """
         self._prefetched.clear()
-        self.letterbox.discard(is_unwanted)
+        self.dead_letter_buffer.discard(is_unwanted)
         self._recount_dead_letters()
-        on_way = {
-            (delivery.destination, delivery.number) for delivery, _ in self._in_flight.values()
-        }
-        for deliveries in list(self.state.batches.values()):
-            for delivery in list(deliveries):
-                members = self._batcher.read(delivery)
-                sent = (delivery.destination, delivery.number) in on_way
-                locked = self._batcher.missing_keys.includes(delivery)
-                if len(members) != delivery.count and not sent and not locked:
-                    self._drop_missing(delivery, members)
-        return sum(members.erase(is_unwanted) for _, members in self._in_flight.values())
+        on_way = {(batch.destination, batch.number) for batch, _ in self._in_flight.values()}
+        for batches in list(self.state.batches.values()):
+            for batch in list(batches):
+                events = self._batcher.read(batch)
+                sent = (batch.destination, batch.number) in on_way
+                locked = self._batcher.missing_keys.includes(batch)
+                if len(events) != batch.count and not sent and not locked:
+                    self._drop_missing(batch, events)
+        return sum(events.erase(is_unwanted) for _, events in self._in_flight.values())
 
     def close(self) -> None:
         """Settle what has come back, delete what is done and close the database."""
@@ -205,8 +203,8 @@ class Uploader:
             self._delete_finished(self.segments.sizes())
             self.commit()
         finally:
-            for lane in self._senders.values():
-                lane.stop()
+            for sender in self._senders.values():
+                sender.stop()
             self.state.close()
 
     def _next_batch(
@@ -238,7 +236,7 @@ class Uploader:
         """
         name = destination.name
         state, on_way = self.state.destinations[name], self._in_flight.get(name)
-        if on_way is None or len(self.state.batches[name]) > 1 or self.letterbox.is_full:
+        if on_way is None or len(self.state.batches[name]) > 1 or self.dead_letter_buffer.is_full:
             return
         if state.failures or state.pause is not None or not state.counts.delivered:
             return
@@ -249,21 +247,19 @@ class Uploader:
 
     def _may_send(self, name: str) -> bool:
         rests = self._clock.now() < self.state.destinations[name].resume_at
-        return not (self._senders[name].is_busy or self.letterbox.is_full or rests)
+        return not (self._senders[name].is_busy or self.dead_letter_buffer.is_full or rests)
 
-    def _dispatch(self, delivery: FrozenBatch, members: BatchEvents) -> Batch:
-        self._in_flight[delivery.destination] = delivery, members
-        return Batch(members.events, delivery.identity, delivery.test_event_code)
+    def _dispatch(self, batch: FrozenBatch, events: BatchEvents) -> Batch:
+        self._in_flight[batch.destination] = batch, events
+        return Batch(events.payload, batch.identity, batch.test_event_code)
 
     def _apply_outcome(self, name: str) -> None:
         outcome = self._senders[name].take_outcome()
         if outcome is None:
             return
-        delivery, members = self._in_flight.pop(name)
-        settlement = OutcomeHandler(
-            self.state, self._config.policy, delivery, members, self._clock.now()
-        )
-        self._add_dead_letters(name, settlement.apply(outcome))
+        batch, events = self._in_flight.pop(name)
+        handler = OutcomeHandler(self.state, self._config.policy, batch, events, self._clock.now())
+        self._add_dead_letters(name, handler.apply(outcome))
         if not isinstance(outcome, Delivered):
             self._prefetched.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
@@ -278,36 +274,36 @@ class Uploader:
             counts = self.state.destinations[name].counts
             counts.dead -= erased
             counts.dropped["erased"] += erased
-        self.letterbox.add(kept)
+        self.dead_letter_buffer.add(kept)
 
     def _due_batch(self, name: str) -> tuple[FrozenBatch, BatchEvents] | None:
         """Return the first frozen batch whose time has come."""
         now = self._clock.now()
-        for delivery in list(self.state.batches[name]):
-            if delivery.next_attempt_at > now or self._batcher.missing_keys.includes(delivery):
+        for batch in list(self.state.batches[name]):
+            if batch.next_attempt_at > now or self._batcher.missing_keys.includes(batch):
                 continue
-            number, members = self._prefetched.pop(name, (delivery.number, None))
-            if members is None or number != delivery.number:
-                members = self._read(delivery)
-            if members is None:
+            number, events = self._prefetched.pop(name, (batch.number, None))
+            if events is None or number != batch.number:
+                events = self._read(batch)
+            if events is None:
                 continue
-            if len(members) == delivery.count:
-                return delivery, members
-            if self._batcher.missing_keys.includes(delivery):
+            if len(events) == batch.count:
+                return batch, events
+            if self._batcher.missing_keys.includes(batch):
                 continue
-            shrunk = self._drop_missing(delivery, members)
+            shrunk = self._drop_missing(batch, events)
             if shrunk is not None:
-                return shrunk, members
+                return shrunk, events
         return None
 
-    def _read(self, delivery: FrozenBatch) -> BatchEvents | None:
+    def _read(self, batch: FrozenBatch) -> BatchEvents | None:
         """Read a batch, if the disk gives it for now."""
         try:
-            return self._batcher.read(delivery)
+            return self._batcher.read(batch)
         except FileNotFoundError:  # for good; whoever takes over goes on with what is left
             raise
         except OSError as error:
-            names = ", ".join(sorted({span.segment for span in delivery.spans}))
+            names = ", ".join(sorted({span.segment for span in batch.spans}))
             self._log_unreadable(names, error)
             return None
 
@@ -318,31 +314,31 @@ class Uploader:
             remedy="see to the disk and to the rights of the file; its events wait until then",
         )
 
-    def _drop_missing(self, delivery: FrozenBatch, members: BatchEvents) -> FrozenBatch | None:
+    def _drop_missing(self, batch: FrozenBatch, events: BatchEvents) -> FrozenBatch | None:
         """Go on with what is left of a batch whose records were erased or damaged on disk."""
-        name, lost = delivery.destination, delivery.count - len(members)
-        erased = min(self._batcher.count_erased(delivery), lost)
+        name, lost = batch.destination, batch.count - len(events)
+        erased = min(self._batcher.count_erased(batch), lost)
         counts = self.state.destinations[name].counts
         if erased:
             counts.dropped["erased"] += erased
         if lost > erased:
             counts.dropped["damaged"] += lost - erased
             self._throttled_log.warning("segment.damaged", destination=name, events=lost - erased)
-        if not members:
-            self.state.replace(delivery)
+        if not events:
+            self.state.replace(batch)
             return None
         shrunk = attrs.evolve(
-            delivery,
-            spans=tuple(members.spans()),
-            count=len(members),
-            generation=delivery.generation + 1,
+            batch,
+            spans=tuple(events.spans()),
+            count=len(events),
+            generation=batch.generation + 1,
         )
-        self.state.replace(delivery, shrunk)
+        self.state.replace(batch, shrunk)
         return shrunk
 
     def _recount_dead_letters(self) -> None:
         """Count letters that are there no more as erased, if only a crash ago."""
-        there = self.letterbox.counts()
+        there = self.dead_letter_buffer.counts()
         if there is None:
             return
         for name, state in self.state.destinations.items():
@@ -356,7 +352,7 @@ class Uploader:
     ) -> tuple[FrozenBatch, BatchEvents] | None:
         """Freeze the next batches of a destination; return the first, or keep it at hand."""
         sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
-        self.letterbox.add(sealed.dead_letters)
+        self.dead_letter_buffer.add(sealed.dead_letters)
         self._made_progress |= sealed.advanced
         for segment, data in sealed.corrupt_spans:
             self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
@@ -387,7 +383,9 @@ class Uploader:
 
     def _delete_finished(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
-        if self.letterbox.has_unwritten or not any(map(self._is_finished, self._finished(sizes))):
+        if self.dead_letter_buffer.has_unwritten or not any(
+            map(self._is_finished, self._finished(sizes))
+        ):
             return
         # Whoever wrote to a segment entered its destinations before there was the segment.
         self.state.ensure(self._config.known_destinations)
@@ -449,8 +447,8 @@ class Uploader:
     def _delay(self, sizes: Mapping[str, int]) -> float:
         waits = [
             self._due(name, sizes) - self._clock.now()
-            for name, lane in self._senders.items()
-            if not lane.is_busy and self._has_work(name, sizes)
+            for name, sender in self._senders.items()
+            if not sender.is_busy and self._has_work(name, sizes)
         ]
         delay = min([*waits, self._config.idle_seconds])
         if delay <= 0.0 and not self._made_progress:  # such as half a record, still being written

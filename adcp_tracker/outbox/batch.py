@@ -69,11 +69,11 @@ class _EventColumns:
         self._stops: list[int] = []
         self._events: list[bytes] = []
 
-    def add(self, placed: LocatedEvent) -> None:
-        self._segments.append(placed.segment)
-        self._starts.append(placed.start)
-        self._stops.append(placed.stop)
-        self._events.append(placed.event)
+    def add(self, event: LocatedEvent) -> None:
+        self._segments.append(event.segment)
+        self._starts.append(event.start)
+        self._stops.append(event.stop)
+        self._events.append(event.event)
 
     @property
     def block(self) -> Block:
@@ -101,17 +101,17 @@ class BatchEvents(Sequence[LocatedEvent]):
         self._count = 0
 
     @property
-    def events(self) -> JoinedEvents:
+    def payload(self) -> JoinedEvents:
         """Each event's JSON."""
         return JoinedEvents([part.block for part in self._parts])
 
-    def add(self, placed: LocatedEvent) -> None:
+    def add(self, event: LocatedEvent) -> None:
         """Add one event."""
         last = self._parts[-1] if self._parts else None
         if not isinstance(last, _EventColumns):
             last = _EventColumns()
             self._parts.append(last)
-        last.add(placed)
+        last.add(event)
         self._count += 1
 
     def extend(self, segment: str, plain: PlainRecords) -> None:
@@ -159,12 +159,12 @@ class BatchEvents(Sequence[LocatedEvent]):
         return tuple(self)[place]
 
 
-def batch_events(events: Iterator[LocatedEvent]) -> BatchEvents:
-    """Return some events as the members of a batch."""
-    members = BatchEvents()
-    for each in events:
-        members.add(each)
-    return members
+def batch_events(located: Iterator[LocatedEvent]) -> BatchEvents:
+    """Return some events as those of a batch."""
+    events = BatchEvents()
+    for each in located:
+        events.add(each)
+    return events
 
 
 class BatchLimit:
@@ -232,13 +232,13 @@ class BatchBuilder:
         self._occurrences: dict[str | None, dict[bytes, int]] = {}
         self._prefixes: set[bytes] = set()
 
-    def add(self, test_event_code: str | None, placed: LocatedEvent) -> None:
+    def add(self, test_event_code: str | None, event: LocatedEvent) -> None:
         """Put an event into the first batch that it can go with."""
         layers = self._occurrences_of(test_event_code)
-        key = event_id(placed.event)
+        key = event_id(event.event)
         layer = layers.get(key, 0)
         layers[key] = layer + 1
-        self._batch(test_event_code, layer).add(placed)
+        self._batch(test_event_code, layer).add(event)
 
     def add_plain(self, segment: str, plain: PlainRecords) -> None:
         """Put live events of one segment into the first batches they can go with."""
@@ -250,8 +250,8 @@ class BatchBuilder:
             layers.update(dict.fromkeys(ids, 1))
             self._batch(None, 0).extend(segment, plain)
             return
-        for placed in _ContiguousEvents(segment, plain):  # some id comes twice
-            self.add(None, placed)
+        for event in _ContiguousEvents(segment, plain):  # some id comes twice
+            self.add(None, event)
 
     def _batch(self, test_event_code: str | None, layer: int) -> BatchEvents:
         found = self._batches.get((test_event_code, layer))
@@ -281,9 +281,9 @@ class BatchBuilder:
         return layers
 
     def __iter__(self) -> Iterator[tuple[str | None, BatchEvents]]:
-        for (test_event_code, _), members in self._batches.items():
-            if members:
-                yield test_event_code, members
+        for (test_event_code, _), events in self._batches.items():
+            if events:
+                yield test_event_code, events
 
 
 def event_id(event: bytes) -> bytes:

@@ -42,17 +42,17 @@ class MissingKeys:
         """Note a locked record that a destination's cursor stands at."""
         self._positions[segment, record.start] = key_id_of(record)
 
-    def add_batch(self, delivery: FrozenBatch, record: Record) -> None:
+    def add_batch(self, batch: FrozenBatch, record: Record) -> None:
         """Note a frozen batch with a locked record in it."""
-        self._batches[delivery.destination, delivery.number] = key_id_of(record)
+        self._batches[batch.destination, batch.number] = key_id_of(record)
 
     def blocks(self, segment: str, cursor: int) -> bool:
         """Say whether what stands at `cursor` is locked."""
         return (segment, cursor) in self._positions
 
-    def includes(self, delivery: FrozenBatch) -> bool:
+    def includes(self, batch: FrozenBatch) -> bool:
         """Say whether a frozen batch cannot be read whole."""
-        return (delivery.destination, delivery.number) in self._batches
+        return (batch.destination, batch.number) in self._batches
 
     def keys(self, destination: str, cursors: Mapping[str, int]) -> str:
         """Return the short names of the keys that a destination waits for, as a text."""
@@ -136,42 +136,40 @@ class Batcher:
         # An error until here leaves the cursors where they were: in front of what was read.
         state.cursors, state.counts = draft.cursors, draft.counts
         state.missing_keys = self.missing_keys.keys(destination.name, state.cursors)
-        for code, members in one.groups:
-            frozen = self._state.freeze(destination.name, members.spans(), len(members), code)
-            one.result.batches.append((frozen, members))
+        for code, events in one.groups:
+            frozen = self._state.freeze(destination.name, events.spans(), len(events), code)
+            one.result.batches.append((frozen, events))
         return one.result
 
     def release_memory(self) -> None:
         """Give back what was kept for the next batch, as none is to be expected soon."""
         self._spare.clear()
 
-    def read(self, delivery: FrozenBatch) -> BatchEvents:
+    def read(self, batch: FrozenBatch) -> BatchEvents:
         """Return a delivery's events as they stand on disk now, those that can be read."""
-        members = BatchEvents(self._spare)
-        for segment, start, data in self._pieces(delivery):
+        events = BatchEvents(self._spare)
+        for segment, start, data in self._pieces(batch):
             plain = parse_plain(data, start) if data.endswith(b"\n") else None
             if plain is not None:
-                members.extend(segment, plain)
+                events.extend(segment, plain)
                 continue
             for record in self._scan(start, data):
                 if record.kind in (EVENT, ENVELOPED):
-                    members.add(
-                        LocatedEvent(segment, record.start, record.stop, record.unpack()[1])
-                    )
+                    events.add(LocatedEvent(segment, record.start, record.stop, record.unpack()[1]))
                 elif record.kind in UNDECRYPTED:
-                    self.missing_keys.add_batch(delivery, record)
-        return members
+                    self.missing_keys.add_batch(batch, record)
+        return events
 
-    def count(self, delivery: FrozenBatch) -> int:
+    def count(self, batch: FrozenBatch) -> int:
         """Return how many of a delivery's records are there, readable or not."""
-        return sum(record.kind != DROPPED for record in self._records(delivery))
+        return sum(record.kind != DROPPED for record in self._records(batch))
 
-    def count_erased(self, delivery: FrozenBatch) -> int:
+    def count_erased(self, batch: FrozenBatch) -> int:
         """Return how many of a delivery's records have been erased on disk."""
-        return sum(record.kind == ERASED for record in self._records(delivery))
+        return sum(record.kind == ERASED for record in self._records(batch))
 
-    def _records(self, delivery: FrozenBatch) -> Iterator[Record]:
-        for _, start, data in self._pieces(delivery):
+    def _records(self, batch: FrozenBatch) -> Iterator[Record]:
+        for _, start, data in self._pieces(batch):
             yield from self._scan(start, data)
 
     def _scan(self, start: int, data: bytes) -> list[Record]:
@@ -182,9 +180,9 @@ class Batcher:
         records = self._segments.parse(data + b"\n", start)[0]
         return [each._replace(stop=min(each.stop, stop)) for each in records]
 
-    def _pieces(self, delivery: FrozenBatch) -> Iterator[tuple[str, int, bytes]]:
+    def _pieces(self, batch: FrozenBatch) -> Iterator[tuple[str, int, bytes]]:
         """Read a delivery's records, a piece of whole ones at a time."""
-        for span in delivery.spans:
+        for span in batch.spans:
             start = span.start
             with self._segments.reading(span.segment) as read:
                 while data := read(start, min(span.stop - start, _READ_BYTES)):
@@ -270,7 +268,7 @@ class _SegmentScan:
 
     def _take_records(self, name: str, data: bytes, start: int) -> None:
         """Take records of all kinds, and what is none."""
-        records, damages = self._segments.parse(data, start)
+        records, corrupt_spans = self._segments.parse(data, start)
         end = start + len(data)
         lock = next((at for at, each in enumerate(records) if each.kind in UNDECRYPTED), None)
         if lock is not None:
@@ -283,7 +281,7 @@ class _SegmentScan:
         self._state.cursors[name] = stop
         for record in records[:count]:
             self._add_record(name, record)
-        for damage in damages:
+        for damage in corrupt_spans:
             if damage.start < stop:
                 self._state.counts.drop("damaged")
                 self.result.corrupt_spans.append((name, damage.data))

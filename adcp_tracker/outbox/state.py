@@ -237,8 +237,8 @@ class State:
             raise DamagedOutboxError(
                 f"expected the state as written, got {type(error).__name__} on reading it"
             ) from error
-        for deliveries in self.batches.values():
-            deliveries.sort(key=lambda delivery: delivery.number)
+        for batches in self.batches.values():
+            batches.sort(key=lambda batch: batch.number)
         self.ensure([*self.destinations, *destinations])
 
     def ensure(self, names: Iterable[str]) -> None:
@@ -253,15 +253,15 @@ class State:
         """Add a delivery."""
         state = self.destinations[destination]
         number, state.next_number = state.next_number, state.next_number + 1
-        delivery = FrozenBatch(destination, number, tuple(spans), count, test_event_code)
-        self.batches[destination].append(delivery)
-        return delivery
+        batch = FrozenBatch(destination, number, tuple(spans), count, test_event_code)
+        self.batches[destination].append(batch)
+        return batch
 
     def replace(self, old: FrozenBatch, *new: FrozenBatch) -> None:
         """Put other deliveries, or none, in the place of one."""
-        deliveries = self.batches[old.destination]
-        place = next(i for i, each in enumerate(deliveries) if each.number == old.number)
-        deliveries[place : place + 1] = new
+        batches = self.batches[old.destination]
+        place = next(i for i, each in enumerate(batches) if each.number == old.number)
+        batches[place : place + 1] = new
 
     def remove(self, destination: str) -> None:
         """Forget a destination and whatever waits for it."""
@@ -272,9 +272,9 @@ class State:
         """Return the segments that deliveries still need."""
         return {
             span.segment
-            for deliveries in self.batches.values()
-            for delivery in deliveries
-            for span in delivery.spans
+            for batches in self.batches.values()
+            for batch in batches
+            for span in batch.spans
         }
 
     def commit(self) -> None:
@@ -309,8 +309,8 @@ class State:
             name = key.removeprefix(_DESTINATION)
             self.destinations[name] = _converter.loads(value, DestinationState)
         elif key.startswith(_DELIVERY):
-            delivery = _converter.loads(value, FrozenBatch)
-            self.batches.setdefault(delivery.destination, []).append(delivery)
+            batch = _converter.loads(value, FrozenBatch)
+            self.batches.setdefault(batch.destination, []).append(batch)
         else:  # a newer version's; it will want it back
             self._foreign[key] = value
 
@@ -319,7 +319,7 @@ class State:
             f"{_DESTINATION}{name}": _converter.dumps(state)
             for name, state in self.destinations.items()
         }
-        for deliveries in self.batches.values():
-            for each in deliveries:
+        for batches in self.batches.values():
+            for each in batches:
                 encoded[f"{_DELIVERY}{each.destination}:{each.number}"] = _converter.dumps(each)
         return encoded

@@ -127,27 +127,27 @@ class Erasure:
     person: Person
     follow: bool = True
 
-    def __call__(self, leadership: Uploader) -> ErasureReport:
+    def __call__(self, uploader: Uploader) -> ErasureReport:
         """Erase, and report.
 
         Raises:
             OSError: If the disk does not take it; what was erased by then stays erased.
         """
         self.intake.flush()
-        leadership.apply_arrived()
-        result = search(leadership, self.person, follow=self.follow)
+        uploader.apply_arrived()
+        result = search(uploader, self.person, follow=self.follow)
         matcher = PersonMatcher(result.person)
-        status = DeliveryStatus(leadership)
+        status = DeliveryStatus(uploader)
         stands = Counter(
             one for each in result.events for one in status.of(each.segment, each.record).items()
         )
-        _erase(self.directory, leadership, result)
+        _erase(self.directory, uploader, result)
         in_memory = self.intake.erase(matcher.owns)
-        in_flight = leadership.discard_erased(matcher.owns)
+        in_flight = uploader.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
         unreadable = self._remove_unreadable(result)
         remembered, unsearched = self.memory.delete(self.memory.of_person(result.person))
-        self._scrub_messages(leadership, result.person.identifying_texts())
+        self._scrub_messages(uploader, result.person.identifying_texts())
         return ErasureReport(
             events=len(result.events),
             undelivered=waiting - in_flight,
@@ -176,51 +176,51 @@ class Erasure:
             sync_directory(folder)
         return removed
 
-    def _scrub_messages(self, leadership: Uploader, identifying_texts: frozenset[str]) -> None:
+    def _scrub_messages(self, uploader: Uploader, identifying_texts: frozenset[str]) -> None:
         """Take the person out of what sellers said, also where a database has freed it."""
-        _scrub_state(leadership, identifying_texts)
-        leadership.commit()
+        _scrub_state(uploader, identifying_texts)
+        uploader.commit()
         state = self.directory.state
         if any(mentions(path, identifying_texts) for path in state.iterdir()):
-            leadership.close_state()
+            uploader.close_state()
             try:
                 for database in state.glob("*.db"):
                     with contextlib.closing(sqlite3.connect(database)) as connection:
                         connection.execute("VACUUM")
             finally:
-                leadership.reopen_state()
-        write_stats(self.directory, leadership.stats())
+                uploader.reopen_state()
+        write_stats(self.directory, uploader.stats())
 
 
-def _erase(directory: QueueDirectory, leadership: Uploader, result: SearchResult) -> None:
+def _erase(directory: QueueDirectory, uploader: Uploader, result: SearchResult) -> None:
     for segment in sorted({match.segment for match in result.events}):
         records = [match.record for match in result.events if match.segment == segment]
-        leadership.segments.erase(segment, records)
-    for segment, damages in result.damages.items():
-        _blank(directory.segments / segment, damages)
-    leadership.dead_letters.remove({letter.id for letter in result.letters})
+        uploader.segments.erase(segment, records)
+    for segment, corrupt_spans in result.damages.items():
+        _blank(directory.segments / segment, corrupt_spans)
+    uploader.dead_letters.remove({letter.id for letter in result.letters})
 
 
-def _blank(path: Path, damages: Iterable[CorruptSpan]) -> None:
+def _blank(path: Path, corrupt_spans: Iterable[CorruptSpan]) -> None:
     """Overwrite what is no record, and leave its lines as many as they were."""
     descriptor = open_secure(path, os.O_RDWR)
     try:
-        for damage in damages:
+        for damage in corrupt_spans:
             os.pwrite(descriptor, b" " * len(damage.data), damage.start)
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _scrub_state(leadership: Uploader, identifying_texts: frozenset[str]) -> None:
+def _scrub_state(uploader: Uploader, identifying_texts: frozenset[str]) -> None:
     def tells(message: str) -> bool:
         folded = message.casefold()
         return any(trait in folded for trait in identifying_texts)
 
-    for deliveries in list(leadership.state.batches.values()):
-        for delivery in list(deliveries):
-            if tells(delivery.last_message):
-                leadership.state.replace(delivery, attrs.evolve(delivery, last_message=""))
-    for state in leadership.state.destinations.values():
+    for batches in list(uploader.state.batches.values()):
+        for batch in list(batches):
+            if tells(batch.last_message):
+                uploader.state.replace(batch, attrs.evolve(batch, last_message=""))
+    for state in uploader.state.destinations.values():
         if state.pause is not None and tells(state.pause.message):
             state.pause = attrs.evolve(state.pause, message="")

@@ -35,10 +35,10 @@ class DeliveryStatus:
         leadership: The queue.
     """
 
-    def __init__(self, leadership: Uploader) -> None:
-        self._state = leadership.state
+    def __init__(self, uploader: Uploader) -> None:
+        self._state = uploader.state
         self._dead = {
-            (each.destination, each.segment, each.offset) for each in leadership.dead_letters
+            (each.destination, each.segment, each.offset) for each in uploader.dead_letters
         }
 
     def of(self, segment: str, record: Record) -> dict[str, str]:
@@ -58,10 +58,9 @@ class DeliveryStatus:
         return DEAD if (name, segment, record.start) in self._dead else SENT
 
 
-def _holds(delivery: FrozenBatch, segment: str, record: Record) -> bool:
+def _holds(batch: FrozenBatch, segment: str, record: Record) -> bool:
     return any(
-        span.segment == segment and span.start <= record.start < span.stop
-        for span in delivery.spans
+        span.segment == segment and span.start <= record.start < span.stop for span in batch.spans
     )
 
 
@@ -85,13 +84,13 @@ class Export:
     person: Person
     follow: bool = True
 
-    def __call__(self, leadership: Uploader) -> list[dict[str, object]]:
+    def __call__(self, uploader: Uploader) -> list[dict[str, object]]:
         """Return everything found, as JSON takes it, each with where it is."""
         self.intake.flush()
-        leadership.apply_arrived()
-        result = search(leadership, self.person, follow=self.follow)
-        status = DeliveryStatus(leadership)
-        events = [_event(leadership, status, match) for match in result.events]
+        uploader.apply_arrived()
+        result = search(uploader, self.person, follow=self.follow)
+        status = DeliveryStatus(uploader)
+        events = [_event(uploader, status, match) for match in result.events]
         letters = [_letter(letter) for letter in result.letters]
         kept: list[dict[str, object]] = [
             {"kind": "remembered", "where": each.path.name, "context": _context(each.context)}
@@ -101,8 +100,8 @@ class Export:
         return [*events, *letters, *kept, *_undecrypted(result.undecrypted)]
 
 
-def _event(leadership: Uploader, status: DeliveryStatus, match: Match) -> dict[str, object]:
-    head = leadership.segments.read(match.segment, match.record.start, _HEAD_BYTES)
+def _event(uploader: Uploader, status: DeliveryStatus, match: Match) -> dict[str, object]:
+    head = uploader.segments.read(match.segment, match.record.start, _HEAD_BYTES)
     return {
         "kind": "event",
         "where": f"segments/{match.segment}:{match.record.start}",

@@ -88,11 +88,11 @@ def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
     first, second = BatchEvents(spare), BatchEvents(spare)
     first.extend(SEGMENT, _plain(_large("a"), 0))
     second.extend(SEGMENT, _plain(_large("b"), 0))
-    kept = first.events
+    kept = first.payload
     del first
     gc.collect()
     assert spare == []
-    assert (list(kept), list(second.events)) == (_large("a"), _large("b"))
+    assert (list(kept), list(second.payload)) == (_large("a"), _large("b"))
     del kept
     gc.collect()
     (memory,) = spare
@@ -101,8 +101,8 @@ def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
     third.extend(SEGMENT, _plain(_large("d"), 0))
     assert spare == []
     assert memory[: len(_large("c")[0])] == _large("c")[0]
-    assert list(third.events) == _large("c") + _large("d")
-    assert list(second.events) == _large("b")
+    assert list(third.payload) == _large("c") + _large("d")
+    assert list(second.payload) == _large("b")
 
 
 @pytest.mark.slow
