@@ -1,15 +1,14 @@
-"""Who the shopper is: raw e-mail addresses and phone numbers in, hashes out.
-
-The protocol's rules, and no others:
+"""Hash e-mail addresses and phone numbers, as the protocol requires.
 
 - An e-mail address is trimmed, lower-cased and hashed. Dots and plus signs stay,
-  for Gmail too, and Unicode is not normalised any further.
-- A phone number is hashed in E.164 form with its plus. One that is written so is taken
-  as it is; any other is read for an explicit region, and refused without one rather than guessed.
-- What is a SHA-256 already is only lower-cased.
+  for Gmail too, and Unicode is not normalized any further.
+- A phone number is hashed in E.164 form with its plus. One without a country code is read
+  in an explicit region, and rejected without one.
+- A SHA-256 is only lower-cased.
 
-The hashes are pseudonymous personal data: whoever has a list of addresses can find
-one by its hash.
+Each way of writing an address or a number gives the hash of its normal form, or is rejected.
+The hashes are pseudonymous personal data: anyone with a list of addresses can find one by
+its hash.
 """
 
 from __future__ import annotations
@@ -44,73 +43,143 @@ EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
 
 _user_match: Final = quick(UserMatch)
-_is_plain_email: Final = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+").fullmatch
-_is_e164: Final = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
+_MAX_EMAIL: Final = 254
+_MAX_PHONE: Final = 100
+_MAX_LOCAL: Final = 64
+_MAX_LABEL: Final = 63
+_LOCAL: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+PLAIN_EMAIL: Final = re.compile(
+    rf"{_LOCAL}(?:\.{_LOCAL})*@(?:[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*\.)+[A-Za-z]{{2,63}}"
+)
+"""Matches addresses that need no change but to small letters."""
+
+_is_plain_email: Final = PLAIN_EMAIL.fullmatch
+_is_local: Final = re.compile(
+    r"""[^\s."(),:;<>@\[\]\\\x00-\x20\x7f]+(?:\.[^\s."(),:;<>@\[\]\\\x00-\x20\x7f]+)*"""
+).fullmatch
+_is_label: Final = re.compile(r"[^\W_](?:[\w-]*[^\W_])?").fullmatch
+_find_bracketed: Final = re.compile(r"<([^<>]*)>[\s.,;]*\Z").search
+_invisible: Final = dict.fromkeys(
+    map(
+        ord,
+        "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+        "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufff9\ufffa\ufffb",
+    )
+)
+"""Characters without a width: marks of direction, joiners, byte-order marks, soft hyphens."""
+
+CERTAIN_E164: Final = re.compile(
+    r"\+(?:1[2-9][0-9]{9}|31[1-9][0-9]{8}|32[1-9][0-9]{7,8}|33[1-9][0-9]{8}|34[1-9][0-9]{8}"
+    r"|351[1-9][0-9]{8}|353[1-9][0-9]{6,8}|358[1-9][0-9]{5,10}|39[03][0-9]{8,9}|41[1-9][0-9]{8}"
+    r"|420[1-9][0-9]{8}|43[1-9][0-9]{7,11}|44(?!180020)[1-9][0-9]{9}|45[1-9][0-9]{7}"
+    r"|46[1-9][0-9]{6,8}|47[2-9][0-9]{7}|48[1-9][0-9]{8}|49[1-9][0-9]{6,10}|52[2-9][0-9]{9}"
+    r"|55[1-8][0-9]{9,10}|61[2-9][0-9]{8}|64[1-9][0-9]{7,8}|65[1-9][0-9]{7}|81[1-9][0-9]{8,9}"
+    r"|82[1-9][0-9]{7,9}|861[3-9][0-9]{9}|91[1-9][0-9]{9})"
+)
+"""Matches numbers that phonenumbers would return unchanged.
+
+They have a possible length and no national prefix after the country code.
+"""
+
+_is_certain_e164: Final = CERTAIN_E164.fullmatch
+_find_label: Final = re.compile(
+    r"\A\s*(?:tel|phone|mobile|cell|callto)\s*[.:]+\s*", re.IGNORECASE
+).sub
+_find_old_mexican: Final = re.compile(
+    r"\A([+\uff0b]\s*52)[\s().-]*1(?=(?:[\s().-]*[0-9]){10}\Z)"
+).sub
+_find_plus_zeros: Final = re.compile(r"\A[\s(]*[+\uff0b]+[\s(]*0+").sub
+_find_00: Final = re.compile(r"\A[\s(]*00[\s)]*(?=[1-9])").sub
+_has_plus: Final = re.compile(r"\A[\s(\[.-]*[+\uff0b]").match
 _is_sha256: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def hash_email(raw: object, *, path: str = EMAIL_PATH) -> str:
     """Hash an e-mail address, trimmed and lower-cased, as sellers expect it.
 
+    Invisible characters, ``mailto:``, angle brackets and trailing punctuation are removed.
+
     Args:
         raw: The address, or its SHA-256 in hex.
-        path: Where it stands, for the error.
+        path: Where it is in the event, for the error.
 
     Returns:
         64 lower-case hex digits.
 
     Raises:
-        InvalidEventError: If `raw` cannot be an address.
+        InvalidEventError: If `raw` isn't an address.
     """
-    if type(raw) is str and _is_plain_email(raw):
+    if type(raw) is str and len(raw) <= _MAX_LOCAL and _is_plain_email(raw):
         return sha256(raw.lower().encode()).hexdigest()
-    address = raw.strip().lower() if isinstance(raw, str) else ""
-    local, _, domain = address.partition("@")
-    if (
-        local
-        and "." in domain[1:-1]
-        and "@" not in domain
-        and " " not in address
-        and address.isprintable()
-    ):
+    text = str.__str__(raw) if isinstance(raw, str) else ""
+    address = bare_address(text) if len(text) <= 2 * _MAX_EMAIL else ""
+    if _is_address(address):
         return sha256(address.encode()).hexdigest()
     if _is_sha256(address):
         return address
     return _reject(path, "an e-mail address or its SHA-256", describe(raw))
 
 
+def bare_address(text: str) -> str:
+    """Return what is left of an address without what people and programs put around it."""
+    address = text.translate(_invisible).strip()
+    if found := _find_bracketed(address):
+        address = found[1].strip()
+    address = address.lower()
+    if address.startswith("mailto:"):
+        address = address[len("mailto:") :].partition("?")[0]
+        if "@" not in address:
+            address = address.replace("%40", "@")
+    address = address.strip().rstrip(".,;:")
+    if address[:1] in {"'", '"'} and address[-1:] == address[:1]:
+        address = address[1:-1]
+    return address.strip()
+
+
+def _is_address(address: str) -> bool:
+    local, _, domain = address.rpartition("@")
+    labels = domain.split(".")
+    return (
+        len(address) <= _MAX_EMAIL
+        and len(local) <= _MAX_LOCAL
+        and _is_local(local) is not None
+        and len(labels) > 1
+        and all(len(label) <= _MAX_LABEL and _is_label(label) for label in labels)
+        and not labels[-1].isdecimal()
+        and address.isprintable()
+    )
+
+
 def hash_phone(raw: object, default_region: str | None = None, *, path: str = PHONE_PATH) -> str:
     """Hash a phone number in its E.164 form, plus included, as sellers expect it.
 
     Args:
-        raw: The number, or its SHA-256 in hex, or a number that ``phonenumbers`` has read
-            already, as a shop's own model may hold one.
-        default_region: Two letters of ISO 3166, such as ``GB``: where a number is
-            that does not begin with a plus.
-        path: Where it stands, for the error.
+        raw: The number, or its SHA-256 in hex, or a ``PhoneNumber`` of ``phonenumbers``,
+            as a shop's own model may hold one.
+        default_region: Two letters of ISO 3166, such as ``GB``: the region of a number
+            without a country code.
+        path: Where it is in the event, for the error.
 
     Returns:
         64 lower-case hex digits.
 
     Raises:
-        InvalidEventError: If `raw` cannot be a number, or not without a region.
+        InvalidEventError: If `raw` isn't a number, or can't be read without a region.
     """
-    if isinstance(raw, str) and _is_e164(raw):
+    if type(raw) is str and _is_certain_e164(raw):
         return sha256(raw.encode()).hexdigest()
     text = raw if isinstance(raw, str) else _formatted(raw)
-    if text is None:
+    if text is None or len(text) > _MAX_PHONE:
         _reject(path, "a phone number or its SHA-256", describe(raw))
-    number = text.strip()
+    number = _find_label("", str.__str__(text).translate(_invisible).strip())
     if _is_sha256(number.lower()):
         return number.lower()
-    if not _is_e164(number):
-        number = _to_e164(number, default_region, path)
-    return sha256(number.encode()).hexdigest()
+    return sha256(to_e164(number, default_region, path).encode()).hexdigest()
 
 
 def _formatted(raw: object) -> str | None:
-    """Write out a number that was read already; ``None`` if it is nothing of the kind."""
-    # Whoever has such an object has loaded the library, so that nobody else need load it.
+    """Return the text of a ``PhoneNumber``; ``None`` of anything else."""
+    # Such an object can only exist if the library is loaded.
     library = sys.modules.get("phonenumbers")
     if library is None or not isinstance(raw, library.PhoneNumber):
         return None
@@ -119,27 +188,56 @@ def _formatted(raw: object) -> str | None:
     return None if raw.raw_input is None else str(raw.raw_input)
 
 
-def _to_e164(raw: str, default_region: str | None, path: str) -> str:
-    # Only here, as it takes longer to import than all of this library.
+def to_e164(raw: str, default_region: str | None, path: str) -> str:
+    """Return the E.164 form of a number.
+
+    A number without a plus has to be a valid one of its region: a number of another country
+    often has a possible length, too.
+    """
+    region = None if default_region is None else default_region.strip().upper()
+    number = None
+    if _has_plus(raw):
+        plain = _find_plus_zeros("+", raw)
+        number = _read(_find_old_mexican(r"\1", plain), None, must_be_valid=plain != raw)
+    else:
+        abroad = _find_00("+", raw)
+        if region is not None:
+            number = _read(raw, region, must_be_valid=True)
+        if number is None and abroad != raw:
+            number = _read(_find_old_mexican(r"\1", abroad), None, must_be_valid=True)
+        elif region is None:
+            expected = (
+                "a number in E.164 form, such as +12065551234, or a default_region to read it by"
+            )
+            got = f"{describe(raw)} without a country code, and no default_region"
+            _reject(path, expected, got)
+    if number is None:
+        expected = (
+            "a phone number" if region is None else f"a phone number, read as one of {region}"
+        )
+        _reject(path, expected, describe(raw))
+    return number
+
+
+def _read(text: str, region: str | None, *, must_be_valid: bool) -> str | None:
+    """Read a number by the rules of its country; ``None`` if there is no such number."""
+    # Imported when needed: it takes longer to import than all of this library.
     import phonenumbers  # noqa: PLC0415
     from phonenumbers import PhoneNumberFormat, ValidationResult  # noqa: PLC0415
 
-    region = None if default_region is None else default_region.upper()
-    if region is None and not raw.startswith(("+", "\N{FULLWIDTH PLUS SIGN}")):
-        expected = "a number in E.164 form, such as +12065551234, or a default_region to read it by"
-        _reject(path, expected, f"{describe(raw)} without a country code, and no default_region")
-    expected = "a phone number" if region is None else f"a phone number, read as one of {region}"
     try:
-        number = phonenumbers.parse(raw, region)
+        number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
-        _reject(path, expected, describe(raw))
+        return None
+    if must_be_valid and not phonenumbers.is_valid_number(number):
+        return None
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
-        _reject(path, expected, f"{describe(raw)}, which is too short or too long")
+        return None
     return str(phonenumbers.format_number(number, PhoneNumberFormat.E164))
 
 
 def _reject(path: str, expected: str, got: str) -> NoReturn:
-    # No cause is kept: its message could repeat the address or number.
+    # Without a cause: its message could contain the address or number.
     raise InvalidEventError([FieldError(path, expected, got)]) from None
 
 
