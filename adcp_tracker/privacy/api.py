@@ -63,8 +63,7 @@ class PrivacyApi:
             event_id: The person's events.
             default_region: The region of phone numbers without a country code; left out, the
                 tracker's.
-            follow: Also erase what shares an order, a click, a phone number or a
-                universal id with these events and names nobody else.
+            follow: Also erase the other events of the same orders, such as refunds.
             timeout: How long to wait for another process to hand over, in seconds.
 
         Returns:

@@ -214,22 +214,16 @@ class ContextStore:
         if not self._directory.check(self._folder):
             return []
         keys = self._tokens.keys
-        given, followed = person.given, person.followed
-        orders = given.order_ids | followed.order_ids
-        files = {name for order_id in orders for name in keys.hashed_names(_ORDER, order_id)}
-        names: set[str] = set()
-        for email in given.emails:
-            names.update(keys.hashed_names(_EMAIL, email))
-        for phone in given.phones | followed.phones:
-            names.update(keys.hashed_names(_PHONE, phone))
-        clicks = given.click_ids | followed.click_ids
+        files = {name for each in person.order_ids for name in keys.hashed_names(_ORDER, each)}
+        names = {name for each in person.emails for name in keys.hashed_names(_EMAIL, each)}
+        names |= {name for each in person.phones for name in keys.hashed_names(_PHONE, each)}
         return [
             each
             for each in self._all()
             if each.context is None
             or each.path.name in files
             or each.hashed_names & names
-            or each.context.click_id in clicks
+            or each.context.click_id in person.click_ids
         ]
 
     def delete(self, remembered: Iterable[StoredContext]) -> tuple[int, int]:

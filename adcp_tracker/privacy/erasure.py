@@ -118,7 +118,7 @@ class Erasure:
         intake: What this process holds in memory.
         memory: The contexts that are remembered.
         person: Whom.
-        follow: Erase what shares an order, a click or an id with their events as well.
+        follow: Also erase the other events of the same orders.
     """
 
     directory: QueueDirectory

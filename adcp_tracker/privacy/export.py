@@ -76,7 +76,7 @@ class Export:
         intake: What this process holds in memory.
         memory: The contexts that are remembered.
         person: Whose.
-        follow: List what shares an order, a click or an id with their events as well.
+        follow: Also list the other events of the same orders.
     """
 
     intake: WriteBuffer

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     Uid = str | UniversalId | Mapping[str, object]
-    """A universal id: of any type if it is only a text, else of its own."""
+    """A universal id: a plain text matches any type."""
     from pathlib import Path
 
     from adcp_tracker.delivery.uploader import Uploader
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 _NOTHING: frozenset[str] = frozenset()
 _CLICK_PARAMETERS = frozenset(name.lower() for name in CLICK_IDS)
-_LEAST_DISTINCTIVE = 8
-"""Shorter texts are found in files by chance."""
+_SHORTEST_DISTINCTIVE = 8
+"""Shorter texts occur in files by chance."""
 
 
 @attrs.frozen(repr=False)
-class Identifiers:
-    """What persons and events are known by.
+class Person:
+    """The identifiers of the person whose events are searched for.
 
     Attributes:
         emails: Hashes of e-mail addresses.
         phones: Hashes of phone numbers.
-        raw: Addresses and numbers as they were written, in case the site sent some along.
-        uids: Universal ids as type and value; a type of ``None`` is any.
+        raw: Addresses and numbers as the caller wrote them, in case an event has them raw.
+        uids: Universal ids as type and value; a type of ``None`` matches any.
         click_ids: Click ids.
         order_ids: Orders.
         event_ids: Events.
@@ -52,155 +52,62 @@ class Identifiers:
     order_ids: frozenset[str] = _NOTHING
     event_ids: frozenset[str] = _NOTHING
 
-    def __or__(self, other: Identifiers) -> Identifiers:
-        names = [field.name for field in attrs.fields(Identifiers)]
-        return Identifiers(*(getattr(self, name) | getattr(other, name) for name in names))
-
     @property
-    def anywhere(self) -> frozenset[str]:
-        """What names the person wherever in an event it stands."""
+    def contacts(self) -> frozenset[str]:
+        """What identifies the person in any field of an event."""
         return self.emails | self.phones | self.raw
 
-    def texts(self) -> Iterator[str]:
-        """Yield all of it as text."""
-        yield from self.anywhere
-        yield from (value for _, value in self.uids)
-        yield from self.click_ids | self.order_ids | self.event_ids
-
-
-@attrs.frozen(repr=False)
-class EventIdentifiers:
-    """What one event tells.
-
-    Attributes:
-        ids: Whom and what it names.
-        texts: Every text in it, folded to one case.
-        landed_with: Click ids in the address of its page.
-    """
-
-    ids: Identifiers
-    texts: frozenset[str] = _NOTHING
-    landed_with: frozenset[str] = _NOTHING
-
-    @classmethod
-    def of(cls, event: object) -> EventIdentifiers:
-        """Read an event's JSON, also of one that was refused for what it holds."""
-        match, data = _part(event, "user_match"), _part(event, "custom_data")
-        ids = Identifiers(
-            emails=_text(match, "hashed_email"),
-            phones=_text(match, "hashed_phone"),
-            uids=frozenset(_uids(match.get("uids"))),
-            click_ids=_text(match, "click_id"),
-            order_ids=_text(data, "order_id") | _order_of(event),
-            event_ids=_text(event, "event_id"),
-        )
-        url = "".join(_text(event, "event_source_url"))
-        folded = frozenset(text.strip().casefold() for text in _texts(event))
-        return cls(ids, folded, frozenset(_clicks(url)))
-
-    def share(self, known: Identifiers) -> bool:
-        """Say whether the event bears any of `known`."""
-        own = self.ids
+    def owns(self, event: object) -> bool:
+        """Return whether a decoded event is the person's. Takes any JSON value."""
+        match = _part(event, "user_match")
+        clicks = {*_text(match, "click_id"), *_clicks_in_url(event)}
+        uids = set(_uids(match.get("uids")))
         return bool(
-            own.emails & known.emails
-            or own.phones & known.phones
-            or own.click_ids & known.click_ids
-            or own.order_ids & known.order_ids
-            or own.event_ids & known.event_ids
-            or self.landed_with & known.click_ids
-            or (known.uids and own.uids & known.uids)
-            or any((None, value) in known.uids for _, value in own.uids)
-            or self.texts & known.anywhere
+            self.click_ids & clicks
+            or self.order_ids & orders_of(event)
+            or self.event_ids & _text(event, "event_id")
+            or self.uids & uids
+            or self.uids & {(None, value) for _, value in uids}
+            or not self.contacts.isdisjoint(text.strip().casefold() for text in _texts(event))
         )
-
-
-@attrs.frozen(repr=False)
-class Person:
-    """Somebody whose events are looked for.
-
-    Attributes:
-        given: What they are known by.
-        followed: What their events share with others of theirs.
-        emails: Hashes of addresses that are known to be theirs.
-    """
-
-    given: Identifiers
-    followed: Identifiers = Identifiers()
-    emails: frozenset[str] = _NOTHING
-
-    def owns(self, identifiers: EventIdentifiers) -> bool:
-        """Say whether an event is theirs."""
-        if identifiers.share(self.given):
-            return True
-        return identifiers.share(self.followed) and not self._is_anothers(identifiers.ids)
-
-    def following(self, events: Iterable[EventIdentifiers]) -> Person:
-        """Return the same person, known by what their `events` share with others too."""
-        found = Identifiers()
-        for identifiers in events:
-            found |= identifiers.ids
-        followed = attrs.evolve(
-            found, emails=_NOTHING, event_ids=_NOTHING, uids=frozenset(filter(_is_one, found.uids))
-        )
-        return Person(self.given, self.followed | followed, self.emails | found.emails)
 
     def search_terms(self) -> frozenset[str]:
-        """Return texts of which at least one stands in the JSON of every event of theirs."""
-        found: set[str] = set()
-        for text in {*self.given.texts(), *self.followed.texts()}:
-            found.add(orjson.dumps(text).decode()[1:-1].casefold())
-        for click_id in self.given.click_ids | self.followed.click_ids:
-            found.add(quote(click_id, safe="").casefold())
-        return frozenset(found)
+        """Return texts; the JSON of every event of the person contains at least one."""
+        ids = self.click_ids | self.order_ids | self.event_ids | {value for _, value in self.uids}
+        found = {orjson.dumps(text).decode()[1:-1].casefold() for text in self.contacts | ids}
+        return frozenset(found | {quote(each, safe="").casefold() for each in self.click_ids})
 
     def identifying_texts(self) -> frozenset[str]:
-        """Return texts that give the person away in any file."""
-        uids = {value for _, value in self.given.uids | self.followed.uids}
-        telling = self.given.anywhere | self.followed.anywhere | uids
-        telling |= self.given.click_ids | self.followed.click_ids
-        return frozenset(text.casefold() for text in telling if len(text) >= _LEAST_DISTINCTIVE)
-
-    def _is_anothers(self, own: Identifiers) -> bool:
-        if own.emails:
-            return not own.emails <= self.emails
-        return not own.phones <= self.given.phones | self.followed.phones
+        """Return texts that identify the person in any file."""
+        texts = self.contacts | self.click_ids | {value for _, value in self.uids}
+        return frozenset(text.casefold() for text in texts if len(text) >= _SHORTEST_DISTINCTIVE)
 
 
 class PersonMatcher:
-    """Tells a person's events by their JSON, without decoding most of the others.
+    """Finds a person's events by their JSON, decoding few of the others.
 
     Args:
-        person: Whose.
+        person: Whose events.
     """
 
     def __init__(self, person: Person) -> None:
         self._person = person
         self._terms = person.search_terms()
-
-    def identify(self, event: bytes) -> EventIdentifiers | None:
-        """Return what an event tells if it is the person's, else ``None``."""
-        text = event.decode(errors="replace").casefold()
-        if not any(needle in text for needle in self._terms):
-            return None
-        try:
-            identifiers = EventIdentifiers.of(orjson.loads(event))
-        except orjson.JSONDecodeError:  # of a kind that this version does not know
-            return self._identify_text(text)
-        return identifiers if self._person.owns(identifiers) else None
+        self._texts = person.identifying_texts()
 
     def owns(self, event: bytes) -> bool:
-        """Say whether an event is the person's."""
-        return self.identify(event) is not None
+        """Return whether an event is the person's."""
+        text = event.decode(errors="replace").casefold()
+        if not any(term in text for term in self._terms):
+            return False
+        try:
+            decoded = orjson.loads(event)
+        except orjson.JSONDecodeError:  # a kind of record that this version doesn't know
+            return any(each in text for each in self._texts)
+        return self._person.owns(decoded)
 
-    def _identify_text(self, text: str) -> EventIdentifiers | None:
-        return (
-            EventIdentifiers(Identifiers())
-            if any(trait in text for trait in self._person.identifying_texts())
-            else None
-        )
 
-
-def person(  # noqa: PLR0913 - what a person is known by, each by its name
+def person(  # noqa: PLR0913 - what identifies a person, each by its name
     *,
     email: str | Iterable[str] | None = None,
     phone: str | Iterable[str] | None = None,
@@ -210,37 +117,47 @@ def person(  # noqa: PLR0913 - what a person is known by, each by its name
     event_id: str | Iterable[str] | None = None,
     default_region: str | None = None,
 ) -> Person:
-    """Make a person of what a site knows of them; empty texts count as nothing.
+    """Make a person of what a site knows about them; empty texts count as nothing.
 
     Raises:
-        InvalidEventError: If an e-mail address or phone number is none.
+        InvalidEventError: If an e-mail address or phone number is invalid.
         TypeError: If nothing is given.
     """
-    addresses, numbers = _several(email), _several(phone)
-    emails = frozenset(hash_email(each, path="email") for each in addresses)
-    given = Identifiers(
-        emails=emails,
+    addresses, numbers = _as_texts(email), _as_texts(phone)
+    found = Person(
+        emails=frozenset(hash_email(each, path="email") for each in addresses),
         phones=frozenset(hash_phone(each, default_region, path="phone") for each in numbers),
         raw=frozenset(each.strip().casefold() for each in (*addresses, *numbers)),
-        uids=frozenset(map(_uid, _several_uids(uid))),
-        click_ids=frozenset(_several(click_id)),
-        order_ids=frozenset(_several(order_id)),
-        event_ids=frozenset(_several(event_id)),
+        uids=frozenset(map(_uid, _as_uids(uid))),
+        click_ids=frozenset(_as_texts(click_id)),
+        order_ids=frozenset(_as_texts(order_id)),
+        event_ids=frozenset(_as_texts(event_id)),
     )
-    if not any(given.texts()):
+    if found == Person():
         raise TypeError(
             "expected at least one of email, phone, uid, click_id, order_id and event_id, "
             "got nothing; an empty text counts as nothing"
         )
-    return Person(given, emails=emails)
+    return found
 
 
-def _several(given: str | Iterable[str] | None) -> list[str]:
+def orders_of(event: object) -> frozenset[str]:
+    """Return the order an event names: by its data, or by the id of a purchase or refund."""
+    named = _text(_part(event, "custom_data"), "order_id")
+    kind, ids = _text(event, "event_type"), _text(event, "event_id")
+    if "purchase" in kind:
+        return named | ids
+    if "refund" in kind:
+        return named | {each.rpartition(":refund")[0] for each in ids if ":refund" in each}
+    return named
+
+
+def _as_texts(given: str | Iterable[str] | None) -> list[str]:
     texts = [given] if isinstance(given, str) else list(given or ())
     return [str(text) for text in texts if text]
 
 
-def _several_uids(given: Uid | Iterable[Uid] | None) -> list[Uid]:
+def _as_uids(given: Uid | Iterable[Uid] | None) -> list[Uid]:
     if given is None or given == "":
         return []
     if isinstance(given, (str, UniversalId)) or hasattr(given, "keys"):
@@ -264,11 +181,6 @@ def _uids(given: object) -> Iterator[tuple[str | None, str]]:
                 yield kind, value
 
 
-def _is_one(uid: tuple[str | None, str]) -> bool:
-    """Say whether an id is a device's own: all that opt out share one of zeros."""
-    return bool(uid[1].strip("0-"))
-
-
 def _part(whole: object, name: str) -> dict[str, object]:
     part = whole.get(name) if isinstance(whole, dict) else None
     return part if isinstance(part, dict) else {}
@@ -277,16 +189,6 @@ def _part(whole: object, name: str) -> dict[str, object]:
 def _text(whole: object, name: str) -> frozenset[str]:
     text = whole.get(name) if isinstance(whole, dict) else None
     return frozenset((text,)) if isinstance(text, str) and text else _NOTHING
-
-
-def _order_of(event: object) -> frozenset[str]:
-    """Return the order that an event's id tells of, see :mod:`adcp_tracker.events.builder`."""
-    kind, ids = _text(event, "event_type"), _text(event, "event_id")
-    if "purchase" in kind:
-        return ids
-    if "refund" in kind:
-        return frozenset(each.rpartition(":refund")[0] for each in ids if ":refund" in each)
-    return _NOTHING
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -300,14 +202,15 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _clicks(url: str) -> Iterator[str]:
-    try:
-        query = urlsplit(url).query
-    except ValueError:
-        return
-    for name, value in parse_qsl(query):
-        if name.lower() in _CLICK_PARAMETERS:
-            yield value
+def _clicks_in_url(event: object) -> Iterator[str]:
+    for url in _text(event, "event_source_url"):
+        try:
+            query = urlsplit(url).query
+        except ValueError:
+            return
+        for name, value in parse_qsl(query):
+            if name.lower() in _CLICK_PARAMETERS:
+                yield value
 
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -329,45 +232,48 @@ class Match(NamedTuple):
 
 @attrs.define(repr=False)
 class SearchResult:
-    """Everything of one person's.
+    """Everything that was found of one person.
 
     Attributes:
-        person: The person, with all that was learned on the way.
+        person: The person, with the orders that were found on the way.
         events: Their events in segments.
         letters: Their events among the dead letters.
         damages: What could not be read, and so not be searched, by segment.
-        undecrypted: How many events and dead letters were sealed with a key that is not given.
+        undecrypted: How many events and dead letters were encrypted with a missing key.
     """
 
     person: Person
-    events: list[Match]
-    letters: list[DeadLetter]
-    damages: dict[str, list[CorruptSpan]]
+    events: list[Match] = attrs.field(factory=list)
+    letters: list[DeadLetter] = attrs.field(factory=list)
+    damages: dict[str, list[CorruptSpan]] = attrs.field(factory=dict)
     undecrypted: int = 0
 
+    def orders(self) -> frozenset[str]:
+        """Return the orders that the found events name."""
+        events = [*(match.event for match in self.events), *(each.event for each in self.letters)]
+        return frozenset(order for event in events for order in orders_of(_decoded(event)))
 
-def search(leadership: Uploader, person: Person, *, follow: bool) -> SearchResult:
-    """Look through segments and dead letters.
+
+def search(uploader: Uploader, person: Person, *, follow: bool) -> SearchResult:
+    """Search segments and dead letters.
 
     Args:
-        leadership: The queue, which only its leader may look through.
+        uploader: The queue; only its leader may search it.
         person: Whose events.
-        follow: Look for what shares an order, a click or an id with them as well.
+        follow: Also find the other events of the orders that were found.
     """
-    while True:
-        result, identifiers = _pass(leadership, person)
-        further = person.following(identifiers) if follow else person
-        if further == person:
-            return result
-        person = further
+    result = _search_once(uploader, person)
+    orders = result.orders() if follow else _NOTHING
+    if orders <= person.order_ids:
+        return result
+    return _search_once(uploader, attrs.evolve(person, order_ids=person.order_ids | orders))
 
 
-def _pass(leadership: Uploader, person: Person) -> tuple[SearchResult, list[EventIdentifiers]]:
-    matcher = PersonMatcher(person)
-    known: list[EventIdentifiers] = []
-    result = SearchResult(person, [], [], {}, leadership.dead_letters.undecrypted())
-    for name, size in leadership.segments.sizes().items():
-        for records, damages in read_pieces(leadership.segments, name, size):
+def _search_once(uploader: Uploader, person: Person) -> SearchResult:
+    owns = PersonMatcher(person).owns
+    result = SearchResult(person, undecrypted=uploader.dead_letters.undecrypted())
+    for name, size in uploader.segments.sizes().items():
+        for records, damages in read_pieces(uploader.segments, name, size):
             if damages:
                 result.damages.setdefault(name, []).extend(damages)
             for record in records:
@@ -375,16 +281,18 @@ def _pass(leadership: Uploader, person: Person) -> tuple[SearchResult, list[Even
                     result.undecrypted += 1
                 elif record.kind not in (DROPPED, ERASED):
                     event = record.unpack()[1]
-                    identifiers = matcher.identify(event)
-                    if identifiers is not None:
-                        known.append(identifiers)
+                    if owns(event):
                         result.events.append(Match(name, record, event))
-    for letter in leadership.dead_letters:
-        identifiers = matcher.identify(letter.event)
-        if identifiers is not None:
-            known.append(identifiers)
-            result.letters.append(letter)
-    return result, known
+    result.letters.extend(letter for letter in uploader.dead_letters if owns(letter.event))
+    return result
+
+
+def _decoded(event: bytes) -> object:
+    try:
+        decoded: object = orjson.loads(event)
+    except orjson.JSONDecodeError:  # a kind of record that this version doesn't know
+        return None
+    return decoded
 
 
 def read_pieces(
@@ -392,7 +300,7 @@ def read_pieces(
 ) -> Iterator[tuple[list[Record], list[CorruptSpan]]]:
     """Read a segment, a few megabytes at a time.
 
-    What follows its last line feed is being written, or was never finished.
+    Bytes after the last line feed are still being written, or were never finished.
     """
     start = 0
     while start < size:
@@ -409,16 +317,16 @@ def read_pieces(
 
 
 def mentions(path: Path, identifying_texts: frozenset[str]) -> bool:
-    """Say whether a file still holds anything that gives the person away."""
+    """Return whether a file still contains anything that identifies the person."""
     try:
         text = path.read_bytes().decode(errors="replace").casefold()
     except FileNotFoundError:  # gone in the meantime, as a segment that was delivered
         return False
-    return any(trait in text for trait in identifying_texts)
+    return any(each in text for each in identifying_texts)
 
 
 def leftover_files(root: Path, identifying_texts: frozenset[str]) -> tuple[str, ...]:
-    """Return the files below `root` that still hold anything of the person."""
+    """Return the files below `root` that still contain anything of the person."""
     files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return tuple(
         sorted(str(path.relative_to(root)) for path in files if mentions(path, identifying_texts))

@@ -324,7 +324,8 @@ def test_contexts_remembered_for_the_persons_orders_go_too(make: Make, queue: Pa
         "by-click", context=RequestContext("192.0.2.1", "M", None, CLICK, "gclid")
     )
     tracker.contexts.remember("bobs", email="bob@example.com", context=shopper)
-    assert tracker.privacy.erase(email=EMAIL).remembered == 4
+    known = {"email": EMAIL, "phone": PHONE, "click_id": CLICK}
+    assert tracker.privacy.erase(**known).remembered == 4  # type: ignore[arg-type]  # by name
     assert [tracker.contexts.recall(each).client_ip for each in ("by-order", "bobs")] == [
         None,
         "192.0.2.1",
@@ -396,13 +397,15 @@ def test_somebody_elses_event_stays_and_is_said(make: Make, queue: Path) -> None
     assert found_on_disk(queue) == []
 
 
-def test_only_what_was_named_is_erased_if_nothing_is_to_be_followed(make: Make) -> None:
-    """``follow=False`` keeps to the identifiers given."""
+def test_other_events_of_the_same_order_are_followed(make: Make) -> None:
+    """A refund that names nobody goes with its order, unless ``follow=False``; a click doesn't."""
     tracker = make()
-    track_alice(tracker)
+    track_alice(tracker, custom_data={"order_id": "A-1"})
+    tracker.track_refund({"id": "A-1", "total": "1.00", "currency": "EUR"}, refund_id="R-1")
     tracker.track_lead(event_id="later", click_id=CLICK, click_id_type="gclid")
+    assert len(tracker.privacy.export(email=EMAIL)) == 2
     assert tracker.privacy.erase(email=EMAIL, follow=False).events == 1
-    assert tracker.privacy.erase(email=EMAIL).events == 0
+    assert tracker.privacy.erase(order_id="A-1").events == 1
     assert tracker.privacy.erase(click_id=CLICK).events == 1
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import UidType, UniversalId
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.privacy.matching import EventIdentifiers, Person, PersonMatcher, person
+from adcp_tracker.privacy.matching import PersonMatcher, orders_of, person
 from tests.support.events import events, json_values, tokens
 
 if TYPE_CHECKING:
@@ -24,12 +24,10 @@ BOB = sha256(b"bob@example.com").hexdigest()
 PHONE = sha256(b"+12065551234").hexdigest()
 
 
-def facts(event_id: str = "e-1", **parts: Any) -> EventIdentifiers:  # noqa: ANN401 - JSON
-    """Return what an event tells that matches somebody, of the given parts."""
+def lead(event_id: str = "e-1", **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Return an event's JSON of the given parts."""
     match = {key: parts.pop(key) for key in list(parts) if key in MATCH}
-    return EventIdentifiers.of(
-        {"event_id": event_id, "event_type": "lead", "user_match": match, **parts}
-    )
+    return {"event_id": event_id, "event_type": "lead", "user_match": match, **parts}
 
 
 MATCH = ("hashed_email", "hashed_phone", "uids", "click_id")
@@ -52,7 +50,7 @@ MATCH = ("hashed_email", "hashed_phone", "uids", "click_id")
 )
 def test_each_identifier_finds_the_event(known: dict[str, Any]) -> None:
     """Any one of them is enough, in the form the site knows it."""
-    event = facts(
+    event = lead(
         hashed_email=ALICE,
         hashed_phone=PHONE,
         uids=[{"type": "other", "value": "crm-1"}],
@@ -60,12 +58,12 @@ def test_each_identifier_finds_the_event(known: dict[str, Any]) -> None:
         custom_data={"order_id": "A-1"},
     )
     assert person(**known).owns(event)
-    assert not person(**known).owns(facts("e-2", hashed_email=BOB))
+    assert not person(**known).owns(lead("e-2", hashed_email=BOB))
 
 
 def test_a_uid_of_another_type_is_another() -> None:
     """Where a type is given, the value alone is not enough."""
-    event = facts(uids=[{"type": "maid", "value": "crm-1"}])
+    event = lead(uids=[{"type": "maid", "value": "crm-1"}])
     assert not person(uid=UniversalId(UidType.OTHER, "crm-1")).owns(event)
 
 
@@ -79,12 +77,12 @@ def test_a_uid_of_another_type_is_another() -> None:
 )
 def test_an_address_is_found_wherever_it_stands(parts: dict[str, Any]) -> None:
     """A site may have sent it along under a name of its own."""
-    assert person(email="alice@example.com").owns(facts(**parts))
+    assert person(email="alice@example.com").owns(lead(**parts))
 
 
 def test_an_address_within_another_is_not_found() -> None:
     """Part of a text is somebody else."""
-    event = facts(custom_data={"mail": "malice@example.com", "note": "x alice@example.com"})
+    event = lead(custom_data={"mail": "malice@example.com", "note": "x alice@example.com"})
     assert not person(email="alice@example.com").owns(event)
 
 
@@ -92,46 +90,32 @@ def test_a_click_is_found_in_the_address_of_the_page() -> None:
     """Under the names that click ids have there, decoded, and under no other."""
     somebody = person(click_id="a/b")
     url = "https://shop.example/?GCLID=a%2Fb"
-    assert somebody.owns(facts(event_source_url=url))
-    assert not somebody.owns(facts(event_source_url="https://shop.example/?utm_term=a%2Fb"))
-    assert not somebody.owns(facts(event_source_url="https://[broken/?gclid=a%2Fb"))
+    assert somebody.owns(lead(event_source_url=url))
+    assert not somebody.owns(lead(event_source_url="https://shop.example/?utm_term=a%2Fb"))
+    assert not somebody.owns(lead(event_source_url="https://[broken/?gclid=a%2Fb"))
 
 
 def test_an_order_is_found_by_the_ids_of_its_events() -> None:
     """Also where an event was refused, and kept little more than its id."""
     known = person(order_id="A-1")
     for kind, event_id in [("purchase", "A-1"), ("refund", "A-1:refund:R-2")]:
-        assert known.owns(EventIdentifiers.of({"event_type": kind, "event_id": event_id}))
-    assert not known.owns(EventIdentifiers.of({"event_type": "lead", "event_id": "A-1"}))
+        assert known.owns({"event_type": kind, "event_id": event_id})
+    assert not known.owns({"event_type": "lead", "event_id": "A-1"})
 
 
-def test_what_events_share_is_followed_unless_it_names_another() -> None:
-    """The refund of an order goes with it; somebody else's event with the same click stays."""
-    purchase = facts(
-        hashed_email=ALICE, hashed_phone=PHONE, click_id="c", custom_data={"order_id": "A-1"}
-    )
-    alice = person(email="alice@example.com").following([purchase])
-    assert alice.owns(facts(custom_data={"order_id": "A-1"}))
-    assert alice.owns(facts(click_id="c"))
-    assert alice.owns(facts(hashed_phone=PHONE))
-    assert not alice.owns(facts(click_id="c", hashed_email=BOB))
-    assert not alice.owns(facts(click_id="c", hashed_phone=BOB))
-    assert not alice.owns(facts(hashed_phone=PHONE, hashed_email=BOB))
-
-
-def test_an_address_found_on_the_way_is_not_followed() -> None:
-    """Two who share a telephone stay two."""
-    shared = facts(hashed_email=BOB, hashed_phone=PHONE)
-    by_phone = person(phone="+12065551234").following([shared])
-    assert by_phone.owns(shared)
-    assert not by_phone.owns(facts(hashed_email=BOB))
-
-
-def test_the_id_of_all_who_opted_out_is_not_followed() -> None:
-    """Zeros in place of a device's id are everybody's."""
-    nobody = [{"type": "maid", "value": "00000000-0000-0000-0000-000000000000"}]
-    alice = person(email="alice@example.com").following([facts(hashed_email=ALICE, uids=nobody)])
-    assert not alice.owns(facts(uids=nobody))
+@pytest.mark.parametrize(
+    ("named", "orders"),
+    [
+        ({"event_type": "purchase", "event_id": "A-1"}, {"A-1"}),
+        ({"event_type": "refund", "event_id": "A-1:refund:R-2"}, {"A-1"}),
+        ({"event_type": "refund", "event_id": "x", "custom_data": {"order_id": "A-2"}}, {"A-2"}),
+        ({"event_type": "lead", "event_id": "A-1"}, set()),
+        ("no event", set()),
+    ],
+)
+def test_an_event_names_its_order(named: object, orders: set[str]) -> None:
+    """Only what belongs to the same order is followed from one event to another."""
+    assert orders_of(named) == orders
 
 
 @pytest.mark.parametrize("known", [{}, {"email": ""}, {"uid": ""}, {"order_id": []}])
@@ -152,10 +136,10 @@ def test_what_is_no_address_is_said() -> None:
 
 def test_what_is_no_event_is_found_by_what_gives_the_person_away() -> None:
     """A newer version's record, or a planted one, need not be JSON at all."""
-    recognition = PersonMatcher(person(email="alice@example.com"))
-    assert recognition.owns(b"~~" + ALICE.encode() + b"~~")
-    assert not recognition.owns(b"~~" + BOB.encode() + b"~~")
-    assert not recognition.owns(b'["' + BOB.encode() + b'"]')
+    matcher = PersonMatcher(person(email="alice@example.com"))
+    assert matcher.owns(b"~~" + ALICE.encode() + b"~~")
+    assert not matcher.owns(b"~~" + BOB.encode() + b"~~")
+    assert not matcher.owns(b'["' + BOB.encode() + b'"]')
 
 
 def _known_of(event: Event) -> dict[str, Any]:
@@ -180,18 +164,18 @@ def test_looking_at_the_bytes_finds_what_reading_finds(
     """The quick look never misses an event, and never takes one more."""
     known = _known_of(event)[name] or None
     somebody = person(**{name: known}) if known else person(event_id=event.event_id)
-    recognition = PersonMatcher(somebody)
-    assert recognition.owns(encode(event))
-    read = EventIdentifiers.of(orjson.loads(encode(other)))
-    assert recognition.owns(encode(other)) == somebody.owns(read)
+    matcher = PersonMatcher(somebody)
+    assert matcher.owns(encode(event))
+    read = orjson.loads(encode(other))
+    assert matcher.owns(encode(other)) == somebody.owns(read)
 
 
 @given(tokens(256), tokens(256))
 def test_ids_are_compared_as_they_are(wanted: str, other: str) -> None:
     """Case, accents and quotes in an id tell two apart."""
-    recognition = PersonMatcher(person(order_id=wanted))
+    matcher = PersonMatcher(person(order_id=wanted))
     event = orjson.dumps({"event_id": "x", "custom_data": {"order_id": other}})
-    assert recognition.owns(event) == (wanted == other)
+    assert matcher.owns(event) == (wanted == other)
 
 
 @settings(max_examples=40, deadline=None)
@@ -200,13 +184,11 @@ def test_any_json_can_be_read(value: object) -> None:
     """What stands in an event's place never breaks the search."""
     parts = ("user_match", "custom_data", "event_source_url", "uids", "event_id")
     for event in (value, dict.fromkeys(parts, value), {"user_match": {"uids": value}}):
-        assert isinstance(EventIdentifiers.of(event), EventIdentifiers)
-        assert isinstance(person(event_id="no-such-id").owns(EventIdentifiers.of(event)), bool)
+        assert isinstance(orders_of(event), frozenset)
+        assert isinstance(person(event_id="no-such-id").owns(event), bool)
 
 
 def test_a_person_is_not_shown() -> None:
-    """No representation repeats who it is, as one may end in a log."""
-    alice = person(email="alice@example.com", uid="crm-1").following([facts(click_id="c-1")])
-    assert isinstance(alice, Person)
-    shown = repr(alice) + repr(alice.given) + repr(facts(hashed_email=ALICE))
-    assert not any(each in shown for each in ("alice", ALICE, "crm-1", "c-1"))
+    """No representation contains an identifier, as it could end up in a log."""
+    alice = person(email="alice@example.com", uid="crm-1", click_id="c-1")
+    assert not any(each in repr(alice) for each in ("alice", ALICE, "crm-1", "c-1"))
