@@ -17,8 +17,6 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullErro
 from adcp_tracker.outbox.batcher import LARGEST_EVENT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.event_sources.rules import EventRules
@@ -40,7 +38,6 @@ class Recorder:
         settings: The tracker's settings.
         pipeline: Where events are written, and which is started by the first one.
         rules: What the event sources accept.
-        on_commit: Offered each write; returns whether it will make it later.
     """
 
     def __init__(
@@ -48,7 +45,6 @@ class Recorder:
         settings: Settings,
         pipeline: Pipeline,
         rules: EventRules,
-        on_commit: Callable[[Callable[[], None]], bool] | None,
     ) -> None:
         self._strict = settings.strict
         self._on_denied: OnDenied = settings.on_denied
@@ -56,7 +52,7 @@ class Recorder:
         self._pipeline = pipeline
         self._buffer = pipeline.buffer
         self._rules = rules
-        self._on_commit = on_commit
+        self._on_commit = settings.on_commit
 
     def record(
         self, event: Event, body: bytes, context: Context | None, test_event_code: str | None

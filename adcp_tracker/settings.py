@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import attrs
 
@@ -15,9 +15,10 @@ from adcp_tracker.events.validation import FieldErrors
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.event_sources.model import EventSource
     from adcp_tracker.events.policy import OnDenied
 
 
@@ -42,67 +43,6 @@ def _path(given: object) -> str:
             "events need a place to wait in"
         )
     return str(given)
-
-
-@attrs.frozen
-class Settings:
-    """How a tracker works. :class:`~adcp_tracker.Tracker` takes each by its name.
-
-    Raises:
-        ConfigurationError: If a value cannot be right.
-    """
-
-    directory: str = attrs.field(converter=_path)
-    durability: Durability = "process"
-    flush_interval: float = 1.0
-    max_bytes: int | None = 2 * _GIB
-    when_full: WhenFull = "drop_new"
-    uploader: Uploader = "thread"
-    strict: bool = False
-    default_region: str | None = None
-    test_event_code: str | None = None
-    shutdown_timeout: float = 2.0
-    handle_sigterm: bool = True
-    on_denied: OnDenied = "drop"
-    context_keys: tuple[str | bytes, ...] = attrs.field(default=(), converter=as_tuple, repr=False)
-    encryption_keys: tuple[str | bytes, ...] = attrs.field(
-        default=(), converter=as_tuple, repr=False
-    )
-
-    def __attrs_post_init__(self) -> None:
-        _check_choice("durability", self.durability, ("process", "power"))
-        _check_choice("when_full", self.when_full, ("drop_new", "raise"))
-        _check_choice("uploader", self.uploader, ("thread", "external"))
-        _check_choice("on_denied", self.on_denied, ("drop", "strip"))
-        _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
-        _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
-        if self.max_bytes is not None:
-            _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
-        for name in ("strict", "handle_sigterm"):
-            _check_flag(name, getattr(self, name))
-        _check_text("default_region", self.default_region)
-        _check_code("test_event_code", self.test_event_code)
-        if self.default_region is not None:
-            _check_region(self.default_region)
-
-
-@attrs.frozen
-class Variable:
-    """One environment variable.
-
-    Attributes:
-        name: The variable.
-        setting: What it sets, as named in code.
-        meaning: In one sentence.
-        read: Makes a value of its text.
-        default: What counts without it, as a person reads it.
-    """
-
-    name: str
-    setting: str
-    meaning: str
-    read: Callable[[str], object] = str
-    default: str = ""
 
 
 def _number(text: str) -> float:
@@ -135,128 +75,250 @@ def _secrets(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
-TRACKER_VARIABLES = (
-    Variable("ADCP_DIRECTORY", "directory", "Where events wait; on a local disk.", str, "required"),
-    Variable(
-        "ADCP_DURABILITY",
-        "durability",
-        "`process`: survives the process; `power`: survives a power cut too, at a sync a call.",
-        str,
-        "process",
-    ),
-    Variable(
-        "ADCP_FLUSH_INTERVAL",
-        "flush_interval",
-        "The most seconds between an event and its upload.",
-        _number,
-        "1",
-    ),
-    Variable(
-        "ADCP_MAX_BYTES",
-        "max_bytes",
-        "How much the directory may hold, in bytes; `none` for no bound.",
-        _size,
-        "2147483648",
-    ),
-    Variable(
-        "ADCP_WHEN_FULL",
-        "when_full",
-        "`drop_new` counts and drops new events then; `raise` raises QueueFullError.",
-        str,
-        "drop_new",
-    ),
-    Variable(
-        "ADCP_UPLOADER",
-        "uploader",
-        "`thread`: one process uploads in a thread; `external`: only `adcp-tracker worker` does.",
-        str,
-        "thread",
-    ),
-    Variable(
-        "ADCP_STRICT", "strict", "Raise InvalidEventError instead of logging.", _flag, "false"
-    ),
-    Variable(
-        "ADCP_DEFAULT_REGION",
-        "default_region",
-        "Where phone numbers without a plus are, as in `GB`.",
-        str,
-        "none: such numbers are refused",
-    ),
-    Variable(
-        "ADCP_TEST_EVENT_CODE",
-        "test_event_code",
-        "Marks every event as a test; none of them counts as a conversion.",
-        str,
-        "none: events are live",
-    ),
-    Variable(
-        "ADCP_SHUTDOWN_TIMEOUT",
-        "shutdown_timeout",
-        "The most seconds to deliver in when the process ends; the rest is safe on disk.",
-        _number,
-        "2",
-    ),
-    Variable(
-        "ADCP_HANDLE_SIGTERM",
-        "handle_sigterm",
-        "Flush on SIGTERM, before the host's own handler.",
-        _flag,
-        "true",
-    ),
-    Variable(
-        "ADCP_ON_DENIED",
-        "on_denied",
-        "Without consent, `drop` the event or `strip` the shopper's identifiers from it.",
-        str,
-        "drop",
-    ),
-    Variable(
-        "ADCP_CONTEXT_KEYS",
-        "context_keys",
-        "What signs shoppers' contexts, the first for new ones; divided by commas.",
-        _secrets,
-        "a key kept in the directory",
-    ),
-    Variable(
-        "ADCP_ENCRYPTION_KEYS",
-        "encryption_keys",
-        "What seals events on disk, the first new ones; all read; divided by commas.",
-        _secrets,
-        "nothing is sealed",
-    ),
-)
+def _about(
+    meaning: str, parse: Callable[[str], object] | None = str, default: str = ""
+) -> dict[str, object]:
+    """Return what else is known of a setting.
+
+    Args:
+        meaning: What it sets, in one sentence.
+        parse: Makes a value of an environment variable's text; ``None`` if none sets it.
+        default: What counts without it, in words; left out, the default itself.
+    """
+    return {"meaning": meaning, "parse": parse, "default": default}
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How a tracker works. :class:`~adcp_tracker.Tracker` takes each by its name.
+
+    This is the one place where a setting is declared. Its argument, its environment variable,
+    the option of the web integrations and its row in the documentation are made of it.
+
+    Raises:
+        ConfigurationError: If a value is invalid.
+    """
+
+    directory: str = attrs.field(
+        converter=_path, metadata=_about("Where events wait; on a local disk.")
+    )
+    durability: Durability = attrs.field(
+        default="process",
+        metadata=_about(
+            "`process`: survives the process; `power`: survives a power cut too, at a sync a call."
+        ),
+    )
+    flush_interval: float = attrs.field(
+        default=1.0,
+        metadata=_about("The most seconds between an event and its upload.", _number, "1"),
+    )
+    max_bytes: int | None = attrs.field(
+        default=2 * _GIB,
+        metadata=_about("How much the directory may hold, in bytes; `none` for no bound.", _size),
+    )
+    when_full: WhenFull = attrs.field(
+        default="drop_new",
+        metadata=_about(
+            "`drop_new` counts and drops new events then; `raise` raises QueueFullError."
+        ),
+    )
+    uploader: Uploader = attrs.field(
+        default="thread",
+        metadata=_about(
+            "`thread`: one process uploads in a thread; "
+            "`external`: only `adcp-tracker worker` does."
+        ),
+    )
+    strict: bool = attrs.field(
+        default=False, metadata=_about("Raise InvalidEventError instead of logging.", _flag)
+    )
+    default_region: str | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "Where phone numbers without a plus are, as in `GB`.",
+            default="none: such numbers are refused",
+        ),
+    )
+    test_event_code: str | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "Marks every event as a test; none of them counts as a conversion.",
+            default="none: events are live",
+        ),
+    )
+    shutdown_timeout: float = attrs.field(
+        default=2.0,
+        metadata=_about(
+            "The most seconds to deliver in when the process ends; the rest is safe on disk.",
+            _number,
+            "2",
+        ),
+    )
+    handle_sigterm: bool = attrs.field(
+        default=True, metadata=_about("Flush on SIGTERM, before the host's own handler.", _flag)
+    )
+    on_denied: OnDenied = attrs.field(
+        default="drop",
+        metadata=_about(
+            "Without consent, `drop` the event or `strip` the shopper's identifiers from it."
+        ),
+    )
+    context_keys: tuple[str | bytes, ...] = attrs.field(
+        default=(),
+        converter=as_tuple,
+        repr=False,
+        metadata=_about(
+            "What signs shoppers' contexts, the first for new ones; divided by commas.",
+            _secrets,
+            "a key kept in the directory",
+        ),
+    )
+    encryption_keys: tuple[str | bytes, ...] = attrs.field(
+        default=(),
+        converter=as_tuple,
+        repr=False,
+        metadata=_about(
+            "What seals events on disk, the first new ones; all read; divided by commas.",
+            _secrets,
+            "nothing is sealed",
+        ),
+    )
+    event_sources: tuple[EventSource, ...] = attrs.field(
+        default=(),
+        converter=as_tuple,
+        metadata=_about(
+            "What the destinations' event sources accept; left out, what the last sync or list "
+            "learned.",
+            None,
+        ),
+    )
+    on_drop: Callable[[str], None] | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "Called with the reason of each event that is dropped, for a metric of yours; "
+            "what it raises is logged.",
+            None,
+        ),
+    )
+    on_commit: Callable[[Callable[[], None]], bool] | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "Called with each write; returns whether it will make it later, as when a database "
+            "transaction has to be committed first. The web integrations bring theirs.",
+            None,
+        ),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        _check_choice("durability", self.durability, ("process", "power"))
+        _check_choice("when_full", self.when_full, ("drop_new", "raise"))
+        _check_choice("uploader", self.uploader, ("thread", "external"))
+        _check_choice("on_denied", self.on_denied, ("drop", "strip"))
+        _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
+        _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
+        if self.max_bytes is not None:
+            _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
+        for name in ("strict", "handle_sigterm"):
+            _check_flag(name, getattr(self, name))
+        _check_text("default_region", self.default_region)
+        _check_code("test_event_code", self.test_event_code)
+        if self.default_region is not None:
+            _check_region(self.default_region)
+
+
+class TrackerSettings(TypedDict, total=False):
+    """The types of all :class:`Settings` but ``directory``, for editors and type checkers."""
+
+    durability: Durability
+    flush_interval: float
+    max_bytes: int | None
+    when_full: WhenFull
+    uploader: Uploader
+    strict: bool
+    default_region: str | None
+    test_event_code: str | None
+    shutdown_timeout: float
+    handle_sigterm: bool
+    on_denied: OnDenied
+    context_keys: str | bytes | Sequence[str | bytes]
+    encryption_keys: str | bytes | Sequence[str | bytes]
+    event_sources: Iterable[EventSource]
+    on_drop: Callable[[str], None] | None
+    on_commit: Callable[[Callable[[], None]], bool] | None
+
+
+@attrs.frozen
+class EnvVar:
+    """An environment variable.
+
+    Attributes:
+        name: The variable.
+        setting: What it sets, as named in code.
+        meaning: What it sets, in one sentence.
+        parse: Makes a value of its text.
+        default: What counts without it, in words.
+    """
+
+    name: str
+    setting: str
+    meaning: str
+    parse: Callable[[str], object] = str
+    default: str = ""
+
+
+def _env_vars() -> Iterator[EnvVar]:
+    for field in attrs.fields(Settings):
+        about = field.metadata
+        if about["parse"] is not None:
+            default = "required" if field.default is attrs.NOTHING else str(field.default)
+            yield EnvVar(
+                _PREFIX + field.name.upper(),
+                field.name,
+                about["meaning"],
+                about["parse"],
+                about["default"] or default.lower(),
+            )
+
+
+TRACKER_VARIABLES = tuple(_env_vars())
 
 INTERCHANGE_VARIABLES = (
-    Variable("ADCP_ADVERTISER_ID", "advertiser_id", "The advertiser at the Interchange."),
-    Variable("ADCP_API_KEY", "api_key", "Its credential."),
-    Variable("ADCP_EVENT_SOURCE_ID", "event_source_id", "The event source, for every destination."),
-    Variable(
+    EnvVar("ADCP_ADVERTISER_ID", "advertiser_id", "The advertiser at the Interchange."),
+    EnvVar("ADCP_API_KEY", "api_key", "Its credential."),
+    EnvVar("ADCP_EVENT_SOURCE_ID", "event_source_id", "The event source, for every destination."),
+    EnvVar(
         "ADCP_BASE_URL",
         "base_url",
         "Where the Interchange stands.",
         str,
         "https://api.interchange.io/api/v2/buyer",
     ),
-    Variable("ADCP_COMPRESSION", "compression", "`gzip` to compress requests.", str, "none"),
+    EnvVar("ADCP_COMPRESSION", "compression", "`gzip` to compress requests.", str, "none"),
 )
 
 AGENT_VARIABLES = (
-    Variable("ADCP_AGENT_URL", "url", "The MCP address of an AdCP agent."),
-    Variable("ADCP_AGENT_TOKEN", "token", "Its bearer token."),
-    Variable("ADCP_AGENT_VERSION", "adcp_version", "The protocol line it speaks.", str, "3.1"),
+    EnvVar("ADCP_AGENT_URL", "url", "The MCP address of an AdCP agent."),
+    EnvVar("ADCP_AGENT_TOKEN", "token", "Its bearer token."),
+    EnvVar("ADCP_AGENT_VERSION", "adcp_version", "The protocol line it speaks.", str, "3.1"),
 )
 
 VARIABLES = TRACKER_VARIABLES + INTERCHANGE_VARIABLES + AGENT_VARIABLES
 
 
-def settings_from_env(environ: Mapping[str, str] | None = None) -> dict[str, object]:
+def settings_from_env(
+    environ: Mapping[str, str] | None = None, code_only: Collection[str] = ()
+) -> dict[str, object]:
     """Read a tracker's settings from ``ADCP_*`` variables.
+
+    Args:
+        environ: The variables; left out, those of the process.
+        code_only: Names of options that no variable sets; one that looks like it is refused.
 
     Raises:
         ConfigurationError: If a variable is misspelt or its value cannot be read.
     """
     environ = os.environ if environ is None else environ
-    _check_spelling(environ)
+    _check_spelling(environ, code_only)
     return _read(TRACKER_VARIABLES, environ)
 
 
@@ -289,7 +351,7 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
 
 def _build(
     kind: Callable[..., Destination],
-    variables: tuple[Variable, ...],
+    variables: tuple[EnvVar, ...],
     arguments: Mapping[str, object],
 ) -> Destination:
     """Make a destination of what `variables` set, and name the variable that is wrong."""
@@ -335,13 +397,13 @@ def _listed(destinations: object) -> tuple[Destination, ...]:
     return found
 
 
-def _read(variables: tuple[Variable, ...], environ: Mapping[str, str]) -> dict[str, object]:
+def _read(variables: tuple[EnvVar, ...], environ: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
     for variable in variables:
         text = environ.get(variable.name, "")
         if text:
             try:
-                values[variable.setting] = variable.read(text)
+                values[variable.setting] = variable.parse(text)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{variable.name}: {error}") from None
     return values
@@ -353,26 +415,24 @@ def _check_present(names: tuple[str, ...], environ: Mapping[str, str], what: str
         raise ConfigurationError(f"{what}: expected {' and '.join(missing)} to be set as well")
 
 
-def _check_spelling(environ: Mapping[str, str]) -> None:
+def _check_spelling(environ: Mapping[str, str], code_only: Collection[str]) -> None:
     known = {variable.name for variable in VARIABLES}
+    options = {_PREFIX + option.upper(): option for option in code_only}
     for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known:
-            _check_unknown(name, known)
+            _check_unknown(name, known, options)
 
 
-def _check_unknown(name: str, known: Collection[str]) -> None:
-    """Refuse a variable that is surely meant for one of `known`, or for an option of code's."""
-    from adcp_tracker.web.options import CAPTURE_OPTIONS  # noqa: PLC0415 - as needed
-
-    options = {_PREFIX + option.upper(): option for option in CAPTURE_OPTIONS}
+def _check_unknown(name: str, known: Collection[str], options: Mapping[str, str]) -> None:
+    """Reject a variable that is surely a typo of one of `known`, or named like an option."""
     close = difflib.get_close_matches(name, [*known, *options], 1, _SURELY_A_TYPO)
     if not close:
         return
     if close[0] in known:
-        raise ConfigurationError(f"{name}: expected a known variable, maybe {close[0]}")
+        raise ConfigurationError(f"Unknown variable {name}. Did you mean {close[0]}?")
     raise ConfigurationError(
-        f"{name}: expected no such variable, got one; {options[close[0]]} is an option of the "
-        "web integration, which takes it in code, so give it there and name the variable otherwise"
+        f"{name} isn't an environment variable of adcp_tracker. Set {options[close[0]]} in code, "
+        "or rename your variable."
     )
 
 

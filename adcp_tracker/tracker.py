@@ -47,13 +47,11 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.model import EventSource
     from adcp_tracker.events.builder import EventFields, TrackOptions
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.policy import OnDenied
     from adcp_tracker.events.rejected import RejectedEvent
     from adcp_tracker.outbox.storage import Outbox
-    from adcp_tracker.settings import Durability, Uploader, WhenFull
+    from adcp_tracker.settings import TrackerSettings
 
 _UTC: Final = timezone.utc
 
@@ -67,29 +65,10 @@ class Tracker:
     Args:
         destinations: Where events go. While there is none, they wait on disk.
         directory: Where they wait: a directory of one user, on a local disk.
-        durability: ``process`` survives the death of the process; ``power`` survives a
-            power cut too, and costs a sync of the disk per call.
-        flush_interval: The most seconds between an event and its upload.
-        max_bytes: How much the directory may hold; ``None`` for no bound.
-        when_full: ``drop_new`` counts and drops new events then; ``raise`` raises.
-        uploader: ``thread`` lets one process upload in a thread of its own; ``external``
-            leaves it to ``adcp-tracker worker``.
-        strict: Raise :class:`.InvalidEventError` instead of logging and keeping a dead letter.
-        default_region: Where phone numbers without a plus are, as in ``GB``.
-        test_event_code: Marks every event as a test; then none of them is a conversion.
-        shutdown_timeout: The most seconds to deliver in when the process ends.
-        handle_sigterm: Flush on SIGTERM, before the host's own handler.
-        on_denied: Without the shopper's consent, ``drop`` an event or ``strip`` it of
-            everything that tells who the shopper is.
-        on_drop: Called with the reason of each event that is let go; what it raises is logged.
-        context_keys: What signs shoppers' contexts, the first for new ones; left out, a key
-            that the directory keeps. Needed where several machines share orders.
-        encryption_keys: What seals events on disk, each key 32 bytes, as they are or as
-            URL-safe base64. The first seals; all of them read, so that keys can be rotated.
-        event_sources: What the destinations' event sources take, where that is to be known without
-            asking; else it is what the last sync or list learned.
-        on_commit: Called with each write; returns whether it will make it later, as when a
-            database transaction has to be committed first.
+        **settings: The other fields of :class:`.Settings`, each by its name. Those to look at
+            first: ``default_region`` for phone numbers without a country code, ``on_denied``
+            for events without consent, ``strict`` to raise instead of logging, and
+            ``durability="power"`` to survive a power cut.
 
     Attributes:
         settings: The settings it was made with.
@@ -103,73 +82,42 @@ class Tracker:
         ConfigurationError: If a setting cannot be right; says which, and what is expected.
     """
 
-    def __init__(  # noqa: PLR0913 - settings, each by its name
+    def __init__(
         self,
         destinations: Iterable[Destination] = (),
         *,
         directory: str | os.PathLike[str],
-        durability: Durability = "process",
-        flush_interval: float = 1.0,
-        max_bytes: int | None = 2 * 1024 * 1024 * 1024,
-        when_full: WhenFull = "drop_new",
-        uploader: Uploader = "thread",
-        strict: bool = False,
-        default_region: str | None = None,
-        test_event_code: str | None = None,
-        shutdown_timeout: float = 2.0,
-        handle_sigterm: bool = True,
-        on_denied: OnDenied = "drop",
-        on_drop: Callable[[str], None] | None = None,
-        on_commit: Callable[[Callable[[], None]], bool] | None = None,
-        context_keys: str | bytes | Sequence[str | bytes] = (),
-        encryption_keys: str | bytes | Sequence[str | bytes] = (),
-        event_sources: Iterable[EventSource] = (),
         _clock: Clock | None = None,
         _policy: RetryPolicy | None = None,
         _outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+        **settings: Unpack[TrackerSettings],
     ) -> None:
-        self.settings = settings = Settings(
-            directory=directory,
-            durability=durability,
-            flush_interval=flush_interval,
-            max_bytes=max_bytes,
-            when_full=when_full,
-            uploader=uploader,
-            strict=strict,
-            default_region=default_region,
-            test_event_code=test_event_code,
-            shutdown_timeout=shutdown_timeout,
-            handle_sigterm=handle_sigterm,
-            on_denied=on_denied,
-            context_keys=context_keys,
-            encryption_keys=encryption_keys,
-        )
+        self.settings = chosen = Settings(directory=directory, **settings)
         self.destinations = validate_destinations(destinations)
-        self._default_region = default_region
+        self._default_region = chosen.default_region
         clock = _clock or SystemClock()
-        queue = QueueDirectory(settings.directory)
-        tokens = ContextTokens(queue, settings.context_keys, clock)
-        self._contexts = contexts = ContextStore(queue, tokens, clock)
-        rules = EventRules(queue, self.destinations, event_sources)
+        queue = QueueDirectory(chosen.directory)
+        tokens = ContextTokens(queue, chosen.context_keys, clock)
+        self._context_store = store = ContextStore(queue, tokens, clock)
+        rules = EventRules(queue, self.destinations, chosen.event_sources)
         self._pipeline = pipeline = Pipeline(
-            settings,
+            chosen,
             UploaderConfig(
                 queue,
                 self.destinations,
                 _policy or RetryPolicy(random.random),
                 clock,
                 _outbox,
-                flush_interval,
-                encryption_from_keys(settings.encryption_keys),
+                chosen.flush_interval,
+                encryption_from_keys(chosen.encryption_keys),
             ),
-            on_drop=on_drop,
             maintenance=[rules.refresh],
-            leader_maintenance=[contexts.sweep],
+            leader_maintenance=[store.sweep],
         )
-        self._recorder = Recorder(settings, pipeline, rules, on_commit)
+        self._recorder = Recorder(chosen, pipeline, rules)
         self.dead_letters = DeadLetterApi(pipeline)
-        self.privacy = PrivacyApi(pipeline, contexts, default_region)
-        self.contexts = ContextApi(tokens, contexts, default_region)
+        self.privacy = PrivacyApi(pipeline, store, chosen.default_region)
+        self.contexts = ContextApi(tokens, store, chosen.default_region)
         self.event_sources = EventSourceApi(self.destinations, rules, pipeline.stats)
 
     @classmethod
@@ -217,10 +165,10 @@ class Tracker:
         try:
             placed = to_order(order)
             if context is None:
-                if self._contexts.maybe_nonempty():
-                    context = self._contexts.restore(None, placed.order_id)
+                if self._context_store.maybe_nonempty():
+                    context = self._context_store.restore(None, placed.order_id)
             elif isinstance(context, str):
-                context = self._contexts.restore(context, placed.order_id)
+                context = self._context_store.restore(context, placed.order_id)
             now, region = datetime.now(_UTC), default_region or self._default_region
             if details:
                 event = purchase_event(
@@ -267,7 +215,7 @@ class Tracker:
         try:
             placed = to_order(order)
             if isinstance(context, str) or (context is None and current_context() is None):
-                context = self._contexts.restore(context, placed.order_id)
+                context = self._context_store.restore(context, placed.order_id)
                 placed = fill_from_context(placed, context)
             event = refund_event(
                 placed,
@@ -313,7 +261,7 @@ class Tracker:
             if context is None:
                 context = current_context()
             elif isinstance(context, str):
-                context = self._contexts.restore(context)
+                context = self._context_store.restore(context)
             if details.get("event_id") is None and key is not None:
                 details["event_id"] = derive_event_id(event_type_name(event_type), key)
             elif details.get("event_id") is None:

@@ -38,7 +38,6 @@ class Pipeline:
     Args:
         settings: The tracker's settings.
         config: What an uploader needs.
-        on_drop: Called with the reason of each event that is dropped.
         maintenance: Called about once per flush interval, in every process.
         leader_maintenance: Called as often, in the process that uploads.
     """
@@ -48,7 +47,6 @@ class Pipeline:
         settings: Settings,
         config: UploaderConfig,
         *,
-        on_drop: Callable[[str], None] | None,
         maintenance: Iterable[Callable[[], None]],
         leader_maintenance: Iterable[Callable[[], None]],
     ) -> None:
@@ -76,7 +74,7 @@ class Pipeline:
             self.journal,
             config.clock,
             raise_when_full=settings.when_full == "raise",
-            on_drop=on_drop,
+            on_drop=settings.on_drop,
         )
         self.flusher = Flusher(config, self._run_maintenance)
         if self._uploads:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 import attrs
 
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.settings import TrackerSettings
 from adcp_tracker.web.client_ip import PLATFORMS, ProxyTrust
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.events.policy import OnDenied
-    from adcp_tracker.settings import Durability, Uploader, WhenFull
 
 
 _LISTS = ("trusted_proxies", "query_allow", "click_ids")
@@ -148,26 +147,11 @@ def take_settings(options: Mapping[str, object]) -> tuple[CaptureSettings, dict[
     return CaptureSettings(**taken), others  # type: ignore[arg-type]  # checked on construction
 
 
-class TrackerOptions(TypedDict, total=False):
-    """What :class:`~adcp_tracker.Tracker` takes of a site."""
+class TrackerOptions(TrackerSettings, total=False):
+    """What :class:`~adcp_tracker.Tracker` takes."""
 
     destinations: Sequence[Destination]
     directory: str | os.PathLike[str]
-    durability: Durability
-    flush_interval: float
-    max_bytes: int | None
-    when_full: WhenFull
-    uploader: Uploader
-    strict: bool
-    default_region: str | None
-    test_event_code: str | None
-    shutdown_timeout: float
-    handle_sigterm: bool
-    on_denied: OnDenied
-    context_keys: str | bytes | Sequence[str | bytes]
-    encryption_keys: str | bytes | Sequence[str | bytes]
-    on_drop: Callable[[str], None] | None
-    on_commit: Callable[[Callable[[], None]], bool] | None
 
 
 class CaptureOptions(TypedDict, total=False):

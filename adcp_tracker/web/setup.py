@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.settings import destinations_from_env, settings_from_env
+from adcp_tracker.settings import Settings, destinations_from_env, settings_from_env
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.consent import CallableConsent, consent_reader
-from adcp_tracker.web.options import CAPTURE_OPTIONS, TrackerOptions, take_settings
+from adcp_tracker.web.options import CAPTURE_OPTIONS, take_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     OnCommit = Callable[[Callable[[], None]], bool]
 
-TRACKER_OPTIONS = frozenset(TrackerOptions.__annotations__)
+TRACKER_OPTIONS = frozenset({"destinations", *(field.name for field in attrs.fields(Settings))})
 """The names of all options that are about the tracker."""
 
 _SURELY_A_TYPO = 0.7
@@ -99,7 +99,7 @@ def _asking(
 def _tracker(
     options: dict[str, object], environ: Mapping[str, str] | None, *, debug: bool
 ) -> Tracker:
-    settings = {"strict": debug, **settings_from_env(environ), **options}
+    settings = {"strict": debug, **settings_from_env(environ, CAPTURE_OPTIONS), **options}
     if "directory" not in settings:
         raise ConfigurationError(
             "directory: expected a directory in which events wait, got nothing; "

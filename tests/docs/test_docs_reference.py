@@ -96,11 +96,16 @@ def test_the_table_of_variables_is_the_codes() -> None:
     ]
 
 
-def test_every_setting_has_a_variable() -> None:
-    """What a tracker takes as a plain value can be set in the environment, too."""
-    names = {field.name for field in attrs.fields(Settings)}
+def test_the_other_arguments_are_the_codes() -> None:
+    """Each setting without a variable stands in a table of its own, with its meaning."""
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([^|]*) \|$", _page("configuration.md"), re.MULTILINE)
+    fields = attrs.fields(Settings)
 
-    assert names == {variable.setting for variable in settings.TRACKER_VARIABLES}
+    assert rows == [
+        (field.name, field.metadata["meaning"])
+        for field in fields
+        if field.metadata["parse"] is None
+    ]
 
 
 def test_the_defaults_in_the_table_are_the_settings() -> None:
@@ -115,17 +120,7 @@ def test_the_defaults_in_the_table_are_the_settings() -> None:
         elif default == ():
             assert variable.default not in {"", "none"}  # says in words what counts instead
         else:
-            assert variable.read(variable.default) == default
-
-
-def test_the_tracker_takes_every_setting() -> None:
-    """``Tracker`` takes each setting by its name, with the same default."""
-    parameters = inspect.signature(adcp_tracker.Tracker).parameters
-
-    assert {field.name: field.default for field in attrs.fields(Settings)}.keys() <= set(parameters)
-    for field in attrs.fields(Settings):
-        if field.default is not attrs.NOTHING:
-            assert parameters[field.name].default == field.default
+            assert variable.parse(variable.default) == default
 
 
 def test_the_names_of_order_fields_are_the_codes() -> None:

@@ -8,7 +8,6 @@ import attrs
 import pytest
 
 from adcp_tracker import ConfigurationError, Consent, Interchange, Tracker
-from adcp_tracker.settings import Settings
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CAPTURE_OPTIONS, CaptureOptions, Options, TrackerOptions
 from adcp_tracker.web.request import WsgiRequest
@@ -163,11 +162,17 @@ def test_wrong_consent_is_refused_behind_a_frameworks_request_too(
         configure({"directory": str(tmp_path), "consent": wrong}, request=lambda given: given)
 
 
+@pytest.mark.parametrize("option", [*sorted(CAPTURE_OPTIONS), "click_cooky"])
+def test_an_option_without_a_variable_is_not_set_by_one(option: str, tmp_path: Path) -> None:
+    """Otherwise its author would believe it to be in force."""
+    variables = {"ADCP_DIRECTORY": str(tmp_path), f"ADCP_{option.upper()}": "1"}
+    with pytest.raises(ConfigurationError, match=rf"{option.upper()} isn't .* in code, or rename"):
+        configure({}, environ=variables)
+
+
 def test_the_typed_options_are_the_settings() -> None:
     """What editors complete is what trackers and captures take."""
-    beside = {"destinations", "on_commit", "on_drop"}
-    settings = {field.name for field in attrs.fields(Settings)}
-    assert set(TrackerOptions.__annotations__) == settings | beside
+    assert set(TrackerOptions.__annotations__) == TRACKER_OPTIONS
     assert set(CaptureOptions.__annotations__) == CAPTURE_OPTIONS
     assert set(Options.__annotations__) == CAPTURE_OPTIONS | TRACKER_OPTIONS
 
