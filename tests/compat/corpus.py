@@ -42,14 +42,24 @@ class Item:
     outcome: Any
 
 
-def replay(tokens: dict[str, str], folder: Path) -> list[Item]:
-    """Run all inputs through the library as it is."""
+def replay(
+    tokens: dict[str, str], folder: Path, recorded: dict[str, Item] | None = None
+) -> list[Item]:
+    """Run all inputs through the library as it is.
+
+    Args:
+        tokens: The context tokens that calls are given.
+        folder: An empty folder.
+        recorded: What was recorded, for what waits in the queues to be delivered; left out,
+            what the calls record now.
+    """
     calls = inputs()
     called = replaying.replay_all(folder, calls, tokens)
     asked = answering.answers()
     heard = {each.name: answering.outcome_of(each) for each in asked}
     played = delivering.scenarios()
-    delivered = delivering.deliver_all(folder, called)
+    waiting = called if recorded is None else {each: recorded[each].outcome for each in called}
+    delivered = delivering.deliver_all(folder, waiting)
     found = {**called, **heard, **delivered}
     everything: list[Input | Answer | Scenario] = [*calls, *asked, *played]
     given = {each.name: str(each) for each in everything}

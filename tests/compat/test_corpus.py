@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.compat import corpus
+from tests.compat.accepted import ACCEPTED
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ACCEPTED: dict[str, str] = {}
-"""Differences that are meant: the item's name, and why it differs from the recording."""
 
 _SHOWN = 25
 
@@ -30,7 +28,7 @@ def replayed(
 ) -> dict[str, corpus.Item]:
     """What the library makes of the same inputs now."""
     folder: Path = tmp_path_factory.mktemp("corpus")
-    return {item.name: item for item in corpus.replay(recorded[0], folder)}
+    return {item.name: item for item in corpus.replay(recorded[0], folder, recorded[1])}
 
 
 def test_every_input_makes_what_was_recorded(
@@ -40,8 +38,8 @@ def test_every_input_makes_what_was_recorded(
     _, items = recorded
     assert list(items) == list(replayed)
     found = {name: corpus.difference(items[name], replayed[name]) for name in items}
-    unexpected = [text for name, text in found.items() if text and name not in ACCEPTED]
-    shown = "\n".join(unexpected[:_SHOWN])
+    unexpected = {name: text for name, text in found.items() if text and name not in ACCEPTED}
+    shown = "\n".join([*list(unexpected.values())[:_SHOWN], "all of them:", *unexpected])
     assert not unexpected, f"{len(unexpected)} of {len(items)} differ:\n{shown}"
 
 
