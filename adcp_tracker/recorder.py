@@ -62,24 +62,23 @@ class Recorder:
         try:
             if test_event_code is not None:
                 code = _checked_code(test_event_code, event) or code
-            limited = context is not None and (
+            if context is not None and (
                 context.consent is Consent.DENIED or context.automated is not None
-            )
+            ):
+                reason = drop_reason(event, context, self._on_denied)
+                if reason is not None:
+                    self._count_dropped(reason)
+                    return event
+                event = strip_identifiers(event, context)
+                body = encode(event)
+            if len(body) > LARGEST_EVENT_BYTES:
+                limit = f"at most {LARGEST_EVENT_BYTES} bytes"
+                raise InvalidEventError([FieldError("$", limit, f"{len(body)} bytes")])  # noqa: TRY301 - as below
+            plain = event.is_baseline
+            if self._rules.known is not None and self._rules.rejects(event, strict=self._strict):
+                plain = False
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self.reject(error, event.event_type)
-        if len(body) > LARGEST_EVENT_BYTES:
-            fault = FieldError("$", f"at most {LARGEST_EVENT_BYTES} bytes", f"{len(body)} bytes")
-            return self.reject(InvalidEventError([fault]), event.event_type)
-        if context is not None and limited:
-            reason = drop_reason(event, context, self._on_denied)
-            if reason is not None:
-                self._count_dropped(reason)
-                return event
-            event = strip_identifiers(event, context)
-            body = encode(event)
-        plain = event.is_baseline
-        if self._rules.known is not None and self._rules.rejects(event, strict=self._strict):
-            plain = False
         accepted_ms = time.time_ns() // _NS_PER_MS
         if plain and code is None and self._on_commit is None:
             self._buffer.append(body, accepted_ms)

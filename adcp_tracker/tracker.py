@@ -165,8 +165,9 @@ class Tracker:
         try:
             placed = to_order(order)
             if context is None:
-                if self._context_store.maybe_nonempty():
-                    context = self._context_store.restore(None, placed.order_id)
+                store = self._context_store  # asked by its attributes: most shops never use it
+                if store.nonempty or store.monotonic() >= store.look_again_at:
+                    context = store.restore(None, placed.order_id)
             elif isinstance(context, str):
                 context = self._context_store.restore(context, placed.order_id)
             now, region = datetime.now(_UTC), default_region or self._default_region

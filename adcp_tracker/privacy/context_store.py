@@ -121,9 +121,14 @@ class ContextStore:
 
     Args:
         directory: The queue directory.
-        restorer: Makes and reads their tokens.
+        tokens: Makes and reads their tokens.
         clock: Where the time is read.
         most: How many are kept.
+
+    Attributes:
+        nonempty: Whether anything is known to have been remembered.
+        look_again_at: From when on it's worth looking again, on the monotonic clock.
+        monotonic: That clock.
     """
 
     def __init__(
@@ -140,10 +145,10 @@ class ContextStore:
         self._is_there = _syscalls.fastest_exists()
         self._tokens = tokens
         self._clock = clock
-        self._monotonic = clock.monotonic
+        self.monotonic = clock.monotonic
         self._most = most
-        self._exists = False
-        self._looked_at = float("-inf")
+        self.nonempty = False
+        self.look_again_at = float("-inf")
         self._swept_at = float("-inf")
 
     def remember(
@@ -180,7 +185,7 @@ class ContextStore:
         except (AdcpTrackerError, OSError) as error:
             self._tokens.throttled_log.warning("context.not_remembered", error=str(error))
             return False
-        self._exists = True
+        self.nonempty = True
         return True
 
     def recall(self, order_id: str) -> RequestContext | None:
@@ -279,13 +284,13 @@ class ContextStore:
             )
 
     def maybe_nonempty(self) -> bool:
-        """Say whether anything was ever remembered, mostly without a system call."""
-        if not self._exists:
-            now = self._monotonic()
-            if now - self._looked_at >= _LOOK_AGAIN_SECONDS:
-                self._looked_at = now
-                self._exists = self._is_there(self._root)
-        return self._exists
+        """Return whether anything was ever remembered, mostly without a system call."""
+        if not self.nonempty:
+            now = self.monotonic()
+            if now >= self.look_again_at:
+                self.look_again_at = now + _LOOK_AGAIN_SECONDS
+                self.nonempty = self._is_there(self._root)
+        return self.nonempty
 
     def _write(self, name: str, data: bytes) -> None:
         hidden = self._folder / f".{name}.{secrets.token_hex(4)}"
