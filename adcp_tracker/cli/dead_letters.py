@@ -1,11 +1,15 @@
-"""``adcp-tracker dead list/show/replay/drop`` and ``retire``."""
+"""``adcp-tracker dead list/show/replay/edit/drop`` and ``retire``."""
 
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Final
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import click
 import typer
 
 from adcp_tracker.cli import _output
@@ -26,12 +30,13 @@ from adcp_tracker.cli._queue import (
     open_existing_queue,
     stopping,
 )
-from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
 
 if TYPE_CHECKING:
     from adcp_tracker.cli._queue import QueueStatus
     from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.stats import Stats
+    from adcp_tracker.events.builder import EventFields
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 
@@ -50,7 +55,7 @@ _SHOWN: Final = ("id", "destination", "died_at", "code", "message", "remedy", "r
 _UTC: Final = timezone.utc
 
 dead = typer.Typer(
-    help="List, show, replay or drop dead letters: events that could not be delivered.",
+    help="List, show, replay, edit or drop dead letters: events that could not be delivered.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -115,9 +120,8 @@ def show(
     as_json: AsJson = False,
 ) -> int:
     """Show one dead letter with its event. Needs no credentials."""
-    letter = next((each for each in _find_letters(directory) if each.id == letter_id), None)
+    letter = _find_letter(directory, letter_id)
     if letter is None:
-        _output.print_error(f"{letter_id}: no such dead letter; see: adcp-tracker dead list")
         return EXIT_ATTENTION
     if as_json:
         _output.print_json(letter.summary() | {"died_at": _died_at(letter)})
@@ -156,11 +160,121 @@ def replay(  # noqa: PLR0913 - options, each by its name
         outcome = tracker.dead_letters.replay(chosen, timeout)
         stats = tracker.stop()
     if as_json:
-        replayed, refused, unknown = outcome.replayed, outcome.refused, outcome.unknown
-        _output.print_json({"replayed": replayed, "refused": refused, "unknown": unknown})
+        _print_replay_json(outcome)
     else:
         _print_replayed(outcome, stats)
     return EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
+
+
+@dead.command("edit")
+@command
+def edit(  # noqa: PLR0913 - options
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a dead letter.")],
+    *,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Such as custom_data.currency=EUR."),
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="The whole event; - for stdin.")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="FILE", help="The order as JSON; - for stdin.")
+    ] = None,
+    timeout: Handover = 10.0,
+    directory: Directory = None,
+    as_json: AsJson = False,
+) -> int:
+    """Correct the event of a dead letter and send it again.
+
+    Without an option, opens it in $EDITOR. Dead letters of other destinations with the same
+    event are corrected, too. Needs no credentials. Exits with 1 if the event is still invalid.
+    """
+    letter = _find_letter(directory, letter_id)
+    if letter is None:
+        return EXIT_ATTENTION
+    if sum(map(bool, (changes, file, order))) > 1:
+        raise ConfigurationError("Use only one of --set, --file and --order.")
+    try:
+        with stopping(make_tracker(directory, max_bytes=None)) as tracker:
+            event = _corrected(letter, changes, file, order)
+            outcome = tracker.dead_letters.correct(letter.id, event, timeout)
+            stats = tracker.stop()
+    except InvalidEventError as error:
+        _output.print_error(f"The event is invalid: {error}")
+        return EXIT_ATTENTION
+    if as_json:
+        _print_replay_json(outcome)
+    else:
+        _print_replayed(outcome, stats)
+    return EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
+
+
+def _corrected(
+    letter: DeadLetter, changes: list[str] | None, file: str | None, order: str | None
+) -> str | bytes | dict[str, object]:
+    if order:
+        return _event_of_order(letter, _read_text(order))
+    if file:
+        return _read_text(file)
+    if changes:
+        return _with_changes(letter, changes)
+    if not sys.stdin.isatty():
+        raise ConfigurationError("Standard input is not a terminal: use --set, --file or --order.")
+    text = click.edit(json.dumps(letter.summary()["event"], indent=2), extension=".json")
+    if text is None:
+        raise ConfigurationError("The event was not changed.")
+    return text
+
+
+def _read_text(path: str) -> str:
+    return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+
+
+def _with_changes(letter: DeadLetter, changes: list[str]) -> dict[str, object]:
+    event: dict[str, Any] = json.loads(letter.event, parse_float=Decimal)
+    for change in changes:
+        path, equals, value = change.partition("=")
+        *parents, last = path.split(".")
+        if not equals or not last:
+            raise ConfigurationError(f"--set: expected PATH=VALUE, got {change!r}")
+        target = event
+        for name in parents:
+            if not isinstance(target.get(name), dict):
+                target[name] = {}
+            target = target[name]
+        target[last] = _parse_value(value)
+    return event
+
+
+def _parse_value(text: str) -> object:
+    """Read a value as JSON, or as plain text if it isn't JSON."""
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError:
+        return text
+
+
+def _event_of_order(letter: DeadLetter, text: str) -> bytes:
+    """Build the event of a dead letter anew from its order, at the original time."""
+    from adcp_tracker.orders.events import (  # noqa: PLC0415 - for a quick --help
+        purchase_event,
+        refund_event,
+        to_order,
+    )
+
+    try:
+        source = json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise ConfigurationError(f"--order: expected a JSON object: {error}") from None
+    stored = json.loads(letter.event)
+    fields: EventFields = {}
+    if isinstance(stored.get("event_id"), str) and stored["event_id"]:
+        fields["event_id"] = stored["event_id"]
+    died_at = datetime.fromtimestamp(letter.died_at, _UTC)
+    if stored.get("event_type") == "refund":
+        return refund_event(to_order(source), now=died_at, **fields).json
+    return purchase_event(to_order(source), now=died_at, **fields).json
 
 
 @dead.command("drop")
@@ -209,6 +323,19 @@ def _find_letters(
     ]
 
 
+def _find_letter(directory: str | None, letter_id: str) -> DeadLetter | None:
+    """Return a dead letter; print an error if there is none with this id."""
+    letter = next((each for each in _find_letters(directory) if each.id == letter_id), None)
+    if letter is None:
+        _output.print_error(f"{letter_id}: no such dead letter; see: adcp-tracker dead list")
+    return letter
+
+
+def _print_replay_json(outcome: ReplayResult) -> None:
+    replayed, refused, unknown = outcome.replayed, outcome.refused, outcome.unknown
+    _output.print_json({"replayed": replayed, "refused": refused, "unknown": unknown})
+
+
 def _is_unknown(destination: str | None, directory: str | None) -> bool:
     """Return whether nothing is known of a destination; print an error if so."""
     from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
@@ -250,7 +377,7 @@ def _print_replayed(outcome: ReplayResult, stats: Stats) -> None:
     if outcome.refused:
         _output.print_line(
             f"{len(outcome.refused):,} have invalid events: {', '.join(outcome.refused)}. "
-            "For the reason, run: adcp-tracker dead show ID"
+            "For the reason, run: adcp-tracker dead show ID; to correct one: dead edit ID"
         )
     _print_unknown(outcome.unknown)
     if stats.pending:

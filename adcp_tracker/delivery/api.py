@@ -1,22 +1,24 @@
-"""``tracker.dead_letters``: list, replay and discard rejected events."""
+"""``tracker.dead_letters``: list, replay, correct and discard rejected events."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from adcp_tracker.delivery import commands
+from adcp_tracker.events.codec import converter, decode, encode
+from adcp_tracker.events.event import Event
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.pipeline import Pipeline
 
 
 class DeadLetterApi:
-    """List, replay and discard dead letters. Found as ``tracker.dead_letters``.
+    """List, replay, correct and discard dead letters. Found as ``tracker.dead_letters``.
 
     Args:
         pipeline: Runs the commands where the queue is uploaded.
@@ -42,6 +44,36 @@ class DeadLetterApi:
         """
         journal = self._pipeline.journal
         return self._pipeline.run(lambda leader: commands.replay(leader, journal, ids), timeout)
+
+    def correct(
+        self, letter_id: str, event: Mapping[str, object] | bytes | str, timeout: float = 10.0
+    ) -> ReplayResult:
+        """Send a corrected event in place of the one in a dead letter.
+
+        Dead letters of other destinations with the same event are corrected, too.
+
+        Args:
+            letter_id: The id of the dead letter.
+            event: The whole event, as a mapping or as JSON.
+            timeout: How long to wait for another process to hand over, in seconds.
+
+        Raises:
+            InvalidEventError: If the event is invalid; it lists every error.
+            TimeoutError: If another process did not hand over in time.
+            OSError: If the disk does not take it; then the dead letters stay.
+        """
+        if isinstance(event, (bytes, str)):
+            body = encode(decode(event))
+        else:
+            body = encode(converter.structure(event, Event))
+        letters = self.list()
+        places = {(each.segment, each.offset) for each in letters if each.id == letter_id}
+        ids = {each.id for each in letters if (each.segment, each.offset) in places}
+        ids = ids or {letter_id}
+        journal = self._pipeline.journal
+        return self._pipeline.run(
+            lambda leader: commands.replay(leader, journal, ids, body), timeout
+        )
 
     def discard(self, ids: Collection[str], timeout: float = 10.0) -> int:
         """Give dead letters up for good, and return how many there were.

@@ -33,13 +33,27 @@ class ReplayResult:
     unknown: tuple[str, ...]
 
 
-def replay(uploader: Uploader, journal: JournalWriter, ids: Collection[str]) -> ReplayResult:
+def replay(
+    uploader: Uploader,
+    journal: JournalWriter,
+    ids: Collection[str],
+    corrected: bytes | None = None,
+) -> ReplayResult:
     """Send dead letters again, each to its own destination.
+
+    Args:
+        uploader: The uploader.
+        journal: Where their events are written.
+        ids: The ids of the dead letters.
+        corrected: An event to send instead of theirs.
 
     Raises:
         OSError: If the disk does not take them all; those it did not take stay where they are.
     """
-    found = {letter.id: letter for letter in uploader.dead_letter_buffer.find(ids)}
+    found = {
+        letter.id: letter if corrected is None else _correct(letter, corrected)
+        for letter in uploader.dead_letter_buffer.find(ids)
+    }
     known = uploader.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
     taken, trouble = _write_events(journal, again)
@@ -101,6 +115,10 @@ def _write_events(
         except OSError as error:
             return letters[:number], error
     return letters, None
+
+
+def _correct(letter: DeadLetter, event: bytes) -> DeadLetter:
+    return attrs.evolve(letter, event=event, replayable=True)
 
 
 def _envelope(letter: DeadLetter) -> dict[str, object]:

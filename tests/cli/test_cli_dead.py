@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,3 +162,53 @@ def test_which_letters_must_be_said_in_one_way(tmp_path: Path, arguments: list[s
     ended = run("dead", "replay", *arguments, "--directory", tmp_path)
     assert (ended.code, ended.out) == (2, "")
     assert "either by ids or by --all, --code or --destination" in ended.err
+
+
+def invalid_letter(directory: Path, seller: Sandbox) -> str:
+    """Store the dead letter of an order whose total is negative, and return its id."""
+    fill(directory, "A-1", value="-1")
+    assert run("flush", "--directory", directory, **pointing_at(seller)).code == 0
+    (letter,) = run("dead", "list", "--json", "--directory", directory).json["letters"]
+    return str(letter["id"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["set", "file", "order"])
+def test_an_invalid_event_is_corrected_and_delivered(
+    tmp_path: Path, seller: Sandbox, how: str
+) -> None:
+    """An event can be corrected by single values, as a whole, or by its order."""
+    queue, file = tmp_path / "queue", tmp_path / "corrected.json"
+    letter = invalid_letter(queue, seller)
+    event = run("dead", "show", letter, "--json", "--directory", queue).json["event"]
+    event["custom_data"] = {"value": 12.5, "currency": "EUR"}
+    order = {"order_id": "A-1", "total": "12.50", "currency": "EUR", "email": "a@b.example"}
+    file.write_text(json.dumps(order if how == "order" else event))
+    arguments = {
+        "set": ("--set", "custom_data.value=12.50", "--set", "custom_data.currency=EUR"),
+        "file": ("--file", str(file)),
+        "order": ("--order", str(file)),
+    }[how]
+    edited = run("dead", "edit", letter, *arguments, "--directory", queue)
+    assert (edited.code, edited.err) == (0, "")
+    assert run("flush", "--directory", queue, **pointing_at(seller)).code == 0
+    (arrived,) = seller.events
+    assert arrived["event_id"] == event["event_id"]
+    assert arrived["custom_data"]["value"] == 12.5
+    assert run("dead", "list", "--json", "--directory", queue).json["count"] == 0
+
+
+@pytest.mark.slow
+def test_a_correction_that_is_still_invalid_keeps_the_letter(
+    tmp_path: Path, seller: Sandbox
+) -> None:
+    """The errors are shown, and the dead letter stays as it was."""
+    letter = invalid_letter(tmp_path, seller)
+    change = ("--set", "custom_data.currency=euro", "--directory", tmp_path)
+    edited = run("dead", "edit", letter, *change)
+    assert edited.code == 1
+    assert "$.custom_data.currency" in edited.err
+    assert run("dead", "list", "--json", "--directory", tmp_path).json["count"] == 1
+    twice = run("dead", "edit", letter, *change, "--file", "-")
+    assert twice.code == 2
+    assert run("dead", "edit", "unknown", *change).code == 1
