@@ -21,7 +21,7 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
-from adcp_tracker.outbox.batch import batch_events
+from adcp_tracker.outbox.batch import BatchEvents
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adcp_tracker.delivery.retry import RetryPolicy
-    from adcp_tracker.outbox.batch import BatchEvents, LocatedEvent
+    from adcp_tracker.outbox.batch import LocatedEvent
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
 
 
@@ -193,7 +193,7 @@ class OutcomeHandler:
         if not failed:
             return self._bisect(outcome.code, outcome.message)
         self._destination.counts.dead += len(failed)
-        rest = batch_events(each for place, each in enumerate(self.events) if place not in failed)
+        rest = BatchEvents(each for place, each in enumerate(self.events) if place not in failed)
         self._split(rest)
         return self._dead_letters(failed)
 

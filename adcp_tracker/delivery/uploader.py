@@ -100,8 +100,6 @@ class Uploader:
             self._prefetch(destination, sizes)
         self.commit()
         self._delete_finished(sizes)
-        if not self._in_flight:
-            self._batcher.release_memory()
         return self._delay(sizes)
 
     def commit(self) -> None:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry, SourceRules
-    from adcp_tracker.destinations.payload import Body
+    from adcp_tracker.destinations.payload import RequestBody
 
 _TOOL = "log_event"
 _MAJOR = b"3"
@@ -288,7 +288,7 @@ class Agent:
             return outcome if outcome.failures else _NO_TOOL
         return outcome
 
-    def _params(self, batch: Batch) -> Body:
+    def _params(self, batch: Batch) -> RequestBody:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
         head = b'{"name":"log_event","arguments":{"idempotency_key":"' + key.encode() + b'",'

@@ -14,12 +14,10 @@ import attrs
 import orjson
 
 from adcp_tracker._version import __version__
-from adcp_tracker.destinations.payload import body_around
+from adcp_tracker.destinations.payload import RequestBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from adcp_tracker.destinations.payload import Body
 
 
 @attrs.frozen
@@ -228,7 +226,7 @@ def event_failure(
     return EventFailure(code, message, event_id=named, remedy=remedy)
 
 
-def request_body(event_source_id: str, batch: Batch, before: bytes, after: bytes) -> Body:
+def request_body(event_source_id: str, batch: Batch, before: bytes, after: bytes) -> RequestBody:
     """Return a request body around frozen events, without decoding them.
 
     Args:
@@ -240,7 +238,7 @@ def request_body(event_source_id: str, batch: Batch, before: bytes, after: bytes
     test = batch.test_event_code
     head = b'"event_source_id":' + orjson.dumps(event_source_id) + b',"events":['
     tail = b"]" if test is None else b'],"test_event_code":' + orjson.dumps(test)
-    return body_around(batch.events, before + head, tail + after)
+    return RequestBody(before + head, batch.events, tail + after)
 
 
 def idempotency_key(credential: str, destination: str, identity: bytes) -> str:

@@ -19,7 +19,7 @@ import httpcore  # noqa: F401 - see above
 import httpx
 
 from adcp_tracker.destinations.base import Paused, Retry, Timeouts
-from adcp_tracker.destinations.payload import Body
+from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.redaction import redaction_of
 from adcp_tracker.destinations.responses import OVERSIZE, UNDECODABLE, Response
 
@@ -193,7 +193,7 @@ class HttpClient:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | Body | None = None,
+        body: bytes | RequestBody | None = None,
         stop_when: Callable[[bytes], bool] | None = None,
     ) -> Response | Retry | Paused:
         """Send one request; return the response, or the outcome if there is none.
@@ -362,16 +362,16 @@ class _StreamedBody:
     garbage collection.
     """
 
-    body: Body | None
+    body: RequestBody | None
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.body or ())
 
 
 @contextmanager
-def _as_content(body: bytes | Body | None) -> Iterator[bytes | _StreamedBody | None]:
+def _as_content(body: bytes | RequestBody | None) -> Iterator[bytes | _StreamedBody | None]:
     """Yield the content for httpx; large bodies are streamed."""
-    if not isinstance(body, Body):
+    if not isinstance(body, RequestBody):
         yield body
     elif body.size <= _SMALL_BYTES:
         yield b"".join(body)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry, SourceRules
     from adcp_tracker.destinations.http import HttpClient
-    from adcp_tracker.destinations.payload import Body
+    from adcp_tracker.destinations.payload import RequestBody
 
 
 # The fastest level. JSON events shrink to a quarter; higher levels gain little.
@@ -224,7 +224,7 @@ class Interchange:
         """Drop the connection without closing it: it belongs to the parent of a fork."""
         self._http.after_fork()
 
-    def _post(self, body: Body, *, compress: bool) -> Response | Retry | Paused:
+    def _post(self, body: RequestBody, *, compress: bool) -> Response | Retry | Paused:
         headers = self._headers()
         if compress:
             headers["Content-Encoding"] = "gzip"

@@ -17,7 +17,7 @@ import orjson
 from adcp_tracker._version import __version__
 from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge, user_agent
 from adcp_tracker.destinations.error_codes import RPC_CODES, UNKNOWN
-from adcp_tracker.destinations.payload import Body
+from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.responses import (
     Response,
     SellerError,
@@ -234,7 +234,7 @@ class McpSession:
     _session: str | None = attrs.field(default=None, init=False)
     _protocol: str | None = attrs.field(default=None, init=False)
 
-    def request(self, method: str, params: bytes | Body) -> McpResponse | Retry | Paused:
+    def request(self, method: str, params: bytes | RequestBody) -> McpResponse | Retry | Paused:
         """Send one request in a session, and return the response.
 
         Args:
@@ -281,11 +281,11 @@ class McpSession:
         self.session_count += 1
         return None
 
-    def _exchange(self, method: str, params: bytes | Body) -> McpResponse | Retry | Paused:
+    def _exchange(self, method: str, params: bytes | RequestBody) -> McpResponse | Retry | Paused:
         number = next(self._ids)
         stream = EventStream(lambda message: _answers(message, number))
         head = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":' % (number, method.encode())
-        inner = Body(params, (), b"") if isinstance(params, bytes) else params
+        inner = RequestBody(params, (), b"") if isinstance(params, bytes) else params
         response = self._post(
             attrs.evolve(inner, head=head + inner.head, tail=inner.tail + b"}"), stream.feed
         )
@@ -296,7 +296,7 @@ class McpSession:
         return McpResponse(response, _pick(response.json(), number, is_strict=response.is_success))
 
     def _post(
-        self, body: bytes | Body, stop_when: Callable[[bytes], bool] | None
+        self, body: bytes | RequestBody, stop_when: Callable[[bytes], bool] | None
     ) -> Response | Retry | Paused:
         return self.http.request("POST", self.url, self._headers(), body, stop_when)
 

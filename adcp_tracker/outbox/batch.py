@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, overload
 
-from adcp_tracker.destinations.payload import Block, JoinedEvents, Room
 from adcp_tracker.journal.records import HEADER_BYTES
 from adcp_tracker.outbox.state import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from mmap import mmap
+    from collections.abc import Callable, Iterable, Iterator
 
     from adcp_tracker.journal.records import PlainRecords
 
@@ -23,6 +22,8 @@ BLANK = b"{}"
 _EVENT_ID = b'{"event_id":"'
 _BEGINNING = len(_EVENT_ID) + len(b'","event_type":"')
 """How much of two events with one id is the same at least: the id, and what follows it."""
+
+_RECORD_OVERHEAD = HEADER_BYTES + 1
 
 
 class LocatedEvent(NamedTuple):
@@ -41,111 +42,64 @@ class LocatedEvent(NamedTuple):
     event: bytes
 
 
-class _ContiguousEvents:
-    """Plain records that follow each other: where they begin is all that need be known."""
-
-    def __init__(self, segment: str, plain: PlainRecords, room: Room | None = None) -> None:
-        self._span = Span(segment, plain.start, plain.stop)
-        self.block = Block(plain.events, room)
-
-    def spans(self) -> Iterator[Span]:
-        """Return where the records are."""
-        yield self._span
-
-    def __iter__(self) -> Iterator[LocatedEvent]:
-        start = self._span.start
-        for event in self.block.split():
-            stop = start + HEADER_BYTES + len(event) + 1
-            yield LocatedEvent(self._span.segment, start, stop, event)
-            start = stop
-
-
-class _EventColumns:
-    """Any records, in a column each for what is known of them."""
-
-    def __init__(self) -> None:
-        self._segments: list[str] = []
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-        self._events: list[bytes] = []
-
-    def add(self, event: LocatedEvent) -> None:
-        self._segments.append(event.segment)
-        self._starts.append(event.start)
-        self._stops.append(event.stop)
-        self._events.append(event.event)
-
-    @property
-    def block(self) -> Block:
-        """The events, joined."""
-        return Block(self._events)
-
-    def spans(self) -> Iterator[Span]:
-        """Return where the records are."""
-        return map(Span, self._segments, self._starts, self._stops)
-
-    def __iter__(self) -> Iterator[LocatedEvent]:
-        return map(LocatedEvent, self._segments, self._starts, self._stops, self._events)
-
-
 class BatchEvents(Sequence[LocatedEvent]):
-    """The events of a batch, in their frozen order; kept as compactly as may be.
+    """The events of a batch in their frozen order, and where their records are.
 
-    Args:
-        spare: Memory to keep them in; see :class:`.Room`.
+    Attributes:
+        payload: The JSON of each event.
     """
 
-    def __init__(self, spare: list[mmap] | None = None) -> None:
-        self._parts: list[_ContiguousEvents | _EventColumns] = []
-        self._room = Room(spare)
-        self._count = 0
-
-    @property
-    def payload(self) -> JoinedEvents:
-        """Each event's JSON."""
-        return JoinedEvents([part.block for part in self._parts])
+    def __init__(self, located: Iterable[LocatedEvent] = ()) -> None:
+        self.payload: list[bytes] = []
+        self._segments: list[str] = []
+        self._starts = array("Q")
+        self._stops = array("Q")
+        for each in located:
+            self.add(each)
 
     def add(self, event: LocatedEvent) -> None:
         """Add one event."""
-        last = self._parts[-1] if self._parts else None
-        if not isinstance(last, _EventColumns):
-            last = _EventColumns()
-            self._parts.append(last)
-        last.add(event)
-        self._count += 1
+        self.payload.append(event.event)
+        self._segments.append(event.segment)
+        self._starts.append(event.start)
+        self._stops.append(event.stop)
 
     def extend(self, segment: str, plain: PlainRecords) -> None:
-        """Add events of one segment."""
-        if plain.events:
-            self._parts.append(_ContiguousEvents(segment, plain, self._room))
-            self._count += len(plain.events)
+        """Add events of one segment whose records follow each other."""
+        sizes = (len(event) + _RECORD_OVERHEAD for event in plain.events)
+        ends = array("Q", accumulate(sizes, initial=plain.start))
+        self.payload += plain.events
+        self._segments += [segment] * len(plain.events)
+        self._starts += ends[:-1]
+        self._stops += ends[1:]
 
     def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
-        """Forget what some events said; return how many there were."""
-        found = {place for place, each in enumerate(self) if is_unwanted(each.event)}
-        if found:
-            columns = _EventColumns()
-            for place, each in enumerate(self):
-                columns.add(each._replace(event=BLANK) if place in found else each)
-            self._parts = [columns]
-        return len(found)
+        """Replace events that must not be kept by a blank; return how many there were."""
+        # A new list: a request in flight goes on with the old one, whose length it announced.
+        kept = [BLANK if is_unwanted(event) else event for event in self.payload]
+        erased = sum(new is not old for new, old in zip(kept, self.payload, strict=True))
+        self.payload = kept
+        return erased
 
     def spans(self) -> list[Span]:
-        """Return the spans of the records, those that follow each other as one."""
+        """Return the spans of the records, adjacent ones as one."""
         found: list[Span] = []
-        for span in chain.from_iterable(part.spans() for part in self._parts):
-            last = found[-1] if found else None
-            if last is not None and (last.segment, last.stop) == (span.segment, span.start):
-                found[-1] = Span(last.segment, last.start, span.stop)
-            else:
-                found.append(span)
+        segment, start, stop = "", 0, 0
+        for name, begin, end in zip(self._segments, self._starts, self._stops, strict=True):
+            if begin != stop or name != segment:
+                if segment:
+                    found.append(Span(segment, start, stop))
+                segment, start = name, begin
+            stop = end
+        if segment:
+            found.append(Span(segment, start, stop))
         return found
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.payload)
 
     def __iter__(self) -> Iterator[LocatedEvent]:
-        return chain.from_iterable(self._parts)
+        return map(LocatedEvent, self._segments, self._starts, self._stops, self.payload)
 
     @overload
     def __getitem__(self, place: int) -> LocatedEvent: ...
@@ -155,16 +109,8 @@ class BatchEvents(Sequence[LocatedEvent]):
 
     def __getitem__(self, place: int | slice) -> LocatedEvent | BatchEvents:
         if isinstance(place, slice):
-            return batch_events(iter(tuple(self)[place]))
+            return BatchEvents(tuple(self)[place])
         return tuple(self)[place]
-
-
-def batch_events(located: Iterator[LocatedEvent]) -> BatchEvents:
-    """Return some events as those of a batch."""
-    events = BatchEvents()
-    for each in located:
-        events.add(each)
-    return events
 
 
 class BatchLimit:
@@ -220,14 +166,9 @@ class BatchLimit:
 
 
 class BatchBuilder:
-    """Records sorted into batches: one test code each, and no event id twice in one.
+    """Sorts records into batches: one test code each, and no event id twice in one."""
 
-    Args:
-        spare: Memory to keep them in; see :class:`.Room`.
-    """
-
-    def __init__(self, spare: list[mmap] | None = None) -> None:
-        self._spare = spare
+    def __init__(self) -> None:
         self._batches: dict[tuple[str | None, int], BatchEvents] = {}
         self._occurrences: dict[str | None, dict[bytes, int]] = {}
         self._prefixes: set[bytes] = set()
@@ -250,14 +191,13 @@ class BatchBuilder:
             layers.update(dict.fromkeys(ids, 1))
             self._batch(None, 0).extend(segment, plain)
             return
-        for event in _ContiguousEvents(segment, plain):  # some id comes twice
+        several = BatchEvents()
+        several.extend(segment, plain)
+        for event in several:  # some id comes twice
             self.add(None, event)
 
     def _batch(self, test_event_code: str | None, layer: int) -> BatchEvents:
-        found = self._batches.get((test_event_code, layer))
-        if found is None:
-            found = self._batches[test_event_code, layer] = BatchEvents(self._spare)
-        return found
+        return self._batches.setdefault((test_event_code, layer), BatchEvents())
 
     def _are_distinct(self, events: Sequence[bytes]) -> bool:
         """Say whether events begin otherwise than each other and all before, as most do.

@@ -23,7 +23,6 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from mmap import mmap
 
     from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.journal.reader import SegmentStore
@@ -113,7 +112,6 @@ class Batcher:
     def __init__(self, segments: SegmentStore, state: State) -> None:
         self._segments = segments
         self._state = state
-        self._spare: list[mmap] = []
         self.missing_keys = MissingKeys()
 
     def next_batches(
@@ -129,7 +127,7 @@ class Batcher:
         state = self._state.destinations[destination.name]
         draft = state.copy()
         one = _SegmentScan(
-            self._segments, destination, draft, self.missing_keys, now, BatchBuilder(self._spare)
+            self._segments, destination, draft, self.missing_keys, now, BatchBuilder()
         )
         for name, size in sizes.items():
             one.read(name, size)
@@ -141,13 +139,9 @@ class Batcher:
             one.result.batches.append((frozen, events))
         return one.result
 
-    def release_memory(self) -> None:
-        """Give back what was kept for the next batch, as none is to be expected soon."""
-        self._spare.clear()
-
     def read(self, batch: FrozenBatch) -> BatchEvents:
         """Return a delivery's events as they stand on disk now, those that can be read."""
-        events = BatchEvents(self._spare)
+        events = BatchEvents()
         for segment, start, data in self._pieces(batch):
             plain = parse_plain(data, start) if data.endswith(b"\n") else None
             if plain is not None:

@@ -1,8 +1,7 @@
-"""Batches in the making: what may go together does, and memory serves one batch at a time."""
+"""Batches in the making: which events may go together."""
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 import orjson
@@ -10,12 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker.destinations.payload import Block, Room
 from adcp_tracker.journal.records import HEADER_BYTES, PlainRecords
 from adcp_tracker.outbox.batch import BatchBuilder, BatchEvents, LocatedEvent, event_id
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Iterator
 
 SEGMENT = "one"
@@ -75,57 +72,12 @@ def test_an_event_goes_into_the_first_batch_that_has_not_its_id(
     assert found == sorted((code or "", *members) for (code, _), members in expected.items())
 
 
-def _large(letter: str) -> list[bytes]:
-    """Return events that are too many for the heap."""
-    filler = letter * 600
-    return [orjson.dumps({"event_id": f"{letter}-{n}", "note": filler}) for n in range(1000)]
-
-
-@pytest.mark.slow
-def test_memory_of_a_batch_serves_a_later_one_and_never_two_at_once() -> None:
-    """It is handed on when the last part of its batch is gone, and no sooner."""
-    spare: list[mmap.mmap] = []
-    first, second = BatchEvents(spare), BatchEvents(spare)
-    first.extend(SEGMENT, _plain(_large("a"), 0))
-    second.extend(SEGMENT, _plain(_large("b"), 0))
-    kept = first.payload
-    del first
-    gc.collect()
-    assert spare == []
-    assert (list(kept), list(second.payload)) == (_large("a"), _large("b"))
-    del kept
-    gc.collect()
-    (memory,) = spare
-    third = BatchEvents(spare)
-    third.extend(SEGMENT, _plain(_large("c"), 0))
-    third.extend(SEGMENT, _plain(_large("d"), 0))
-    assert spare == []
-    assert memory[: len(_large("c")[0])] == _large("c")[0]
-    assert list(third.payload) == _large("c") + _large("d")
-    assert list(second.payload) == _large("b")
-
-
-@pytest.mark.slow
-def test_what_is_larger_than_a_room_has_one_of_its_own() -> None:
-    """It is not kept for later."""
-    spare: list[mmap.mmap] = []
-    room = Room(spare)
-    giant = [b"x" * 9_000_000]
-    blocks = [Block(_large("a"), room), Block(giant, room), Block(giant, Room(spare))]
-    assert list(blocks[0].split()) == _large("a")
-    assert list(blocks[1].split()) == list(blocks[2].split()) == giant
-    del room, blocks
-    gc.collect()
-    assert spare == []
-
-
-@pytest.mark.slow
-def test_of_all_memory_that_is_free_one_batch_s_is_kept() -> None:
-    """However many batches are gone, and however often a room was full."""
-    spare: list[mmap.mmap] = []
-    rooms = [Room(spare), Room(spare)]
-    blocks = [Block(_large("b") * 6, room) for room in [*rooms, *rooms, *rooms]]
-    assert all(list(block.split()) == _large("b") * 6 for block in blocks)
-    del rooms, blocks
-    gc.collect()
-    assert len(spare) == 1
+def test_erasing_events_leaves_the_payload_of_a_request_in_flight_alone() -> None:
+    """A request goes on with the bytes whose length it announced; the batch has blanks."""
+    batch = BatchEvents()
+    batch.extend(SEGMENT, _plain([b'{"a":1}', b'{"b":2}'], 0))
+    in_flight = batch.payload
+    assert batch.erase(lambda event: event == b'{"a":1}') == 1
+    assert in_flight == [b'{"a":1}', b'{"b":2}']
+    assert [each.event for each in batch] == [b"{}", b'{"b":2}']
+    assert len(batch.spans()) == 1
