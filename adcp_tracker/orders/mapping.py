@@ -9,10 +9,12 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from adcp_tracker._formatting import is_similar
+from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.orders._attributes import get_attribute, log_failure
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.orders.reader import (
+    OrderItem,
     Trace,
     dispatch_order,
     order_values,
@@ -133,26 +135,31 @@ class OrderMapping:
         return read_order({} if self.exclusive else source, trace, given)
 
     def read_item(self, source: object) -> object:
-        """Read the values of a line."""
+        """Read a line. Return it unchanged if it has no known field."""
         given = {
             name: value
             for name, path in self.item.items()
             if (value := value_at(source, path)) is not None
         }
-        return read_item({} if self.exclusive else source, None, given)
+        values = read_item({} if self.exclusive else source, None, given)
+        return OrderItem(*values) if type(values) is list else values
 
 
 def value_at(source: object, path: object) -> object:
-    """Return the value at a path: dots and brackets, as in ``lines[0].sku``.
+    """Return the value at a path: names and numbers with dots, as in ``lines.0.sku``.
 
-    A function is called with `source`; any other object than a text is a constant. Three
-    capital letters that `source` doesn't have are a currency.
+    Of several paths in a tuple, the first one with a value counts. A function is called with
+    `source`; any other object than a text is a constant. Three capital letters that `source`
+    doesn't have are a currency.
 
     Returns:
         The value; ``None`` if there is none, or reading it raises, which is logged.
     """
     if isinstance(path, Constant):
         return path.value
+    if isinstance(path, tuple):
+        found = (value_at(source, each) for each in path)
+        return next((value for value in found if not is_absent(value)), None)
     if callable(path):
         return _called(source, path)
     if not isinstance(path, str):

@@ -738,7 +738,7 @@ def _parse_currency(value: object) -> object:
     )
 
 
-def _parse_total(value: object) -> object:
+def parse_total(value: object) -> object:
     """Parse a total: an amount, or an amount and its currency."""
     if type(value) is Decimal:
         return value if not value.is_qnan() else None
@@ -838,7 +838,7 @@ _orders: Final = OrderReader(
     ORDER_NAMES,
     {
         "order_id": (str, parse_id),
-        "total": (Decimal, _parse_total),
+        "total": (Decimal, parse_total),
         "currency": (str, _parse_currency),
         "items": (_Raw, parse_items),
         "phone": (str, _unchanged),
