@@ -1,4 +1,4 @@
-"""The library's sense of time, injected so that tests can hold it still."""
+"""The clock, injected so that tests can control it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the queue and the flusher read the time."""
+    """The clock of the queue and the flusher."""
 
     def now(self) -> float:
         """Return the seconds since the epoch."""
@@ -16,14 +16,14 @@ class Clock(Protocol):
         """Return seconds that never run backwards."""
 
     def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
+        """Wait for `seconds`."""
 
 
 class SystemClock:
     """The machine's own clock.
 
-    The functions are bound here, once: a test that freezes event times
-    by patching :mod:`time` must not freeze the flusher with them.
+    The functions are bound once, here: a test that freezes event times by patching
+    :mod:`time` must not freeze the flusher too.
     """
 
     now = staticmethod(time.time)

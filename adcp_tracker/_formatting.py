@@ -1,9 +1,9 @@
-"""What a message may show of a value that is wrong.
+"""How an invalid value may appear in a message.
 
-Anything may stand where it does not belong: an address among the types of events, a secret
-in the variable beside its own. So a value is described by its kind and size, and shown only
-where it can be no one's: a number in a number's place, a misspelt word of a closed list, and
-of a setting also what is too short for a secret.
+Any value may be in the wrong place: an e-mail address as an event type, a secret in the
+neighbouring variable. So values are described by type and size. They are shown only if they
+can't be personal or secret: a number where a number belongs, a misspelt word of a closed
+list, and settings that are too short to be a secret.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def describe(value: object) -> str:
 
 
 def format_number(value: object) -> str:
-    """Show a number where one belongs, unless it is too large; describe anything else."""
+    """Show a number unless it is too large; describe anything else."""
     if type(value) is float:
         return f'the float {value!r}; write Decimal("{value!r}")'
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
@@ -60,19 +60,19 @@ def format_number(value: object) -> str:
 
 
 def format_choice(value: object, words: Iterable[str]) -> str:
-    """Show what looks like one of `words` misspelt; describe anything else."""
+    """Show what looks like a misspelling of one of `words`; describe anything else."""
     if type(value) is str and _is_word(value) and is_similar(value, words):
         return repr(value)
     return describe(value)
 
 
 def format_code(value: object, codes: Iterable[str]) -> str:
-    """Show up to three letters, and what looks like one of `codes`; describe anything else."""
+    """Show up to three letters, and misspellings of `codes`; describe anything else."""
     return repr(value) if type(value) is str and _is_code(value) else format_choice(value, codes)
 
 
 def format_setting(value: object, choices: Iterable[str] = ()) -> str:
-    """Show of a setting what is too short for a secret, or looks like one of its `choices`."""
+    """Show a setting if it is too short to be a secret or resembles one of its `choices`."""
     if value is None or type(value) in {bool, float}:
         return repr(value)
     if type(value) is int:
@@ -81,12 +81,12 @@ def format_setting(value: object, choices: Iterable[str] = ()) -> str:
 
 
 def format_quantity(value: object) -> str:
-    """Show also a few digits, of a setting that should be a number."""
+    """Show a setting that should be a number, also as a few digits."""
     return repr(value) if type(value) is str and _is_digits(value) else format_setting(value)
 
 
 def is_name(key: object) -> bool:
-    """Tell whether a key looks like a name that a program gave: short, and not made of digits."""
+    """Return whether a key looks like a programmer's name: short, and not made of digits."""
     return type(key) is str and _is_name(key) is not None
 
 
@@ -96,7 +96,7 @@ def format_key(key: object) -> str:
 
 
 def is_similar(value: str, words: Iterable[str]) -> bool:
-    """Tell whether a word differs from one of `words` by little, whatever its capitals."""
+    """Return whether a word resembles one of `words`, ignoring case."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a word
 
     known = [word.lower() for word in words]

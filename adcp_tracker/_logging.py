@@ -1,7 +1,7 @@
-"""The library's own log: structlog around the standard logger ``adcp_tracker``.
+"""The library's log: structlog around the standard logger ``adcp_tracker``.
 
-It configures neither structlog nor logging for the host. An entry is an event name with
-dots and key=value pairs, and never holds personal data or a secret.
+It configures neither structlog nor logging for the host. An entry is a dotted event name
+with key=value pairs, and never contains personal data or secrets.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def _bound() -> structlog.stdlib.BoundLogger:
 
 
 def _say(level: int, event: str, details: dict[str, object]) -> None:
-    """Log an entry, by the standard logger alone if structlog cannot be loaded.
+    """Log an entry, with the standard logger alone if structlog can't be imported.
 
-    Without a descriptor left, a file cannot be imported; that must not break a checkout.
+    A process that has run out of file descriptors can't import anything.
     """
     try:
         bound = _bound()
@@ -59,21 +59,21 @@ class Logger:
     """Logs named events with details."""
 
     def debug(self, event: str, **details: object) -> None:
-        """Log what only somebody looking for it wants to know."""
+        """Log a detail for debugging."""
         if _standard.isEnabledFor(logging.DEBUG):
             _say(logging.DEBUG, event, details)
 
     def info(self, event: str, **details: object) -> None:
-        """Log what has gone as it should."""
+        """Log normal operation."""
         if _standard.isEnabledFor(logging.INFO):
             _say(logging.INFO, event, details)
 
     def warning(self, event: str, **details: object) -> None:
-        """Log what somebody should see to."""
+        """Log a problem that an operator should look at."""
         _say(logging.WARNING, event, details)
 
     def error(self, event: str, **details: object) -> None:
-        """Log what somebody must see to."""
+        """Log a problem that an operator must fix."""
         _say(logging.ERROR, event, details)
 
 
@@ -81,10 +81,10 @@ logger = Logger()
 
 
 class ThrottledLogger:
-    """Says the same thing once per interval, with how often it has happened since.
+    """Log the same problem once per interval, with how often it was suppressed since.
 
-    The same is what has the same name, reason, destination, segment, and error but for
-    numbers in it.
+    Two entries are the same if their name, reason, destination, segment and error are, not
+    counting words with digits in the error.
 
     Args:
         clock: Where the time is read.

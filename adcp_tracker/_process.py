@@ -25,7 +25,7 @@ _PAGE = mmap.PAGESIZE
 
 
 class ForkDetector(Protocol):
-    """Something whose first element is true in the process that made it, and false in a child."""
+    """A sequence whose first element is true in this process, and false in a forked child."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -39,7 +39,7 @@ class _ProcessMark:
 
 
 def fork_detector() -> ForkDetector:
-    """Return a mark of this very process: ``mark[0]`` is false in a child made by a fork."""
+    """Return a detector: ``detector[0]`` is true here, and false in a child made by a fork."""
     try:
         page = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         page.madvise(_WIPE_ON_FORK)
@@ -53,24 +53,24 @@ _POLL_SECONDS = 0.005
 
 
 class ForkAware(Protocol):
-    """What has to know when its process forks or ends."""
+    """An object that is called when its process forks or ends."""
 
     shutdown_timeout: float
 
     def before_fork(self) -> None:
-        """Let go of what must not be open across a fork."""
+        """Close what must not be open across a fork."""
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Resume in the parent."""
 
     def after_fork_in_child(self) -> None:
-        """Begin anew."""
+        """Reset in the child."""
 
     def request_flush(self) -> None:
-        """Deliver what there is, without waiting for it."""
+        """Deliver pending events soon, without waiting for it."""
 
     def on_exit(self) -> None:
-        """Deliver what there is, within :attr:`shutdown_timeout` seconds."""
+        """Deliver pending events within :attr:`shutdown_timeout` seconds."""
 
 
 _registered_objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()
@@ -79,7 +79,10 @@ _process = os.getpid()
 
 
 def register(target: ForkAware, *, sigterm: bool) -> None:
-    """Tell `target` of forks and of the end of the process, by SIGTERM too if asked to."""
+    """Call the hooks of `target` at forks and at exit; at SIGTERM too if `sigterm` is true.
+
+    Targets are held by weak reference, so that unused ones can be garbage-collected.
+    """
     global _hooks_installed  # noqa: PLW0603 - hooks are the process's, not an object's
     _registered_objects.add(target)
     if not _hooks_installed:
@@ -95,30 +98,30 @@ def register(target: ForkAware, *, sigterm: bool) -> None:
 
 
 def unregister(target: ForkAware) -> None:
-    """Stop telling `target` of anything."""
+    """Stop calling the hooks of `target`."""
     _registered_objects.discard(target)
 
 
 def fork_hooks_ran() -> bool:
-    """Say whether Python told of the fork that made this process, if one did."""
+    """Return whether Python's fork hooks ran for the fork that made this process, if any."""
     return _process == os.getpid()
 
 
 def threads_enabled() -> bool:
-    """Say whether a thread runs on its own in this process.
+    """Return whether background threads run in this process.
 
     Up to 2.0.26, uWSGI keeps the interpreter lock between requests unless it is started
-    with ``--enable-threads``. A thread then stands still wherever it happens to be, which
-    could be while it holds what another process waits for.
+    with ``--enable-threads``. A thread then stops wherever it happens to be, possibly while
+    it holds a lock that another process waits for.
     """
     return bool(getattr(sys.modules.get("uwsgi"), "has_threads", True))
 
 
 def running_under_uwsgi() -> bool:
-    """Say whether uWSGI runs this interpreter.
+    """Return whether uWSGI runs this interpreter.
 
     It forks its workers in C, by default without Python's hooks, from a master that
-    handles no request.
+    handles no requests.
     """
     return "uwsgi" in sys.modules
 
@@ -142,7 +145,7 @@ def _at_exit() -> None:
 
 
 def _call_each(calls: list[Callable[[], None]]) -> None:
-    """Make every call, whatever becomes of the others, and log what goes wrong."""
+    """Make every call, even if another one fails, and log failures."""
     for call in calls:
         name = getattr(call, "__name__", "")
         try:
@@ -150,12 +153,12 @@ def _call_each(calls: list[Callable[[], None]]) -> None:
         except OSError as error:
             logger.error("lifecycle.failed", step=name, error=str(error))
         except Exception as error:  # noqa: BLE001 - the others are to be told all the same
-            # Its words are not logged: they may hold anything.
+            # The message isn't logged, since it may contain personal data.
             logger.error("lifecycle.failed", step=name, error=type(error).__name__)
 
 
 def _chain_sigterm() -> None:
-    """Put ourselves before the host's handler, never in its place."""
+    """Install our handler in front of the host's, never in place of it."""
     previous = signal.getsignal(signal.SIGTERM)
     if previous in (signal.SIG_IGN, None) or isinstance(previous, _Sigterm):
         return
@@ -163,14 +166,14 @@ def _chain_sigterm() -> None:
 
 
 class _Sigterm:
-    """Flushes, then does what would have been done without us."""
+    """Flush, then do what would have been done without us."""
 
     def __init__(self, previous: object) -> None:
         self._previous = previous
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if callable(self._previous):
-            # The host winds down in its own way and time; atexit waits, if it gets there.
+            # The host shuts down in its own time; the exit hook waits, if it runs.
             _run_in_thread([each.request_flush for each in list(_registered_objects)], 0.0)
             self._previous(number, frame)
             return
@@ -181,10 +184,10 @@ class _Sigterm:
 
 
 def _run_in_thread(calls: list[Callable[[], None]], seconds: float) -> None:
-    """Make calls in a new thread and wait for it, without taking any lock here.
+    """Make calls in a new thread and wait for it, without taking a lock in this one.
 
-    A signal handler runs in the middle of whatever the main thread was doing, which may
-    be holding the very lock that the calls need.
+    A signal handler interrupts the main thread anywhere, possibly while it holds the lock
+    that the calls need.
     """
     done: list[bool] = []
 
@@ -196,7 +199,7 @@ def _run_in_thread(calls: list[Callable[[], None]], seconds: float) -> None:
 
     try:
         _thread.start_new_thread(run, ())
-    except RuntimeError:  # the interpreter is shutting down, so atexit has had its turn
+    except RuntimeError:  # the interpreter is shutting down, so the exit hooks have run
         return
     deadline = time.monotonic() + seconds
     while not done and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What a web request tells about the shopper, carried to wherever the event is built."""
+"""What a web request says about the shopper, carried to where the event is built."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Automated = Literal["crawler", "link_preview", "prefetch"]
-"""Why no person looked at the page: a robot asked, or the browser asked on suspicion."""
+"""Why no person looked at the page: a bot requested it, or the browser prefetched it."""
 
 
 class Consent(enum.Enum):
-    """The shopper's word on being measured.
+    """Whether the shopper consents to being measured.
 
-    ``UNKNOWN`` means that nobody was asked, since the site configured no consent reader:
-    it is permission by configuration. A configured reader answers one of the other two.
+    ``UNKNOWN`` means that the site configured no consent reader, so nobody was asked: it
+    counts as permission. A configured reader returns one of the other two.
     """
 
     GRANTED = "granted"
@@ -31,8 +31,8 @@ class Consent(enum.Enum):
 class Context(Protocol):
     """What an event takes from a request.
 
-    :class:`RequestContext` holds it all; a middleware binds something lazier,
-    which computes nothing until the first event asks.
+    :class:`RequestContext` holds the values; a middleware binds a lazy one, which computes
+    nothing until the first event needs it.
     """
 
     @property
@@ -41,11 +41,11 @@ class Context(Protocol):
 
     @property
     def client_user_agent(self) -> str | None:
-        """The browser's name for itself, at most 512 characters."""
+        """The browser's user agent, at most 512 characters."""
 
     @property
     def event_source_url(self) -> str | None:
-        """The page's absolute URL, stripped of whatever could be private."""
+        """The page's absolute URL, without anything that could be private."""
 
     @property
     def click_id(self) -> str | None:
@@ -57,11 +57,11 @@ class Context(Protocol):
 
     @property
     def consent(self) -> Consent:
-        """The shopper's word on being measured."""
+        """Whether the shopper consents to being measured."""
 
     @property
     def automated(self) -> Automated | None:
-        """Why no person looked at the page; ``None`` if one seems to."""
+        """Why no person looked at the page; ``None`` if one probably did."""
 
 
 @attrs.frozen(repr=False)
@@ -70,12 +70,12 @@ class RequestContext:
 
     Attributes:
         client_ip: The shopper's public address, at most 45 characters.
-        client_user_agent: The browser's name for itself, at most 512 characters.
-        event_source_url: The page's absolute URL, stripped of whatever could be private.
+        client_user_agent: The browser's user agent, at most 512 characters.
+        event_source_url: The page's absolute URL, without anything that could be private.
         click_id: The advertiser's click id that brought the shopper.
         click_id_type: Which kind of click id, such as ``gclid``.
-        consent: The shopper's word on being measured.
-        automated: Why no person looked at the page; ``None`` if one seems to.
+        consent: Whether the shopper consents to being measured.
+        automated: Why no person looked at the page; ``None`` if one probably did.
     """
 
     client_ip: str | None = None
@@ -92,10 +92,10 @@ class RequestContext:
 
 
 def without_identifiers(context: Context) -> RequestContext:
-    """Keep of `context` what describes the page and not the shopper.
+    """Return the parts of `context` that describe the page and not the shopper.
 
-    For events that are sent although consent was denied: the query goes too,
-    since it may hold a click id.
+    For events that are sent although consent was denied. The query is removed too, since it
+    may contain a click id.
     """
     url = context.event_source_url
     return RequestContext(
@@ -111,18 +111,18 @@ current_context = _current.get
 """Return the context of the request being handled, or ``None`` outside of one."""
 
 set_context = _current.set
-"""Make a context the current one, and return the token that :func:`reset_context` takes.
+"""Make a context the current one, and return the token for :func:`reset_context`.
 
 For a middleware whose request begins in one function and ends in another.
 """
 
 reset_context = _current.reset
-"""Undo one :func:`set_context`, in the thread or task that did it."""
+"""Undo a :func:`set_context`, in the same thread or task."""
 
 
 @contextmanager
 def bind_context(context: Context | None) -> Iterator[None]:
-    """Let every event tracked inside the block carry `context`."""
+    """Attach `context` to every event tracked inside the block."""
     token = _current.set(context)
     try:
         yield

@@ -1,16 +1,16 @@
-"""Every error the library raises, and nothing else.
+"""Every error that the library raises.
 
 ::
 
     AdcpTrackerError
     ├── InvalidEventError     (ValueError)       an event breaks a rule of the protocol
     ├── ConfigurationError    (ValueError)       a setting is missing, unknown or contradictory
-    ├── UnsafeDirectoryError  (PermissionError)  others could read the directory or plant in it
+    ├── UnsafeDirectoryError  (PermissionError)  other users could read or write the directory
     ├── QueueFullError        (OSError)          ``when_full="raise"`` and the queue has no room
-    └── OutboxError           (RuntimeError)     the queue's state cannot be read or written
+    └── OutboxError           (RuntimeError)     the queue's state can't be read or written
 
-A message says what, where, expected, got and the remedy.
-It never carries personal data or a secret.
+A message says what is wrong and where, what was expected, what was found and what to do.
+It never contains personal data or secrets.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class FieldError:
-    """One broken rule.
+    """A rule that a field of an event breaks.
 
     Attributes:
-        path: Where, from the event's root, as in ``$.custom_data.contents[2].quantity``.
-        expected: What the rule asks for, as in ``an integer ≥ 1``.
+        path: The field, such as ``$.custom_data.contents[2].quantity``.
+        expected: What the rule asks for, such as ``an integer ≥ 1``.
         got: What was found, masked where it could be personal data.
     """
 
@@ -43,7 +43,7 @@ class FieldError:
 
 
 class AdcpTrackerError(Exception):
-    """Root of all errors of this library."""
+    """The base class of this library's errors."""
 
 
 class InvalidEventError(AdcpTrackerError, ValueError):
@@ -51,8 +51,8 @@ class InvalidEventError(AdcpTrackerError, ValueError):
 
     Attributes:
         errors: Every broken rule, in the order of the event's fields; never empty.
-        event: What may be kept of the event: its id, type, time and custom data as far as
-            they were built, with the offending values masked; never who the shopper is.
+        event: The parts of the event that may be kept: its id, type, time and custom data, as
+            far as they were built, with invalid values masked. Never the shopper's identifiers.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class ConfigurationError(AdcpTrackerError, ValueError):
 
 
 class UnsafeDirectoryError(AdcpTrackerError, PermissionError):
-    """The queue directory, or a file in it, is open to others, owned by another or a link."""
+    """The queue directory or a file in it is open to or owned by another user, or a link."""
 
 
 class QueueFullError(AdcpTrackerError, OSError):
-    """The queue has no room for the event, and the tracker was told to raise then."""
+    """The queue is full, and the tracker has ``when_full="raise"``."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.ENOSPC, message)
 
 
 class OutboxError(AdcpTrackerError, RuntimeError):
-    """The queue's state cannot be read or written."""
+    """The queue's state can't be read or written."""

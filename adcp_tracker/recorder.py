@@ -28,7 +28,7 @@ _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
 _REFUSED: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
-_REMEDY: Final = "Mend what makes the event; this one cannot be sent as it is."
+_REMEDY: Final = "Fix the code that creates this event. It can't be sent or replayed."
 
 
 class Recorder:
@@ -125,7 +125,7 @@ class Recorder:
             raise error
         name = event_type_name(event_type)
         if not isinstance(error, InvalidEventError):
-            # Not its words: they may hold anything of the order.
+            # Not its message: it may contain parts of the order.
             logger.error(
                 "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
             )
@@ -143,7 +143,7 @@ class Recorder:
 
 
 def event_type_name(event_type: EventType | str) -> str:
-    """Return an event type as the protocol writes it, and of anything else what it is."""
+    """Return an event type as the protocol writes it; describe anything else."""
     if isinstance(event_type, EventType):
         return event_type.value
     try:
@@ -156,7 +156,7 @@ def _checked_code(given: object, event: Event) -> str:
     """Return a test code as plain text.
 
     Raises:
-        InvalidEventError: If it is none, with what may be kept of the event.
+        InvalidEventError: If it is invalid, with what may be kept of the event.
     """
     look = FieldErrors()
     if not isinstance(given, str):
@@ -172,7 +172,7 @@ def _checked_code(given: object, event: Event) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Return where an error was raised; a line of code tells nothing of the order in it."""
+    """Return the file and line where an error was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

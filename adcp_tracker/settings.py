@@ -39,8 +39,7 @@ def _path(given: object) -> str:
     if not given or not isinstance(given, (str, os.PathLike)):
         got = "an empty string" if given == "" else type(given).__name__
         raise ConfigurationError(
-            f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}; "
-            "events need a place to wait in"
+            f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}"
         )
     return str(given)
 
@@ -100,67 +99,76 @@ class Settings:
     """
 
     directory: str = attrs.field(
-        converter=_path, metadata=_about("Where events wait; on a local disk.")
+        converter=_path, metadata=_about("The directory where events wait, on a local disk.")
     )
     durability: Durability = attrs.field(
         default="process",
         metadata=_about(
-            "`process`: survives the process; `power`: survives a power cut too, at a sync a call."
+            "`process`: events survive a crash of the process. `power`: they survive a power cut "
+            "too, which costs an fsync per call."
         ),
     )
     flush_interval: float = attrs.field(
         default=1.0,
-        metadata=_about("The most seconds between an event and its upload.", _number, "1"),
+        metadata=_about(
+            "The maximum number of seconds between an event and its upload.", _number, "1"
+        ),
     )
     max_bytes: int | None = attrs.field(
         default=2 * _GIB,
-        metadata=_about("How much the directory may hold, in bytes; `none` for no bound.", _size),
+        metadata=_about("The maximum size of the directory in bytes; `none` for no limit.", _size),
     )
     when_full: WhenFull = attrs.field(
         default="drop_new",
         metadata=_about(
-            "`drop_new` counts and drops new events then; `raise` raises QueueFullError."
+            "What to do if the directory is full: `drop_new` drops and counts new events, "
+            "`raise` raises QueueFullError."
         ),
     )
     uploader: Uploader = attrs.field(
         default="thread",
         metadata=_about(
-            "`thread`: one process uploads in a thread; "
-            "`external`: only `adcp-tracker worker` does."
+            "`thread`: one process uploads in a background thread. `external`: only "
+            "`adcp-tracker worker` uploads."
         ),
     )
     strict: bool = attrs.field(
-        default=False, metadata=_about("Raise InvalidEventError instead of logging.", _flag)
+        default=False,
+        metadata=_about(
+            "Raise InvalidEventError for an invalid event instead of logging it.", _flag
+        ),
     )
     default_region: str | None = attrs.field(
         default=None,
         metadata=_about(
-            "Where phone numbers without a plus are, as in `GB`.",
-            default="none: such numbers are refused",
+            "The region of phone numbers without a country code, such as `GB`.",
+            default="none: such numbers are rejected",
         ),
     )
     test_event_code: str | None = attrs.field(
         default=None,
         metadata=_about(
-            "Marks every event as a test; none of them counts as a conversion.",
+            "Marks every event as a test, so that none counts as a conversion.",
             default="none: events are live",
         ),
     )
     shutdown_timeout: float = attrs.field(
         default=2.0,
         metadata=_about(
-            "The most seconds to deliver in when the process ends; the rest is safe on disk.",
+            "The maximum number of seconds to deliver in when the process ends; the rest stays "
+            "on disk.",
             _number,
             "2",
         ),
     )
     handle_sigterm: bool = attrs.field(
-        default=True, metadata=_about("Flush on SIGTERM, before the host's own handler.", _flag)
+        default=True,
+        metadata=_about("Flush on SIGTERM, before the application's own handler runs.", _flag),
     )
     on_denied: OnDenied = attrs.field(
         default="drop",
         metadata=_about(
-            "Without consent, `drop` the event or `strip` the shopper's identifiers from it."
+            "Without the shopper's consent, `drop` the event or `strip` the shopper's identifiers."
         ),
     )
     context_keys: tuple[str | bytes, ...] = attrs.field(
@@ -168,7 +176,8 @@ class Settings:
         converter=as_tuple,
         repr=False,
         metadata=_about(
-            "What signs shoppers' contexts, the first for new ones; divided by commas.",
+            "Keys that sign shoppers' contexts, separated by commas. The first one signs; all "
+            "can verify.",
             _secrets,
             "a key kept in the directory",
         ),
@@ -178,9 +187,10 @@ class Settings:
         converter=as_tuple,
         repr=False,
         metadata=_about(
-            "What seals events on disk, the first new ones; all read; divided by commas.",
+            "Keys that encrypt events on disk, separated by commas. The first one encrypts; all "
+            "can decrypt.",
             _secrets,
-            "nothing is sealed",
+            "nothing is encrypted",
         ),
     )
     event_sources: tuple[EventSource, ...] = attrs.field(
@@ -195,8 +205,8 @@ class Settings:
     on_drop: Callable[[str], None] | None = attrs.field(
         default=None,
         metadata=_about(
-            "Called with the reason of each event that is dropped, for a metric of yours; "
-            "what it raises is logged.",
+            "Called with the reason of each event that is dropped, for a metric of yours; what "
+            "it raises is logged.",
             None,
         ),
     )
@@ -283,13 +293,13 @@ def _env_vars() -> Iterator[EnvVar]:
 TRACKER_VARIABLES = tuple(_env_vars())
 
 INTERCHANGE_VARIABLES = (
-    EnvVar("ADCP_ADVERTISER_ID", "advertiser_id", "The advertiser at the Interchange."),
-    EnvVar("ADCP_API_KEY", "api_key", "Its credential."),
+    EnvVar("ADCP_ADVERTISER_ID", "advertiser_id", "The advertiser's id at the Interchange."),
+    EnvVar("ADCP_API_KEY", "api_key", "The advertiser's API key."),
     EnvVar("ADCP_EVENT_SOURCE_ID", "event_source_id", "The event source, for every destination."),
     EnvVar(
         "ADCP_BASE_URL",
         "base_url",
-        "Where the Interchange stands.",
+        "The Interchange's base URL.",
         str,
         "https://api.interchange.io/api/v2/buyer",
     ),
@@ -297,9 +307,9 @@ INTERCHANGE_VARIABLES = (
 )
 
 AGENT_VARIABLES = (
-    EnvVar("ADCP_AGENT_URL", "url", "The MCP address of an AdCP agent."),
+    EnvVar("ADCP_AGENT_URL", "url", "The MCP URL of an AdCP agent."),
     EnvVar("ADCP_AGENT_TOKEN", "token", "Its bearer token."),
-    EnvVar("ADCP_AGENT_VERSION", "adcp_version", "The protocol line it speaks.", str, "3.1"),
+    EnvVar("ADCP_AGENT_VERSION", "adcp_version", "The AdCP version it speaks.", str, "3.1"),
 )
 
 VARIABLES = TRACKER_VARIABLES + INTERCHANGE_VARIABLES + AGENT_VARIABLES
@@ -315,7 +325,7 @@ def settings_from_env(
         code_only: Names of options that no variable sets; one that looks like it is refused.
 
     Raises:
-        ConfigurationError: If a variable is misspelt or its value cannot be read.
+        ConfigurationError: If a variable is misspelt or its value is invalid.
     """
     environ = os.environ if environ is None else environ
     _check_spelling(environ, code_only)
@@ -323,10 +333,10 @@ def settings_from_env(
 
 
 def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Destination]:
-    """Make the destinations that ``ADCP_*`` variables describe: none, one or two.
+    """Make the destinations that ``ADCP_*`` variables describe: zero, one or two.
 
     Raises:
-        ConfigurationError: If one is described in part.
+        ConfigurationError: If a destination is only partly described.
     """
     environ = os.environ if environ is None else environ
     source = environ.get("ADCP_EVENT_SOURCE_ID")
@@ -354,7 +364,7 @@ def _build(
     variables: tuple[EnvVar, ...],
     arguments: Mapping[str, object],
 ) -> Destination:
-    """Make a destination of what `variables` set, and name the variable that is wrong."""
+    """Make a destination; if an argument is invalid, name the variable that sets it."""
     try:
         return kind(**arguments)
     except ConfigurationError as error:
@@ -369,10 +379,10 @@ def _build(
 
 
 def validate_destinations(destinations: object) -> tuple[Destination, ...]:
-    """Return a tracker's destinations, each of which has a name of its own.
+    """Return a tracker's destinations, after checking that their names are distinct.
 
     Raises:
-        ConfigurationError: If it is no list of destinations, or two have the same name.
+        ConfigurationError: If it isn't a list of destinations, or two have the same name.
     """
     found = _listed(destinations)
     names = [each.name for each in found]
@@ -387,7 +397,7 @@ def validate_destinations(destinations: object) -> tuple[Destination, ...]:
 def _listed(destinations: object) -> tuple[Destination, ...]:
     expected = "destinations: expected a list of destinations such as Interchange(…)"
     if hasattr(destinations, "send"):
-        raise ConfigurationError(f"{expected}, got one by itself; put it in brackets")
+        raise ConfigurationError(f"{expected}, got a single one; put it in a list")
     if isinstance(destinations, (str, bytes)) or not isinstance(destinations, Iterable):
         raise ConfigurationError(f"{expected}, got {type(destinations).__name__}")
     found = tuple(destinations)
@@ -432,7 +442,7 @@ def _check_unknown(name: str, known: Collection[str], options: Mapping[str, str]
         raise ConfigurationError(f"Unknown variable {name}. Did you mean {close[0]}?")
     raise ConfigurationError(
         f"{name} isn't an environment variable of adcp_tracker. Set {options[close[0]]} in code, "
-        "or rename your variable."
+        f"or rename your variable."
     )
 
 
@@ -457,7 +467,7 @@ def _check_flag(name: str, value: object) -> None:
 
 
 def _check_region(given: str) -> None:
-    # Only here, as it takes longer to import than all of this library.
+    # Imported only here, since it takes longer than the rest of the library.
     from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415
 
     code = given.upper()

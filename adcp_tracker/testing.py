@@ -1,8 +1,8 @@
-"""For your own tests: a tracker that is all there, and a seller that remembers.
+"""Tools for your own tests: a real tracker, and a seller that records what it gets.
 
-Nothing is patched and nothing is simulated but the seller: events are judged, written to
-disk, batched and sent as they are in production. For a seller that speaks HTTP, refuses
-what is wrong and fails on request, see :mod:`adcp_tracker.sandbox`.
+Only the seller is simulated. Events are validated, written to disk, batched and sent as in
+production. For a seller that speaks HTTP, rejects invalid events and fails on request, see
+:mod:`adcp_tracker.sandbox`.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def _take_all(_batch: Batch) -> Outcome:
 
 @attrs.define(kw_only=True, eq=False)
 class RecordingDestination:
-    """A destination that keeps what it is sent, for a tracker that your code makes itself.
+    """A destination that records what it is sent, for a tracker that your code makes itself.
 
     Attributes:
-        name: What deliveries are kept under.
+        name: Its name in the stats.
         max_events: How many events one request may carry.
         max_bytes: How large a request may be.
-        answer: What becomes of a batch; by default all of it is delivered. Return a
-            ``Retry`` or a ``Paused`` of :mod:`adcp_tracker.destinations.base` to see how
-            your code lives with a seller that is down.
-        batches: Every batch that was sent, the refused ones too.
+        answer: Returns the outcome of a batch; by default everything is delivered. Return
+            :class:`.Retry` or :class:`.Paused` to see how your code copes with a seller that
+            is down.
+        batches: Every batch that was sent, including rejected ones.
         events: Every event that was delivered, in order.
     """
 
@@ -59,7 +59,7 @@ class RecordingDestination:
     events: list[Event] = attrs.field(factory=list, init=False)
 
     def send(self, batch: Batch) -> Outcome:
-        """Keep `batch`, and its events as far as they are delivered."""
+        """Record `batch`, and those of its events that are delivered."""
         self.batches.append(batch)
         outcome = self.answer(batch)
         if isinstance(outcome, Delivered):
@@ -81,10 +81,10 @@ class RecordingDestination:
 
 
 class RecordingTracker(Tracker):
-    """A tracker in a temporary directory, whose events can be looked at.
+    """A tracker in a temporary directory, whose events you can inspect.
 
-    It is strict unless told otherwise, so that an event which breaks a rule fails the test
-    that makes it. Use it as a context manager, or close it: then its directory is removed.
+    It is strict by default, so that an invalid event fails the test that creates it. Use it
+    as a context manager, or close it: then its directory is removed.
 
     Args:
         **settings: Anything a :class:`~adcp_tracker.Tracker` takes. With ``destinations``,
@@ -95,7 +95,7 @@ class RecordingTracker(Tracker):
         self._recording = RecordingDestination()
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if "directory" not in settings:
-            # Somebody who forgot to close it is not to be told so by a traceback at the exit.
+            # Don't print a traceback at exit if the tracker was never closed.
             self._temporary = tempfile.TemporaryDirectory(
                 prefix="adcp-tracker-", ignore_cleanup_errors=True
             )
@@ -116,13 +116,13 @@ class RecordingTracker(Tracker):
         left = self.flush(_LONGEST_SECONDS).destinations[self._recording.name]
         if left.pending:
             raise TimeoutError(
-                f"expected all events to be delivered within {_LONGEST_SECONDS:g} s, "
-                f"got {left.pending} left; does another process upload from this directory?"
+                f"{left.pending} events were not delivered within {_LONGEST_SECONDS:g} s. "
+                "Does another process upload from this directory?"
             )
         return list(self._recording.events)
 
     def close(self, timeout: float | None = None) -> Stats:
-        """Deliver what can be delivered in time, end the thread, and remove the directory."""
+        """Deliver what can be delivered in time, end the flusher, and remove the directory."""
         stats = super().close(timeout)
         if self._temporary is not None:
             self._temporary.cleanup()

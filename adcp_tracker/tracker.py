@@ -59,12 +59,12 @@ _UTC: Final = timezone.utc
 class Tracker:
     """Record conversion events on disk, and deliver each to every destination.
 
-    A call returns once its event is on disk. A background thread of one process per
-    directory delivers them; nothing on a request's path waits for it.
+    Each call returns once its event is on disk. A background thread, in one process per
+    directory, delivers the events. No request ever waits for it.
 
     Args:
-        destinations: Where events go. While there is none, they wait on disk.
-        directory: Where they wait: a directory of one user, on a local disk.
+        destinations: Where events go. Without one, they wait on disk.
+        directory: Where events wait: a directory of one user, on a local disk.
         **settings: The other fields of :class:`.Settings`, each by its name. Those to look at
             first: ``default_region`` for phone numbers without a country code, ``on_denied``
             for events without consent, ``strict`` to raise instead of logging, and
@@ -79,7 +79,7 @@ class Tracker:
         event_sources: Register event sources with sellers, and compare counts.
 
     Raises:
-        ConfigurationError: If a setting cannot be right; says which, and what is expected.
+        ConfigurationError: If a setting is invalid.
     """
 
     def __init__(
@@ -122,14 +122,16 @@ class Tracker:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Make a tracker of what the ``ADCP_*`` environment variables say.
+        """Make a tracker from the ``ADCP_*`` environment variables.
 
         Raises:
-            ConfigurationError: If a variable is missing, misspelt or unreadable.
+            ConfigurationError: If a variable is missing, misspelt or invalid.
         """
         settings = settings_from_env(environ)
         if "directory" not in settings:
-            raise ConfigurationError("ADCP_DIRECTORY: expected a directory for events, got nothing")
+            raise ConfigurationError(
+                "ADCP_DIRECTORY isn't set. Set it to the directory where events wait."
+            )
         return cls(destinations_from_env(environ), **settings)  # type: ignore[arg-type]  # checked
 
     def __repr__(self) -> str:
@@ -145,20 +147,20 @@ class Tracker:
         test_event_code: str | None = None,
         **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
-        """Track the purchase of an order. The same order always has the same event id.
+        """Track the purchase of an order. The same order always gets the same event id.
 
         Args:
             order: An :class:`.Order`, or any mapping or object with the usual names.
-            context: The request it came with, or the token of one; left out, the current one,
-                and outside of any, what ``contexts.remember()`` kept for the order.
-            default_region: Where a phone number without a plus is, as in ``GB``; left out,
-                the tracker's.
+            context: The request it came with, or a token of it. Left out, the current request;
+                outside of a request, what ``contexts.remember()`` kept for the order.
+            default_region: The region of phone numbers without a country code, such as
+                ``GB``; left out, the tracker's.
             test_event_code: Marks this event as a test.
-            **details: Anything an event has, instead of what the order says.
+            **details: Fields of the event that replace those of the order.
 
         Raises:
-            InvalidEventError: If the event breaks a rule, and the tracker is strict.
-            QueueFullError: If the queue is full, and the tracker was told to raise then.
+            InvalidEventError: If the event is invalid, and the tracker is strict.
+            QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
         if context is None:
             context = current_context()
@@ -194,24 +196,24 @@ class Tracker:
         test_event_code: str | None = None,
         **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
-        """Track the refund of an order, of all of it or of a part; its value is positive.
+        """Track the refund of an order or a part of it. Its value is positive.
 
         Args:
             order: The refunded order.
-            refund_id: Which refund of the order. Give it wherever there is one: without
-                it, two refunds of the same amount and items count as one.
+            refund_id: The refund's own id. Always give it if there is one: without it, two
+                refunds of the same amount and items count as one.
             amount: What is paid back; left out, the price of `items`, or all of it.
             items: The refunded lines.
-            context: The request it came with, which does not tell who the shopper is; or
-                the token of the shopper's own, which does.
-            default_region: Where a phone number without a plus is, as in ``GB``; left out,
-                the tracker's.
+            context: The request it came with, which doesn't identify the shopper, or a token of
+                the shopper's own request, which does.
+            default_region: The region of phone numbers without a country code, such as
+                ``GB``; left out, the tracker's.
             test_event_code: Marks this event as a test.
-            **details: Anything an event has, instead of what the order says.
+            **details: Fields of the event that replace those of the order.
 
         Raises:
-            InvalidEventError: If the event breaks a rule, and the tracker is strict.
-            QueueFullError: If the queue is full, and the tracker was told to raise then.
+            InvalidEventError: If the event is invalid, and the tracker is strict.
+            QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
         try:
             placed = to_order(order)
@@ -246,17 +248,17 @@ class Tracker:
 
         Args:
             event_type: One of the protocol's types.
-            key: What makes this event itself, such as a subscription's id: the same key
-                always makes the same event id. Not needed with an ``event_id``.
-            context: The request it came with, or the token of one; left out, the current one.
-            default_region: Where a phone number without a plus is, as in ``GB``; left out,
-                the tracker's.
+            key: Identifies this event, such as a subscription's id. The same key always gives
+                the same event id. Not needed with an ``event_id``.
+            context: The request it came with, or a token of it; left out, the current request.
+            default_region: The region of phone numbers without a country code, such as
+                ``GB``; left out, the tracker's.
             test_event_code: Marks this event as a test.
-            **details: Anything else an event has.
+            **details: The event's fields.
 
         Raises:
-            InvalidEventError: If the event breaks a rule, and the tracker is strict.
-            QueueFullError: If the queue is full, and the tracker was told to raise then.
+            InvalidEventError: If the event is invalid, and the tracker is strict.
+            QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
         try:
             if context is None:
@@ -282,30 +284,30 @@ class Tracker:
     def track_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track somebody's interest; the same lead always has the same event id."""
+        """Track a lead. The same lead always gets the same event id."""
         if lead_id is not None:
             options.setdefault("event_id", lead_event_id(lead_id))
         return self.track(EventType.LEAD, **options)
 
     def track_custom(self, name: str, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an event that the protocol has no type for, under a `name` of its own."""
+        """Track an event with a `name` of your own, for which the protocol has no type."""
         options["custom_event_name"] = name
         return self.track(EventType.CUSTOM, **options)
 
     def track_page_view(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a page being shown."""
+        """Track a page view."""
         return self.track(EventType.PAGE_VIEW, **options)
 
     def track_view_content(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product or an article being looked at."""
+        """Track a view of a product or an article."""
         return self.track(EventType.VIEW_CONTENT, **options)
 
     def track_select_content(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a piece of content being chosen."""
+        """Track a selection of content."""
         return self.track(EventType.SELECT_CONTENT, **options)
 
     def track_select_item(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product being chosen from a list."""
+        """Track a selection of a product from a list."""
         return self.track(EventType.SELECT_ITEM, **options)
 
     def track_search(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
@@ -313,37 +315,37 @@ class Tracker:
         return self.track(EventType.SEARCH, **options)
 
     def track_share(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track content being shared."""
+        """Track a share of content."""
         return self.track(EventType.SHARE, **options)
 
     def track_add_to_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product put into the cart."""
+        """Track a product added to the cart."""
         return self.track(EventType.ADD_TO_CART, **options)
 
     def track_remove_from_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product taken out of the cart."""
+        """Track a product removed from the cart."""
         return self.track(EventType.REMOVE_FROM_CART, **options)
 
     def track_viewed_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track the cart being looked at."""
+        """Track a view of the cart."""
         return self.track(EventType.VIEWED_CART, **options)
 
     def track_add_to_wishlist(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product put on a wish list."""
+        """Track a product added to a wish list."""
         return self.track(EventType.ADD_TO_WISHLIST, **options)
 
     def track_initiate_checkout(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track the beginning of a checkout."""
+        """Track the start of a checkout."""
         return self.track(EventType.INITIATE_CHECKOUT, **options)
 
     def track_add_payment_info(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track payment details given at a checkout."""
+        """Track payment details entered at a checkout."""
         return self.track(EventType.ADD_PAYMENT_INFO, **options)
 
     def track_qualify_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead found worth pursuing."""
+        """Track a lead that was qualified."""
         if lead_id is not None:
             options.setdefault("key", lead_id)
         return self.track(EventType.QUALIFY_LEAD, **options)
@@ -351,7 +353,7 @@ class Tracker:
     def track_close_convert_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead become a customer."""
+        """Track a lead that became a customer."""
         if lead_id is not None:
             options.setdefault("key", lead_id)
         return self.track(EventType.CLOSE_CONVERT_LEAD, **options)
@@ -359,61 +361,61 @@ class Tracker:
     def track_disqualify_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead found not worth pursuing."""
+        """Track a lead that was disqualified."""
         if lead_id is not None:
             options.setdefault("key", lead_id)
         return self.track(EventType.DISQUALIFY_LEAD, **options)
 
     def track_complete_registration(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a registration completed."""
+        """Track a completed registration."""
         return self.track(EventType.COMPLETE_REGISTRATION, **options)
 
     def track_subscribe(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a paid subscription begun."""
+        """Track the start of a paid subscription."""
         return self.track(EventType.SUBSCRIBE, **options)
 
     def track_follow(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a free and lasting opt-in, as to a channel or a newsletter."""
+        """Track a free opt-in, such as following a channel or subscribing to a newsletter."""
         return self.track(EventType.FOLLOW, **options)
 
     def track_content_view(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a piece of content watched, heard or read."""
+        """Track content that was watched, heard or read."""
         return self.track(EventType.CONTENT_VIEW, **options)
 
     def track_watch_milestone(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a point reached in a content, as ``progress_percent`` or ``progress_seconds``."""
+        """Track progress in content, as ``progress_percent`` or ``progress_seconds``."""
         return self.track(EventType.WATCH_MILESTONE, **options)
 
     def track_start_trial(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a trial begun."""
+        """Track the start of a trial."""
         return self.track(EventType.START_TRIAL, **options)
 
     def track_app_install(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an app installed."""
+        """Track an app installation."""
         return self.track(EventType.APP_INSTALL, **options)
 
     def track_app_launch(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an app opened."""
+        """Track an app launch."""
         return self.track(EventType.APP_LAUNCH, **options)
 
     def track_contact(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a call or a message."""
+        """Track a call or message to the advertiser."""
         return self.track(EventType.CONTACT, **options)
 
     def track_schedule(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an appointment made."""
+        """Track a booked appointment."""
         return self.track(EventType.SCHEDULE, **options)
 
     def track_donate(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a donation made."""
+        """Track a donation."""
         return self.track(EventType.DONATE, **options)
 
     def track_submit_application(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an application handed in."""
+        """Track a submitted application."""
         return self.track(EventType.SUBMIT_APPLICATION, **options)
 
     def start(self) -> None:
-        """Start to deliver what waits on disk; the first event does it by itself."""
+        """Start delivering pending events. The first event of a process does so too."""
         self._pipeline.start()
 
     def flush(self, timeout: float = 10.0) -> Stats:

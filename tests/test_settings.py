@@ -102,8 +102,8 @@ def test_without_destinations_there_are_none() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({}, "ADCP_DIRECTORY: expected a directory"),
-        ({"ADCP_DIRECTORY": ""}, "ADCP_DIRECTORY: expected a directory"),
+        ({}, "ADCP_DIRECTORY isn't set. Set it to"),
+        ({"ADCP_DIRECTORY": ""}, "ADCP_DIRECTORY isn't set. Set it to"),
         ({"ADCP_FLUSH_INTERVAL": "soon"}, "ADCP_FLUSH_INTERVAL: expected a number, got 'soon'"),
         ({"ADCP_FLUSH_INTERVAL": "0"}, "a number of seconds, 0.01 or more, got 0.0"),
         ({"ADCP_FLUSH_INTERVAL": "nan"}, "flush_interval: expected a number of seconds"),
@@ -230,13 +230,13 @@ SHOP: dict[str, Any] = {
     ("settings", "told"),
     [
         ({"directory": None}, "directory: expected a path, such as '/var/lib/shop/adcp', got None"),
-        ({"directory": ""}, "got an empty string; events need a place to wait in"),
+        ({"directory": ""}, "got an empty string"),
         ({"directory": 5}, "directory: expected a path"),
         ({"strict": "false"}, "strict: expected True or False, got 'false'"),
         ({"handle_sigterm": 1}, "handle_sigterm: expected True or False, got 1"),
         ({"default_region": 49}, "default_region: expected a string or None, got int"),
         ({"flush_interval": "1"}, "expected a number of seconds, 0.01 or more, got '1'"),
-        ({"destinations": Interchange(**SHOP)}, "got one by itself; put it in brackets"),
+        ({"destinations": Interchange(**SHOP)}, "got a single one; put it in a list"),
         ({"destinations": "https://seller.example"}, "such as Interchange(…), got str"),
         ({"destinations": [Interchange]}, "such as Interchange(…), got type at [0]"),
         ({"destinations": 7}, "such as Interchange(…), got int"),
