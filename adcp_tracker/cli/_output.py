@@ -128,7 +128,10 @@ def _console() -> Console:
     return Console(markup=False, highlight=False, emoji=False)
 
 
-_COLUMNS = ("destination", "accepted", "delivered", "pending", "dead", "dropped", "state")
+_COLUMNS = (
+    *("destination", "accepted", "delivered", "unconfirmed", "pending", "dead", "dropped"),
+    "state",
+)
 
 
 def print_stats(
@@ -148,6 +151,7 @@ def print_stats(
                 name,
                 books.accepted,
                 books.delivered,
+                books.unconfirmed,
                 books.pending,
                 books.dead,
                 sum(books.dropped.values()),
@@ -194,11 +198,16 @@ def _print_reasons(
     if books.dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
         print_line(f"{name} dropped {sum(books.dropped.values()):,} events: {reasons}.")
-    if books.unprocessed:
+    if books.unconfirmed:
         print_line(
-            f"{name}: the seller didn't process {books.unprocessed:,} delivered events "
-            "and didn't say which."
+            f"{name}: the seller accepted {books.unconfirmed:,} events without confirming that "
+            "it processed them. Ask it why, and compare with: adcp-tracker reconcile",
+            "yellow",
         )
+    if books.match_quality is not None:
+        print_line(f"{name}: the seller could match {books.match_quality:.0%} of the last events.")
+    for warning in books.warnings:
+        print_line(f"{name}: the seller warns: {warning}", "yellow")
     if not is_known:
         print_line(
             f"{name} is not configured here. To drop it and its pending events, run: "

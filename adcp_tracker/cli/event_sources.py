@@ -142,7 +142,7 @@ def _verdict(result: Reconciliation) -> str:
     if result.difference < 0:
         return (
             f"The seller counts {gap:,} fewer than the {result.delivered:,} delivered. "
-            "Ask the seller why, and run adcp-tracker status for unprocessed events."
+            "Ask the seller why, and run adcp-tracker status for unconfirmed events."
         )
     return (
         f"The seller counts {gap:,} more than the {result.delivered:,} delivered. "

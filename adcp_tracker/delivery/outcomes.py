@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _TRIES_PER_KEY = 5
+_UNREADABLE_TRIES = 3
+_WARNINGS_LOGGED = 3
 _SAME_KEY = frozenset({"IDEMPOTENCY_IN_FLIGHT"})
 _REFUSED_IN_A_ROW = 5
 _TAKEN_PER_RAISE = 100
@@ -98,18 +100,36 @@ class OutcomeHandler:
         failed = self._failures_by_index(outcome.failures)
         counts = self._destination.counts
         live = self.batch.test_event_code is None
-        counts.deliver(len(self.events) - len(failed), self.now, live=live)
+        sent = len(self.events)
+        counts.deliver(sent - len(failed), self.now, live=live)
         counts.dead += len(failed)
-        if outcome.received is not None and outcome.processed is not None:
-            missing = outcome.received - outcome.processed - len(outcome.failures)
-            counts.unprocessed += max(missing, 0)
+        unconfirmed = sent - len(failed) - outcome.confirmed(sent, len(failed))
+        counts.unconfirmed += unconfirmed
+        self._destination.report.add(outcome.warnings, outcome.match_quality, sent, self.now)
+        if unconfirmed:
+            self._log_unconfirmed(outcome, unconfirmed)
         if outcome.wait is not None:
             self._destination.resume_at = self.now + outcome.wait
         self.state.replace(self.batch)
         return self._dead_letters(failed)
 
+    def _log_unconfirmed(self, outcome: Delivered, unconfirmed: int) -> None:
+        logger.warning(
+            "batch.unconfirmed",
+            destination=self.batch.destination,
+            events=len(self.events),
+            unconfirmed=unconfirmed,
+            received=outcome.received,
+            processed=outcome.processed,
+            warnings=outcome.warnings[:_WARNINGS_LOGGED],
+        )
+
     def _retry(self, outcome: Retry) -> list[DeadLetter]:
         attempts = self.batch.attempts + 1
+        unreadable = self.batch.unreadable + outcome.is_success
+        if outcome.is_success and unreadable >= _UNREADABLE_TRIES:
+            # Seemingly accepted each time, so sending it for ever helps nobody.
+            return self._delivered(Delivered(warnings=(outcome.message,), is_confirmed=False))
         budgeted = self.batch.budgeted + outcome.budgeted
         if outcome.budgeted and budgeted >= self.policy.budget:
             return self._bisect(outcome.code, outcome.message, at_once=False)
@@ -121,6 +141,7 @@ class OutcomeHandler:
             self.batch,
             attempts=attempts,
             budgeted=budgeted,
+            unreadable=unreadable,
             generation=self.batch.generation + self._needs_fresh_key(outcome, attempts),
             next_attempt_at=self.now + self.policy.delay(attempts, outcome.retry_after),
             last_code=outcome.code,

@@ -66,7 +66,7 @@ _PLACES_KEPT = 16
 class DestinationStats:
     """What became of one destination's events.
 
-    ``accepted = delivered + pending + dead + sum(dropped)`` at all times.
+    ``accepted = delivered + unconfirmed + pending + dead + sum(dropped)`` at all times.
 
     Attributes:
         accepted: Events taken up.
@@ -74,13 +74,17 @@ class DestinationStats:
         pending: Events on disk, on their way.
         dead: Events set aside with a reason.
         dropped: Events let go, by reason.
-        unprocessed: Of the delivered, those the seller left out without saying which.
+        unconfirmed: Events the seller accepted without saying that it processed them.
         paused: Why nothing is sent, and what to do about it; empty if all is well.
         retrying: Why the last try failed; empty if it did not.
         configured: Whether a running tracker knows this destination.
         oldest_at: When the oldest pending event was accepted, in seconds since the epoch.
         missing_keys: Which keys are missing to read some of the pending events; empty if none is.
-        hourly: Live events delivered by the hour, in hours since the epoch, for 35 days.
+        hourly: Live events that the seller accepted, confirmed or not, by hour since the
+            epoch, for 35 days.
+        warnings: The seller's latest warnings, each kind once, the newest last.
+        match_quality: The latest share of events that the seller could match, 0–1.
+        match_quality_by_hour: The mean share by hour since the epoch, for 7 days.
     """
 
     accepted: int = 0
@@ -88,13 +92,16 @@ class DestinationStats:
     pending: int = 0
     dead: int = 0
     dropped: dict[str, int] = attrs.field(factory=dict)
-    unprocessed: int = 0
+    unconfirmed: int = 0
     paused: str = ""
     retrying: str = ""
     configured: bool = True
     oldest_at: float | None = None
     missing_keys: str = ""
     hourly: dict[str, int] = attrs.field(factory=dict, repr=False)
+    warnings: list[str] = attrs.field(factory=list)
+    match_quality: float | None = None
+    match_quality_by_hour: dict[str, float] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen
@@ -136,7 +143,7 @@ class Stats:
             pending=self.pending,
             dead=sum(books.dead for books in every),
             dropped=dict(dropped),
-            unprocessed=sum(books.unprocessed for books in every),
+            unconfirmed=sum(books.unconfirmed for books in every),
         )
 
     def as_json(self) -> dict[str, object]:
@@ -180,11 +187,14 @@ class StatsCollector:
         pause = state.pause
         return DestinationStats(
             accepted=state.counts.accepted + unsealed,
-            delivered=state.counts.delivered,
+            delivered=state.counts.delivered - state.counts.unconfirmed,
             pending=unsealed + sealed,
             dead=state.counts.dead,
             dropped=dict(state.counts.dropped),
-            unprocessed=state.counts.unprocessed,
+            unconfirmed=state.counts.unconfirmed,
+            warnings=list(state.report.warnings),
+            match_quality=state.report.match_quality,
+            match_quality_by_hour=state.report.match_means(),
             hourly=dict(state.counts.hourly),
             paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",
             retrying=next((each.last_code for each in batches if each.attempts), ""),

@@ -69,6 +69,9 @@ class Delivered:
         replayed: Whether this is the response to an earlier try.
         wait: Seconds until the next request, within 1–3600, if this one used up the
             seller's rate limit; else ``None``.
+        nameless_failures: How many failures the seller reports without saying of which event.
+        is_confirmed: Whether the seller says that it processed the events. If not, it only
+            accepted them.
     """
 
     failures: tuple[EventFailure, ...] = ()
@@ -78,6 +81,21 @@ class Delivered:
     match_quality: float | None = None
     replayed: bool = False
     wait: float | None = None
+    nameless_failures: int = 0
+    is_confirmed: bool = True
+
+    def confirmed(self, sent: int, failed: int) -> int:
+        """Return how many events the seller says it processed.
+
+        Args:
+            sent: How many events the request had.
+            failed: How many of them the failures name.
+        """
+        if not self.is_confirmed:
+            return 0
+        unknown = len(self.failures) - failed + self.nameless_failures
+        counts = (sent - failed - unknown, self.received, self.processed)
+        return max(min(count for count in counts if count is not None), 0)
 
 
 @attrs.frozen
@@ -90,6 +108,8 @@ class Retry:
         retry_after: Seconds to wait at least, within 1–3600.
         fresh_key: Whether the next try needs a new idempotency key.
         budgeted: Whether tries are counted and end in a dead letter.
+        is_success: Whether the seller reported success, but its report can't be read. After a
+            few tries the events count as unconfirmed.
         rate_limited: Whether the seller is healthy and only asked too often.
     """
 
@@ -99,6 +119,7 @@ class Retry:
     fresh_key: bool = False
     budgeted: bool = False
     rate_limited: bool = False
+    is_success: bool = False
 
 
 @attrs.frozen

@@ -23,12 +23,15 @@ from adcp_tracker.destinations.responses import (
     SellerError,
     apply_rule,
     decode,
+    decode_text,
     find_error,
+    has_report,
     outcome_from_error,
     outcome_from_http,
     outcome_from_task,
     read_error,
     sanitize,
+    unwrapped,
 )
 
 if TYPE_CHECKING:
@@ -63,11 +66,9 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
         return _rpc_error(error, response, count)
     if isinstance(result, dict):
         return _result(result, response, count)
-    return (
-        outcome_from_task(None, response, count)
-        if response.is_success
-        else outcome_from_error(_EMPTY_ERROR, response, count)
-    )
+    if response.is_success and not error:
+        return outcome_from_task(None, response, count)
+    return outcome_from_error(_EMPTY_ERROR, response, count)
 
 
 def is_protocol_error(message: object) -> bool:
@@ -79,6 +80,9 @@ def is_protocol_error(message: object) -> bool:
 def structured(result: Mapping[str, object]) -> dict[str, object] | None:
     """Return a tool's result as an object, from ``structuredContent`` or its text."""
     content = result.get("structuredContent")
+    # Frameworks put what isn't declared as an object under the key "result".
+    if isinstance(content, dict) and set(content) == {"result"}:
+        content = next((body for body in unwrapped(content) if body is not content), None)
     return content if isinstance(content, dict) else _text_object(result)
 
 
@@ -92,7 +96,9 @@ def _result(result: Mapping[str, object], response: Response, count: int) -> Out
         return Retry("tool_error", _tool_text(result), budgeted=True)
     if not response.is_success:
         return outcome_from_error(_EMPTY_ERROR, response, count)
-    return outcome_from_task(structured(result), response, count)
+    bodies = (structured(result), text)
+    report = next(filter(has_report, bodies), bodies[0])
+    return outcome_from_task(report, response, count)
 
 
 def _rpc_error(error: Mapping[str, object], response: Response, count: int) -> Outcome:
@@ -122,7 +128,7 @@ def _adcp_error(body: object) -> Mapping[str, object] | None:
 
 def _text_object(result: Mapping[str, object]) -> dict[str, object] | None:
     for text in _texts(result):
-        payload = decode(text)
+        payload = decode_text(text)
         if isinstance(payload, dict):
             return payload
     return None

@@ -85,6 +85,15 @@ def decode(body: bytes | str) -> object:
     return payload
 
 
+def decode_text(text: str) -> object:
+    """Return the JSON in a text, alone or amid words or in a fence; ``None`` if there is none."""
+    whole = decode(text)
+    if whole is not None:
+        return whole
+    start, stop = text.find("{"), text.rfind("}")
+    return decode(text[start : stop + 1]) if 0 <= start < stop else None
+
+
 _LATER = "Check the address and the network, or try again later."
 _WISH = "Fix the request. The seller says that it breaks a rule."
 
@@ -136,53 +145,105 @@ def _is_control(character: str) -> bool:
 
 _MOST_WARNINGS = 20
 _ID_LENGTH = 256
-_COUNTS = ("received", "processed")
-_OWN_TYPES = frozenset({"application/json", "text/event-stream"})
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_LATER_STATUSES = frozenset({"submitted", "working"})
+_COUNTS = ("events_received", "events_processed")
+# What a seller repeats of a request can't be the report on it.
+_ECHOES = frozenset({"context", "ext", "input", "params", "arguments", "request"})
+_WRAPPERS = ("data", "result", "payload", "response")
+_MOST_LEVELS = 5
+_MOST_VALUES = 200
+_DIGITS = 10
+_EMPTY_SUCCESSES = frozenset({202, 204})
 
 
 def parse_report(payload: object, response: Response, count: int) -> Delivered | Retry:
     """Return the outcome for a body without an error.
 
     Args:
-        payload: The decoded body, unwrapped, of any type.
+        payload: The decoded body, of any type.
         response: The HTTP response.
         count: How many events were sent.
     """
-    if not isinstance(payload, dict):
+    report = _find_report(payload)
+    listed = _get(report, "partial_failures") or []
+    failed = [listed] if isinstance(listed, dict) else listed
+    if not report or not isinstance(failed, list):
         return _unreadable(response)
-    received, processed = (_count(payload.get(f"events_{name}")) for name in _COUNTS)
-    listed = payload.get("partial_failures") or []
-    if received is processed is None or not isinstance(listed, list):
-        return _unreadable(response)
-    failures, nameless = _partial_failures(listed)
+    received, processed = (_count(_get(report, name)) for name in _COUNTS)
+    failures, nameless = _partial_failures(failed)
     return Delivered(
         failures=failures,
         received=received,
         processed=processed,
-        warnings=(*_warnings(payload), *_discrepancies(received, count, nameless)),
-        match_quality=_share(payload.get("match_quality")),
-        replayed=payload.get("replayed") is True,
+        warnings=(*_warnings(report), *_discrepancies(received, count, nameless)),
+        match_quality=_share(_get(report, "match_quality")),
+        replayed=report.get("replayed") is True,
         wait=rate_limit_delay(response.headers, response.now),
+        nameless_failures=nameless,
     )
+
+
+def _find_report(payload: object) -> Mapping[str, object]:
+    """Return the first object with counts, level by level; an empty one if there is none.
+
+    Sellers' frameworks wrap the report, or put it into a text.
+    """
+    level = [payload]
+    for _ in range(_MOST_LEVELS):
+        for value in level:
+            if isinstance(value, dict) and _has_counts(value):
+                return value
+        level = [child for value in level for child in _children(value)][:_MOST_VALUES]
+    return {}
+
+
+def has_report(payload: object) -> bool:
+    """Return whether there is a report with counts somewhere in a body."""
+    return bool(_find_report(payload))
+
+
+def _has_counts(body: Mapping[str, object]) -> bool:
+    return any(_count(_get(body, name)) is not None for name in _COUNTS)
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [inner for name, inner in value.items() if name not in _ECHOES]
+    if isinstance(value, str):
+        return [decode_text(value)]
+    return value if isinstance(value, list) else []
 
 
 def _unreadable(response: Response) -> Retry:
-    """Retry: the seller may have accepted the events, and recognizes them by their ids.
+    """Retry a few times: the seller reports success, but not of what.
 
-    A broken connection, or a body of another type because a proxy responded, says nothing
-    about the events and doesn't count against them.
+    A web page comes from somebody in between, and a stream begins before the seller has read
+    the events; so a page or a broken stream doesn't count as a success.
     """
-    foreign = bool(response.media_type) and response.media_type not in _OWN_TYPES
-    broken = bool(response.truncated) and response.truncated not in {OVERSIZE, UNDECODABLE}
+    is_page = response.media_type in _PAGE_TYPES
+    is_broken_stream = response.media_type == "text/event-stream" and bool(response.truncated)
     return Retry(
-        code=response.truncated or ("not_json" if foreign else "unreadable_answer"),
+        code=response.truncated or ("not_json" if is_page else "unreadable_answer"),
         message=f"HTTP {response.status}, but the body isn't a response to log_event.",
         retry_after=requested_delay(response.headers, None, response.now),
-        budgeted=not (foreign or broken),
+        is_success=not (is_page or is_broken_stream),
     )
 
 
+def _get(table: Mapping[str, object], name: str) -> object:
+    """Return a value by its name, or by its name in camel case."""
+    if name in table:
+        return table[name]
+    first, *rest = name.split("_")
+    return table.get(first + "".join(word.capitalize() for word in rest))
+
+
 def _count(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS:
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and value < 10**_DIGITS:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         return None
     return value
@@ -205,7 +266,7 @@ def _partial_failures(listed: list[object]) -> tuple[tuple[EventFailure, ...], i
 
 
 def _event_id(item: object) -> str | None:
-    event_id = item.get("event_id") if isinstance(item, dict) else None
+    event_id = _get(item, "event_id") if isinstance(item, dict) else None
     return event_id if isinstance(event_id, str) and is_sanitized(event_id, _ID_LENGTH) else None
 
 
@@ -217,8 +278,9 @@ def _partial_failure(event_id: str, item: Mapping[str, object]) -> EventFailure:
 
 def _warnings(payload: Mapping[str, object]) -> list[str]:
     listed = payload.get("warnings")
-    words = [sanitize(word) for word in listed[:_MOST_WARNINGS]] if isinstance(listed, list) else []
-    return [word for word in words if word]
+    items = listed[:_MOST_WARNINGS] if isinstance(listed, list) else [listed]
+    words = (item.get("message") if isinstance(item, dict) else item for item in items)
+    return list(filter(None, map(sanitize, words)))
 
 
 def _discrepancies(received: int | None, count: int, nameless: int) -> list[str]:
@@ -326,11 +388,19 @@ def find_error(payload: object) -> Mapping[str, object] | None:
 
     Entries of severity ``warning`` don't count; the protocol uses them for advice.
     """
-    if not isinstance(payload, dict):
-        return None
-    wrapped = payload.get("data")
-    bodies = (payload, wrapped) if isinstance(wrapped, dict) else (payload,)
-    return next(filter(None, map(_error_in, bodies)), None)
+    return next(filter(None, map(_error_in, unwrapped(payload))), None)
+
+
+def unwrapped(payload: object) -> Iterator[dict[str, object]]:
+    """Yield an object and those it is wrapped around, be it in JSON within a text."""
+    for _ in range(_MOST_LEVELS):
+        if isinstance(payload, str):
+            payload = decode_text(payload)
+        if not isinstance(payload, dict):
+            return
+        yield payload
+        inner = (payload.get(name) for name in _WRAPPERS)
+        payload = next((value for value in inner if isinstance(value, (dict, str))), None)
 
 
 def _error_in(body: dict[str, object]) -> Mapping[str, object] | None:
@@ -345,7 +415,7 @@ def _error_in(body: dict[str, object]) -> Mapping[str, object] | None:
             return {"message": found}
         if found.get("severity") != "warning":
             return found
-    bare = isinstance(body.get("code"), str) and "events_received" not in body
+    bare = isinstance(body.get("code"), str) and not _has_counts(body)
     return body if bare else None
 
 
@@ -380,10 +450,11 @@ def outcome_from_http(response: Response, count: int) -> Outcome:
         count: How many events were sent.
     """
     payload = response.json()
-    found = find_error(payload)
-    if response.is_success and found is None:
-        return parse_report(_unwrapped(payload), response, count)
-    return outcome_from_error(read_error(found or {}), response, count)
+    if not response.is_success:
+        return outcome_from_error(read_error(find_error(payload) or {}), response, count)
+    if response.status in _EMPTY_SUCCESSES and not response.body.strip():
+        return Delivered(is_confirmed=False, wait=rate_limit_delay(response.headers, response.now))
+    return outcome_from_task(payload, response, count)
 
 
 def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
@@ -398,14 +469,22 @@ def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
     if found is not None:
         replayed = isinstance(task, dict) and task.get("replayed") is True
         return outcome_from_error(read_error(found, replayed=replayed), response, count)
-    if isinstance(task, dict):
-        status = sanitize(task.get("status"), CODE_LENGTH)
+    for body in unwrapped(task):
+        status = sanitize(body.get("status"), CODE_LENGTH).lower()
         if status in TASK_STATUSES:
-            error = SellerError(f"task_{status}", sanitize(task.get("message")))
+            error = SellerError(f"task_{status}", sanitize(body.get("message")))
             return apply_rule(TASK_STATUSES[status], error, response, count)
-        if status in {"submitted", "working"} and "events_received" not in task:
-            return Delivered(warnings=("The seller will process the events later.",))
+        if status in _LATER_STATUSES:
+            return _submitted(task, response, count)
     return parse_report(task, response, count)
+
+
+def _submitted(task: object, response: Response, count: int) -> Outcome:
+    report = parse_report(task, response, count)
+    if isinstance(report, Delivered):
+        return attrs.evolve(report, is_confirmed=False)
+    words = "The seller will process the events later, and doesn't say how that goes."
+    return Delivered(is_confirmed=False, warnings=(words,))
 
 
 def outcome_from_error(error: SellerError, response: Response, count: int) -> Outcome:
@@ -495,12 +574,6 @@ def _named(
 def _at(issue: Issue, error: SellerError) -> str:
     words = issue.message or error.message
     return f"{issue.path}: {words}" if words else issue.path
-
-
-def _unwrapped(payload: object) -> object:
-    if isinstance(payload, dict) and isinstance(payload.get("data"), dict):
-        return payload["data"]
-    return payload
 
 
 def _code(error: SellerError, response: Response) -> str:

@@ -7,6 +7,7 @@ in one transaction after each change. It stays small however many events wait.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from cattrs.preconf.orjson import make_converter
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from adcp_tracker.outbox.storage import Outbox
 
@@ -26,6 +27,9 @@ _DESTINATION = "destination:"
 _DELIVERY = "delivery:"
 _HOUR = 3600
 _HOURS_KEPT = 35 * 24
+_MATCH_HOURS_KEPT = 7 * 24
+_WARNINGS_KEPT = 10
+_NUMBERS = re.compile(r"[0-9]+")
 _STORED_NAMES = {
     "successes_near_limit": "taken_at_limit",
     "single_rejections": "refused_alone",
@@ -64,6 +68,7 @@ class FrozenBatch:
         generation: Counts the idempotency keys it has had, from 0.
         attempts: How often it has been tried.
         budgeted: How many of those tries failed for a reason nobody knows.
+        unreadable: How many of those tries the seller answered with a success that can't be read.
         next_attempt_at: Not before, in seconds since the epoch.
         last_code: Why the last try failed, in one word.
         last_message: Why, for a person.
@@ -77,6 +82,7 @@ class FrozenBatch:
     generation: int = 0
     attempts: int = 0
     budgeted: int = 0
+    unreadable: int = 0
     next_attempt_at: float = 0.0
     last_code: str = ""
     last_message: str = ""
@@ -120,11 +126,11 @@ class Counts:
 
     Attributes:
         accepted: All that were taken up for it.
-        delivered: Those the seller has.
+        delivered: Those the seller accepted, confirmed or not.
         dead: Those set aside.
         dropped: Those that were let go, by reason.
-        unprocessed: Of those delivered, how many the seller says it did not process
-            without saying which.
+        unconfirmed: Of those delivered, how many the seller doesn't say it processed. Stored
+            as ``unprocessed``, as earlier versions did.
         hourly: Of those delivered, the live ones by the hour, in hours since the epoch;
             the last 35 days that had any.
     """
@@ -133,7 +139,7 @@ class Counts:
     delivered: int = 0
     dead: int = 0
     dropped: Counter[str] = attrs.field(factory=Counter)
-    unprocessed: int = 0
+    unconfirmed: int = 0
     hourly: Counter[str] = attrs.field(factory=Counter)
 
     def drop(self, reason: str, count: int = 1) -> None:
@@ -148,6 +154,48 @@ class Counts:
             self.hourly[str(int(now // _HOUR))] += count
             if len(self.hourly) > _HOURS_KEPT:
                 del self.hourly[min(self.hourly, key=int)]
+
+
+@attrs.define
+class SellerReport:
+    """What a seller says beside its counts.
+
+    Attributes:
+        warnings: Its latest warnings, each kind once, the newest last.
+        match_quality: The latest share of events that it could match, 0–1.
+        match_by_hour: Sums of shares and of events, by hour since the epoch.
+    """
+
+    warnings: list[str] = attrs.field(factory=list)
+    match_quality: float | None = None
+    match_by_hour: dict[str, tuple[float, int]] = attrs.field(factory=dict)
+
+    def add(
+        self, warnings: Iterable[str], match_quality: float | None, count: int, now: float
+    ) -> None:
+        """Add what a seller says of a request of `count` events, as of `now`."""
+        for warning in warnings:
+            kind = _kind_of(warning)
+            self.warnings = [each for each in self.warnings if _kind_of(each) != kind]
+            self.warnings = [*self.warnings, warning][-_WARNINGS_KEPT:]
+        if match_quality is None:
+            return
+        self.match_quality = match_quality
+        hour = str(int(now // _HOUR))
+        total, events = self.match_by_hour.get(hour, (0.0, 0))
+        self.match_by_hour[hour] = (total + match_quality * count, events + count)
+        if len(self.match_by_hour) > _MATCH_HOURS_KEPT:
+            del self.match_by_hour[min(self.match_by_hour, key=int)]
+
+    def match_means(self) -> dict[str, float]:
+        """Return the mean share by hour since the epoch."""
+        means = self.match_by_hour.items()
+        return {hour: round(total / count, 4) for hour, (total, count) in means if count}
+
+
+def _kind_of(warning: str) -> str:
+    """Return a warning without its numbers, which differ each time."""
+    return _NUMBERS.sub("#", warning)
 
 
 @attrs.define
@@ -166,6 +214,7 @@ class DestinationState:
         next_number: The next delivery's number.
         counts: Its books.
         missing_keys: The keys that are missing to read some of its events; empty if none is.
+        report: What its seller says beside its counts.
     """
 
     cursors: dict[str, int] = attrs.field(factory=dict)
@@ -179,6 +228,7 @@ class DestinationState:
     next_number: int = 0
     counts: Counts = attrs.field(factory=Counts)
     missing_keys: str = ""
+    report: SellerReport = attrs.field(factory=SellerReport)
 
     def copy(self) -> DestinationState:
         """Return a copy whose cursors and books can be changed, to be taken or left."""
@@ -186,24 +236,21 @@ class DestinationState:
         return attrs.evolve(self, cursors=dict(self.cursors), counts=counts)
 
 
-def _keep_stored_names() -> None:
-    overrides = {name: override(rename=stored) for name, stored in _STORED_NAMES.items()}
-    _converter.register_structure_hook(
-        DestinationState,
-        make_dict_structure_fn(DestinationState, _converter, **overrides),  # type: ignore[arg-type]
+def _keep_stored_names(kind: type[object], names: Mapping[str, str]) -> None:
+    overrides = {name: override(rename=stored) for name, stored in names.items()}
+    read = make_dict_structure_fn(kind, _converter, **overrides)  # type: ignore[arg-type]
+    write = make_dict_unstructure_fn(
+        kind,
+        _converter,
+        _cattrs_omit_if_default=True,
+        **overrides,  # type: ignore[arg-type]
     )
-    _converter.register_unstructure_hook(
-        DestinationState,
-        make_dict_unstructure_fn(
-            DestinationState,
-            _converter,
-            _cattrs_omit_if_default=True,
-            **overrides,  # type: ignore[arg-type]
-        ),
-    )
+    _converter.register_structure_hook(kind, read)
+    _converter.register_unstructure_hook(kind, write)
 
 
-_keep_stored_names()
+_keep_stored_names(Counts, {"unconfirmed": "unprocessed"})
+_keep_stored_names(DestinationState, _STORED_NAMES)
 
 
 class State:

@@ -165,6 +165,7 @@ def _show(stats: Stats, *, as_json: bool) -> None:
 def _counts(books: DestinationStats) -> str:
     dropped = "".join(f", {count} {reason}" for reason, count in sorted(books.dropped.items()))
     return (
-        f"{books.accepted} accepted, {books.delivered} delivered, {books.pending} pending, "
-        f"{books.dead} dead, {sum(books.dropped.values())} dropped{dropped}"
+        f"{books.accepted} accepted, {books.delivered} delivered, "
+        f"{books.unconfirmed} unconfirmed, {books.pending} pending, {books.dead} dead, "
+        f"{sum(books.dropped.values())} dropped{dropped}"
     )

@@ -71,7 +71,7 @@ def test_a_delivered_queue_is_well(tmp_path: Path, seller: Sandbox) -> None:
     after = run("status", "--directory", tmp_path / "queue", **pointing_at(seller))
     assert after.code == 0
     row = next(line for line in after.out.splitlines() if line.startswith(NAME))
-    assert row.split() == [NAME, "1", "1", "0", "0", "0", "ok"]
+    assert row.split() == [NAME, "1", "1", "0", "0", "0", "0", "ok"]
     assert "No process uploads" not in after.out
 
 

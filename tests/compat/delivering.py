@@ -244,7 +244,7 @@ def _play(directory: Path, scenario: Scenario, outcomes: Mapping[str, Outcome]) 
             "pending": total.pending,
             "dead": total.dead,
             "dropped": dict(sorted(Counter(total.dropped).items())),
-            "unprocessed": total.unprocessed,
+            "unconfirmed": total.unconfirmed,
         },
     }
 

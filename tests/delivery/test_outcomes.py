@@ -117,17 +117,18 @@ def test_partial_failures_are_dead_letters(desk: Desk, failure: EventFailure) ->
     assert (desk.destination.counts.delivered, desk.destination.counts.dead) == (3, 1)
 
 
-def test_failures_of_events_nobody_sent_are_nothing(desk: Desk) -> None:
-    """A seller that names other events, or places outside, harms none of ours."""
+def test_failures_of_unknown_events_leave_as_many_unconfirmed(desk: Desk) -> None:
+    """A seller that names other events, or positions outside, kills none of ours."""
     strangers = (EventFailure("C", "m", event_id="Z"), EventFailure("C", "m", index=9))
     assert desk.settle(Delivered(failures=strangers)) == []
-    assert desk.destination.counts.delivered == 4
+    counts = desk.destination.counts
+    assert (counts.delivered, counts.unconfirmed) == (4, 2)
 
 
 def test_fewer_processed_than_received_is_counted_and_not_sent_again(desk: Desk) -> None:
     """Which ones were left out cannot be known."""
     desk.settle(Delivered(received=4, processed=3))
-    assert desk.destination.counts.unprocessed == 1
+    assert desk.destination.counts.unconfirmed == 1
     assert desk.deliveries == []
 
 

@@ -368,7 +368,7 @@ def test_a_partial_failure_is_a_dead_letter(
     part = {"events_processed": 3, "partial_failures": [failure]}
     case = facing(kind, No(result=part), once)
     books = case.settled()
-    assert (books.delivered, books.dead, books.unprocessed) == (3, 1, 0)
+    assert (books.delivered, books.dead, books.unconfirmed) == (3, 1, 0)
     assert len(case.seller.tries) == 1
     letter = case.letter()
     assert (letter.code, letter.message) == (name, "Not [31mthis.")
@@ -380,7 +380,7 @@ def test_events_left_out_without_a_word_are_counted(facing: Callable[..., Case],
     """Fewer processed than received, and no list: nobody can tell which, so none goes again."""
     case = facing(kind, No(result={"events_processed": 1}), once)
     books = case.settled()
-    assert (books.delivered, books.dead, books.unprocessed) == (4, 0, 3)
+    assert (books.delivered, books.dead, books.unconfirmed) == (1, 0, 3)
     assert len(case.seller.tries) == 1
 
 

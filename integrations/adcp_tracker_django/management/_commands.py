@@ -83,6 +83,7 @@ def format_stats(stats: Stats) -> Iterator[str]:
 def _counts(books: DestinationStats) -> str:
     dropped = sum(books.dropped.values())
     return (
-        f"accepted {books.accepted} = delivered {books.delivered} + pending {books.pending}"
+        f"accepted {books.accepted} = delivered {books.delivered}"
+        f" + unconfirmed {books.unconfirmed} + pending {books.pending}"
         f" + dead {books.dead} + dropped {dropped}"
     )

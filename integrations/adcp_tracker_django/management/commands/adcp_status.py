@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 class Command(StatsCommand):
     """Prints what became of every event."""
 
-    help = "Print what became of every event: accepted = delivered + pending + dead + dropped."
+    help = (
+        "Print what became of every event: "
+        "accepted = delivered + unconfirmed + pending + dead + dropped."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take ``--json``."""
