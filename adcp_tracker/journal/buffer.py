@@ -16,19 +16,10 @@ import orjson
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal.fsync import FsyncError
-from adcp_tracker.journal.records import (
-    DROPPED,
-    ENVELOPED,
-    EVENT,
-    accepted_ms,
-    encode_record,
-    parse,
-    with_envelope,
-)
+from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, with_envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.journal.writer import JournalWriter
@@ -45,13 +36,11 @@ class _Waiting(NamedTuple):
         body: Its body.
         accepted_ms: Its time.
         kind: Its kind.
-        segment: Where it is already, if the disk only did not confirm it.
     """
 
     body: bytes
     accepted_ms: int
     kind: bytes
-    segment: Path | None = None
 
 
 class WriteBuffer:
@@ -92,13 +81,8 @@ class WriteBuffer:
 
     @property
     def in_memory(self) -> int:
-        """How many events wait in memory, and nowhere else, for the disk to take them."""
-        return sum(each.segment is None for each in list(self._waiting))
-
-    @property
-    def unconfirmed(self) -> int:
-        """How many records are in a segment, and wait for the disk to confirm it."""
-        return sum(each.segment is not None for each in list(self._waiting))
+        """How many events wait in memory until the disk takes them."""
+        return len(self._waiting)
 
     def append(self, event: bytes, accepted_ms: int) -> None:
         """Take a plain event.
@@ -158,7 +142,7 @@ class WriteBuffer:
             self._waiting = deque(
                 each
                 for each in self._waiting
-                if not is_unwanted(self._journal.decode(*each[:3]).unpack()[1])
+                if not is_unwanted(self._journal.decode(*each).unpack()[1])
             )
             self._waiting_bytes = sum(len(each.body) for each in self._waiting)
             gone = before - self.in_memory  # the others are counted where they are, on disk
@@ -192,23 +176,14 @@ class WriteBuffer:
             self.count_dropped("full")
             self._throttled_log.warning("event.dropped", reason="full", error=str(error))
             return
-        if isinstance(error, FsyncError):
-            self._keep_unconfirmed(error)
-            return
         body, kind = self._journal.encode_for_disk(body, accepted_ms, kind)
-        is_kept = self._keep(_Waiting(body, accepted_ms, kind))
+        # What the disk did not confirm is in its segment all the same, and is sent from there.
+        is_kept = self._keep(_Waiting(body, accepted_ms, kind)) or isinstance(error, FsyncError)
         if not is_kept:
             self.count_dropped("disk")
         self._throttled_log.warning("journal.not_written", error=str(error), remedy=_REMEDY)
         if not is_kept:
             self._throttled_log.warning("event.dropped", reason="disk", error=str(error))
-
-    def _keep_unconfirmed(self, error: FsyncError) -> None:
-        """Keep a record until the disk confirms it; without room for it, it is in its segment."""
-        ((record,), _) = parse(error.record)
-        time = accepted_ms(error.record)
-        self._keep(_Waiting(record.body, time, record.kind, error.path))
-        self._throttled_log.warning("journal.not_synced", error=str(error), remedy=_REMEDY)
 
     def _keep(self, one: _Waiting) -> bool:
         with self._lock:
@@ -222,32 +197,22 @@ class WriteBuffer:
         while self._waiting:
             one = self._waiting[0]
             try:
-                self._write(one)
-            except OSError as error:
-                if isinstance(error, FsyncError):
-                    self._waiting[0] = one._replace(segment=error.path)
+                self._journal.append_record(*one)
+            except OSError:
                 self._written_at = self._clock.monotonic()
                 return
             self._waiting.popleft()
             self._waiting_bytes -= len(one.body)
 
-    def _write(self, one: _Waiting) -> None:
-        """Put on disk what waits, once only."""
-        body, accepted_ms, kind, segment = one
-        if segment is None or not self._journal.rewrite_and_sync(
-            segment, encode_record(body, accepted_ms, kind)
-        ):
-            self._journal.append_record(body, accepted_ms, kind)
-
     def _write_drop_counts(self) -> None:
-        """Write the counts of what was dropped as a record of their own."""
+        """Write the counts of dropped events as a record of their own."""
         self._written_at = self._clock.monotonic()
         if not self._drop_counts:
             return
         told, self._drop_counts = self._drop_counts, Counter()
         try:
             self._journal.append_record(orjson.dumps(told), int(self._clock.now() * 1000), DROPPED)
-        except FsyncError as error:
-            self._keep_unconfirmed(error)
+        except FsyncError:
+            return  # it is in its segment; a second record would be counted twice
         except OSError:
             self._drop_counts.update(told)

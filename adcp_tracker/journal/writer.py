@@ -11,7 +11,6 @@ import fcntl
 import os
 import secrets
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from adcp_tracker._clock import SystemClock
@@ -19,8 +18,8 @@ from adcp_tracker._logging import logger
 from adcp_tracker._process import fork_detector
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal import _syscalls
-from adcp_tracker.journal.files import open_secure, sync_directory, was_replaced, write_all
-from adcp_tracker.journal.fsync import FsyncError, GroupCommit, rewrite_and_sync
+from adcp_tracker.journal.files import open_secure, sync_directory, was_replaced
+from adcp_tracker.journal.fsync import FsyncError, GroupCommit
 from adcp_tracker.journal.records import HEADER_BYTES, Record, crc32, encode_record
 
 if TYPE_CHECKING:
@@ -109,7 +108,6 @@ class JournalWriter:
         self._position = 0
         self._watermark = 0
         self._full_until = 0.0
-        self._unlinked: list[bytes] = []
         self._syncs = GroupCommit(self._fdatasync)
 
     @property
@@ -153,7 +151,7 @@ class JournalWriter:
         written = self._append(descriptor, record, size)
         if written == size:
             try:
-                self._sync(since, record)
+                self._sync(since)
             except FsyncError:
                 self._advance(size)
                 raise
@@ -174,10 +172,6 @@ class JournalWriter:
         if position > self._watermark:
             self._on_watermark()
 
-    def rewrite_and_sync(self, path: Path, record: bytes) -> bool:
-        """Make the disk take a record it did not confirm; see :func:`.fsync.rewrite_and_sync`."""
-        return rewrite_and_sync(path, record, self._fdatasync)
-
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept, on disk or in memory."""
         del accepted_ms
@@ -194,8 +188,7 @@ class JournalWriter:
         A closed segment can be deleted once it is delivered, so that personal data
         does not stay on disk for longer than it takes.
 
-        A segment that somebody deleted or moved meanwhile is written once more, as soon as
-        the disk takes all of it.
+        A segment that somebody deleted or moved is left alone, and a new one begun.
         """
         with self._lock:
             if self._is_unlinked():
@@ -205,7 +198,6 @@ class JournalWriter:
                 and self._clock.monotonic() - self._opened_at >= older_than
             ):
                 self._close()
-            self._restore_unlinked()
 
     def freeze(self) -> None:
         """Open and close nothing until :meth:`unfreeze`, as across a fork.
@@ -260,7 +252,7 @@ class JournalWriter:
                 )
             self._advance(written)
         if self._synchronous:
-            self._sync(since, record)
+            self._sync(since)
 
     def _advance(self, size: int) -> None:
         """Go on behind a record that the quick way does not count."""
@@ -300,13 +292,13 @@ class JournalWriter:
             os.close(descriptor)
             raise
 
-    def _create(self, content: bytes = b"") -> tuple[int, Path]:
-        """Make a segment; where there is `content`, it holds all of it or is not made."""
+    def _create(self) -> tuple[int, Path]:
+        """Make a segment."""
         for attempt in range(_ATTEMPTS):
             stem = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
             path = self._directory.segments / f"{stem}{SUFFIX}"
             try:
-                return _create_locked(path, content), path
+                return _create_locked(path), path
             except (BlockingIOError, FileNotFoundError):
                 # A new leader swept it away as an unfinished one, in the instant before
                 # it was locked.
@@ -324,7 +316,6 @@ class JournalWriter:
                 self._watermark = self._position + min(_GROWTH_BYTES, self._segment_bytes)
                 if self._position >= self._segment_bytes:
                     self._start_next_segment()
-                    self._restore_unlinked()
             if self._on_growth is not None:
                 self._on_growth()
         except OSError as error:
@@ -337,7 +328,7 @@ class JournalWriter:
         As the number never changes hands, its record lands in the new segment.
         Without a descriptor to spare, it goes on in the old one.
         """
-        old, path, was_gone = self._descriptor, self._path, self._is_unlinked()
+        old, path = self._descriptor, self._path
         if path is None:
             return
         try:
@@ -357,9 +348,7 @@ class JournalWriter:
             os.close(new)
             if self._synchronous:
                 self._syncs.sync(left, path)  # only now does nobody write to it any more
-        if was_gone:
-            self._clock.sleep(_SWITCH_SECONDS)  # as in closing: a thread may be writing to it yet
-        self._close_segment(left, was_gone=was_gone)
+        os.close(left)
 
     def _log_not_rolled(self, error: OSError) -> None:
         logger.warning(
@@ -379,47 +368,10 @@ class JournalWriter:
         except OSError:  # nobody can tell for now
             return False
 
-    def _close_segment(self, descriptor: int, *, was_gone: bool) -> None:
-        """Let go of a segment that nobody writes to any more, keeping what nobody else can find."""
-        try:
-            if was_gone:
-                data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-                self._unlinked.append(data[: data.rfind(b"\n") + 1])
-        finally:
-            os.close(descriptor)  # it may take the very room that is wanted
-
-    def _restore_unlinked(self) -> None:
-        """Write what was in segments that are gone into new ones, each as a whole or not yet."""
-        while self._unlinked:
-            records = self._unlinked[0]
-            try:
-                self._rewrite(records)
-            except OSError as error:
-                logger.error(
-                    "segment.not_rescued",
-                    directory=str(self._directory.path),
-                    error=str(error),
-                    remedy="see to the queue's volume while this process lives: it tries again",
-                )
-                return
-            del self._unlinked[0]
-            logger.warning(
-                "segment.rescued",
-                directory=str(self._directory.path),
-                bytes=len(records),
-                remedy="see who deletes or moves the queue directory",
-            )
-
-    def _rewrite(self, records: bytes) -> None:
-        self._directory.prepare()
-        os.close(self._create(records)[0])
-        with suppress(OSError):  # it is there, and must not be written a third time
-            sync_directory(self._directory.segments)
-
     def _close(self) -> None:
         # Whoever has just written to it, and finds it closed, may rely on the sync here.
         with self._syncs.lock:
-            descriptor, path, was_gone = self._descriptor, self._path, self._is_unlinked()
+            descriptor, path = self._descriptor, self._path
             if path is None:
                 return
             self._descriptor, self._path = _CLOSED, None
@@ -431,7 +383,7 @@ class JournalWriter:
                 if self._synchronous:
                     self._syncs.sync(descriptor, path)
             finally:
-                self._close_segment(descriptor, was_gone=was_gone)
+                os.close(descriptor)
 
     def _check_room(self) -> None:
         if self._max_bytes is None:
@@ -447,12 +399,11 @@ class JournalWriter:
             f"and there are more; see why nothing is delivered, or raise max_bytes"
         )
 
-    def _sync(self, since: int, record: bytes) -> None:
+    def _sync(self, since: int) -> None:
         """Wait until the disk has what this thread has just written.
 
         Args:
             since: How many syncs had begun before it wrote.
-            record: What it wrote.
 
         Raises:
             FsyncError: If the disk does not confirm it.
@@ -464,20 +415,17 @@ class JournalWriter:
             # would succeed for nothing.
             if syncs.begun == begun and self._path is not None and not syncs.has_failed(since):
                 syncs.sync(self._descriptor, self._path)
-            syncs.raise_if_failed(since, record)
+            syncs.raise_if_failed(since)
 
 
-def _create_locked(path: Path, content: bytes) -> int:
-    """Create a segment that nobody can see before it is ours and has its content."""
+def _create_locked(path: Path) -> int:
+    """Create a segment that no other process can see before it is locked."""
     hidden = path.with_suffix(UNFINISHED_SUFFIX)
     # Nobody else writes to it, so its one position is its end. With O_APPEND, what follows
     # after an outsider has cut it would stand where readers have been already.
     descriptor = open_secure(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if content:
-            write_all(descriptor, content)
-            os.fdatasync(descriptor)
         hidden.rename(path)
     except OSError:
         os.close(descriptor)

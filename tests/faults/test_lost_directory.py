@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,133 +30,32 @@ _ROOT = Path(__file__).parents[2]
 _NOBODY = 65534
 
 
-def test_events_of_a_vanished_directory_are_written_again(
-    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Who still holds the open segment puts what is in it into a new directory, all of it."""
+def test_tracking_and_delivery_go_on_in_a_new_directory(make: Make, tmp_path: Path) -> None:
+    """What was in the deleted one is gone; what is tracked after the next maintenance is sent."""
     seller = ScriptedDestination()
-    seller.gate.clear()
     tracker = make(seller)
-    ids = track(tracker, 5)
-    wait_until(lambda: seller.batches)
-    ids += track(tracker, 5, first=5)
+    track(tracker, 5)
+    wait_until(lambda: balanced(tracker).delivered == 5)
     shutil.rmtree(tmp_path / "queue")
-    ids += track(tracker, 5, first=10)
-    seller.gate.set()
-    wait_until(lambda: set(seller.ids) == set(ids))
-    wait_until(lambda: balanced(tracker).pending == 0)
-    assert told(caplog)["segment.rescued"] == 1
-    assert told(caplog)["flusher.failed"] <= 1
+    number = iter(range(5, 10_000))
+
+    def is_delivered_again() -> bool:
+        ids = track(tracker, 1, first=next(number))
+        return tracker.flush(0.5).leader != 0 and ids[0] in seller.ids
+
+    wait_until(is_delivered_again)
 
 
-def test_a_writer_without_a_thread_rescues_its_segment_at_its_end(
-    make: Make, tmp_path: Path
-) -> None:
-    """What an external uploader is to find is there when the web process has ended."""
-    seller = ScriptedDestination()
-    writer = make(uploader="external")
-    ids = track(writer, 20)
-    shutil.rmtree(tmp_path / "queue")
-    ids += track(writer, 20, first=20)
-    writer.close()
-    tracker = make(seller)
-    tracker.flush(10.0)
-    assert seller.ids == ids
-    assert balanced(tracker).delivered == 40
-
-
-def test_a_segment_that_grows_past_its_size_is_rescued_too(tmp_path: Path) -> None:
-    """Going on in the next segment loses nothing of a vanished one, and keeps the order."""
-    directory = QueueDirectory(tmp_path / "queue")
-    journal = JournalWriter(directory, segment_bytes=4096)
-    bodies = [b'{"event_id":"A-%d"}' % number for number in range(300)]
-    for body in bodies[:20]:
-        journal.append(body, 1_767_225_600_123)
-    shutil.rmtree(directory.path)
-    for body in bodies[20:]:
-        journal.append(body, 1_767_225_600_123)
-    journal.roll()
-    data = b"".join(path.read_bytes() for path in sorted(directory.segments.glob("*.log")))
-    found = [line[25:] for line in data.splitlines()]
-    assert sorted(found) == sorted(bodies)
-
-
-@contextmanager
-def _files_up_to(size: int) -> Iterator[None]:
-    """Have the system refuse what would make a file larger."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_vanished_segment_that_is_not_taken_whole_is_rescued_later(tmp_path: Path) -> None:
-    """It is kept in memory until the disk takes all of it, and no part is on disk before."""
+def test_a_writer_begins_a_new_segment_when_its_own_was_deleted(tmp_path: Path) -> None:
+    """At the next roll; records in the deleted segment are gone."""
     directory = QueueDirectory(tmp_path / "queue")
     journal = JournalWriter(directory)
-    bodies = [b'{"event_id":"A-%d"}' % number for number in range(50)]
-    for body in bodies:
-        journal.append(body, 1_767_225_600_123)
+    journal.append(b'{"event_id":"A-1"}', 1_767_225_600_123)
     shutil.rmtree(directory.path)
-    with _files_up_to(1000):
-        journal.roll()
-    assert [path.stat().st_size for path in directory.segments.iterdir()] == [0]
-    journal.roll()
-    data = b"".join(path.read_bytes() for path in directory.segments.iterdir())
-    assert [line[25:] for line in data.splitlines()] == bodies
-
-
-def test_what_is_tracked_while_a_vanished_segment_waits_is_not_held_up(tmp_path: Path) -> None:
-    """A segment that is full and gone has a successor, and is rescued as soon as it can be."""
-    directory = QueueDirectory(tmp_path / "queue")
-    journal = JournalWriter(directory, segment_bytes=4096)
-    bodies = [b'{"event_id":"A-%d"}' % number for number in range(300)]
-    for body in bodies[:20]:
-        journal.append(body, 1_767_225_600_123)
-    shutil.rmtree(directory.path)
-    with _files_up_to(4000):
-        for body in bodies[20:100]:
-            journal.append(body, 1_767_225_600_123)
-    for body in bodies[100:]:
-        journal.append(body, 1_767_225_600_123)
-    data = b"".join(path.read_bytes() for path in directory.segments.iterdir())
-    assert sorted(line[25:] for line in data.splitlines()) == sorted(bodies)
-
-
-def test_a_vanished_segment_is_kept_while_its_directory_cannot_be_made(tmp_path: Path) -> None:
-    """Something else in the directory's place costs no event either, however long it is there."""
-    directory = QueueDirectory(tmp_path / "queue")
-    journal = JournalWriter(directory)
-    journal.append(b"{}", 1_767_225_600_123)
-    shutil.rmtree(directory.path)
-    directory.path.write_text("in the way")
-    journal.roll()
-    journal.roll()
-    directory.path.unlink()
-    journal.roll()
+    journal.roll(older_than=300.0)
+    journal.append(b'{"event_id":"A-2"}', 1_767_225_600_123)
     (path,) = directory.segments.iterdir()
-    assert path.read_bytes().endswith(b"E\t{}\n")
-
-
-def test_a_child_leaves_a_vanished_segment_to_its_parent(tmp_path: Path) -> None:
-    """What was in it is written again once, by the parent."""
-    directory = QueueDirectory(tmp_path / "queue")
-    journal = JournalWriter(directory)
-    journal.append(b"{}", 1_767_225_600_123)
-    shutil.rmtree(directory.path)
-    directory.path.write_text("in the way")
-    journal.roll()
-    directory.path.unlink()
-    child = os.fork()
-    if not child:  # pragma: no cover - in the child
-        journal.close_inherited()
-        journal.roll()
-        os._exit(len(list(directory.path.glob("segments/*"))))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    journal.roll()
-    assert len(list(directory.segments.iterdir())) == 1
+    assert path.read_bytes().endswith(b'E\t{"event_id":"A-2"}\n')
 
 
 def test_nobody_leads_by_a_lock_that_vanished(make: Make, tmp_path: Path) -> None:

@@ -413,7 +413,7 @@ def test_the_command_line_reads_what_is_sealed(queue: Path, seller: Sandbox) -> 
     shown = run("status", **here, **pointing_at(seller))
     assert shown.code == 1
     assert "ADCP_ENCRYPTION_KEYS" in shown.out
-    assert run("status", "--json", **here).json["states"] == {NAME: "locked"}
+    assert run("status", "--json", **here).json["states"] == {NAME: "missing key"}
 
     keys = {"ADCP_ENCRYPTION_KEYS": TEXT}
     assert run("flush", **here, **keys, **pointing_at(seller)).code == 0

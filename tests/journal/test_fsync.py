@@ -7,7 +7,6 @@ import fcntl
 import os
 import tempfile
 import threading
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.fsync import FsyncError
-from adcp_tracker.journal.records import encode_event, erase_record, parse
+from adcp_tracker.journal.records import parse
 from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import wait_until
 
@@ -172,55 +171,61 @@ def test_a_segment_is_let_go_though_the_disk_does_not_confirm_it(directory: Queu
 
 @pytest.mark.slow
 @given(st.lists(st.booleans(), max_size=40))
-def test_each_event_is_in_one_place_whichever_syncs_fail(pattern: list[bool]) -> None:
-    """What the disk did not confirm is written over itself, and not once more elsewhere."""
+def test_no_event_is_lost_whichever_syncs_fail(pattern: list[bool]) -> None:
+    """An event the disk did not confirm is appended again under its id until one is confirmed."""
     with tempfile.TemporaryDirectory() as folder:
         directory = QueueDirectory(Path(folder) / "queue")
         journal = JournalWriter(directory, synchronous=True, sync=Disk(pattern), segment_bytes=150)
-        intake = WriteBuffer(journal, SystemClock())
+        buffer = WriteBuffer(journal, SystemClock())
         for number in range(10):
-            intake.append(body(number), NOW_MS)
-            intake.flush()
-            assert intake.in_memory == 0
-        while intake.unconfirmed:
-            intake.flush()
+            buffer.append(body(number), NOW_MS)
+            buffer.flush()
+        while buffer.in_memory:
+            buffer.flush()
         journal.roll()
-        assert Counter(written(directory)) == Counter(map(body, range(10)))
+        assert set(written(directory)) == set(map(body, range(10)))
 
 
 def test_an_event_is_kept_until_the_disk_confirms_it(directory: QueueDirectory) -> None:
-    """Each try writes the record again, since the kernel takes it for written."""
+    """Each try appends the record again, since the kernel takes the old pages for written."""
     disk = Disk([True] * 3)
-    intake = WriteBuffer(JournalWriter(directory, synchronous=True, sync=disk), SystemClock())
-    intake.append(body(1), NOW_MS)
+    buffer = WriteBuffer(JournalWriter(directory, synchronous=True, sync=disk), SystemClock())
+    buffer.append(body(1), NOW_MS)
     tries = 0
-    while intake.unconfirmed:
-        intake.flush()
+    while buffer.in_memory:
+        buffer.flush()
         tries += 1
     assert (tries, disk.count) == (3, 4)
+    assert written(directory) == [body(1)] * 4
 
 
-def test_a_sealed_event_is_in_one_place_too(directory: QueueDirectory) -> None:
-    """It stays as it was sealed the first time."""
-    journal = EncryptedJournalWriter(
-        Encryption([b"k" * 32]), directory, synchronous=True, sync=Disk([True])
-    )
-    intake = WriteBuffer(journal, SystemClock())
-    intake.append(body(1), NOW_MS)
-    assert intake.unconfirmed == 1
-    intake.flush()
-    assert (intake.unconfirmed, len(written(directory))) == (0, 1)
+def test_an_unconfirmed_event_is_encrypted_in_memory_and_on_disk(
+    directory: QueueDirectory,
+) -> None:
+    """No try writes it in clear."""
+    encryption = Encryption([b"k" * 32])
+    journal = EncryptedJournalWriter(encryption, directory, synchronous=True, sync=Disk([True]))
+    buffer = WriteBuffer(journal, SystemClock())
+    buffer.append(body(1), NOW_MS)
+    assert buffer.in_memory == 1
+    buffer.flush()
+    assert buffer.in_memory == 0
+    (path,) = directory.segments.iterdir()
+    assert body(1) not in path.read_bytes()
+    assert [each.body for each in encryption.parse(path.read_bytes())[0]] == [body(1)] * 2
 
 
-def test_counts_that_the_disk_does_not_confirm_are_told_once(directory: QueueDirectory) -> None:
-    """The books are not told twice of what was dropped."""
+def test_drop_counts_that_the_disk_does_not_confirm_are_written_once(
+    directory: QueueDirectory,
+) -> None:
+    """A repeated record of counts would be counted twice."""
     journal = JournalWriter(directory, synchronous=True, sync=Disk([True, True]))
-    intake = WriteBuffer(journal, SystemClock())
-    intake.count_dropped("full", 7)
+    buffer = WriteBuffer(journal, SystemClock())
+    buffer.count_dropped("full", 7)
     for _ in range(3):
-        intake.flush()
-    (told,) = written(directory)
-    assert orjson.loads(told) == {"full": 7}
+        buffer.flush()
+    (counts,) = written(directory)
+    assert orjson.loads(counts) == {"full": 7}
 
 
 def test_without_memory_left_an_unconfirmed_event_is_not_dropped(
@@ -229,58 +234,21 @@ def test_without_memory_left_an_unconfirmed_event_is_not_dropped(
     """It is in its segment, and delivered from there."""
     reasons: list[str] = []
     journal = JournalWriter(directory, synchronous=True, sync=Disk([True] * 5))
-    intake = WriteBuffer(journal, SystemClock(), on_drop=reasons.append, memory_bytes=40)
+    buffer = WriteBuffer(journal, SystemClock(), on_drop=reasons.append, memory_bytes=40)
     for number in range(5):
-        intake.append(body(number), NOW_MS)
-    assert intake.unconfirmed == 2
+        buffer.append(body(number), NOW_MS)
+    assert buffer.in_memory == 2
     assert (reasons, len(written(directory))) == ([], 5)
 
 
-def unconfirmed(directory: QueueDirectory) -> tuple[WriteBuffer, Path]:
-    """Return an intake with an event that the disk has not confirmed, and its segment."""
+def test_an_unconfirmed_event_that_is_erased_is_not_appended_again(
+    directory: QueueDirectory,
+) -> None:
+    """Erasing a person also reaches what waits for the disk's confirmation."""
     journal = JournalWriter(directory, synchronous=True, sync=Disk([True]))
-    intake = WriteBuffer(journal, SystemClock())
-    intake.append(body(1), NOW_MS)
-    assert journal.path is not None
-    return intake, journal.path
-
-
-def test_an_unconfirmed_event_that_was_erased_stays_so(directory: QueueDirectory) -> None:
-    """Writing it over itself would bring a person's data back."""
-    intake, path = unconfirmed(directory)
-    gone = erase_record(encode_event(body(1), NOW_MS))
-    path.write_bytes(gone)
-    intake.flush()
-    assert (intake.unconfirmed, path.read_bytes()) == (0, gone)
-
-
-def test_an_unconfirmed_event_that_is_erased_in_memory_is_counted_on_disk_alone(
-    directory: QueueDirectory,
-) -> None:
-    """It is one event, and would be counted twice."""
-    intake, _ = unconfirmed(directory)
-    assert intake.erase(lambda _: True) == 0
-    assert intake.unconfirmed == 0
-    intake.flush()
-    assert written(directory) == [body(1)]
-
-
-def test_an_unconfirmed_event_whose_segment_was_delivered_is_done(
-    directory: QueueDirectory,
-) -> None:
-    """Whoever deletes a segment has dealt with all that is in it."""
-    intake, path = unconfirmed(directory)
-    path.unlink()
-    intake.flush()
-    assert (intake.unconfirmed, written(directory)) == (0, [])
-
-
-def test_an_unconfirmed_event_that_the_disk_has_lost_is_written_again(
-    directory: QueueDirectory,
-) -> None:
-    """A disk that confirms nothing may have kept nothing."""
-    intake, path = unconfirmed(directory)
-    os.truncate(path, 0)
-    intake.flush()
-    assert (intake.unconfirmed, intake.in_memory) == (0, 0)
-    assert path.read_bytes().strip(b"\0") == encode_event(body(1), NOW_MS)
+    buffer = WriteBuffer(journal, SystemClock())
+    buffer.append(body(1), NOW_MS)
+    assert buffer.erase(lambda _: True) == 1
+    buffer.flush()
+    assert written(directory)[:1] == [body(1)]
+    assert written(directory).count(body(1)) == 1
