@@ -47,7 +47,9 @@ from adcp_tracker.exceptions import (
     QueueFullError,
     UnsafeDirectoryError,
 )
-from adcp_tracker.orders.mapping import register_order
+from adcp_tracker.orders.explain import ExplainedField, Explanation, explain
+from adcp_tracker.orders.mapping import Constant, register_order
+from adcp_tracker.orders.providers import Refund
 from adcp_tracker.orders.reader import Order, OrderItem
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
@@ -64,6 +66,7 @@ __all__ = [
     "CheckResult",
     "ConfigurationError",
     "Consent",
+    "Constant",
     "Content",
     "Context",
     "ContextApi",
@@ -80,6 +83,8 @@ __all__ = [
     "EventSource",
     "EventSourceApi",
     "EventType",
+    "ExplainedField",
+    "Explanation",
     "FieldError",
     "HourRow",
     "Interchange",
@@ -92,6 +97,7 @@ __all__ = [
     "PrivacyApi",
     "QueueFullError",
     "Reconciliation",
+    "Refund",
     "Rejected",
     "RejectedEvent",
     "ReplayResult",
@@ -114,5 +120,6 @@ __all__ = [
     "__version__",
     "bind_context",
     "current_context",
+    "explain",
     "register_order",
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import attrs
 
 from adcp_tracker._formatting import as_tuple, format_quantity, format_setting
-from adcp_tracker.events.model import MAX_CODE
+from adcp_tracker.events.model import MAX_CODE, is_currency
 from adcp_tracker.events.validation import FieldErrors
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -42,6 +42,31 @@ def _path(given: object) -> str:
             f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}"
         )
     return str(given)
+
+
+def _currency(given: str | None) -> str | None:
+    if given is None:
+        return None
+    code = str(given).strip().upper()
+    if is_currency(code) is None:
+        raise ConfigurationError(
+            f"default_currency: expected three letters, such as EUR, got {format_setting(given)}"
+        )
+    return code
+
+
+def _zone_name(given: str | None) -> str | None:
+    if given is None:
+        return None
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - for those who set it
+
+    try:
+        return ZoneInfo(given).key
+    except (ValueError, TypeError, KeyError, OSError):
+        raise ConfigurationError(
+            "naive_times: expected a time zone that this machine knows, such as Europe/Berlin, "
+            f"got {format_setting(given)}; if none is known, install tzdata"
+        ) from None
 
 
 def _number(text: str) -> float:
@@ -145,6 +170,22 @@ class Settings:
             default="none: such numbers are rejected",
         ),
     )
+    default_currency: str | None = attrs.field(
+        default=None,
+        converter=_currency,
+        metadata=_about(
+            "The currency of orders that have none, as in `EUR`.",
+            default="none: their value has no currency",
+        ),
+    )
+    naive_times: str | None = attrs.field(
+        default=None,
+        converter=_zone_name,
+        metadata=_about(
+            "The time zone of orders' times without a UTC offset, as in `Europe/Berlin`.",
+            default="none: such times are left out",
+        ),
+    )
     test_event_code: str | None = attrs.field(
         default=None,
         metadata=_about(
@@ -246,6 +287,8 @@ class TrackerSettings(TypedDict, total=False):
     uploader: Uploader
     strict: bool
     default_region: str | None
+    default_currency: str | None
+    naive_times: str | None
     test_event_code: str | None
     shutdown_timeout: float
     handle_sigterm: bool

@@ -24,6 +24,9 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.encryption import encryption_from_keys
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event, to_order
+from adcp_tracker.orders.explain import explained_kinds, log_first
+from adcp_tracker.orders.providers import Refund
+from adcp_tracker.orders.reader import order_defaults
 from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
@@ -95,6 +98,7 @@ class Tracker:
         self.settings = chosen = Settings(directory=directory, **settings)
         self.destinations = validate_destinations(destinations)
         self._default_region = chosen.default_region
+        self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
         queue = QueueDirectory(chosen.directory)
         tokens = ContextTokens(queue, chosen.context_keys, clock)
@@ -166,19 +170,24 @@ class Tracker:
             context = current_context()
         try:
             placed = to_order(order)
+            if self._order_defaults is not None:
+                placed = self._order_defaults.fill(placed)
             if context is None:
                 store = self._context_store  # asked by its attributes: most shops never use it
                 if store.nonempty or store.monotonic() >= store.look_again_at:
                     context = store.restore(None, placed.order_id)
             elif isinstance(context, str):
                 context = self._context_store.restore(context, placed.order_id)
-            now, region = datetime.now(_UTC), default_region or self._default_region
+            now = datetime.now(_UTC)
+            region = default_region or placed.country or self._default_region
             if details:
                 event = purchase_event(
                     placed, now=now, context=context, default_region=region, **details
                 )
             else:
                 event = plain_purchase_event(placed, now, context, region)
+            if type(order) not in explained_kinds:
+                log_first(order, placed, context)
             body = event.json
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._recorder.reject(error, EventType.PURCHASE)
@@ -199,7 +208,8 @@ class Tracker:
         """Track the refund of an order or a part of it. Its value is positive.
 
         Args:
-            order: The refunded order.
+            order: The refunded order, or a :class:`~adcp_tracker.orders.Refund` of a
+                provider's payload, which has its own id, amount and items.
             refund_id: The refund's own id. Always give it if there is one: without it, two
                 refunds of the same amount and items count as one.
             amount: What is paid back; left out, the price of `items`, or all of it.
@@ -215,8 +225,16 @@ class Tracker:
             InvalidEventError: If the event is invalid, and the tracker is strict.
             QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
+        if isinstance(order, Refund):
+            refund_id = order.refund_id if refund_id is None else refund_id
+            amount = order.amount if amount is None else amount
+            items = order.items if items is None else items
+            details.setdefault("event_time", order.created_at)
+            order = order.order
         try:
             placed = to_order(order)
+            if self._order_defaults is not None:
+                placed = self._order_defaults.fill(placed)
             if isinstance(context, str) or (context is None and current_context() is None):
                 context = self._context_store.restore(context, placed.order_id)
                 placed = fill_from_context(placed, context)
@@ -226,7 +244,7 @@ class Tracker:
                 refund_id=refund_id,
                 amount=amount,
                 items=items,
-                default_region=default_region or self._default_region,
+                default_region=default_region or placed.country or self._default_region,
                 **details,
             )
             body = encode(event)

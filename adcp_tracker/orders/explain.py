@@ -27,7 +27,9 @@ from adcp_tracker.orders.reader import (
 _FIELDS: Final = tuple(ORDER_NAMES)
 _PUBLIC: Final = frozenset({"order_id", "total", "currency", "created_at", "country"})
 _IDENTIFYING: Final = ("email", "phone", "uids", "click_id")
-_explained: set[type] = set()
+explained_kinds: Final[set[type]] = set()
+"""The classes whose first order was logged."""
+
 _MAX_EXPLAINED: Final = 256
 
 
@@ -104,9 +106,9 @@ def log_first(order: object, placed: Order, context: object) -> None:
     the shopper.
     """
     kind = type(order)
-    if kind in _explained or len(_explained) >= _MAX_EXPLAINED:
+    if kind in explained_kinds or len(explained_kinds) >= _MAX_EXPLAINED:
         return
-    _explained.add(kind)
+    explained_kinds.add(kind)
     try:
         _, trace = _traced(order)
     except InvalidEventError:
@@ -122,11 +124,6 @@ def log_first(order: object, placed: Order, context: object) -> None:
         missing=" ".join(missing),
         problems="; ".join(problems),
     )
-
-
-def is_explained(kind: type) -> bool:
-    """Return whether the first order of a class was logged."""
-    return kind in _explained
 
 
 def _traced(order: object) -> tuple[list[Any], Trace]:
@@ -177,11 +174,9 @@ def _first_line(order: object, placed: Order, trace: Trace) -> list[ExplainedFie
 
 def _problems(order: Order, context: object) -> list[str]:
     problems = []
-    summed = bool(order.items) and all(
-        isinstance(line, OrderItem) and None not in {line.price, line.quantity}
-        for line in order.items
-    )
-    if order.total is None and not summed:
+    lines: Any = order.items or ()
+    summed = [getattr(line, "price", None) is not None and line.quantity for line in lines]
+    if order.total is None and not (summed and all(summed)):
         problems.append("It has no value, so sellers can't optimize for it.")
     elif order.currency is None:
         problems.append("It has a value without a currency.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import cache, partial, singledispatch
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
@@ -139,7 +139,10 @@ def to_order(source: object) -> Order:
         InvalidEventError: If `source` has none of an order's fields, or is a webhook's
             envelope, or counts in minor units.
     """
-    return source if type(source) is Order else make_order(order_values(source))
+    if isinstance(source, Order):
+        values = converted_order(source)
+        return source if values is None else make_order(values)
+    return make_order(order_values(source))
 
 
 def order_values(source: object) -> Sequence[Any]:
@@ -155,16 +158,73 @@ def order_values(source: object) -> Sequence[Any]:
     Raises:
         InvalidEventError: As :func:`to_order`.
     """
-    kind = type(source)
-    if kind is dict:
-        return read_order(source)
-    return _values_of(source) if kind is Order else dispatch_order(source)
+    return read_order(source) if type(source) is dict else dispatch_order(source)
 
 
 @singledispatch
 def dispatch_order(source: object) -> Sequence[Any]:
     """Read the values of an order of a class that isn't registered."""
-    return _values_of(source) if isinstance(source, Order) else read_order(source)
+    if isinstance(source, Order):
+        return converted_order(source) or _values_of(source)
+    return read_order(source)
+
+
+def converted_order(order: Order) -> list[Any] | None:
+    """Return an order's values, converted like those of a mapping; ``None`` if none changes."""
+    values = [*_values_of(order)]
+    changed = False
+    for index, (field, value) in enumerate(zip(ORDER_NAMES, values, strict=True)):
+        ready, convert = _orders.conversions.get(field, _TEXT)
+        if value is None or (type(value) is ready and (value or ready is Decimal)):
+            continue
+        converted = convert(value)
+        if field == "items" and type(converted) is tuple:
+            same = type(value) in {tuple, list} and all(map(is_, value, converted))
+        else:
+            same = converted is value
+        if not same:
+            values[index] = converted if converted is not None else _orders.defaults[index]
+            changed = True
+    if type(values[_TOTAL]) is tuple:
+        values[_TOTAL], own = values[_TOTAL]
+        values[_CURRENCY] = _parse_currency(own) or values[_CURRENCY]
+    if values[_CURRENCY] is not None and values[_CURRENCY] not in CENTS:
+        currency = _parse_currency(values[_CURRENCY])
+        changed = changed or currency is not values[_CURRENCY]
+        values[_CURRENCY] = currency
+    return values if changed else None
+
+
+@attrs.frozen
+class OrderDefaults:
+    """What a shop's settings say of orders that don't say it themselves.
+
+    Attributes:
+        currency: The currency of orders without one.
+        zone: The time zone of naive times.
+    """
+
+    currency: str | None = None
+    zone: tzinfo | None = None
+
+    def fill(self, order: Order) -> Order:
+        """Return the order with its missing currency and UTC offset filled in."""
+        changes: dict[str, Any] = {}
+        time = order.created_at
+        if order.currency is None and self.currency is not None:
+            changes["currency"] = self.currency
+        if self.zone is not None and isinstance(time, datetime) and time.tzinfo is None:
+            changes["created_at"] = time.replace(tzinfo=self.zone)
+        return attrs.evolve(order, **changes) if changes else order
+
+
+def order_defaults(currency: str | None, zone: str | None) -> OrderDefaults | None:
+    """Return the defaults of a tracker's settings; ``None`` if there are none."""
+    if currency is None and zone is None:
+        return None
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - for those who set it
+
+    return OrderDefaults(currency, None if zone is None else ZoneInfo(zone))
 
 
 def make_order(values: Sequence[Any]) -> Order:
@@ -608,7 +668,9 @@ def read_item(
     """
     if type(source) is dict and trace is None and given is None:
         plan, values = _items.read_dict(source)
-    elif isinstance(source, (OrderItem, str, bytes)):
+    elif isinstance(source, OrderItem):
+        return _converted_item(source)
+    elif isinstance(source, (str, bytes)):
         return source
     else:
         source = tuple(source) if type(source) is list else _unfold(source)
@@ -619,6 +681,15 @@ def read_item(
     if values[1] is None and not plan.unsure:
         values[1] = 1
     return values if plan.steps or plan.related or given else source
+
+
+def _converted_item(item: OrderItem) -> OrderItem:
+    """Return a line, its number of pieces and price converted like those of a mapping."""
+    quantity: Any = _parse_quantity(item.quantity)
+    price: Any = _parse_price(item.price)
+    if quantity is item.quantity and price is item.price:
+        return item
+    return attrs.evolve(item, quantity=quantity, price=price)
 
 
 def _product_id(source: object, plan: FieldPlan, own: object) -> object:
