@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from adcp_tracker import _capture
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
 from adcp_tracker.context import Consent
@@ -53,6 +54,7 @@ class Recorder:
         self._buffer = pipeline.buffer
         self._rules = rules
         self._on_commit = settings.on_commit
+        self._remote = pipeline.is_remote
 
     def record(
         self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
@@ -79,6 +81,9 @@ class Recorder:
                 plain = False
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self.reject(error, event.event_type)
+        if _capture.active is not None and (capture := self._capturing()) is not None:
+            capture.add(event)
+            return event
         accepted_ms = time.time_ns() // _NS_PER_MS
         if plain and code is None and self._on_commit is None:
             self._buffer.append(body, accepted_ms)
@@ -113,6 +118,10 @@ class Recorder:
         if self._on_commit is None or not self._on_commit(write_later):
             write()
 
+    def _capturing(self) -> _capture.Capture | None:
+        """Return what takes the events of a test; they are neither written nor sent."""
+        return _capture.capture_for(remote=self._remote)
+
     def _count_dropped(self, reason: str) -> None:
         """Count a dropped event and start the flusher, so that the count is reported."""
         self._buffer.count_dropped(reason)
@@ -121,9 +130,12 @@ class Recorder:
 
     def reject(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
         """Store an event that cannot be sent as a dead letter; raise if the tracker is strict."""
-        if self._strict:
+        capture = self._capturing()
+        if self._strict or (capture is not None and capture.strict):
             raise error
         name = event_type_name(event_type)
+        if capture is not None:
+            return RejectedEvent(name, "", ())
         if not isinstance(error, InvalidEventError):
             # Not its message: it may contain parts of the order.
             logger.error(

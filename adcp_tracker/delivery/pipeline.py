@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from adcp_tracker import _process
+from adcp_tracker import _capture, _process
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.stats import read_stats
 from adcp_tracker.delivery.uploader import Uploader
+from adcp_tracker.destinations.validation import is_remote
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.encryption import journal_factory
@@ -55,6 +56,7 @@ class Pipeline:
         self.shutdown_timeout = settings.shutdown_timeout
         self._settings = settings
         self._has_destinations = bool(config.destinations)
+        self.is_remote = any(map(is_remote, config.destinations))
         self._clock = config.clock
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
@@ -110,7 +112,7 @@ class Pipeline:
         self.buffer.flush()
         if self._uploads:
             self.flusher.flush(timeout)
-        elif self._has_destinations:
+        elif self._has_destinations and _capture.capture_for(remote=self.is_remote) is None:
             self._await_worker(timeout)
         return self.stats()
 
@@ -226,6 +228,8 @@ class Pipeline:
     def _uploads(self) -> bool:
         """Whether a thread of this process may upload; else an external worker does."""
         wanted = self._settings.uploader == "thread" and self._has_destinations
+        if _capture.capture_for(remote=self.is_remote) is not None:
+            return False
         return wanted and _process.threads_enabled()
 
     def _try_become_leader(self) -> bool:

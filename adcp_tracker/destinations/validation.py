@@ -135,3 +135,10 @@ def validate_choice(choice: object, setting: str, choices: Sequence[str | None])
         is_shown = isinstance(choice, str) and is_similar(choice, words)
         got = repr(choice) if is_shown else describe(choice)
         raise ConfigurationError(f"{setting}: expected {expected}, got {got}")
+
+
+def is_remote(destination: object) -> bool:
+    """Return whether a destination sends beyond this machine; one without a URL doesn't."""
+    url = getattr(destination, "base_url", None) or getattr(destination, "url", None)
+    parsed = _parsed(url) if isinstance(url, str) else None
+    return parsed is not None and not is_loopback(parsed.host)

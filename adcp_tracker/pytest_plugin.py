@@ -1,0 +1,83 @@
+"""The pytest plugin: fixtures, and a guard against sending to a real seller by accident.
+
+It is active wherever adcp_tracker is installed beside pytest. ``-p no:adcp_tracker`` turns it off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker import _capture
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.sandbox import Sandbox
+    from adcp_tracker.testing import CapturedEvents
+
+_MARK = "adcp_send: let this test send events to the sellers that are configured"
+
+
+class _Guard:
+    """Drops the events that would leave this machine."""
+
+    strict = False
+
+    def takes(self, *, remote: bool) -> bool:
+        return remote
+
+    def add(self, event: Event) -> None:
+        """Drop an event; no fixture asked for it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and let nothing be sent beyond this machine."""
+    config.addinivalue_line("markers", _MARK)
+    _capture.active = _Guard()
+
+
+def pytest_unconfigure() -> None:
+    """Record and send events as usual again."""
+    _capture.active = None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked ``adcp_send`` send events."""
+    guard = _capture.active
+    if item.get_closest_marker("adcp_send") is not None:
+        _capture.active = None
+    try:
+        return (yield)
+    finally:
+        _capture.active = guard
+
+
+@pytest.fixture
+def adcp_events() -> Iterator[CapturedEvents]:
+    """Capture the events of every tracker in this test. None is written or sent."""
+    from adcp_tracker.testing import capture_events  # noqa: PLC0415 - only for who asks
+
+    with capture_events() as events:
+        yield events
+
+
+@pytest.fixture
+def adcp_seller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Run a local seller for this test, and set the ``ADCP_*`` variables that lead to it."""
+    from adcp_tracker.sandbox import (  # noqa: PLC0415 - needs the extra sandbox
+        DEFAULT_ADVERTISER,
+        DEFAULT_SOURCE,
+        DEFAULT_TOKEN,
+        Sandbox,
+    )
+
+    with Sandbox() as seller:
+        monkeypatch.setenv("ADCP_BASE_URL", seller.url)
+        monkeypatch.setenv("ADCP_ADVERTISER_ID", DEFAULT_ADVERTISER)
+        monkeypatch.setenv("ADCP_EVENT_SOURCE_ID", DEFAULT_SOURCE)
+        monkeypatch.setenv("ADCP_API_KEY", DEFAULT_TOKEN)
+        yield seller
