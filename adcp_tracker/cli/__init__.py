@@ -17,11 +17,16 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+from adcp_tracker._version import __version__
+
 _NEEDED = ("typer", "rich")
 
 
 def main() -> None:
     """Run the command line with the arguments of this process, and exit."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        sys.stdout.write(f"adcp-tracker {__version__}\n")
+        sys.exit(0)
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(

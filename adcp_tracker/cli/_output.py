@@ -87,6 +87,11 @@ def printable(cell: object) -> str:
     return sanitize(str(cell), _LONGEST)
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun, as in ``1 event`` and ``2 events``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def track_progress(items: Iterable[_T], doing: str, total: int | None = None) -> Iterable[_T]:
     """Return `items`, with a progress bar while they are read if this is a terminal."""
     if not _is_terminal():
@@ -197,7 +202,7 @@ def _print_reasons(
         )
     if books.dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
-        print_line(f"{name} dropped {sum(books.dropped.values()):,} events: {reasons}.")
+        print_line(f"{name} dropped {plural(sum(books.dropped.values()), 'event')}: {reasons}.")
     if books.unconfirmed:
         print_line(
             f"{name}: the seller accepted {books.unconfirmed:,} events without confirming that "

@@ -10,7 +10,7 @@ import attrs
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.leader_lock import LeaderLock
-from adcp_tracker.delivery.stats import Stats, StatsCollector, read_stats
+from adcp_tracker.delivery.stats import Stats, StatsCollector, count_unclaimed, read_stats
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.state import State
@@ -157,6 +157,8 @@ def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
     used = queue.used_bytes()
     if not election.try_acquire():
         stats = read_stats(queue)
+        if not stats.taken_at:  # the process that uploads has not reported yet
+            stats = count_unclaimed(queue)
         return QueueStatus(stats, stats.leader, used)
     try:
         return QueueStatus(_collect_stats(queue, names), None, used)

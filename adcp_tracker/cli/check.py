@@ -216,6 +216,11 @@ _MONEY: Final[tuple[Mapping[str, object] | None, ...]] = ({"value": 1, "currency
 _PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check", None)
 """Candidates for a test event, those most like a conversion first."""
 
+_CURRENCY_REMEDY: Final = (
+    "The same event without its value of 1 USD was accepted. If this event source accepts "
+    "other currencies only, run adcp-tracker sources list, so that the library knows them."
+)
+
 
 @attrs.frozen
 class CheckItem:
@@ -265,8 +270,16 @@ def _check_settings(settings: Settings) -> Iterator[CheckResult]:
 
 def _check_directory(settings: Settings) -> Iterator[CheckResult]:
     queue = QueueDirectory(settings.directory)
+    if not queue.path.exists():
+        yield _check_parent(queue)
+        yield from _check_external(settings)
+        return
+    is_new = not queue.segments.exists()
     try:
-        queue.prepare()
+        if is_new:
+            queue.check(queue.path)
+        else:
+            queue.prepare()
         _write_and_remove(queue)
     except UnsafeDirectoryError as error:
         yield CheckResult("error", str(error))
@@ -281,7 +294,17 @@ def _check_directory(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult(
             "warning", f"Its volume has only {room:,} bytes free.", "Free some space."
         )
-    yield from _check_uploader(settings, queue)
+    yield from _check_external(settings) if is_new else _check_uploader(settings, queue)
+
+
+def _check_parent(queue: QueueDirectory) -> CheckResult:
+    """Check whether a directory that does not exist yet could be created; create nothing."""
+    parent = next(each for each in queue.path.absolute().parents if each.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+        message = f"{queue.path} does not exist yet; the first event creates it."
+        return CheckResult("ok", message)
+    message = f"{queue.path} does not exist and can't be created in {parent}."
+    return CheckResult("error", message, "Create it for the user this runs as: mkdir -m 700")
 
 
 def _write_and_remove(queue: QueueDirectory) -> None:
@@ -305,7 +328,13 @@ def _check_uploader(settings: Settings, queue: QueueDirectory) -> Iterator[Check
         yield CheckResult("warning", f"Its state can't be read: {found.damage}", remedy)
     if found.leader is not None:
         yield CheckResult("ok", f"Process {found.leader or 'unknown'} uploads from it.")
-    elif settings.uploader == "external":
+    else:
+        yield from _check_external(settings)
+
+
+def _check_external(settings: Settings) -> Iterator[CheckResult]:
+    """Warn if another process should upload, as none does."""
+    if settings.uploader == "external":
         message = "No process uploads, and trackers are configured not to."
         yield CheckResult("warning", message, "Run: adcp-tracker worker")
 
@@ -316,7 +345,24 @@ def _check_destination(destination: Destination, code: str | None) -> Iterator[C
         faulty |= finding.level == "error"
         yield finding
     if code is not None and not faulty:
-        yield from _describe_outcome(destination.send(_test_batch(destination, code)), code)
+        yield from _send_test_event(destination, code)
+
+
+def _send_test_event(destination: Destination, code: str) -> Iterator[CheckResult]:
+    """Send a test event; if it is rejected, try whether its value is the reason."""
+    outcome = destination.send(_test_batch(destination, code))
+    found = list(_describe_outcome(outcome, code))
+    if _is_rejected(outcome) and any("currenc" in each.message.lower() for each in found):
+        again = destination.send(_test_batch(destination, code, money=(None,)))
+        if isinstance(again, Delivered) and not again.failures:
+            found = [CheckResult("warning", found[0].message, _CURRENCY_REMEDY)]
+    yield from found
+
+
+def _is_rejected(outcome: Outcome) -> bool:
+    return isinstance(outcome, Rejected) or (
+        isinstance(outcome, Delivered) and bool(outcome.failures)
+    )
 
 
 def _probe(destination: Destination) -> list[CheckResult]:
@@ -325,12 +371,17 @@ def _probe(destination: Destination) -> list[CheckResult]:
     return list(probe()) if probe is not None else []
 
 
-def _test_batch(destination: Destination, code: str) -> Batch:
+def _test_batch(
+    destination: Destination,
+    code: str,
+    *,
+    money: Sequence[Mapping[str, object] | None] = _MONEY,
+) -> Batch:
     """Build a test event that the destination accepts."""
-    made = (_test_event(*choice) for choice in product(_KINDS, _MONEY, _PAGES))
+    made = (_test_event(*choice) for choice in product(_KINDS, money, _PAGES))
     event = next(
         (each for each in made if destination.check(orjson.loads(each.json)) is None),
-        _test_event(_KINDS[0], _MONEY[0], _PAGES[0]),
+        _test_event(_KINDS[0], money[0], _PAGES[0]),
     )
     return Batch([encode(event)], secrets.token_bytes(32), code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import socket
@@ -30,6 +31,7 @@ from adcp_tracker.cli._queue import (
     require_leader,
     stopping,
 )
+from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +104,9 @@ def worker(  # noqa: PLR0913 - options, each by its name
         ),
     ] = 10.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log at DEBUG level.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create the directory if it does not exist.")
+    ] = False,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
@@ -119,6 +124,7 @@ def worker(  # noqa: PLR0913 - options, each by its name
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     tracker = make_uploading_tracker(directory, handle_sigterm=False)
+    _require_directory(tracker.settings.directory, create=create)
     QueueDirectory(tracker.settings.directory).prepare()  # fail now if the directory can't be used
     names = [destination.name for destination in tracker.destinations]
     logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
@@ -131,6 +137,21 @@ def worker(  # noqa: PLR0913 - options, each by its name
     stats = tracker.stop()
     _print(stats, as_json=as_json)
     return EXIT_ATTENTION if once and stats.pending else EXIT_OK
+
+
+def _require_directory(path: str, *, create: bool) -> None:
+    """Refuse a directory that does not exist: it is probably misspelt."""
+    if create:
+        return
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path}: no such directory. Check --directory or ADCP_DIRECTORY; "
+            "to start before the application does, use --create."
+        ) from None
+    except OSError:
+        pass  # creating it says what is wrong
 
 
 def _deliver_once(tracker: Tracker, timeout: float) -> None:

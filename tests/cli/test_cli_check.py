@@ -6,10 +6,11 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from tests.cli.program import NAME, Ended, pointing_at, run
-from tests.support.seller import SOURCE
+from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +136,40 @@ def test_a_wrong_question_about_a_client_is_refused(arguments: list[str], says: 
     ended = run("check", "--ip", "--peer", "8.8.8.8", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert says in ended.err
+
+
+def test_a_directory_that_does_not_exist_is_not_created(tmp_path: Path, seller: Sandbox) -> None:
+    """Before the first event there is no directory; checking leaves it so."""
+    fresh = run("check", "--directory", tmp_path / "new/queue", "--json", **pointing_at(seller))
+    assert fresh.code == 0
+    (found,) = findings(fresh, "directory")
+    assert found[0] == "ok"
+    assert "does not exist yet" in found[1]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    blocked = run("check", "--directory", tmp_path / "file/queue", "--json", **pointing_at(seller))
+    assert blocked.code == 1
+    assert findings(blocked, "directory")[0][0] == "error"
+
+
+def test_an_empty_directory_gets_no_queue(tmp_path: Path, seller: Sandbox) -> None:
+    """A directory made for the queue is tested for writing and left empty."""
+    tmp_path.chmod(0o700)
+    ended = run("check", "--directory", tmp_path, "--json", **pointing_at(seller))
+    assert ended.code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_of_another_currency_is_told_from_a_broken_one(
+    tmp_path: Path, seller: Sandbox
+) -> None:
+    """The test purchase is in dollars; a seller that only takes euros works all the same."""
+    url = f"{seller.url}/advertisers/{ADVERTISER}/event-sources/sync"
+    source = {"event_source_id": SOURCE, "name": "Website", "value_currencies": ["EUR"]}
+    body = {"account": {"account_id": ADVERTISER}, "event_sources": [source]}
+    httpx.post(url, json=body, headers={"Authorization": f"Bearer {TOKEN}"}).raise_for_status()
+    ended = run("check", "--directory", tmp_path / "queue", "--json", **pointing_at(seller))
+    assert ended.code == 0
+    levels = [level for level, _ in findings(ended, NAME)]
+    assert "warning" in levels
+    assert "error" not in levels

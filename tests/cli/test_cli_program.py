@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+import adcp_tracker
 from adcp_tracker import __version__
 from tests.cli.program import COMMAND, clean_environment, run, start
 
@@ -177,3 +178,19 @@ def test_a_wrong_setting_of_the_local_seller_is_refused(arguments: list[str], sa
     ended = run("sandbox", "--port", "0", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert says in ended.err
+
+
+@pytest.mark.parametrize("module", ["typer", "rich"])
+def test_the_version_is_printed_without_the_extra(module: str) -> None:
+    """A bug report needs the version, whatever is installed."""
+    ended = run_without(module, "--version")
+    assert (ended.returncode, ended.stdout) == (0, f"adcp-tracker {adcp_tracker.__version__}\n")
+
+
+def test_shell_completion_can_be_shown() -> None:
+    """The completion script of a shell can be printed, and installed from there."""
+    ended = run("--help")
+    assert "--install-completion" in ended.out
+    shown = run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert shown.code == 0
+    assert "adcp-tracker" in shown.out

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Interchange, Tracker
+from adcp_tracker._clock import SystemClock
 from adcp_tracker.cli.status import age, size
+from adcp_tracker.delivery.leader_lock import LeaderLock
+from adcp_tracker.delivery.stats import DestinationStats, Stats, write_stats
+from adcp_tracker.journal.files import QueueDirectory
 from tests.cli.program import NAME, fill, pointing_at, run
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
@@ -52,7 +56,8 @@ def test_events_that_nobody_uploads_need_somebody(tmp_path: Path) -> None:
     human = run("status", ADCP_DIRECTORY=str(tmp_path / "queue"))
     assert human.code == 1
     assert "Uploading: no process" in human.out
-    assert "2 events are waiting for a destination to be configured" in human.out
+    assert "2 events waiting for a destination to be configured" in human.out
+    assert stands["state"] == "error"
     assert "The oldest pending event is " in human.out
 
 
@@ -68,11 +73,43 @@ def test_a_delivered_queue_is_well(tmp_path: Path, seller: Sandbox) -> None:
         during = run("status", "--directory", tmp_path / "queue", "--json")
     assert during.code == 0
     assert during.json["leader"] == os.getpid()
+    assert during.json["state"] == "ok"
     after = run("status", "--directory", tmp_path / "queue", **pointing_at(seller))
     assert after.code == 0
     row = next(line for line in after.out.splitlines() if line.startswith(NAME))
     assert row.split() == [NAME, "1", "1", "0", "0", "0", "0", "ok"]
-    assert "No process uploads" not in after.out
+    assert "State: idle" in after.out
+    assert run("status", "--expect-uploader", "--directory", tmp_path / "queue").code == 1
+
+
+def test_a_process_that_uploads_but_reports_nothing_is_an_error(tmp_path: Path) -> None:
+    """A leader that is frozen, or killed again and again, is never ok."""
+    fill(tmp_path, "A-1")
+    queue = QueueDirectory(tmp_path)
+    lock = LeaderLock(queue, SystemClock())
+    assert lock.try_acquire()
+    fresh = run("status", "--directory", tmp_path, "--json")
+    assert (fresh.code, fresh.json["state"], fresh.json["pending"]) == (1, "error", 1)
+    assert "has not reported yet" in fresh.json["errors"][0]
+    write_stats(queue, Stats(taken_at=time.time() - 3600, leader=1))
+    old = run("status", "--directory", tmp_path)
+    lock.release()
+    assert old.code == 1
+    assert "Process 1 uploads, but has not reported for 1 h 0 min." in old.out
+
+
+def test_dropped_events_are_a_warning(tmp_path: Path) -> None:
+    """Events lost to a full disk are shown; events dropped for lack of consent are no problem."""
+    fill(tmp_path, "A-1")
+    queue = QueueDirectory(tmp_path)
+    lock = LeaderLock(queue, SystemClock())
+    assert lock.try_acquire()
+    books = DestinationStats(accepted=3, delivered=1, dropped={"full": 1, "consent": 1})
+    write_stats(queue, Stats({"seller": books}, taken_at=time.time(), leader=1))
+    ended = run("status", "--directory", tmp_path)
+    lock.release()
+    assert ended.code == 0
+    assert "State: warning\n  seller dropped 1 event: 1 full.\n" in ended.out
 
 
 def test_a_queue_that_nobody_uploads_from_says_what_to_start(
@@ -83,7 +120,7 @@ def test_a_queue_that_nobody_uploads_from_says_what_to_start(
     seller.fail(status=503, times=None)
     run("flush", "--directory", tmp_path, "--timeout", "1", **pointing_at(seller))
     ended = run("status", "--directory", tmp_path, **pointing_at(seller))
-    assert "Uploading: no process\nNo process uploads. Start your application, or run " in ended.out
+    assert "No process uploads.\n  Start your application, or run " in ended.out
     assert f"{NAME} retries once a process uploads. The last attempt failed: " in ended.out
     assert "by itself" not in ended.out
 

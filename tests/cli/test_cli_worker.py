@@ -118,3 +118,15 @@ def test_a_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path, seller:
     ended = run("worker", "--directory", tmp_path / "file/queue", **pointing_at(seller))
     assert (ended.code, ended.out) == (3, "")
     assert ended.err.startswith(f"adcp-tracker: {tmp_path}/file")
+
+
+def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path, seller: Sandbox) -> None:
+    """A misspelt path ends with an error instead of waiting there for ever."""
+    missing = tmp_path / "quewe"
+    ended = run("worker", "--once", "--directory", missing, **pointing_at(seller))
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{missing}: no such directory." in ended.err
+    assert not missing.exists()
+    created = run("worker", "--once", "--create", "--directory", missing, **pointing_at(seller))
+    assert created.code == 0
+    assert missing.is_dir()
