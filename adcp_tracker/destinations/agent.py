@@ -34,6 +34,7 @@ from adcp_tracker.destinations.validation import (
     validate_secret,
     validate_text,
     validate_url,
+    without_query,
 )
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -102,8 +103,8 @@ class Agent:
 
     @name.default
     def _default_name(self) -> str:
-        place = validate_url(self.url, "url", allow_http=True).partition("://")[2]
-        return f"agent:{place}/{self.event_source_id}"
+        url = without_query(validate_url(self.url, "url", allow_http=True))
+        return f"agent:{url.partition('://')[2].rstrip('/')}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
         # httpx is slow to import, so it is imported with the first destination.
@@ -123,8 +124,8 @@ class Agent:
         self._session = McpSession(self.url, http, credential)
 
     def __repr__(self) -> str:
-        version = self.adcp_version
-        return f"Agent(name={self.name!r}, url={self.url!r}, adcp_version={version!r}, token='***')"
+        url, version = without_query(self.url), self.adcp_version
+        return f"Agent(name={self.name!r}, url={url!r}, adcp_version={version!r}, token='***')"
 
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` with one call of ``log_event``.

@@ -165,6 +165,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 _SMALL_BYTES = 256 * 1024
+_REDIRECTS = frozenset({301, 302, 307, 308})
 
 
 @attrs.define(eq=False, repr=False)
@@ -184,6 +185,7 @@ class HttpClient:
     now: Callable[[], float] = time.time
     _client: httpx.Client | None = attrs.field(default=None, init=False)
     _is_secure: bool = attrs.field(default=False, init=False)
+    _moved: dict[str, str] = attrs.field(factory=dict, init=False)
     _pid: int = attrs.field(default=0, init=False)
     _socket: socket.socket | None = attrs.field(default=None, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -205,6 +207,22 @@ class HttpClient:
             body: The body, if any.
             stop_when: Called with each chunk of the response; returns whether to stop.
         """
+        to = self._moved.get(url, url)
+        response = self._send(method, to, headers, body, stop_when)
+        moved = slash_redirect(to, response) if isinstance(response, Response) else None
+        if moved is None:
+            return response
+        self._moved[url] = moved
+        return self._send(method, moved, headers, body, stop_when)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | RequestBody | None,
+        stop_when: Callable[[bytes], bool] | None,
+    ) -> Response | Retry | Paused:
         if self._pid != os.getpid():
             self.after_fork()
         with self._lock, self._deadline() as deadline, _as_content(body) as content:
@@ -297,7 +315,7 @@ class HttpClient:
         finally:
             response.close()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        hidden = redaction_of(response.request.headers)
+        hidden = redaction_of(response.request.headers, dict(response.request.url.params).values())
         return Response(response.status_code, headers, body, truncated, self.now(), hidden)
 
     def _trace(self, deadline: _Deadline, _event: str, info: Mapping[str, object]) -> None:
@@ -405,3 +423,22 @@ def _read(
     except httpx.HTTPError as error:
         return bytes(body), failure_code(error, expired=deadline.expired)
     return bytes(body), "deadline" if deadline.expired else ""
+
+
+def slash_redirect(url: str, response: Response) -> str | None:
+    """Return where a redirect leads that only adds or removes the slash at the end.
+
+    Servers mount applications so. Anything else isn't followed: the origin and the query
+    stay, so credentials and events go nowhere else.
+    """
+    if response.status not in _REDIRECTS or "location" not in response.headers:
+        return None
+    try:
+        before = httpx.URL(url)
+        after = before.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        return None
+    path = before.path.removesuffix("/") if before.path.endswith("/") else f"{before.path}/"
+    wanted = before.copy_with(path=path)
+    found = after if after.query else after.copy_with(query=before.query or None)
+    return str(wanted) if found == wanted else None

@@ -27,10 +27,12 @@ from adcp_tracker.destinations.responses import (
     to_check_result,
 )
 from adcp_tracker.destinations.validation import (
+    join_url,
     validate_choice,
     validate_secret,
     validate_text,
     validate_url,
+    without_query,
 )
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -112,7 +114,6 @@ class Interchange:
     now: Callable[[], float] = time.time
     source_rule: SourceRules | None = attrs.field(default=None, init=False)
     _http: HttpClient = attrs.field(init=False)
-    _root: str = attrs.field(init=False)
     _compresses: bool = attrs.field(init=False)
 
     @name.default
@@ -131,12 +132,12 @@ class Interchange:
             raise ConfigurationError("advertiser_id: expected an id, got a path")
         validate_choice(self.compression, "compression", ("gzip", None))
         self.base_url = validate_url(self.base_url, "base_url", allow_http=self.allow_http)
-        self._root = f"{self.base_url}/advertisers/{quote(self.advertiser_id, safe='')}"
         self._http = HttpClient(self.timeout, self.transport, None, self.now)
         self._compresses = self.compression == "gzip"
 
     def __repr__(self) -> str:
-        return f"Interchange(name={self.name!r}, base_url={self.base_url!r}, api_key='***')"
+        url = without_query(self.base_url)
+        return f"Interchange(name={self.name!r}, base_url={url!r}, api_key='***')"
 
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` in one request, or in a second one if compression is rejected."""
@@ -184,7 +185,7 @@ class Interchange:
         Returns:
             The unwrapped response, or why there is none.
         """
-        url, data = f"{self._root}/{path}", None if body is None else orjson.dumps(body)
+        url, data = self._url(path), None if body is None else orjson.dumps(body)
         response = self._http.request(method, url, self._headers(), data)
         self._http.close()
         if not isinstance(response, Response):
@@ -198,7 +199,7 @@ class Interchange:
 
     def probe(self) -> list[CheckResult]:
         """Ask the Interchange whether it knows the credential, advertiser and event source."""
-        response = self._http.request("GET", f"{self._root}/event-sources?take=1", self._headers())
+        response = self._http.request("GET", self._url("event-sources?take=1"), self._headers())
         if not isinstance(response, Response):
             return [to_check_result(response)]
         if response.is_success:
@@ -214,7 +215,7 @@ class Interchange:
 
     def prepare(self) -> None:
         """Import what a request needs, so that a fork never finds it half imported."""
-        self._http.prepare(self._root)
+        self._http.prepare(self.base_url)
 
     def close(self) -> None:
         """Close the connection. A later :meth:`send` opens a new one."""
@@ -228,8 +229,11 @@ class Interchange:
         headers = self._headers()
         if compress:
             headers["Content-Encoding"] = "gzip"
-        url = f"{self._root}/log-event"
+        url = self._url("log-event")
         return self._http.request("POST", url, headers, gzip(body) if compress else body)
+
+    def _url(self, path: str) -> str:
+        return join_url(self.base_url, f"advertisers/{quote(self.advertiser_id, safe='')}/{path}")
 
     def _headers(self) -> dict[str, str]:
         return {

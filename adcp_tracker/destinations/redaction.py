@@ -16,7 +16,7 @@ import attrs
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 MASK = "***"
 _MIN_LENGTH = 6  # anything shorter is part of ordinary words and numbers
@@ -48,18 +48,19 @@ class Redaction:
         return whole[0]
 
 
-def redaction_of(headers: Mapping[str, str]) -> Redaction:
+def redaction_of(headers: Mapping[str, str], parameters: Iterable[str] = ()) -> Redaction:
     """Return what removes a request's credentials from the response to it.
 
     Args:
         headers: The request's headers. ``Authorization`` and any header named after a key,
             secret or token holds a credential.
+        parameters: The values of its query, each of which may be one.
 
     Returns:
         What finds the credentials in any case: as they are, in Base64, percent-encoded and
         escaped as in JSON. Credentials shorter than six characters are not removed.
     """
-    found: set[str] = set()
+    found = set(parameters)
     for name, value in headers.items():
         if _SECRET_NAME.search(name):
             scheme, _, rest = value.strip().partition(" ")

@@ -21,7 +21,7 @@ _SCHEMES = ("http", "https", "ftp", "file", "ws", "wss")
 
 
 def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
-    """Return `url` without a trailing slash if it is safe to send a secret there.
+    """Return `url` as given if it is safe to send a secret there.
 
     Args:
         url: The address as configured.
@@ -29,8 +29,8 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
         allow_http: Whether plain http may leave this machine.
 
     Raises:
-        ConfigurationError: If it isn't an absolute http(s) URL, has credentials, a query or a
-            fragment, or would send the credential unencrypted over a network.
+        ConfigurationError: If it isn't an absolute http(s) URL, has a user, an empty query or
+            a fragment, or would send the credential unencrypted over a network.
     """
     parsed = _parsed(url)
     if parsed is None:
@@ -40,11 +40,9 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
         got = _scheme(parsed.scheme)
         message = f"{setting}: expected an http(s) URL such as 'https://seller.example', got {got}"
         raise ConfigurationError(message)
-    # Check the raw text: an empty query (?) or fragment (#) would absorb the path we append.
-    if parsed.userinfo or {"?", "#"}.intersection(str(url)):
-        message = (
-            f"{setting}: expected a URL without user, query and fragment. Pass secrets separately."
-        )
+    # Check the raw text: the parsed URL doesn't show an empty query (?) or fragment (#).
+    if parsed.userinfo or "#" in str(url) or str(url).endswith("?"):
+        message = f"{setting}: expected a URL without user, empty query and fragment"
         raise ConfigurationError(message)
     if parsed.scheme == "http" and not allow_http and not is_loopback(parsed.host):
         message = (
@@ -53,7 +51,19 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
             "network you trust"
         )
         raise ConfigurationError(message)
-    return str(parsed).rstrip("/")
+    return str(parsed)
+
+
+def join_url(base: str, path: str) -> str:
+    """Return `base` with `path` behind its own path; its query stays and comes last."""
+    start, _, query = base.partition("?")
+    url = f"{start.rstrip('/')}/{path}"
+    return f"{url}{'&' if '?' in path else '?'}{query}" if query else url
+
+
+def without_query(url: str) -> str:
+    """Return `url` without its query, which may hold a secret."""
+    return url.partition("?")[0]
 
 
 def _parsed(url: str) -> httpx.URL | None:

@@ -371,7 +371,7 @@ def test_everything_else_is_taken(fields: dict[str, object], *, refused: bool) -
         ({"base_url": "/v2"}, "http(s)"),
         ({"base_url": ""}, "http(s)"),
         ({"base_url": "https://user:s3cr3t@api.example"}, "without user"),
-        ({"base_url": "https://api.example?key=s3cr3t"}, "without user"),
+        ({"base_url": "https://api.example?"}, "without user"),
         ({"base_url": "https://exa\x00mple"}, "absolute URL"),
         ({"advertiser_id": ""}, "advertiser_id"),
         ({"advertiser_id": ".."}, "advertiser_id"),

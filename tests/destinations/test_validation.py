@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.destinations.validation import validate_url
+from adcp_tracker.destinations.validation import join_url, validate_url
 from adcp_tracker.exceptions import ConfigurationError
 
 SECRET = "s3cr3tpassw0rd"
@@ -41,7 +41,6 @@ def expect_refused(kind: type[Interchange | Agent], settings: dict[str, Any], to
         f"https://-{SECRET}ü\u2028.x/",
         f"https://{SECRET}\ud800.x/",
         f"https://u:{SECRET}@h/",
-        f"https://h/?k={SECRET}",
         f"https://h/#{SECRET}",
         f"{SECRET}:x//h",
         SECRET,
@@ -53,11 +52,39 @@ def test_no_part_of_an_address_that_is_refused_is_shown(url: Any) -> None:  # no
     expect_refused(Interchange, SHOP | {"base_url": url}, "base_url: expected")
 
 
-@pytest.mark.parametrize("end", ["?", "#", "/?", "/#", "?#", "?a=1", "#a"])
-def test_an_address_ends_with_its_path(end: str) -> None:
-    """Behind a bare question mark or number sign the path to the events would be none."""
-    told = "base_url: expected a URL without user, query and fragment"
+@pytest.mark.parametrize("end", ["?", "#", "/?", "/#", "?#", "?a=1#", "#a"])
+def test_an_address_has_no_fragment_and_no_empty_query(end: str) -> None:
+    """Behind a bare question mark or number sign there would be no path to the events."""
+    told = "base_url: expected a URL without user, empty query and fragment"
     expect_refused(Interchange, SHOP | {"base_url": f"https://h/api{end}"}, told)
+
+
+@pytest.mark.parametrize("end", ["/mcp", "/mcp/", "/", "/mcp?tenant=a", "/mcp/?tenant=a&b=%2F"])
+def test_an_agents_address_is_kept_as_given(end: str) -> None:
+    """A slash at the end and a query are the seller's; the name has neither."""
+    agent = Agent(**AGENT | {"url": f"https://h{end}"})
+    assert agent.url == f"https://h{end}"
+    assert agent.name == f"agent:h{end.partition('?')[0].rstrip('/')}/pixel"
+
+
+def test_a_query_is_not_shown() -> None:
+    """It may hold a secret."""
+    shown = repr(Agent(**AGENT | {"url": f"https://h/mcp?k={SECRET}"}))
+    shown += repr(Interchange(**SHOP, base_url=f"https://h/api?k={SECRET}"))
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "url"),
+    [
+        ("https://h/api/", "a", "https://h/api/a"),
+        ("https://h/api?t=1", "a", "https://h/api/a?t=1"),
+        ("https://h/api/?t=1", "a?take=1", "https://h/api/a?take=1&t=1"),
+    ],
+)
+def test_a_path_goes_in_front_of_the_query(base: str, path: str, url: str) -> None:
+    """The query of a base address is on every request."""
+    assert join_url(base, path) == url
 
 
 def test_marks_that_are_escaped_belong_to_the_path() -> None:
@@ -107,4 +134,5 @@ def test_any_text_is_an_address_or_is_refused(text: str, before: str) -> None:
     except ConfigurationError as error:
         inside = error.__context__
     assert inside is None
-    assert not {"?", "#"}.intersection(found)
+    assert "#" not in found
+    assert not found.endswith("?")
