@@ -15,13 +15,14 @@ Nothing else is read from the request before an event asks for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger
-from adcp_tracker.context import Consent, RequestContext
+from adcp_tracker.context import Consent, RequestContext, current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.bots import PREFETCH_HEADERS, is_prefetch, match_user_agent
 from adcp_tracker.web.click_ids import (
@@ -29,10 +30,17 @@ from adcp_tracker.web.click_ids import (
     ClickCookie,
     ClickNames,
     CookieCheck,
+    click_from_platform,
     cookie_value,
     read_cookie,
 )
-from adcp_tracker.web.consent import HEADER_READERS, consent_reader, opts_out_globally
+from adcp_tracker.web.client_ip import ClientInfo
+from adcp_tracker.web.consent import (
+    HEADER_READERS,
+    checked_consent,
+    consent_reader,
+    opts_out_globally,
+)
 from adcp_tracker.web.options import CaptureSettings
 from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, page_url
 from adcp_tracker.web.request import HeaderNames
@@ -42,10 +50,15 @@ if TYPE_CHECKING:
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.context import Automated
-    from adcp_tracker.web.client_ip import ClientInfo
     from adcp_tracker.web.request import Request
 
+Part = TypeVar("Part")
+
 _RARE_HEADERS = HeaderNames("Sec-GPC", *PREFETCH_HEADERS)
+_MAX_READ_USER_AGENT = 2048
+MAX_QUERY = 16_384
+"""Characters of a query that are read; few servers take more than half of that."""
+
 MAX_USER_AGENT = 512
 """Characters of a user agent that sellers take; a longer one is cut."""
 
@@ -74,6 +87,11 @@ class LazyContext:
     def request(self) -> Request:
         """What the request tells."""
         return self._read(self._request)
+
+    @property
+    def raw_request(self) -> object:
+        """The request as the adapter was given it; after the request, what is kept of it."""
+        return self._request
 
     def detach(self, snapshot: Callable[[Any], object]) -> None:
         """Hold on to no more of the request than an event needs, now that it has ended.
@@ -134,6 +152,13 @@ class LazyContext:
         return "LazyContext(not asked yet)" if self._resolved is None else repr(self._resolved)
 
 
+def current_raw_request() -> Mapping[str, Any] | None:
+    """Return the WSGI environ or ASGI scope of the current context, if it comes from one."""
+    context = current_context()
+    raw = context.raw_request if isinstance(context, LazyContext) else None
+    return raw if isinstance(raw, Mapping) else None
+
+
 class Capture:
     """Captures requests as a site has set it. One serves a whole application.
 
@@ -169,11 +194,20 @@ class Capture:
         return LazyContext(self, _unchanged, request)
 
     def resolve(self, request: Request) -> RequestContext:
-        """Compute the whole context of a request. Never raises for what a client sends."""
+        """Compute the whole context of a request.
+
+        Never raises: a part that can't be read is left out, and the log says which.
+        """
+        try:
+            return self._resolve(request)
+        except Exception as error:  # noqa: BLE001 - a purchase is worth more than its context
+            self._warn("context.incomplete", error)
+            return self._resolve_by_parts(request)
+
+    def _resolve(self, request: Request) -> RequestContext:
         client = self._trust.resolve(request.peer, request.header)
         url, query = self._page(request, client)
-        lines = request.header("User-Agent")
-        user_agent, automated = _browser(lines[0] if len(lines) == 1 else " ".join(lines))
+        user_agent, automated = _browser(_user_agent(request))
         has_rare_header = request.has_any(_RARE_HEADERS)
         if not self._detects_automation:
             automated = None
@@ -192,6 +226,38 @@ class Capture:
             automated,
         )
 
+    def _resolve_by_parts(self, request: Request) -> RequestContext:
+        nobody = ClientInfo(None)
+        client = self._try(lambda: self._trust.resolve(request.peer, request.header), nobody)
+        nowhere: tuple[str | None, str] = (None, "")
+        url, query = self._try(lambda: self._page(request, client), nowhere)
+        agent = self._try(
+            lambda: _browser(" ".join(request.header("User-Agent"))[:_MAX_READ_USER_AGENT])[0], None
+        )
+        click = self._try(lambda: self._clicks.in_query(query), None) or self._try(
+            lambda: self._click_from_cookie(request), None
+        )
+        return RequestContext(
+            client.client_ip,
+            agent,
+            url,
+            click.id if click else None,
+            click.type if click else None,
+            self._try(lambda: self.consent(request), Consent.DENIED),
+        )
+
+    def _try(self, part: Callable[[], Part], otherwise: Part) -> Part:
+        try:
+            return part()
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._warn("context.part_failed", error)
+            return otherwise
+
+    def _warn(self, entry: str, error: Exception, **fields: object) -> None:
+        """Log an error of the site's own; its words only if they are ours."""
+        told = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+        self._log.warning(entry, error=told, **fields)
+
     def consent(self, request: Request) -> Consent:
         """Return the shopper's consent: ``UNKNOWN`` only if the site has no consent reader."""
         return self._consent_of(request, asks_gpc=True)
@@ -202,24 +268,26 @@ class Capture:
         if self._consent is None:
             return Consent.UNKNOWN
         try:
-            said = self._consent.read(request)
-        except Exception as error:  # noqa: BLE001  # a site's own code must not break its checkout
-            told = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
-            self._log.warning("consent.failed", error=told, taken_for=Consent.DENIED.value)
+            answer = checked_consent(self._consent.read(request))
+        except Exception as error:  # noqa: BLE001 - the site's own code must not break a checkout
+            self._warn("consent.failed", error, taken_for=Consent.DENIED.value)
             return Consent.DENIED
-        return self._unanswered if said is Consent.UNKNOWN else said
+        return self._unanswered if answer is Consent.UNKNOWN else answer
 
     def response_cookie(self, context: LazyContext) -> str | None:
         """Return the ``Set-Cookie`` value that the response has to carry, if any.
 
         One is due when the shopper landed with a new click id and does not deny consent,
         or denies it while an earlier cookie is still there; then the cookie is expired.
+        Never raises.
         """
         cookie = self._cookie
         if cookie is None:
             return None
-        request = context.request
-        query, name = request.query, cookie.name
+        return self._try(lambda: self._response_cookie(cookie, context.request), None)
+
+    def _response_cookie(self, cookie: ClickCookie, request: Request) -> str | None:
+        query, name = request.query[:MAX_QUERY], cookie.name
         lines = [line for line in request.header("Cookie") if name in line]
         lands = query and self._clicks.occurs_in(query)
         if not lands and not lines:
@@ -251,21 +319,27 @@ class Capture:
         return (told or request.scheme) == "https"
 
     def _click_from_cookie(self, request: Request) -> Click | None:
-        if self._cookie is None:
+        lines = request.header("Cookie")
+        if not lines:
             return None
-        value = read_cookie(request.header("Cookie"), self._cookie.name)
-        return self._clicks.in_cookie(value) if value else None
+        if self._cookie is not None and (value := read_cookie(lines, self._cookie.name)):
+            click = self._clicks.in_cookie(value)
+            if click is not None:
+                return click
+        return click_from_platform(lines) if self.settings.platform_click_cookies else None
 
     def _page(self, request: Request, client: ClientInfo) -> tuple[str | None, str]:
         """Return the page's URL, and its raw query if any of it matters."""
         scheme, path, query = client.scheme or request.scheme, request.path, request.query
+        if len(query) > MAX_QUERY:
+            query = query[:MAX_QUERY].rpartition("&")[0]
         is_called_by_script = "empty" in request.header("Sec-Fetch-Dest")
         for host in (client.host, request.host):
-            if not host:
+            if not host or (host is client.host and not request.accepts_host(host)):
                 continue
             page = _calling_page(request, host) if is_called_by_script else None
             if page is not None:
-                path, query = page.path, page.query
+                path, query = page.path, page.query[:MAX_QUERY]
             if query and not self._query.may_keep_any(query):
                 query = ""
             if url := page_url(scheme, host, path, query, self._query):
@@ -301,6 +375,10 @@ def _calling_page(request: Request, host: str) -> SplitResult | None:
         if page.netloc.lower() == host.lower():
             return page
     return None
+
+
+def _user_agent(request: Request) -> str:
+    return " ".join(request.header("User-Agent"))[:_MAX_READ_USER_AGENT]
 
 
 @lru_cache(maxsize=512)  # a few browsers make most of the requests

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -12,7 +14,7 @@ from adcp_tracker.events.model import CLICK_IDS
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 MAX_LENGTH = 512
@@ -102,12 +104,14 @@ def cookie_value(click: Click) -> str:
 def read_cookie(lines: Iterable[str], name: str) -> str | None:
     """Find a cookie's raw value in the lines of a ``Cookie`` header; the first one counts."""
     for line in lines:
-        if name in line:
-            for pair in line.split(";"):
-                key, separator, value = pair.partition("=")
-                if separator and key.strip() == name:
-                    return value.strip()
+        if name in line and (match := _cookie_pattern(name)(";" + line)):
+            return match[1].strip()
     return None
+
+
+@lru_cache(maxsize=64)
+def _cookie_pattern(name: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(rf";\s*{re.escape(name)}\s*=([^;]*)").search
 
 
 @attrs.frozen
@@ -159,6 +163,45 @@ class ClickCookie:
         )
 
 
+_GOOGLE = r"GCL\.([0-9]{1,13})\.([A-Za-z0-9_-]+)"
+_PLAIN = r"()([A-Za-z0-9_.~-]+)"
+_PLATFORM_COOKIES = {
+    "_gcl_aw": ("gclid", re.compile(_GOOGLE)),
+    "_gcl_dc": ("dclid", re.compile(_GOOGLE)),
+    "_fbc": (
+        "fbclid",
+        re.compile(r"fb\.[0-9]\.([0-9]{1,13})\.([A-Za-z0-9_-]+)(?:\.[A-Za-z0-9_-]+)?"),
+    ),
+    "_uetmsclkid": ("msclkid", re.compile(r"()_uet([A-Za-z0-9_-]+)")),
+    "_epik": ("epik", re.compile(_PLAIN)),
+    "li_fat_id": ("li_fat_id", re.compile(_PLAIN)),
+    "ttclid": ("ttclid", re.compile(_PLAIN)),
+}
+"""Cookies in which ad platforms' own scripts keep a click id: its type, and its form.
+
+Each form has two groups: when the click happened, if the cookie says so, and the id.
+"""
+
+_FIND_PLATFORM_COOKIE = re.compile(f";\\s*({'|'.join(_PLATFORM_COOKIES)})=([^;]{{1,600}})").finditer
+_SECONDS = 10
+"""How many digits of a timestamp are seconds; milliseconds have three more."""
+
+
+def click_from_platform(lines: Iterable[str]) -> Click | None:
+    """Return the latest click that an ad platform's own script kept in a cookie.
+
+    The landing page may have come from a cache, so that this library never saw it.
+    """
+    found: list[tuple[str, Click]] = []
+    for line in lines:
+        for match in _FIND_PLATFORM_COOKIE(";" + line):
+            kind, form = _PLATFORM_COOKIES[match[1]]
+            parsed = form.fullmatch(match[2].strip())
+            if parsed is not None and _ID.fullmatch(parsed[2]):
+                found.append((parsed[1].zfill(_SECONDS)[:_SECONDS], Click(kind, parsed[2])))
+    return max(found, key=itemgetter(0), default=(None, None))[1]
+
+
 _IN_NO_HEADER = "\n"
 
 
@@ -206,7 +249,7 @@ class CookieCheck:
                 if end in lower and self.lands(query.decode("latin-1")):
                     return True
         cookie = self.cookie_bytes
-        for name, value in scope["headers"]:  # noqa: SIM110 - a generator takes twice as long
+        for name, value in scope.get("headers", ()):
             if name == b"cookie" and cookie in value:
                 return True
         return False

@@ -22,6 +22,7 @@ MAX_CHARACTERS = 16_384
 """How much of a header is read, from its end; servers take rarely more than 8,192."""
 
 _LONGEST_NODE = 128
+_MOST_HOPS = 64
 _V4_WITH_PORT = re.compile(r"([0-9.]+):(?:[0-9]{1,5}|_[\w.-]+)", re.ASCII)
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(?:[0-9]{1,5}|_[\w.-]+))?", re.ASCII)
 _PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*', re.ASCII)
@@ -322,10 +323,14 @@ class ProxyTrust:
         for entry in entries:
             crossed += 1
             is_edge = _in_any(entry.address, self._edges)
-            is_proxy = is_list and (
-                crossed < self.hops
-                or _in_any(entry.address, self._trusted)
-                or (is_edge and not edge_crossed)
+            is_proxy = (
+                is_list
+                and crossed <= _MOST_HOPS
+                and (
+                    crossed < self.hops
+                    or _in_any(entry.address, self._trusted)
+                    or (is_edge and not edge_crossed)
+                )
             )
             if hops is not None:
                 verdict = "trusted proxy" if is_proxy else self._verdict(entry)

@@ -242,6 +242,22 @@ _GRANTED = frozenset({"granted", "1"})
 _DENIED = frozenset({"denied", "0"})
 
 
+def checked_consent(answer: object) -> Consent:
+    """Return an answer as a :class:`Consent`.
+
+    Raises:
+        ConfigurationError: if it is anything but ``True``, ``False``, ``None`` or a Consent.
+    """
+    if isinstance(answer, Consent):
+        return answer
+    if answer is None or isinstance(answer, bool):
+        return _ANSWERS[answer]
+    raise ConfigurationError(
+        f"consent: expected True, False, None or a Consent, got {type(answer).__name__}; "
+        "other values aren't interpreted, because the string 'no' is truthy"
+    )
+
+
 @attrs.frozen
 class CallableConsent:
     """The site's own function of its framework's request."""
@@ -254,15 +270,7 @@ class CallableConsent:
         Raises:
             ConfigurationError: if it says anything but ``True``, ``False``, ``None`` or a Consent.
         """
-        said = self.function(request.framework_request)
-        if isinstance(said, Consent):
-            return said
-        if said is None or isinstance(said, bool):
-            return _ANSWERS[said]
-        raise ConfigurationError(
-            f"consent: expected True, False, None or a Consent, got {type(said).__name__}; "
-            "truth is not guessed, since 'no' is a true string"
-        )
+        return checked_consent(self.function(request.framework_request))
 
 
 HEADER_READERS = (ConsentCookie, ConsentHeader, TcfConsent, GoogleConsentMode)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _LISTS = ("trusted_proxies", "query_allow", "click_ids")
-_SWITCHES = ("honour_gpc", "detect_automation")
+_SWITCHES = ("platform_click_cookies", "honour_gpc", "detect_automation")
 _TEXTS = ("ip_header", "consent_unanswered")
 _OPTIONAL_TEXTS = (
     "platform",
@@ -49,6 +49,8 @@ class CaptureSettings:
         click_cookie_days: How long it is kept.
         click_cookie_domain: The domain whose subdomains share it.
         click_cookie_secure: Whether it is for https only; ``None`` follows the request.
+        platform_click_cookies: Also read the click id from the cookies that ad platforms'
+            own scripts set, such as ``_gcl_aw`` and ``_fbc``.
         consent: A function of the framework's request, or a reader from
             :mod:`adcp_tracker.web.consent`. ``None`` asks nobody.
         consent_unanswered: What a shopper's silence means where a reader is set:
@@ -69,6 +71,7 @@ class CaptureSettings:
     click_cookie_days: int = 90
     click_cookie_domain: str | None = None
     click_cookie_secure: bool | None = None
+    platform_click_cookies: bool = True
     consent: object = None
     consent_unanswered: str = "denied"
     honour_gpc: bool = True
@@ -169,6 +172,7 @@ class CaptureOptions(TypedDict, total=False):
     click_cookie_days: int
     click_cookie_domain: str | None
     click_cookie_secure: bool | None
+    platform_click_cookies: bool
     consent: object
     consent_unanswered: str
     honour_gpc: bool

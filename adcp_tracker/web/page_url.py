@@ -7,6 +7,7 @@ stays, user info and fragment never do, and an e-mail address is taken out where
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -26,6 +27,7 @@ ALLOWED_QUERY = ("utm_*",)
 _HOST = re.compile(
     r"(?P<name>[a-z0-9_](?:[a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
 )
+_LONGEST_HOST = 260
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _PATTERN = re.compile(r"[A-Za-z0-9_.~\[\]-]+\*?")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -34,6 +36,16 @@ _SAFE_IN_PATH = "/:@!$&'()*+,;=~%"
 _SAFE_IN_QUERY = "/?:@!$'()*+,;~%"
 _PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 _MASK = "-"
+_HARMLESS = re.compile(r"[A-Za-z_~-]*")
+_DEEPEST_ENCODING = 10
+_MIN_DIGITS, _MAX_DIGITS = 9, 15
+_INTERNATIONAL_PHONE = re.compile(
+    r"(?:\+|(?<![0-9])00|tel:)[ (]{0,2}[0-9](?:[ ().\-/]{0,2}[0-9]){6,}"
+)
+_PHONE = re.compile(
+    r"\(?0[0-9 ().\-/]{8,24}|\([0-9]{2,5}\)[0-9 .\-/]{6,24}|[0-9]{3}[ .-][0-9]{3}[ .-][0-9]{4}"
+)
+"""A national number: it starts with 0, has its area in parentheses, or is grouped as in the US."""
 
 
 class QueryFilter:
@@ -75,7 +87,12 @@ class QueryFilter:
         # Servers that divide at semicolons as well have never died out.
         for pair in query.replace(";", "&").split("&"):
             name, separator, value = pair.partition("=")
-            if len(pair) >= room or not self.allows(unquote(name)) or _holds_email(value):
+            if (
+                len(pair) >= room
+                or not self.allows(unquote(name))
+                or _is_private(name)
+                or _is_private(value)
+            ):
                 continue
             clean = _escaped(name, _SAFE_IN_QUERY) + separator + _escaped(value, _SAFE_IN_QUERY)
             if len(clean) < room:
@@ -97,6 +114,8 @@ def page_url(scheme: str, host: str, path: str, query: str, allow: QueryFilter) 
     Returns:
         An absolute URL of at most 2,048 characters; ``None`` if scheme or host are no website's.
     """
+    if len(host) > _LONGEST_HOST:
+        return None
     url = _without_query(scheme, host, path[:MAX_LENGTH])
     if url is None or not query:
         return url
@@ -123,14 +142,37 @@ def _origin(scheme: str, host: str) -> str | None:
 
 def _path(path: str, room: int) -> str:
     segments = path.lstrip("/").split("/")
-    masked = "/".join(_MASK if _holds_email(segment) else segment for segment in segments)
+    masked = "/".join(_MASK if _is_private(segment) else segment for segment in segments)
     return _CUT_ESCAPE.sub("", ("/" + _escaped(masked, _SAFE_IN_PATH))[:room])
 
 
-def _holds_email(text: str) -> bool:
-    plain = unquote(unquote(text)) if "%" in text else text
+def _is_private(text: str) -> bool:
+    """Return whether a piece of a URL has an e-mail address or a phone number in it."""
+    if _HARMLESS.fullmatch(text):
+        return False
+    plain = _decoded(text)
+    if plain is None:
+        return True
     at = plain.find("@", 1)
-    return at > 0 and "." in plain[at:]
+    if (at > 0 and "." in plain[at:]) or _INTERNATIONAL_PHONE.search(plain):
+        return True
+    return (
+        bool(_PHONE.fullmatch(plain)) and _MIN_DIGITS <= sum(map(str.isdigit, plain)) <= _MAX_DIGITS
+    )
+
+
+def _decoded(text: str) -> str | None:
+    """Undo all percent-encoding, also repeated, and full-width forms; ``None`` if too deep."""
+    for _ in range(_DEEPEST_ENCODING):
+        if "%" not in text:
+            break
+        decoded = unquote(text)
+        if decoded == text:
+            break
+        text = decoded
+    else:
+        return None
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def _escaped(text: str, safe: str) -> str:

@@ -54,6 +54,10 @@ class Request(ABC):
     def header(self, name: str) -> Sequence[str]:
         """Return every line of the header `name`, in order; nothing if it is absent."""
 
+    def accepts_host(self, host: str) -> bool:  # noqa: ARG002 - for adapters that know better
+        """Return whether a host that a proxy reports may be the page's."""
+        return True
+
     def has_any(self, names: HeaderNames) -> bool:
         """Return whether the request has any of these headers. Override it to be quick."""
         return any(self.header(name) for name in names.names)
@@ -199,7 +203,7 @@ class AsgiRequest(Request):
         """Return the last line of each header: it tells quickly which ones are absent."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = dict(self._scope["headers"])  # type: ignore[call-overload]  # as the ASGI specification has it
+            headers = self._headers = dict(self._scope.get("headers", ()))  # type: ignore[call-overload]  # as the ASGI specification has it
         return headers
 
 
@@ -212,7 +216,7 @@ def scope_snapshot(scope: Mapping[str, object]) -> dict[str, object]:
     return {
         "type": "http",
         "client": get("client"),
-        "headers": scope["headers"],
+        "headers": scope.get("headers", ()),
         "path": get("path", ""),
         "query_string": get("query_string", b""),
         "scheme": get("scheme", "http"),

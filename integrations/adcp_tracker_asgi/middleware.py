@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
-from adcp_tracker.web.capture import LazyContext
+from adcp_tracker.web.capture import LazyContext, current_raw_request
 from adcp_tracker.web.request import AsgiRequest, scope_snapshot, start_safely
 from adcp_tracker.web.setup import configure
 
@@ -74,13 +74,18 @@ class AdcpTrackerMiddleware:
             await self._app(scope, receive, send)
         finally:
             reset_context(token)
-            context.detach(scope_snapshot)
+            context.detach(_snapshot)
 
     def _needs_cookie_first(self, scope: Scope) -> bool:
         """Start the tracker at the first request, and step out of the way of all others."""
         self._needs_cookie = self.capture.cookie_check.needs_cookie_scope
         start_safely(self.tracker)
         return self._needs_cookie(scope)
+
+
+def _snapshot(scope: Scope) -> dict[str, object]:
+    """Keep the tracker too, for background tasks that ask for it."""
+    return {**scope_snapshot(scope), TRACKER_KEY: scope.get(TRACKER_KEY)}
 
 
 def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
@@ -96,13 +101,16 @@ def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
     return send_with_cookie
 
 
-def get_tracker(scope: Mapping[str, object]) -> Tracker:
+def get_tracker(scope: Mapping[str, object] | None = None) -> Tracker:
     """Return the tracker of the middleware that this request came through.
+
+    Args:
+        scope: The request's scope; left out, the one of the request being handled.
 
     Raises:
         ConfigurationError: If it came through none.
     """
-    tracker = scope.get(TRACKER_KEY)
+    tracker = (current_raw_request() or {} if scope is None else scope).get(TRACKER_KEY)
     if not isinstance(tracker, Tracker):
         raise ConfigurationError(
             f"scope[{TRACKER_KEY!r}]: expected a tracker, got none; "

@@ -10,7 +10,7 @@ from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.web.capture import LazyContext
 from adcp_tracker.web.request import start_safely
 from adcp_tracker_django.config import get_capture, get_tracker
-from adcp_tracker_django.request import request_snapshot, wrap_request
+from adcp_tracker_django.request import DjangoRequest, request_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,7 @@ class AdcpTrackerMiddleware:
         if self._is_async:
             return self._acall(request)
         capture = self._capture()
-        context = LazyContext(capture, wrap_request, request)
+        context = LazyContext(capture, DjangoRequest, request)
         needs_cookie = capture.cookie_check.needs_cookie_environ(request.META)
         token = set_context(context)
         try:
@@ -65,7 +65,7 @@ class AdcpTrackerMiddleware:
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         capture = self._capture()
-        context = LazyContext(capture, wrap_request, request)
+        context = LazyContext(capture, DjangoRequest, request)
         needs_cookie = capture.cookie_check.needs_cookie_environ(request.META)
         token = set_context(context)
         try:

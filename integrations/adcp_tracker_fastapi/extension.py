@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection, Request
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
+from adcp_tracker.web.capture import current_raw_request
 from adcp_tracker.web.setup import configure
 from adcp_tracker_asgi import TRACKER_KEY, AdcpTrackerMiddleware, closing_lifespan
 
@@ -72,13 +73,17 @@ def _request(scope: object) -> Request:
     return Request(cast("Scope", scope))
 
 
-def get_tracker(connection: HTTPConnection) -> Tracker:
+def get_tracker(connection: HTTPConnection = None) -> Tracker:  # type: ignore[assignment]  # FastAPI fills it in only if it looks required
     """Return the tracker of the application that handles this request or websocket.
 
+    Args:
+        connection: The request or websocket. Left out, the request being handled; a websocket
+            has to be given.
+
     Raises:
-        ConfigurationError: If it has none.
+        ConfigurationError: If the application has no tracker, or no request is being handled.
     """
-    scope = connection.scope
+    scope = connection.scope if connection else current_raw_request() or {}
     tracker = scope.get(TRACKER_KEY)
     if tracker is None and "app" in scope:
         tracker = getattr(scope["app"].state, TRACKER_KEY, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
-from adcp_tracker.web.capture import LazyContext
+from adcp_tracker.web.capture import LazyContext, current_raw_request
 from adcp_tracker.web.request import WsgiRequest, start_safely
 from adcp_tracker.web.setup import configure
 
@@ -137,13 +137,16 @@ def is_closed(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
     return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 
-def get_tracker(environ: WSGIEnvironment) -> Tracker:
+def get_tracker(environ: WSGIEnvironment | None = None) -> Tracker:
     """Return the tracker of the middleware that this request came through.
+
+    Args:
+        environ: The request's environ; left out, the one of the request being handled.
 
     Raises:
         ConfigurationError: If it came through none.
     """
-    tracker = environ.get(TRACKER_KEY)
+    tracker = (current_raw_request() or {} if environ is None else environ).get(TRACKER_KEY)
     if not isinstance(tracker, Tracker):
         raise ConfigurationError(
             f"environ[{TRACKER_KEY!r}]: expected a tracker, got none; "

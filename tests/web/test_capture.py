@@ -15,7 +15,7 @@ from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.web.capture import Capture, LazyContext
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CaptureSettings
-from adcp_tracker.web.request import AsgiRequest, WsgiRequest
+from adcp_tracker.web.request import AsgiRequest, Request, WsgiRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -342,3 +342,72 @@ def test_no_request_breaks_the_capture(
     assert resolved.client_user_agent is None or resolved.client_user_agent.isprintable()
     set_cookie = capture.response_cookie(context)
     assert set_cookie is None or (set_cookie.isascii() and set_cookie.isprintable())
+
+
+def test_a_platforms_cookie_is_the_last_resort() -> None:
+    """The query wins, then the site's own cookie; a site can turn the platforms' cookies off."""
+    cookie = "_gcl_aw=GCL.1719411304.platform"
+    assert begin(HTTP_COOKIE=cookie).click_id == "platform"
+    assert begin(query="gclid=query", HTTP_COOKIE=cookie).click_id == "query"
+    assert begin(HTTP_COOKIE=f"{cookie}; adcp_click=1.gclid.own").click_id == "own"
+    settings = CaptureSettings(platform_click_cookies=False)
+    assert begin(settings, HTTP_COOKIE=cookie).click_id is None
+    assert begin(CaptureSettings(click_cookie=None), HTTP_COOKIE=cookie).click_id == "platform"
+
+
+class Broken(WsgiRequest):
+    """A request of which one part raises when it is read."""
+
+    __slots__ = ("_part",)
+
+    def __init__(self, part: str) -> None:
+        super().__init__(environ("gclid=abc"))
+        self._part = part
+
+    def __getattribute__(self, name: str) -> object:
+        if name == object.__getattribute__(self, "_part"):
+            raise RuntimeError("of the framework")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("part", ["peer", "scheme", "host", "path", "query", "header", "has_any"])
+def test_a_part_that_cannot_be_read_costs_only_itself(
+    part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A purchase is worth more than its context, and each part of it more than the others."""
+    context = Capture().begin(Broken(part)).resolve()
+    assert (context.client_ip is None) == (part in {"peer", "header"})
+    assert (context.client_user_agent is None) == (part == "header")
+    of_page = {"peer", "scheme", "host", "path", "query", "header"} - {"peer"}
+    assert (context.event_source_url is None) == (part in of_page)
+    cookie = Capture().response_cookie(LazyContext(Capture(), Broken, part))
+    assert (cookie is None) == (part in {"peer", "scheme", "query", "header"})
+    assert "RuntimeError" in caplog.text
+    assert "of the framework" not in caplog.text
+
+
+class ForgottenEnum:
+    """A consent reader that answers with a plain truth value."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def read(self, request: Request) -> object:
+        """Return whatever the site wrote."""
+        del request
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "consent"),
+    [
+        (True, Consent.GRANTED),
+        (False, Consent.DENIED),
+        (None, Consent.DENIED),
+        ("no", Consent.DENIED),
+        (0, Consent.DENIED),
+    ],
+)
+def test_a_readers_answer_is_checked(answer: object, consent: Consent) -> None:
+    """An answer that isn't one of the four never counts as permission."""
+    assert begin(CaptureSettings(consent=ForgottenEnum(answer))).consent is consent

@@ -14,6 +14,7 @@ from adcp_tracker.web.click_ids import (
     Click,
     ClickCookie,
     ClickNames,
+    click_from_platform,
     cookie_value,
     read_cookie,
 )
@@ -190,3 +191,45 @@ def test_a_wrong_cookie_setting_says_which(options: dict[str, object], message: 
 def test_repr_hides_the_id() -> None:
     """A click id points at a person."""
     assert "secret" not in repr(Click("gclid", "secret"))
+
+
+@pytest.mark.parametrize(
+    ("line", "click"),
+    [
+        ("_gcl_aw=GCL.1719411304.Cj0KCQjw-x_y", Click("gclid", "Cj0KCQjw-x_y")),
+        ("a=b; _fbc=fb.1.1657051589577.IwAR1a-b_c.AQECAQMB", Click("fbclid", "IwAR1a-b_c")),
+        ("_fbc=fb.1.1657051589577.IwAR1a-b_c", Click("fbclid", "IwAR1a-b_c")),
+        ("_gcl_dc=GCL.1719411304.CPx_y", Click("dclid", "CPx_y")),
+        ("_uetmsclkid=_uet0f1e2d3c", Click("msclkid", "0f1e2d3c")),
+        ("x=y;_epik=dj0yJnU9", Click("epik", "dj0yJnU9")),
+        ("li_fat_id=0a1b-2c", Click("li_fat_id", "0a1b-2c")),
+        ("ttclid=E.C.P.CtQB", Click("ttclid", "E.C.P.CtQB")),
+        # The latest click counts; one without a time comes last.
+        ("_fbc=fb.1.1657051589577.old; _gcl_aw=GCL.1719411304.new", Click("gclid", "new")),
+        ("_fbc=fb.1.1757051589577.new; _gcl_aw=GCL.1719411304.old", Click("fbclid", "new")),
+        ("ttclid=undated; _gcl_aw=GCL.1719411304.dated", Click("gclid", "dated")),
+        *[
+            (line, None)
+            for line in (
+                "_gcl_aw=",
+                "_gcl_aw=Cj0KCQjw",
+                "_gcl_aw=GCL.x.Cj0KCQjw",
+                "_gcl_aw=GCL.1719411304.a b",
+                "x_gcl_aw=GCL.1719411304.a",
+                "_fbc=fb.1.1657051589577.",
+                "_fbc=fb.1.1657051589577.a.b.c",
+                "_gcl_aw=GCL.1719411304." + "a" * 513,
+            )
+        ],
+    ],
+)
+def test_ad_platforms_cookies_know_the_click(line: str, click: Click | None) -> None:
+    """A landing that came from a cache is known only to the ad platform's own script."""
+    assert click_from_platform([line]) == click
+
+
+@given(st.lists(st.text()))
+def test_any_cookie_header_can_be_searched_for_a_platforms_click(lines: list[str]) -> None:
+    """What a browser sends never raises, and what is found is a click id."""
+    found = click_from_platform(lines)
+    assert found is None or NAMES.in_query(f"{found.type}={found.id}") == found

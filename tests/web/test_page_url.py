@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -184,3 +184,44 @@ def test_any_request_has_a_sound_url_or_none(scheme: str, host: str, path: str, 
     assert parts.hostname
     assert parts.username is None
     assert "#" not in built
+
+
+@given(st.integers(0, 40))
+def test_an_address_is_found_however_often_it_is_encoded(times: int) -> None:
+    """Redirects encode a URL again and again; the address in it stays private."""
+    encoded = "alice@mail.example"
+    for _ in range(times):
+        encoded = quote(encoded, safe="")
+    built = url(f"/u/{encoded}/reset", f"utm_term={encoded}")
+    assert built == "https://shop.example/u/-/reset" or len(encoded) > MAX_LENGTH - 100
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "+491711234567",
+        "+49 171 123-4567",
+        "%2B491711234567",
+        "%252B491711234567",
+        "call+491711234567",
+        "00491711234567",
+        "0171-1234567",
+        "0171%201234567",
+        "(206) 555-1234",
+        "206-555-1234",
+        "206.555.1234",
+        "tel:2065551234",
+        "\uff0b491711234567",
+    ],
+)
+def test_a_phone_number_is_masked(number: str) -> None:
+    """A number that can only be a telephone's leaves neither in the path nor in the query."""
+    assert url(f"/sms/{number}/sent", f"utm_content={number}") == "https://shop.example/sms/-/sent"
+
+
+@pytest.mark.parametrize(
+    "piece", ["A-1001", "1234567890", "9780306406157", "2026-11-30", "v1.2.3", "mugs-0-3-l", "007"]
+)
+def test_other_numbers_stay(piece: str) -> None:
+    """Orders, articles, dates and sizes are no telephones."""
+    assert url(f"/{piece}", f"sku={piece}") == f"https://shop.example/{piece}?sku={piece}"

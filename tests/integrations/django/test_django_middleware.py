@@ -13,7 +13,7 @@ from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
 
 from adcp_tracker import ConfigurationError, Consent, current_context
 from adcp_tracker_django.middleware import AdcpTrackerMiddleware
-from adcp_tracker_django.request import wrap_request
+from adcp_tracker_django.request import DjangoRequest
 from tests.integrations.django.serving import carried
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def test_wrong_settings_stop_the_start_and_no_checkout(configure: Configure) -> 
 def test_the_url_is_what_the_site_serves() -> None:
     """The scheme, the host and the path are those that Django settled."""
     factory = RequestFactory()
-    facts = wrap_request(factory.get("/caf%C3%A9/%C3%83%C2%A9", HTTP_HOST="shop.example"))
+    facts = DjangoRequest(factory.get("/caf%C3%A9/%C3%83%C2%A9", HTTP_HOST="shop.example"))
     assert (facts.scheme, facts.host, facts.path) == ("http", "shop.example", "/café/Ã©")
-    assert wrap_request(factory.get("/", HTTP_HOST="evil.example")).host == ""
+    assert DjangoRequest(factory.get("/", HTTP_HOST="evil.example")).host == ""
     with override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_SCHEME", "https")):
-        assert wrap_request(factory.get("/", HTTP_X_SCHEME="https")).scheme == "https"
+        assert DjangoRequest(factory.get("/", HTTP_X_SCHEME="https")).scheme == "https"
 
 
 def test_a_strangers_host_gives_an_event_no_page(seller: Sandbox) -> None:
@@ -215,3 +215,17 @@ def test_a_strangers_host_gives_an_event_no_page(seller: Sandbox) -> None:
         assert middleware(RequestFactory().get("/?gclid=a")) is None
     assert middleware(request) == (None, "8.8.4.4")
     assert not seller.events
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "host"),
+    [("evil.example", "testserver"), ("www.shop.example", "www.shop.example")],
+)
+def test_a_forged_host_is_not_the_pages(
+    anybody: Anybody, seller: Sandbox, forwarded: str, host: str
+) -> None:
+    """Proxies may pass on a header that a client sent: ``ALLOWED_HOSTS`` counts for it too."""
+    with override_settings(ALLOWED_HOSTS=["testserver", "www.shop.example"]):
+        anybody.get("/buy/7", **{"X-Forwarded-Host": forwarded})
+    seller.wait_for(1)
+    assert seller.events[0]["event_source_url"] == f"https://{host}/buy/7"

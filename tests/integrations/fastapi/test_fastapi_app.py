@@ -12,7 +12,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 
-from adcp_tracker import ConfigurationError, current_context
+from adcp_tracker import ConfigurationError, Tracker, current_context
 from adcp_tracker_fastapi import AdcpTracker, TrackerDep, get_tracker
 
 if TYPE_CHECKING:
@@ -204,3 +204,27 @@ def test_what_is_no_application_is_refused(app: Any, tmp_path: Path) -> None:  #
     """A router, or another framework's application, is told what it is not."""
     with pytest.raises(ConfigurationError, match="expected a FastAPI or Starlette application"):
         AdcpTracker(app, directory=tmp_path / "queue", destinations=[])
+
+
+def test_the_tracker_is_found_without_arguments(tmp_path: Path) -> None:
+    """In endpoints on the loop and in threads, in dependencies and in background tasks."""
+    app = FastAPI()
+    tracker = AdcpTracker(directory=tmp_path, destinations=[]).init_app(app)
+    later: list[object] = []
+
+    @app.get("/async")
+    async def on_the_loop() -> bool:
+        return get_tracker() is tracker
+
+    @app.get("/sync")
+    def in_a_thread(
+        depended: Annotated[Tracker, Depends(get_tracker)], after: BackgroundTasks
+    ) -> bool:
+        after.add_task(lambda: later.append(get_tracker()))
+        return get_tracker() is tracker is depended
+
+    answers = ask(app, ("/async", "b"), ("/sync", "b"))
+    assert [answer.json() for answer in answers] == [True, True]
+    assert later == [tracker]
+    with pytest.raises(ConfigurationError, match="expected a tracker, got none"):
+        get_tracker()
