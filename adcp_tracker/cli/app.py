@@ -12,6 +12,7 @@ from adcp_tracker.cli.dead_letters import dead, retire
 from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
+from adcp_tracker.cli.explain import explain
 from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sandbox, status, flush, worker, check, retire, reconcile):
+for command in (demo, sandbox, status, flush, worker, check, explain, retire, reconcile):
     app.command()(command)
 app.add_typer(dead, name="dead")
 app.add_typer(sources, name="sources")
