@@ -16,24 +16,53 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from adcp_tracker._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adcp_tracker.tracker import Tracker
 
 _NEEDED = ("typer", "rich")
 
 
 def main() -> None:
     """Run the command line with the arguments of this process, and exit."""
-    if sys.argv[1:] in (["--version"], ["-V"]):
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(
+    arguments: Sequence[str], *, tracker: Tracker | None = None, prog: str = "adcp-tracker"
+) -> int:
+    """Run one command, and return its exit code.
+
+    Web integrations call this, so that ``manage.py adcp`` and ``flask adcp`` have the same
+    commands and exit codes as ``adcp-tracker``.
+
+    Args:
+        arguments: The command and its options.
+        tracker: The tracker of an application, whose settings and destinations are used
+            instead of ADCP_* variables.
+        prog: The name of the program in its help.
+    """
+    if list(arguments) == ["--version"]:
         sys.stdout.write(f"adcp-tracker {__version__}\n")
-        sys.exit(0)
+        return 0
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.stderr.write(
-            f"adcp-tracker: {' and '.join(missing)} must be installed; "
+            f"{prog}: {' and '.join(missing)} must be installed; "
             "run: pip install 'adcp-tracker[cli]'\n"
         )
-        sys.exit(2)
+        return 2
+    from adcp_tracker.cli._queue import using_tracker  # noqa: PLC0415 - needs the extra
     from adcp_tracker.cli.app import app  # noqa: PLC0415 - needs the extra
 
-    app(prog_name="adcp-tracker")
+    with using_tracker(tracker):
+        try:
+            app(args=list(arguments), prog_name=prog)
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

@@ -89,7 +89,9 @@ def printable(cell: object) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return a number with its noun, as in ``1 event`` and ``2 events``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    if count == 1:
+        return f"{count:,} {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 
 def track_progress(items: Iterable[_T], doing: str, total: int | None = None) -> Iterable[_T]:

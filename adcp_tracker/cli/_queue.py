@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import attrs
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
 
+_host: ContextVar[Tracker | None] = ContextVar("adcp_tracker_cli_host", default=None)
+
+
+@contextmanager
+def using_tracker(tracker: Tracker | None) -> Iterator[None]:
+    """Take settings and destinations from `tracker`, instead of from ADCP_* variables."""
+    token = _host.set(tracker)
+    try:
+        yield
+    finally:
+        _host.reset(token)
+
+
 def open_existing_queue(directory: str | None) -> QueueDirectory:
     """Return an existing queue; never create one.
 
@@ -36,6 +50,7 @@ def open_existing_queue(directory: str | None) -> QueueDirectory:
     from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
 
     queue = QueueDirectory(_path(directory))
+    queue.check(queue.path)
     if not queue.segments.is_dir():
         found = "a directory without one" if queue.path.is_dir() else "no such directory"
         raise ConfigurationError(
@@ -47,7 +62,7 @@ def open_existing_queue(directory: str | None) -> QueueDirectory:
 
 
 def make_tracker(directory: str | None, **overrides: object) -> Tracker:
-    """Create a tracker from ADCP_* variables; `overrides` replace settings.
+    """Create a tracker as configured; `overrides` replace settings.
 
     Raises:
         ConfigurationError: If a variable is invalid.
@@ -55,8 +70,10 @@ def make_tracker(directory: str | None, **overrides: object) -> Tracker:
     from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - likewise
 
-    settings = settings_from_env() | {"directory": _path(directory)} | overrides
-    return Tracker(destinations(), **settings)  # type: ignore[arg-type]  # it validates
+    host = _host.get()
+    settings = settings_from_env() if host is None else attrs.asdict(host.settings, recurse=False)
+    settings |= {"directory": _path(directory)} | overrides
+    return Tracker(destinations(), **settings)
 
 
 def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracker:
@@ -71,11 +88,14 @@ def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracke
 
 
 def destinations() -> list[Destination]:
-    """Return the destinations configured by ADCP_* variables.
+    """Return the configured destinations.
 
     Raises:
         ConfigurationError: If a variable is missing or invalid.
     """
+    host = _host.get()
+    if host is not None:
+        return list(host.destinations)
     from adcp_tracker.settings import destinations_from_env  # noqa: PLC0415 - for a quick --help
 
     return destinations_from_env()
@@ -90,7 +110,7 @@ def configured_names() -> list[str]:
 
 
 def encryption() -> Encryption | None:
-    """Return the encryption configured by ADCP_* variables.
+    """Return the configured encryption.
 
     Raises:
         ConfigurationError: If a key is invalid or a variable is misspelt.
@@ -98,6 +118,9 @@ def encryption() -> Encryption | None:
     from adcp_tracker.journal.encryption import encryption_from_keys  # noqa: PLC0415 - likewise
     from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
 
+    host = _host.get()
+    if host is not None:
+        return encryption_from_keys(host.settings.encryption_keys)
     keys = settings_from_env().get("encryption_keys", ())
     return encryption_from_keys(keys)  # type: ignore[arg-type]  # it validates
 
@@ -116,6 +139,9 @@ def require_destinations(found: Sequence[Destination]) -> None:
 
 
 def _path(directory: str | None) -> str:
+    host = _host.get()
+    if directory is None and host is not None:
+        return str(host.settings.directory)
     path = os.environ.get("ADCP_DIRECTORY", "") if directory is None else directory
     if not path:
         raise ConfigurationError("No directory is given. Use --directory or set ADCP_DIRECTORY.")

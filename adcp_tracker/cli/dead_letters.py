@@ -23,6 +23,7 @@ from adcp_tracker.cli._common import (
     command,
     confirm,
 )
+from adcp_tracker.cli._output import plural
 from adcp_tracker.cli._queue import (
     configured_names,
     encryption,
@@ -300,7 +301,9 @@ def drop(  # noqa: PLR0913 - options, each by its name
     chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
     unknown = sorted(chosen - {letter.id for letter in found})
     known = chosen.difference(unknown)
-    agreed = not known or confirm(f"Delete {len(known):,} dead letters permanently?", yes=yes)
+    agreed = not known or confirm(
+        f"Delete {plural(len(known), 'dead letter')} permanently?", yes=yes
+    )
     dropped = 0
     if known and agreed:
         with stopping(make_tracker(directory)) as tracker:
@@ -308,7 +311,7 @@ def drop(  # noqa: PLR0913 - options, each by its name
     if as_json:
         _output.print_json({"dropped": dropped, "unknown": unknown})
     else:
-        _output.print_line(f"{dropped:,} dead letters dropped.")
+        _output.print_line(f"{plural(dropped, 'dead letter')} dropped.")
         _print_unknown(unknown)
     return EXIT_OK if agreed and not unknown else EXIT_ATTENTION
 
@@ -373,22 +376,22 @@ def _select(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -
 
 
 def _print_replayed(outcome: ReplayResult, stats: Stats) -> None:
-    _output.print_line(f"{len(outcome.replayed):,} dead letters will be sent again.")
+    _output.print_line(f"{plural(len(outcome.replayed), 'dead letter')} will be sent again.")
     if outcome.refused:
         _output.print_line(
-            f"{len(outcome.refused):,} have invalid events: {', '.join(outcome.refused)}. "
+            f"Invalid events, not sent: {', '.join(outcome.refused)}. "
             "For the reason, run: adcp-tracker dead show ID; to correct one: dead edit ID"
         )
     _print_unknown(outcome.unknown)
     if stats.pending:
         _output.print_line(
-            f"{stats.pending:,} deliveries are pending. To send them now: adcp-tracker flush"
+            f"Pending: {plural(stats.pending, 'delivery')}. To send now, run: adcp-tracker flush"
         )
 
 
 def _print_unknown(unknown: tuple[str, ...] | list[str]) -> None:
     if unknown:
-        _output.print_line(f"{len(unknown):,} ids are unknown: {', '.join(unknown)}.")
+        _output.print_line(f"Unknown ids: {', '.join(unknown)}.")
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:

@@ -24,7 +24,7 @@ from adcp_tracker.cli._common import (
     Directory,
     command,
 )
-from adcp_tracker.cli._output import print_stats
+from adcp_tracker.cli._output import plural, print_stats
 from adcp_tracker.cli._queue import (
     make_uploading_tracker,
     open_existing_queue,
@@ -73,7 +73,9 @@ def _print_remaining(stats: Stats, timeout: float) -> None:
     if not stats.pending:
         _output.print_line("Nothing is pending.", "green")
         return
-    _output.print_line(f"{stats.pending:,} deliveries are pending; they stay on disk.", "yellow")
+    _output.print_line(
+        f"Still pending: {plural(stats.pending, 'delivery')}; kept on disk.", "yellow"
+    )
     if not any(books.paused or books.retrying for books in stats.destinations.values()):
         _output.print_line(
             f"{timeout:g} s were not enough. Use a longer --timeout, or flush again."

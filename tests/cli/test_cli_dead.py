@@ -69,7 +69,7 @@ def test_a_refused_event_is_replayed_once_the_seller_is_mended(
 
     broken = run("dead", "replay", "--all", **here)
     assert broken.code == 1
-    assert "1 have invalid events" in broken.out
+    assert "Invalid events, not sent: " in broken.out
     assert run("dead", "list", "--json", **here).json["count"] == 1
 
 
@@ -117,8 +117,8 @@ def test_letters_are_dropped_only_when_somebody_means_it(tmp_path: Path) -> None
     assert (one.code, one.json) == (0, {"dropped": 1, "unknown": []})
     rest = run("dead", "drop", ids[0], ids[1], "--yes", *here)
     assert rest.code == 1
-    assert "1 dead letters dropped." in rest.out
-    assert f"1 ids are unknown: {ids[0]}." in rest.out
+    assert "1 dead letter dropped." in rest.out
+    assert f"Unknown ids: {ids[0]}." in rest.out
     assert [each.id for each in DeadLetterStore(QueueDirectory(tmp_path))] == [ids[2]]
 
 

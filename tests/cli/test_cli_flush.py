@@ -42,7 +42,7 @@ def test_a_wrong_credential_pauses_and_loses_nothing(tmp_path: Path, seller: San
     assert ended.code == 1
     assert f"{NAME} is paused; no event is lost: " in ended.out
     assert "Give this destination a valid credential" in ended.out
-    assert "1 deliveries are pending; they stay on disk." in ended.out
+    assert "Still pending: 1 delivery; kept on disk." in ended.out
     assert "not-the-token" not in ended.out + ended.err
     assert run("flush", "--directory", tmp_path, **pointing_at(seller)).code == 0
     assert seller.times_received("A-1") == 1
@@ -81,7 +81,7 @@ def test_a_process_that_keeps_uploading_is_named(tmp_path: Path, seller: Sandbox
         ({"ADCP_API_KEY": ""}, "expected ADCP_API_KEY to be set as well"),
         ({"ADCP_BASE_URL": "http://seller.example"}, "base_url: "),
         ({"ADCP_FLUSH_INTERVAL": "soon"}, "ADCP_FLUSH_INTERVAL: expected a number, got 'soon'"),
-        ({"ADCP_FLUSH_INTERVALL": "1"}, "maybe ADCP_FLUSH_INTERVAL"),
+        ({"ADCP_FLUSH_INTERVALL": "1"}, "Did you mean ADCP_FLUSH_INTERVAL?"),
     ],
     ids=["in part", "over plain http", "no number", "misspelt"],
 )

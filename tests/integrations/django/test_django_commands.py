@@ -40,15 +40,15 @@ def test_flush_delivers_and_status_counts(
 ) -> None:
     """What waits is delivered once, and both commands show the same books."""
     leave(env, "L-1", "L-2")
-    flushed = manage(env, "adcp_flush", "--json")
+    flushed = manage(env, "adcp", "flush", "--json")
     assert flushed.returncode == 0, flushed.stderr
     (books,) = json.loads(flushed.stdout)["destinations"].values()
     assert (books["accepted"], books["delivered"], books["pending"]) == (2, 2, 0)
     assert len(seller_process.event_ids) == 2
-    status = manage(env, "adcp_status")
+    status = manage(env, "adcp", "status")
     assert status.returncode == 0, status.stderr
-    assert "accepted 2 = delivered 2 + pending 0 + dead 0 + dropped 0" in status.stdout
-    (books,) = json.loads(manage(env, "adcp_status", "--json").stdout)["destinations"].values()
+    assert "State: idle" in status.stdout
+    (books,) = json.loads(manage(env, "adcp", "status", "--json").stdout)["destinations"].values()
     assert books["delivered"] == 2
 
 
@@ -56,20 +56,19 @@ def test_flush_says_what_is_left(env: dict[str, str], seller_process: SellerProc
     """With the seller down, it exits with 1 and the events stay."""
     leave(env, "L-1")
     seller_process.fail(status=503, times=None)
-    flushed = manage(env, "adcp_flush", "--timeout", "3")
+    flushed = manage(env, "adcp", "flush", "--timeout", "3")
     assert flushed.returncode == 1
-    assert "1 deliveries are left; they are safe on disk" in flushed.stderr
-    assert "pending 1" in flushed.stdout
-    assert "retrying: " in flushed.stdout
+    assert "Still pending: 1 delivery; kept on disk." in flushed.stdout
+    assert "retries automatically" in flushed.stdout
 
 
-@pytest.mark.parametrize("command", ["adcp_status", "adcp_flush", "adcp_worker"])
+@pytest.mark.parametrize("command", ["status", "flush", "worker"])
 def test_a_mistake_is_told_without_traceback(
     command: str, env: dict[str, str], tmp_path: Path
 ) -> None:
     """A directory open to others is refused with the remedy, and exit code 2."""
     (tmp_path / "queue").mkdir(mode=0o755)
-    refused = manage(env, command)
+    refused = manage(env, "adcp", command)
     assert refused.returncode == 2
     assert "chmod go-rwx" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -81,7 +80,7 @@ def test_the_worker_delivers_until_it_is_stopped(
 ) -> None:
     """For web processes that do not upload: it takes over, and ends in good order."""
     worker = subprocess.Popen(
-        [sys.executable, "-m", "django", "adcp_worker"],
+        [sys.executable, "-m", "django", "adcp", "worker", "--create", "--json"],
         env={**env, "ADCP_UPLOADER": "external"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -96,15 +95,33 @@ def test_the_worker_delivers_until_it_is_stopped(
         worker.kill()
         worker.wait()
     assert worker.returncode == 0
-    assert told.splitlines() == [
-        f"Delivering from {env['ADCP_DIRECTORY']}",
-        "Stopped; 0 deliveries are left on disk",
-    ]
+    assert json.loads(told)["pending"] == 0
 
 
 def test_a_worker_without_destination_says_so(env: dict[str, str]) -> None:
     """It would wait for ever."""
     names = ("ADCP_ADVERTISER_ID", "ADCP_API_KEY", "ADCP_BASE_URL")
-    refused = manage({**env, **dict.fromkeys(names, "")}, "adcp_worker")
+    refused = manage({**env, **dict.fromkeys(names, "")}, "adcp", "worker")
     assert refused.returncode == 2
-    assert "there is no destination to deliver to" in refused.stderr
+    assert "No destination is configured." in refused.stderr
+
+
+def test_djangos_own_options_and_call_command_work(
+    env: dict[str, str], seller_process: SellerProcess
+) -> None:
+    """``--settings`` is Django's, and code can call the command and see its exit code."""
+    leave(env, "L-1")
+    settings = env["DJANGO_SETTINGS_MODULE"]
+    status = manage(env, "adcp", "status", "--json", "--settings", settings)
+    assert status.returncode == 1, status.stderr
+    assert json.loads(status.stdout)["errors"] == ["No process uploads."]
+    code = (
+        "import django; django.setup(); from django.core.management import call_command\n"
+        "from django.core.management.base import CommandError\n"
+        "call_command('adcp', 'flush')\n"
+        "try: call_command('adcp', 'status', '--expect-uploader')\n"
+        "except CommandError as error: raise SystemExit(10 + error.returncode)"
+    )
+    called = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, check=False)
+    assert called.returncode == 11
+    assert len(seller_process.event_ids) == 1

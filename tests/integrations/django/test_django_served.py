@@ -97,7 +97,7 @@ def test_no_order_is_lost_when_workers_end_in_mid_load(
         standing_seller.wait_for(len(answered), timeout=20)
     assert not ways
     assert len(answered) > ORDERS_IN_TROUBLE * 0.8
-    flushed = manage(env, "adcp_flush", "--json")
+    flushed = manage(env, "adcp", "flush", "--json")
     assert flushed.returncode == 0, flushed.stderr
     arrived = delivered(standing_seller)
     assert {key: arrived.get(key) for key in answered} == {
