@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 RUN = frozenset({"python", "console"})
-SHOWN = frozenset({"text", "ini", "toml", "json", "bash", "docker", "html", "nginx"})
+SHOWN = frozenset({"text", "ini", "toml", "json", "bash", "docker", "html", "nginx", "yaml"})
 
-_FENCE = re.compile(r"^( *)(`{3,}|:{3,})([^\s`]*)")
+_FENCE = re.compile(r"^( *)(`{3,})([^\s`]*)")  # what colons fence, as tabs, is part of the page
 _FILE = re.compile(r"# ([a-z_./]+\.py)\n")
 _LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
