@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import configparser
+import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from tests.support import pages
 
@@ -79,6 +83,36 @@ def test_a_wrong_example_is_found(text: str, seller: Sandbox, tmp_path: Path) ->
     page.write_text(text)
 
     assert _run(page, seller, tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize("name", _pages())
+def test_what_is_only_shown_can_be_read(name: str) -> None:
+    """A file in a format that a parser knows is one that it reads."""
+    parsers = {
+        "ini": configparser.ConfigParser(interpolation=None, strict=False).read_string,
+        "json": json.loads,
+        "yaml": yaml.safe_load,
+    }
+    for block in pages.blocks(pages.ROOT / name):
+        if block.language in parsers:
+            parsers[block.language](block.text)
+
+
+def test_the_architecture_names_modules_that_exist() -> None:
+    """The page and its picture name the library's modules as they are called today."""
+    package = pages.ROOT / "adcp_tracker"
+    page = (pages.ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    picture = (pages.ROOT / "docs" / "images" / "architecture.svg").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)?\.py)`", page))
+    for line in re.findall(r'class="m"[^>]*>([^<]*)<', picture):
+        folder = ""
+        for path in re.findall(r"[a-z_/]+\.py", line):
+            folder = path.rpartition("/")[0] or folder
+            named.add(path if "/" in path or not folder else f"{folder}/{path}")
+
+    assert len(named) > 30
+    missing = {path for path in named if not (package / path).is_file()}
+    assert missing <= {"tests/test_architecture.py"}
 
 
 def test_the_readme_has_its_two_commands() -> None:

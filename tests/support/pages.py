@@ -144,4 +144,5 @@ def environment(origin: str, directory: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    sys.path[0] = ""  # where the page is run: it imports the modules that it writes
     run(Path(sys.argv[1]))
