@@ -11,8 +11,13 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
+from adcp_tracker._signals import raised_by_signal_handler
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import structlog
+    from structlog.typing import EventDict
 
     from adcp_tracker._clock import Clock
 
@@ -20,8 +25,10 @@ _KEY_FIELDS = ("reason", "destination", "segment", "error")
 _VARIABLE_PARTS = re.compile(r"\S*\d\S*")
 _MAX_CAUSES = 200
 
+_CALLER = 6  # frames between structlog's call of the standard logger and ours of Logger
+_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
 _standard = logging.getLogger("adcp_tracker")
-_standard.addHandler(logging.NullHandler())
 
 
 @functools.cache
@@ -29,52 +36,65 @@ def _bound() -> structlog.stdlib.BoundLogger:
     # Imported with the first entry, since structlog takes as long to import as the rest.
     import structlog  # noqa: PLC0415 - see above
 
+    render = structlog.processors.KeyValueRenderer(key_order=["event"])
+
+    def as_record(log: object, method: str, entry: EventDict) -> tuple[tuple[str], EventDict]:
+        text = render(log, method, dict(entry))
+        return (text,), {"extra": _attributes(entry), "stacklevel": _CALLER}
+
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         _standard,
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.processors.KeyValueRenderer(key_order=["event"]),
-        ],
+        processors=[structlog.stdlib.filter_by_level, as_record],
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     return logger
 
 
-def _say(level: int, event: str, details: dict[str, object]) -> None:
-    """Log an entry, with the standard logger alone if structlog can't be imported.
+def _attributes(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return an entry's fields as attributes of its log record, for JSON formatters."""
+    return {f"{name}_" if name in _RESERVED else name: value for name, value in fields.items()}
 
-    A process that has run out of file descriptors can't import anything.
+
+def _log(level: int, event: str, fields: dict[str, object]) -> None:
+    """Log an entry, and never raise: the host's handlers and filters may do anything.
+
+    A process that has run out of file descriptors can't import structlog. Then the standard
+    logger alone has to do.
     """
     try:
-        bound = _bound()
-    except Exception:  # noqa: BLE001 - see above
-        _standard.log(
-            level, "event=%r %s", event, " ".join(f"{k}={v!r}" for k, v in details.items())
-        )
-        return
-    bound.log(level, event, **details)
+        try:
+            bound = _bound()
+        except Exception:  # noqa: BLE001 - see above
+            text = " ".join(f"{name}={value!r}" for name, value in fields.items())
+            extra = _attributes({"event": event, **fields})
+            _standard.log(level, "event=%r %s", event, text, extra=extra)
+        else:
+            bound.log(level, event, **fields)
+    except Exception as error:
+        if raised_by_signal_handler(error):
+            raise
 
 
 class Logger:
     """Logs named events with details."""
 
-    def debug(self, event: str, **details: object) -> None:
+    def debug(self, event: str, **fields: object) -> None:
         """Log a detail for debugging."""
         if _standard.isEnabledFor(logging.DEBUG):
-            _say(logging.DEBUG, event, details)
+            _log(logging.DEBUG, event, fields)
 
-    def info(self, event: str, **details: object) -> None:
+    def info(self, event: str, **fields: object) -> None:
         """Log normal operation."""
         if _standard.isEnabledFor(logging.INFO):
-            _say(logging.INFO, event, details)
+            _log(logging.INFO, event, fields)
 
-    def warning(self, event: str, **details: object) -> None:
+    def warning(self, event: str, **fields: object) -> None:
         """Log a problem that an operator should look at."""
-        _say(logging.WARNING, event, details)
+        _log(logging.WARNING, event, fields)
 
-    def error(self, event: str, **details: object) -> None:
+    def error(self, event: str, **fields: object) -> None:
         """Log a problem that an operator must fix."""
-        _say(logging.ERROR, event, details)
+        _log(logging.ERROR, event, fields)
 
 
 logger = Logger()
@@ -97,9 +117,9 @@ class ThrottledLogger:
         self._last: dict[str, float] = {}
         self._suppressed: dict[str, int] = {}
 
-    def warning(self, event: str, **details: object) -> None:
+    def warning(self, event: str, **fields: object) -> None:
         """Log a warning, unless the same one was logged within the interval."""
-        cause = _cause(event, details)
+        cause = _cause(event, fields)
         now = self._clock.monotonic()
         last = self._last.pop(cause, None)
         if last is not None and now - last < self._interval:
@@ -111,10 +131,10 @@ class ThrottledLogger:
             longest_silent = next(iter(self._last))
             del self._last[longest_silent]
             self._suppressed.pop(longest_silent, None)
-        logger.warning(event, **details, suppressed=self._suppressed.pop(cause, 0))
+        logger.warning(event, **fields, suppressed=self._suppressed.pop(cause, 0))
 
 
-def _cause(event: str, details: dict[str, object]) -> str:
-    telling = [event, *(str(details.get(name, "")) for name in _KEY_FIELDS)]
+def _cause(event: str, fields: dict[str, object]) -> str:
+    telling = [event, *(str(fields.get(name, "")) for name in _KEY_FIELDS)]
     telling[-1] = _VARIABLE_PARTS.sub("#", telling[-1])  # sizes, offsets, names of files
     return " ".join(telling)

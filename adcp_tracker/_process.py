@@ -137,6 +137,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _process  # noqa: PLW0603 - as above
     _process = os.getpid()
+    _restore_sigterm()
     _call_each([each.after_fork_in_child for each in list(_registered_objects)])
 
 
@@ -165,17 +166,28 @@ def _chain_sigterm() -> None:
     signal.signal(signal.SIGTERM, _Sigterm(previous))
 
 
+def _restore_sigterm() -> None:
+    """Give a child of a fork the SIGTERM handler that was there before ours.
+
+    A Python handler doesn't run while the process waits in C for a lock that it shares with
+    others, as the workers of a ``multiprocessing.Pool`` do: such a child would outlive SIGTERM.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if isinstance(handler, _Sigterm):
+        signal.signal(signal.SIGTERM, handler.previous)
+
+
 class _Sigterm:
     """Flush, then do what would have been done without us."""
 
-    def __init__(self, previous: object) -> None:
-        self._previous = previous
+    def __init__(self, previous: Callable[[int, FrameType | None], object] | int) -> None:
+        self.previous = previous
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if callable(self._previous):
+        if callable(self.previous):
             # The host shuts down in its own time; the exit hook waits, if it runs.
             _run_in_thread([each.request_flush for each in list(_registered_objects)], 0.0)
-            self._previous(number, frame)
+            self.previous(number, frame)
             return
         seconds = max((each.shutdown_timeout for each in list(_registered_objects)), default=0.0)
         _run_in_thread([each.on_exit for each in list(_registered_objects)], seconds)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from adcp_tracker import _capture
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
+from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import MAX_CODE, EventType
@@ -18,6 +19,8 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullErro
 from adcp_tracker.outbox.batcher import LARGEST_EVENT_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.event_sources.rules import EventRules
@@ -90,7 +93,7 @@ class Recorder:
         else:
             self._write(body, accepted_ms, code, plain=plain)
         if not self._pipeline.started:
-            self._pipeline.start()
+            self._start()
         return event
 
     def _write(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
@@ -107,16 +110,40 @@ class Recorder:
             else:
                 self._buffer.append(body, accepted_ms)
 
+        if self._on_commit is None:
+            write()
+            return
+        written = False
+
         def write_later() -> None:
+            nonlocal written
+            if written:
+                return
+            written = True
             try:
                 write()
             except QueueFullError:
                 # No caller is left that could be told: the call has long returned.
-                logger.warning("event.dropped", reason="full", after_commit=True)
                 self._buffer.count_dropped("full")
+                logger.warning("event.dropped", reason="full", after_commit=True)
 
-        if self._on_commit is None or not self._on_commit(write_later):
+        if not self._is_deferred(write_later) and not written:
+            written = True
             write()
+
+    def _is_deferred(self, write: Callable[[], None]) -> bool:
+        """Return whether ``on_commit`` will write the event; if it fails, it won't."""
+        try:
+            return self._on_commit is not None and bool(self._on_commit(write))
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
+            logger.error(
+                "on_commit.failed",
+                error=type(error).__name__,
+                at=_place(error),
+                remedy="fix on_commit; the event was written at once",
+            )
+            return False
 
     def _capturing(self) -> _capture.Capture | None:
         """Return what takes the events of a test; they are neither written nor sent."""
@@ -126,7 +153,14 @@ class Recorder:
         """Count a dropped event and start the flusher, so that the count is reported."""
         self._buffer.count_dropped(reason)
         if not self._pipeline.started:
+            self._start()
+
+    def _start(self) -> None:
+        try:
             self._pipeline.start()
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
+            logger.error("flusher.not_started", error=type(error).__name__, at=_place(error))
 
     def reject(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
         """Store an event that cannot be sent as a dead letter; raise if the tracker is strict."""
@@ -136,22 +170,35 @@ class Recorder:
         name = event_type_name(event_type)
         if capture is not None:
             return RejectedEvent(name, "", ())
+        if raised_by_signal_handler(error):
+            self._count_dropped("interrupted")
+            raise error
         if not isinstance(error, InvalidEventError):
+            self._count_dropped("error")
             # Not its message: it may contain parts of the order.
             logger.error(
                 "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
             )
-            self._count_dropped("error")
             return RejectedEvent(name, "", ())
-        logger.error("event.invalid", event_type=name, faults=[str(each) for each in error.errors])
-        kept = {"event_type": name, **error.event}
+        return self._store_rejected(error, name)
+
+    def _store_rejected(self, error: InvalidEventError, event_type: str) -> RejectedEvent:
+        """Write a dead letter first, and report it then."""
+        kept = {"event_type": event_type, **error.event}
+        event_id = str(kept.get("event_id", ""))
         message = str(error)[:_LONGEST_MESSAGE]
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
         line = encode_within(kept, LARGEST_EVENT_BYTES)
         self._buffer.append_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
         if not self._pipeline.started:
-            self._pipeline.start()
-        return RejectedEvent(name, str(kept.get("event_id", "")), error.errors)
+            self._start()
+        logger.error(
+            "event.invalid",
+            event_id=event_id,
+            event_type=event_type,
+            faults=[str(each) for each in error.errors],
+        )
+        return RejectedEvent(event_type, event_id, error.errors)
 
 
 def event_type_name(event_type: EventType | str) -> str:
@@ -160,7 +207,8 @@ def event_type_name(event_type: EventType | str) -> str:
         return event_type.value
     try:
         return EventType(event_type).value
-    except Exception:  # noqa: BLE001 - a caller's own class of strings may do anything
+    except Exception as error:  # noqa: BLE001 - a caller's own class of strings may do anything
+        reraise_interruption(error)
         return describe(event_type)
 
 

@@ -8,6 +8,7 @@ from decimal import Context, Decimal, Inexact
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.model import MAX_NUMBER
 from adcp_tracker.exceptions import FieldError
 
@@ -175,7 +176,8 @@ def _part(value: object, name: str) -> object:
         return value.get(name)
     try:
         return getattr(value, name, None)
-    except Exception:  # noqa: BLE001 - the shop's own property
+    except Exception as error:  # noqa: BLE001 - the shop's own property
+        reraise_interruption(error)
         return None
 
 

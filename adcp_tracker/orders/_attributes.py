@@ -13,6 +13,7 @@ from types import MethodType
 from typing import Any, Final
 
 from adcp_tracker._logging import logger
+from adcp_tracker._signals import reraise_interruption
 
 _MISSING: Final = object()
 _BUILTIN: Final = frozenset({"builtins", "types"})
@@ -39,6 +40,7 @@ def get_attribute(source: object, name: str) -> Any:  # noqa: ANN401 - the shop'
             getattr(value, "close", int)()
             return None
     except Exception as error:  # noqa: BLE001 - the shop's own code may raise anything
+        reraise_interruption(error)
         log_failure(source, name, error)
         return None
     return value

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from adcp_tracker._formatting import is_similar
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.orders._attributes import get_attribute, log_failure
@@ -178,6 +179,7 @@ def _called(source: object, function: Callable[[Any], object]) -> object:
     try:
         return function(source)
     except Exception as error:  # noqa: BLE001 - the shop's own function may raise anything
+        reraise_interruption(error)
         log_failure(source, name_of(function), error)
         return None
 

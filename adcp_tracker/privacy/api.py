@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from adcp_tracker._logging import logger
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.context import RequestContext, current_context
 from adcp_tracker.events.hashing import hash_email, hash_phone
-from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.exceptions import AdcpTrackerError, InvalidEventError
 from adcp_tracker.orders.reader import to_order
 
 if TYPE_CHECKING:
@@ -226,10 +227,15 @@ def _order_id(order: object) -> str | None:
     if isinstance(order, (str, int, UUID)):
         return str(order)
     try:
-        named: object = to_order(order).order_id
-    except Exception:  # noqa: BLE001 - nothing may break a checkout, nor a hook of the shop's own
-        return str(order)
-    return None if named is None else str(named)
+        try:
+            named: object = to_order(order).order_id
+        except AdcpTrackerError:
+            named = order
+        return None if named is None else str(named)
+    except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+        reraise_interruption(error)
+        logger.warning("context.without_order", error=type(error).__name__)
+        return None
 
 
 def _hashed(hash_of: Callable[[str], str], raw: str | None) -> str | None:

@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.bots import PREFETCH_HEADERS, is_prefetch, match_user_agent
@@ -201,6 +202,7 @@ class Capture:
         try:
             return self._resolve(request)
         except Exception as error:  # noqa: BLE001 - a purchase is worth more than its context
+            reraise_interruption(error)
             self._warn("context.incomplete", error)
             return self._resolve_by_parts(request)
 
@@ -250,6 +252,7 @@ class Capture:
         try:
             return part()
         except Exception as error:  # noqa: BLE001 - likewise
+            reraise_interruption(error)
             self._warn("context.part_failed", error)
             return otherwise
 
@@ -270,6 +273,7 @@ class Capture:
         try:
             answer = checked_consent(self._consent.read(request))
         except Exception as error:  # noqa: BLE001 - the site's own code must not break a checkout
+            reraise_interruption(error)
             self._warn("consent.failed", error, taken_for=Consent.DENIED.value)
             return Consent.DENIED
         return self._unanswered if answer is Consent.UNKNOWN else answer

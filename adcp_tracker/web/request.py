@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from adcp_tracker._logging import logger
+from adcp_tracker._signals import reraise_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -235,4 +236,5 @@ def start_safely(tracker: Tracker) -> None:
     try:
         tracker.start()
     except Exception as error:  # noqa: BLE001 - a page must be served all the same
+        reraise_interruption(error)
         logger.warning("flusher.not_started", error=type(error).__name__)
