@@ -97,18 +97,15 @@ def test_an_on_commit_that_raises_writes_the_event_at_once_and_once(
 
 def test_a_full_queue_still_raises_behind_on_commit(tmp_path: Path) -> None:
     """The host asked for it with ``when_full="raise"``."""
-    with (
-        Tracker(
-            directory=tmp_path,
-            handle_sigterm=False,
-            max_bytes=20_000,
-            when_full="raise",
-            on_commit=lambda _: False,
-        ) as tracker,
-        pytest.raises(QueueFullError),
-    ):
-        for _ in range(500):
-            tracker.track_purchase(ORDER)
+    settings: dict[str, Any] = {"max_bytes": 20_000, "when_full": "raise"}
+    with Tracker(directory=tmp_path, on_commit=lambda _: False, **settings) as tracker:
+
+        def fill() -> None:
+            for _ in range(500):
+                tracker.track_purchase(ORDER)
+
+        with pytest.raises(QueueFullError):
+            fill()
 
 
 def test_an_entry_carries_its_fields_as_attributes(caplog: pytest.LogCaptureFixture) -> None:
