@@ -7,7 +7,8 @@
     ├── ConfigurationError    (ValueError)       a setting is missing, unknown or contradictory
     ├── UnsafeDirectoryError  (PermissionError)  other users could read or write the directory
     ├── QueueFullError        (OSError)          ``when_full="raise"`` and the queue has no room
-    └── OutboxError           (RuntimeError)     the queue's state can't be read or written
+    ├── OutboxError           (RuntimeError)     the queue's state can't be read or written
+    └── LeadLostError                            another process uploads by now
 
 A message says what is wrong and where, what was expected, what was found and what to do.
 It never contains personal data or secrets.
@@ -85,3 +86,11 @@ class QueueFullError(AdcpTrackerError, OSError):
 
 class OutboxError(AdcpTrackerError, RuntimeError):
     """The queue's state can't be read or written."""
+
+
+class LeadLostError(AdcpTrackerError):
+    """Another process uploads by now. Nothing was written.
+
+    Neither an :class:`OutboxError` nor an :class:`OSError`, so that no handler for a failing
+    disk takes it for one and goes on.
+    """

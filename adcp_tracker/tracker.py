@@ -27,7 +27,7 @@ from adcp_tracker.orders.events import plain_purchase_event, purchase_event, ref
 from adcp_tracker.orders.explain import explained_kinds, log_first
 from adcp_tracker.orders.providers import Refund
 from adcp_tracker.orders.reader import order_defaults
-from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
 from adcp_tracker.recorder import Recorder, event_type_name
@@ -107,13 +107,11 @@ class Tracker:
         self._pipeline = pipeline = Pipeline(
             chosen,
             UploaderConfig(
-                queue,
+                DirectoryStore(queue, encryption_from_keys(chosen.encryption_keys), _outbox),
                 self.destinations,
                 _policy or RetryPolicy(random.random),
                 clock,
-                _outbox,
                 chosen.flush_interval,
-                encryption_from_keys(chosen.encryption_keys),
             ),
             maintenance=[rules.refresh],
             leader_maintenance=[store.sweep],

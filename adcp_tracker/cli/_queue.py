@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.delivery.stats import Stats, StatsCollector, count_unclaimed, read_stats
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.outbox.directory import DirectoryStore
+from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from adcp_tracker.outbox.state import State
-from adcp_tracker.outbox.storage import DamagedOutboxError, open_outbox
+from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -179,24 +179,26 @@ def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
     Raises:
         OutboxError: If the state can't be read at the moment.
     """
-    election = LeaderLock(queue, SystemClock())
+    election = FileLeaderLock(queue, SystemClock())
     used = queue.used_bytes()
     if not election.try_acquire():
-        stats = read_stats(queue)
+        stats = read_stats(DirectoryStore(queue))
         if not stats.taken_at:  # the process that uploads has not reported yet
-            stats = count_unclaimed(queue)
+            stats = count_unclaimed(DirectoryStore(queue))
         return QueueStatus(stats, stats.leader, used)
     try:
         return QueueStatus(_collect_stats(queue, names), None, used)
     except DamagedOutboxError as error:
-        return QueueStatus(read_stats(queue), None, used, str(error))
+        return QueueStatus(read_stats(DirectoryStore(queue)), None, used, str(error))
     finally:
         election.release()
 
 
 def _collect_stats(queue: QueueDirectory, names: Collection[str]) -> Stats:
-    segments = SegmentStore(queue)
-    outbox = open_outbox(queue) if any(queue.state.iterdir()) else _EmptyOutbox()
+    store = DirectoryStore(queue)
+    leading = store.open()
+    segments = leading.segments
+    outbox = leading.open_outbox() if any(queue.state.iterdir()) else _EmptyOutbox()
     try:
         bookkeeper = StatsCollector(segments, State(outbox, names))
         configured = names or _last_configured(queue)
@@ -206,7 +208,11 @@ def _collect_stats(queue: QueueDirectory, names: Collection[str]) -> Stats:
 
 
 def _last_configured(queue: QueueDirectory) -> list[str]:
-    return [name for name, books in read_stats(queue).destinations.items() if books.configured]
+    return [
+        name
+        for name, books in read_stats(DirectoryStore(queue)).destinations.items()
+        if books.configured
+    ]
 
 
 class _EmptyOutbox:

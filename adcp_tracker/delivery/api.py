@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from adcp_tracker.delivery import commands
 from adcp_tracker.events.codec import converter, decode, encode
 from adcp_tracker.events.event import Event
-from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 
 if TYPE_CHECKING:
     import builtins
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.pipeline import Pipeline
+    from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
 class DeadLetterApi:
@@ -29,7 +29,7 @@ class DeadLetterApi:
 
     def list(self) -> builtins.list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        return [*DeadLetterStore(self._pipeline.directory, self._pipeline.encryption)]
+        return [*self._pipeline.store.open().dead_letters]
 
     def replay(self, ids: Collection[str], timeout: float = 10.0) -> ReplayResult:
         """Send dead letters again.

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.delivery.stats import count_unclaimed, read_stats, write_stats
 from adcp_tracker.delivery.uploader import Uploader
-from adcp_tracker.exceptions import AdcpTrackerError
+from adcp_tracker.exceptions import AdcpTrackerError, LeadLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,7 +132,7 @@ class Flusher:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
-        self._leader_lock = LeaderLock(self._config.directory, self._clock)
+        self._leader_lock = self._config.store.leader_lock(self._clock)
         self._commands: SimpleQueue[Callable[[Uploader], None]] = SimpleQueue()
         self._flushes: list[_Flush] = []
         self._fork_barrier = ForkBarrier(self._wake.set)
@@ -233,19 +232,19 @@ class Flusher:
         except FutureTimeoutError:
             if future.cancel():
                 raise TimeoutError(
-                    f"{self._config.directory.path}: expected the process that uploads "
-                    f"({read_stats(self._config.directory).leader}) to hand over within "
+                    f"{self._config.store.location}: expected the process that uploads "
+                    f"({read_stats(self._config.store).leader}) to hand over within "
                     f"{timeout:g} s, and it did not; try again, or stop it"
                 ) from None
             return future.result()
 
     def stats(self) -> Stats:
         """Return the books: fresh ones where this process uploads, else the last written."""
-        last = read_stats(self._config.directory)
+        last = read_stats(self._config.store)
         starting = self.is_running and not last.leader
         if self.is_leading or starting:
             last = self._run_or(Uploader.stats, FORK_WAIT_SECONDS, default=last)
-        return last if last.leader else count_unclaimed(self._config.directory)
+        return last if last.leader else count_unclaimed(self._config.store)
 
     def stop(self, timeout: float) -> None:
         """End the thread, after the request that is on its way if that is soon enough."""
@@ -333,40 +332,46 @@ class Flusher:
         return True
 
     def _acquire_lock(self) -> bool:
-        self._config.directory.prepare()
+        self._config.store.prepare()
         if self._flushes or not self._commands.empty():
             return self._leader_lock.acquire(_HANDOVER_SECONDS)
         return not self._leader_lock.is_requested() and self._leader_lock.try_acquire()
 
     def _run_as_leader(self) -> None:
         try:
-            uploader = Uploader(self._config, self._wake.set)
+            uploader = Uploader(self._config, self._wake.set, self._leader_lock.term)
             try:
                 self._upload(uploader)
+            except LeadLostError:
+                uploader.abandon()
+                raise
             finally:
-                self._drain(uploader)
+                if not uploader.is_abandoned:
+                    self._drain(uploader)
         finally:
             self._leader_lock.release()
 
     def _upload(self, uploader: Uploader) -> None:
         """Go step by step until there is a reason to stop."""
-        logger.debug("leader.elected", directory=str(self._config.directory.path))
+        logger.debug("leader.elected", directory=self._config.store.location)
         self._maintained_at = self._clock.monotonic()
         self._published_at = self._maintained_at - self._config.idle_seconds  # soon
         while not self._should_end() and not self._should_step_down():
+            self._check_lead()
             delay = uploader.run_once()
             self._serve_requests(uploader)
             self._sleep(delay)
 
     def _should_step_down(self) -> bool:
-        if self._leader_lock.is_stale:
-            self._throttled_log.warning(
-                "directory.replaced",
-                directory=str(self._config.directory.path),
-                remedy="see who deletes or moves it",
-            )
-            return True
         return not self._flushes and self._commands.empty() and self._leader_lock.is_requested()
+
+    def _check_lead(self) -> None:
+        """Raise if the lock was lost, as to a lease that ran out or a directory replaced."""
+        if not self._leader_lock.renew():
+            raise LeadLostError(
+                f"{self._config.store.location}: another process may lead by now. If its "
+                f"directory was deleted or moved, find out by whom."
+            )
 
     def _serve_requests(self, uploader: Uploader) -> None:
         """Serve whoever waits, in between two steps."""
@@ -424,7 +429,7 @@ class Flusher:
         """Write the books for other processes; uploading goes on without them."""
         self._published_at = self._clock.monotonic()
         try:
-            write_stats(self._config.directory, uploader.stats())
+            write_stats(uploader.queue, uploader.stats())
         except OSError as error:
             self._throttled_log.warning(
                 "books.not_written", error=str(error), remedy="see to the queue's volume"
@@ -440,8 +445,7 @@ class Flusher:
                 self._run_safely(lambda: self._wait_for_fork(uploader))
                 self._sleep(_BUSY_POLL_SECONDS)
                 self._run_safely(uploader.apply_arrived)
-            if not self._leader_lock.is_stale:
-                self._run_safely(lambda: self._publish(uploader))
+            self._run_safely(lambda: self._publish(uploader))
         finally:
             uploader.close()
 

@@ -14,7 +14,6 @@ from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.destinations.validation import is_remote
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.buffer import WriteBuffer
-from adcp_tracker.journal.encryption import journal_factory
 from adcp_tracker.journal.writer import segment_bytes
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class Pipeline:
         maintenance: Iterable[Callable[[], None]],
         leader_maintenance: Iterable[Callable[[], None]],
     ) -> None:
-        self.directory = config.directory
-        self.encryption = config.encryption
+        self.store = config.store
         self.shutdown_timeout = settings.shutdown_timeout
         self._settings = settings
         self._has_destinations = bool(config.destinations)
@@ -61,9 +59,8 @@ class Pipeline:
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
         is_synchronous = settings.durability == "power"
-        known = config.known_destinations
-        self.journal = journal_factory(config.encryption)(
-            config.directory,
+        known = config.names
+        self.journal = config.store.journal_writer(
             max_bytes=settings.max_bytes,
             segment_bytes=segment_bytes(settings.max_bytes),
             synchronous=is_synchronous,
@@ -140,7 +137,7 @@ class Pipeline:
         """End the flusher after the request in flight; the rest stays on disk."""
         self._close_segment()
         self._shut_down(self.shutdown_timeout if timeout is None else timeout)
-        return self._add_local_counts(read_stats(self.directory))
+        return self._add_local_counts(read_stats(self.store))
 
     def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
         """Run `command` in the process that uploads, which this one becomes for it.

@@ -13,65 +13,51 @@ from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.batcher import Batcher
-    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
-    from adcp_tracker.outbox.known_destinations import KnownDestinations
+    from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch, Span
-    from adcp_tracker.outbox.storage import Outbox
+    from adcp_tracker.outbox.storage import DeadLetters, DestinationNames, Queue, Segments
 
 
-def open_state(
-    directory: QueueDirectory,
-    open_outbox: Callable[[QueueDirectory], Outbox],
-    known: KnownDestinations,
-    letters: DeadLetterStore,
-    segments: SegmentStore,
-) -> State:
-    """Open the state; if it is damaged, set it aside and begin anew from the segments.
+def open_state(queue: Queue, names: DestinationNames) -> State:
+    """Open the state; if it is damaged, set it aside and begin a new one from the segments.
 
-    Then every event still on disk goes again, under its own id, so nothing is lost and
+    Then every event still on disk is sent again under its own id, so nothing is lost and
     sellers count nothing twice.
     """
-    directory.prepare()
-    segments.remove_stale()
-    known.remove_stale()
-    known.add_own_synced()
+    queue.segments.remove_stale()
+    names.remove_stale()
+    names.add_own_synced()
     try:
-        state = _open(directory, open_outbox, known)
+        state = _open(queue, names)
     except DamagedOutboxError as error:
-        aside = directory.quarantine_state()
-        logger.error("outbox.rebuilt", error=str(error), set_aside=str(aside))
-        state = _open(directory, open_outbox, known)
-    known.add(state.destinations)
+        aside = queue.quarantine_state()
+        logger.error("outbox.rebuilt", error=str(error), set_aside=aside)
+        state = _open(queue, names)
+    names.add(state.destinations)
     if state.is_new:
-        _recount_after_rebuild(state, letters, segments)
+        _recount_after_rebuild(state, queue)
     return state
 
 
-def _open(
-    directory: QueueDirectory,
-    open_outbox: Callable[[QueueDirectory], Outbox],
-    known: KnownDestinations,
-) -> State:
-    outbox = open_outbox(directory)
+def _open(queue: Queue, names: DestinationNames) -> State:
+    outbox = queue.open_outbox()
     try:
-        return State(outbox, [*known.own, *known])
+        return State(outbox, [*names.own, *names])
     except OutboxError:
         outbox.close()
         raise
 
 
-def _recount_after_rebuild(state: State, letters: DeadLetterStore, segments: SegmentStore) -> None:
+def _recount_after_rebuild(state: State, queue: Queue) -> None:
     """Take dead letters back into books that were begun anew.
 
     A letter whose event is still in a segment is decided again with it, unless nobody
     knows its destination.
     """
-    present = segments.sizes()
+    letters, present = queue.dead_letters, queue.segments.sizes()
     letters.remove(
         {
             letter.id
@@ -86,9 +72,7 @@ def _recount_after_rebuild(state: State, letters: DeadLetterStore, segments: Seg
             counts.dead += 1
 
 
-def repair(
-    state: State, segments: SegmentStore, letters: DeadLetterStore, batcher: Batcher
-) -> None:
+def repair(state: State, segments: Segments, letters: DeadLetters, batcher: Batcher) -> None:
     """Set right what the last leader left between two writes."""
     _drop_missing_segments(state, segments.sizes(), batcher)
     _remove_undecided_letters(state, letters, segments)
@@ -125,9 +109,7 @@ def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: 
     logger.warning("segment.vanished", destination=batch.destination, events=gone)
 
 
-def _remove_undecided_letters(
-    state: State, letters: DeadLetterStore, segments: SegmentStore
-) -> None:
+def _remove_undecided_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
     """Remove dead letters that the state does not know of, as the last leader died before.
 
     Letters are written first, so that none is lost. Their events are still to be sealed, or in
@@ -153,7 +135,7 @@ def _is_undecided(letter: DeadLetter, state: State) -> bool:
     )
 
 
-def _recount_letters(state: State, letters: DeadLetterStore) -> None:
+def _recount_letters(state: State, letters: DeadLetters) -> None:
     """Have the books count the letters there are.
 
     One that the last leader removed before it died was on its way again as a new record, or

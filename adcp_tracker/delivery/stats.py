@@ -11,20 +11,17 @@ import attrs
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.journal.files import open_secure, replace_file
 from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
-from adcp_tracker.journal.writer import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.state import FrozenBatch, State
+    from adcp_tracker.outbox.storage import Queue, Segments, Store
 
 
 def oldest_waiting(
-    segments: SegmentStore,
+    segments: Segments,
     sizes: Mapping[str, int],
     cursors: Mapping[str, int],
     batches: Iterable[FrozenBatch] = (),
@@ -50,7 +47,7 @@ def oldest_waiting(
     return min((time for time in times if time is not None), default=None)
 
 
-def _time(segments: SegmentStore, name: str, start: int) -> float | None:
+def _time(segments: Segments, name: str, start: int) -> float | None:
     try:
         return accepted_ms(segments.read(name, start, HEADER_BYTES)) / 1000
     except (OSError, ValueError):  # deleted meanwhile or not to be read, or no record
@@ -58,7 +55,6 @@ def _time(segments: SegmentStore, name: str, start: int) -> float | None:
 
 
 _converter = make_converter()
-_PIECE_BYTES = 1024 * 1024
 _PLACES_KEPT = 16
 
 
@@ -160,7 +156,7 @@ class StatsCollector:
         state: What is known of the destinations.
     """
 
-    def __init__(self, segments: SegmentStore, state: State) -> None:
+    def __init__(self, segments: Segments, state: State) -> None:
         self._segments = segments
         self._state = state
         self._line_counts: dict[str, dict[int, int]] = {}
@@ -222,36 +218,31 @@ class StatsCollector:
         known = self._line_counts[name]
         start = max((place for place in known if place <= stop), default=0)
         count = known.get(start, 0)
-        place = start
-        with self._segments.reading(name) as read:
-            while place < stop and (piece := read(place, min(stop - place, _PIECE_BYTES))):
-                count += piece.count(b"\n")
-                place += len(piece)
+        count += self._segments.count(name, start, stop)
         known[stop] = count
         for old in sorted(known)[:-_PLACES_KEPT]:  # behind every cursor, or soon
             del known[old]
         return count
 
 
-def write_stats(directory: QueueDirectory, stats: Stats) -> None:
-    """Write the books where other processes find them."""
-    replace_file(directory.books, _converter.dumps(stats))
+def write_stats(queue: Queue, stats: Stats) -> None:
+    """Publish counts for other processes."""
+    queue.write_stats(_converter.dumps(stats))
 
 
-def read_stats(directory: QueueDirectory) -> Stats:
-    """Read the books that the uploading process last wrote; empty ones if there are none."""
+def read_stats(store: Store) -> Stats:
+    """Return the counts that the leader last published; empty ones if there are none."""
     try:
-        with os.fdopen(open_secure(directory.books, os.O_RDONLY), "rb") as file:
-            return _converter.loads(file.read(), Stats)
-    except (OSError, ValueError, TypeError, AttributeError, BaseValidationError):
+        return _converter.loads(store.read_stats(), Stats)
+    except (ValueError, TypeError, AttributeError, BaseValidationError):
         return Stats()
 
 
-def count_unclaimed(directory: QueueDirectory) -> Stats:
-    """Count what waits in a directory that nobody has ever uploaded from."""
-    waiting = 0
-    for path in directory.segments.glob(f"*{SUFFIX}"):
-        with suppress(OSError), os.fdopen(open_secure(path, os.O_RDONLY), "rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                waiting += piece.count(b"\n")
+def count_unclaimed(store: Store) -> Stats:
+    """Count what waits in a queue from which no process has uploaded yet."""
+    segments, waiting = store.open().segments, 0
+    with suppress(OSError):
+        for name, size in segments.sizes().items():
+            with suppress(OSError):
+                waiting += segments.count(name, 0, size)
     return Stats(waiting=waiting)

@@ -16,11 +16,9 @@ from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Batcher, limits
-from adcp_tracker.outbox.dead_letters import DeadLetterBuffer, DeadLetterStore
-from adcp_tracker.outbox.known_destinations import KnownDestinations
+from adcp_tracker.outbox.dead_letters import DeadLetterBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +27,10 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.retry import RetryPolicy
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.journal.encryption import Encryption
-    from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.outbox.batch import BatchEvents
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch
-    from adcp_tracker.outbox.storage import Outbox
+    from adcp_tracker.outbox.storage import DestinationNames, Store
 
 
 class Uploader:
@@ -42,25 +38,24 @@ class Uploader:
 
     Args:
         config: What it works with.
-        on_outcome: Called from another thread when there is something to settle.
+        on_outcome: Called from another thread when an outcome has arrived.
+        term: The term of the leader lock.
 
     Raises:
         OutboxError: If the outbox cannot be opened for now.
     """
 
-    def __init__(self, config: UploaderConfig, on_outcome: Callable[[], None]) -> None:
+    def __init__(
+        self, config: UploaderConfig, on_outcome: Callable[[], None], term: int = 0
+    ) -> None:
         self._config = config
         self._clock = config.clock
         _preload(config.destinations)
-        self.segments = SegmentStore(config.directory, config.encryption)
-        self.dead_letters = DeadLetterStore(config.directory, config.encryption)
-        self.state = open_state(
-            config.directory,
-            config.open_outbox,
-            config.known_destinations,
-            self.dead_letters,
-            self.segments,
-        )
+        config.store.prepare()
+        self.queue = queue = config.store.open(term)
+        self.segments = queue.segments
+        self.dead_letters = queue.dead_letters
+        self.state = open_state(queue, config.names)
         self._batcher = Batcher(self.segments, self.state)
         self._collector = StatsCollector(self.segments, self.state)
         self._senders = {each.name: Sender(each, on_outcome) for each in config.destinations}
@@ -69,6 +64,7 @@ class Uploader:
         self.dead_letter_buffer = DeadLetterBuffer(self.dead_letters, self.segments)
         self._throttled_log = ThrottledLogger(config.clock)
         self._made_progress = False
+        self.is_abandoned = False
         try:
             repair(self.state, self.segments, self.dead_letters, self._batcher)
         except OSError:
@@ -103,20 +99,28 @@ class Uploader:
         return self._delay(sizes)
 
     def commit(self) -> None:
-        """Write dead letters, then the state; what cannot be written stays to be written."""
+        """Write dead letters, then the state; what can't be written is tried again.
+
+        Raises:
+            LeadLostError: If another process leads by now.
+            OutboxError: If it can't be written to a store that several machines share.
+            OSError: Likewise.
+        """
         try:
             self.dead_letter_buffer.write(self._clock.now())
             self.state.commit()
         except (OutboxError, OSError) as error:
+            if self._config.store.is_shared:
+                raise
             # Sending goes on from memory, or a full disk could never be drained. After a
-            # crash now, some events go again under their own ids, which sellers ignore.
+            # crash now, some events are sent again under their own ids; sellers ignore them.
             self._throttled_log.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
 
     def remove_destination(self, destination: str) -> None:
         """Forget a destination, and what waits for it."""
-        self._config.known_destinations.remove(destination)
+        self._config.names.remove(destination)
         self.state.remove(destination)
         self.commit()
 
@@ -156,7 +160,7 @@ class Uploader:
         Raises:
             OutboxError: If it cannot be opened, or is not as it was left.
         """
-        self.state.reopen(self._config.open_outbox(self._config.directory))
+        self.state.reopen(self.queue.open_outbox())
 
     @property
     def is_sending(self) -> bool:
@@ -204,6 +208,13 @@ class Uploader:
             for sender in self._senders.values():
                 sender.stop()
             self.state.close()
+
+    def abandon(self) -> None:
+        """Stop at once and write nothing: another process leads by now."""
+        self.is_abandoned = True
+        for sender in self._senders.values():
+            sender.stop()
+        self.state.close()
 
     def _next_batch(
         self, destination: Destination, sizes: Mapping[str, int]
@@ -386,7 +397,7 @@ class Uploader:
         ):
             return
         # Whoever wrote to a segment entered its destinations before there was the segment.
-        self.state.ensure(self._config.known_destinations)
+        self.state.ensure(self._config.names)
         for name in self._finished(sizes):
             if self._delete(name, sizes[name]):
                 for state in self.state.destinations.values():
@@ -467,26 +478,22 @@ class UploaderConfig:
     """What a leadership works with.
 
     Attributes:
-        directory: The queue directory.
+        store: Where the queue lives.
         destinations: Where events go.
         policy: When to try again.
         clock: Where the time is read.
-        open_outbox: Opens the outbox of a directory's state folder.
         idle_seconds: How long to wait when there is nothing to do.
-        encryption: What seals and opens what is kept of events, if anything does.
-        roster: Where the names of the destinations stand.
+        names: The names of all destinations that events are kept for.
     """
 
-    directory: QueueDirectory
+    store: Store
     destinations: Sequence[Destination]
     policy: RetryPolicy
     clock: Clock
-    open_outbox: Callable[[QueueDirectory], Outbox]
     idle_seconds: float
-    encryption: Encryption | None = None
-    known_destinations: KnownDestinations = attrs.field(init=False)
+    names: DestinationNames = attrs.field(init=False)
 
-    @known_destinations.default
-    def _enter_by_name(self) -> KnownDestinations:
-        names = [destination.name for destination in self.destinations]
-        return KnownDestinations(self.directory, names, self.clock)
+    @names.default
+    def _add_own_names(self) -> DestinationNames:
+        own = [destination.name for destination in self.destinations]
+        return self.store.destination_names(own, self.clock)

@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from adcp_tracker._formatting import as_tuple
@@ -26,7 +25,7 @@ from adcp_tracker.journal.records import (
 from adcp_tracker.journal.writer import JournalWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -43,14 +42,6 @@ def encryption_from_keys(keys: Sequence[str | bytes]) -> Encryption | None:
         return None
 
     return Encryption(keys)
-
-
-def journal_factory(encryption: Encryption | None) -> Callable[..., JournalWriter]:
-    """Return what makes journals: the plain one, or one that seals."""
-    if encryption is None:
-        return JournalWriter
-
-    return encrypted_journal_factory(encryption)
 
 
 ENCRYPTED: Final = {EVENT: ENCRYPTED_EVENT, ENVELOPED: ENCRYPTED_ENVELOPED}
@@ -296,8 +287,3 @@ class EncryptedJournalWriter(JournalWriter):
         """Return the record of what is kept."""
         records, _ = self._encryption.parse(encode_record(body, accepted_ms, kind))
         return records[0]
-
-
-def encrypted_journal_factory(encryption: Encryption) -> Callable[..., JournalWriter]:
-    """Return what makes journals whose records are sealed."""
-    return partial(EncryptedJournalWriter, encryption)

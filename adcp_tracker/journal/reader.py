@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.records import Record
+    from adcp_tracker.journal.records import CorruptSpan, Record
 
 
 _EVIDENCE_BYTES = 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
 
 
 class SegmentStore:
@@ -70,6 +71,15 @@ class SegmentStore:
         finally:
             os.close(descriptor)
 
+    def count(self, name: str, start: int, stop: int) -> int:
+        """Return how many records there are between two offsets, by their line feeds."""
+        count = 0
+        with self.reading(name) as read:
+            while start < stop and (piece := read(start, min(stop - start, _PIECE_BYTES))):
+                count += piece.count(b"\n")
+                start += len(piece)
+        return count
+
     def is_closed(self, name: str) -> bool:
         """Say whether no process can write to the segment any more."""
         descriptor = open_secure(self._folder / name, os.O_RDONLY)
@@ -109,6 +119,17 @@ class SegmentStore:
                 os.pwrite(
                     descriptor, erase_record(old, record.unpack()[0].get("only")), record.start
                 )
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def blank(self, name: str, spans: Iterable[CorruptSpan]) -> None:
+        """Overwrite bytes that are no records, keeping their number of lines."""
+        self._directory.check(self._folder)
+        descriptor = open_secure(self._folder / name, os.O_RDWR)
+        try:
+            for span in spans:
+                os.pwrite(descriptor, b" " * len(span.data), span.start)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)

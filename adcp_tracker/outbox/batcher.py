@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from adcp_tracker.destinations.base import Destination, EventFailure
-    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
+    from adcp_tracker.outbox.storage import Segments
 
 
 class MissingKeys:
@@ -109,7 +109,7 @@ class Batcher:
         locks: What cannot be read for want of a key, as far as it was come upon.
     """
 
-    def __init__(self, segments: SegmentStore, state: State) -> None:
+    def __init__(self, segments: Segments, state: State) -> None:
         self._segments = segments
         self._state = state
         self.missing_keys = MissingKeys()
@@ -193,7 +193,7 @@ class _SegmentScan:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
         self,
-        segments: SegmentStore,
+        segments: Segments,
         destination: Destination,
         state: DestinationState,
         locks: MissingKeys,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.reader import SegmentStore
+    from adcp_tracker.outbox.storage import DeadLetters, Segments
 
 
 _MOST_UNWRITTEN = 10_000
@@ -45,7 +45,7 @@ class DeadLetterBuffer:
         segments: The segments, where letters that are sent again stand as records.
     """
 
-    def __init__(self, kept: DeadLetterStore, segments: SegmentStore) -> None:
+    def __init__(self, kept: DeadLetters, segments: Segments) -> None:
         self._store = kept
         self._segments = segments
         self._unwritten: list[DeadLetter] = []

@@ -1,28 +1,27 @@
-"""Outbox protocol and its diskcache store."""
+"""Where a queue lives: the protocols that a leader works with.
+
+:class:`.DirectoryStore` keeps a queue in a directory of the local disk. A store that several
+machines share has to pass the same contract tests, and besides:
+
+- Its leader lock is a lease with a term. Every write of a leader checks the term in its own
+  transaction and raises :class:`.LeadLostError` if another process leads by now.
+- A leader never goes on from memory when a commit fails (:attr:`Store.is_shared`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from adcp_tracker.exceptions import OutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
-    from adcp_tracker.journal.files import QueueDirectory
-
-
-def open_outbox(directory: QueueDirectory) -> Outbox:
-    """Open the outbox of a queue directory.
-
-    Raises:
-        DamagedOutboxError: If the database is no database.
-        OutboxError: If it cannot be opened for now.
-    """
-    # Imported here, since a process that never uploads has no use for a database.
-    from adcp_tracker.outbox._diskcache import DiskcacheOutbox  # noqa: PLC0415 - see above
-
-    return DiskcacheOutbox(directory.state)
+    from adcp_tracker._clock import Clock
+    from adcp_tracker.journal.records import CorruptSpan, Record
+    from adcp_tracker.journal.writer import JournalWriter
+    from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
 class DamagedOutboxError(OutboxError):
@@ -36,16 +35,206 @@ class Outbox(Protocol):
         """Return everything in it.
 
         Raises:
-            DamagedOutboxError: If what is there is not what was last written.
-            OutboxError: If it cannot be read for now.
+            DamagedOutboxError: If it is not what was last written.
+            OutboxError: If it can't be read at the moment.
         """
 
     def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
         """Set and remove keys, all or none of them, durably.
 
         Raises:
-            OutboxError: If it cannot be written; then nothing has changed.
+            OutboxError: If it can't be written; then nothing has changed.
+            LeadLostError: If another process leads by now.
         """
 
     def close(self) -> None:
         """Close it, in the thread that opened it."""
+
+
+class Segments(Protocol):
+    """The segments of a queue, as the leader sees them. A segment never changes but for erasure."""
+
+    @property
+    def parse(self) -> Callable[[bytes, int], tuple[list[Record], list[CorruptSpan]]]:
+        """Parse whole records, decrypted as far as there are keys."""
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size of each segment in bytes by its name, oldest first."""
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        """Return up to `length` bytes of a segment from `start` on."""
+
+    def reading(self, name: str) -> AbstractContextManager[Callable[[int, int], bytes]]:
+        """Open a segment for several reads."""
+
+    def count(self, name: str, start: int, stop: int) -> int:
+        """Return how many records there are between two offsets."""
+
+    def is_closed(self, name: str) -> bool:
+        """Return whether no process can write to the segment anymore."""
+
+    def delete(self, name: str, size: int) -> bool:
+        """Delete a segment if it is closed and still of that size; return whether it is gone."""
+
+    def erase(self, name: str, records: Iterable[Record]) -> None:
+        """Overwrite records, so that nothing of their content is left."""
+
+    def blank(self, name: str, spans: Iterable[CorruptSpan]) -> None:
+        """Overwrite bytes that are no records, keeping their number of lines."""
+
+    def quarantine(self, name: str, data: bytes) -> None:
+        """Keep bytes that were no record, up to a limit."""
+
+    def sync(self) -> None:
+        """Make durable what was appended since the last call."""
+
+    def remove_stale(self) -> None:
+        """Remove what a process left behind that died while it began a segment."""
+
+
+class DeadLetters(Protocol):
+    """The dead letters of a queue. Only the leader writes them."""
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        """Yield each dead letter that can be read, oldest first."""
+
+    def add(self, letters: Iterable[DeadLetter], now: float) -> None:
+        """Write dead letters durably."""
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Erase dead letters; return how many there were."""
+
+    def undecrypted(self) -> int:
+        """Return how many can't be decrypted because their key is missing."""
+
+    def is_empty(self) -> bool:
+        """Return whether there are none."""
+
+
+class DestinationNames(Protocol):
+    """The names of all destinations that events are kept for, whichever process leads."""
+
+    own: tuple[str, ...]
+    """The names of this process's destinations."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every name."""
+
+    def add(self, names: Iterable[str]) -> None:
+        """Add names durably."""
+
+    def add_own(self) -> None:
+        """Add this process's names without waiting for the disk."""
+
+    def add_own_synced(self) -> None:
+        """Add this process's names durably."""
+
+    def remove(self, name: str) -> None:
+        """Remove a name."""
+
+    def remove_stale(self) -> None:
+        """Remove what a process left behind that died while it added a name."""
+
+
+class LeaderLock(Protocol):
+    """A process's claim to lead a queue."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process leads."""
+
+    @property
+    def term(self) -> int:
+        """Which leader this is, counted from the first. 0 where a lock can't be lost."""
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; return whether this thread holds it."""
+
+    def acquire(self, timeout: float) -> bool:
+        """Ask the leader to step down, and take the lock within `timeout` seconds."""
+
+    def renew(self) -> bool:
+        """Keep the lock; return whether this process still leads."""
+
+    def is_requested(self) -> bool:
+        """Return whether another process asks for the lock."""
+
+    def release(self) -> None:
+        """Give the lock back."""
+
+    def close_inherited(self) -> None:
+        """Drop the parent's claim, in a child made by a fork; the parent keeps it."""
+
+
+class Queue(Protocol):
+    """A queue as one leader sees it. Every write is made in the leader's term."""
+
+    @property
+    def segments(self) -> Segments:
+        """Its segments."""
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Its dead letters."""
+
+    def open_outbox(self) -> Outbox:
+        """Open its state.
+
+        Raises:
+            DamagedOutboxError: If it can't be read for good.
+            OutboxError: If it can't be opened at the moment.
+        """
+
+    def quarantine_state(self) -> str:
+        """Set a damaged state aside, and return where it is kept."""
+
+    def write_stats(self, data: bytes) -> None:
+        """Publish counts for other processes."""
+
+    def compact_state(self) -> None:
+        """Overwrite what the closed state has freed, so that no erased text is left in it."""
+
+    def places_with(self, texts: frozenset[str]) -> tuple[str, ...]:
+        """Return the names of the places that contain one of some case-folded texts."""
+
+    def state_contains(self, texts: frozenset[str]) -> bool:
+        """Return whether the state contains one of some texts, also where it was freed."""
+
+    def discard_quarantined(self) -> int:
+        """Delete quarantined bytes and states; return how many files there were."""
+
+
+class Store(Protocol):
+    """Where a queue lives."""
+
+    is_shared: bool
+    """Whether other machines can lead. Then nothing is sent that was not committed."""
+
+    location: str
+    """What messages call it."""
+
+    def prepare(self) -> None:
+        """Create what is missing and check what is there.
+
+        Raises:
+            UnsafeDirectoryError: If other users could read or write it.
+            OSError: If it can't be created or reached.
+        """
+
+    def open(self, term: int = 0) -> Queue:
+        """Return the queue for the leader of this term; for others, to read only."""
+
+    def journal_writer(self, **options: Any) -> JournalWriter:  # noqa: ANN401 - passed on
+        """Return what appends this process's records, made with options of a journal writer."""
+
+    def leader_lock(self, clock: Clock) -> LeaderLock:
+        """Return this process's claim to lead."""
+
+    def destination_names(self, own: Iterable[str], clock: Clock) -> DestinationNames:
+        """Return the names of all destinations; `own` are those of this process."""
+
+    def read_stats(self) -> bytes:
+        """Return the counts that the leader last published; empty if there are none."""
+
+    def used_bytes(self) -> int:
+        """Return the size of the queue."""

@@ -91,7 +91,7 @@ class PrivacyApi:
             default_region=default_region or self._default_region,
         )
         buffer = self._pipeline.buffer
-        erasure = Erasure(self._pipeline.directory, buffer, self._store, whom, follow)
+        erasure = Erasure(buffer, self._store, whom, follow)
         report = self._pipeline.run(erasure, timeout)
         logger.info(
             "person.forgotten",

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
 
 from adcp_tracker.delivery.stats import write_stats
-from adcp_tracker.journal.files import open_secure, sync_directory
 from adcp_tracker.privacy.export import OPEN, SENT, DeliveryStatus
 from adcp_tracker.privacy.matching import (
     PersonMatcher,
     SearchResult,
-    leftover_files,
-    mentions,
     search,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import WriteBuffer
-    from adcp_tracker.journal.files import QueueDirectory
-    from adcp_tracker.journal.records import CorruptSpan
     from adcp_tracker.privacy.context_store import ContextStore
     from adcp_tracker.privacy.matching import Person
 
@@ -114,14 +102,12 @@ class Erasure:
     """Erases one person, as an errand of the leading thread.
 
     Attributes:
-        directory: The queue directory.
         intake: What this process holds in memory.
         memory: The contexts that are remembered.
         person: Whom.
         follow: Also erase the other events of the same orders.
     """
 
-    directory: QueueDirectory
     intake: WriteBuffer
     memory: ContextStore
     person: Person
@@ -141,11 +127,11 @@ class Erasure:
         stands = Counter(
             one for each in result.events for one in status.of(each.segment, each.record).items()
         )
-        _erase(self.directory, uploader, result)
+        _erase(uploader, result)
         in_memory = self.intake.erase(matcher.owns)
         in_flight = uploader.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
-        unreadable = self._remove_unreadable(result)
+        unreadable = self._remove_unreadable(uploader, result)
         remembered, unsearched = self.memory.delete(self.memory.of_person(result.person))
         self._scrub_messages(uploader, result.person.identifying_texts())
         return ErasureReport(
@@ -159,57 +145,34 @@ class Erasure:
             unsearched=unsearched,
             unreadable=unreadable,
             undecrypted=result.undecrypted,
-            leftover_files=leftover_files(self.directory.path, self.person.identifying_texts()),
+            leftover_files=uploader.queue.places_with(self.person.identifying_texts()),
         )
 
-    def _remove_unreadable(self, result: SearchResult) -> int:
+    def _remove_unreadable(self, uploader: Uploader, result: SearchResult) -> int:
         """Remove what cannot be searched, since any of it may be the person's."""
         removed = sum(map(len, result.damages.values()))
-        self.directory.check(self.directory.quarantine)
-        for path in sorted(self.directory.quarantine.iterdir()):
-            path.unlink()
-            removed += 1
-        for path in sorted(self.directory.path.glob("state.damaged-*")):
-            shutil.rmtree(path)
-            removed += 1
-        for folder in (self.directory.quarantine, self.directory.path):
-            sync_directory(folder)
-        return removed
+        return removed + uploader.queue.discard_quarantined()
 
     def _scrub_messages(self, uploader: Uploader, identifying_texts: frozenset[str]) -> None:
         """Take the person out of what sellers said, also where a database has freed it."""
         _scrub_state(uploader, identifying_texts)
         uploader.commit()
-        state = self.directory.state
-        if any(mentions(path, identifying_texts) for path in state.iterdir()):
+        if uploader.queue.state_contains(identifying_texts):
             uploader.close_state()
             try:
-                for database in state.glob("*.db"):
-                    with contextlib.closing(sqlite3.connect(database)) as connection:
-                        connection.execute("VACUUM")
+                uploader.queue.compact_state()
             finally:
                 uploader.reopen_state()
-        write_stats(self.directory, uploader.stats())
+        write_stats(uploader.queue, uploader.stats())
 
 
-def _erase(directory: QueueDirectory, uploader: Uploader, result: SearchResult) -> None:
+def _erase(uploader: Uploader, result: SearchResult) -> None:
     for segment in sorted({match.segment for match in result.events}):
         records = [match.record for match in result.events if match.segment == segment]
         uploader.segments.erase(segment, records)
     for segment, corrupt_spans in result.damages.items():
-        _blank(directory.segments / segment, corrupt_spans)
+        uploader.segments.blank(segment, corrupt_spans)
     uploader.dead_letters.remove({letter.id for letter in result.letters})
-
-
-def _blank(path: Path, corrupt_spans: Iterable[CorruptSpan]) -> None:
-    """Overwrite what is no record, and leave its lines as many as they were."""
-    descriptor = open_secure(path, os.O_RDWR)
-    try:
-        for damage in corrupt_spans:
-            os.pwrite(descriptor, b" " * len(damage.data), damage.start)
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _scrub_state(uploader: Uploader, identifying_texts: frozenset[str]) -> None:

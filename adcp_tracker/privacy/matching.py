@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
     Uid = str | UniversalId | Mapping[str, object]
     """A universal id: a plain text matches any type."""
-    from pathlib import Path
 
     from adcp_tracker.delivery.uploader import Uploader
-    from adcp_tracker.journal.reader import SegmentStore
     from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.outbox.storage import Segments
 
 
 _NOTHING: frozenset[str] = frozenset()
@@ -296,7 +295,7 @@ def _decoded(event: bytes) -> object:
 
 
 def read_pieces(
-    segments: SegmentStore, name: str, size: int
+    segments: Segments, name: str, size: int
 ) -> Iterator[tuple[list[Record], list[CorruptSpan]]]:
     """Read a segment, a few megabytes at a time.
 
@@ -314,20 +313,3 @@ def read_pieces(
         else:
             return
         start += end
-
-
-def mentions(path: Path, identifying_texts: frozenset[str]) -> bool:
-    """Return whether a file still contains anything that identifies the person."""
-    try:
-        text = path.read_bytes().decode(errors="replace").casefold()
-    except FileNotFoundError:  # gone in the meantime, as a segment that was delivered
-        return False
-    return any(each in text for each in identifying_texts)
-
-
-def leftover_files(root: Path, identifying_texts: frozenset[str]) -> tuple[str, ...]:
-    """Return the files below `root` that still contain anything of the person."""
-    files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    return tuple(
-        sorted(str(path.relative_to(root)) for path in files if mentions(path, identifying_texts))
-    )

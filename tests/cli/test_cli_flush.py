@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from tests.cli.program import NAME, fill, pointing_at, run
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_a_process_that_keeps_uploading_is_named(tmp_path: Path, seller: Sandbox
     fill(tmp_path, "A-1")
     first = run("flush", "--directory", tmp_path, "--json", **pointing_at(seller)).json
     fill(tmp_path, "A-2")
-    election = LeaderLock(QueueDirectory(tmp_path), SystemClock())
+    election = FileLeaderLock(QueueDirectory(tmp_path), SystemClock())
     assert election.try_acquire()
     ended = run("flush", "--directory", tmp_path, "--timeout", "0.5", **pointing_at(seller))
     election.release()

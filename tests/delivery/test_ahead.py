@@ -15,6 +15,7 @@ from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
+from adcp_tracker.outbox.directory import DirectoryStore
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -33,11 +34,10 @@ def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Uploade
     for number in range(count):
         journal.append(b'{"event_id":"A-%04d","event_type":"lead"}' % number, NOW_MS)
     setting = UploaderConfig(
-        directory,
+        DirectoryStore(directory, None, lambda _: MemoryOutbox()),
         [seller],
         RetryPolicy(lambda: 0.5),
         HandClock(),
-        lambda _: MemoryOutbox(),
         1.0,
     )
     leadership = Uploader(setting, lambda: None)

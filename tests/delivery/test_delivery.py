@@ -26,6 +26,7 @@ from adcp_tracker.destinations.base import (
 )
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import balanced as books
 from tests.support.booked import track
@@ -338,14 +339,14 @@ def test_another_process_uploads_and_hands_over_when_asked(make: Make, tmp_path:
         assert other.stdout is not None
         assert other.stdout.readline() == "ready\n"
         directory = QueueDirectory(tmp_path / "queue")
-        wait_until(lambda: read_stats(directory).leader == other.pid)
+        wait_until(lambda: read_stats(DirectoryStore(directory)).leader == other.pid)
         destination = ScriptedDestination()
         tracker = make(destination)
         tracker.track_lead(event_id="L-0", email="a@example.com")
         assert tracker.flush(20.0).pending == 0
-        assert read_stats(directory).leader == os.getpid()
+        assert read_stats(DirectoryStore(directory)).leader == os.getpid()
         tracker.close()
-        wait_until(lambda: read_stats(directory).leader == other.pid)
+        wait_until(lambda: read_stats(DirectoryStore(directory)).leader == other.pid)
         other.send_signal(signal.SIGKILL)
 
 
@@ -388,9 +389,9 @@ def test_other_processes_see_the_books_while_a_request_takes_long(
     destination.gate.clear()
     track(make(destination), 20)
     wait_until(lambda: bool(destination.batches))
-    wait_until(lambda: read_stats(QueueDirectory(tmp_path / "queue")).pending == 20)
+    wait_until(lambda: read_stats(DirectoryStore(QueueDirectory(tmp_path / "queue"))).pending == 20)
     destination.gate.set()
-    wait_until(lambda: read_stats(QueueDirectory(tmp_path / "queue")).pending == 0)
+    wait_until(lambda: read_stats(DirectoryStore(QueueDirectory(tmp_path / "queue"))).pending == 0)
 
 
 def test_stats_of_a_directory_that_is_not_led(make: Make) -> None:

@@ -13,6 +13,7 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import ENVELOPED, with_envelope
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.dead_letters import DeadLetterStore
+from adcp_tracker.outbox.directory import DirectoryStore
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class Office:
         """Take the lead; whoever led before is gone."""
         self.outbox.dies = ""
         setting = UploaderConfig(
-            self.directory, [self.seller], RetryPolicy(lambda: 0.5), HandClock(), self._open, 1.0
+            DirectoryStore(self.directory, None, self._open),
+            [self.seller],
+            RetryPolicy(lambda: 0.5),
+            HandClock(),
+            1.0,
         )
         return Uploader(setting, lambda: None)
 

@@ -12,11 +12,12 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
+from adcp_tracker.outbox.directory import DirectoryStore
+from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -77,11 +78,10 @@ def seller() -> ScriptedDestination:
 def flusher(tmp_path: Path, opening: Opening, seller: ScriptedDestination) -> Iterator[Flusher]:
     """A flusher that is stopped at the end."""
     setting = UploaderConfig(
-        QueueDirectory(tmp_path),
+        DirectoryStore(QueueDirectory(tmp_path), None, opening),
         (seller,),
         RetryPolicy(lambda: 0.5),
         SystemClock(),
-        opening,
         idle_seconds=0.01,
     )
     one = Flusher(setting, lambda: None)
@@ -164,7 +164,7 @@ def test_the_lock_belongs_to_the_thread_that_took_it(tmp_path: Path) -> None:
     """Another thread of the process is refused as another process is."""
     directory = QueueDirectory(tmp_path)
     directory.prepare()
-    election, answers = LeaderLock(directory, SystemClock()), list[bool]()
+    election, answers = FileLeaderLock(directory, SystemClock()), list[bool]()
     assert election.try_acquire()
     assert election.try_acquire()
     _within(lambda: answers.append(election.try_acquire())).join(WAIT_S)
@@ -245,7 +245,7 @@ def test_a_fork_waits_for_no_request_before_a_hand_over(
 ) -> None:
     """While the last one is on its way, the thread stands still as ever, its database closed."""
     _send_without_answer(tmp_path, flusher, seller)
-    rival, asked = LeaderLock(QueueDirectory(tmp_path), SystemClock()), threading.Event()
+    rival, asked = FileLeaderLock(QueueDirectory(tmp_path), SystemClock()), threading.Event()
 
     def ask() -> None:
         while not seller.gate.is_set():

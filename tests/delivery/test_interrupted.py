@@ -12,7 +12,7 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.outbox.directory import open_outbox
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.batcher import Batcher
+from adcp_tracker.outbox.directory import open_outbox
 from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
-from adcp_tracker.outbox.storage import open_outbox
 from tests.support.destinations import ScriptedDestination
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from adcp_tracker.delivery.stats import Stats, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import parse
+from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.tracker import Tracker
 from tests.faults.share import share
 from tests.support.booked import balanced, track
@@ -317,6 +318,6 @@ def test_books_that_cannot_be_read_are_empty(tmp_path: Path, content: bytes) -> 
     directory.prepare()
     directory.books.write_bytes(content)
     directory.books.chmod(0o600)
-    assert isinstance(read_stats(directory), Stats)
-    write_stats(directory, Stats(waiting=3))
-    assert read_stats(directory).waiting == 3
+    assert isinstance(read_stats(DirectoryStore(directory)), Stats)
+    write_stats(DirectoryStore(directory).open(), Stats(waiting=3))
+    assert read_stats(DirectoryStore(directory)).waiting == 3

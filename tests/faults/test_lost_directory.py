@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
+from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -66,7 +66,7 @@ def test_nobody_leads_by_a_lock_that_vanished(make: Make, tmp_path: Path) -> Non
     wait_until(lambda: balanced(tracker).delivered == 1)
     other = QueueDirectory(tmp_path / "other")
     other.prepare()
-    rival = LeaderLock(other, SystemClock())
+    rival = FileLeaderLock(other, SystemClock())
     assert rival.try_acquire()
     (tmp_path / "queue").rename(tmp_path / "away")  # while it rests, for half a second
     other.path.rename(tmp_path / "queue")

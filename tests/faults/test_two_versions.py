@@ -9,7 +9,7 @@ import orjson
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import ENVELOPED, encode_record, with_envelope
-from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.outbox.directory import open_outbox
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
 

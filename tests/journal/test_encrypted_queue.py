@@ -27,6 +27,7 @@ from adcp_tracker.journal.records import (
 )
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
+from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.tracker import Tracker
 from tests.cli.program import NAME, pointing_at, run
 from tests.support.destinations import ScriptedDestination
@@ -175,7 +176,7 @@ def test_events_wait_for_their_key(
     assert destination.ids == ["B-3", "B-4"]
     assert len(books.missing_keys) == 8
     assert (
-        read_stats(QueueDirectory(queue)).destinations["scripted"].missing_keys
+        read_stats(DirectoryStore(QueueDirectory(queue))).destinations["scripted"].missing_keys
         == books.missing_keys
     )
     entries = [each.getMessage() for each in caplog.records if "events.locked" in each.getMessage()]

@@ -27,6 +27,7 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import ENVELOPED, EVENT, encode_record, with_envelope
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox._diskcache import DiskcacheOutbox
+from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.privacy import ErasureReport
 from adcp_tracker.privacy.matching import PersonMatcher, person
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until
@@ -478,7 +479,7 @@ def test_no_file_keeps_what_a_seller_said(tmp_path: Path) -> None:
     destination = ScriptedDestination(outcomes=[words])
     with leading(directory, destination, outbox=careless) as leadership:
         _step(leadership, 1, HandClock())
-        write_stats(directory, leadership.stats())
+        write_stats(DirectoryStore(directory).open(), leadership.stats())
         assert {"books.json", "state/cache.db-wal"} < set(found_on_disk(directory.path))
         assert erasure(directory, person(click_id=CLICK))(leadership).is_complete
         assert found_on_disk(directory.path) == []

@@ -66,7 +66,7 @@ DIES = """
 import os, sys
 from adcp_tracker.privacy.matching import person
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.outbox.directory import open_outbox
 from tests.support.destinations import ScriptedDestination
 from tests.support.persons import EMAIL, erasure, leading
 

@@ -16,7 +16,6 @@ import pytest
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import RequestContext
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.delivery.stats import Stats, count_unclaimed, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
@@ -24,7 +23,8 @@ from adcp_tracker.journal.files import QueueDirectory, open_secure
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.records import EVENT, encode_record, parse
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
-from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
+from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, load_directory_key
 from adcp_tracker.privacy.matching import person
 from adcp_tracker.tracker import Tracker
@@ -65,7 +65,7 @@ def precious(tmp_path: Path) -> Path:
 def _use(directory: QueueDirectory, name: str) -> None:
     """Do what opens a file of the queue."""
     uses: dict[str, Callable[[], object]] = {
-        "leader.lock": lambda: LeaderLock(directory, SystemClock()).try_acquire(),
+        "leader.lock": lambda: FileLeaderLock(directory, SystemClock()).try_acquire(),
         "leader.wanted": lambda: _want(directory),
         "state/cache.db": lambda: open_outbox(directory).close(),
         "dead/1.log": lambda: DeadLetterStore(directory).add([LETTER], 1.0),
@@ -76,10 +76,10 @@ def _use(directory: QueueDirectory, name: str) -> None:
 
 
 def _want(directory: QueueDirectory) -> None:
-    holder = LeaderLock(directory, SystemClock())
+    holder = FileLeaderLock(directory, SystemClock())
     assert holder.try_acquire()
     try:
-        LeaderLock(directory, SystemClock()).acquire(0.1)
+        FileLeaderLock(directory, SystemClock()).acquire(0.1)
     finally:
         holder.release()
 
@@ -140,7 +140,8 @@ def test_a_pipe_in_place_of_what_the_books_are_read_from_holds_nobody_up(
 ) -> None:
     """It counts for nothing."""
     os.mkfifo(directory.path / name, 0o600)
-    assert read_stats(directory) == count_unclaimed(directory) == Stats()
+    store = DirectoryStore(directory)
+    assert read_stats(store) == count_unclaimed(store) == Stats()
 
 
 def test_a_file_is_opened_for_plain_blocking_use(directory: QueueDirectory) -> None:
@@ -342,9 +343,9 @@ def test_books_are_neither_read_nor_written_through_a_link(
     precious.write_bytes(b'{"waiting": 7}')
     directory.books.symlink_to(precious)
     (directory.path / ".books.json").symlink_to(precious)
-    assert read_stats(directory) == Stats()
-    write_stats(directory, Stats(waiting=3))
-    assert read_stats(directory).waiting == 3
+    assert read_stats(DirectoryStore(directory)) == Stats()
+    write_stats(DirectoryStore(directory).open(), Stats(waiting=3))
+    assert read_stats(DirectoryStore(directory)).waiting == 3
     assert not directory.books.is_symlink()
     assert precious.read_bytes() == b'{"waiting": 7}'
 
@@ -356,7 +357,7 @@ def test_books_are_not_written_into_a_queue_that_is_a_link_by_now(
     directory.path.rename(tmp_path / "moved")
     directory.path.symlink_to(tmp_path / "moved")
     with pytest.raises(UnsafeDirectoryError, match="expected a directory, got a link"):
-        write_stats(directory, Stats(waiting=1))
+        write_stats(DirectoryStore(directory).open(), Stats(waiting=1))
     assert not (tmp_path / "moved" / "books.json").exists()
 
 
@@ -378,7 +379,7 @@ def test_the_database_writes_through_no_link(
 def test_books_count_nothing_through_a_link(directory: QueueDirectory, precious: Path) -> None:
     """Not even the lines of what it leads to."""
     (directory.segments / "x.log").symlink_to(precious)
-    assert count_unclaimed(directory) == Stats()
+    assert count_unclaimed(DirectoryStore(directory)) == Stats()
 
 
 @pytest.mark.parametrize("name", ["x.log", "x.new"])
@@ -465,6 +466,6 @@ def test_temporary_names_cannot_be_planted(directory: QueueDirectory, precious: 
     """What is made under another name first is made anew, never in a file that is there."""
     (directory.path / ".books.json").write_bytes(PRECIOUS)
     os.link(precious, directory.path / "also")
-    write_stats(directory, Stats(waiting=1))
-    assert read_stats(directory).waiting == 1
+    write_stats(DirectoryStore(directory).open(), Stats(waiting=1))
+    assert read_stats(DirectoryStore(directory)).waiting == 1
     assert not (directory.path / ".books.json").exists()

@@ -11,7 +11,7 @@ from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.storage import open_outbox
+from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
 from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.privacy.erasure import Erasure
@@ -104,8 +104,8 @@ def leading(
 ) -> Iterator[Uploader]:
     """Lead a queue in this very thread."""
     clock = clock or SystemClock()
-    setting = UploaderConfig(directory, destinations, STEADY, clock, outbox, 0.01, encryption)
-    leadership = Uploader(setting, on_outcome)
+    store = DirectoryStore(directory, encryption, outbox)
+    leadership = Uploader(UploaderConfig(store, destinations, STEADY, clock, 0.01), on_outcome)
     try:
         yield leadership
     finally:
@@ -124,7 +124,7 @@ def erasure(
     clock = SystemClock()
     memory = ContextStore(directory, ContextTokens(directory, keys, clock), clock)
     intake = intake or WriteBuffer(JournalWriter(directory), clock)
-    return Erasure(directory, intake, memory, person, follow)
+    return Erasure(intake, memory, person, follow)
 
 
 def reader(directory: QueueDirectory) -> TokenSigner:

@@ -27,8 +27,8 @@ from adcp_tracker._logging import logger
 from adcp_tracker.delivery.stats import DestinationStats, Stats, read_stats, write_stats
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
+from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.outbox.state import Span, State
-from adcp_tracker.outbox.storage import open_outbox
 from adcp_tracker.privacy.matching import person
 from tests.support.crashing.erasing import KEYS, SHOPPER, forget, is_to_be_repeated
 from tests.support.crashing.failing import await_tracer
@@ -70,8 +70,8 @@ def _warm_up() -> None:
             state.freeze("none", [Span("none", 0, 1)], 1, None)
             state.commit()
             outbox.close()
-        write_stats(directory, Stats({"none": DestinationStats()}))
-        read_stats(directory)
+        write_stats(DirectoryStore(directory).open(), Stats({"none": DestinationStats()}))
+        read_stats(DirectoryStore(directory))
         list(letters)
         for keys in ((), KEYS):
             with Tracker(directory=folder + "/tracked", encryption_keys=keys) as tracker:

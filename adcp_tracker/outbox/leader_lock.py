@@ -1,4 +1,4 @@
-"""Who uploads: the one process that holds the directory's lock.
+"""The leader lock of a directory: one process holds it and uploads.
 
 The kernel frees the lock when its holder dies, so there is no lease that could expire
 under a live holder, and no batch is ever sent by two.
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.02
 _NONE = -1
 
 
-class LeaderLock:
+class FileLeaderLock:
     """This process's claim to upload.
 
     Args:
@@ -44,6 +44,15 @@ class LeaderLock:
     def is_held(self) -> bool:
         """Whether this process is the one that uploads."""
         return self._descriptor != _NONE
+
+    @property
+    def term(self) -> int:
+        """Always 0: the kernel frees the lock only when its holder ends."""
+        return 0
+
+    def renew(self) -> bool:
+        """Return whether the lock is still the directory's own."""
+        return self.is_held and not self.is_stale
 
     @property
     def is_stale(self) -> bool:
