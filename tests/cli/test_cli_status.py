@@ -11,9 +11,10 @@ import pytest
 from adcp_tracker import Interchange, Tracker
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.cli.status import age, size
-from adcp_tracker.delivery.leader_lock import LeaderLock
 from adcp_tracker.delivery.stats import DestinationStats, Stats, write_stats
 from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.outbox.directory import DirectoryStore
+from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from tests.cli.program import NAME, fill, pointing_at, run
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
@@ -86,12 +87,12 @@ def test_a_process_that_uploads_but_reports_nothing_is_an_error(tmp_path: Path) 
     """A leader that is frozen, or killed again and again, is never ok."""
     fill(tmp_path, "A-1")
     queue = QueueDirectory(tmp_path)
-    lock = LeaderLock(queue, SystemClock())
+    lock = FileLeaderLock(queue, SystemClock())
     assert lock.try_acquire()
     fresh = run("status", "--directory", tmp_path, "--json")
     assert (fresh.code, fresh.json["state"], fresh.json["pending"]) == (1, "error", 1)
     assert "has not reported yet" in fresh.json["errors"][0]
-    write_stats(queue, Stats(taken_at=time.time() - 3600, leader=1))
+    write_stats(DirectoryStore(queue).open(), Stats(taken_at=time.time() - 3600, leader=1))
     old = run("status", "--directory", tmp_path)
     lock.release()
     assert old.code == 1
@@ -102,10 +103,12 @@ def test_dropped_events_are_a_warning(tmp_path: Path) -> None:
     """Events lost to a full disk are shown; events dropped for lack of consent are no problem."""
     fill(tmp_path, "A-1")
     queue = QueueDirectory(tmp_path)
-    lock = LeaderLock(queue, SystemClock())
+    lock = FileLeaderLock(queue, SystemClock())
     assert lock.try_acquire()
     books = DestinationStats(accepted=3, delivered=1, dropped={"full": 1, "consent": 1})
-    write_stats(queue, Stats({"seller": books}, taken_at=time.time(), leader=1))
+    write_stats(
+        DirectoryStore(queue).open(), Stats({"seller": books}, taken_at=time.time(), leader=1)
+    )
     ended = run("status", "--directory", tmp_path)
     lock.release()
     assert ended.code == 0
