@@ -71,6 +71,8 @@ class DestinationStats:
         dead: Events set aside with a reason.
         dropped: Events let go, by reason.
         unconfirmed: Events the seller accepted without saying that it processed them.
+        omitted: Fields that were unusable and left out of events, as ``field reason``, with the
+            number of events.
         paused: Why nothing is sent, and what to do about it; empty if all is well.
         retrying: Why the last try failed; empty if it did not.
         configured: Whether a running tracker knows this destination.
@@ -89,6 +91,7 @@ class DestinationStats:
     dead: int = 0
     dropped: dict[str, int] = attrs.field(factory=dict)
     unconfirmed: int = 0
+    omitted: dict[str, int] = attrs.field(factory=dict)
     paused: str = ""
     retrying: str = ""
     configured: bool = True
@@ -131,8 +134,10 @@ class Stats:
         """Return all destinations' books as one."""
         every = self.destinations.values()
         dropped: Counter[str] = Counter()
+        omitted: Counter[str] = Counter()
         for books in every:
             dropped.update(books.dropped)
+            omitted.update(books.omitted)
         return DestinationStats(
             accepted=self.in_memory + self.waiting + sum(books.accepted for books in every),
             delivered=sum(books.delivered for books in every),
@@ -140,6 +145,7 @@ class Stats:
             dead=sum(books.dead for books in every),
             dropped=dict(dropped),
             unconfirmed=sum(books.unconfirmed for books in every),
+            omitted=dict(omitted),
         )
 
     def as_json(self) -> dict[str, object]:
@@ -188,6 +194,7 @@ class StatsCollector:
             dead=state.counts.dead,
             dropped=dict(state.counts.dropped),
             unconfirmed=state.counts.unconfirmed,
+            omitted=dict(state.counts.omitted),
             warnings=list(state.report.warnings),
             match_quality=state.report.match_quality,
             match_quality_by_hour=state.report.match_means(),

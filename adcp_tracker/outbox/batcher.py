@@ -322,6 +322,9 @@ class _SegmentScan:
         if not self._is_mine(envelope):
             return
         self._state.counts.accepted += 1
+        omitted = envelope.get("omitted")
+        if isinstance(omitted, list):
+            self._state.counts.omitted.update(each for each in omitted if isinstance(each, str))
         test = envelope.get("test")
         code = test if isinstance(test, str) else None
         letter = self._rejection(envelope, event)

@@ -131,6 +131,7 @@ class Counts:
         dropped: Those that were let go, by reason.
         unconfirmed: Of those delivered, how many the seller doesn't say it processed. Stored
             as ``unprocessed``, as earlier versions did.
+        omitted: Fields that were left out of events, as ``field reason``, by how many events.
         hourly: Of those delivered, the live ones by the hour, in hours since the epoch;
             the last 35 days that had any.
     """
@@ -140,6 +141,7 @@ class Counts:
     dead: int = 0
     dropped: Counter[str] = attrs.field(factory=Counter)
     unconfirmed: int = 0
+    omitted: Counter[str] = attrs.field(factory=Counter)
     hourly: Counter[str] = attrs.field(factory=Counter)
 
     def drop(self, reason: str, count: int = 1) -> None:
@@ -232,7 +234,11 @@ class DestinationState:
 
     def copy(self) -> DestinationState:
         """Return a copy whose cursors and books can be changed, to be taken or left."""
-        counts = attrs.evolve(self.counts, dropped=Counter(self.counts.dropped))
+        counts = attrs.evolve(
+            self.counts,
+            dropped=Counter(self.counts.dropped),
+            omitted=Counter(self.counts.omitted),
+        )
         return attrs.evolve(self, cursors=dict(self.cursors), counts=counts)
 
 

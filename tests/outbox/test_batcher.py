@@ -271,3 +271,14 @@ def test_an_abandoned_beginning_is_swept_away(desk: Desk) -> None:
     left.touch(mode=0o600)
     desk.segments.remove_stale()
     assert not left.exists()
+
+
+def test_what_was_left_out_of_events_is_counted_by_field_and_reason(desk: Desk) -> None:
+    """The envelope says it; whatever else stands there is passed over."""
+    phone, name = "user_match.hashed_phone unreadable", "custom_data.contents[].name too_long"
+    for number, omitted in enumerate([[phone], [phone, name], "no list", [5], None]):
+        body = with_envelope({"omitted": omitted}, event(number))
+        desk.journal.append_record(body, NOW_MS, ENVELOPED)
+    assert len(desk.seal().batches) == 1
+    counts = desk.state.destinations["scripted"].counts
+    assert (counts.accepted, dict(counts.omitted)) == (5, {phone: 2, name: 1})
