@@ -1,5 +1,6 @@
 """Durable conversion tracking for sellers that speak AdCP, the Ad Context Protocol."""
 
+from adcp_tracker import _platform as _platform  # before all others: it may refuse
 from adcp_tracker._version import __version__
 from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
 from adcp_tracker.delivery.api import DeadLetterApi

@@ -1,0 +1,30 @@
+"""Fail at import, with the remedy, where the library can't work. Imported first of all."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+
+def _is_subinterpreter() -> bool:
+    for name in ("_interpreters", "_xxsubinterpreters"):  # Python 3.13 and later, and before
+        try:
+            interpreters = importlib.import_module(name)
+        except ImportError:
+            continue
+        return bool(interpreters.get_current() != interpreters.get_main())
+    return False
+
+
+if sys.platform == "win32":
+    raise ImportError(
+        "adcp_tracker doesn't run on Windows: its queue needs the file locks, signals and "
+        "atomic appends of a POSIX system. Run your application in WSL (Windows Subsystem for "
+        "Linux), with the queue's directory inside of WSL."
+    )
+if _is_subinterpreter():
+    raise ImportError(
+        "adcp_tracker doesn't run in a subinterpreter: there are no background threads, exit "
+        "hooks or signals to rely on. Under mod_wsgi, run the application in the main "
+        "interpreter with: WSGIApplicationGroup %{GLOBAL}"
+    )
