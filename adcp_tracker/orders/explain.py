@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -10,7 +10,7 @@ import attrs
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.mapping import OrderMapping
+from adcp_tracker.orders.mapping import OrderMapping, value_at
 from adcp_tracker.orders.names import ORDER_NAMES
 from adcp_tracker.orders.reader import (
     Order,
@@ -158,9 +158,12 @@ def _first_line(order: object, placed: Order, trace: Trace) -> list[ExplainedFie
     first = placed.items[0]
     names: Trace = {}
     source = trace.get("items", "items")
-    lines = order.get(source) if isinstance(order, Mapping) else getattr(order, source, None)
-    if isinstance(lines, (list, tuple)) and lines and not isinstance(lines[0], OrderItem):
-        read_item(lines[0], names)
+    lines: Any = value_at(order, source)
+    if hasattr(lines, "all"):
+        lines = lines.all()
+    line = next(iter(lines), None) if isinstance(lines, Iterable) else None
+    if line is not None and not isinstance(lines, Mapping) and not isinstance(line, OrderItem):
+        read_item(line, names)
     return [
         ExplainedField(
             f"items[0].{field.name}",

@@ -76,6 +76,7 @@ ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "lineitem_set",
         "line_set",
         "item_set",
+        "associations",
     ),
     "email": (
         "email",
@@ -183,6 +184,8 @@ ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "quantity_purchased",
     ),
     "price": (
+        "taxful_discounted_unit_price",
+        "taxful_base_unit_price",
         "price",
         "unit_price",
         "unit_price_incl_tax",
@@ -191,8 +194,6 @@ ITEM_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "unit_price_gross_amount",
         "unit_price_gross",
         "unit_price_tax_incl",
-        "taxful_discounted_unit_price",
-        "taxful_base_unit_price",
         "discounted_unit_price_set",
         "original_unit_price_set",
         "price_unit",

@@ -542,7 +542,7 @@ def _finish_order(
     if type(values[_TOTAL]) is not Decimal or values[_CURRENCY] not in CENTS:
         _finish_money(values, plan, get, trace)
     if created_at is not None and getattr(created_at, "tzinfo", created_at) is None:
-        values[_CREATED_AT] = _aware_time(plan, get, created_at)
+        values[_CREATED_AT] = _aware_time(plan, get, created_at, trace)
     if plan.related:
         _fill_contact(source, values, plan.related, trace)
         if values[_CLIENT_IP] is None or values[_USER_AGENT] is None:
@@ -575,16 +575,19 @@ def _not_a_number(plan: FieldPlan, get: _Get) -> object:
     return None
 
 
-def _aware_time(plan: FieldPlan, get: _Get, naive: object) -> object:
+def _aware_time(plan: FieldPlan, get: _Get, naive: object, trace: Trace | None) -> object:
     """Prefer a time with an offset, or one whose name says that it is UTC, to a naive one."""
     for index, names, *_ in plan.steps:
         for name in names if index == _CREATED_AT else ():
             value = parse_time(get(name))
-            if isinstance(value, datetime):
-                if value.tzinfo is not None:
-                    return value
-                if canonical(name).endswith(("_gmt", "_utc")):
-                    return value.replace(tzinfo=_UTC)
+            if not isinstance(value, datetime):
+                continue
+            if value.tzinfo is None and canonical(name).endswith(("_gmt", "_utc")):
+                value = value.replace(tzinfo=_UTC)
+            if value.tzinfo is not None:
+                if trace is not None:
+                    trace["created_at"] = name
+                return value
     return naive
 
 
@@ -742,6 +745,12 @@ def parse_items(value: object, read: Callable[[object], object] = read_item) -> 
     return parse_items(list(islice(value, MAX_LINES + 1)), read)
 
 
+def _parse_lines(value: object) -> object:
+    """Return an order's lines; ``None`` if there are none, so that a later name is asked."""
+    lines = parse_items(value)
+    return lines if lines != () else None
+
+
 def _whole_lines(lines: list[Any]) -> Iterable[object]:
     """Leave out the parts of bundles and configurable products, as Magento lists them."""
     first = lines[0] if lines else None
@@ -751,15 +760,22 @@ def _whole_lines(lines: list[Any]) -> Iterable[object]:
 
 
 def _lines_of_mapping(value: Mapping[Any, Any]) -> object:
-    """Return the lines of a GraphQL connection, or of a PHP array written as an object."""
-    nodes = value.get("nodes")
-    if nodes is None and isinstance(value.get("edges"), list):
+    """Return the lines that a mapping holds; ``None`` if it is a line itself.
+
+    That is a GraphQL connection, PrestaShop's associations, a PHP array written as an object,
+    or BigCommerce's link to the lines, which holds none.
+    """
+    if _LINK_KEYS.issuperset(islice(value, len(_LINK_KEYS) + 1)):
+        return ()
+    for name in ("nodes", "order_rows", "order_row"):
+        lines = value.get(name)
+        if isinstance(lines, (list, tuple, Mapping)):
+            return lines
+    if isinstance(value.get("edges"), list):
         edges = value["edges"][: MAX_LINES + 1]
-        nodes = [edge.get("node") for edge in edges if isinstance(edge, Mapping)]
-    if nodes is not None:
-        return nodes if isinstance(nodes, list) else None
+        return [edge.get("node") for edge in edges if isinstance(edge, Mapping)]
     keys = list(islice(value, MAX_LINES + 1))
-    if keys and all(str(key).isdecimal() for key in keys[:MAX_LINES]):
+    if keys and all(str(key).isdecimal() for key in keys):
         return [value[key] for key in keys]
     return None
 
@@ -886,6 +902,7 @@ class _Raw:
     """No value has this type, so each one is converted."""
 
 
+_LINK_KEYS: Final = frozenset({"url", "resource", "href"})
 _WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
 _LAZY_TEXTS: Final = frozenset({"__proxy__", "LazyString", "LazyProxy", "_LazyString"})
 _find_port: Final = re.compile(
@@ -911,7 +928,7 @@ _orders: Final = OrderReader(
         "order_id": (str, parse_id),
         "total": (Decimal, parse_total),
         "currency": (str, _parse_currency),
-        "items": (_Raw, parse_items),
+        "items": (_Raw, _parse_lines),
         "phone": (str, _unchanged),
         "created_at": (_Raw, _parse_created_at),
         "client_ip": (_Raw, _parse_ip),
