@@ -169,30 +169,53 @@ def dispatch_order(source: object) -> Sequence[Any]:
     return read_order(source)
 
 
-def converted_order(order: Order) -> list[Any] | None:
+def converted_order(order: Order) -> Sequence[Any] | None:
     """Return an order's values, converted like those of a mapping; ``None`` if none changes."""
-    values = [*_values_of(order)]
-    changed = False
-    for index, (field, value) in enumerate(zip(ORDER_NAMES, values, strict=True)):
-        ready, convert = _orders.conversions.get(field, _TEXT)
-        if value is None or (type(value) is ready and (value or ready is Decimal)):
-            continue
-        converted = convert(value)
-        if field == "items" and type(converted) is tuple:
-            same = type(value) in {tuple, list} and all(map(is_, value, converted))
-        else:
-            same = converted is value
-        if not same:
-            values[index] = converted if converted is not None else _orders.defaults[index]
-            changed = True
-    if type(values[_TOTAL]) is tuple:
-        values[_TOTAL], own = values[_TOTAL]
-        values[_CURRENCY] = _parse_currency(own) or values[_CURRENCY]
-    if values[_CURRENCY] is not None and values[_CURRENCY] not in CENTS:
-        currency = _parse_currency(values[_CURRENCY])
-        changed = changed or currency is not values[_CURRENCY]
-        values[_CURRENCY] = currency
-    return values if changed else None
+    values: list[Any] = [*_values_of(order)]
+    if (
+        tuple(map(type, values)) in _plain_orders
+        and (values[_CURRENCY] is None or values[_CURRENCY] in CENTS)
+        and all(map(_is_plain_line, values[_ITEMS] or ()))
+    ):
+        return None
+    converted: list[Any] = [
+        None if value is None else _convert(index, field, value)
+        for index, (field, value) in enumerate(zip(ORDER_NAMES, values, strict=True))
+    ]
+    if type(converted[_TOTAL]) is tuple:
+        converted[_TOTAL], own = converted[_TOTAL]
+        converted[_CURRENCY] = _parse_currency(own) or converted[_CURRENCY]
+    if all(map(is_, values, converted)):
+        if len(_plain_orders) < _MAX_PLANS:
+            _plain_orders.add(tuple(map(type, values)))
+        return None
+    return converted
+
+
+def _convert(index: int, field: str, value: object) -> Any:  # noqa: ANN401 - of the field's type
+    """Convert a field of an :class:`Order`. Return the value itself if nothing changes."""
+    _, convert = _orders.conversions.get(field, _TEXT)
+    converted: Any = convert(value)
+    if converted is None:
+        return _orders.defaults[index]
+    if type(converted) is tuple and type(value) in {tuple, list} and index == _ITEMS:
+        lines: Any = value
+        same = all(map(is_, lines, converted))
+        return value if same else converted
+    return converted
+
+
+def _is_plain_line(line: object) -> bool:
+    """Return whether a line needs no conversion."""
+    return (
+        type(line) is OrderItem
+        and type(line.quantity) is int
+        and (line.price is None or type(line.price) in {Decimal, int})
+    )
+
+
+_plain_orders: Final[set[tuple[type, ...]]] = set()
+"""The types of the fields of orders that needed no conversion."""
 
 
 @attrs.frozen
@@ -819,10 +842,9 @@ def _parse_currency(value: object) -> object:
             if isinstance(code, str):
                 return _parse_currency(code)
         return value
-    code = value.strip()
-    return (
-        code.upper() if len(code) == _CODE_LENGTH and code.isascii() and code.isalpha() else value
-    )
+    code = value.strip().upper()
+    is_code = len(code) == _CODE_LENGTH and code.isascii() and code.isalpha()
+    return code if is_code and code != value else value
 
 
 def parse_total(value: object) -> object:
@@ -863,7 +885,7 @@ def _parse_brand(value: object) -> object:
 
 def _parse_product_id(value: object) -> object:
     """Return an item's id; 0 is what shops write for a product that has no variants."""
-    if value == 0 and type(value) is int:
+    if type(value) is int and value == 0:
         return None
     parsed = parse_id(value)
     return parsed if isinstance(parsed, (str, int, float)) else None
