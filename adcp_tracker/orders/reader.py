@@ -139,10 +139,9 @@ def to_order(source: object) -> Order:
         InvalidEventError: If `source` has none of an order's fields, or is a webhook's
             envelope, or counts in minor units.
     """
-    if isinstance(source, Order):
-        values = converted_order(source)
-        return source if values is None else make_order(values)
-    return make_order(order_values(source))
+    values = order_values(source)
+    # The values of an Order are a tuple if none of them had to be converted.
+    return source if type(values) is tuple and isinstance(source, Order) else make_order(values)
 
 
 def order_values(source: object) -> Sequence[Any]:
@@ -158,26 +157,27 @@ def order_values(source: object) -> Sequence[Any]:
     Raises:
         InvalidEventError: As :func:`to_order`.
     """
-    return read_order(source) if type(source) is dict else dispatch_order(source)
+    kind = type(source)
+    if kind is dict:
+        return read_order(source)
+    return _values_of_order(source) if kind is Order else dispatch_order(source)  # type: ignore[arg-type]
 
 
 @singledispatch
 def dispatch_order(source: object) -> Sequence[Any]:
     """Read the values of an order of a class that isn't registered."""
-    if isinstance(source, Order):
-        return converted_order(source) or _values_of(source)
-    return read_order(source)
+    return _values_of_order(source) if isinstance(source, Order) else read_order(source)
 
 
-def converted_order(order: Order) -> Sequence[Any] | None:
-    """Return an order's values, converted like those of a mapping; ``None`` if none changes."""
-    values: list[Any] = [*_values_of(order)]
+def _values_of_order(order: Order) -> Sequence[Any]:
+    """Return an order's values, converted like those of a mapping, or a tuple as they are."""
+    values: tuple[Any, ...] = _values_of(order)
     if (
         tuple(map(type, values)) in _plain_orders
         and (values[_CURRENCY] is None or values[_CURRENCY] in CENTS)
         and all(map(_is_plain_line, values[_ITEMS] or ()))
     ):
-        return None
+        return values
     converted: list[Any] = [
         None if value is None else _convert(index, field, value)
         for index, (field, value) in enumerate(zip(ORDER_NAMES, values, strict=True))
@@ -188,7 +188,7 @@ def converted_order(order: Order) -> Sequence[Any] | None:
     if all(map(is_, values, converted)):
         if len(_plain_orders) < _MAX_PLANS:
             _plain_orders.add(tuple(map(type, values)))
-        return None
+        return values
     return converted
 
 
