@@ -159,6 +159,7 @@ _STYLES = {
     "updated": "yellow",
     "deleted": "yellow",
     "failed": "red",
+    "unconfirmed": "red",
     "good": "green",
     "excellent": "green",
     "receiving": "green",

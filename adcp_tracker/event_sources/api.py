@@ -68,7 +68,8 @@ class EventSourceApi:
             self._destinations, wanted, account, delete_missing=delete_missing, dry_run=dry_run
         )
         if not dry_run:
-            self._rules.learn(sync.rules_from(reports, self._destinations, wanted))
+            known = self._rules.stored()
+            self._rules.learn(sync.rules_from(reports, self._destinations, wanted, known))
         return reports
 
     def list(self, *, account: Account | None = None) -> builtins.list[SourcesReport]:
@@ -80,7 +81,8 @@ class EventSourceApi:
         from adcp_tracker.event_sources import sync  # noqa: PLC0415 - rarely used
 
         reports = sync.list_sources(self._destinations, account)
-        self._rules.learn(sync.rules_from(reports, self._destinations))
+        known = self._rules.stored()
+        self._rules.learn(sync.rules_from(reports, self._destinations, known=known))
         return reports
 
     def reconcile(

@@ -18,7 +18,7 @@ _MOST_WORDS: Final = 200
 _MOST_SOURCES: Final = 1000
 _LINE_LENGTH: Final = 1000
 _ID_LENGTH: Final = 255
-_FAILED: Final = "failed"
+_FAILED: Final = frozenset({"failed", "unconfirmed"})
 
 
 @attrs.frozen
@@ -61,7 +61,7 @@ class SourceReport:
         event_source_id: The event source.
         name: Its name.
         action: What the seller did: ``created``, ``updated``, ``unchanged``, ``deleted`` or
-            ``failed``; empty if it was only listed.
+            ``failed``; ``unconfirmed`` if it doesn't say; empty if it was only listed.
         managed_by: Who manages it, ``buyer`` or ``seller``.
         event_types: The types it accepts; ``None`` if the seller doesn't say.
         value_currencies: The currencies it accepts; ``None`` if the seller doesn't say.
@@ -82,6 +82,11 @@ class SourceReport:
     errors: tuple[str, ...] = ()
     action_source: str = ""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the seller didn't register it, as far as it says."""
+        return self.action in _FAILED
+
 
 @attrs.frozen
 class SourcesReport:
@@ -100,7 +105,7 @@ class SourcesReport:
     @property
     def is_ok(self) -> bool:
         """Whether there is a response, and nothing failed."""
-        return self.problem is None and all(each.action != _FAILED for each in self.sources)
+        return self.problem is None and not any(each.has_failed for each in self.sources)
 
 
 def parse_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:

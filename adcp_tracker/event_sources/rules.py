@@ -48,17 +48,26 @@ class SourceRule:
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Return why the event source doesn't accept a decoded `event`, if it doesn't."""
         data = event.get("custom_data")
-        currency = data.get("currency") if isinstance(data, dict) else None
-        kind = event.get("event_type")
+        values = data if isinstance(data, dict) else {}
+        kind, currency = event.get("event_type"), values.get("currency")
         if self.event_types and kind not in self.event_types:
-            code, what, word, setting = "EVENT_TYPE", repr(kind), kind, "event_types"
-        elif (
-            self.value_currencies and currency is not None and currency not in self.value_currencies
-        ):
-            what, word = f"values in {currency}", currency
-            code, setting = "CURRENCY", "value_currencies"
-        else:
+            return self._not_registered("EVENT_TYPE", repr(kind), kind, "event_types", event)
+        if not self.value_currencies or currency in self.value_currencies:
             return None
+        if currency is not None:
+            return self._not_registered(
+                "CURRENCY", f"values in {currency}", currency, "value_currencies", event
+            )
+        if values.get("value") is None:
+            return None
+        taken = ", ".join(sorted(self.value_currencies))
+        message = f"The event source {self.event_source_id!r} accepts values only with a currency."
+        remedy = f"Pass the currency with the value, one of {taken}."
+        return event_failure("CURRENCY_REQUIRED", message, remedy, event)
+
+    def _not_registered(
+        self, code: str, what: str, word: object, setting: str, event: Mapping[str, object]
+    ) -> EventFailure:
         message = f"The event source {self.event_source_id!r} isn't registered for {what}."
         remedy = (
             f"Add {word} to its {setting} and sync it, then replay the dead letter; "
@@ -75,12 +84,15 @@ class SourceRule:
                 f"an event type that {self.event_source_id!r} accepts: {taken}",
                 repr(str(getattr(event.event_type, "value", event.event_type))),
             )
-        currency = event.custom_data.currency if event.custom_data is not None else None
-        if self.value_currencies and currency is not None and currency not in self.value_currencies:
-            taken = ", ".join(sorted(self.value_currencies))
-            expected = f"a currency that {self.event_source_id!r} accepts: {taken}"
-            return FieldError("$.custom_data.currency", expected, repr(currency))
-        return None
+        data = event.custom_data
+        if not self.value_currencies or data is None or data.currency in self.value_currencies:
+            return None
+        if data.currency is None and data.value is None:
+            return None
+        taken = ", ".join(sorted(self.value_currencies))
+        expected = f"a currency that {self.event_source_id!r} accepts: {taken}"
+        got = "nothing" if data.currency is None else repr(data.currency)
+        return FieldError("$.custom_data.currency", expected, got)
 
 
 class EventRules:
@@ -120,6 +132,10 @@ class EventRules:
             if isinstance(destination, SupportsRules):
                 destination.source_rule = rule
         self.known = found if any(found) else None
+
+    def stored(self) -> dict[str, SourceRule]:
+        """Return what sellers have answered so far, by destination."""
+        return load(self._directory)
 
     def learn(self, found: Mapping[str, SourceRule | None]) -> None:
         """Keep what sellers answered, for every process of this directory."""
@@ -161,9 +177,16 @@ def from_source(source: EventSource) -> SourceRule:
     return SourceRule(source.event_source_id, types, currencies)
 
 
-def from_report(report: SourceReport, wanted: EventSource | None) -> SourceRule:
-    """Return the rule of an event source by a seller's report, or as it was registered."""
+def from_report(
+    report: SourceReport, wanted: EventSource | None, known: SourceRule | None = None
+) -> SourceRule:
+    """Return the rule of an event source by a seller's report.
+
+    What the report doesn't say is as it was registered, or as it was known before.
+    """
     wish = SourceRule(report.event_source_id) if wanted is None else from_source(wanted)
+    if wanted is None and known is not None and known.event_source_id == report.event_source_id:
+        wish = known
     types, currencies = report.event_types, report.value_currencies
     return SourceRule(
         report.event_source_id,

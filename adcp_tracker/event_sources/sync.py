@@ -68,20 +68,30 @@ def rules_from(
     reports: Iterable[SourcesReport],
     destinations: Iterable[Destination],
     wanted: Iterable[EventSource] = (),
+    known: Mapping[str, SourceRule] | None = None,
 ) -> dict[str, SourceRule | None]:
     """Return the rule of each destination's own event source by the reports.
 
     A deleted event source is ``None``; one without a response is missing.
+
+    Args:
+        reports: What the sellers say.
+        destinations: The destinations.
+        wanted: The event sources as they were registered, if they were.
+        known: The rules that were known before, for what a seller doesn't say.
     """
+    before = known or {}
     own = {each.name: getattr(each, "event_source_id", None) for each in destinations}
     wishes = {source.event_source_id: source for source in wanted}
     rules: dict[str, SourceRule | None] = {}
     for report in reports:
         for each in report.sources:
-            if each.event_source_id == own.get(report.destination) and each.action != "failed":
+            if each.event_source_id == own.get(report.destination) and not each.has_failed:
                 is_gone = each.action == "deleted"
                 wish = wishes.get(each.event_source_id)
-                rules[report.destination] = None if is_gone else from_report(each, wish)
+                rules[report.destination] = (
+                    None if is_gone else from_report(each, wish, before.get(report.destination))
+                )
     return rules
 
 
@@ -113,7 +123,17 @@ def _sync(
     *,
     delete_missing: bool,
 ) -> tuple[SourceReport, ...] | CheckResult:
-    return client.sync(wanted, account, delete_missing=delete_missing)
+    found = client.sync(wanted, account, delete_missing=delete_missing)
+    if isinstance(found, CheckResult):
+        return found
+    named = {report.event_source_id for report in found}
+    missing = (each for each in wanted if each.event_source_id not in named)
+    return (*found, *(_unconfirmed(each) for each in missing))
+
+
+def _unconfirmed(source: EventSource) -> SourceReport:
+    words = "The seller's response doesn't mention this event source. Sync it again, or ask."
+    return SourceReport(source.event_source_id, source.name, "unconfirmed", errors=(words,))
 
 
 def _plan(

@@ -9,7 +9,9 @@ import pytest
 
 from adcp_tracker import InvalidEventError, RejectedEvent, Tracker
 from adcp_tracker.event_sources.model import EventSource
+from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
 from adcp_tracker.event_sources.rules import SourceRule, load, save
+from adcp_tracker.event_sources.sync import rules_from
 from adcp_tracker.journal.files import QueueDirectory
 from tests.event_sources.asking import ACCOUNT, agent, interchange
 from tests.support.destinations import wait_until
@@ -133,3 +135,32 @@ def test_what_is_kept_is_private_and_read_back(tmp_path: Path) -> None:
     save(directory, {"b": SourceRule("x")})
     assert load(directory) == {"a": rule, "b": SourceRule("x")}
     assert os.stat(tmp_path / "sources.json").st_mode & 0o777 == 0o600  # noqa: PTH116 - its mode
+
+
+def test_a_list_keeps_what_a_sync_taught(seller: Sandbox, tmp_path: Path) -> None:
+    """A seller that lists a source without its types and currencies makes nobody forget them."""
+    destination = agent(seller)
+    with Tracker([destination], directory=tmp_path) as tracker:
+        tracker.event_sources.sync([EUROS], account=ACCOUNT)
+        rule = destination.source_rule
+        assert rule == SourceRule(SOURCE, frozenset({"purchase"}), frozenset({"EUR"}))
+        shown = SourceReport(SOURCE, "Website")
+        known = load(QueueDirectory(tmp_path))
+        found = rules_from([SourcesReport(destination.name, (shown,))], [destination], known=known)
+        assert found == {destination.name: rule}
+        tracker.event_sources.list(account=ACCOUNT)
+        assert destination.source_rule == rule
+
+
+def test_a_value_without_a_currency_is_rejected_where_currencies_are_listed(
+    seller: Sandbox, tmp_path: Path
+) -> None:
+    """Such a seller must refuse it; a purchase without either goes out."""
+    with Tracker([interchange(seller)], directory=tmp_path, event_sources=[EUROS]) as tracker:
+        tracker.track("purchase", event_id="value", click_id="c", custom_data={"value": 5})
+        tracker.track("purchase", event_id="none", click_id="c")
+        books = tracker.flush(10.0).total()
+        (letter,) = tracker.dead_letters.list()
+    assert (books.delivered, books.dead) == (1, 1)
+    assert (letter.code, b'"value"' in letter.event) == ("CURRENCY_REQUIRED", True)
+    assert "EUR" in letter.remedy

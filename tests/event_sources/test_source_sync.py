@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from adcp_tracker import Agent, Tracker
+from adcp_tracker import Agent, Interchange, Tracker
 from adcp_tracker.event_sources.clients import InterchangeClient, Received
 from adcp_tracker.event_sources.model import Account, EventSource
-from adcp_tracker.event_sources.sync import list_sources, sync_sources
+from adcp_tracker.event_sources.sync import list_sources, rules_from, sync_sources
+from tests.destinations.rawseller import http, raw_seller
 from tests.event_sources.asking import ACCOUNT, agent, interchange
 from tests.support.destinations import ScriptedDestination
 from tests.support.seller import SOURCE
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.reports import SourcesReport
     from adcp_tracker.sandbox import Sandbox
+    from tests.destinations.rawseller import RawRequest, RawSeller
 
 WEBSITE = EventSource(event_source_id=SOURCE, name="Website", event_types=["purchase", "refund"])
 TILL = EventSource(event_source_id="till", value_currencies=["EUR"])
@@ -253,3 +256,21 @@ def test_the_tracker_registers_with_all_its_sellers(seller: Sandbox, tmp_path: P
         assert tracker.flush(10.0).total().delivered == 4
         listed = tracker.event_sources.list(account=ACCOUNT)
         assert {source.event_source_id for source in listed[1].sources} == {SOURCE, "till"}
+
+
+@pytest.mark.parametrize("answer", [{}, {"event_sources": []}, {"event_sources": [{"x": 1}]}])
+def test_a_sync_that_confirms_nothing_is_not_ok(answer: dict[str, object]) -> None:
+    """A source that the seller's response doesn't mention is unconfirmed, and teaches nothing."""
+
+    def script(_: RawSeller, connection: socket.socket, __: RawRequest) -> None:
+        connection.sendall(http(200, json.dumps({"data": answer}).encode()))
+
+    with raw_seller(script) as strange:
+        shop = Interchange(
+            advertiser_id="1", event_source_id=SOURCE, api_key="k", base_url=strange.origin
+        )
+        (report,) = sync_sources([shop], [WEBSITE])
+    assert not report.is_ok
+    assert actions(report) == {SOURCE: "unconfirmed"}
+    assert report.sources[0].errors
+    assert rules_from([report], [shop], [WEBSITE]) == {}
