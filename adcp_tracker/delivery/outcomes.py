@@ -21,6 +21,7 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
+from adcp_tracker.destinations.error_codes import remedy_for
 from adcp_tracker.outbox.batch import BatchEvents
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
@@ -297,7 +298,7 @@ class OutcomeHandler:
             died_at=self.now,
             code=failure.code,
             message=failure.message,
-            remedy=failure.remedy,
+            remedy=failure.remedy or remedy_for(failure.code),
             test_event_code=self.batch.test_event_code,
             event=member.event,
         )

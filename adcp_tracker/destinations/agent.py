@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
 import orjson
 
+from adcp_tracker._logging import logger
 from adcp_tracker.destinations.base import (
     CheckResult,
     Paused,
@@ -26,13 +28,14 @@ from adcp_tracker.destinations.capabilities import (
     negotiate,
     unsupported_feature,
     version_fields,
+    without_uids,
 )
 from adcp_tracker.destinations.mcp import McpResponse, McpSession, outcome_from_mcp, structured
 from adcp_tracker.destinations.responses import find_error, to_check_result
 from adcp_tracker.destinations.validation import (
     validate_choice,
+    validate_common,
     validate_secret,
-    validate_text,
     validate_url,
     without_query,
 )
@@ -111,8 +114,7 @@ class Agent:
         from adcp_tracker.destinations.http import HttpClient  # noqa: PLC0415 - see above
 
         self.url = validate_url(self.url, "url", allow_http=self.allow_http)
-        validate_text(self.event_source_id, "event_source_id", 255)
-        validate_text(self.name, "name", 1024)
+        validate_common(self)
         if self.token is not None:
             validate_secret(self.token, "token")
         elif self.auth is not None and not self.key_secret:
@@ -139,6 +141,7 @@ class Agent:
         unwanted = self._filter_unsupported(batch)
         if unwanted:
             return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
+        batch = self._without_unsupported_uids(batch)
         answer = self._session.request("tools/call", self._params(batch))
         if not isinstance(answer, McpResponse):
             return answer
@@ -234,6 +237,23 @@ class Agent:
             for index, failure in enumerate(failures)
             if failure is not None
         )
+
+    def _without_unsupported_uids(self, batch: Batch) -> Batch:
+        """Return the batch without universal ids that the agent doesn't match.
+
+        It has another key then, because the same key must not come with other bytes.
+        """
+        info, version = self._agent_info, self._negotiated_version
+        taken = info.capabilities.uid_types if info else frozenset()
+        if not taken and version == ADCP_VERSIONS[-1]:
+            return batch
+        cut = [without_uids(event, taken, version) for event in batch.events]
+        dropped = Counter(kind for _, kinds in cut for kind in kinds)
+        if not dropped:
+            return batch
+        logger.info("event.uids_left_out", destination=self.name, uid_types=dict(dropped))
+        marked = batch.identity + "\0".join(sorted(dropped)).encode()
+        return attrs.evolve(batch, events=[event for event, _ in cut], identity=marked)
 
     def _call_tool(
         self, tool: str, arguments: Mapping[str, object]

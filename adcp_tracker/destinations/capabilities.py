@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import attrs
@@ -41,10 +43,11 @@ def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, Ad
         event: The decoded event.
         line: The protocol version that is spoken.
     """
-    for what, needed in _needs(event):
-        if parse_version(needed) > parse_version(line):
-            return what, needed
-    return None
+    kind = event.get("event_type")
+    needed = EVENT_TYPES.get(kind) if isinstance(kind, str) else None
+    if needed is None or parse_version(needed) <= parse_version(line):
+        return None
+    return f"event type {kind!r}", needed
 
 
 def parse_version(line: str) -> tuple[int, int]:
@@ -67,23 +70,62 @@ def negotiate(own: AdcpVersion, supported: Iterable[str]) -> str:
     return max(older, key=parse_version, default=own)
 
 
-def uid_types(event: Mapping[str, object]) -> Iterator[str]:
-    """Return the types of the universal ids in `event`."""
-    match = event.get("user_match")
-    uids = match.get("uids") if isinstance(match, dict) else None
+def without_uids(event: bytes, taken: frozenset[str], version: str) -> tuple[bytes, list[str]]:
+    """Return an event's JSON without the universal ids that a seller doesn't match.
+
+    Only the user match is rewritten, so that numbers stay digit for digit. It is left out if
+    nothing in it identifies anybody any more.
+
+    Args:
+        event: The event's JSON.
+        taken: The types that the seller matches; empty for all.
+        version: The protocol version that it speaks.
+
+    Returns:
+        The JSON, and the types that were left out.
+    """
+    text = event.decode() if b'"uids"' in event else ""
+    found = _find_user_match(text)
+    if found is None:
+        return event, []
+    start = found.start()
+    match, stop = _decoder.raw_decode(text, found.end())
+    dropped = [kind for kind in _uid_types(match) if not _is_taken(kind, taken, version)]
+    if not dropped:
+        return event, []
+    kept = [uid for uid in match["uids"] if _is_taken(uid.get("type"), taken, version)]
+    left = {name: value for name, value in match.items() if name != "uids"}
+    left |= {"uids": kept} if kept else {}
+    if _identifies(left):
+        written = found.group() + orjson.dumps(left).decode()
+        return (text[:start] + written + text[stop:]).encode(), dropped
+    before, after = text[:start], text[stop:]
+    if after.startswith(","):
+        return (before + after[1:]).encode(), dropped
+    return (before.removesuffix(",") + after).encode(), dropped
+
+
+_find_user_match = re.compile(r'"user_match"\s*:\s*').search
+_decoder = json.JSONDecoder()
+
+
+def _is_taken(kind: str, taken: frozenset[str], version: str) -> bool:
+    needed = UID_TYPES.get(kind)
+    is_known = needed is None or parse_version(needed) <= parse_version(version)
+    return is_known and (not taken or kind in taken)
+
+
+def _identifies(match: Mapping[str, object]) -> bool:
+    alone = {"uids", "hashed_email", "hashed_phone", "click_id"}
+    return bool(alone & match.keys()) or {"client_ip", "client_user_agent"} <= match.keys()
+
+
+def _uid_types(match: Mapping[str, object]) -> Iterator[str]:
+    uids = match.get("uids")
     for uid in uids if isinstance(uids, list) else []:
         kind = uid.get("type") if isinstance(uid, dict) else None
         if isinstance(kind, str):
             yield kind
-
-
-def _needs(event: Mapping[str, object]) -> Iterator[tuple[str, AdcpVersion]]:
-    kind = event.get("event_type")
-    if isinstance(kind, str) and kind in EVENT_TYPES:
-        yield f"event type {kind!r}", EVENT_TYPES[kind]
-    for uid_type in uid_types(event):
-        if uid_type in UID_TYPES:
-            yield f"universal id type {uid_type!r}", UID_TYPES[uid_type]
 
 
 _MOST_WORDS = 200
@@ -132,16 +174,7 @@ class Capabilities:
         for what, word, taken in words:
             if isinstance(word, str) and taken and word not in taken:
                 return _rejection(what, word, taken)
-        return self._uids_rejection(event)
-
-    def _uids_rejection(self, event: Mapping[str, object]) -> tuple[str, str, str] | None:
-        """Reject only if no universal id is supported and there is no other identifier."""
-        match = event.get("user_match")
-        kinds = list(uid_types(event))
-        others = isinstance(match, dict) and any(name != "uids" for name in match)
-        if not self.uid_types or not kinds or others or self.uid_types.intersection(kinds):
-            return None
-        return _rejection("universal id type", kinds[0], self.uid_types)
+        return None
 
 
 def read_capabilities(payload: object) -> Capabilities:
@@ -197,6 +230,7 @@ def _strings(listed: object) -> list[str]:
 _CAPABILITIES = "get_adcp_capabilities"
 _MOST_PAGES = 20
 _MAJOR = 3
+_UIDS = "Others are left out of events."
 _RESTRICTED = "Other events become dead letters of this destination."
 
 
@@ -226,7 +260,8 @@ class AgentInfo:
             return [CheckResult("warning", "The agent lists no tools.", "Send a test event.")]
         found = [CheckResult("ok", "The agent has the tool log_event."), *self._of_versions(line)]
         found += (
-            CheckResult("warning", words, _RESTRICTED) for words in self.capabilities.restrictions
+            CheckResult("warning", words, _UIDS if "universal id" in words else _RESTRICTED)
+            for words in self.capabilities.restrictions
         )
         ttl = self.capabilities.replay_ttl_seconds
         if ttl:

@@ -7,6 +7,7 @@ number of times. Message texts never decide anything.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,10 @@ _RIGHTS = "Ask the seller to allow this credential to log events for this event 
 _ACCOUNT = "Resolve the account's problem with the seller. Sending then resumes by itself."
 _ADDRESS = "Check the address, the advertiser id and the event source id. Sync event sources first."
 _OFFER = "Ask the seller whether it offers log_event and everything these events use."
+
+_ASK = "Ask the seller what this code means. Fix the event if it is to blame, then replay it."
+_REPLAY = "Replay the dead letter later. The seller was too busy or out of order."
+_SMALLER = "Make the event smaller, with fewer items or shorter texts, and replay it."
 
 CODES: Mapping[str, ErrorRule] = {
     "RATE_LIMITED": ErrorRule(Action.SLOW_DOWN),
@@ -179,6 +184,14 @@ RPC_CODES: Mapping[int, ErrorRule] = {
 
 UNKNOWN = ErrorRule(Action.BUDGET)
 
+_REMEDIES: Mapping[Action, str] = {
+    Action.RETRY: _REPLAY,
+    Action.SLOW_DOWN: _REPLAY,
+    Action.FRESH_KEY: _REPLAY,
+    Action.SPLIT: _SMALLER,
+}
+_is_number = re.compile("-?[0-9]{1,9}").fullmatch
+
 _OWN_CURE = frozenset({Action.SPLIT, Action.FRESH_KEY})
 _RECOVERIES: Mapping[str, tuple[frozenset[Action], ErrorRule]] = {
     "transient": (frozenset({Action.RETRY, Action.SLOW_DOWN}), ErrorRule(Action.RETRY)),
@@ -234,6 +247,18 @@ def rule_for_status(status: int) -> ErrorRule | None:
 
 
 def remedy_for(code: str) -> str:
-    """Return what you can do about an event that was rejected with `code`."""
-    known = rule_for_code(code)
-    return (known and known.remedy) or _EVENT
+    """Return what you can do about an event that became a dead letter with `code`."""
+    rule = rule_for_code(code) or _rule_for_own_code(code)
+    if rule is None:
+        return _ASK
+    return rule.remedy or _REMEDIES.get(rule.action, _ASK)
+
+
+def _rule_for_own_code(code: str) -> ErrorRule | None:
+    """Return the rule of a code that the library makes of a status or a number."""
+    kind, _, name = code.partition("_")
+    if kind == "task":
+        return TASK_STATUSES.get(name)
+    if kind not in {"http", "rpc"} or not _is_number(name):
+        return None
+    return rule_for_status(int(name)) if kind == "http" else RPC_CODES.get(int(name))

@@ -29,6 +29,7 @@ from adcp_tracker.destinations.responses import (
 from adcp_tracker.destinations.validation import (
     join_url,
     validate_choice,
+    validate_common,
     validate_secret,
     validate_text,
     validate_url,
@@ -125,8 +126,7 @@ class Interchange:
         from adcp_tracker.destinations.http import HttpClient  # noqa: PLC0415 - see above
 
         validate_text(self.advertiser_id, "advertiser_id", 255)
-        validate_text(self.event_source_id, "event_source_id", 255)
-        validate_text(self.name, "name", 1024)
+        validate_common(self)
         validate_secret(self.api_key, "api_key")
         if self.advertiser_id in {".", ".."}:
             raise ConfigurationError("advertiser_id: expected an id, got a path")

@@ -304,7 +304,6 @@ _REQUEST_FIELD = re.compile(
 )
 _EVENT = re.compile(r"(?:^|[/.$])events(?:/|\.|\[)([0-9]{1,9})(?:$|[/.\]])")
 _PATH_LENGTH = 200
-_PLACE_LENGTH = 200
 
 
 @attrs.frozen
@@ -582,6 +581,4 @@ def _code(error: SellerError, response: Response) -> str:
 
 
 def _message(error: SellerError, response: Response) -> str:
-    place = sanitize(response.redaction.of(response.headers.get("location")), _PLACE_LENGTH)
-    to = f" It redirects to {place!r}." if place else ""
-    return error.message or f"The seller responded with HTTP {response.status}.{to}"
+    return error.message or f"The seller responded with HTTP {response.status}."

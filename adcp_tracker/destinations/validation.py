@@ -7,9 +7,9 @@ close to one of the expected words.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from adcp_tracker._formatting import describe, is_similar
+from adcp_tracker._formatting import describe, format_number, is_similar
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     import httpx
 
+_MOST_EVENTS = 10_000
+_LEAST_BYTES = 1024
+_MOST_BYTES = 1024**3
 _SCHEMES = ("http", "https", "ftp", "file", "ws", "wss")
 
 
@@ -131,6 +134,39 @@ def validate_text(text: str, setting: str, limit: int) -> str:
         got = f"{describe(text)}{some}"
         raise ConfigurationError(f"{setting}: expected 1–{limit} visible characters, got {got}")
     return text
+
+
+def validate_common(destination: _Common) -> None:
+    """Check the settings that every kind of destination has.
+
+    Raises:
+        ConfigurationError: If one is invalid.
+    """
+    validate_text(destination.event_source_id, "event_source_id", 255)
+    validate_text(destination.name, "name", 1024)
+    validate_number(destination.max_events, "max_events", 1, _MOST_EVENTS)
+    validate_number(destination.max_bytes, "max_bytes", _LEAST_BYTES, _MOST_BYTES)
+
+
+class _Common(Protocol):
+    event_source_id: str
+    name: str
+    max_events: int
+    max_bytes: int
+
+
+def validate_number(number: object, setting: str, least: int, most: int) -> None:
+    """Check that `number` is an integer from `least` to `most`.
+
+    Raises:
+        ConfigurationError: If it isn't.
+    """
+    if isinstance(number, bool) or not isinstance(number, int):
+        message = f"{setting}: expected an integer, got {describe(number)}"
+        raise ConfigurationError(message)
+    if not least <= number <= most:
+        message = f"{setting}: expected {least:,} to {most:,}, got {format_number(number)}"
+        raise ConfigurationError(message)
 
 
 def validate_choice(choice: object, setting: str, choices: Sequence[str | None]) -> None:

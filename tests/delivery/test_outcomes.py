@@ -352,3 +352,30 @@ def test_halves_go_first_unless_they_have_to_wait(
     desk.settle(outcome, half)
     assert desk.ids_left()[0] == first
     assert len(desk.deliveries) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Rejected("http_400", "m"), "Fix the code"),
+        (Rejected("INVALID_EVENT_TIME", "m"), "UTC offset"),
+        (Rejected("UNHEARD_OF", "m"), "Ask the seller"),
+        (TooLarge("http_413", "m"), "smaller"),
+        (TooLarge("BATCH_TOO_LARGE", "m"), "smaller"),
+    ],
+)
+def test_a_dead_letter_after_bisection_has_a_remedy(
+    desk: Desk, outcome: Outcome, words: str
+) -> None:
+    """The code alone says what to do when nothing else does."""
+    letters: list[DeadLetter] = []
+    while not letters:
+        letters = desk.settle(outcome, desk.deliveries[0])
+    assert words in letters[0].remedy
+
+
+@pytest.mark.parametrize("code", ["RATE_LIMIT_EXCEEDED", "SERVICE_UNAVAILABLE", "TIMEOUT"])
+def test_a_partial_failure_that_may_pass_says_to_replay_it(desk: Desk, code: str) -> None:
+    """The event is not to blame, so there is nothing about it to fix."""
+    (letter,) = desk.settle(Delivered(failures=(EventFailure(code, "m", index=0),)))
+    assert "Replay" in letter.remedy

@@ -655,7 +655,6 @@ def test_what_the_seller_does_not_take_is_refused_early() -> None:
     [
         ({"supported_event_types": ["lead"]}, None, "UNSUPPORTED_EVENT_TYPE"),
         ({"supported_action_sources": ["app"]}, None, "UNSUPPORTED_ACTION_SOURCE"),
-        ({"supported_uid_types": ["uid2"]}, None, "UNSUPPORTED_UNIVERSAL_ID_TYPE"),
         ({}, ["3.0"], "VERSION_UNSUPPORTED"),
     ],
 )
@@ -681,6 +680,41 @@ def test_no_seller_sees_what_it_says_it_does_not_take(
         assert letter.remedy
         assert not any(b'"unwanted"' in request.body for request in seller.requests)
         assert sum(b'"wanted"' in request.body for request in seller.requests) == 1
+
+
+def test_universal_ids_that_a_seller_does_not_match_cost_no_event(tmp_path: Path) -> None:
+    """They are left out of the request, under another key, and the log says so."""
+    tracking: dict[str, object] = {"supported_uid_types": ["uid2"]}
+    uids = [{"type": "id5", "value": "x"}, {"type": "uid2", "value": "y"}]
+    with raw_seller(choosy(tracking)) as seller:
+        destination = agent(f"{seller.origin}/mcp")
+        with Tracker([destination], directory=tmp_path) as tracker:
+            tracker.track_lead("both", user_match={"uids": uids})
+            tracker.track_lead("one", user_match={"uids": uids[:1]})
+            books = tracker.flush(20.0).total()
+        assert (books.delivered, books.dead) == (2, 0)
+        bodies = [json.loads(request.body) for request in seller.requests]
+    calls = [
+        body["params"]["arguments"] for body in bodies if "arguments" in body.get("params", {})
+    ]
+    sent = {event["event_id"]: event for call in calls for event in call.get("events", ())}
+    assert sent["both"]["user_match"] == {"uids": uids[1:]}
+    assert "user_match" not in sent["one"]
+
+
+def test_other_bytes_for_a_seller_have_another_key() -> None:
+    """The same key never comes with other bytes, whenever the capabilities were learned."""
+    keys = []
+    with_uid = event(0, user_match={"uids": [{"type": "id5", "value": "x"}]})
+    choices: list[dict[str, object]] = [{}, *({"supported_uid_types": ["uid2"]},) * 2]
+    for tracking in choices:
+        with raw_seller(choosy(tracking)) as seller:
+            destination = agent(f"{seller.origin}/mcp", name="same")
+            destination.send(Batch([with_uid], b"i"))
+            destination.close()
+            body = json.loads(seller.requests[-1].body)
+            keys.append(body["params"]["arguments"]["idempotency_key"])
+    assert keys[0] != keys[1] == keys[2]
 
 
 def test_what_a_seller_takes_is_asked_again_by_the_hour() -> None:

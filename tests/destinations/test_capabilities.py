@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from adcp_tracker.destinations.capabilities import (
     parse_version,
     read_capabilities,
     unsupported_feature,
+    without_uids,
 )
 
 
@@ -29,11 +32,41 @@ def test_newer_event_types_need_a_newer_line(kind: str, line: str, *, lacking: b
         assert found[1] == "3.1"
 
 
-def test_a_newer_universal_id_needs_a_newer_line() -> None:
-    """The list of types is closed, too."""
-    event = {"user_match": {"uids": [{"type": "id5"}, {"type": "world_id_nullifier"}]}}
-    assert unsupported_feature(event, "3.0") == ("universal id type 'world_id_nullifier'", "3.1")
-    assert unsupported_feature(event, "3.1") is None
+ID5, WORLD = {"type": "id5", "value": "a"}, {"type": "world_id_nullifier", "value": "b"}
+BROWSER = {"client_ip": "192.0.2.1", "client_user_agent": "curl"}
+
+
+@pytest.mark.parametrize(
+    ("match", "taken", "version", "expected"),
+    [
+        ({"uids": [ID5, WORLD]}, set(), "3.0", ({"uids": [ID5]}, ["world_id_nullifier"])),
+        ({"uids": [ID5, WORLD]}, set(), "3.1", ({"uids": [ID5, WORLD]}, [])),
+        ({"uids": [ID5, WORLD]}, {"id5"}, "3.2", ({"uids": [ID5]}, ["world_id_nullifier"])),
+        ({"uids": [ID5]}, {"maid"}, "3.1", (None, ["id5"])),
+        ({"uids": [ID5], "client_ip": "192.0.2.1"}, {"maid"}, "3.1", (None, ["id5"])),
+        ({"uids": [ID5], **BROWSER}, {"maid"}, "3.1", (BROWSER, ["id5"])),
+        ({"click_id": "c", "uids": [ID5]}, {"maid"}, "3.1", ({"click_id": "c"}, ["id5"])),
+        (BROWSER, {"maid"}, "3.1", (BROWSER, [])),
+        (None, {"maid"}, "3.1", (None, [])),
+    ],
+)
+@pytest.mark.parametrize("is_last", [True, False])
+def test_universal_ids_that_a_seller_does_not_match_are_left_out(
+    match: Any,  # noqa: ANN401 - JSON
+    taken: set[str],
+    version: str,
+    expected: tuple[object, list[str]],
+    *,
+    is_last: bool,
+) -> None:
+    """The rest of the event stays digit for digit; nothing that identifies nobody stays."""
+    value = b'{"value":59.900000000000000001,"note":"\\"user_match\\":{\\"uids\\":1}"}'
+    parts = [b'"event_id":"e"', b'"custom_data":' + value]
+    if match is not None:
+        parts.insert(2 if is_last else 1, b'"user_match":' + orjson.dumps(match))
+    event, kinds = without_uids(b"{" + b",".join(parts) + b"}", frozenset(taken), version)
+    assert (json.loads(event).get("user_match"), kinds) == expected
+    assert value in event
 
 
 @pytest.mark.parametrize(
@@ -141,7 +174,7 @@ def test_any_capabilities_are_borne(payload: object) -> None:
         ({"event_type": "purchase"}, None),
         ({"event_type": "donate"}, "UNSUPPORTED_EVENT_TYPE"),
         ({"event_type": "lead", "action_source": "chat"}, "UNSUPPORTED_ACTION_SOURCE"),
-        ({"user_match": {"uids": [{"type": "maid"}]}}, "UNSUPPORTED_UNIVERSAL_ID_TYPE"),
+        ({"user_match": {"uids": [{"type": "maid"}]}}, None),
         ({"user_match": {"uids": [{"type": "maid"}, {"type": "id5"}]}}, None),
         ({"user_match": {"uids": [{"type": "maid"}], "hashed_email": "x"}}, None),
         ({"user_match": {"hashed_email": "x"}}, None),

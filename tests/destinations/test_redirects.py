@@ -162,7 +162,7 @@ def test_a_slash_is_followed_once_and_remembered(given: str, target: str, status
     ],
 )
 def test_no_other_redirect_is_followed(location: str) -> None:
-    """Another path, query, port, host or scheme pauses, and the message says where it leads."""
+    """Another path, query, port, host or scheme pauses."""
 
     def script(_: RawSeller, connection: socket.socket, __: RawRequest) -> None:
         connection.sendall(http(307, headers=f"Location: {location}\r\n"))
@@ -172,7 +172,6 @@ def test_no_other_redirect_is_followed(location: str) -> None:
         outcome = shop.send(Batch([EVENT], b"identity"))
         shop.close()
     assert isinstance(outcome, Paused)
-    assert location in outcome.message
     assert len(seller.requests) == 1
 
 

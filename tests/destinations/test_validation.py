@@ -136,3 +136,26 @@ def test_any_text_is_an_address_or_is_refused(text: str, before: str) -> None:
     assert inside is None
     assert "#" not in found
     assert not found.endswith("?")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "got"),
+    [
+        ("max_events", 0, "expected 1 to 10,000, got 0"),
+        ("max_events", 10_001, "got 10001"),
+        ("max_events", True, "expected an integer, got a bool"),
+        ("max_events", "100", "expected an integer, got a string of 3 characters"),
+        ("max_events", 1.5, "expected an integer, got a float"),
+        ("max_bytes", 1023, "expected 1,024 to"),
+        ("max_bytes", -1, "got -1"),
+        ("max_bytes", None, "expected an integer, got nothing"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "settings"), [(Interchange, SHOP), (Agent, AGENT)])
+def test_limits_are_checked(
+    kind: type[Interchange | Agent], settings: dict[str, Any], setting: str, value: object, got: str
+) -> None:
+    """A limit that no request fits would hold every event for ever."""
+    with pytest.raises(ConfigurationError, match=setting) as caught:
+        kind(**settings | {setting: value})
+    assert got in str(caught.value)
