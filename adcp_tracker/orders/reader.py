@@ -594,7 +594,7 @@ def _not_a_number(plan: FieldPlan, get: _Get) -> object:
             for name in names:
                 value = get(name)
                 if type(value) in {float, Decimal}:
-                    return value
+                    return parse_amount(value)
     return None
 
 

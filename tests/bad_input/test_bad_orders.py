@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -55,12 +55,13 @@ def item(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - also wrong ones
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     # The order's id
     "no id": ({"id": None}, [ID + "nothing"]),
-    "empty id": ({"id": ""}, [ID + "an empty string", ORDER_ID + "an empty string"]),
+    "empty id": ({"id": ""}, [ID + "nothing"]),
+    "blank id": ({"id": " \t"}, [ID + "nothing"]),
     "long id": (
         {"id": "x" * 257},
         [ID + "a string of 257 characters", ORDER_ID + "a string of 257 characters"],
     ),
-    "float for an id": ({"id": 1001.0}, [ID + "a float", ORDER_ID + "a float"]),
+    "float for an id": ({"id": 1001.5}, [ID + "a float", ORDER_ID + "a float"]),
     "boolean for an id": ({"id": True}, [ID + "a boolean", ORDER_ID + "a boolean"]),
     "line break in an id": (
         {"id": "1001\n"},
@@ -72,13 +73,13 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "thousands": ({"total": "1,059.90"}, [VALUE + "a string of 8 characters"]),
     "currency sign": ({"total": "€59.90"}, [VALUE + "a string of 6 characters"]),
     "words for money": ({"total": "free"}, [VALUE + "a string of 4 characters"]),
-    "NaN": ({"total": float("nan")}, [VALUE + "NaN"]),
+    "NaN": ({"total": float("nan"), "items": []}, [VALUE + "NaN"]),
     "infinity": ({"total": Decimal("Infinity")}, [VALUE + "Infinity"]),
     "boolean for money": ({"total": False}, [VALUE + "a boolean"]),
     "list for money": ({"total": [59]}, [VALUE + "a list"]),
-    "a sum of floats": (
-        {"total": 0.1 + 0.2},
-        ["$.custom_data.value: expected at most 2 decimals in EUR, got 17 of them"],
+    "a float between two cents": (
+        {"total": 59.905},
+        ["$.custom_data.value: expected at most 2 decimals in EUR, got 3 of them"],
     ),
     "cents of a yen": (
         {"currency": "JPY"},
@@ -94,14 +95,12 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "$.custom_data.value: expected a number below 2^53, got 1E+400",
         ],
     ),
-    "lower-case currency": ({"currency": "eur"}, [CURRENCY + "'eur'"]),
     "name of a currency": ({"currency": "Euro"}, [CURRENCY + "'Euro'"]),
     "sign for a currency": ({"currency": "€"}, [CURRENCY + "a string of 1 characters"]),
     "number of a currency": ({"currency": 978}, [CURRENCY + "an integer"]),
-    "empty currency": ({"currency": ""}, [CURRENCY + "an empty string"]),
     # Lines
     "no item id": (item(sku=None), [ITEM_ID + "nothing", CONTENT_ID + "nothing"]),
-    "empty item id": (item(sku=""), [ITEM_ID + "an empty string", CONTENT_ID + "an empty string"]),
+    "empty item id": (item(sku=""), [ITEM_ID + "nothing", CONTENT_ID + "nothing"]),
     "quantity of nought": (item(quantity=0), [QUANTITY + "0"]),
     "negative quantity": (item(quantity=-1), [QUANTITY + "-1"]),
     "half a piece": (item(quantity=0.5), [QUANTITY + "the float 0.5"]),
@@ -132,7 +131,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "integer for a number": ({"phone": 12065551234}, [PHONE + "an integer"]),
     "plus and too little": (
         {"phone": "+44 20"},
-        [UNREADABLE.format(6) + ", which is too short or too long"],
+        [UNREADABLE.format(6)],
     ),
     "plus and no digits": ({"phone": "+call me"}, [UNREADABLE.format(8)]),
     "half an ip": ({"client_ip": "203.0.113"}, [CLIENT_IP + "a string of 9 characters"]),
@@ -140,7 +139,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"client_ip": "203.0.113.7, 10.0.0.1"},
         [CLIENT_IP + "a string of 21 characters"],
     ),
-    "ip with a port": ({"client_ip": "203.0.113.7:443"}, [CLIENT_IP + "a string of 15 characters"]),
     "script for an ip": ({"client_ip": "<script>"}, [CLIENT_IP + "a string of 8 characters"]),
     "long click id": ({"click_id": "x" * 513}, [CLICK + "a string of 513 characters"]),
     "header in a click id": (
@@ -160,7 +158,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "naive text": ({"created_at": "2026-01-01T00:00:00"}, [NAIVE]),
     "a date": ({"created_at": "2026-01-01"}, [TIME + "a string of 10 characters"]),
     "no such day": ({"created_at": "2026-02-30T00:00:00Z"}, [TIME + "a string of 20 characters"]),
-    "seconds since 1970": ({"created_at": 1767225600}, [TIME + "an integer"]),
+    "seconds since midnight": ({"created_at": 34200}, [TIME + "an integer"]),
     "relative page": ({"event_source_url": "/thanks"}, [URL + "a string of 7 characters"]),
     "page with a space": (
         {"event_source_url": "https://a.example/a b"},
@@ -192,6 +190,33 @@ def test_a_malformed_order_gets_a_clear_error(change: dict[str, Any], told: list
     kept = orjson.dumps(caught.value.event).decode()
     for secret in ("alice", "7946", "203.0.113"):
         assert secret not in kept + str(caught.value)
+
+
+READABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "float for an id": ({"id": 1001.0}, {"order_id": "1001"}),
+    "NaN beside prices": ({"total": float("nan")}, {"value": Decimal("59.90")}),
+    "a sum of floats": ({"total": 0.1 + 0.2}, {"value": Decimal("0.3")}),
+    "lower-case currency": ({"currency": "eur"}, {"currency": "EUR"}),
+    "empty currency": ({"currency": ""}, {"currency": None}),
+}
+
+
+@pytest.mark.parametrize(("change", "read"), READABLE.values(), ids=READABLE)
+def test_what_can_be_meant_in_one_way_alone_is_read(
+    change: dict[str, Any], read: dict[str, Any]
+) -> None:
+    """Shops write much otherwise than the protocol does, and mean no other value by it."""
+    data = purchase_event(to_order(GOOD | change), now=NOW).custom_data
+    assert {name: getattr(data, name) for name in read} == read
+
+
+def test_a_port_is_no_part_of_an_address_and_a_unix_time_is_a_time() -> None:
+    """Proxies append the one, and payment providers send the other."""
+    change = {"client_ip": "203.0.113.7:443", "client_user_agent": "x", "created_at": 1767225600}
+    event = purchase_event(to_order(GOOD | change), now=NOW)
+    assert event.user_match is not None
+    assert event.user_match.client_ip == "203.0.113.7"
+    assert event.event_time == datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def test_the_order_they_all_differ_from_is_good() -> None:
