@@ -22,10 +22,15 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock.
 
-    The functions are bound once, here: a test that freezes event times by patching
-    :mod:`time` must not freeze the flusher too.
+    The functions that tell the time are bound once, here: a test that freezes event times by
+    patching :mod:`time` must not freeze the flusher too. Sleeping is looked up at each call,
+    since gevent may replace it later.
     """
 
     now = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        """Wait for `seconds`."""
+        time.sleep(seconds)

@@ -8,9 +8,9 @@ in as an errand, and it is run by the leading thread.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -126,6 +126,7 @@ class Flusher:
 
     def reset(self) -> None:
         """Start from nothing, as a new process does."""
+        self._made_with: object = threading.Lock
         self._lock = threading.Lock()
         self._holders: list[int] = []
         self._wake = threading.Event()
@@ -133,7 +134,7 @@ class Flusher:
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
         self._leader_lock = self._config.store.leader_lock(self._clock)
-        self._commands: SimpleQueue[Callable[[Uploader], None]] = SimpleQueue()
+        self._commands: deque[Callable[[Uploader], None]] = deque()
         self._flushes: list[_Flush] = []
         self._fork_barrier = ForkBarrier(self._wake.set)
         self._throttled_log = ThrottledLogger(self._clock)
@@ -158,6 +159,10 @@ class Flusher:
 
     def start(self) -> None:
         """Start the thread, unless it is there."""
+        if self._made_with is not threading.Lock and self._thread is None:
+            # gevent or eventlet has replaced locks since. Waiting for an old one would stop
+            # every greenlet of the thread.
+            self.reset()
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
@@ -225,7 +230,7 @@ class Flusher:
                 except BaseException as error:  # noqa: BLE001 - handed to whoever waits
                     future.set_exception(error)
 
-        self._commands.put(do)
+        self._commands.append(do)
         self._wake.set()
         try:
             return future.result(timeout)
@@ -333,7 +338,7 @@ class Flusher:
 
     def _acquire_lock(self) -> bool:
         self._config.store.prepare()
-        if self._flushes or not self._commands.empty():
+        if self._flushes or self._commands:
             return self._leader_lock.acquire(_HANDOVER_SECONDS)
         return not self._leader_lock.is_requested() and self._leader_lock.try_acquire()
 
@@ -363,7 +368,7 @@ class Flusher:
             self._sleep(delay)
 
     def _should_step_down(self) -> bool:
-        return not self._flushes and self._commands.empty() and self._leader_lock.is_requested()
+        return not self._flushes and not self._commands and self._leader_lock.is_requested()
 
     def _check_lead(self) -> None:
         """Raise if the lock was lost, as to a lease that ran out or a directory replaced."""
@@ -376,8 +381,8 @@ class Flusher:
     def _serve_requests(self, uploader: Uploader) -> None:
         """Serve whoever waits, in between two steps."""
         self._wait_for_fork(uploader)
-        while not self._commands.empty():
-            self._commands.get()(uploader)
+        while self._commands:
+            self._commands.popleft()(uploader)
         self._answer_flushes(uploader)
         self._run_maintenance(uploader)
 

@@ -5,8 +5,8 @@ A lane does nothing but send: it knows no state, no disk and no other lane.
 
 from __future__ import annotations
 
+import queue
 import threading
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from adcp_tracker._logging import logger
@@ -29,8 +29,8 @@ class Sender:
     def __init__(self, destination: Destination, on_done: Callable[[], None]) -> None:
         self._destination = destination
         self._on_outcome = on_done
-        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
-        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.is_busy = False
 

@@ -18,13 +18,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adcp_tracker.exceptions import UnsafeDirectoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
@@ -176,11 +181,27 @@ def write_all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def sync_data(descriptor: int) -> None:
+    """Make what was written to a file survive a power cut.
+
+    On macOS, ``fsync`` leaves the data in the drive's own cache; ``F_FULLFSYNC`` does not.
+    """
+    if _FULL_SYNC is not None:
+        with suppress(OSError):  # not every file system has it
+            fcntl.fcntl(descriptor, _FULL_SYNC)
+            return
+    _sync(descriptor)
+
+
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
+
+
 def sync_file(path: Path) -> None:
     """Make what was written to a file of the queue survive a power cut."""
     descriptor = open_secure(path, os.O_RDONLY)
     try:
-        os.fdatasync(descriptor)
+        sync_data(descriptor)
     finally:
         os.close(descriptor)
 

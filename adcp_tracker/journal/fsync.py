@@ -37,15 +37,15 @@ class GroupCommit:
     Positions would not tell, since threads that share one without a lock can set it back.
 
     Args:
-        fdatasync: What syncs a file.
+        sync_data: What syncs a file.
 
     Attributes:
         lock: Held while a sync is on its way, and to put another file in the place of one.
         begun: How many have begun; read before and after a write.
     """
 
-    def __init__(self, fdatasync: Callable[[int], None]) -> None:
-        self._fdatasync = fdatasync
+    def __init__(self, sync_data: Callable[[int], None]) -> None:
+        self._sync_data = sync_data
         self.lock = threading.RLock()
         self.begun = 0
         self._failed = _NONE
@@ -56,7 +56,7 @@ class GroupCommit:
         """Sync a file, by whoever has the lock; :meth:`raise_if_failed` tells what came of it."""
         self.begun += 1
         try:
-            self._fdatasync(descriptor)
+            self._sync_data(descriptor)
         except OSError as error:
             self._failed, self._path = self.begun, path
             self._cause = OSError(error.errno, error.strerror)

@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from adcp_tracker.journal.files import open_secure, sync_directory, sync_file
+from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, sync_file
 from adcp_tracker.journal.records import erase_record, parse
 from adcp_tracker.journal.writer import SUFFIX, UNFINISHED_SUFFIX
 
@@ -119,7 +119,7 @@ class SegmentStore:
                 os.pwrite(
                     descriptor, erase_record(old, record.unpack()[0].get("only")), record.start
                 )
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
         finally:
             os.close(descriptor)
 
@@ -130,7 +130,7 @@ class SegmentStore:
         try:
             for span in spans:
                 os.pwrite(descriptor, b" " * len(span.data), span.start)
-            os.fdatasync(descriptor)
+            sync_data(descriptor)
         finally:
             os.close(descriptor)
 

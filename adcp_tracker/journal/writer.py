@@ -18,7 +18,7 @@ from adcp_tracker._logging import logger
 from adcp_tracker._process import fork_detector
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal import _syscalls
-from adcp_tracker.journal.files import open_secure, sync_directory, was_replaced
+from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, was_replaced
 from adcp_tracker.journal.fsync import FsyncError, GroupCommit
 from adcp_tracker.journal.records import HEADER_BYTES, Record, crc32, encode_record
 
@@ -81,7 +81,7 @@ class JournalWriter:
         on_growth: Callable[[], None] | None = None,
         on_fork: Callable[[], None] | None = None,
         append: _syscalls.Append | None = None,
-        sync: Callable[[int], None] = os.fdatasync,
+        sync: Callable[[int], None] = sync_data,
         clock: Clock | None = None,
     ) -> None:
         self._directory = directory
@@ -92,7 +92,7 @@ class JournalWriter:
         self._on_growth = on_growth
         self._on_fork = on_fork
         self._append = append or _syscalls.fastest_write()
-        self._fdatasync = sync
+        self._sync_data = sync
         self._write = self._write_through if synchronous else self._append
         self._clock = clock or SystemClock()
         self._reset()
@@ -108,7 +108,7 @@ class JournalWriter:
         self._position = 0
         self._watermark = 0
         self._full_until = 0.0
-        self._syncs = GroupCommit(self._fdatasync)
+        self._syncs = GroupCommit(self._sync_data)
 
     @property
     def path(self) -> Path | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sqlite3
+import sys
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from zlib import crc32
-
-import diskcache
 
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import check_secure_file, open_secure
@@ -18,9 +18,34 @@ from adcp_tracker.outbox.storage import DamagedOutboxError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
+    from types import ModuleType
 
     Schema = set[str]
     """The statements that made what is in a database."""
+
+
+def _import_core() -> ModuleType:
+    """Import ``diskcache.core`` without the rest of its package.
+
+    The package imports Django where it is installed, and with it the settings of a project
+    that may not be there.
+    """
+    name = "diskcache"
+    if name in sys.modules:
+        return importlib.import_module(f"{name}.core")
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    sys.modules[name] = importlib.util.module_from_spec(spec)  # not executed
+    try:
+        return importlib.import_module(f"{name}.core")
+    finally:
+        del sys.modules[name]  # whoever wants all of it imports it anew
+
+
+_core: Any = _import_core()
+_Disk: Any = _core.Disk
+_Cache: Any = _core.Cache
 
 _DATABASE = "cache.db"
 _BESIDE_IT = ("cache.db-journal", "cache.db-wal", "cache.db-shm")
@@ -28,7 +53,7 @@ _SUM = "sum"
 _CHECKSUM_BYTES = 8
 _TIMEOUT_SECONDS = 5.0
 _SETTINGS = {
-    **diskcache.DEFAULT_SETTINGS,
+    **_core.DEFAULT_SETTINGS,
     "eviction_policy": "none",
     "cull_limit": 0,
     "statistics": False,
@@ -39,7 +64,7 @@ _SETTINGS = {
     "disk_min_file_size": 1 << 30,
 }
 _SYNCHRONOUS_FULL = 2
-_KNOWN_SETTINGS = frozenset({*_SETTINGS, *diskcache.core.METADATA})
+_KNOWN_SETTINGS = frozenset({*_SETTINGS, *_core.METADATA})
 _CREATE_SETTINGS = "CREATE TABLE Settings (key TEXT NOT NULL UNIQUE, value)"
 _OUT_OF_REACH = (
     "locked",
@@ -53,7 +78,7 @@ _OUT_OF_REACH = (
 )
 
 
-class BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not typed
+class BytesOnlyDisk(_Disk):  # type: ignore[misc]  # diskcache is not typed
     """Stores bytes, text and integers as they are, and nothing else.
 
     diskcache would unpickle whatever is marked as a pickle, and so run code for whoever
@@ -74,11 +99,11 @@ class BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not t
 
     def store(self, value: object, read: object, key: object = None) -> tuple[object, ...]:  # noqa: ARG002 - diskcache's signature
         """Return the value as the database takes it."""
-        return 0, diskcache.core.MODE_RAW, None, _check_plain(value)
+        return 0, _core.MODE_RAW, None, _check_plain(value)
 
     def fetch(self, mode: object, filename: object, value: object, read: object) -> object:  # noqa: ARG002 - diskcache's signature
         """Return the value as it was given."""
-        if mode != diskcache.core.MODE_RAW or filename is not None:
+        if mode != _core.MODE_RAW or filename is not None:
             _raise_pickled()
         return _check_plain(bytes(value) if isinstance(value, memoryview) else value)
 
@@ -86,7 +111,7 @@ class BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is not t
         """Remove nothing: no value is kept in a file, so whatever is named is somebody else's."""
 
 
-class _PreparedCache(diskcache.Cache):  # type: ignore[misc]  # as above
+class _PreparedCache(_Cache):  # type: ignore[misc]  # as above
     """Writes no setting that the database holds as it would be written.
 
     Each would be a transaction, forty each time a cache is opened, and after each of them a
@@ -168,7 +193,7 @@ def _is_harmless(kind: object, table: object, sql: object) -> bool:
 
 
 def _create_settings(connection: sqlite3.Connection) -> None:
-    settings = {**_SETTINGS, **diskcache.core.METADATA}
+    settings = {**_SETTINGS, **_core.METADATA}
     connection.execute(f"PRAGMA auto_vacuum = {settings['sqlite_auto_vacuum']:d}")
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(_CREATE_SETTINGS)
@@ -210,14 +235,14 @@ class DiskcacheOutbox:
             # Created beforehand, so that it and its journal get our rights, not the umask's.
             os.close(open_secure(folder / _DATABASE, os.O_CREAT | os.O_RDWR))
             self._cache = _PreparedCache(folder)
-        except (sqlite3.Error, diskcache.Timeout, OSError, ValueError) as error:
+        except (sqlite3.Error, _core.Timeout, OSError, ValueError) as error:
             raise _to_outbox_error(error, "opened") from error
 
     def load(self) -> dict[str, bytes]:
         """Return everything in it, once its checksums are right."""
         try:
             found = {key: self._cache[key] for key in self._cache.iterkeys()}
-        except (sqlite3.Error, diskcache.Timeout, KeyError, UnicodeDecodeError) as error:
+        except (sqlite3.Error, _core.Timeout, KeyError, UnicodeDecodeError) as error:
             raise _to_outbox_error(error, "read") from error
         total = found.pop(_SUM, _checksum_of_all({}))
         values = {key: _without_checksum(key, value) for key, value in found.items()}
@@ -237,7 +262,7 @@ class DiskcacheOutbox:
                 for key in removes:
                     self._cache.delete(key)
                 self._cache.set(_SUM, _checksum_of_all(sums))
-        except (sqlite3.Error, diskcache.Timeout, OSError) as error:
+        except (sqlite3.Error, _core.Timeout, OSError) as error:
             raise _to_outbox_error(error, "written") from error
         self._sums = sums
 
@@ -270,4 +295,4 @@ def _is_transient(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         # Python before 3.11 tells SQLite's errors apart by nothing but their words.
         return any(words in str(error) for words in _OUT_OF_REACH)
-    return isinstance(error, (diskcache.Timeout, OSError))
+    return isinstance(error, (_core.Timeout, OSError))

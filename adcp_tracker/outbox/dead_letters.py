@@ -13,7 +13,7 @@ import orjson
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.journal.files import open_secure, sync_directory, write_all
+from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, write_all
 from adcp_tracker.journal.records import (
     ENCRYPTED_DEAD_LETTER,
     ENVELOPED,
@@ -195,7 +195,7 @@ class DeadLetterStore:
         except OSError:
             self._written |= _keep_whole(descriptor, start, records)
             raise
-        os.fdatasync(descriptor)
+        sync_data(descriptor)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         seen: set[str] = set()
@@ -277,7 +277,7 @@ def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -
         end += len(record)
         whole.add(name)
     os.ftruncate(descriptor, end)
-    os.fdatasync(descriptor)
+    sync_data(descriptor)
     return whole
 
 
@@ -287,6 +287,6 @@ def _erase(path: Path, records: list[Record]) -> None:
         for record in records:
             old = os.pread(descriptor, record.stop - record.start, record.start)
             os.pwrite(descriptor, erase_record(old), record.start)
-        os.fdatasync(descriptor)
+        sync_data(descriptor)
     finally:
         os.close(descriptor)
