@@ -39,6 +39,7 @@ from adcp_tracker.events.model import (
     UserMatch,
 )
 from adcp_tracker.events.rejected import RejectedEvent
+from adcp_tracker.events.validation import Omission
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
@@ -90,6 +91,7 @@ __all__ = [
     "HourRow",
     "Interchange",
     "InvalidEventError",
+    "Omission",
     "Order",
     "OrderItem",
     "OutboxError",

@@ -33,11 +33,13 @@ class FieldError:
         path: The field, such as ``$.custom_data.contents[2].quantity``.
         expected: What the rule asks for, such as ``an integer ≥ 1``.
         got: What was found, masked where it could be personal data.
+        code: The kind of mistake in one word, such as ``out_of_range``.
     """
 
     path: str
     expected: str
     got: str
+    code: str = "invalid"
 
     def __str__(self) -> str:
         return f"{self.path}: expected {self.expected}, got {self.got}"

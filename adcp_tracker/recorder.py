@@ -14,7 +14,7 @@ from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import MAX_CODE, EventType
 from adcp_tracker.events.policy import drop_reason, strip_identifiers
 from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
-from adcp_tracker.events.validation import FieldErrors
+from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullError
 from adcp_tracker.outbox.batcher import LARGEST_EVENT_BYTES
 
@@ -32,6 +32,7 @@ _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
 _REFUSED: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
+_check_code: Final = identifier(MAX_CODE)
 _REMEDY: Final = "Fix the code that creates this event. It can't be sent or replayed."
 
 
@@ -218,17 +219,14 @@ def _checked_code(given: object, event: Event) -> str:
     Raises:
         InvalidEventError: If it is invalid, with what may be kept of the event.
     """
-    look = FieldErrors()
-    if not isinstance(given, str):
-        look.add(_CODE, f"a string of 1–{MAX_CODE} characters", describe(given))
-    elif code := str.__str__(given):
-        look.identifier(_CODE, code, MAX_CODE)
-    if look.errors:
+    code = str.__str__(given) if isinstance(given, str) else given
+    errors = errors_of(_check_code, code, _CODE) if code != "" else []
+    if errors:
         kept = redact_rejected(
-            event.event_id, event.event_type, event.event_time, event.custom_data, look.errors
+            event.event_id, event.event_type, event.event_time, event.custom_data, errors
         )
-        raise InvalidEventError(look.errors, event=kept)
-    return code
+        raise InvalidEventError(errors, event=kept)
+    return str(code)
 
 
 def _place(error: Exception) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import attrs
 
 from adcp_tracker._formatting import as_tuple, format_quantity, format_setting
-from adcp_tracker.events.model import MAX_CODE, is_currency
-from adcp_tracker.events.validation import FieldErrors
+from adcp_tracker.events.model import MAX_CODE
+from adcp_tracker.events.rules import errors_of, identifier, is_currency
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -529,8 +529,5 @@ def _check_text(name: str, value: object) -> None:
 
 
 def _check_code(name: str, value: object) -> None:
-    look = FieldErrors()
-    if value is not None:
-        look.identifier(name, value, MAX_CODE)
-    for fault in look.errors:
+    for fault in [] if value is None else errors_of(identifier(MAX_CODE), value, name):
         raise ConfigurationError(f"{fault}; leave it out where events are live")

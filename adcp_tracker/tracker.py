@@ -23,10 +23,10 @@ from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.encryption import encryption_from_keys
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event, to_order
+from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event
 from adcp_tracker.orders.explain import explained_kinds, log_first
 from adcp_tracker.orders.providers import Refund
-from adcp_tracker.orders.reader import order_defaults
+from adcp_tracker.orders.reader import COUNTRY, make_order, order_defaults, order_values
 from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
@@ -97,6 +97,7 @@ class Tracker:
     ) -> None:
         self.settings = chosen = Settings(directory=directory, **settings)
         self.destinations = validate_destinations(destinations)
+        self._strict = self.settings.strict
         self._default_region = chosen.default_region
         self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
@@ -167,25 +168,30 @@ class Tracker:
         if context is None:
             context = current_context()
         try:
-            placed = to_order(order)
+            values = order_values(order)
             if self._order_defaults is not None:
-                placed = self._order_defaults.fill(placed)
+                values = self._order_defaults.fill(values)
             if context is None:
                 store = self._context_store  # asked by its attributes: most shops never use it
                 if store.nonempty or store.monotonic() >= store.look_again_at:
-                    context = store.restore(None, placed.order_id)
+                    context = store.restore(None, values[0])
             elif isinstance(context, str):
-                context = self._context_store.restore(context, placed.order_id)
+                context = self._context_store.restore(context, values[0])
             now = datetime.now(_UTC)
-            region = default_region or placed.country or self._default_region
+            region = default_region or values[COUNTRY] or self._default_region
             if details:
                 event = purchase_event(
-                    placed, now=now, context=context, default_region=region, **details
+                    make_order(values),
+                    now=now,
+                    context=context,
+                    default_region=region,
+                    strict=self._strict,
+                    **details,
                 )
             else:
-                event = plain_purchase_event(placed, now, context, region)
+                event = plain_purchase_event(values, now, context, region, self._strict)
             if type(order) not in explained_kinds:
-                log_first(order, placed, context)
+                log_first(order, make_order(values), context)
             body = event.json
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._recorder.reject(error, EventType.PURCHASE)
@@ -230,9 +236,10 @@ class Tracker:
             details.setdefault("event_time", order.created_at)
             order = order.order
         try:
-            placed = to_order(order)
+            values = order_values(order)
             if self._order_defaults is not None:
-                placed = self._order_defaults.fill(placed)
+                values = self._order_defaults.fill(values)
+            placed = make_order(values)
             if isinstance(context, str) or (context is None and current_context() is None):
                 context = self._context_store.restore(context, placed.order_id)
                 placed = fill_from_context(placed, context)
@@ -243,6 +250,7 @@ class Tracker:
                 amount=amount,
                 items=items,
                 default_region=default_region or placed.country or self._default_region,
+                strict=self._strict,
                 **details,
             )
             body = encode(event)
@@ -290,6 +298,7 @@ class Tracker:
                 now=datetime.now(_UTC),
                 context=context,
                 default_region=default_region or self._default_region,
+                strict=self._strict,
                 **details,
             )
             body = encode(event)

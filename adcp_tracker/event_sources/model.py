@@ -13,7 +13,8 @@ import attrs
 
 from adcp_tracker._formatting import describe, format_choice, format_code, format_key, is_name
 from adcp_tracker.destinations.validation import validate_text
-from adcp_tracker.events.model import COMMON_CURRENCIES, ActionSource, EventType, SurfaceCategory
+from adcp_tracker.events.model import ActionSource, EventType, SurfaceCategory
+from adcp_tracker.events.rules import COMMON_CURRENCIES
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

@@ -8,30 +8,38 @@ from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-import attrs
-
 from adcp_tracker._formatting import is_name
-from adcp_tracker.events._fast_init import quick
-from adcp_tracker.events.event import ActionSource, CustomData, Event, EventType, Surface, UserMatch
-from adcp_tracker.events.fast_path import known_uris
-from adcp_tracker.events.hashing import user_match as gather
-from adcp_tracker.events.parsing import (
-    Unvalidated,
-    parse_custom_data,
-    parse_enum,
-    parse_surface,
-    parse_time,
-    parse_user_match,
+from adcp_tracker.events.event import Event, encode_event, event_of
+from adcp_tracker.events.hashing import hash_email, hash_phone
+from adcp_tracker.events.model import (
+    MAX_EVENT_BYTES,
+    MAX_TOKEN,
+    ActionSource,
+    EventType,
+    UserMatch,
+    identifies,
 )
+from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time
 from adcp_tracker.events.rejected import redact_rejected
+from adcp_tracker.events.rules import (
+    TOO_LARGE,
+    UNKNOWN_FIELD,
+    InvalidField,
+    at_root,
+    below,
+    instant,
+)
 from adcp_tracker.events.urls import strip_page_url
+from adcp_tracker.events.validation import JsonDict, omissions_of
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from typing_extensions import Unpack
 
     from adcp_tracker.context import Context
-    from adcp_tracker.events.model import UniversalId
+    from adcp_tracker.events.model import CustomData, Surface, UniversalId
 
 
 class EventFields(TypedDict, total=False):
@@ -144,200 +152,312 @@ def random_id() -> str:
 MISSING_ID: Final[Unvalidated] = object()
 """Stands for an id that is missing, and that no random one may replace."""
 
-_event: Final = quick(Event)
 _UTC: Final = timezone.utc
-_WEBSITE: Final = ActionSource.WEBSITE
-_NO_DETAILS: Final = frozenset({"event_type", "now", "context", "unknown", "return"})
+_DETAILS: Final = tuple(EventFields.__annotations__)
+_IDENTIFIERS: Final = (
+    "email",
+    "phone",
+    "uids",
+    "click_id",
+    "click_id_type",
+    "client_ip",
+    "client_user_agent",
+)
+_KEPT: Final = frozenset({"event_id", "event_type", "event_time", "custom_data"})
+_SALES: Final = frozenset({"purchase", "refund"})
+_VITAL_TO_A_SALE: Final = frozenset({"$.custom_data.value", "$.custom_data.currency"})
+_HASHED: Final = ("hashed_email", "hashed_phone")
 
 
-def build_event(  # noqa: PLR0913 - an event's fields and the identifiers, each by its name
+def build_event(
     event_type: EventType | str,
     *,
     now: datetime,
-    event_id: str | None = None,
-    event_time: datetime | str | None = None,
     context: Context | None = None,
-    user_match: UserMatch | Mapping[str, object] | None = None,
-    email: str | None = None,
-    phone: str | None = None,
-    uids: Sequence[UniversalId | Mapping[str, object]] | None = None,
-    click_id: str | None = None,
-    click_id_type: str | None = None,
-    client_ip: str | None = None,
-    client_user_agent: str | None = None,
     default_region: str | None = None,
-    custom_data: CustomData | Mapping[str, object] | None = None,
-    action_source: ActionSource | str | None = None,
-    event_source_url: str | None = None,
-    custom_event_name: str | None = None,
-    surface: Surface | Mapping[str, object] | None = None,
-    ext: Mapping[str, object] | None = None,
-    **unknown: object,
+    strict: bool = True,
+    **details: Unpack[EventFields],
 ) -> Event:
     """Build an event; what the caller says wins over what the request tells.
 
     Args:
         event_type: One of the protocol's types.
         now: The event's time if none is given.
-        event_id: Its stable id; left out, it gets a random one.
-        event_time: When it happened.
         context: The request's side of it.
-        user_match: A :class:`.UserMatch` is taken as it is; a mapping is one of the
-            identifiers below, ``hashed_email`` and ``hashed_phone``, and goes before them.
-        email: Raw, or hashed already.
-        phone: Raw, or hashed already.
-        uids: Universal ids.
-        click_id: The click that brought the shopper.
-        click_id_type: Which kind of click id.
-        client_ip: The shopper's address.
-        client_user_agent: The shopper's browser.
         default_region: Where phone numbers are that do not begin with a plus.
-        custom_data: What it was about; unknown keys are custom ones.
-        action_source: Where it happened; left out, it is the website if a page is known.
-        event_source_url: The page it happened on.
-        custom_event_name: The name of a custom event.
-        surface: Where it happened, in detail.
-        ext: Extensions.
-        **unknown: Anything else is a fault, so that an event with a misspelt detail is set
-            aside like any other that breaks a rule, and its author reads why.
+        strict: Whether every broken rule is an error. Otherwise what is optional and breaks
+            its rule is left out, and stands in the event's ``omissions``.
+        **details: See :class:`EventFields`. Another name breaks a rule, so that the author of
+            a misspelt one reads why.
 
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one, and
             carries what may be kept of the event.
     """
-    given: dict[str, Any] = {
-        "email": email,
-        "phone": phone,
-        "uids": uids,
-        "click_id": click_id,
-        "click_id_type": click_id_type,
-        "client_ip": client_ip,
-        "client_user_agent": client_user_agent,
-    }
-    if event_id is None:
-        event_id = random_id()
-    elif event_id is MISSING_ID:
+    return assemble(event_type, details, [], now, context, default_region, strict=strict)
+
+
+def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
+    event_type: object,
+    details: Mapping[str, Any],
+    errors: list[FieldError],
+    now: datetime,
+    context: Context | None = None,
+    default_region: str | None = None,
+    *,
+    strict: bool = True,
+) -> Event:
+    """Build an event of `details`, some `errors` of which were found before."""
+    get = details.get
+    event_id, event_time = get("event_id"), get("event_time")
+    if event_id is MISSING_ID:
         event_id = None
-    match, faults = _identify(user_match, given, default_region, context)
-    if unknown:
-        faults = (*map(_unknown, unknown), *faults)
-    return finish_event(
-        event_id,
-        parse_enum(event_type, EventType),
-        now if event_time is None else event_time,
-        match,
-        parse_custom_data(custom_data),
-        context,
-        faults,
-        action_source=action_source,
-        event_source_url=event_source_url,
-        custom_event_name=custom_event_name,
-        surface=surface,
-        ext=ext,
-    )
+    elif is_absent(event_id):
+        event_id = random_id()
+    errors = [*(_unknown(name) for name in details if name not in _DETAILS), *errors]
+    identifiers = {name: get(name) for name in _IDENTIFIERS}
+    match = _match(get("user_match"), identifiers, default_region, context, errors)
+    fields = {
+        "event_id": event_id,
+        "event_type": event_type,
+        "event_time": event_time,
+        "user_match": match,
+        "custom_data": get("custom_data"),
+        "action_source": get("action_source"),
+        "event_source_url": get("event_source_url"),
+        "custom_event_name": get("custom_event_name"),
+        "surface": get("surface"),
+        "ext": get("ext"),
+    }
+    return finish_event(fields, errors, now, context, strict=strict)
 
 
 def _unknown(name: str) -> FieldError:
-    """Say that an event has no such detail, and which one may be meant."""
+    """Return the error of a name that no event has, with the one that may be meant."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a name
 
-    details = [each for each in build_event.__annotations__ if each not in _NO_DETAILS]
+    details = [*_DETAILS]
     # "emial" is nearly one of them, and "ip" the end of one; "id" is neither.
     meant = get_close_matches(name, details, 1, 0.75) or [
         each for each in details if each.endswith(f"_{name}")
     ]
     expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(details)}"
     path = f"$.{name}" if is_name(name) else "$"
-    return FieldError(path, expected, "a name that no detail of an event has")
+    return FieldError(path, expected, "a name that no detail of an event has", UNKNOWN_FIELD)
 
 
-def finish_event(  # noqa: PLR0913, PLR0917 - an event's fields
-    event_id: Unvalidated,
-    event_type: Unvalidated,
-    event_time: Unvalidated,
-    match: Unvalidated,
-    data: Unvalidated,
-    context: Context | None,
-    faults: tuple[FieldError, ...],
-    *,
-    action_source: Unvalidated = None,
-    event_source_url: str | None = None,
-    custom_event_name: str | None = None,
-    surface: Unvalidated = None,
-    ext: Mapping[str, object] | None = None,
-) -> Event:
-    """Add where an event happened, and let it be judged together with `faults` found before.
-
-    Raises:
-        InvalidEventError: If a rule is broken, or was before.
-    """
-    if action_source is not None and type(action_source) is not ActionSource:
-        action_source = parse_enum(action_source, ActionSource)
-    if action_source is None or action_source is _WEBSITE:
-        if event_source_url is None and context is not None:
-            event_source_url = context.event_source_url
-        if event_source_url is not None:
-            action_source = _WEBSITE
-    if isinstance(event_source_url, str) and event_source_url not in known_uris:
-        event_source_url = strip_page_url(event_source_url)
-    if type(event_time) is not datetime or event_time.tzinfo is not _UTC:
-        event_time = _in_utc(event_time)
-    if surface is not None:
-        surface = parse_surface(surface)
-    try:
-        event = _event(
-            event_id,
-            event_type,
-            event_time,
-            match,
-            data,
-            action_source,
-            event_source_url,
-            custom_event_name,
-            surface,
-            ext,
-        )
-    except InvalidEventError as error:
-        found = (*faults, *error.errors)
-        kept = redact_rejected(event_id, event_type, event_time, data, found)
-        raise InvalidEventError(found, event=kept) from None
-    if faults:
-        kept = redact_rejected(event_id, event_type, event_time, data, faults)
-        raise InvalidEventError(faults, event=kept)
-    return event
-
-
-def _in_utc(event_time: object) -> Unvalidated:
-    """Turn a time into UTC, which sellers prefer, if it is known where it stands."""
-    event_time = parse_time(event_time)
-    if isinstance(event_time, datetime) and event_time.utcoffset() is not None:
-        return event_time.astimezone(_UTC)
-    return event_time
-
-
-def _identify(
+def _match(
     match: UserMatch | Mapping[str, object] | None,
     given: dict[str, Any],
     default_region: str | None,
     context: Context | None,
-) -> tuple[Unvalidated, tuple[FieldError, ...]]:
+    errors: list[FieldError],
+) -> object:
+    """Return a shopper's identifiers; a mapping of them goes before those given one by one."""
+    if match is not None and not isinstance(match, Mapping):
+        return match
     unknown: dict[str, object] = {}
-    if isinstance(match, Mapping):
-        for key, value in match.items():
-            name = key.removeprefix("hashed_") if key in _HASHED else key
-            (given if name in given else unknown)[name] = value
-    elif match is not None:
-        return match, ()
+    for key, value in (match or {}).items():
+        name = key.removeprefix("hashed_") if key in _HASHED else key
+        (given if name in given else unknown)[name] = value
+    found = identify(*given.values(), default_region=default_region, context=context, errors=errors)
+    if found is None:
+        # A mapping that identifies nobody is an error; without one there is nothing to say.
+        return match if not errors else None
+    return {**found, **unknown}
+
+
+def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while a shopper waits
+    email: Unvalidated,
+    phone: Unvalidated,
+    uids: Unvalidated,
+    click_id: Unvalidated,
+    click_id_type: Unvalidated,
+    client_ip: Unvalidated,
+    client_user_agent: Unvalidated,
+    *,
+    default_region: str | None,
+    context: Context | None,
+    errors: list[FieldError],
+) -> JsonDict | None:
+    """Gather every identifier there is: what is given, and else what the request tells.
+
+    A click id and its type go together, so the request's type never joins a given id.
+
+    Args:
+        email: Raw, or hashed already.
+        phone: Raw, or hashed already.
+        uids: Universal ids, also as mappings of ``type`` and ``value``.
+        click_id: The click that brought the shopper.
+        click_id_type: Which kind of click id.
+        client_ip: The shopper's address.
+        client_user_agent: Cut to 512 characters.
+        default_region: Where phone numbers are that do not begin with a plus.
+        context: The request's side of it.
+        errors: Gets the errors of an e-mail address or phone number that can't be read.
+
+    Returns:
+        The identifiers; ``None`` if together they identify nobody, such as an address
+        without a user agent.
+    """
+    if context is not None:
+        client_ip = client_ip or context.client_ip
+        client_user_agent = client_user_agent or context.client_user_agent
+        if not click_id and context.click_id:
+            click_id, click_id_type = context.click_id, context.click_id_type
+    match: JsonDict = {}
     try:
-        gathered = gather(default_region=default_region, context=context, **given)
+        if email:
+            match["hashed_email"] = hash_email(email)
     except InvalidEventError as error:
-        return None, error.errors
-    if match is not None and gathered is None:
-        # Whoever gives a mapping that identifies nobody is told so.
-        return parse_user_match(match), ()
-    if gathered is not None and unknown:
-        return attrs.evolve(gathered, extra=unknown), ()
-    return gathered, ()
+        errors += () if is_absent(email) else error.errors
+    try:
+        if phone:
+            match["hashed_phone"] = hash_phone(phone, default_region)
+    except InvalidEventError as error:
+        errors += () if is_absent(phone) else error.errors
+    if uids:
+        match["uids"] = uids
+    if click_id:
+        match["click_id"] = click_id
+    if click_id_type:
+        match["click_id_type"] = click_id_type
+    if client_ip:
+        match["client_ip"] = client_ip
+    if client_user_agent:
+        is_long = type(client_user_agent) is str and len(client_user_agent) > MAX_TOKEN
+        match["client_user_agent"] = client_user_agent[:MAX_TOKEN] if is_long else client_user_agent
+    return match if identifies(match) else None
 
 
-_HASHED: Final = ("hashed_email", "hashed_phone")
+def finish_event(
+    fields: dict[str, Any],
+    errors: list[FieldError],
+    now: datetime,
+    context: Context | None,
+    *,
+    strict: bool,
+) -> Event:
+    """Add where an event happened, and check it.
+
+    Args:
+        fields: The event's fields, in their order.
+        errors: What was found before, of fields that can be left out.
+        now: The event's time if its own can't be read and may be left out.
+        context: The request's side of it.
+        strict: See :func:`build_event`.
+
+    Raises:
+        InvalidEventError: If a rule is broken, or was before.
+    """
+    _place(fields, context)
+    if is_absent(fields["event_id"]):
+        fields["event_id"] = None
+    event_time = fields["event_time"]
+    fields["event_time"] = now if is_absent(event_time) else in_utc(event_time)
+    found: list[FieldError] = []
+    try:
+        wire = encode_event(fields)
+    except InvalidField as invalid:
+        found = at_root(invalid.errors)
+    else:
+        if not errors:
+            event = event_of(wire)
+            if strict or len(event.json) <= MAX_EVENT_BYTES:
+                return event
+    if strict:
+        raise _rejection(fields, [*errors, *found])
+    return _finish_tolerantly(fields, errors, found, now)
+
+
+def _place(fields: dict[str, Any], context: Context | None) -> None:
+    """Add the page, which makes the website the place where it happened."""
+    source, url = fields.get("action_source"), fields.get("event_source_url")
+    if source is None or source == "website":
+        if context is not None and is_absent(url):
+            url = context.event_source_url
+        if url is not None:
+            fields["action_source"] = ActionSource.WEBSITE
+    fields["event_source_url"] = page_of(url)
+
+
+def page_of(url: Unvalidated) -> Unvalidated:
+    """Return a page's address as it may leave the site."""
+    return strip_page_url(url) if isinstance(url, str) else url
+
+
+def in_utc(event_time: Unvalidated) -> Unvalidated:
+    """Turn a time into UTC, which sellers prefer, if it is known where it stands."""
+    if isinstance(event_time, datetime) and event_time.tzinfo is _UTC:
+        return event_time
+    event_time = parse_time(event_time)
+    try:
+        if isinstance(event_time, datetime) and event_time.utcoffset() is not None:
+            return event_time.astimezone(_UTC)
+    except (ArithmeticError, ValueError):
+        return event_time
+    return event_time
+
+
+def _finish_tolerantly(
+    fields: dict[str, Any], errors: list[FieldError], found: list[FieldError], now: datetime
+) -> Event:
+    """Leave out what is optional and breaks a rule; raise for what makes an event meaningless."""
+    rejection = _rejection(fields, [*errors, *found])
+    omitted: list[FieldError] = []
+    try:
+        instant(fields["event_time"])
+    except InvalidField as invalid:
+        omitted += below(invalid.errors, ".event_time")
+        fields["event_time"] = now
+    try:
+        wire = encode_event(fields, omitted)
+    except InvalidField:
+        raise rejection from None
+    left_out = [*errors, *at_root(omitted)]
+    if wire["event_type"] in _SALES and any(error.path in _VITAL_TO_A_SALE for error in left_out):
+        raise rejection
+    event = event_of(wire, omissions_of(left_out))
+    return event if len(event.json) <= MAX_EVENT_BYTES else _shrink(wire, left_out)
+
+
+def _rejection(fields: dict[str, Any], errors: list[FieldError]) -> InvalidEventError:
+    kept = redact_rejected(
+        fields["event_id"],
+        fields["event_type"],
+        fields["event_time"],
+        fields["custom_data"],
+        errors,
+    )
+    return InvalidEventError(errors, event=kept)
+
+
+def _shrink(wire: JsonDict, left_out: list[FieldError]) -> Event:
+    """Leave out what makes an event too large: names of items, then items, then other keys."""
+    for path in _smaller(wire):
+        got = f"an event larger than {MAX_EVENT_BYTES} bytes"
+        left_out.append(FieldError(path, "a smaller event", got, TOO_LARGE))
+        event = event_of(wire, omissions_of(left_out))
+        if len(event.json) <= MAX_EVENT_BYTES:
+            break
+    return event
+
+
+def _smaller(wire: JsonDict) -> Iterator[str]:
+    """Make an event smaller step by step, and return the path of what was left out in each."""
+    data = wire.get("custom_data", {})
+    lines: list[JsonDict] = data.get("contents", [])
+    if any("name" in line for line in lines):
+        for line in lines:
+            line.pop("name", None)
+        yield "$.custom_data.contents[0].name"
+    while len(lines) > 1:
+        for name in {"contents", "content_ids"} & data.keys():
+            data[name] = data[name][: len(lines) // 2]
+        lines = data["contents"]
+        yield "$.custom_data.contents"
+    for part, path in ((wire, "$"), (data, "$.custom_data")):
+        for name in sorted(part, key=lambda key: len(str(part[key])), reverse=True):
+            if name not in _KEPT:
+                del part[name]
+                yield f"{path}.{name}"

@@ -1,22 +1,30 @@
-"""The conversion event, and the names of everything it is made of.
+"""The conversion event: its JSON, and a typed view of it.
 
-All the protocol's rules are checked once, for the whole event, when it is constructed.
-An event that exists is valid and has its final JSON, so nothing behind it checks or
-writes again.
+All the protocol's rules are checked once, for the whole event, when it is made. An event that
+exists is valid and has its final JSON, so nothing after it checks or writes again. Its fields
+are read back from that JSON when somebody first asks for one: most callers ask for none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003 - cattrs resolves the fields' types
+import json
+from collections.abc import Mapping
 from datetime import datetime  # noqa: TC003 - cattrs resolves the fields' types
+from decimal import Decimal
+from typing import Any, Final, NoReturn
 
 import attrs
+import orjson
 
-from adcp_tracker.events.fast_path import write_sound
 from adcp_tracker.events.model import (
     COMMON_ACTION_SOURCES,
+    CUSTOM_DATA,
     EMPTY,
+    MAX_ID,
     NEWER_EVENT_TYPES,
+    NEWER_UID_TYPES,
+    SURFACE,
+    USER_MATCH,
     ActionSource,
     Content,
     CustomData,
@@ -27,9 +35,21 @@ from adcp_tracker.events.model import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.serialization import write
-from adcp_tracker.events.validation import validate
-from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.events.parsing import parse_time
+from adcp_tracker.events.rules import (
+    MISSING,
+    InvalidField,
+    at_root,
+    choice,
+    identifier,
+    instant,
+    json_object,
+    newer_fields,
+    rule,
+    url,
+)
+from adcp_tracker.events.validation import JsonDict, Omission, fields_viewer, part, with_extra
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 __all__ = [
     "ActionSource",
@@ -44,8 +64,11 @@ __all__ = [
     "UserMatch",
 ]
 
+_OPTIONS: Final = orjson.OPT_UTC_Z
+_dumps: Final = orjson.dumps
 
-@attrs.frozen(repr=False)
+
+@attrs.frozen(repr=False, init=False)
 class Event:
     """A valid conversion event.
 
@@ -61,52 +84,177 @@ class Event:
         surface: Where it happened, in detail; not every seller takes it.
         ext: Extensions, each under its vendor's key.
         extra: Keys the protocol does not name.
-        json: Its final JSON, written as it was judged.
+        json: Its final JSON: one line of UTF-8 without line breaks or tabs.
+        is_baseline: Whether it uses nothing but what every kind and version of seller takes.
+        omissions: What was left out of it because it broke a rule.
 
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
 
-    event_id: str
-    event_type: EventType
-    event_time: datetime
-    user_match: UserMatch | None = None
-    custom_data: CustomData | None = None
-    action_source: ActionSource | None = None
-    event_source_url: str | None = None
-    custom_event_name: str | None = None
-    surface: Surface | None = None
-    ext: Mapping[str, object] | None = attrs.field(default=None, hash=False)
+    event_id: str = attrs.field(metadata=rule(identifier(MAX_ID)))
+    event_type: EventType = attrs.field(metadata=rule(choice(EventType), view=EventType))
+    event_time: datetime = attrs.field(metadata=rule(instant, view=parse_time))
+    user_match: UserMatch | None = attrs.field(default=None, metadata=rule(USER_MATCH))
+    custom_data: CustomData | None = attrs.field(default=None, metadata=rule(CUSTOM_DATA))
+    action_source: ActionSource | None = attrs.field(
+        default=None, metadata=rule(choice(ActionSource), view=ActionSource)
+    )
+    event_source_url: str | None = attrs.field(default=None, metadata=rule(url))
+    custom_event_name: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_ID)))
+    surface: Surface | None = attrs.field(default=None, metadata=rule(SURFACE, since="3.1"))
+    ext: Mapping[str, object] | None = attrs.field(
+        default=None, hash=False, metadata=rule(json_object)
+    )
     extra: Mapping[str, object] = attrs.field(default=EMPTY, hash=False)
 
     json: bytes = attrs.field(init=False, eq=False)
+    is_baseline: bool = attrs.field(init=False, eq=False)
+    omissions: tuple[Omission, ...] = attrs.field(init=False, eq=False)
 
-    def __attrs_post_init__(self) -> None:
-        line = write_sound(self)
-        if line is None:
-            if faults := validate(self):
-                raise InvalidEventError(faults)
-            line = write(self)
-        _set(self, "json", line)
+    def __init__(  # noqa: PLR0913, PLR0917 - an event's fields
+        self,
+        event_id: str,
+        event_type: EventType | str,
+        event_time: datetime,
+        user_match: UserMatch | Mapping[str, object] | None = None,
+        custom_data: CustomData | Mapping[str, object] | None = None,
+        action_source: ActionSource | str | None = None,
+        event_source_url: str | None = None,
+        custom_event_name: str | None = None,
+        surface: Surface | Mapping[str, object] | None = None,
+        ext: Mapping[str, object] | None = None,
+        extra: Mapping[str, object] = EMPTY,
+    ) -> None:
+        fields = {
+            "event_id": event_id,
+            "event_type": event_type,
+            "event_time": event_time,
+            "user_match": user_match,
+            "custom_data": custom_data,
+            "action_source": action_source,
+            "event_source_url": event_source_url,
+            "custom_event_name": custom_event_name,
+            "surface": surface,
+            "ext": ext,
+        }
+        try:
+            made = event_of(encode_event(with_extra(fields, extra)))
+        except InvalidField as invalid:
+            raise InvalidEventError(at_root(invalid.errors)) from None
+        for name in ("event_id", "json", "is_baseline", "omissions"):
+            _set(self, name, getattr(made, name))
 
-    @property
-    def is_baseline(self) -> bool:
-        """Tell whether the event uses nothing but what every kind and line of seller takes."""
-        data, match = self.custom_data, self.user_match
-        return (
-            self.surface is None
-            and self.event_type not in NEWER_EVENT_TYPES
-            and self.action_source in COMMON_ACTION_SOURCES
-            and (data is None or data.progress_percent is data.progress_seconds is None)
-            and (match is None or match.uids is None or _knows_all(match.uids))
-        )
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - of any field
+        """Read all fields from the JSON when the first one is asked for."""
+        if name not in _FIELDS:
+            raise AttributeError(name, name=name, obj=self)
+        found = _view(read_json(self.json))
+        for field, default in _FIELDS.items():
+            _set(self, field, found.get(field, default))
+        return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
-        return f"Event(event_id={self.event_id!r}, event_type={EventType(self.event_type).value!r})"
+        return f"Event(event_id={self.event_id!r}, event_type={self.event_type.value!r})"
 
 
-def _knows_all(uids: Sequence[UniversalId]) -> bool:
-    return all(uid.type != UidType.WORLD_ID_NULLIFIER for uid in uids)
+def _check_conditions(present: JsonDict, omitted: list[FieldError] | None) -> None:
+    """Check what one field asks of another."""
+    errors: list[FieldError] = []
+    if present.get("action_source") == "website" and present.get("event_source_url") is None:
+        expected = 'the page\'s URL, as action_source is "website"'
+        error = FieldError(".event_source_url", expected, "nothing", MISSING)
+        if omitted is None:
+            errors.append(error)
+        else:
+            del present["action_source"]
+            if all(each.path != error.path for each in omitted):
+                omitted.append(error)
+    event_type = present.get("event_type")
+    if event_type == "custom" and present.get("custom_event_name") is None:
+        expected = 'a name, as event_type is "custom"'
+        errors.append(FieldError(".custom_event_name", expected, "nothing", MISSING))
+    if event_type == "watch_milestone" and not _has_progress(present.get("custom_data")):
+        expected = 'this or progress_seconds, as event_type is "watch_milestone"'
+        path = ".custom_data.progress_percent"
+        errors.append(FieldError(path, expected, "nothing", MISSING))
+    if errors:
+        raise InvalidField(errors)
 
 
-_set = object.__setattr__
+def _has_progress(data: object) -> bool:
+    if isinstance(data, CustomData):
+        data = {name: getattr(data, name) for name in _PROGRESS}
+    return isinstance(data, Mapping) and any(data.get(name) is not None for name in _PROGRESS)
+
+
+def _is_baseline(wire: JsonDict) -> bool:
+    data, match = wire.get("custom_data"), wire.get("user_match")
+    return (
+        wire.get("action_source") in COMMON_ACTION_SOURCES
+        and wire["event_type"] not in NEWER_EVENT_TYPES
+        and _NEWER_FIELDS.isdisjoint(wire)
+        and (data is None or _NEWER_DATA.isdisjoint(data))
+        and (match is None or "uids" not in match or _knows_all(match["uids"]))
+    )
+
+
+def _knows_all(uids: list[JsonDict]) -> bool:
+    return all(uid["type"] not in NEWER_UID_TYPES for uid in uids)
+
+
+def event_of(
+    wire: JsonDict,
+    omissions: tuple[Omission, ...] = (),
+    *,
+    is_baseline: bool | None = None,
+) -> Event:
+    """Return the event that a checked mapping is."""
+    event = _new(Event)
+    _set(event, "event_id", wire["event_id"])
+    _set(event, "json", _dumps(wire, None, _OPTIONS))
+    _set(event, "is_baseline", _is_baseline(wire) if is_baseline is None else is_baseline)
+    _set(event, "omissions", omissions)
+    return event
+
+
+def read_json(data: bytes | str) -> Any:  # noqa: ANN401 - whatever it holds
+    """Read JSON with every digit of its numbers.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
+    return json.loads(data, parse_float=Decimal, parse_constant=_reject_constant)
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_PROGRESS: Final = ("progress_percent", "progress_seconds")
+_new: Final = object.__new__
+_set: Final = object.__setattr__
+_FIELDS: Final = {
+    field.name: EMPTY if field.name == "extra" else None
+    for field in attrs.fields(Event)
+    if field.init
+}
+_NEWER_FIELDS: Final = newer_fields(Event)
+_NEWER_DATA: Final = newer_fields(CustomData)
+_view: Final = fields_viewer(Event)
+EVENT: Final = part(Event, condition=_check_conditions)
+"""The check of an event's fields."""
+
+
+def encode_event(fields: dict[Any, Any], omitted: list[FieldError] | None = None) -> JsonDict:
+    """Check the fields of an event and return its JSON mapping.
+
+    Args:
+        fields: By their names.
+        omitted: Gets what was optional, broken and left out; without it, everything is an error.
+
+    Raises:
+        InvalidField: If a rule is broken; it lists every broken one.
+    """
+    wire: JsonDict = EVENT.encode(fields, omitted)
+    return wire

@@ -18,17 +18,11 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from adcp_tracker._formatting import describe
-from adcp_tracker.events._fast_init import quick
-from adcp_tracker.events.model import MAX_TOKEN, UniversalId, UserMatch
-from adcp_tracker.events.parsing import Unvalidated, parse_universal_id
-from adcp_tracker.events.validation import identifies
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from hashlib import sha256
 
-    from adcp_tracker.context import Context
 else:
     # Python's own SHA-256 does a short text in two thirds of what OpenSSL takes to begin one.
     try:
@@ -42,7 +36,6 @@ else:
 EMAIL_PATH: Final = "$.user_match.hashed_email"
 PHONE_PATH: Final = "$.user_match.hashed_phone"
 
-_user_match: Final = quick(UserMatch)
 _MAX_EMAIL: Final = 254
 _MAX_PHONE: Final = 100
 _MAX_LOCAL: Final = 64
@@ -239,73 +232,3 @@ def _read(text: str, region: str | None, *, must_be_valid: bool) -> str | None:
 def _reject(path: str, expected: str, got: str) -> NoReturn:
     # Without a cause: its message could contain the address or number.
     raise InvalidEventError([FieldError(path, expected, got)]) from None
-
-
-def user_match(  # noqa: PLR0913 - the identifiers there are, each by its name
-    *,
-    email: str | None = None,
-    phone: str | None = None,
-    uids: Sequence[UniversalId | Mapping[str, object]] | None = None,
-    click_id: str | None = None,
-    click_id_type: str | None = None,
-    client_ip: str | None = None,
-    client_user_agent: str | None = None,
-    default_region: str | None = None,
-    context: Context | None = None,
-) -> UserMatch | None:
-    """Gather every identifier there is: what is given, and else what the request tells.
-
-    A click id and its type go together, so the request's type never joins a given id.
-    Empty strings count as nothing.
-
-    Args:
-        email: Raw, or hashed already.
-        phone: Raw, or hashed already.
-        uids: Universal ids, also as mappings of ``type`` and ``value``.
-        click_id: The click that brought the shopper.
-        click_id_type: Which kind of click id.
-        client_ip: The shopper's address.
-        client_user_agent: Cut to 512 characters.
-        default_region: Where phone numbers are that do not begin with a plus.
-        context: The request's side of it.
-
-    Returns:
-        The identifiers; ``None`` if together they identify nobody, such as an address
-        without a user agent.
-
-    Raises:
-        InvalidEventError: If the e-mail address or the phone number is refused.
-    """
-    faults: tuple[FieldError, ...] = ()
-    hashed_email = hashed_phone = None
-    if context is not None:
-        client_ip = client_ip or context.client_ip
-        client_user_agent = client_user_agent or context.client_user_agent
-        if not click_id and context.click_id:
-            click_id, click_id_type = context.click_id, context.click_id_type
-    if isinstance(client_user_agent, str):
-        client_user_agent = client_user_agent[:MAX_TOKEN]
-    try:
-        hashed_email = hash_email(email) if email else None
-    except InvalidEventError as error:
-        faults = error.errors
-    try:
-        hashed_phone = hash_phone(phone, default_region) if phone else None
-    except InvalidEventError as error:
-        faults += error.errors
-    if faults:
-        raise InvalidEventError(faults)
-    match = _user_match(
-        hashed_email,
-        hashed_phone,
-        _uids(uids) if uids else None,
-        click_id or None,
-        click_id_type or None,
-        client_ip or None,
-        client_user_agent or None,
-    )
-    return match if identifies(match) else None
-
-
-def _uids(uids: Sequence[UniversalId | Mapping[str, object]]) -> Unvalidated:
-    return tuple(map(parse_universal_id, uids)) if isinstance(uids, (list, tuple)) else uids

@@ -1,8 +1,12 @@
-"""The parts of an event, enums, protocol limits."""
+"""The parts of an event, and the protocol's rules for each of their fields.
+
+The classes are the table of rules: a field's name, type, kind, bounds and the AdCP version that
+brought it stand in one line. :mod:`.rules` has the kinds and :mod:`.validation` runs the table;
+nothing else knows a field's rule. To add a field, add its line here.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal  # noqa: TC003 - cattrs resolves the fields' types
 from enum import Enum
@@ -10,8 +14,27 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
 
+from adcp_tracker.events.rules import (
+    MISSING,
+    OUT_OF_RANGE,
+    REASONS,
+    address,
+    choice,
+    currency_code,
+    fail,
+    identifier,
+    integer,
+    number,
+    rule,
+    sha256,
+    text,
+)
+from adcp_tracker.events.validation import list_of, part
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from adcp_tracker.events.validation import JsonDict
 
 
 MAX_ID: Final = 256
@@ -29,23 +52,8 @@ MAX_CODE: Final = 255
 MAX_WORD: Final = 128
 """Length of a content type, and of a surface's property type and namespace."""
 
-DIGEST_LENGTH: Final = 64
-"""Hex digits of a SHA-256."""
-
 MAX_PERCENT: Final = 100
 """A whole progress."""
-
-MAX_NUMBER: Final = 2**53
-"""Numbers are below this: every JSON parser holds them, and RFC 8785 can write them."""
-
-MIN_EXPONENT: Final = -20
-"""Decimals begin above this power of ten, so that none explodes into a million zeros."""
-
-is_currency: Final = re.compile(r"[A-Z]{3}").fullmatch
-"""Match what looks like a code of ISO 4217."""
-
-COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
-"""Currencies that need no second look."""
 
 CLICK_IDS: Final = (
     "gclid",
@@ -146,10 +154,15 @@ class SurfaceCategory(str, Enum):
     OTHER = "other"
 
 
-NEWER_EVENT_TYPES: Final = frozenset(
-    {EventType.FOLLOW, EventType.CONTENT_VIEW, EventType.WATCH_MILESTONE}
-)
-"""Event types that sellers on line 3.0 refuse."""
+NEWER_EVENT_TYPES: Final[Mapping[str, str]] = {
+    "follow": "3.1",
+    "content_view": "3.1",
+    "watch_milestone": "3.1",
+}
+"""Event types that came after AdCP 3.0, and the version they came with."""
+
+NEWER_UID_TYPES: Final[Mapping[str, str]] = {"world_id_nullifier": "3.1"}
+"""Types of universal ids that came after AdCP 3.0, and the version they came with."""
 
 COMMON_ACTION_SOURCES: Final = frozenset(
     {
@@ -163,6 +176,9 @@ COMMON_ACTION_SOURCES: Final = frozenset(
     }
 )
 """Action sources that every kind of seller knows; an event may also have none."""
+
+MAX_EVENT_BYTES: Final = 256 * 1024
+"""Length of an event's JSON."""
 
 
 class _Empty(Mapping[str, object]):
@@ -188,6 +204,36 @@ EMPTY: Final[Mapping[str, object]] = _Empty()
 """The ``extra`` of a part without unknown keys."""
 
 
+_NEGATIVE: Final = frozenset({OUT_OF_RANGE})
+"""A line with a price below zero is a discount, not an item."""
+
+RAW_IDENTIFIERS: Final = {
+    raw: (f"hashed_{raw}, as it is never sent raw", "it raw") for raw in ("email", "phone")
+}
+"""Keys that are not taken among a shopper's identifiers."""
+
+
+def identifies(match: Mapping[str, object]) -> bool:
+    """Return whether identifiers are enough for a seller to match a shopper by."""
+    return bool(
+        match.get("hashed_email")
+        or match.get("hashed_phone")
+        or match.get("uids")
+        or match.get("click_id")
+        or (match.get("client_ip") and match.get("client_user_agent"))
+    )
+
+
+def _check_identifies(match: JsonDict, _omitted: object) -> None:
+    if not identifies(match):
+        fail(
+            MISSING,
+            "an identifier: uids, hashed_email, hashed_phone, click_id, "
+            "or client_ip together with client_user_agent",
+            "none",
+        )
+
+
 @attrs.frozen
 class UniversalId:
     """An id of the shopper that sellers know, sent as it is and never hashed.
@@ -198,8 +244,8 @@ class UniversalId:
         extra: Keys the protocol does not name.
     """
 
-    type: UidType
-    value: str = attrs.field(repr=False)
+    type: UidType = attrs.field(metadata=rule(choice(UidType), view=UidType))
+    value: str = attrs.field(repr=False, metadata=rule(identifier(MAX_TOKEN)))
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
@@ -221,18 +267,23 @@ class UserMatch:
         extra: Keys the protocol does not name.
     """
 
-    hashed_email: str | None = None
-    hashed_phone: str | None = None
-    uids: Sequence[UniversalId] | None = None
-    click_id: str | None = None
-    click_id_type: str | None = None
-    client_ip: str | None = None
-    client_user_agent: str | None = None
+    hashed_email: str | None = attrs.field(default=None, metadata=rule(sha256))
+    hashed_phone: str | None = attrs.field(default=None, metadata=rule(sha256))
+    uids: Sequence[UniversalId] | None = attrs.field(
+        default=None, metadata=rule(list_of(part(UniversalId), keeps_empty=False))
+    )
+    click_id: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_TOKEN)))
+    click_id_type: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_TYPE)))
+    client_ip: str | None = attrs.field(default=None, metadata=rule(address))
+    client_user_agent: str | None = attrs.field(default=None, metadata=rule(text(MAX_TOKEN)))
     extra: Mapping[str, object] = attrs.field(default=EMPTY, hash=False)
 
     def __repr__(self) -> str:
         present = [field.name for field in attrs.fields(UserMatch) if getattr(self, field.name)]
         return f"UserMatch({', '.join(present)})"
+
+
+_A_LINE: Final = "a Content, or an item with an id, a quantity and a price"
 
 
 @attrs.frozen
@@ -247,10 +298,12 @@ class Content:
         extra: Keys the protocol does not name.
     """
 
-    id: str
-    quantity: int | None = None
-    price: Decimal | int | None = None
-    brand: str | None = None
+    id: str = attrs.field(metadata=rule(identifier(MAX_ID)))
+    quantity: int | None = attrs.field(default=None, metadata=rule(integer(1), vital=REASONS))
+    price: Decimal | int | None = attrs.field(
+        default=None, metadata=rule(number(), vital=_NEGATIVE)
+    )
+    brand: str | None = attrs.field(default=None, metadata=rule(text(MAX_ID)))
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
@@ -274,18 +327,26 @@ class CustomData:
         extra: Custom keys.
     """
 
-    value: Decimal | int | None = None
-    currency: str | None = None
-    order_id: str | None = None
-    contents: Sequence[Content] | None = None
-    content_ids: Sequence[str] | None = None
-    num_items: int | None = None
-    content_type: str | None = None
-    content_name: str | None = None
-    content_category: str | None = None
-    search_string: str | None = attrs.field(default=None, repr=False)
-    progress_percent: Decimal | int | None = None
-    progress_seconds: Decimal | int | None = None
+    value: Decimal | int | None = attrs.field(default=None, metadata=rule(number()))
+    currency: str | None = attrs.field(default=None, metadata=rule(currency_code))
+    order_id: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_ID)))
+    contents: Sequence[Content] | None = attrs.field(
+        default=None, metadata=rule(list_of(part(Content, expected=_A_LINE)))
+    )
+    content_ids: Sequence[str] | None = attrs.field(
+        default=None, metadata=rule(list_of(identifier(MAX_ID)))
+    )
+    num_items: int | None = attrs.field(default=None, metadata=rule(integer(0)))
+    content_type: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_WORD)))
+    content_name: str | None = attrs.field(default=None, metadata=rule(text()))
+    content_category: str | None = attrs.field(default=None, metadata=rule(text()))
+    search_string: str | None = attrs.field(default=None, repr=False, metadata=rule(text()))
+    progress_percent: Decimal | int | None = attrs.field(
+        default=None, metadata=rule(number(MAX_PERCENT), since="3.1")
+    )
+    progress_seconds: Decimal | int | None = attrs.field(
+        default=None, metadata=rule(number(), since="3.1")
+    )
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
@@ -301,8 +362,20 @@ class Surface:
         extra: Keys the protocol does not name.
     """
 
-    category: SurfaceCategory
-    property_type: str | None = None
-    namespace: str | None = None
-    property_id: str | None = None
+    category: SurfaceCategory = attrs.field(
+        metadata=rule(choice(SurfaceCategory), view=SurfaceCategory)
+    )
+    property_type: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_WORD)))
+    namespace: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_WORD)))
+    property_id: str | None = attrs.field(default=None, metadata=rule(identifier(MAX_ID)))
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
+
+
+USER_MATCH: Final = part(UserMatch, refused=RAW_IDENTIFIERS, condition=_check_identifies)
+"""The check of a :class:`UserMatch`."""
+
+CUSTOM_DATA: Final = part(CustomData)
+"""The check of :class:`CustomData`."""
+
+SURFACE: Final = part(Surface)
+"""The check of a :class:`Surface`."""

@@ -9,7 +9,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from adcp_tracker._signals import reraise_interruption
-from adcp_tracker.events.model import MAX_NUMBER
 from adcp_tracker.exceptions import FieldError
 
 if TYPE_CHECKING:
@@ -34,6 +33,9 @@ DECIMALS: Final[Mapping[str, int]] = {
     **dict.fromkeys(_WITH_TENTHS_OF_MILLS.split(), 4),
 }
 """The number of decimals of each ISO 4217 currency."""
+
+MAX_NUMBER: Final = 2**53
+"""Numbers are below this: every JSON parser holds them, and RFC 8785 can write them."""
 
 EXACT: Final = Context(prec=200, traps=[Inexact])
 """A decimal context that raises instead of rounding, whatever the host's context is."""

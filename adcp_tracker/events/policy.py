@@ -50,4 +50,7 @@ def strip_identifiers(event: Event, context: Context) -> Event:
     if context.consent is not Consent.DENIED:
         return event
     url = event.event_source_url
-    return attrs.evolve(event, user_match=None, event_source_url=url and url.partition("?")[0])
+    page = url and url.partition("?")[0]
+    stripped = attrs.evolve(event, user_match=None, event_source_url=page)
+    object.__setattr__(stripped, "omissions", event.omissions)
+    return stripped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -14,7 +15,7 @@ from adcp_tracker._formatting import describe
 from adcp_tracker.events.model import Content, CustomData
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from adcp_tracker.exceptions import FieldError
 
@@ -30,21 +31,21 @@ def redact_rejected(
     event_type: object,
     event_time: object,
     data: object,
-    faults: Iterable[FieldError],
+    errors: Iterable[FieldError],
 ) -> dict[str, object]:
     """Keep an event's id, type, time and custom data, with the offending values masked.
 
     Returns:
         A mapping that JSON can write; amounts in it are strings of their own digits.
     """
-    wrong = {fault.path for fault in faults}
+    wrong = {error.path for error in errors}
     kept = {
         "event_id": _value(event_id, "$.event_id", wrong),
         "event_type": _value(event_type, "$.event_type", wrong),
         "event_time": _value(event_time, "$.event_time", wrong),
     }
-    if isinstance(data, CustomData):
-        kept["custom_data"] = _part(data, "$.custom_data", wrong)
+    if isinstance(data, (CustomData, Mapping)):
+        kept["custom_data"] = _part(data, CustomData, "$.custom_data", wrong)
     return kept
 
 
@@ -72,12 +73,15 @@ def encode_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
     return orjson.dumps({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
 
 
-def _part(part: attrs.AttrsInstance, path: str, wrong: set[str]) -> dict[str, object]:
+def _part(
+    part: object, kind: type[attrs.AttrsInstance], path: str, wrong: set[str]
+) -> dict[str, object]:
     kept = {}
-    for field in attrs.fields(type(part)):
-        value = getattr(part, field.name)
-        if value is not None and field.name not in _PRIVATE:
-            kept[field.name] = _value(value, f"{path}.{field.name}", wrong)
+    for field in attrs.fields(kind):
+        name = field.name
+        value = part.get(name) if isinstance(part, Mapping) else getattr(part, name)
+        if value is not None and name not in _PRIVATE:
+            kept[name] = _value(value, f"{path}.{name}", wrong)
     return kept
 
 
@@ -88,11 +92,11 @@ def _value(value: object, path: str, wrong: set[str]) -> object:  # noqa: PLR091
         return value.value
     if isinstance(value, (list, tuple)):
         return [_value(member, f"{path}[{index}]", wrong) for index, member in enumerate(value)]
-    if isinstance(value, Content):
-        return _part(value, path, wrong)
+    if isinstance(value, (Content, Mapping)):
+        return _part(value, Content, path, wrong)
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, Decimal):
+    if isinstance(value, (Decimal, float)):
         return str(value)
     if isinstance(value, str):
         return value if len(value) <= _MAX_KEPT else describe(value)

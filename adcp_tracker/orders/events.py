@@ -1,4 +1,4 @@
-"""purchase_event, refund_event."""
+"""purchase_event, refund_event, lead_event: events of what a shop has, straight from its values."""
 
 from __future__ import annotations
 
@@ -6,25 +6,42 @@ import itertools
 from collections.abc import Iterable, Mapping
 from decimal import Context as DecimalContext
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
+from adcp_tracker._formatting import describe
 from adcp_tracker.events import builder
-from adcp_tracker.events._fast_init import quick
-from adcp_tracker.events.builder import MISSING_ID, build_event, derive_event_id, finish_event
-from adcp_tracker.events.hashing import user_match
-from adcp_tracker.events.model import EMPTY, Content, CustomData, EventType
+from adcp_tracker.events.builder import (
+    MISSING_ID,
+    assemble,
+    build_event,
+    derive_event_id,
+    finish_event,
+    identify,
+    in_utc,
+    page_of,
+)
+from adcp_tracker.events.event import Event, event_of
+from adcp_tracker.events.model import (
+    EMPTY,
+    MAX_EVENT_BYTES,
+    Content,
+    CustomData,
+    EventType,
+    UserMatch,
+)
 from adcp_tracker.events.money import check_decimals, fits_currency, parse_amount, sum_lines
-from adcp_tracker.events.parsing import Unvalidated, parse_custom_data
-from adcp_tracker.events.rejected import redact_rejected
-from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.fast_path import express_purchase
+from adcp_tracker.events.parsing import Unvalidated, is_absent
+from adcp_tracker.events.rules import WRONG_TYPE, Check, InvalidField, below, json_value
+from adcp_tracker.events.validation import JsonDict, checks_of, fields_of
+from adcp_tracker.exceptions import FieldError
 from adcp_tracker.orders.reader import (
     Order,
     OrderItem,
+    order_values,
     parse_items,
-    to_item,
+    read_item,
     to_order,
 )
 
@@ -36,105 +53,20 @@ if TYPE_CHECKING:
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.builder import EventFields
-    from adcp_tracker.events.event import Event
-    from adcp_tracker.events.parsing import Unvalidated
-    from adcp_tracker.exceptions import FieldError
-
-
-_content: Final = quick(Content)
-_data: Final = quick(CustomData)
-_WIDE: Final = DecimalContext(prec=200, traps=[])
-
-
-def custom_data(order: Order, items: Unvalidated, total: Unvalidated) -> Unvalidated:
-    """Make custom data of `total` and `items`, and of what `order` says of itself."""
-    if type(items) is not tuple and type(items) is not list:
-        items = parse_items(items, to_item)
-    contents: list[Unvalidated] = []
-    content_ids: list[str] = []
-    count = 0
-    try:
-        for item in items:
-            item_id, quantity, name = item.id, item.quantity, item.name
-            extra = EMPTY if name is None else {"name": name}
-            contents.append(_content(item_id, quantity, item.price, item.brand, extra))
-            content_ids.append(item_id)
-            count += quantity
-    except (AttributeError, TypeError):
-        contents, content_ids = _doubtful(items), []
-    if total is None and contents:
-        total = sum_lines(
-            (getattr(c, "quantity", None), getattr(c, "price", None)) for c in contents
-        )
-    data = _data(
-        total,
-        order.currency,
-        order.order_id,
-        tuple(contents) if contents else None,
-        tuple(content_ids) if content_ids else None,
-        # A count that cannot be right follows from a quantity, which is told already.
-        count if type(count) is int and count > 0 else None,
-    )
-    return data if order.custom is EMPTY else merge(data, order.custom)
-
-
-def _doubtful(items: Unvalidated) -> list[Unvalidated]:
-    """Make contents of what is not all a clean :class:`.OrderItem`, for the event to judge."""
-    alone = isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable)
-    lines = map(to_item, [items] if alone else items)
-    return [
-        Content(line.id, line.quantity, line.price, line.brand)
-        if isinstance(line, OrderItem)
-        else line
-        for line in lines
-    ]
-
-
-def merge(data: Unvalidated, more: object) -> Unvalidated:
-    """Lay what `more` knows over `data`."""
-    over = parse_custom_data(more)
-    if not isinstance(over, CustomData) or not isinstance(data, CustomData):
-        return over
-    known = attrs.asdict(over, recurse=False)
-    changes = {name: value for name, value in known.items() if value is not None}
-    changes["extra"] = {**data.extra, **over.extra} or EMPTY
-    return attrs.evolve(data, **changes)
-
-
-def excess_decimals(data: Unvalidated) -> tuple[FieldError, ...]:
-    """Find whether the value has more decimals than its currency.
-
-    Only the value is what was paid: a price per unit may well be finer, as 0.0125 EUR a screw.
-    """
-    if type(data) is not CustomData or type(data.value) is not Decimal:
-        return ()
-    if fits_currency(data.value, data.currency):
-        return ()
-    return check_decimals(data.value, data.currency, "$.custom_data.value")
-
-
-def partial_refund_id(data: Unvalidated) -> str:
-    """Name a part of an order by its amount and lines, for want of a name of its own."""
-    if not isinstance(data, CustomData):
-        return derive_event_id("part")
-    lines = [(line.id, line.quantity) for line in data.contents or () if type(line) is Content]
-    value = None if data.value is None else str(data.value)
-    if isinstance(data.value, (int, Decimal)):
-        value = str(Decimal(data.value).normalize(_WIDE))
-    return derive_event_id("part", value, *itertools.chain.from_iterable(lines))
-
 
 __all__ = [
     "Order",
     "OrderItem",
     "build_event",
     "lead_event",
+    "plain_purchase_event",
     "purchase_event",
     "refund_event",
     "to_order",
 ]
 
-_PURCHASE: Final = EventType.PURCHASE
+_LINES: Final = frozenset({list, OrderItem})
+_LINE: Final = ("id", "quantity", "price", "brand", "name")
 _SHOPPER: Final = (
     "email",
     "phone",
@@ -144,14 +76,178 @@ _SHOPPER: Final = (
     "client_ip",
     "client_user_agent",
 )
+_ITEMS: Final = 3
+_SETTINGS: Final = ("now", "context", "default_region", "strict")
+_WIDE: Final = DecimalContext(prec=200, traps=[])
+
+
+@attrs.frozen
+class _Checks:
+    """What the values of an order pass on their way into its event: the checks of their fields."""
+
+    event_id: Check
+    event_time: Check
+    url: Check
+    match: Check
+    value: Check
+    currency: Check
+    order_id: Check
+    line_id: Check
+    quantity: Check
+    price: Check
+    brand: Check
+    name: Check
+    other_line: Check
+    custom: Check
+
+
+def _check_match(match: JsonDict) -> JsonDict:
+    """Check identifiers; what is hashed needs no check, as it was hashed here."""
+    for name, check in _MATCH_CHECKS:
+        value = match.get(name)
+        if value is not None:
+            match[name] = check(value)
+    if "uids" in match:
+        _look_closer(match)
+    return match
+
+
+def _look_closer(_value: object) -> NoReturn:
+    raise InvalidField([])
+
+
+def _unchanged(value: Unvalidated) -> Unvalidated:
+    return value
+
+
+_MATCH_CHECKS: Final = [
+    (name, check) for name, check in checks_of(UserMatch).items() if not name.startswith("hashed_")
+]
+_EVENT_CHECKS: Final = checks_of(Event)
+_DATA_CHECKS: Final = checks_of(CustomData)
+_LINE_CHECKS: Final = checks_of(Content)
+_CHECKED: Final = _Checks(
+    event_id=_EVENT_CHECKS["event_id"],
+    event_time=_EVENT_CHECKS["event_time"],
+    url=_EVENT_CHECKS["event_source_url"],
+    match=_check_match,
+    value=_DATA_CHECKS["value"],
+    currency=_DATA_CHECKS["currency"],
+    order_id=_DATA_CHECKS["order_id"],
+    line_id=_LINE_CHECKS["id"],
+    quantity=_LINE_CHECKS["quantity"],
+    price=_LINE_CHECKS["price"],
+    brand=_LINE_CHECKS["brand"],
+    name=json_value,
+    other_line=_look_closer,
+    custom=_look_closer,
+)
+_UNCHECKED: Final = _Checks(*[_unchanged] * len(attrs.fields(_Checks)))
+
+
+def plain_purchase_event(
+    values: Sequence[Any],
+    now: datetime,
+    context: Context | None,
+    default_region: str | None,
+    strict: bool,  # noqa: FBT001 - by place, see below
+) -> Event:
+    """Make the purchase of an order and of nothing else.
+
+    Takes and raises what :func:`purchase_event` does, by place: handing keywords on makes
+    a dictionary at each step, while a shopper waits. The order is given by its values, see
+    :func:`.order_values`.
+
+    Most orders are sound: their values go straight into the event's JSON, each through the
+    check of its field. If one doesn't pass, the event is put together once more without
+    checks, for :func:`.finish_event` to find all that is wrong with it.
+    """
+    if type(values[_ITEMS]) is not tuple:
+        values = [*values]
+        values[_ITEMS] = _lines(values[_ITEMS])
+    errors: list[FieldError] = []
+    try:
+        wire = _purchase(values, now, context, default_region, _CHECKED, errors)
+    except InvalidField:
+        pass
+    else:
+        if not errors:
+            event = event_of(wire, is_baseline=True)
+            if len(event.json) <= MAX_EVENT_BYTES:
+                return event
+    errors = []
+    fields = _purchase(values, now, context, default_region, _UNCHECKED, errors)
+    return finish_event(fields, errors, now, context, strict=strict)
+
+
+def _purchase(  # noqa: PLR0913, PLR0917 - while a shopper waits
+    values: Sequence[Any],
+    now: datetime,
+    context: Context | None,
+    default_region: str | None,
+    check: _Checks,
+    errors: list[FieldError],
+) -> JsonDict:
+    """Return the fields of a purchase, each as its check returns it."""
+    (
+        order_id,
+        total,
+        currency,
+        items,
+        email,
+        phone,
+        created_at,
+        client_ip,
+        client_user_agent,
+        url,
+        click_id,
+        click_id_type,
+        uids,
+        custom,
+        country,
+    ) = values
+    fields: JsonDict = {
+        "event_id": check.event_id(order_id),
+        "event_type": "purchase",
+        "event_time": check.event_time(now if created_at is None else in_utc(created_at)),
+    }
+    match = identify(
+        email,
+        phone,
+        uids,
+        click_id,
+        click_id_type,
+        client_ip,
+        client_user_agent,
+        default_region=default_region or country,
+        context=context,
+        errors=errors,
+    )
+    if match is not None:
+        fields["user_match"] = check.match(match)
+    if total is None and items:
+        total = _sum(items)
+    fields["custom_data"] = data = custom_data(order_id, currency, items, total, check)
+    if custom is not EMPTY:
+        fields["custom_data"] = data = merge(data, check.custom(custom), errors)
+        total, currency = data.get("value"), data.get("currency")
+    if type(total) is Decimal and not fits_currency(total, currency):
+        errors += check_decimals(total, currency, "$.custom_data.value")
+    if url is None and context is not None:
+        url = context.event_source_url
+    if url is not None:
+        fields["action_source"] = "website"
+        fields["event_source_url"] = check.url(page_of(url))
+    return fields
 
 
 def purchase_event(
-    order: Order,
+    order: object,
     *,
     now: datetime,
     context: Context | None = None,
     default_region: str | None = None,
+    strict: bool = True,
     **overrides: Unpack[EventFields],
 ) -> Event:
     """Make the purchase of an order: the same order always makes the same event id.
@@ -161,6 +257,7 @@ def purchase_event(
         now: The event's time if the order has none.
         context: The request that placed the order, which fills in what the order lacks.
         default_region: Where phone numbers are that do not begin with a plus.
+        strict: See :func:`build_event`.
         **overrides: Anything :func:`build_event` takes, instead of what the order has;
             custom_data is added to the order's own.
 
@@ -168,60 +265,24 @@ def purchase_event(
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
     if not overrides:
-        return plain_purchase_event(order, now, context, default_region)
+        return plain_purchase_event(order_values(order), now, context, default_region, strict)
+    placed = to_order(order)
     basics = {
         "now": now,
-        "event_id": _id(order),
-        "event_time": now if order.created_at is None else order.created_at,
-        "event_source_url": order.event_source_url,
+        "event_id": _id(placed),
+        "event_time": placed.created_at,
+        "event_source_url": placed.event_source_url,
         "context": context,
-        "default_region": default_region,
+        "default_region": default_region or placed.country,
+        "strict": strict,
     }
-    data = custom_data(order, order.items, order.total)
-    return _overridden(_PURCHASE, order, data, basics, overrides)
-
-
-def plain_purchase_event(
-    order: Order, now: datetime, context: Context | None, default_region: str | None
-) -> Event:
-    """Make the purchase of an order and of nothing else, by the short way if that leads there.
-
-    Takes and raises what :func:`purchase_event` does, by place: handing keywords on makes
-    a dictionary at each step, while a shopper waits.
-    """
-    event = express_purchase(order, now, context, default_region)
-    if event is not None:
-        return event
-    data = custom_data(order, order.items, order.total)
-    faults = excess_decimals(data)
-    try:
-        match = user_match(
-            email=order.email,
-            phone=order.phone,
-            uids=order.uids,
-            click_id=order.click_id,
-            click_id_type=order.click_id_type,
-            client_ip=order.client_ip,
-            client_user_agent=order.client_user_agent,
-            default_region=default_region,
-            context=context,
-        )
-    except InvalidEventError as error:
-        match, faults = None, error.errors + faults
-    return finish_event(
-        builder.purchase_id(order.order_id),
-        _PURCHASE,
-        now if order.created_at is None else order.created_at,
-        match,
-        data,
-        context,
-        faults,
-        event_source_url=order.event_source_url,
-    )
+    errors: list[FieldError] = []
+    data = _data_of(placed, placed.items, placed.total, errors)
+    return _overridden(EventType.PURCHASE, placed, data, errors, basics, overrides)
 
 
 def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
-    order: Order,
+    order: object,
     *,
     now: datetime,
     refund_id: str | None = None,
@@ -229,6 +290,7 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     items: Sequence[object] | None = None,
     context: Context | None = None,  # noqa: ARG001 - see below
     default_region: str | None = None,
+    strict: bool = True,
     **overrides: Unpack[EventFields],
 ) -> Event:
     """Make the refund of an order, of all of it or of a part; its value is positive.
@@ -241,33 +303,39 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
         now: The event's time.
         refund_id: Which refund of the order. Give it wherever there is one: without it,
             two refunds of the same amount and items count as one.
-        amount: What is paid back; left out, the price of `items`, or all of the order.
+        amount: What is paid back, also as a negative amount; left out, the price of `items`,
+            or all of the order.
         items: The refunded lines; left out, all of the order's if all of it is refunded.
         context: Not used, and taken so that all events can be made in the same way.
         default_region: Where phone numbers are that do not begin with a plus.
+        strict: See :func:`build_event`.
         **overrides: Anything :func:`build_event` takes, instead of what the order has;
             custom_data is added to the order's own.
 
     Raises:
         InvalidEventError: If a rule is broken; it lists every broken one.
     """
-    value = parse_amount(amount)
-    full = items is None and (value is None or _same(value, order.total))
-    if full:
-        data = custom_data(order, order.items, order.total)
-    else:
-        data = custom_data(order, () if items is None else parse_items(items, to_item), value)
+    placed = to_order(order)
+    value, total = _positive(parse_amount(amount)), _positive(placed.total)
+    errors: list[FieldError] = []
+    if amount is not None and is_absent(value):
+        # Not as good as none: without an amount, all of the order is paid back.
+        got = describe(amount)
+        errors.append(FieldError("$.custom_data.value", "a number ≥ 0", got, WRONG_TYPE))
+    full = items is None and (value is None or _same(value, total))
+    lines = _refunded(placed.items if full else parse_items(items))
+    data = _data_of(placed, lines, total if full else value, errors)
     if refund_id is None and not full:
         refund_id = partial_refund_id(data)
-    known = isinstance(order.order_id, str)
-    event_id = builder.refund_id(order.order_id, refund_id) if known else _id(order)
-    return _overridden(
-        EventType.REFUND,
-        order,
-        data,
-        {"now": now, "event_id": event_id, "event_time": now, "default_region": default_region},
-        overrides,
-    )
+    known = isinstance(placed.order_id, str)
+    basics = {
+        "now": now,
+        "event_id": builder.refund_id(placed.order_id, refund_id) if known else _id(placed),
+        "event_time": now,
+        "default_region": default_region or placed.country,
+        "strict": strict,
+    }
+    return _overridden(EventType.REFUND, placed, data, errors, basics, overrides)
 
 
 def lead_event(
@@ -276,6 +344,7 @@ def lead_event(
     now: datetime,
     context: Context | None = None,
     default_region: str | None = None,
+    strict: bool = True,
     **details: Unpack[EventFields],
 ) -> Event:
     """Make a lead: the same lead always makes the same event id.
@@ -285,6 +354,7 @@ def lead_event(
         now: The event's time if none is given.
         context: The request that made the lead.
         default_region: Where phone numbers are that do not begin with a plus.
+        strict: See :func:`build_event`.
         **details: Anything :func:`build_event` takes.
 
     Raises:
@@ -293,13 +363,179 @@ def lead_event(
     if lead_id is not None:
         details.setdefault("event_id", builder.lead_id(lead_id))
     return build_event(
-        EventType.LEAD, now=now, context=context, default_region=default_region, **details
+        EventType.LEAD,
+        now=now,
+        context=context,
+        default_region=default_region,
+        strict=strict,
+        **details,
     )
+
+
+def custom_data(
+    order_id: Unvalidated,
+    currency: Unvalidated,
+    items: Unvalidated,
+    total: Unvalidated,
+    check: _Checks = _UNCHECKED,
+) -> JsonDict:
+    """Return custom data of an order and its lines.
+
+    Args:
+        order_id: The order's id.
+        currency: Its currency.
+        items: Its lines.
+        total: Its total.
+        check: What each value passes. Without checks, a line that can't be one stays for
+            validation to find; its id and its pieces don't count.
+    """
+    data: JsonDict = {}
+    contents, content_ids, count = _contents(items, check)
+    if total is not None:
+        data["value"] = check.value(total)
+    if currency is not None:
+        data["currency"] = check.currency(currency)
+    if order_id is not None:
+        data["order_id"] = check.order_id(order_id)
+    if contents:
+        data["contents"] = contents
+    if content_ids:
+        data["content_ids"] = content_ids
+    if count:
+        data["num_items"] = count
+    return data
+
+
+def _contents(  # noqa: C901 - one pass, while a shopper waits
+    items: Unvalidated, check: _Checks
+) -> tuple[list[Unvalidated], list[Unvalidated], int | None]:
+    """Return an order's lines, their ids, and how many pieces they are if that can be told."""
+    contents: list[Unvalidated] = []
+    content_ids: list[Unvalidated] = []
+    count, is_known = 0, True
+    check_id, check_quantity, check_price = check.line_id, check.quantity, check.price
+    for given in items:
+        item: Any = given if type(given) in _LINES else read_item(given)
+        if type(item) is list:
+            item_id, quantity, price, brand, name = item
+        elif type(item) is OrderItem:
+            item_id, quantity, price = item.id, item.quantity, item.price
+            brand, name = item.brand, item.name
+        else:
+            contents.append(check.other_line(item))
+            is_known = False
+            continue
+        line = {"id": check_id(item_id)}
+        if quantity is not None:
+            line["quantity"] = check_quantity(quantity)
+        if price is not None:
+            line["price"] = check_price(price)
+        if brand is not None:
+            line["brand"] = check.brand(brand)
+        if name is not None:
+            line["name"] = check.name(name)
+        contents.append(line)
+        if check is _UNCHECKED and _is_discount(price):
+            continue
+        if quantity is None or type(quantity) is not int or quantity < 1:
+            is_known = False
+            if quantity is not None:
+                continue
+        else:
+            count += quantity
+        content_ids.append(item_id)
+    return contents, content_ids, count if is_known else None
+
+
+def _lines(items: Unvalidated) -> Sequence[Unvalidated]:
+    """Return lines that can be read more than once."""
+    if type(items) is tuple or type(items) is list:
+        return items
+    lines: Any = parse_items(items)
+    alone = isinstance(lines, (str, bytes, Mapping)) or not isinstance(lines, Iterable)
+    return [lines] if alone else [*lines]
+
+
+def _is_discount(price: Unvalidated) -> bool:
+    if type(price) is Decimal:
+        return price.is_signed() and price.is_finite() and price < 0
+    return type(price) is int and price < 0
+
+
+def _sum(items: Unvalidated) -> Decimal | None:
+    """Return the sum of all lines, discounts included; ``None`` unless each is readable."""
+    lines = []
+    for given in items:
+        item: Any = given if type(given) in _LINES else read_item(given)
+        if type(item) is list:
+            lines.append((item[1], item[2]))
+        elif type(item) is OrderItem:
+            lines.append((item.quantity, item.price))
+        else:
+            return None
+    total = sum_lines(lines)
+    return None if total is None or total < 0 else total
+
+
+def _data_of(
+    order: Order, items: Unvalidated, total: Unvalidated, errors: list[FieldError]
+) -> JsonDict:
+    """Return unchecked custom data of an order, its custom keys included."""
+    items = _lines(items)
+    if total is None and items:
+        total = _sum(items)
+    data = custom_data(order.order_id, order.currency, items, total)
+    return data if order.custom is EMPTY else merge(data, order.custom, errors)
+
+
+def merge(data: JsonDict, more: object, errors: list[FieldError]) -> JsonDict:
+    """Lay what `more` knows over `data`."""
+    if is_absent(more):
+        return data
+    try:
+        over = fields_of(more, CustomData)
+    except InvalidField as error:
+        errors += below(error.errors, "$.custom_data")
+        return data
+    return {**data, **{name: value for name, value in over.items() if value is not None}}
+
+
+def partial_refund_id(data: JsonDict) -> str:
+    """Name a part of an order by its amount and lines, for want of a name of its own."""
+    contents = data.get("contents", ())
+    lines = [(line["id"], line.get("quantity")) for line in contents if type(line) is dict]
+    amount = data.get("value")
+    value = None if amount is None else str(amount)
+    if isinstance(amount, (int, Decimal)):
+        value = str(Decimal(amount).normalize(_WIDE))
+    return derive_event_id("part", value, *itertools.chain.from_iterable(lines))
+
+
+def _positive(amount: Unvalidated) -> Unvalidated:
+    """Return an amount without its sign: shops write what they pay back either way."""
+    return abs(amount) if _is_discount(amount) else amount
+
+
+def _refunded(items: Unvalidated) -> Unvalidated:
+    """Return refunded lines, of which shops write the pieces or the price with a minus."""
+    if type(items) is not tuple and type(items) is not list:
+        return items
+    return [_refunded_line(line) for line in items]
+
+
+def _refunded_line(given: Unvalidated) -> Unvalidated:
+    line = given if type(given) in _LINES else read_item(given)
+    if type(line) is OrderItem:
+        line = [getattr(line, name) for name in _LINE]
+    if type(line) is not list:
+        return line
+    item_id, quantity, price, *rest = line
+    return [item_id, _positive(quantity), _positive(price), *rest]
 
 
 def _id(order: Order) -> Unvalidated:
     order_id: Unvalidated = order.order_id
-    return MISSING_ID if order_id is None else order_id
+    return MISSING_ID if is_absent(order_id) else order_id
 
 
 def _same(amount: Unvalidated, total: Unvalidated) -> bool:
@@ -309,27 +545,23 @@ def _same(amount: Unvalidated, total: Unvalidated) -> bool:
         return False
 
 
-def _overridden(
+def _overridden(  # noqa: PLR0913, PLR0917 - what an order is overridden by
     event_type: EventType,
     order: Order,
-    data: Unvalidated,
+    data: JsonDict,
+    errors: list[FieldError],
     basics: dict[str, Any],
     overrides: Mapping[str, object],
 ) -> Event:
     """Build an order's event from its fields and from what the caller puts in their place."""
     own = {name: getattr(order, name) for name in _SHOPPER}
-    more = {name: value for name, value in overrides.items() if value is not None}
+    more = {name: value for name, value in overrides.items() if not is_absent(value)}
     if "click_id" in more:
         del own["click_id_type"]
-    if "custom_data" in more:
-        data = merge(data, more["custom_data"])
-    faults = excess_decimals(data)
-    arguments: dict[str, Any] = {**own, **basics, **more, "custom_data": data}
-    try:
-        event = build_event(event_type, **arguments)
-    except InvalidEventError as error:
-        raise InvalidEventError((*faults, *error.errors), event=error.event) from None
-    if faults:
-        kept = redact_rejected(event.event_id, event_type, event.event_time, data, faults)
-        raise InvalidEventError(faults, event=kept)
-    return event
+    data = merge(data, more.pop("custom_data", None), errors)
+    value, currency = data.get("value"), data.get("currency")
+    if type(value) is Decimal and not fits_currency(value, currency):
+        errors += check_decimals(value, currency, "$.custom_data.value")
+    settings = {name: basics.pop(name) for name in _SETTINGS if name in basics}
+    details = {**own, **basics, **more, "custom_data": data}
+    return assemble(event_type, details, errors, **settings)

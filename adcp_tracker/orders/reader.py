@@ -182,11 +182,12 @@ def _values_of_order(order: Order) -> Sequence[Any]:
         None if value is None else _convert(index, field, value)
         for index, (field, value) in enumerate(zip(ORDER_NAMES, values, strict=True))
     ]
-    if type(converted[_TOTAL]) is tuple:
+    if type(converted[_TOTAL]) is tuple and converted[_TOTAL] is not values[_TOTAL]:
         converted[_TOTAL], own = converted[_TOTAL]
         converted[_CURRENCY] = _parse_currency(own) or converted[_CURRENCY]
     if all(map(is_, values, converted)):
-        if len(_plain_orders) < _MAX_PLANS:
+        can_be_plain = type(values[_ITEMS]) in _LINES and type(values[_CURRENCY]) in _CURRENCIES
+        if can_be_plain and len(_plain_orders) < _MAX_PLANS:
             _plain_orders.add(tuple(map(type, values)))
         return values
     return converted
@@ -214,6 +215,8 @@ def _is_plain_line(line: object) -> bool:
     )
 
 
+_LINES: Final = frozenset({tuple, list, type(None)})
+_CURRENCIES: Final = frozenset({str, type(None)})
 _plain_orders: Final[set[tuple[type, ...]]] = set()
 """The types of the fields of orders that needed no conversion."""
 
@@ -230,15 +233,15 @@ class OrderDefaults:
     currency: str | None = None
     zone: tzinfo | None = None
 
-    def fill(self, order: Order) -> Order:
-        """Return the order with its missing currency and UTC offset filled in."""
-        changes: dict[str, Any] = {}
-        time = order.created_at
-        if order.currency is None and self.currency is not None:
-            changes["currency"] = self.currency
+    def fill(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return an order's values with its missing currency and UTC offset filled in."""
+        filled = [*values]
+        time = values[_CREATED_AT]
+        if values[_CURRENCY] is None:
+            filled[_CURRENCY] = self.currency
         if self.zone is not None and isinstance(time, datetime) and time.tzinfo is None:
-            changes["created_at"] = time.replace(tzinfo=self.zone)
-        return attrs.evolve(order, **changes) if changes else order
+            filled[_CREATED_AT] = time.replace(tzinfo=self.zone)
+        return filled
 
 
 def order_defaults(currency: str | None, zone: str | None) -> OrderDefaults | None:
@@ -622,7 +625,7 @@ def _fill_contact(
     People who would have to be loaded are asked only if the order and those who are loaded
     have neither, and only until one is found.
     """
-    if values[_EMAIL] is not None and values[_PHONE] is not None and values[_COUNTRY] is not None:
+    if values[_EMAIL] is not None and values[_PHONE] is not None and values[COUNTRY] is not None:
         return
     people = [name for name in related if name not in _CLIENT_KEYS]
     unloaded = []
@@ -644,9 +647,9 @@ def _ask_person(source: object, name: str, values: list[Any], trace: Trace | Non
     found: Trace | None = None if trace is None else {}
     _, (email, phone, country) = _contacts.read(person, found)
     # A person's country is that of their phone number.
-    own_country = values[_COUNTRY] is None or (values[_PHONE] is None and phone is not None)
-    for index, value in ((_EMAIL, email), (_PHONE, phone), (_COUNTRY, country)):
-        wanted = own_country if index == _COUNTRY else values[index] is None
+    own_country = values[COUNTRY] is None or (values[_PHONE] is None and phone is not None)
+    for index, value in ((_EMAIL, email), (_PHONE, phone), (COUNTRY, country)):
+        wanted = own_country if index == COUNTRY else values[index] is None
         if wanted and value is not None:
             values[index] = value
             if trace is not None and found is not None:
@@ -941,7 +944,7 @@ _PHONE: Final = _FIELDS.index("phone")
 _CREATED_AT: Final = _FIELDS.index("created_at")
 _CLIENT_IP: Final = _FIELDS.index("client_ip")
 _USER_AGENT: Final = _FIELDS.index("client_user_agent")
-_COUNTRY: Final = _FIELDS.index("country")
+COUNTRY: Final = _FIELDS.index("country")
 _TEXT: Final = (str, _parse_text)
 
 _orders: Final = OrderReader(

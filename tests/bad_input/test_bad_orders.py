@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.events import purchase_event, to_order
+from adcp_tracker.orders.events import plain_purchase_event, purchase_event, to_order
+from adcp_tracker.orders.reader import order_values
 from tests.support.events import NOW
 
 GOOD: dict[str, Any] = {
@@ -73,7 +74,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "thousands": ({"total": "1,059.90"}, [VALUE + "a string of 8 characters"]),
     "currency sign": ({"total": "€59.90"}, [VALUE + "a string of 6 characters"]),
     "words for money": ({"total": "free"}, [VALUE + "a string of 4 characters"]),
-    "NaN": ({"total": float("nan"), "items": []}, [VALUE + "NaN"]),
     "infinity": ({"total": Decimal("Infinity")}, [VALUE + "Infinity"]),
     "boolean for money": ({"total": False}, [VALUE + "a boolean"]),
     "list for money": ({"total": [59]}, [VALUE + "a list"]),
@@ -198,6 +198,7 @@ READABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a sum of floats": ({"total": 0.1 + 0.2}, {"value": Decimal("0.3")}),
     "lower-case currency": ({"currency": "eur"}, {"currency": "EUR"}),
     "empty currency": ({"currency": ""}, {"currency": None}),
+    "NaN for a total": ({"total": float("nan"), "items": []}, {"value": None}),
 }
 
 
@@ -217,6 +218,29 @@ def test_a_port_is_no_part_of_an_address_and_a_unix_time_is_a_time() -> None:
     assert event.user_match is not None
     assert event.user_match.client_ip == "203.0.113.7"
     assert event.event_time == datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+_FATAL = ("$.event_id", "$.custom_data.value", "$.custom_data.currency")
+
+
+@pytest.mark.parametrize(("change", "told"), CASES.values(), ids=CASES)
+def test_outside_strict_only_what_is_vital_costs_the_purchase(
+    change: dict[str, Any], told: list[str]
+) -> None:
+    """Everything else is left out, and named with its field and the kind of mistake."""
+    paths = {line.partition(":")[0] for line in told}
+    values = order_values(GOOD | change)
+    if paths & {*_FATAL}:
+        with pytest.raises(InvalidEventError) as caught:
+            plain_purchase_event(values, NOW, None, None, False)  # noqa: FBT003 - by place
+        assert {error.path for error in caught.value.errors} == paths
+        return
+    event = plain_purchase_event(values, NOW, None, None, False)  # noqa: FBT003 - by place
+    data = event.custom_data
+    assert data is not None
+    assert (event.event_id, data.value, data.currency) == ("1001", Decimal("59.90"), "EUR")
+    fields = {f"$.{each.field}".replace("[]", "[0]") for each in event.omissions}
+    assert fields == paths
 
 
 def test_the_order_they_all_differ_from_is_good() -> None:

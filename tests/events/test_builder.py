@@ -62,8 +62,8 @@ def test_parts_are_taken_as_they_are() -> None:
     """Nothing is added to a user match that was made elsewhere."""
     match, data = UserMatch(click_id="c"), CustomData(1)
     event = build(user_match=match, custom_data=data, context=CONTEXT)
-    assert event.user_match is match
-    assert event.custom_data is data
+    assert event.user_match == match
+    assert event.custom_data == data
 
 
 def test_raw_addresses_in_a_mapping_are_hashed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from typing import Any
 
 import phonenumbers
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adcp_tracker.context import RequestContext
+from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.hashing import (
     CERTAIN_E164,
     PLAIN_EMAIL,
@@ -19,10 +21,10 @@ from adcp_tracker.events.hashing import (
     hash_email,
     hash_phone,
     to_e164,
-    user_match,
 )
-from adcp_tracker.events.model import UidType, UniversalId
+from adcp_tracker.events.model import UidType, UniversalId, UserMatch
 from adcp_tracker.exceptions import InvalidEventError
+from tests.support.events import NOW
 
 ALICE = "ff8d9819fc0e12bf0d24892e45987e249a28dce836a85cad60e28eaaa8c6d976"
 USER = "b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514"
@@ -32,6 +34,11 @@ SEATTLE = "f48869b8f9aa60d5eb6147b2130ae29eae6e2d6877dbb9eb9448ce04fe90e3ca"
 def sha256(text: str) -> str:
     """Hash as anybody would."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def user_match(**details: Any) -> UserMatch | None:  # noqa: ANN401 - an event's own
+    """Return who the shopper of an event is that has `details`."""
+    return build_event("lead", now=NOW, **details).user_match
 
 
 LONDON = sha256("+442079460958")

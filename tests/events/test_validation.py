@@ -83,14 +83,14 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"user_match": UserMatch(client_user_agent="Firefox")}, IDENTIFIER),
     ({"user_match": UserMatch(uids=())}, IDENTIFIER),
     ({"user_match": UserMatch(click_id_type="gclid")}, IDENTIFIER),
-    ({"user_match": {"click_id": "x"}}, "$.user_match: expected a UserMatch, got a mapping"),
+    ({"user_match": "x"}, "$.user_match: expected a UserMatch, got a string of 1 characters"),
     (
         {"user_match": match(hashed_email="alice@example.com")},
         f"$.user_match.hashed_email: {NO_DIGEST}",
     ),
     ({"user_match": match(hashed_phone="F" * 64)}, "$.user_match.hashed_phone: expected a SHA-256"),
     ({"user_match": match(hashed_phone=12065551234)}, "lower-case hex digits, got an integer"),
-    ({"user_match": match(click_id="")}, "$.user_match.click_id: expected a string of 1–512 char"),
+    ({"user_match": match(click_id=5)}, "$.user_match.click_id: expected a string of 1–512 char"),
     ({"user_match": match(click_id="a\nb")}, f"$.user_match.click_id: {CLEAN} 3 characters"),
     ({"user_match": match(click_id="x" * 513)}, "1–512 characters, got a string of 513 characters"),
     (
@@ -118,13 +118,12 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"user_match": match(extra={"email": "a@b"})}, "$.user_match.email: expected hashed_email"),
     ({"user_match": match(extra={"phone": "+1"})}, "$.user_match.phone: expected hashed_phone"),
     ({"user_match": match(extra={"ext": 1})}, "$.user_match.ext: expected a mapping, got an int"),
-    ({"custom_data": {}}, "$.custom_data: expected a CustomData, got a mapping"),
+    ({"custom_data": 5}, "$.custom_data: expected a CustomData, got an integer"),
     ({"custom_data": data(value=-1)}, "$.custom_data.value: expected a number ≥ 0, got -1"),
     ({"custom_data": data(value=Decimal("-0.01"))}, "a number ≥ 0, got -0.01"),
     ({"custom_data": data(value=True)}, "a number ≥ 0, got a boolean"),
     ({"custom_data": data(value="5")}, "a number ≥ 0, got a string of 1 characters"),
-    ({"custom_data": data(value=9.5)}, 'a number ≥ 0, got the float 9.5; write Decimal("9.5")'),
-    ({"custom_data": data(value=Decimal("NaN"))}, "a number ≥ 0, got NaN"),
+    ({"custom_data": data(value=-9.5)}, "a number ≥ 0, got -9.5"),
     ({"custom_data": data(value=Decimal("Infinity"))}, "a number ≥ 0, got Infinity"),
     ({"custom_data": data(value=10**30)}, "an integer too large to show"),
     ({"custom_data": data(value=Decimal("1E+18"))}, "$.custom_data.value: expected a number below"),
@@ -152,7 +151,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"custom_data": data(order_id=5)}, "256 characters, got an integer"),
     ({"custom_data": data(contents={})}, "$.custom_data.contents: expected a tuple or list, got a"),
     (
-        {"custom_data": data(contents=[{"id": "a"}])},
+        {"custom_data": data(contents=["a"])},
         "$.custom_data.contents[0]: expected a Content",
     ),
     (
@@ -180,8 +179,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"custom_data": data(progress_percent=-1)}, "expected a number from 0 to 100, got -1"),
     ({"custom_data": data(progress_seconds=-1)}, "$.custom_data.progress_seconds: expected a num"),
     ({"custom_data": data(extra={"value": 5})}, "$.custom_data.value: expected an unknown key in"),
-    ({"custom_data": data(extra={"a": None})}, "$.custom_data.a: expected a string, a finite num"),
-    ({"custom_data": data(extra={"a": float("nan")})}, "$.custom_data.a: expected a string, a fin"),
+    ({"custom_data": data(extra={"a": float("inf")})}, "$.custom_data.a: expected a string, a fin"),
     ({"custom_data": data(extra={"a": NOW})}, "got an object of type datetime"),
     ({"custom_data": data(extra={"a": 2**64})}, "true, false, a list or a mapping, got an integer"),
     ({"custom_data": data(extra={"a": {"b": [1, {2}]}})}, "$.custom_data.a.b[1]: expected a str"),
@@ -189,7 +187,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"custom_data": data(extra={5: 1})},
         "$.custom_data: expected keys that are strings, got an i",
     ),
-    ({"custom_data": data(extra={"a@b.c": None})}, "$.custom_data[…]: expected a string, a finite"),
+    (
+        {"custom_data": data(extra={"a@b.c": object()})},
+        "$.custom_data[…]: expected a string, a finite",
+    ),
     ({"custom_data": data(extra={"a": deep})}, "expected at most 16 levels of nesting, got more"),
     (
         {"custom_data": data(extra=[("a", 1)])},
@@ -206,7 +207,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"event_source_url": "https://ä.b/"}, "$.event_source_url: expected an absolute URI"),
     ({"event_source_url": 5}, "$.event_source_url: expected an absolute URI, percent-encoded, got"),
     ({"event_type": EventType.CUSTOM}, "$.custom_event_name: expected a name, as event_type is"),
-    ({"custom_event_name": ""}, "$.custom_event_name: expected a string of 1–256 characters, got"),
+    ({"custom_event_name": 5}, "$.custom_event_name: expected a string of 1–256 characters, got"),
     ({"event_type": EventType.WATCH_MILESTONE}, "$.custom_data.progress_percent: expected this or"),
     ({"event_type": EventType.WATCH_MILESTONE, "custom_data": data(value=1)}, "as event_type is"),
     ({"surface": "app"}, "$.surface: expected a Surface, got a string of 3 characters"),
@@ -215,8 +216,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
         "$.surface.category: expected one of owned_property, website",
     ),
     (
-        {"surface": Surface(SurfaceCategory.APP, "", "x" * 129, "x" * 257)},
-        "$.surface.property_type: expected a string of 1–128 characters, got an empty string",
+        {"surface": Surface(SurfaceCategory.APP, "x\ny", "x" * 129, "x" * 257)},
+        "$.surface.property_type: expected a string without control characters, got a string of 3",
     ),
     ({"ext": []}, "$.ext: expected a mapping, got a list"),
     ({"ext": {"a": {"b": None}}}, "$.ext.a.b: expected a string, a finite number, true, false, a"),
@@ -242,8 +243,8 @@ def test_every_fault_is_listed_in_the_order_of_the_fields() -> None:
         custom_data=CustomData(-1, "x", contents=[Content("", 0, -1)]),
         action_source="x",
         event_source_url="x",
-        custom_event_name="",
-        surface=Surface(SurfaceCategory.APP, ""),
+        custom_event_name="a\nb",
+        surface=Surface(SurfaceCategory.APP, "\n\n!"),
         ext=5,
     )
     assert [fault.partition(":")[0] for fault in found] == [
@@ -303,7 +304,7 @@ IN_THE_WRONG_PLACE: list[dict[str, Any]] = [
     {"user_match": match(click_id=SECRET + "\n")},
     {"user_match": match(uids=[SECRET])},
     {"user_match": match(uids=[UniversalId(SECRET, SECRET)])},  # type: ignore[arg-type]  # on purpose
-    {"user_match": match(extra={SECRET: None})},
+    {"user_match": match(extra={SECRET: object()})},
     {"user_match": match(extra={"email": SECRET})},
     {"custom_data": SECRET},
     {"custom_data": data(value=SECRET, currency=SECRET, num_items=SECRET)},
@@ -320,3 +321,24 @@ IN_THE_WRONG_PLACE: list[dict[str, Any]] = [
 def test_no_fault_shows_personal_data(fields: dict[str, Any]) -> None:
     """Wherever an address ends up by mistake, the error does not repeat it."""
     assert "alice" not in " ".join(faults(**fields))
+
+
+@pytest.mark.parametrize("absent", [None, "", " \t", float("nan"), Decimal("NaN")])
+def test_what_stands_for_no_value_is_left_out(absent: object) -> None:
+    """A blank text or a number that is none is as good as nothing, wherever it is optional."""
+    gaps: Any = absent
+    event = Event(
+        "1",
+        EventType.LEAD,
+        NOW,
+        UserMatch(gaps, gaps, None, "click", gaps, gaps, gaps),
+        CustomData(gaps, gaps, gaps, [Content("a", gaps, gaps, gaps)], None, gaps, gaps, gaps),
+        custom_event_name=gaps,
+        event_source_url=gaps,
+        surface=Surface(SurfaceCategory.APP, gaps, gaps, gaps),
+        ext=gaps,
+    )
+    assert event.user_match == UserMatch(click_id="click")
+    assert event.custom_data == CustomData(contents=(Content("a"),))
+    assert event.surface == Surface(SurfaceCategory.APP)
+    assert event.event_source_url is event.ext is event.custom_event_name is None
