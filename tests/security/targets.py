@@ -23,7 +23,12 @@ from adcp_tracker.outbox.state import Span, State
 from adcp_tracker.outbox.storage import DamagedOutboxError
 from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.web.click_ids import ClickNames, read_cookie
-from adcp_tracker.web.client_ip import ProxyTrust, elements_from_right, explain, parse_node
+from adcp_tracker.web.client_ip import (
+    ProxyTrust,
+    explain,
+    forwarded_elements_from_right,
+    parse_node,
+)
 from adcp_tracker.web.consent import read_tc_string
 from adcp_tracker.web.page_url import MAX_LENGTH, QueryFilter, page_url
 from tests.support.destinations import MemoryOutbox
@@ -82,7 +87,7 @@ def feed_state(data: bytes) -> None:
 def feed_forwarded(data: bytes) -> None:
     """Read a proxy's header."""
     text = data.decode("latin-1")
-    for element in elements_from_right([text]):
+    for element in forwarded_elements_from_right([text]):
         parse_node(element.get("for", ""))
     parse_node(text)
 

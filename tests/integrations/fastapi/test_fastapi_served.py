@@ -1,8 +1,10 @@
-"""FastAPI under uvicorn with two workers."""
+"""FastAPI under uvicorn, Hypercorn and Granian, each with two workers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.integrations.losing_none import (
     check_a_page_view_delivers,
@@ -13,6 +15,7 @@ from tests.integrations.losing_none import (
 from tests.integrations.servers import SCRIPTS, serve, shop_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.seller import SellerProcess
@@ -33,6 +36,29 @@ def test_under_uvicorn(tmp_path: Path, seller_process: SellerProcess) -> None:
         workers = check_all_delivered(server, seller_process)
         assert 1 <= len(workers) <= 2  # which of them serves is the kernel's choice
         check_killing_loses_none(server, seller_process)
+        server.stop()
+    assert "Traceback" not in server.log.read_text()
+
+
+def hypercorn(port: int) -> list[str]:
+    """Return Hypercorn's command line."""
+    return [str(SCRIPTS / "hypercorn"), "--workers", "2", "--bind", f"127.0.0.1:{port}", SHOP]
+
+
+def granian(port: int) -> list[str]:
+    """Return Granian's command line."""
+    where = ["--host", "127.0.0.1", "--port", str(port)]
+    return [str(SCRIPTS / "granian"), "--interface", "asgi", "--workers", "2", *where, SHOP]
+
+
+@pytest.mark.parametrize("command", [hypercorn, granian])
+def test_under_other_servers(
+    command: Callable[[int], list[str]], tmp_path: Path, seller_process: SellerProcess
+) -> None:
+    """500 orders make 500 events with their shopper."""
+    environment = shop_environment(tmp_path / "queue", seller_process, PYTHONWARNINGS="default")
+    with serve(command, environment, tmp_path) as server:
+        check_all_delivered(server, seller_process)
         server.stop()
     assert "Traceback" not in server.log.read_text()
 

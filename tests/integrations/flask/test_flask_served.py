@@ -35,9 +35,12 @@ def gunicorn(*options: str) -> list[str]:
         ["--worker-class", "sync"],
         ["--worker-class", "sync", "--preload"],
         ["--worker-class", "gthread", "--threads", "4"],
+        ["--worker-class", "gthread", "--threads", "4", "--preload"],
         ["--worker-class", "gevent"],
+        # gevent patches only in the worker, after everything was imported and a tracker made.
+        ["--worker-class", "gevent", "--preload"],
     ],
-    ids=["sync", "sync, preloaded", "threads", "gevent"],
+    ids=["sync", "sync-preload", "threads", "threads-preload", "gevent", "gevent-preload"],
 )
 def test_under_gunicorn(options: list[str], tmp_path: Path, seller_process: SellerProcess) -> None:
     """500 orders make 500 events with their shopper, and killed workers lose none."""
