@@ -17,12 +17,19 @@ import attrs
 
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.codec import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
 from adcp_tracker.events.money import CENTS, parse_amount, parse_money, unbox
 from adcp_tracker.events.parsing import is_absent, parse_time
 from adcp_tracker.exceptions import FieldError, InvalidEventError
-from adcp_tracker.orders._attributes import class_attributes, get_attribute, is_loaded, may_query
+from adcp_tracker.orders._attributes import (
+    class_attributes,
+    get_attribute,
+    is_loaded,
+    log_failure,
+    may_query,
+)
 from adcp_tracker.orders._foreign import FOREIGN_KEYS, reject_foreign_payload
 from adcp_tracker.orders.names import (
     CLIENT_FIELDS,
@@ -38,7 +45,12 @@ from adcp_tracker.orders.names import (
 )
 
 MAX_LINES: Final = 10_000
-"""An order with more lines than this is read without them: no event could hold them."""
+"""Lines that are read of an order. No event could hold more."""
+
+
+class TooManyLines:
+    """Stands for the lines of an order that has more than :data:`MAX_LINES`."""
+
 
 _KEY: Final = "id"
 _UNSURE: Final = "number"
@@ -542,9 +554,7 @@ def _getter(source: object, plan: FieldPlan) -> _Get:
         return source.get
     if not hasattr(source, "_state") and not hasattr(source, "_sa_instance_state"):
         return partial(get_attribute, source)
-    essential: set[str] = {
-        name for index, names, *_ in plan.steps[:3] if index < _EMAIL for name in names
-    }
+    essential = {name for index, names, *_ in plan.steps if index < _EMAIL for name in names}
     essential.update(name for name, _ in plan.id_names)
     queries = may_query()
 
@@ -746,7 +756,9 @@ def _member(source: object, name: str) -> object:
     return source.get(name) if isinstance(source, dict) else get_attribute(source, name)
 
 
-def parse_items(value: object, read: Callable[[object], object] = read_item) -> object:
+def parse_items(  # noqa: PLR0911 - a line a kind
+    value: object, read: Callable[[object], object] = read_item
+) -> object:
     """Read the lines of a list, a generator, or a manager of related objects.
 
     Args:
@@ -754,11 +766,13 @@ def parse_items(value: object, read: Callable[[object], object] = read_item) -> 
         read: Reads one line.
 
     Returns:
-        A tuple of what `read` returns; it is empty for ``None``, and if there are too many
-        lines. The value unchanged if it doesn't hold lines.
+        A tuple of what `read` returns; it is empty for ``None``. :class:`TooManyLines` if
+        there are more than :data:`MAX_LINES`. The value unchanged if it doesn't hold lines.
     """
     if type(value) is list:
-        return () if len(value) > MAX_LINES else tuple(map(read, _whole_lines(value)))
+        if len(value) > MAX_LINES:
+            return TooManyLines()
+        return tuple(map(read, _whole_lines(value)))
     if is_absent(value):
         return ()
     if isinstance(value, Mapping):
@@ -768,7 +782,13 @@ def parse_items(value: object, read: Callable[[object], object] = read_item) -> 
         value = _fetched(value)
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         return value
-    return parse_items(list(islice(value, MAX_LINES + 1)), read)
+    try:
+        lines = list(islice(value, MAX_LINES + 1))
+    except Exception as error:  # noqa: BLE001 - the shop's own generator or query
+        reraise_interruption(error)
+        log_failure(value, "__iter__", error)
+        return ()
+    return parse_items(lines, read)
 
 
 def _parse_lines(value: object) -> object:
@@ -808,7 +828,7 @@ def _lines_of_mapping(value: Mapping[Any, Any]) -> object:
 
 def _fetched(manager: Any) -> object:  # noqa: ANN401 - an ORM's own
     """Return the rows of a manager; in a coroutine only those that are fetched already."""
-    rows = manager.all()
+    rows = get_attribute(manager, "all")
     if not may_query() and getattr(rows, "_result_cache", ()) is None:
         return ()
     if hasattr(rows, "_result_cache"):
