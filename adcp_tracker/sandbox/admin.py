@@ -11,7 +11,10 @@ from starlette.routing import Route
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig, structure
+from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.middleware import read_json, read_whole_number
+from adcp_tracker.sandbox.seller import LogRequest
+from adcp_tracker.sandbox.timeline import Report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +38,14 @@ def admin_routes(seller: Seller) -> list[Route]:
         "faults": _list_faults,
         "config": _config,
     }
-    writes: dict[str, _Action] = {"faults": _add_faults, "config": _configure, "reset": _reset}
+    writes: dict[str, _Action] = {
+        "faults": _add_faults,
+        "config": _configure,
+        "reset": _reset,
+        "clear": _clear,
+        "reports": _report,
+        "entry/{number}/resend": _resend,
+    }
     routes = [(name, "GET", read) for name, read in reads.items()]
     routes += [(name, "POST", write) for name, write in writes.items()]
     routes.append(("faults", "DELETE", _clear_faults))
@@ -144,6 +154,40 @@ def _configure(seller: Seller, request: Request, content: object) -> object:
     given = {name: getattr(changes, name) for name in content}
     seller.configure(attrs.evolve(seller.config, **given))
     return _config(seller, request, content)
+
+
+def _clear(seller: Seller, _request: Request, _content: object) -> object:
+    seller.clear()
+    return seller.store.counts()
+
+
+def _resend(seller: Seller, request: Request, _content: object) -> object:
+    """Send the event of an entry again, by REST and without injected faults."""
+    number = read_whole_number(request.path_params["number"])
+    entry = None if number is None else seller.timeline.find(number)
+    event = None if entry is None else entry.decoded()
+    if entry is None or event is None:
+        raise ConfigurationError("This event is no longer kept.")
+    advertiser, _, source = entry.destination.partition("/")
+    body: dict[str, object] = {"event_source_id": source, "events": [event]}
+    if entry.test_event_code is not None:
+        body["test_event_code"] = entry.test_event_code
+    try:
+        answer = seller.log_events(LogRequest(body, "interchange", advertiser))
+    except ApiError as error:
+        return {"result": f"Rejected: {error.code}"}
+    return {"result": "Sent again" if answer["events_processed"] else "Rejected"}
+
+
+def _report(seller: Seller, _request: Request, content: object) -> object:
+    """Take what a tracker on this machine reports: see :mod:`adcp_tracker._development`."""
+    reports = content if isinstance(content, list) else []
+    for report in [structure(each, Report) for each in reports]:
+        if report.origin and report.event_id:
+            seller.timeline.add_origin(report.event_id, report.origin)
+        if report.outcome != "tracked":
+            seller.timeline.add([report.entry()])
+    return {"reports": len(reports)}
 
 
 def _reset(seller: Seller, _request: Request, _content: object) -> object:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse
 
 from adcp_tracker.sandbox.admin import admin_routes
 from adcp_tracker.sandbox.mcp import mcp_routes
@@ -25,6 +28,11 @@ _CROSS_ORIGIN_MESSAGE = (
     "Requests from other web pages are not allowed. From a program, send neither Origin nor "
     "Sec-Fetch-Site."
 )
+_ASK_FOR_LINK = (
+    "Open the link that adcp-tracker sandbox printed, which ends with ?token=…; from a program, "
+    "send the token as a bearer token."
+)
+_COOKIE = "adcp_sandbox"
 _CROSS_SITES = frozenset({"cross-site", "same-site"})
 
 
@@ -46,6 +54,46 @@ class LoopbackOnly:
             )
             return
         await self.app(scope, receive, send)
+
+
+class PageToken:
+    """Require a token for the page and for ``/_sandbox``, on networks that others can reach.
+
+    The link that the command prints has it in the query; a cookie keeps it from there on.
+    Programs send it as a bearer token. The seller's own calls check theirs themselves.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app = app
+        self._token = token.encode()
+        self._cookie = hashlib.sha256(self._token).hexdigest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app, answer 401, or exchange the token for a cookie."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not (path == "/" or path.startswith("/_sandbox/")):
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.query_params.get("token")
+        if given is not None and self._is_token(given):
+            redirect = RedirectResponse("/", 303)
+            redirect.set_cookie(_COOKIE, self._cookie, httponly=True, samesite="strict")
+            await redirect(scope, receive, send)
+        elif self._is_known(request):
+            await self.app(scope, receive, send)
+        else:
+            await PlainTextResponse(_ASK_FOR_LINK, 401)(scope, receive, send)
+
+    def _is_known(self, request: Request) -> bool:
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        cookie = request.cookies.get(_COOKIE, "")
+        return (scheme.lower() == "bearer" and self._is_token(bearer.strip())) or (
+            hmac.compare_digest(cookie.encode(), self._cookie.encode())
+        )
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
 
 
 class SameOriginOnly:
@@ -100,7 +148,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def create_app(config: SandboxConfig | None = None, *, seller: Seller | None = None) -> Starlette:
+def create_app(
+    config: SandboxConfig | None = None, *, seller: Seller | None = None, token: str | None = None
+) -> Starlette:
     """Build the local seller as an ASGI application.
 
     Connection faults only work under the server of :class:`~.Sandbox` or :func:`~.run`.
@@ -108,12 +158,16 @@ def create_app(config: SandboxConfig | None = None, *, seller: Seller | None = N
     Args:
         config: The seller's settings; ignored if `seller` is given.
         seller: The seller to serve.
+        token: Required for the page and for ``/_sandbox``; then requests may name any host.
     """
     seller = Seller(config) if seller is None else seller
     routes = [rest_routes, mcp_routes, admin_routes, page_routes]
     app = Starlette(
         routes=[route for make in routes for route in make(seller)],
-        middleware=[Middleware(LoopbackOnly), Middleware(SameOriginOnly)],
+        middleware=[
+            Middleware(LoopbackOnly) if token is None else Middleware(PageToken, token),
+            Middleware(SameOriginOnly),
+        ],
     )
     app.state.seller = seller
     return app

@@ -57,6 +57,11 @@ class EventSource:
     settings: Mapping[str, object] = attrs.field(factory=dict)
 
     @property
+    def name(self) -> str:
+        """Its account and id, as shown on the page."""
+        return f"{self.account}/{self.event_source_id}"
+
+    @property
     def event_types(self) -> frozenset[str]:
         """The accepted event types; empty for all."""
         return self._setting("event_types")
@@ -86,6 +91,7 @@ class SyncRequest:
         delete_missing: Whether other sources are deleted.
         needs_name: Whether a source without a name fails.
         instructions: The set-up instructions to return.
+        via: ``REST`` or ``MCP``, whose events count for health.
     """
 
     account: str
@@ -93,6 +99,7 @@ class SyncRequest:
     delete_missing: bool = False
     needs_name: bool = False
     instructions: str = ""
+    via: str = "REST"
 
 
 class EventSources:
@@ -102,7 +109,7 @@ class EventSources:
         self._lock = threading.RLock()
         self._now = now
         self._accounts: dict[str, dict[str, EventSource]] = {}
-        self._hourly: Counter[tuple[str, str, int]] = Counter()
+        self._hourly: Counter[tuple[str, str, str, int]] = Counter()
         self.add(advertisers)
 
     def add(self, advertisers: Mapping[str, Iterable[str]]) -> None:
@@ -163,20 +170,24 @@ class EventSources:
         if before is not None and before.shown() == source.shown():
             action = "unchanged"
         setup = {"snippet_type": "server_only", "instructions": sync.instructions}
-        return source.shown() | {"action": action, "setup": setup, "health": self.health(source)}
+        return source.shown() | {
+            "action": action,
+            "setup": setup,
+            "health": self.health(source, sync.via),
+        }
 
-    def count(self, source: EventSource, events: int) -> None:
-        """Count events of `source` in the current hour."""
+    def count(self, source: EventSource, via: str, events: int) -> None:
+        """Count events that arrived for `source` by REST or MCP in the current hour."""
         with self._lock:
-            self._hourly[source.account, source.event_source_id, self._hour()] += events
+            self._hourly[source.account, source.event_source_id, via, self._hour()] += events
 
     def _hour(self) -> int:
         return int(self._now() // 3600)
 
-    def health(self, source: EventSource) -> dict[str, object]:
+    def health(self, source: EventSource, via: str) -> dict[str, object]:
         """Return the health of `source`, from its events of the last 24 hours."""
         since = self._hour() - _HOURS_OF_HEALTH
-        hours = self.hours(source.account, since, self._hour() + 1)
+        hours = self.hours(source.account, via, since, self._hour() + 1)
         events = sum(
             number for source_id, _, number in hours if source_id == source.event_source_id
         )
@@ -185,13 +196,16 @@ class EventSources:
         issue = {"severity": "warning", "message": "No events were received in the last 24 hours."}
         return {"status": "insufficient", "events_received_24h": 0, "issues": [issue]}
 
-    def hours(self, account: str, start: int, stop: int) -> list[tuple[str, int, int]]:
-        """Return source, hour since 1970 and number of events for `start` up to `stop`."""
+    def hours(self, account: str, via: str, start: int, stop: int) -> list[tuple[str, int, int]]:
+        """Return source, hour since 1970 and number of events for `start` up to `stop`.
+
+        REST and MCP are counted apart: each destination is compared with its own events.
+        """
         with self._lock:
             counted = [
                 (source_id, hour, number)
-                for (owner, source_id, hour), number in self._hourly.items()
-                if owner == account and start <= hour < stop
+                for (owner, source_id, came_by, hour), number in self._hourly.items()
+                if owner == account and came_by == via and start <= hour < stop
             ]
         return sorted(counted, key=lambda entry: (entry[1], entry[0]))
 

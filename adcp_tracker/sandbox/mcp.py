@@ -11,7 +11,7 @@ import orjson
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adcp_tracker.sandbox.failures import ApiError, BrokenConnection, apply_fault
+from adcp_tracker.sandbox.failures import ApiError, apply_fault
 from adcp_tracker.sandbox.middleware import (
     apply_rate_limit,
     check_token,
@@ -153,7 +153,7 @@ def sync_event_sources(call: ToolCall) -> dict[str, object]:
     if find_idempotency_key(call.arguments) is None:
         raise validation_error([Issue("/idempotency_key", "is required", "required")])
     account = _account_key(call.arguments.get("account"))
-    return _with_envelope(sync_sources(call.seller, call.arguments, account), call, version)
+    return _with_envelope(sync_sources(call.seller, call.arguments, account, "MCP"), call, version)
 
 
 def get_adcp_capabilities(call: ToolCall) -> dict[str, object]:
@@ -300,7 +300,7 @@ class _Post:
 
     seller: Seller
     request: Request
-    size: int = 0
+    body: bytes = b""
     call: str = "?"
     key: str | None = None
     responses: McpResponses = attrs.field(init=False)
@@ -310,22 +310,28 @@ class _Post:
 
     async def answer(self) -> Response:
         limits: Mapping[str, str] = {}
+        self.seller.timeline.open_request()
         try:
             limits = apply_rate_limit(self.seller)
             response = await self._handle(await self._read())
         except ApiError as refusal:
             response = self.responses.over_http(refusal)
         response.headers.update(limits)
-        status = 0 if isinstance(response, BrokenConnection) else response.status_code
         log_request(
-            self.request, self.seller, call=self.call, size=self.size, status=status, key=self.key
+            self.request,
+            self.seller,
+            response,
+            call=self.call,
+            body=self.body,
+            via="MCP",
+            key=self.key,
         )
         return response
 
     async def _read(self) -> object:
         config = self.seller.config
         body = await read_body(self.request, config)
-        self.size = len(body)
+        self.body = body
         check_token(self.request, config)
         accepted = self.request.headers.get("accept", "")
         if _JSON not in accepted or _EVENTS not in accepted:

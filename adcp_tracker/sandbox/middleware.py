@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from adcp_tracker.sandbox.failures import ApiError
+from adcp_tracker.sandbox.failures import ApiError, BrokenConnection
 from adcp_tracker.sandbox.store import SeenRequest
+from adcp_tracker.sandbox.timeline import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from adcp_tracker.sandbox.config import SandboxConfig
     from adcp_tracker.sandbox.seller import Seller
@@ -155,13 +157,24 @@ def _too_large(config: SandboxConfig) -> ApiError:
 
 
 def log_request(  # noqa: PLR0913 - keyword arguments
-    request: Request, seller: Seller, *, call: str, size: int, status: int, key: object = None
+    request: Request,
+    seller: Seller,
+    response: Response,
+    *,
+    call: str,
+    body: bytes,
+    via: str,
+    key: object = None,
 ) -> None:
-    """Add `request` to the request log, without credentials."""
+    """Add `request` to the request log and the timeline, without credentials."""
+    status = 0 if isinstance(response, BrokenConnection) else response.status_code
     headers = {
         name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS
     }
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     prefix = key[:_PREFIX] if isinstance(key, str) else ""
-    seen = SeenRequest(request.method, path, call, headers, size, seller.now(), prefix, status)
+    seen = SeenRequest(request.method, path, call, headers, len(body), seller.now(), prefix, status)
     seller.store.add_request(seen)
+    answer: bytes = getattr(response, "body", b"")  # streams have none
+    exchange = Exchange(request.method, path, headers, body, status, bytes(answer))
+    seller.timeline.close_request(exchange, is_log_event=call == "log_event", via=via)

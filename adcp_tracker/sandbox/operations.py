@@ -20,14 +20,16 @@ _HOUR = timedelta(hours=1)
 _START = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def sync_sources(seller: Seller, body: Mapping[str, object], account: str) -> dict[str, object]:
+def sync_sources(
+    seller: Seller, body: Mapping[str, object], account: str, via: str
+) -> dict[str, object]:
     """Register the event sources of `body`, or list those of `account` if it has none.
 
     Raises:
         ApiError: If the list is invalid; an invalid source only fails itself.
     """
     if "event_sources" not in body:
-        return list_sources(seller, account)
+        return list_sources(seller, account, via)
     issues = check_sources(body["event_sources"], _MOST_SOURCES)
     delete = body.get("delete_missing", False)
     if not isinstance(delete, bool):
@@ -36,19 +38,19 @@ def sync_sources(seller: Seller, body: Mapping[str, object], account: str) -> di
         raise validation_error(issues)
     items: list[object] = body["event_sources"]  # type: ignore[assignment]
     config = seller.config
-    sync = SyncRequest(account, items, bool(delete), config.needs_name, config.instructions)
+    sync = SyncRequest(account, items, bool(delete), config.needs_name, config.instructions, via)
     return {"event_sources": seller.sources.sync(sync)}
 
 
 def list_sources(
-    seller: Seller, account: str, take: int | None = None, skip: int = 0
+    seller: Seller, account: str, via: str, take: int | None = None, skip: int = 0
 ) -> dict[str, object]:
     """List the event sources of `account` with their health."""
     known = seller.sources.of(account)
     shown = known[skip:] if take is None else known[skip : skip + take]
     return {
         "event_sources": [
-            source.shown() | {"action": "unchanged", "health": seller.sources.health(source)}
+            source.shown() | {"action": "unchanged", "health": seller.sources.health(source, via)}
             for source in shown
         ],
         "total": len(known),
@@ -71,7 +73,7 @@ def summarize(
     """
     late = int((seller.now() - seller.config.summary_delay_s) // 3600) + 1
     stop = min(_hour(end, "endHour"), late)
-    counted = seller.sources.hours(account, _hour(start, "startHour"), stop)
+    counted = seller.sources.hours(account, "REST", _hour(start, "startHour"), stop)
     hours = [
         {
             "hour": (_START + hour * _HOUR).strftime("%Y-%m-%dT%H:00:00Z"),

@@ -1,229 +1,287 @@
-"""A page that shows what the seller gets, as it gets it.
+"""The page: a live timeline of events, with filters, details and faults to inject.
 
-Whatever events hold was written by strangers: all of it is escaped, and the page's
-Content-Security-Policy lets no script run but its own.
+Events are written by strangers: everything is escaped, and the Content-Security-Policy allows
+no script but the page's own.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from datetime import datetime, timezone
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Final
 
 import orjson
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from adcp_tracker.sandbox.config import DEFAULT_TOKEN
+from adcp_tracker.sandbox.details import render_entry
+from adcp_tracker.sandbox.fault_menu import render_menu
+from adcp_tracker.sandbox.middleware import read_whole_number
+from adcp_tracker.sandbox.timeline import OUTCOMES, Filter
+
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import AsyncIterator, Iterable
+
+    from starlette.datastructures import QueryParams
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from adcp_tracker.sandbox.seller import Seller
-    from adcp_tracker.sandbox.store import BadEvent, GoodEvent
+    from adcp_tracker.sandbox.timeline import Entry
 
+ROWS: Final = 50
+"""How many rows a page has, and how many more each click on "Show older events" brings."""
 
-STYLE = """
-:root {
-  color-scheme: light dark;
-  --ground: light-dark(#f6f7f9, #15181c); --sheet: light-dark(#fff, #1e2227);
-  --ink: light-dark(#1b1f24, #e8eaed); --faint: light-dark(#5b6570, #9aa4af);
-  --line: light-dark(#dde1e6, #333941);
-  --good: light-dark(#0b6e4f, #4fc99b); --bad: light-dark(#b3261e, #ff8a80);
-  background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif;
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 82rem; padding: 1.25rem; }
-header { align-items: center; display: flex; flex-wrap: wrap; gap: .5rem 1rem; }
-h1 { font-size: 1.35rem; margin: 0; }
-#state { color: var(--faint); font-size: .85rem; margin: 0; }
-#state::before {
-  background: var(--good); border-radius: 50%; content: ""; display: inline-block;
-  height: .55rem; margin-right: .4rem; width: .55rem;
-}
-#state.lost { color: var(--bad); } #state.lost::before { background: var(--bad); }
-dl {
-  display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr));
-  margin: 1rem 0;
-}
-dl div, section { background: var(--sheet); border: 1px solid var(--line); border-radius: .5rem; }
-dl div { display: flex; flex-direction: column-reverse; padding: .5rem .8rem; }
-dt { color: var(--faint); font-size: .8rem; }
-dd { font-size: 1.4rem; font-variant-numeric: tabular-nums; font-weight: 600; line-height: 1.2;
-  margin: 0; }
-.good dd, .good h2 { color: var(--good); } .bad dd, .bad h2 { color: var(--bad); }
-main { align-items: start; display: grid; gap: 1rem; }
-@media (min-width: 60rem) { main { grid-template-columns: 3fr 2fr; } }
-section { min-width: 0; overflow: hidden; }
-h2 { border-bottom: 1px solid var(--line); font-size: .95rem; margin: 0; padding: .6rem .9rem; }
-section > p { color: var(--faint); margin: 0; padding: .9rem; }
-section:has(summary) > p { display: none; }
-details + details { border-top: 1px solid var(--line); }
-summary { align-items: baseline; cursor: pointer; display: flex; gap: .3rem .7rem;
-  padding: .45rem .9rem; }
-summary::-webkit-details-marker { display: none; }
-summary::before { color: var(--faint); content: "▸"; flex: none; font-size: .8rem; }
-[open] > summary::before { content: "▾"; }
-summary:hover { background: color-mix(in srgb, var(--ink) 5%, transparent); }
-summary:focus-visible { outline: 2px solid var(--good); outline-offset: -2px; }
-summary strong { flex: none; font-weight: 600; max-width: 50%; overflow-wrap: anywhere; }
-summary .id { flex: 1 1 auto; font: .85rem ui-monospace, monospace; min-width: 0; overflow: hidden;
-  text-overflow: ellipsis; white-space: nowrap; }
-summary .aside { color: var(--faint); flex: none; font-size: .85rem;
-  font-variant-numeric: tabular-nums; }
-summary .test { border: 1px solid var(--line); border-radius: 1rem; color: var(--faint); flex: none;
-  font-size: .75rem; max-width: 30%; overflow: hidden; padding: 0 .5rem; text-overflow: ellipsis;
-  white-space: nowrap; }
-.more { padding: .2rem .9rem .8rem 2.1rem; }
-.more p { margin: 0 0 .4rem; }
-ul { margin: 0 0 .5rem; overflow-wrap: anywhere; padding-left: 1.1rem; }
-code, pre { font: .8rem/1.5 ui-monospace, monospace; }
-pre { background: var(--ground); border-radius: .35rem; margin: 0; max-height: 30rem;
-  overflow: auto; overflow-wrap: anywhere; padding: .6rem .8rem; white-space: pre-wrap; }
-"""
-
-# Rows that are there already are left where they are, so that whoever reads one keeps it
-# open, and whoever goes through them by keyboard keeps the focus.
-SCRIPT = """
-const every = 1000;
-const state = document.getElementById("state");
-function merge(shown, fresh) {
-  const old = new Map();
-  for (const row of shown.children) {
-    old.set(row.dataset.key, [...(old.get(row.dataset.key) ?? []), row]);
-  }
-  const rows = [...fresh.children];
-  rows.forEach((row, at) => {
-    const same = old.get(row.dataset.key)?.shift() ?? row;
-    if (shown.children[at] !== same) shown.insertBefore(same, shown.children[at] ?? null);
-  });
-  while (shown.children.length > rows.length) shown.lastElementChild.remove();
-}
-async function refresh() {
-  try {
-    const answer = await fetch(location.pathname, {cache: "no-store"});
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const name of ["good", "bad"]) {
-      merge(document.getElementById(name), fresh.getElementById(name));
-    }
-    document.querySelector("dl").replaceWith(fresh.querySelector("dl"));
-    if (state.className) { state.className = ""; state.textContent = "listening"; }
-  } catch {
-    if (!state.className) { state.className = "lost"; state.textContent = "does not answer"; }
-  }
-  setTimeout(refresh, every);
-}
-setTimeout(refresh, every);
-"""
-
-
-_SHOWN = 50
-_MOST_JSON = 4_000
-_MOST_ISSUES = 20
-_MOST_MONEY = 24
-_KEY_CHARACTERS = 16
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-_HEADERS = {
+_POLL_SECONDS: Final = 0.2
+_MAX_MONEY: Final = 24
+_MAX_CHIPS: Final = 12
+_MAX_FAULTS: Final = 5
+_COUNTS: Final = {"good": "delivered", "bad": "rejected", "duplicates": "repeated"}
+_HEADERS: Final = {
     "Content-Security-Policy": (
-        f"default-src 'none'; img-src data:; script-src {_hash(SCRIPT)}; style-src {_hash(STYLE)}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; img-src data:; script-src 'self'; style-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
+_FOLDER: Final = files("adcp_tracker.sandbox")
+
+
+def template(name: str) -> Template:
+    """Return one of the templates."""
+    return Template(_FOLDER.joinpath("templates", name).read_text(encoding="utf-8"))
 
 
 def page_routes(seller: Seller) -> list[Route]:
-    """Return the route of the page."""
+    """Return the routes of the page, its files and its stream."""
 
-    async def show(_request: Request) -> Response:
-        return HTMLResponse(_page(seller), headers=_HEADERS)
+    async def show(request: Request) -> Response:
+        return HTMLResponse(_render_page(seller, request), headers=_HEADERS)
 
-    return [Route("/", show)]
+    async def entry(request: Request) -> Response:
+        number = read_whole_number(request.path_params["number"])
+        found = None if number is None else seller.timeline.find(number)
+        if found is None:
+            return HTMLResponse(_GONE, 404, headers=_HEADERS)
+        html = template("entry.html").substitute(render_entry(found, seller, _origin(request)))
+        is_fragment = "x-fragment" in request.headers
+        return HTMLResponse(html if is_fragment else _HEAD + html, headers=_HEADERS)
+
+    async def stream(request: Request) -> Response:
+        body = _stream(seller, request)
+        return StreamingResponse(body, headers=_HEADERS, media_type="text/event-stream")
+
+    return [
+        Route("/", show),
+        Route("/_static/{name}", _send_static),
+        Route("/_sandbox/entry/{number}", entry),
+        Route("/_sandbox/stream", stream),
+    ]
 
 
-def _page(seller: Seller) -> str:
-    record = seller.store
-    counts = "".join(_count(name, number) for name, number in record.counts().items())
-    good = "".join(map(_good, reversed(record.latest_good(_SHOWN))))
-    bad = "".join(map(_bad, reversed(record.latest_bad(_SHOWN))))
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-        f"<title>Local seller</title><style>{STYLE}</style></head><body>"
-        '<header><h1>Local seller</h1><p id="state" role="status">listening</p></header>'
-        f"<dl>{counts}</dl><main>"
-        f"{_section('good', 'Good events', 'Nothing was taken yet; it shows here at once.', good)}"
-        f"{_section('bad', 'Bad events', 'Nothing was refused.', bad)}"
-        f"</main><script>{SCRIPT}</script></body></html>"
+_HEAD: Final = (
+    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Event</title>'
+    '<link rel="stylesheet" href="/_static/page.css">'
+)
+_GONE: Final = '<article><h2 tabindex="-1">This event is no longer kept.</h2></article>'
+
+
+async def _send_static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        return Response(status_code=404)
+    content = _FOLDER.joinpath("static", name).read_bytes()
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return Response(content, headers=headers, media_type=_STATIC[name])
+
+
+def parse_filter(query: QueryParams) -> Filter:
+    """Return the filter in the query of a URL."""
+    return Filter(
+        outcomes=frozenset(query.getlist("outcome")),
+        types=frozenset(query.getlist("type")),
+        via=frozenset(query.getlist("via")),
+        destinations=frozenset(query.getlist("destination")),
+        test="test" in query,
+        text=query.get("q", "").strip(),
     )
 
 
-def _count(name: str, number: int) -> str:
-    colour = f' class="{name}"' if number and name in {"good", "bad"} else ""
-    return f"<div{colour}><dt>{escape(name)}</dt><dd>{number:,}</dd></div>"
-
-
-def _section(name: str, title: str, when_empty: str, rows: str) -> str:
-    return (
-        f'<section class="{name}"><h2>{title}</h2><p>{when_empty}</p>'
-        f'<div id="{name}">{rows}</div></section>'
+def _render_page(seller: Seller, request: Request) -> str:
+    query = request.query_params
+    wanted = parse_filter(query)
+    before = read_whole_number(query.get("before", ""))
+    entries, total = seller.timeline.page(wanted, before, ROWS)
+    oldest = entries[-1].number if entries else 0
+    older = "&".join(
+        [f"{name}={escape(value)}" for name, value in query.multi_items() if name != "before"]
+        + [f"before={oldest}"]
+    )
+    return template("page.html").substitute(
+        last=seller.timeline.last,
+        counts=_render_counts(seller),
+        faults=_render_faults(seller),
+        text=escape(wanted.text),
+        chips=_render_chips(seller, wanted),
+        shown=f"{len(entries):,} of {total:,}",
+        rows="".join(map(_render_row, entries)),
+        empty=_render_empty(seller, request),
+        more=f"/?{older}",
+        menu=render_menu(),
     )
 
 
-def _good(kept: GoodEvent) -> str:
-    event = kept.decoded()
-    moment = datetime.fromtimestamp(kept.received_at, timezone.utc).astimezone()
-    code = kept.test_event_code
-    test = "" if code is None else _span("test", f"test {code}")
-    aside = " · ".join(filter(None, (_money(event), f"{moment:%H:%M:%S}")))
-    summary = f"{_strong(kept.event_type)}{_span('id', kept.event_id)}{test}{_span('aside', aside)}"
-    place = f"<p><code>{escape(kept.advertiser_id)}/{escape(kept.event_source_id)}</code></p>"
-    return _row(summary, place + _json(event), str(kept.received_at))
-
-
-def _bad(kept: BadEvent) -> str:
-    event = kept.decoded()
-    event_id = str(event.get("event_id", "")) if isinstance(event, dict) else ""
-    reasons = "".join(
-        f"<li><code>{escape(issue.pointer)}</code> {escape(issue.message)}</li>"
-        for issue in kept.issues[:_MOST_ISSUES]
+def _render_empty(seller: Seller, request: Request) -> str:
+    if seller.timeline.last:
+        return "<p>No event matches these filters.</p>"
+    advertiser, sources = next(iter(seller.config.advertisers.items()), ("ID", ()))
+    is_default = DEFAULT_TOKEN in seller.config.tokens
+    return template("empty.html").substitute(
+        origin=escape(_origin(request)),
+        advertiser=escape(advertiser),
+        source=escape(next(iter(sources), "ID")),
+        token=DEFAULT_TOKEN if is_default or not seller.config.tokens else "YOUR-TOKEN",
     )
-    summary = _strong(kept.code) + _span("id", event_id)
-    return _row(summary, (f"<ul>{reasons}</ul>" if reasons else "") + _json(event))
 
 
-def _row(summary: str, more: str, moment: str = "") -> str:
-    """Return a row under a key by which the page knows it again."""
-    row = f'<summary>{summary}</summary><div class="more">{more}</div>'
-    key = hashlib.sha256(f"{moment}{row}".encode(errors="replace")).hexdigest()[:_KEY_CHARACTERS]
-    return f'<details data-key="{key}">{row}</details>'
+def _origin(request: Request) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}"
 
 
-def _money(event: dict[str, object]) -> str:
-    data = event.get("custom_data")
-    if not isinstance(data, dict) or "value" not in data:
+def _render_counts(seller: Seller) -> str:
+    counts = seller.store.counts()
+    before = {name: seller.timeline.counts[name] for name in ("invalid", "trimmed", "dropped")}
+    shown = {_COUNTS.get(name, name): count for name, count in counts.items()} | {
+        name: count for name, count in before.items() if count
+    }
+    return "".join(_render_count(name, count) for name, count in shown.items())
+
+
+def _render_count(name: str, count: int) -> str:
+    colour = {"delivered": "good", "rejected": "bad", "invalid": "bad"}.get(name, "")
+    attribute = f' class="{colour}"' if count and colour else ""
+    return f"<div{attribute}><dt>{escape(name)}</dt><dd>{count:,}</dd></div>"
+
+
+def _render_faults(seller: Seller) -> str:
+    active = seller.faults.active()
+    if not active:
         return ""
-    return f"{data['value']} {data.get('currency', '')}".strip()[:_MOST_MONEY]
+    items = "".join(f"<li>{escape(_describe_fault(each))}</li>" for each in active[:_MAX_FAULTS])
+    more = f"<li>and {len(active) - _MAX_FAULTS} more</li>" if len(active) > _MAX_FAULTS else ""
+    return f"<strong>Broken:</strong><ul>{items}{more}</ul><button type='button'>Mend</button>"
 
 
-def _strong(text: str) -> str:
-    return f"<strong>{escape(text)}</strong>"
+def _describe_fault(fault: Mapping[str, object]) -> str:
+    names = ("status", "code", "connection", "body", "location", "latency_ms", "lose")
+    what = [f"{name.removesuffix('_ms')} {fault[name]}" for name in names if fault[name]]
+    what += [name for name in ("forget_session", "crash", "after") if fault[name]]
+    left = "until mended" if fault["left"] is None else f"{fault['left']} left"
+    return f"{', '.join(what) or 'nothing'} on {fault['on']} ({left})"
 
 
-def _span(name: str, text: str) -> str:
-    return f'<span class="{name}" title="{escape(text)}">{escape(text)}</span>'
+def _render_chips(seller: Seller, wanted: Filter) -> str:
+    timeline = seller.timeline
+    outcomes = [(str(name), label, timeline.counts[name]) for name, label in OUTCOMES.items()]
+    groups: list[tuple[str, str, list[tuple[str, str, int]], frozenset[str]]] = [
+        ("Outcome", "outcome", outcomes, wanted.outcomes),
+        ("Type", "type", _common(timeline.types), wanted.types),
+        ("Protocol", "via", _common(timeline.via), wanted.via),
+        ("Destination", "destination", _common(timeline.destinations), wanted.destinations),
+    ]
+    html = "".join(_render_group(*group) for group in groups)
+    tests = _render_chip("test", "1", "Test events", timeline.tests, is_checked=wanted.test)
+    return f"{html}<fieldset><legend class='quiet'>Tests</legend>{tests}</fieldset>"
 
 
-def _json(event: object) -> str:
-    text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
-    shown = text if len(text) <= _MOST_JSON else text[:_MOST_JSON] + " …"
-    return f"<pre>{escape(shown)}</pre>"
+def _common(counts: Counter[str]) -> list[tuple[str, str, int]]:
+    common = counts.most_common(_MAX_CHIPS)
+    return [(name, name, count) for name, count in sorted(common) if name]
+
+
+def _render_group(
+    legend: str, name: str, choices: Iterable[tuple[str, str, int]], checked: frozenset[str]
+) -> str:
+    chips = "".join(
+        _render_chip(name, value, label, count, is_checked=value in checked)
+        for value, label, count in choices
+        if count or value in checked
+    )
+    return f"<fieldset><legend>{legend}</legend>{chips}</fieldset>" if chips else ""
+
+
+def _render_chip(name: str, value: str, label: str, count: int, *, is_checked: bool) -> str:
+    checked = " checked" if is_checked else ""
+    return (
+        f'<label class="chip"><input type="checkbox" name="{name}" value="{escape(value)}"'
+        f"{checked}>{escape(label)} <b>{count:,}</b></label>"
+    )
+
+
+def _render_row(entry: Entry) -> str:
+    moment = datetime.fromtimestamp(entry.at).astimezone()
+    test = "" if entry.test_event_code is None else ' <span class="test">test</span>'
+    place = " ".join(filter(None, (entry.via, entry.destination)))
+    reason = entry.code or _money(entry)
+    return (
+        f'<li class="{entry.outcome}" data-number="{entry.number}">'
+        f'<a id="e{entry.number}" href="/_sandbox/entry/{entry.number}">'
+        f'<time datetime="{moment.isoformat()}">{moment:%H:%M:%S}</time>'
+        f'<span class="tag">{OUTCOMES[entry.outcome]}</span>'
+        f'<span class="type">{escape(entry.event_type)}{test}</span>'
+        f'<span class="id">{escape(entry.event_id)}</span>'
+        f'<span class="value">{escape(reason)}</span>'
+        f'<span class="via">{escape(place)}</span></a></li>'
+    )
+
+
+def _money(entry: Entry) -> str:
+    event = entry.decoded()
+    data = event.get("custom_data") if isinstance(event, Mapping) else None
+    if not isinstance(data, Mapping) or "value" not in data:
+        return ""
+    return f"{data['value']} {data.get('currency', '')}".strip()[:_MAX_MONEY]
+
+
+async def _stream(seller: Seller, request: Request) -> AsyncIterator[bytes]:
+    """Send new rows and counters as server-sent events, while the browser listens."""
+    timeline, wanted = seller.timeline, parse_filter(request.query_params)
+    given = request.headers.get("last-event-id") or request.query_params.get("after", "0")
+    last = read_whole_number(given) or 0
+    sent = b""
+    yield b"retry: 1000\n\n"
+    while not await request.is_disconnected():
+        if last > timeline.last:  # the seller was started anew
+            yield b'data: {"reload": true}\n\n'
+            return
+        news, last = _news(seller, wanted, last)
+        encoded = orjson.dumps(news)
+        if encoded != sent:
+            yield b"id: %d\ndata: %b\n\n" % (last, encoded)
+            sent = orjson.dumps(news | {"added": 0, "rows": ""})
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _news(seller: Seller, wanted: Filter, last: int) -> tuple[dict[str, object], int]:
+    """Return what has changed since entry `last`, and the number of the newest entry."""
+    new = seller.timeline.since(last)
+    matching = [entry for entry in new if wanted.matches(entry)]
+    newest = matching[: -ROWS - 1 : -1]
+    news: dict[str, object] = {
+        "rows": "".join(map(_render_row, newest)),
+        "added": len(matching),
+        "counts": _render_counts(seller),
+        "faults": _render_faults(seller),
+        "chips": _render_chips(seller, wanted),
+    }
+    if len(matching) > ROWS:
+        news = {"reload": True}
+    return news, new[-1].number if new else last

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adcp_tracker.sandbox.failures import ApiError, BrokenConnection, apply_fault
+from adcp_tracker.sandbox.failures import ApiError, apply_fault
 from adcp_tracker.sandbox.middleware import (
     apply_rate_limit,
     check_token,
@@ -93,12 +93,12 @@ def _sync_sources(call: ApiCall) -> dict[str, object]:
         raise validation_error([issue])
     if "event_sources" not in body:
         raise validation_error([Issue("/event_sources", "is required", "required")])
-    return sync_sources(call.seller, body, call.advertiser_id)
+    return sync_sources(call.seller, body, call.advertiser_id, "REST")
 
 
 def _list_sources(call: ApiCall) -> dict[str, object]:
     take, skip = _number(call, "take", _DEFAULT_TAKE), _number(call, "skip", 0)
-    return list_sources(call.seller, call.advertiser_id, take, skip)
+    return list_sources(call.seller, call.advertiser_id, "REST", take, skip)
 
 
 def _summarize(call: ApiCall) -> dict[str, object]:
@@ -121,17 +121,16 @@ def _endpoint(
     seller: Seller, name: str, handler: Callable[[ApiCall], dict[str, object]]
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        size, limits = 0, dict[str, str]()
+        body, limits = b"", dict[str, str]()
+        seller.timeline.open_request()
         try:
             limits = apply_rate_limit(seller)
             body = await read_body(request, seller.config)
-            size = len(body)
             response = await _handle(seller, request, name, body, handler)
         except ApiError as refusal:
             response = render_refusal(refusal, seller)
         response.headers.update(limits)
-        status = 0 if isinstance(response, BrokenConnection) else response.status_code
-        log_request(request, seller, call=name, size=size, status=status)
+        log_request(request, seller, response, call=name, body=body, via="REST")
         return response
 
     return answer

@@ -20,6 +20,7 @@ from adcp_tracker.sandbox.store import (
     IdempotencyStore,
     RateLimiter,
 )
+from adcp_tracker.sandbox.timeline import Entry, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -170,6 +171,17 @@ class LogRequest:
     advertiser_id: str | None = None
     lose: int = 0
 
+    @property
+    def via(self) -> str:
+        """The protocol the request arrived by."""
+        return "REST" if self.dialect == "interchange" else "MCP"
+
+    @property
+    def test_event_code(self) -> str | None:
+        """The code that marks all events as tests."""
+        code = self.body.get("test_event_code") if isinstance(self.body, dict) else None
+        return None if code is None else str(code)
+
 
 class Seller:
     """The state of the seller.
@@ -177,6 +189,7 @@ class Seller:
     Attributes:
         config: Its settings.
         store: The events and requests it received.
+        timeline: What its page shows.
         faults: The faults to inject.
         sources: Its event sources.
         limiter: The rate limiter.
@@ -195,6 +208,7 @@ class Seller:
         self.config = SandboxConfig() if config is None else config
         self.now = now
         self.store = EventStore(self.config)
+        self.timeline = Timeline(now, self.config.keep_events)
         self.faults = FaultInjector(self.config.seed)
         self.sources = EventSources(self.config.advertisers, now)
         self.limiter = RateLimiter(monotonic)
@@ -204,11 +218,16 @@ class Seller:
 
     def reset(self) -> None:
         """Discard events, faults and event sources; keep the settings."""
-        self.store.reset(self.config)
+        self.clear()
         self.faults.clear(self.config.seed)
         self.sources = EventSources(self.config.advertisers, self.now)
         self.idempotency.clear()
         self.limiter.started_at = float("-inf")
+
+    def clear(self) -> None:
+        """Discard events and requests only."""
+        self.store.reset(self.config)
+        self.timeline.clear(self.config.keep_events)
 
     def configure(self, config: SandboxConfig) -> None:
         """Replace the settings, and add the event sources they name."""
@@ -229,11 +248,12 @@ class Seller:
         events: list[object] = body["events"]  # type: ignore[assignment]
         faults = validate_events(events, request.dialect, source)
         if faults and self.config.strict:
-            raise self._refuse(events, faults)
-        failures = self._failures(events, faults, source)
+            self._store_refused(events, faults, source, request)
+            raise validation_error([issue for issues in faults.values() for issue in issues])
+        failures = self._failures(events, faults, source, request)
         kept = len(events) - request.lose
         taken = [event for at, event in enumerate(events) if at not in failures and at < kept]
-        self._take(taken, body, source)
+        self._take(taken, source, request)
         self.store.add_count("lost", len(events) - len(taken) - len(failures))
         return _answer(events, taken, failures, self.now())
 
@@ -258,12 +278,12 @@ class Seller:
             raise ApiError(404, code, "No such event source.", recovery="terminal")
         return source
 
-    def _refuse(self, events: list[object], faults: Mapping[int, list[Issue]]) -> ApiError:
-        self._store_refused(events, faults)
-        return validation_error([issue for issues in faults.values() for issue in issues])
-
     def _failures(
-        self, events: list[object], faults: Mapping[int, list[Issue]], source: EventSource
+        self,
+        events: list[object],
+        faults: Mapping[int, list[Issue]],
+        source: EventSource,
+        request: LogRequest,
     ) -> dict[int, Failure]:
         found: dict[int, Failure] = {}
         now = self.now()
@@ -275,37 +295,70 @@ class Seller:
             BadEvent(orjson.dumps(events[index]), failure.code, tuple(faults.get(index, ())))
             for index, failure in found.items()
         ]
-        self.store.add_bad(bad)
+        self._add_rejected(bad, source, request)
         return found
 
-    def _store_refused(self, events: list[object], faults: Mapping[int, list[Issue]]) -> None:
-        self.store.add_bad(
-            [
-                BadEvent(orjson.dumps(events[index]), "VALIDATION_ERROR", tuple(issues))
-                for index, issues in faults.items()
-            ]
-        )
+    def _store_refused(
+        self,
+        events: list[object],
+        faults: Mapping[int, list[Issue]],
+        source: EventSource,
+        request: LogRequest,
+    ) -> None:
+        bad = [
+            BadEvent(orjson.dumps(events[index]), "VALIDATION_ERROR", tuple(issues))
+            for index, issues in faults.items()
+        ]
+        self._add_rejected(bad, source, request)
 
-    def _take(self, events: list[object], body: Mapping[str, object], source: EventSource) -> None:
-        code = body.get("test_event_code")
-        test_event_code = None if code is None else str(code)
+    def _add_rejected(self, bad: list[BadEvent], source: EventSource, request: LogRequest) -> None:
+        self.store.add_bad(bad)
+        for each in bad:
+            event = each.decoded()
+            entry = Entry(
+                "rejected",
+                _text_of(event, "event_id"),
+                _text_of(event, "event_type"),
+                request.via,
+                source.name,
+                request.test_event_code,
+                each.body,
+                each.code,
+                each.issues,
+            )
+            self.timeline.add([entry])
+
+    def _take(self, events: list[object], source: EventSource, request: LogRequest) -> None:
+        code = request.test_event_code
         now = self.now()
-        self.store.add_good(
-            [
-                GoodEvent(
-                    event_id=event["event_id"],  # type: ignore[index]
-                    event_type=event["event_type"],  # type: ignore[index]
-                    event_source_id=source.event_source_id,
-                    advertiser_id=source.account,
-                    received_at=now,
-                    test_event_code=test_event_code,
-                    body=b"" if self.config.ids_only else orjson.dumps(event),
-                )
-                for event in events
-            ]
+        good = [
+            GoodEvent(
+                event_id=event["event_id"],  # type: ignore[index]
+                event_type=event["event_type"],  # type: ignore[index]
+                event_source_id=source.event_source_id,
+                advertiser_id=source.account,
+                received_at=now,
+                test_event_code=code,
+                body=b"" if self.config.ids_only else orjson.dumps(event),
+            )
+            for event in events
+        ]
+        are_new = self.store.add_good(good)
+        name, via = source.name, request.via
+        self.timeline.add(
+            Entry(
+                "delivered" if is_new else "repeated",
+                event.event_id,
+                event.event_type,
+                via,
+                name,
+                code,
+                event.body,
+            )
+            for event, is_new in zip(good, are_new, strict=True)
         )
-        if test_event_code is None:
-            self.sources.count(source, len(events))
+        if code is None:
+            self.sources.count(source, via, len(events))
 
 
 def _do_nothing() -> None:

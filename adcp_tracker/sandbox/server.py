@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import replace_file
 from adcp_tracker.sandbox.app import create_app
-from adcp_tracker.sandbox.config import InjectedFault
+from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig
 from adcp_tracker.sandbox.failures import TRANSPORT, reset_transport
 from adcp_tracker.sandbox.seller import Seller
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from adcp_tracker.sandbox.config import SandboxConfig
     from adcp_tracker.sandbox.store import BadEvent, GoodEvent, SeenRequest
+    from adcp_tracker.sandbox.timeline import Entry
 
 
 _TICK_S = 0.1
@@ -107,10 +107,10 @@ async def _run_pending() -> None:
         await asyncio.sleep(0)
 
 
-def make_server(seller: Seller) -> AbruptServer:
+def make_server(seller: Seller, token: str | None = None) -> AbruptServer:
     """Return a server for `seller`."""
     config = uvicorn.Config(
-        create_app(seller=seller),
+        create_app(seller=seller, token=token),
         http=BreakableProtocol,
         ws="none",
         loop="asyncio",
@@ -125,13 +125,13 @@ def make_server(seller: Seller) -> AbruptServer:
     return AbruptServer(config)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Listen on a loopback address.
+def bind(host: str, port: int, *, any_address: bool = False) -> socket.socket:
+    """Listen on a loopback address, or on any address if that is allowed.
 
     Raises:
-        ConfigurationError: If `host` is not a loopback address, or the port is in use.
+        ConfigurationError: If `host` is not such an address, or the port is in use.
     """
-    address = _parse_loopback(host)
+    address = _parse_address(host, any_address=any_address)
     family = socket.AF_INET if address.version == _IPV4 else socket.AF_INET6
     # asyncio sets TCP_NODELAY only on sockets whose protocol is IPPROTO_TCP.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -146,15 +146,19 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _parse_loopback(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_address(
+    host: str, *, any_address: bool
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
-        address = ipaddress.IPv4Address(0)
-    if not address.is_loopback:
+        raise ConfigurationError(
+            f"host: expected a loopback address such as 127.0.0.1, or 0.0.0.0, got {host!r}."
+        ) from None
+    if not address.is_loopback and not any_address:
         raise ConfigurationError(
             f"host: expected a loopback address such as 127.0.0.1, got {host!r}. Anyone who can "
-            "connect can read all received events, so only this machine may."
+            "connect can read all received events; to listen there, set a token."
         )
     return address
 
@@ -165,32 +169,38 @@ def origin_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(
+def run(  # noqa: PLR0913 - options
     config: SandboxConfig | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     port_file: Path | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_event: Callable[[Entry], None] | None = None,
+    token: str | None = None,
 ) -> None:
     """Run the local seller in the foreground until a signal stops it.
 
     Args:
         config: Its settings.
-        host: The loopback address to listen on.
+        host: The address to listen on: a loopback address, unless there is a `token`.
         port: The port to listen on; 0 picks a free one.
         port_file: A file to write the port to once it listens.
         on_ready: Called with the seller's origin once it listens.
+        on_event: Called with each new row of the page's timeline.
+        token: Required for the page and, in place of the config's tokens, for all calls.
 
     Raises:
-        ConfigurationError: If `host` is not a loopback address, the port is in use, or
-            `port_file` can't be written.
+        ConfigurationError: If `host` is not a loopback address and there is no `token`, the
+            port is in use, or `port_file` can't be written.
     """
-    seller = Seller(config)
+    config = SandboxConfig() if config is None else config
+    seller = Seller(config if token is None else attrs.evolve(config, tokens=(token,)))
     seller.crash = lambda: os._exit(_DIED)
-    server = make_server(seller)
+    seller.timeline.listener = on_event
+    server = make_server(seller, token)
     # Ctrl-C is the normal way to stop it.
-    with bind(host, port) as sock, contextlib.suppress(KeyboardInterrupt):
+    with bind(host, port, any_address=bool(token)) as sock, contextlib.suppress(KeyboardInterrupt):
         if port_file is not None:
             _write_port(port_file, sock.getsockname()[1])
         if on_ready is not None:

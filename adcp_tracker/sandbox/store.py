@@ -158,14 +158,14 @@ class EventStore:
             self._config = config
             self._clear()
 
-    def add_good(self, events: Sequence[GoodEvent]) -> None:
-        """Store accepted events; repeats are only counted."""
+    def add_good(self, events: Sequence[GoodEvent]) -> list[bool]:
+        """Store accepted events; return for each whether it is new. Repeats are only counted."""
         with self._changed:
-            for event in events:
-                self._take(event)
+            are_new = [self._take(event) for event in events]
             self._changed.notify_all()
+        return are_new
 
-    def _take(self, event: GoodEvent) -> None:
+    def _take(self, event: GoodEvent) -> bool:
         test = event.test_event_code is not None
         key = (event.event_id, event.event_type, event.event_source_id, test)
         times = self._arrivals.get(key, 0) + 1
@@ -173,11 +173,12 @@ class EventStore:
         self._counts["received"] += 1
         if times > 1:
             self._counts["duplicates"] += 1
-            return
+            return False
         self._counts["test" if test else "good"] += 1
         self.good.append(event)
         if len(self._arrivals) > self._config.remember_ids:
             self._arrivals.popitem(last=False)
+        return True
 
     def add_bad(self, events: Sequence[BadEvent]) -> None:
         """Store rejected events."""
