@@ -142,7 +142,7 @@ class Agent:
         if unwanted:
             return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
         batch = self._without_unsupported_uids(batch)
-        answer = self._session.request("tools/call", self._params(batch))
+        answer = self._session.request("tools/call", self._params(batch), _TOOL)
         if not isinstance(answer, McpResponse):
             return answer
         outcome = outcome_from_mcp(answer.message, answer.response, len(batch.events))
@@ -264,7 +264,7 @@ class Agent:
         if self._agent_info is not None and self._agent_info.lacks(tool):
             return CheckResult("error", f"The agent has no tool {tool}.", "Ask the seller.")
         call = {"name": tool, "arguments": version_fields(self.adcp_version) | dict(arguments)}
-        answer = self._session.request("tools/call", orjson.dumps(call))
+        answer = self._session.request("tools/call", orjson.dumps(call), tool)
         if not isinstance(answer, McpResponse):
             return to_check_result(answer)
         result = answer.result or {}

@@ -297,7 +297,7 @@ def discover(session: McpSession, line: AdcpVersion) -> AgentInfo | Retry | Paus
     if tools is None or _CAPABILITIES not in tools:
         return AgentInfo(tools)
     call = {"name": _CAPABILITIES, "arguments": version_fields(line)}
-    answer = session.request("tools/call", orjson.dumps(call))
+    answer = session.request("tools/call", orjson.dumps(call), _CAPABILITIES)
     if not isinstance(answer, McpResponse):
         return answer
     payload = structured(answer.result) if answer.result is not None else None

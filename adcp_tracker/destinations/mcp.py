@@ -3,6 +3,9 @@
 The first request of a process opens a session: ``initialize``, then
 ``notifications/initialized``. A server that lost it answers 404, or 400 without an AdCP error;
 then the client opens a new session and sends the same bytes again.
+
+Revision 2026-07-28 has no sessions: each request stands alone. A server that only knows one of
+the two refuses the other; the client then tries that and goes on with what worked.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 _EMPTY_ERROR = SellerError()
 
 _MOST_TEXTS = 10
+_ASK = "Ask the seller for a tool log_event that needs no further input."
 
 
 def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome:
@@ -94,6 +98,8 @@ def _result(result: Mapping[str, object], response: Response, count: int) -> Out
         return outcome_from_error(read_error(found, replayed=replayed), response, count)
     if result.get("isError") is True:
         return Retry("tool_error", _tool_text(result), budgeted=True)
+    if result.get("resultType") == "input_required":
+        return Paused("MCP_INPUT_REQUIRED", "The tool asks for more input.", _ASK)
     if not response.is_success:
         return outcome_from_error(_EMPTY_ERROR, response, count)
     bodies = (structured(result), text)
@@ -157,10 +163,12 @@ class EventStream:
 
     Attributes:
         wanted: Returns whether a message is the wanted one.
+        on_request: Gets each request that the server makes in between.
         message: The wanted message, once it has arrived.
     """
 
     wanted: Callable[[object], bool]
+    on_request: Callable[[dict[str, object]], None] = lambda _: None
     message: object = None
     _rest: bytearray = attrs.field(factory=bytearray, init=False)
     _data: list[bytes] = attrs.field(factory=list, init=False)
@@ -195,15 +203,25 @@ class EventStream:
         self._data.clear()
         if self.message is None and message is not None and self.wanted(message):
             self.message = message
+        elif isinstance(message, dict) and "method" in message and "id" in message:
+            self.on_request(message)
 
 
 PROTOCOL = "2025-06-18"
+STATELESS_PROTOCOL = "2026-07-28"
 
+_VERSION_REFUSED = -32022
+_NO_SUCH_METHOD = -32601
+_MOST_REPLIES = 100
+_META = "io.modelcontextprotocol/"
+_REFUSED_STATUSES = frozenset({401, 403, 407, 429})
 _REMEDY = "Check url. The server there doesn't speak MCP over streamable HTTP."
 _SESSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _VERSION = re.compile(r"[0-9A-Za-z.-]{1,32}")
 _NOT_FOUND = 404
 _BAD_REQUEST = 400
+_SERVER_ERROR = 500
+_INVALID_PARAMS = -32602
 
 
 @attrs.frozen
@@ -228,7 +246,7 @@ class McpSession:
         url: The server's address.
         http: Makes the HTTP requests.
         credential: The ``Authorization`` header; ``None`` if something else authenticates.
-        openings: How many sessions were opened so far.
+        session_count: How many sessions have been opened.
     """
 
     url: str
@@ -239,22 +257,27 @@ class McpSession:
     _open: bool = attrs.field(default=False, init=False)
     _session: str | None = attrs.field(default=None, init=False)
     _protocol: str | None = attrs.field(default=None, init=False)
+    _is_stateless: bool = attrs.field(default=False, init=False)
+    _replies: int = attrs.field(default=0, init=False)
 
-    def request(self, method: str, params: bytes | RequestBody) -> McpResponse | Retry | Paused:
+    def request(
+        self, method: str, params: bytes | RequestBody, name: str = ""
+    ) -> McpResponse | Retry | Paused:
         """Send one request in a session, and return the response.
 
         Args:
             method: The JSON-RPC method.
             params: Its parameters as JSON; sent unchanged.
+            name: The tool's name, for ``tools/call``.
         """
         was_open = self._open
         refused = self._ensure_open()
         if refused is not None:
             return refused
-        answer = self._exchange(method, params)
+        answer = self._exchange(method, params, name)
         if was_open and isinstance(answer, McpResponse) and self._is_session_lost(answer):
             self.reset()
-            return self._ensure_open() or self._exchange(method, params)
+            return self._ensure_open() or self._exchange(method, params, name)
         return answer
 
     def reset(self) -> None:
@@ -263,48 +286,109 @@ class McpSession:
 
     def _is_session_lost(self, answer: McpResponse) -> bool:
         status = answer.response.status
+        if self._is_stateless:
+            return _is_version_problem(answer) and _rpc_code(answer) != _INVALID_PARAMS
+        if _rpc_code(answer) == _VERSION_REFUSED:
+            return True
         if status == _BAD_REQUEST:
-            return self._session is not None and not is_protocol_error(answer.message)
+            is_told = self._session is not None or bool(_rpc_error_of(answer))
+            return is_told and not is_protocol_error(answer.message)
         return status == _NOT_FOUND
 
     def _ensure_open(self) -> Retry | Paused | None:
+        """Open a session, or find out that the server speaks the revision without sessions."""
         if self._open:
             return None
+        attempts = [self._open_session, self._open_stateless]
+        first, second = reversed(attempts) if self._is_stateless else attempts
+        answer = first()
+        if isinstance(answer, McpResponse) and _is_version_problem(answer):
+            answer = self._try_other(answer, second)
+        if answer is None:
+            self._open = True
+            self.session_count += 1
+            return None
+        self.reset()
+        self._is_stateless = False
+        return answer if not isinstance(answer, McpResponse) else _opening_outcome(answer)
+
+    def _try_other(
+        self, refused: McpResponse, other: Callable[[], McpResponse | Retry | Paused | None]
+    ) -> McpResponse | Retry | Paused | None:
+        if not self._is_stateless and STATELESS_PROTOCOL in _supported_revisions(refused):
+            self._protocol, self._is_stateless = STATELESS_PROTOCOL, True
+            return None
+        answer = other()
+        return answer if answer is None or _rpc_code(answer) == _VERSION_REFUSED else refused
+
+    def _open_session(self) -> McpResponse | Retry | Paused | None:
+        self.reset()
+        self._is_stateless = False
         info = {"name": "adcp_tracker", "version": __version__}
         params = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
         answer = self._exchange("initialize", orjson.dumps(params))
-        if not isinstance(answer, McpResponse):
+        if not isinstance(answer, McpResponse) or answer.result is None:
             return answer
-        if answer.result is None:
-            return without_batch(outcome_from_mcp(answer.message, answer.response, 1))
         self._session = _matching(answer.response.headers.get("mcp-session-id"), _SESSION)
         self._protocol = _matching(answer.result.get("protocolVersion"), _VERSION) or PROTOCOL
         note = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
-        said = self._post(note, lambda _: True)
-        if not isinstance(said, Response):
-            return said
-        self._open = True
-        self.session_count += 1
-        return None
+        said = self._post(note, lambda _: True, {})
+        return None if isinstance(said, Response) else said
 
-    def _exchange(self, method: str, params: bytes | RequestBody) -> McpResponse | Retry | Paused:
+    def _open_stateless(self) -> McpResponse | Retry | Paused | None:
+        self.reset()
+        self._protocol, self._is_stateless = STATELESS_PROTOCOL, True
+        answer = self._exchange("server/discover", b"{}")
+        if not isinstance(answer, McpResponse):
+            return answer
+        return None if STATELESS_PROTOCOL in _supported_revisions(answer) else answer
+
+    def _exchange(
+        self, method: str, params: bytes | RequestBody, name: str = ""
+    ) -> McpResponse | Retry | Paused:
         number = next(self._ids)
-        stream = EventStream(lambda message: _answers(message, number))
+        self._replies = 0
+        stream = EventStream(lambda message: _answers(message, number), self._reply)
         head = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":' % (number, method.encode())
         inner = RequestBody(params, (), b"") if isinstance(params, bytes) else params
-        response = self._post(
-            attrs.evolve(inner, head=head + inner.head, tail=inner.tail + b"}"), stream.feed
-        )
+        first = inner.head
+        named: dict[str, str] = {}
+        if self._is_stateless:
+            first = b'{"_meta":' + _meta() + (b"}" if first == b"{}" else b"," + first[1:])
+            named = {"Mcp-Method": method, **({"Mcp-Name": name} if name else {})}
+        body = attrs.evolve(inner, head=head + first, tail=inner.tail + b"}")
+        response = self._post(body, stream.feed, named)
         if not isinstance(response, Response):
             return response
         if response.media_type == "text/event-stream":
             return McpResponse(response, response.redaction.of(stream.finish()))
         return McpResponse(response, _pick(response.json(), number, is_strict=response.is_success))
 
+    def _reply(self, message: dict[str, object]) -> None:
+        """Answer a request that the server makes while it works, over another connection.
+
+        A server may wait for the answer to its ``ping``; anything else isn't offered.
+        """
+        self._replies += 1
+        number = message.get("id")
+        if self._replies > _MOST_REPLIES or not isinstance(number, (int, str)):
+            return
+        answer: dict[str, object] = {"jsonrpc": "2.0", "id": number}
+        if message.get("method") == "ping":
+            answer["result"] = {}
+        else:
+            answer["error"] = {"code": _NO_SUCH_METHOD, "message": "Method not found"}
+        aside = attrs.evolve(self.http)
+        aside.request("POST", self.url, self._headers(), orjson.dumps(answer), lambda _: True)
+        aside.close()
+
     def _post(
-        self, body: bytes | RequestBody, stop_when: Callable[[bytes], bool] | None
+        self,
+        body: bytes | RequestBody,
+        stop_when: Callable[[bytes], bool] | None,
+        named: Mapping[str, str],
     ) -> Response | Retry | Paused:
-        return self.http.request("POST", self.url, self._headers(), body, stop_when)
+        return self.http.request("POST", self.url, {**self._headers(), **named}, body, stop_when)
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -320,6 +404,58 @@ class McpSession:
         if self._protocol is not None:
             headers["MCP-Protocol-Version"] = self._protocol
         return headers
+
+
+def _meta() -> bytes:
+    return orjson.dumps(
+        {
+            f"{_META}protocolVersion": STATELESS_PROTOCOL,
+            f"{_META}clientCapabilities": {},
+            f"{_META}clientInfo": {"name": "adcp_tracker", "version": __version__},
+        }
+    )
+
+
+def _rpc_error_of(answer: object) -> Mapping[str, object]:
+    message = answer.message if isinstance(answer, McpResponse) else None
+    error = message.get("error") if isinstance(message, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _rpc_code(answer: object) -> object:
+    return _rpc_error_of(answer).get("code")
+
+
+def _is_version_problem(answer: McpResponse) -> bool:
+    """Return whether the server may speak another revision than the request's."""
+    status, error = answer.response.status, _rpc_error_of(answer)
+    if status in _REFUSED_STATUSES or status >= _SERVER_ERROR or is_protocol_error(answer.message):
+        return False
+    return bool(error) or status == _BAD_REQUEST
+
+
+def _supported_revisions(answer: McpResponse) -> list[str]:
+    """Return the revisions that a server lists, in its discovery or in a refusal."""
+    data = _rpc_error_of(answer).get("data")
+    places = (answer.result, data if isinstance(data, dict) else None)
+    listed = [
+        place.get(name) for place in places if place for name in ("supportedVersions", "supported")
+    ]
+    words = next((each for each in listed if isinstance(each, list)), [])
+    return [text for text in (sanitize(word, 20) for word in words[:20]) if text]
+
+
+def _opening_outcome(answer: McpResponse) -> Retry | Paused:
+    revisions = _supported_revisions(answer)
+    if _rpc_code(answer) == _VERSION_REFUSED or revisions:
+        spoken = ", ".join(revisions) or "another revision"
+        return Paused(
+            "MCP_VERSION_UNSUPPORTED",
+            f"The agent speaks MCP {spoken}.",
+            f"This version of adcp-tracker speaks MCP {PROTOCOL} and older, and "
+            f"{STATELESS_PROTOCOL}. Upgrade it, or ask the seller for one of these.",
+        )
+    return without_batch(outcome_from_mcp(answer.message, answer.response, 1))
 
 
 def without_batch(outcome: Outcome) -> Retry | Paused:

@@ -706,7 +706,8 @@ def test_other_bytes_for_a_seller_have_another_key() -> None:
     """The same key never comes with other bytes, whenever the capabilities were learned."""
     keys = []
     with_uid = event(0, user_match={"uids": [{"type": "id5", "value": "x"}]})
-    choices: list[dict[str, object]] = [{}, *({"supported_uid_types": ["uid2"]},) * 2]
+    chosen: dict[str, object] = {"supported_uid_types": ["uid2"]}
+    choices: list[dict[str, object]] = [{}, chosen, chosen]
     for tracking in choices:
         with raw_seller(choosy(tracking)) as seller:
             destination = agent(f"{seller.origin}/mcp", name="same")
