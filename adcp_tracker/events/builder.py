@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+import attrs
+
 from adcp_tracker._formatting import is_name
 from adcp_tracker.events.event import Event, encode_event, event_of
 from adcp_tracker.events.hashing import hash_email, hash_phone
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.model import CustomData, Surface, UniversalId
+    from adcp_tracker.events.rules import Check
 
 
 class EventFields(TypedDict, total=False):
@@ -260,11 +263,38 @@ def _match(
     for key, value in (match or {}).items():
         name = key.removeprefix("hashed_") if key in _HASHED else key
         (given if name in given else unknown)[name] = value
-    found = identify(*given.values(), default_region=default_region, context=context, errors=errors)
+    found = identify(*given.values(), default_region, context, errors)
     if found is None:
         # A mapping that identifies nobody is an error; without one there is nothing to say.
         return match if not errors else None
     return {**found, **unknown}
+
+
+@attrs.frozen
+class IdentifierChecks:
+    """What identifiers pass that are not hashed.
+
+    Attributes:
+        uids: The check of universal ids.
+        click_id: The check of a click id.
+        click_id_type: The check of its type.
+        client_ip: The check of an address.
+        client_user_agent: The check of a browser's name.
+    """
+
+    uids: Check
+    click_id: Check
+    click_id_type: Check
+    client_ip: Check
+    client_user_agent: Check
+
+
+def unchanged(value: Unvalidated) -> Unvalidated:
+    """Return a value that is checked later."""
+    return value
+
+
+_UNCHECKED: Final = IdentifierChecks(*[unchanged] * len(attrs.fields(IdentifierChecks)))
 
 
 def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while a shopper waits
@@ -275,10 +305,10 @@ def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while
     click_id_type: Unvalidated,
     client_ip: Unvalidated,
     client_user_agent: Unvalidated,
-    *,
     default_region: str | None,
     context: Context | None,
     errors: list[FieldError],
+    check: IdentifierChecks = _UNCHECKED,
 ) -> JsonDict | None:
     """Gather every identifier there is: what is given, and else what the request tells.
 
@@ -295,6 +325,7 @@ def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while
         default_region: Where phone numbers are that do not begin with a plus.
         context: The request's side of it.
         errors: Gets the errors of an e-mail address or phone number that can't be read.
+        check: What the other identifiers pass.
 
     Returns:
         The identifiers; ``None`` if together they identify nobody, such as an address
@@ -317,17 +348,18 @@ def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while
     except InvalidEventError as error:
         errors += () if is_absent(phone) else error.errors
     if uids:
-        match["uids"] = uids
+        match["uids"] = check.uids(uids)
     if click_id:
-        match["click_id"] = click_id
+        match["click_id"] = check.click_id(click_id)
     if click_id_type:
-        match["click_id_type"] = click_id_type
+        match["click_id_type"] = check.click_id_type(click_id_type)
     if client_ip:
-        match["client_ip"] = client_ip
+        match["client_ip"] = check.client_ip(client_ip)
     if client_user_agent:
-        is_long = type(client_user_agent) is str and len(client_user_agent) > MAX_TOKEN
-        match["client_user_agent"] = client_user_agent[:MAX_TOKEN] if is_long else client_user_agent
-    return match if identifies(match) else None
+        if type(client_user_agent) is str and len(client_user_agent) > MAX_TOKEN:
+            client_user_agent = client_user_agent[:MAX_TOKEN]
+        match["client_user_agent"] = check.client_user_agent(client_user_agent)
+    return match if "hashed_email" in match or identifies(match) else None
 
 
 def finish_event(

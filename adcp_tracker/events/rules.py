@@ -365,14 +365,14 @@ def url(value: object) -> str:
     return found
 
 
-def instant(value: object) -> object:
+def instant(value: Unvalidated) -> object:
     """Check a datetime with its offset, in whole minutes as RFC 3339 has it."""
     expected = "a datetime with its UTC offset"
+    if type(value) in _DATETIMES and value.tzinfo is _UTC:
+        microsecond = value.microsecond
+        return value if microsecond % _MILLISECOND or not microsecond else format_time(value)
     if not isinstance(value, datetime):
         fail(WRONG_TYPE, expected, describe(value))
-    if value.tzinfo is _UTC and type(value) in _DATETIMES:
-        microsecond = value.microsecond
-        return format_time(value) if microsecond and not microsecond % _MILLISECOND else value
     offset = value.utcoffset()
     if offset is None:
         fail(MALFORMED, expected, "a naive datetime, which could be any of 24 hours")

@@ -14,6 +14,7 @@ from adcp_tracker._formatting import describe
 from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
     MISSING_ID,
+    IdentifierChecks,
     assemble,
     build_event,
     derive_event_id,
@@ -21,6 +22,7 @@ from adcp_tracker.events.builder import (
     identify,
     in_utc,
     page_of,
+    unchanged,
 )
 from adcp_tracker.events.event import Event, event_of
 from adcp_tracker.events.model import (
@@ -88,7 +90,7 @@ class _Checks:
     event_id: Check
     event_time: Check
     url: Check
-    match: Check
+    match: IdentifierChecks
     value: Check
     currency: Check
     order_id: Check
@@ -101,28 +103,11 @@ class _Checks:
     custom: Check
 
 
-def _check_match(match: JsonDict) -> JsonDict:
-    """Check identifiers; what is hashed needs no check, as it was hashed here."""
-    for name, check in _MATCH_CHECKS:
-        value = match.get(name)
-        if value is not None:
-            match[name] = check(value)
-    if "uids" in match:
-        _look_closer(match)
-    return match
-
-
 def _look_closer(_value: object) -> NoReturn:
     raise InvalidField([])
 
 
-def _unchanged(value: Unvalidated) -> Unvalidated:
-    return value
-
-
-_MATCH_CHECKS: Final = [
-    (name, check) for name, check in checks_of(UserMatch).items() if not name.startswith("hashed_")
-]
+_MATCH_CHECKS: Final = checks_of(UserMatch)
 _EVENT_CHECKS: Final = checks_of(Event)
 _DATA_CHECKS: Final = checks_of(CustomData)
 _LINE_CHECKS: Final = checks_of(Content)
@@ -130,7 +115,13 @@ _CHECKED: Final = _Checks(
     event_id=_EVENT_CHECKS["event_id"],
     event_time=_EVENT_CHECKS["event_time"],
     url=_EVENT_CHECKS["event_source_url"],
-    match=_check_match,
+    match=IdentifierChecks(
+        uids=_look_closer,
+        click_id=_MATCH_CHECKS["click_id"],
+        click_id_type=_MATCH_CHECKS["click_id_type"],
+        client_ip=_MATCH_CHECKS["client_ip"],
+        client_user_agent=_MATCH_CHECKS["client_user_agent"],
+    ),
     value=_DATA_CHECKS["value"],
     currency=_DATA_CHECKS["currency"],
     order_id=_DATA_CHECKS["order_id"],
@@ -142,7 +133,10 @@ _CHECKED: Final = _Checks(
     other_line=_look_closer,
     custom=_look_closer,
 )
-_UNCHECKED: Final = _Checks(*[_unchanged] * len(attrs.fields(_Checks)))
+_UNCHECKED: Final = _Checks(
+    match=IdentifierChecks(*[unchanged] * len(attrs.fields(IdentifierChecks))),
+    **{field.name: unchanged for field in attrs.fields(_Checks) if field.name != "match"},
+)
 
 
 def plain_purchase_event(
@@ -219,12 +213,13 @@ def _purchase(  # noqa: PLR0913, PLR0917 - while a shopper waits
         click_id_type,
         client_ip,
         client_user_agent,
-        default_region=default_region or country,
-        context=context,
-        errors=errors,
+        default_region or country,
+        context,
+        errors,
+        check.match,
     )
     if match is not None:
-        fields["user_match"] = check.match(match)
+        fields["user_match"] = match
     if total is None and items:
         total = _sum(items)
     fields["custom_data"] = data = custom_data(order_id, currency, items, total, check)
