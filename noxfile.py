@@ -68,6 +68,12 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def databases(session: nox.Session) -> None:
+    """Keep queues in real PostgreSQL servers, which are killed and cut off."""
+    _pytest(session, "-m", "databases")
+
+
+@nox.session
 def servers(session: nox.Session) -> None:
     """Run applications under their real servers."""
     _pytest(session, "-m", "servers")
@@ -186,6 +192,7 @@ def everything(session: nox.Session) -> None:
         "slow",
         "crash",
         "faults",
+        "databases",
         "servers",
         "compat",
         "conformance",

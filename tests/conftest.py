@@ -28,6 +28,7 @@ PLACES = {
     "browser": "tests/browser/",
     "conformance": "tests/conformance/",
     "crash": "tests/crash/",
+    "databases": "tests/databases/",
     "faults": "tests/faults/",
     "servers": "_served.py",
     "uwsgi": "test_uwsgi",

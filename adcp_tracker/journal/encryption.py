@@ -116,6 +116,17 @@ class Encryption:
         sealed = encrypt(nonce, body, b"%013d %b" % (accepted_ms, kind))
         return head + binascii.b2a_base64(nonce + sealed, newline=False)
 
+    def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
+        """Return a record's body and kind as they may be kept; encrypted once is enough."""
+        encrypted = ENCRYPTED.get(kind)
+        if encrypted is None:
+            return body, kind
+        return self.encrypt(body, accepted_ms, encrypted), encrypted
+
+    def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
+        """Return the record of what :meth:`encode_for_disk` returned."""
+        return self.parse(encode_record(body, accepted_ms, kind))[0][0]
+
     def parse(self, data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
         """Read a segment's records as :func:`.records.parse` does, opened.
 
@@ -277,13 +288,9 @@ class EncryptedJournalWriter(JournalWriter):
         self.append_record(body, accepted_ms, EVENT)
 
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
-        """Return a record's body and kind as they may be kept; sealed once is enough."""
-        sealed = ENCRYPTED.get(kind)
-        if sealed is None:
-            return body, kind
-        return self._encryption.encrypt(body, accepted_ms, sealed), sealed
+        """Return a record's body and kind as they may be kept; encrypted once is enough."""
+        return self._encryption.encode_for_disk(body, accepted_ms, kind)
 
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
         """Return the record of what is kept."""
-        records, _ = self._encryption.parse(encode_record(body, accepted_ms, kind))
-        return records[0]
+        return self._encryption.decode(body, accepted_ms, kind)

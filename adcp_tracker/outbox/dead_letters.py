@@ -148,6 +148,27 @@ class DeadLetter:
         return {"id": self.id, **shown, "event": orjson.loads(self.event)}
 
 
+def encode_letter(letter: DeadLetter, encryption: Encryption | None) -> bytes:
+    """Return the record of a dead letter."""
+    envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
+    body, died_ms = with_envelope(envelope, letter.event), int(letter.died_at * 1000)
+    if encryption is None:
+        return encode_record(body, died_ms, ENVELOPED)
+    encrypted = encryption.encrypt(body, died_ms, ENCRYPTED_DEAD_LETTER)
+    return encode_record(encrypted, died_ms, ENCRYPTED_DEAD_LETTER)
+
+
+def decode_letters(records: Iterable[Record]) -> Iterator[tuple[Record, DeadLetter]]:
+    """Yield the dead letters among records, each with its record."""
+    for record in records:
+        if record.kind != ENVELOPED:
+            continue
+        envelope, event = record.unpack()
+        # Another version's letter stays where it is, for that version to read.
+        with suppress(BaseValidationError):
+            yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+
+
 class DeadLetterStore:
     """The dead letters of one queue directory. Written by the uploading process only.
 
@@ -175,7 +196,9 @@ class DeadLetterStore:
             OSError: If the disk does not take all of them.
         """
         records = [
-            (each.id, self._record(each)) for each in letters if each.id not in self._written
+            (each.id, encode_letter(each, self._encryption))
+            for each in letters
+            if each.id not in self._written
         ]
         if records:
             path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
@@ -241,14 +264,6 @@ class DeadLetterStore:
         files = self._files()
         return files[-1] if files and files[-1].lstat().st_size < _FILE_BYTES else None
 
-    def _record(self, letter: DeadLetter) -> bytes:
-        envelope = _converter.unstructure(attrs.evolve(letter, event=b"{}"))
-        body, died_ms = with_envelope(envelope, letter.event), int(letter.died_at * 1000)
-        if self._encryption is None:
-            return encode_record(body, died_ms, ENVELOPED)
-        sealed = self._encryption.encrypt(body, died_ms, ENCRYPTED_DEAD_LETTER)
-        return encode_record(sealed, died_ms, ENCRYPTED_DEAD_LETTER)
-
     def _records(self, path: Path) -> list[Record]:
         try:
             descriptor = open_secure(path, os.O_RDONLY)
@@ -258,13 +273,7 @@ class DeadLetterStore:
             return self._scan(file.read(_READ_BYTES))[0]
 
     def _read(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
-        for record in self._records(path):
-            if record.kind != ENVELOPED:
-                continue
-            envelope, event = record.unpack()
-            # Another version's letter stays where it is, for that version to read.
-            with suppress(BaseValidationError):
-                yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+        return decode_letters(self._records(path))
 
 
 def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -> set[str]:

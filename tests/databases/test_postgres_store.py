@@ -1,0 +1,119 @@
+"""A queue in PostgreSQL keeps the contract of stores, and what a shared one needs besides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from adcp_tracker._clock import SystemClock
+from adcp_tracker.exceptions import LeadLostError
+from adcp_tracker.journal.encryption import Encryption
+from adcp_tracker.outbox.postgresql import DatabaseError, PostgresStore, migrate
+from tests.store.contract import NOW_MS, StoreContract, body
+
+if TYPE_CHECKING:
+    from adcp_tracker.outbox.postgresql import PostgresQueue
+    from adcp_tracker.outbox.storage import Store
+
+
+class TestPostgresStore(StoreContract):
+    """A database, with plain and with encrypted events."""
+
+    @pytest.fixture(params=["plain", "encrypted"])
+    def encryption(self, request: pytest.FixtureRequest) -> Encryption | None:
+        """Return the encryption of both views."""
+        return Encryption(b"k" * 32) if request.param == "encrypted" else None
+
+    def let_time_pass(self, store: Store) -> None:
+        """A segment is closed by the leader, once nothing was added for a while."""
+        assert isinstance(store, PostgresStore)
+        with store.database.transaction() as cursor:
+            cursor.execute("UPDATE adcp_queue SET begun = 'epoch'")
+
+    @pytest.fixture
+    def store(self, database: str, encryption: Encryption | None) -> PostgresStore:
+        """Return one process's view."""
+        migrate(database)
+        return PostgresStore(database, 0, encryption)
+
+    @pytest.fixture
+    def other(self, database: str, encryption: Encryption | None) -> PostgresStore:
+        """Return another's."""
+        return PostgresStore(database, 0, encryption)
+
+
+@pytest.fixture
+def store(database: str) -> PostgresStore:
+    """Return a store."""
+    migrate(database)
+    return PostgresStore(database, lease_seconds=1.0)
+
+
+def _lead(store: PostgresStore) -> PostgresQueue:
+    lock = store.leader_lock(SystemClock())
+    assert lock.try_acquire()
+    return store.open(lock.term)
+
+
+def test_a_database_without_tables_says_what_to_run(database: str) -> None:
+    """Nothing is created on the quiet."""
+    with pytest.raises(DatabaseError, match="adcp-tracker queue migrate"):
+        PostgresStore(database).prepare()
+
+
+def test_migrating_again_changes_nothing(database: str, store: PostgresStore) -> None:
+    """A deployment can run it each time."""
+    store.journal_writer().append(body(1), NOW_MS)
+    migrate(database, queues=4)
+    assert sum(_lead(store).segments.sizes().values()) > 0
+
+
+def test_a_leader_that_was_replaced_can_write_nothing(store: PostgresStore, database: str) -> None:
+    """Each of its writes finds out in its own transaction."""
+    old = _lead(store)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE adcp_queue SET until = 'epoch'")
+    new = _lead(PostgresStore(database))
+    new.open_outbox().apply({"a": b"new"}, [])
+    for write in (
+        lambda: old.open_outbox().apply({"a": b"old"}, []),
+        lambda: old.write_stats(b"old"),
+        lambda: old.dead_letters.remove(["x"]),
+        lambda: old.segments.quarantine("1", b"old"),
+        old.segments.sizes,
+        old.quarantine_state,
+        old.discard_quarantined,
+    ):
+        with pytest.raises(LeadLostError):
+            write()
+    assert new.open_outbox().load() == {"a": b"new"}
+
+
+def test_a_lead_ends_by_its_own_clock_before_the_lease(store: PostgresStore, database: str) -> None:
+    """A process that can't renew stops before another can take over."""
+
+    class Clock(SystemClock):
+        ahead = 0.0
+
+        def monotonic(self) -> float:  # type: ignore[override]
+            return SystemClock.monotonic() + self.ahead
+
+    clock = Clock()
+    lock = store.leader_lock(clock)
+    assert lock.try_acquire()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE adcp_queue RENAME TO adcp_away")
+    clock.ahead = 0.5
+    assert lock.renew()
+    clock.ahead = 0.8
+    assert not lock.renew()
+
+
+def test_an_error_shows_no_value(store: PostgresStore) -> None:
+    """Statements carry events; a message names the place and the kind of error."""
+    with pytest.raises(DatabaseError) as caught, store.database.transaction() as cursor:
+        cursor.execute("SELECT %s::int", ("alice@example.com",))
+    assert "alice" not in str(caught.value)
+    assert "22P02" in str(caught.value)

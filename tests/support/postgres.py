@@ -1,0 +1,112 @@
+"""A PostgreSQL server of the tests' own, in a directory and on a socket of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import attrs
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_USER = "postgres" if os.geteuid() == 0 else None
+"""The server refuses to run as root."""
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "logging_collector": "off",
+}
+
+
+def _bin() -> Path | None:
+    """Return where the server's programs are, the newest version's."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if found:
+        return found[-1].parent
+    program = shutil.which("postgres")
+    return None if program is None else Path(program).parent
+
+
+BIN = _bin()
+
+
+@attrs.define
+class PostgresServer:
+    """A server under test.
+
+    Attributes:
+        directory: Its data and its socket.
+        process: The server, while it runs.
+    """
+
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres") -> str:
+        """Return how to connect to one of its databases."""
+        return f"postgresql://postgres@/{database}?host={quote(str(self.directory), safe='')}"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        assert BIN is not None
+        options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        command = [BIN / "postgres", "-D", self.directory / "data", "-k", self.directory, *options]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, user=_USER)
+        while subprocess.run(
+            [BIN / "pg_isready", "-q", "-h", self.directory], check=False
+        ).returncode:
+            assert self.process.poll() is None, (self.directory / "log").read_text()
+
+    def kill(self) -> None:
+        """Kill the server and all of its processes, as a power cut would."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        pids = [self.process.pid, *map(int, children.read_text().split())]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Stop it, breaking connections off."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait()
+
+    def create(self, database: str) -> str:
+        """Create a database, and return its URL."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"')  # type: ignore[call-overload]
+        return self.url(database)
+
+
+@contextmanager
+def run_postgres() -> Iterator[PostgresServer]:
+    """Run a new, empty server."""
+    assert BIN is not None, "PostgreSQL is not installed"
+    directory = Path(tempfile.mkdtemp(prefix="adcp-pg-"))
+    try:
+        if _USER is not None:
+            shutil.chown(directory, _USER)
+        initdb = [BIN / "initdb", "-D", directory / "data", "-U", "postgres", "--auth=trust"]
+        subprocess.run([*initdb, "-N"], check=True, stdout=subprocess.DEVNULL, user=_USER)
+        server = PostgresServer(directory)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory)
