@@ -102,13 +102,15 @@ class Tracker:
         self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
         queue = QueueDirectory(chosen.directory)
-        tokens = ContextTokens(queue, chosen.context_keys, clock)
-        self._context_store = store = ContextStore(queue, tokens, clock)
+        files = DirectoryStore(queue, encryption_from_keys(chosen.encryption_keys), _outbox)
+        contexts = files.contexts(clock)
+        tokens = ContextTokens(contexts, chosen.context_keys, clock)
+        self._context_store = store = ContextStore(contexts, tokens, clock)
         rules = EventRules(queue, self.destinations, chosen.event_sources)
         self._pipeline = pipeline = Pipeline(
             chosen,
             UploaderConfig(
-                DirectoryStore(queue, encryption_from_keys(chosen.encryption_keys), _outbox),
+                files,
                 self.destinations,
                 _policy or RetryPolicy(random.random),
                 clock,

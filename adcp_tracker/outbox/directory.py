@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adcp_tracker.journal.files import open_secure, replace_file, sync_directory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
+from adcp_tracker.outbox.context_files import ContextFiles
 from adcp_tracker.outbox.dead_letters import DeadLetterStore
 from adcp_tracker.outbox.known_destinations import KnownDestinations
 from adcp_tracker.outbox.leader_lock import FileLeaderLock
@@ -97,6 +98,10 @@ class DirectoryStore:
                 return file.read()
         except OSError:
             return b""
+
+    def contexts(self, clock: Clock) -> ContextFiles:
+        """Return the contexts that are remembered for orders."""
+        return ContextFiles(self.directory, clock)
 
     def used_bytes(self) -> int:
         """Return the size of the queue."""

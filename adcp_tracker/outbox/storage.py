@@ -136,6 +136,31 @@ class DestinationNames(Protocol):
         """Remove what a process left behind that died while it added a name."""
 
 
+class Contexts(Protocol):
+    """Contexts that any process remembers for a purchase to come, under hidden names."""
+
+    def key(self) -> bytes:
+        """Return the signing key that all processes of the queue share; make it if needed."""
+
+    def is_there(self) -> bool:
+        """Return whether a context was ever remembered."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is kept under a name."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep data under a name, in place of what was there."""
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        """Yield every name and what is kept under it."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete what is kept under some names, durably."""
+
+    def remove_old(self, max_age: float, most: int) -> bool:
+        """Delete what is too old, and the oldest beyond `most`; return whether it was too much."""
+
+
 class LeaderLock(Protocol):
     """A process's claim to lead a queue."""
 
@@ -232,6 +257,9 @@ class Store(Protocol):
 
     def destination_names(self, own: Iterable[str], clock: Clock) -> DestinationNames:
         """Return the names of all destinations; `own` are those of this process."""
+
+    def contexts(self, clock: Clock) -> Contexts:
+        """Return the contexts that are remembered for orders."""
 
     def read_stats(self) -> bytes:
         """Return the counts that the leader last published; empty if there are none."""

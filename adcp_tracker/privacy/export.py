@@ -93,7 +93,7 @@ class Export:
         events = [_event(uploader, status, match) for match in result.events]
         letters = [_letter(letter) for letter in result.letters]
         kept: list[dict[str, object]] = [
-            {"kind": "remembered", "where": each.path.name, "context": _context(each.context)}
+            {"kind": "remembered", "where": each.name, "context": _context(each.context)}
             for each in self.memory.of_person(result.person)
             if each.context is not None
         ]

@@ -19,7 +19,8 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import Consent, RequestContext, bind_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
+from adcp_tracker.outbox.context_files import ContextFiles
+from adcp_tracker.privacy.context_store import MOST_REMEMBERED, ContextStore, ContextTokens
 from adcp_tracker.privacy.context_token import TokenSigner
 from adcp_tracker.tracker import Tracker
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until
@@ -28,6 +29,7 @@ from tests.support.persons import reader, remembered_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from adcp_tracker._clock import Clock
     from adcp_tracker.events.event import Event
     from adcp_tracker.events.rejected import RejectedEvent
 
@@ -47,6 +49,12 @@ PROVIDER = RequestContext("198.51.100.9", "Payments/1.0", "https://shop.example/
 DENIED = RequestContext("203.0.113.7", "Mozilla/5.0", consent=Consent.DENIED)
 ORDER = {"id": "A-1", "total": "12.50", "currency": "EUR", "email": "a@example.com"}
 KEY = "0123456789abcdef-site"
+
+
+def store_of(directory: QueueDirectory, clock: Clock, most: int = MOST_REMEMBERED) -> ContextStore:
+    """Return the remembered contexts of a directory, signed by its own key."""
+    contexts = ContextFiles(directory, clock)
+    return ContextStore(contexts, ContextTokens(contexts, (), clock), clock, most=most)
 
 
 def told(event: Event | RejectedEvent) -> dict[str, Any]:
@@ -218,9 +226,9 @@ def test_where_nothing_was_ever_remembered_nothing_is_looked_up(tmp_path: Path) 
     """And what another process remembers is noticed."""
     directory = QueueDirectory(tmp_path / "queue")
     clock = HandClock()
-    here = ContextStore(directory, ContextTokens(directory, (), clock), clock)
+    here = store_of(directory, clock)
     assert here.recall("A-1") is None
-    there = ContextStore(directory, ContextTokens(directory, (), clock), clock)
+    there = store_of(directory, clock)
     assert there.remember("A-1", SHOPPER)
     assert here.recall("A-1") is None
     clock.time += 1.0
@@ -366,7 +374,7 @@ def test_a_spoiled_directory_breaks_no_checkout(
 def test_what_was_remembered_goes_when_it_is_old_or_too_much(tmp_path: Path) -> None:
     """After 30 days, or when newer ones need the room; half-written files go too."""
     directory, clock = QueueDirectory(tmp_path / "queue"), HandClock()
-    memory = ContextStore(directory, ContextTokens(directory, (), clock), clock, most=2)
+    memory = store_of(directory, clock, most=2)
     for number in range(4):
         clock.time += 86_400
         memory.remember(f"A-{number}", SHOPPER)
@@ -422,7 +430,7 @@ def test_any_order_id_finds_its_own(
 ) -> None:
     """Empty, with slashes or in any script: no two are mixed up, and none names a file."""
     directory = QueueDirectory(tmp_path_factory.mktemp("queue") / "queue")
-    memory = ContextStore(directory, ContextTokens(directory, (), SystemClock()), SystemClock())
+    memory = store_of(directory, SystemClock())
     for order_id, click_id in orders.items():
         assert memory.remember(order_id, RequestContext(click_id=click_id))
     for order_id, click_id in orders.items():

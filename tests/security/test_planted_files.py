@@ -22,10 +22,11 @@ from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.records import EVENT, encode_record, parse
+from adcp_tracker.outbox.context_files import ContextFiles
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.outbox.leader_lock import FileLeaderLock
-from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, load_directory_key
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
 from adcp_tracker.privacy.matching import person
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import track
@@ -70,7 +71,7 @@ def _use(directory: QueueDirectory, name: str) -> None:
         "state/cache.db": lambda: open_outbox(directory).close(),
         "dead/1.log": lambda: DeadLetterStore(directory).add([LETTER], 1.0),
         "damaged/1.log": lambda: SegmentStore(directory).quarantine("1.log", b"x"),
-        "context.key": lambda: load_directory_key(directory),
+        "context.key": lambda: ContextFiles(directory, SystemClock()).key(),
     }
     uses[name]()
 
@@ -117,9 +118,9 @@ def test_a_file_with_a_second_name_is_not_written(
 
 def test_a_key_is_read_that_its_maker_died_over(directory: QueueDirectory) -> None:
     """It has a second name for a moment while it is made, and keeps it if nobody removes it."""
-    key = load_directory_key(directory)
+    key = ContextFiles(directory, SystemClock()).key()
     os.link(directory.context_key, directory.path / ".context.key.1-0a1b2c3d")
-    assert load_directory_key(directory) == key
+    assert ContextFiles(directory, SystemClock()).key() == key
 
 
 @pytest.mark.timeout(20)
@@ -294,7 +295,8 @@ def test_forgetting_removes_nothing_through_a_link(
 
 
 def _memory(directory: QueueDirectory, clock: HandClock) -> ContextStore:
-    return ContextStore(directory, ContextTokens(directory, (), clock), clock)
+    contexts = ContextFiles(directory, clock)
+    return ContextStore(contexts, ContextTokens(contexts, (), clock), clock)
 
 
 def test_the_sweep_removes_nothing_through_a_link(

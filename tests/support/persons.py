@@ -11,6 +11,7 @@ from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.writer import JournalWriter
+from adcp_tracker.outbox.context_files import ContextFiles
 from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
 from adcp_tracker.privacy.context_token import TokenSigner
@@ -122,7 +123,8 @@ def erasure(
 ) -> Erasure:
     """Return the errand that erases a person."""
     clock = SystemClock()
-    memory = ContextStore(directory, ContextTokens(directory, keys, clock), clock)
+    contexts = ContextFiles(directory, clock)
+    memory = ContextStore(contexts, ContextTokens(contexts, keys, clock), clock)
     intake = intake or WriteBuffer(JournalWriter(directory), clock)
     return Erasure(intake, memory, person, follow)
 
