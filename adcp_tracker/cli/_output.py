@@ -151,6 +151,14 @@ def print_stats(
         configured: The names of the configured destinations; empty if unknown.
         is_uploaded: Whether a process uploads from the queue and will retry.
     """
+    print_counts(stats)
+    for name, books in stats.destinations.items():
+        is_known = not configured or name in configured
+        _print_reasons(name, books, is_known=is_known, is_uploaded=is_uploaded)
+
+
+def print_counts(stats: Stats) -> None:
+    """Print the counts of all destinations."""
     print_table(
         _COLUMNS,
         [
@@ -167,9 +175,6 @@ def print_stats(
             for name, books in stats.destinations.items()
         ],
     )
-    for name, books in stats.destinations.items():
-        is_known = not configured or name in configured
-        _print_reasons(name, books, is_known=is_known, is_uploaded=is_uploaded)
 
 
 def state_of(books: DestinationStats) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 import tempfile
 import time
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.exceptions import FieldError
     from adcp_tracker.sandbox import Sandbox
 
-    Rejected = tuple[int, str, FieldError]  # line in the file, order id, what is wrong
+    Mistake = tuple[int, str, str, str]  # line in the file, order id, field, what is wrong
 
 
 AGENT_SOURCE: Final = "agent_pixel"
@@ -93,38 +93,54 @@ def demo(
     """Deliver a shop's export of orders to a seller on this machine.
 
     Nothing leaves this machine, and ADCP_* variables are ignored. Some rows of the file are
-    wrong on purpose: they are stored as dead letters. Exits with 0 if every event is delivered
-    or dead.
+    wrong on purpose: what can't be used is left out, and an order without an id or a readable
+    total becomes a dead letter. Exits with 0 if every event is delivered or dead.
     """
     require_sandbox()
-    rejected: list[Rejected] = []
+    logging.getLogger("adcp_tracker").setLevel(logging.CRITICAL)  # the mistakes are shown below
+    rejected: list[Mistake] = []
+    omitted: list[Mistake] = []
     with _queue_path(directory) as path, make_seller(orders) as seller:
         if not as_json:
             _output.print_line("Sending a shop's orders to a seller on this machine …")
         began = time.perf_counter()
-        stats = _send(path, seller, orders, rejected, agent=agent)
+        stats = _send(path, seller, orders, rejected, omitted, agent=agent)
         seconds = time.perf_counter() - began
     totals = _totals(stats)
     balanced = totals["accepted"] == totals["delivered"] + totals["dead"] and not stats.pending
     if as_json:
         _output.print_json(totals)
     else:
-        _print(stats, totals, rejected, seconds, seller)
+        _print(stats, totals, seconds, seller)
+        _print_mistakes("could not be sent", rejected)
+        _print_mistakes("were sent without a part that can't be used", omitted)
         _print_next_steps(directory, balanced=balanced)
     return EXIT_OK if balanced else EXIT_ATTENTION
 
 
-def _send(
-    path: str, seller: Sandbox, orders: int | None, rejected: list[Rejected], *, agent: bool
+def _send(  # noqa: PLR0913 - two lists to fill
+    path: str,
+    seller: Sandbox,
+    orders: int | None,
+    rejected: list[Mistake],
+    omitted: list[Mistake],
+    *,
+    agent: bool,
 ) -> Stats:
-    """Track the orders, deliver them to `seller`, and add what is wrong to `rejected`."""
+    """Track the orders, deliver them to `seller`, and collect what is wrong with them."""
     from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
 
     with Tracker(destinations_at(seller, agent=agent), directory=path) as tracker:
         for line, order in _output.track_progress(order_stream(orders), "tracking", orders):
             event = tracker.track_purchase(order, default_region=order.get("country"))
+            order_id = order.get("order_id", "")
             if isinstance(event, RejectedEvent):
-                rejected += [(line, order.get("order_id", ""), error) for error in event.errors]
+                rejected += [(line, order_id, each.path, str(each)) for each in event.errors]
+            else:
+                omitted += [
+                    (line, order_id, f"$.{each.field}", f"{each.field}: {each.reason}")
+                    for each in event.omissions
+                ]
         return tracker.flush(_MIN_SECONDS + (orders or 0) / _ORDERS_PER_SECOND)
 
 
@@ -248,10 +264,8 @@ def _totals(stats: Stats) -> dict[str, int]:
     return totals | {"dropped": dropped}
 
 
-def _print(
-    stats: Stats, totals: dict[str, int], rejected: list[Rejected], seconds: float, seller: Sandbox
-) -> None:
-    _output.print_stats(stats)
+def _print(stats: Stats, totals: dict[str, int], seconds: float, seller: Sandbox) -> None:
+    _output.print_counts(stats)
     counts = seller.counts
     _output.print_line(
         f"{totals['accepted']:,} events in {seconds:.2f} s "
@@ -259,17 +273,21 @@ def _print(
         f"{counts['received']:,} in {counts['requests']:,} requests; "
         f"{counts['duplicates']:,} of them were repeats."
     )
-    kinds: defaultdict[str, list[Rejected]] = defaultdict(list)
-    for each in rejected:
-        kinds[_INDEX.sub("[]", each[2].path)].append(each)
+
+
+def _print_mistakes(what: str, mistakes: list[Mistake]) -> None:
+    """Print each kind of mistake once, with its remedy and its lines."""
+    kinds: defaultdict[str, list[Mistake]] = defaultdict(list)
+    for each in mistakes:
+        kinds[_INDEX.sub("[]", each[2])].append(each)
     if kinds:
-        orders = len({line for line, _, _ in rejected})
+        orders = len({line for line, *_ in mistakes})
         _output.print_line()
-        _output.print_line(f"{orders:,} orders could not be sent. What is wrong with them:")
+        _output.print_line(f"{_output.plural(orders, 'order')} {what}:")
     for path, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        _output.print_line(f"{len(found):,} × {found[0][2]}", "yellow", indent=2)
+        _output.print_line(f"{len(found):,} × {found[0][3]}", "yellow", indent=2)
         _output.print_line(_REMEDIES.get(path, "Correct the order."), indent=6)
-        rows = [f"{line} ({order_id})" if order_id else f"{line}" for line, order_id, _ in found]
+        rows = [f"{line} ({order_id})" if order_id else f"{line}" for line, order_id, *_ in found]
         more = " …" if len(rows) > _ROWS_SHOWN else ""
         _output.print_line(f"lines {', '.join(rows[:_ROWS_SHOWN])}{more}", indent=6)
 

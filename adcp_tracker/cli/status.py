@@ -102,11 +102,10 @@ def _warnings(stats: Stats) -> list[str]:
             warnings.append(
                 f"{name}: the seller did not confirm {plural(books.unconfirmed, 'event')}."
             )
-    omitted = sum(getattr(stats, "omitted", {}).values())
-    if omitted:
-        warnings.append(
-            f"{plural(omitted, 'field')} could not be used and were left out of events."
-        )
+        if books.omitted:
+            fields = ", ".join(f"{count:,} {what}" for what, count in books.omitted.items())
+            number = plural(sum(books.omitted.values()), "unusable field")
+            warnings.append(f"{name} got events without {number}: {fields}.")
     return warnings
 
 

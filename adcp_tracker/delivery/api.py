@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from adcp_tracker.delivery import commands
-from adcp_tracker.events.codec import converter, decode, encode
+from adcp_tracker.events.codec import converter, encode
 from adcp_tracker.events.event import Event
+from adcp_tracker.events.money import parse_amount
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     import builtins
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.outbox.dead_letters import DeadLetter
+
+
+_AMOUNTS = frozenset({"value", "price"})
 
 
 class DeadLetterApi:
@@ -54,7 +61,8 @@ class DeadLetterApi:
 
         Args:
             letter_id: The id of the dead letter.
-            event: The whole event, as a mapping or as JSON.
+            event: The whole event, as a mapping or as JSON. Amounts may be strings, as dead
+                letters keep them.
             timeout: How long to wait for another process to hand over, in seconds.
 
         Raises:
@@ -62,10 +70,8 @@ class DeadLetterApi:
             TimeoutError: If another process did not hand over in time.
             OSError: If the disk does not take it; then the dead letters stay.
         """
-        if isinstance(event, (bytes, str)):
-            body = encode(decode(event))
-        else:
-            body = encode(converter.structure(event, Event))
+        wire = _parse_json(event) if isinstance(event, (bytes, str)) else event
+        body = encode(converter.structure(_with_amounts(wire), Event))
         letters = self.list()
         places = {(each.segment, each.offset) for each in letters if each.id == letter_id}
         ids = {each.id for each in letters if (each.segment, each.offset) in places}
@@ -86,3 +92,24 @@ class DeadLetterApi:
             TimeoutError: If another process did not hand over in time.
         """
         return self._pipeline.run(lambda leader: commands.discard(leader, ids), timeout)
+
+
+def _parse_json(text: bytes | str) -> object:
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise InvalidEventError(
+            [FieldError("$", "a JSON object", "text that is no JSON")]
+        ) from None
+
+
+def _with_amounts(value: object) -> object:
+    """Return decoded JSON with amounts that are strings as numbers."""
+    if isinstance(value, dict):
+        return {
+            key: parse_amount(inner)
+            if key in _AMOUNTS and isinstance(inner, str)
+            else _with_amounts(inner)
+            for key, inner in value.items()
+        }
+    return [_with_amounts(each) for each in value] if isinstance(value, list) else value

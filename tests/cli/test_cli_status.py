@@ -105,7 +105,12 @@ def test_dropped_events_are_a_warning(tmp_path: Path) -> None:
     queue = QueueDirectory(tmp_path)
     lock = FileLeaderLock(queue, SystemClock())
     assert lock.try_acquire()
-    books = DestinationStats(accepted=3, delivered=1, dropped={"full": 1, "consent": 1})
+    books = DestinationStats(
+        accepted=3,
+        delivered=1,
+        dropped={"full": 1, "consent": 1},
+        omitted={"user_match.hashed_phone unreadable": 2},
+    )
     write_stats(
         DirectoryStore(queue).open(), Stats({"seller": books}, taken_at=time.time(), leader=1)
     )
@@ -113,6 +118,9 @@ def test_dropped_events_are_a_warning(tmp_path: Path) -> None:
     lock.release()
     assert ended.code == 0
     assert "State: warning\n  seller dropped 1 event: 1 full.\n" in ended.out
+    assert (
+        "  seller got events without 2 unusable fields: 2 user_match.hashed_phone unreadable.\n"
+    ) in ended.out
 
 
 def test_a_queue_that_nobody_uploads_from_says_what_to_start(
