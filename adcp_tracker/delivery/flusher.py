@@ -96,6 +96,28 @@ def is_other_live_thread(thread: threading.Thread) -> bool:
     return thread is not threading.current_thread() and thread.is_alive()
 
 
+class _WakeUp:
+    """Wakes one thread. Unlike an event's, its ``set`` holds no lock that could be left behind.
+
+    A signal handler may raise in the middle of it, as Celery's soft time limit does.
+    """
+
+    def __init__(self) -> None:
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+
+    def set(self) -> None:
+        """Wake the thread, now or when it waits next."""
+        try:
+            self._asleep.release()
+        except RuntimeError:  # it is awake already
+            return
+
+    def wait(self, timeout: float) -> None:
+        """Wait until somebody wakes this thread, at most `timeout` seconds."""
+        self._asleep.acquire(timeout=timeout)
+
+
 _HANDOVER_SECONDS = 0.2
 _BUSY_POLL_SECONDS = 0.05
 _GATHER_SECONDS = 0.1
@@ -129,7 +151,7 @@ class Flusher:
         self._made_with: object = threading.Lock
         self._lock = threading.Lock()
         self._holders: list[int] = []
-        self._wake = threading.Event()
+        self._wake = _WakeUp()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
@@ -312,14 +334,20 @@ class Flusher:
 
     def _run(self) -> None:
         while not self._should_end():
-            if self._run_safely(self._lead_if_acquired):
-                continue
+            self._run_safely(self._run_round)
+
+    def _run_round(self) -> None:
+        """Lead, if this process can; else wait a while."""
+        if self._run_safely(self._lead_if_acquired):
+            return
+        try:
             self._run_maintenance()
             self._wait_for_fork()
+        finally:
             self._sleep(self._config.idle_seconds)
 
     def _run_safely(self, do: Callable[[], object]) -> object:
-        """Do something and return what it returns; log what goes wrong, whatever it is."""
+        """Do something and return what it returns; log every error and go on."""
         try:
             return do()
         except (AdcpTrackerError, OSError) as error:
@@ -455,6 +483,4 @@ class Flusher:
             uploader.close()
 
     def _sleep(self, seconds: float) -> None:
-        if seconds > 0.0:
-            self._wake.wait(seconds)
-        self._wake.clear()
+        self._wake.wait(max(seconds, 0.0))

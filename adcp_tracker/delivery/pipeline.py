@@ -185,6 +185,7 @@ class Pipeline:
         self.buffer.flush()
         if self.flusher.is_running and self._try_become_leader():
             self.close(None)
+        self.buffer.give_up()
         self.journal.roll()
 
     def _after_untracked_fork(self) -> None:
@@ -213,7 +214,8 @@ class Pipeline:
         self.started = False
         self._closed = True
         _process.unregister(self)
-        if not self.flusher.has_ended:  # it is still ending, or another one was started
+        # The thread is still ending, another one was started, or the disk still refuses events.
+        if not self.flusher.has_ended or self.buffer.in_memory:
             self._register_hooks()
 
     def _add_local_counts(self, stats: Stats) -> Stats:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.state import FrozenBatch, Span
     from adcp_tracker.outbox.storage import DeadLetters, DestinationNames, Queue, Segments
 
+_RETRY_SECONDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+
 
 def open_state(queue: Queue, names: DestinationNames) -> State:
     """Open the state; if it is damaged, set it aside and begin a new one from the segments.
@@ -31,7 +35,7 @@ def open_state(queue: Queue, names: DestinationNames) -> State:
     names.remove_stale()
     names.add_own_synced()
     try:
-        state = _open(queue, names)
+        state = _open_patiently(queue, names)
     except DamagedOutboxError as error:
         aside = queue.quarantine_state()
         logger.error("outbox.rebuilt", error=str(error), set_aside=aside)
@@ -40,6 +44,15 @@ def open_state(queue: Queue, names: DestinationNames) -> State:
     if state.is_new:
         _recount_after_rebuild(state, queue)
     return state
+
+
+def _open_patiently(queue: Queue, names: DestinationNames) -> State:
+    """Open the state; try again before it is called damaged, as a disk may misread once."""
+    for seconds in _RETRY_SECONDS:
+        with suppress(DamagedOutboxError):
+            return _open(queue, names)
+        time.sleep(seconds)
+    return _open(queue, names)
 
 
 def _open(queue: Queue, names: DestinationNames) -> State:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal.fsync import FsyncError
 from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, with_envelope
@@ -97,6 +98,7 @@ class WriteBuffer:
         try:
             self._journal.append(event, accepted_ms)
         except OSError as error:
+            reraise_interruption(error)
             self._on_disk_error(error, event, accepted_ms, EVENT)
         if self._waiting or self._drop_counts:
             self._maybe_flush()
@@ -109,6 +111,7 @@ class WriteBuffer:
         try:
             self._journal.append_record(body, accepted_ms, ENVELOPED)
         except OSError as error:
+            reraise_interruption(error)
             self._on_disk_error(error, body, accepted_ms, ENVELOPED)
 
     def count_dropped(self, reason: str, count: int = 1) -> None:
@@ -126,6 +129,16 @@ class WriteBuffer:
         with self._lock:
             self._write_waiting()
             self._write_drop_counts()
+
+    def give_up(self) -> None:
+        """Count what the disk still refuses as dropped, when the process ends."""
+        with self._lock:
+            left = len(self._waiting)
+            self._waiting.clear()
+            self._waiting_bytes = 0
+        if left:
+            self.count_dropped("disk", left)
+        self.flush()
 
     def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
         """Let go of events in memory that may not be kept.
@@ -159,9 +172,10 @@ class WriteBuffer:
         try:
             on_drop(reason)
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
-            # Not its words: it is anybody's code, and they may hold anything.
+            reraise_interruption(error)
+            # Not its message: it is the host's code, and may contain anything.
             self._throttled_log.warning(
-                "on_drop.raised", error=type(error).__name__, remedy="mend the callback"
+                "on_drop.raised", error=type(error).__name__, remedy="fix the callback"
             )
 
     def _maybe_flush(self) -> None:
@@ -198,7 +212,8 @@ class WriteBuffer:
             one = self._waiting[0]
             try:
                 self._journal.append_record(*one)
-            except OSError:
+            except OSError as error:
+                reraise_interruption(error)
                 self._written_at = self._clock.monotonic()
                 return
             self._waiting.popleft()
@@ -211,8 +226,11 @@ class WriteBuffer:
             return
         told, self._drop_counts = self._drop_counts, Counter()
         try:
-            self._journal.append_record(orjson.dumps(told), int(self._clock.now() * 1000), DROPPED)
+            self._journal.append_reserved(
+                orjson.dumps(told), int(self._clock.now() * 1000), DROPPED
+            )
         except FsyncError:
             return  # it is in its segment; a second record would be counted twice
-        except OSError:
+        except OSError as error:
             self._drop_counts.update(told)
+            reraise_interruption(error)

@@ -9,6 +9,7 @@
         segments/        journals, one writer each
         state/           the outbox
         dead/            dead letters
+        reserve          room on the disk for what has to be written when it is full
         destinations/    the names of those that events are for
         damaged/         bytes that were no records, as evidence
         state.damaged-*  an outbox that could not be read any more
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
 import time
 from contextlib import suppress
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIRECTORY_MODE = 0o700
+_RESERVE_BYTES = 512 * 1024
+_RESERVE_FREE_BYTES = 8 * 1024 * 1024
 _FILE_MODE = 0o600
 _OTHERS = 0o077
 # Regular files do not mind O_NONBLOCK; a pipe in place of one would have us wait for its other end.
@@ -56,6 +60,7 @@ class QueueDirectory:
         self.leader_lock = self.path / "leader.lock"
         self.leader_wanted = self.path / "leader.wanted"
         self.books = self.path / "books.json"
+        self.reserve = self.path / "reserve"
         self.context_key = self.path / "context.key"
         self.remembered = self.path / "remembered"
 
@@ -69,6 +74,29 @@ class QueueDirectory:
         parts = (self.segments, self.state, self.dead, self.quarantine, self.destinations)
         for folder in (self.path, *parts):
             _make_secure(folder)
+        self._keep_reserve()
+
+    def _keep_reserve(self) -> None:
+        """Keep room on the disk for what has to be written when it is full."""
+        with suppress(OSError):
+            if self.reserve.exists() or shutil.disk_usage(self.path).free < _RESERVE_FREE_BYTES:
+                return
+            descriptor = open_secure(self.reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            try:
+                write_all(descriptor, bytes(_RESERVE_BYTES))
+            finally:
+                os.close(descriptor)
+
+    def release_reserve(self) -> bool:
+        """Give the reserved room to whoever needs it now; return whether there was any.
+
+        It is kept again as soon as the disk has room.
+        """
+        try:
+            self.reserve.unlink()
+        except OSError:
+            return False
+        return True
 
     def prepare_remembered(self) -> None:
         """Create the folder for shoppers' contexts, which most sites never need.

@@ -7,10 +7,12 @@ So a segment whose lock is free will never grow again.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from adcp_tracker._clock import SystemClock
@@ -39,6 +41,9 @@ _FULL_RECHECK_SECONDS = 0.25
 _SWITCH_SECONDS = 0.01
 _HOLD_SECONDS = 5.0
 _ATTEMPTS = 5
+_SLOW_SECONDS = 0.05
+_QUICK_SECONDS = 0.005
+_QUICK_WRITES = 100
 _CLOSED = -1
 _NOTHING = -1
 
@@ -93,6 +98,7 @@ class JournalWriter:
         self._on_fork = on_fork
         self._append = append or _syscalls.fastest_write()
         self._sync_data = sync
+        self._append_releasing_gil = _syscalls.write_with_lock()
         self._write = self._write_through if synchronous else self._append
         self._clock = clock or SystemClock()
         self._reset()
@@ -108,6 +114,8 @@ class JournalWriter:
         self._position = 0
         self._watermark = 0
         self._full_until = 0.0
+        self._is_unlimited = False
+        self._quick_writes = 0
         self._syncs = GroupCommit(self._sync_data)
 
     @property
@@ -137,13 +145,32 @@ class JournalWriter:
         record = b"".join((header, body, b"\n"))
         size = len(record)
         write = self._write
+        started = monotonic()
         written = write(self._descriptor, record, size)
         if written != size:
             self._append_slowly(record, written)
             return
+        if monotonic() - started > _SLOW_SECONDS:
+            self._on_slow_write(write)
         self._position = position = self._position + size
         if position > self._watermark:
             self._on_watermark()
+
+    def _on_slow_write(self, write: _syscalls.Append) -> None:
+        """Release the interpreter lock from now on, so that a slow disk stops one thread only."""
+        if write is self._append:
+            self._quick_writes = 0
+            self._write = self._write_releasing_gil
+
+    def _write_releasing_gil(self, descriptor: int, record: bytes, size: int) -> int:
+        """Write a record, and go back to the quick way once the disk is quick again."""
+        started = monotonic()
+        written = self._append_releasing_gil(descriptor, record, size)
+        is_quick = monotonic() - started < _QUICK_SECONDS
+        self._quick_writes = self._quick_writes + 1 if is_quick else 0
+        if self._quick_writes >= _QUICK_WRITES:
+            self._write = self._append
+        return written
 
     def _write_through(self, descriptor: int, record: bytes, size: int) -> int:
         """Write a record, and wait until the disk has it."""
@@ -171,6 +198,24 @@ class JournalWriter:
         self._position = position = self._position + size
         if position > self._watermark:
             self._on_watermark()
+
+    def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        """Make a record durable even if the queue or its disk is full; raises :class:`OSError`.
+
+        Meant for small and rare records: what the queue's reserve is kept for.
+        """
+        with self._lock:
+            self._is_unlimited = True
+            try:
+                self.append_record(body, accepted_ms, kind)
+            except FsyncError:
+                raise  # it is in its segment
+            except OSError:
+                if not self._directory.release_reserve():
+                    raise
+                self.append_record(body, accepted_ms, kind)
+            finally:
+                self._is_unlimited = False
 
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept, on disk or in memory."""
@@ -246,9 +291,10 @@ class JournalWriter:
             written = os.write(self._descriptor, record)
             if written != len(record):
                 self._close()
-                raise QueueFullError(
-                    f"{self._directory.path}: expected room for {len(record)} bytes, "
-                    f"the disk took {written}; free some room on its volume"
+                raise OSError(
+                    errno.ENOSPC,
+                    f"{self._directory.path}: the disk took {written} of {len(record)} bytes. "
+                    f"Free some room on its volume.",
                 )
             self._advance(written)
         if self._synchronous:
@@ -386,7 +432,7 @@ class JournalWriter:
                 os.close(descriptor)
 
     def _check_room(self) -> None:
-        if self._max_bytes is None:
+        if self._max_bytes is None or self._is_unlimited:
             return
         now = self._clock.monotonic()
         if now >= self._full_until:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import open_secure, replace_file, sync_directory
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
@@ -15,6 +16,7 @@ from adcp_tracker.outbox.context_files import ContextFiles
 from adcp_tracker.outbox.dead_letters import DeadLetterStore
 from adcp_tracker.outbox.known_destinations import KnownDestinations
 from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -133,8 +135,15 @@ class DirectoryQueue:
         self.dead_letters = DeadLetterStore(directory, encryption)
 
     def open_outbox(self) -> Outbox:
-        """Open its state."""
-        return self._open_outbox(self._directory)
+        """Open its state, on a full disk with the room that is reserved for it."""
+        try:
+            return self._open_outbox(self._directory)
+        except DamagedOutboxError:
+            raise
+        except OutboxError:
+            if not self._directory.release_reserve():
+                raise
+            return self._open_outbox(self._directory)
 
     def quarantine_state(self) -> str:
         """Set a damaged state aside, and return where it is kept."""

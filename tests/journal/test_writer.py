@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -405,3 +406,23 @@ class ShortWrites:
         if length is None:
             return self._append(descriptor, data, size)
         return self._append(descriptor, data[:length], length)
+
+
+def test_after_a_slow_write_the_interpreter_lock_is_released_until_the_disk_is_quick(
+    directory: QueueDirectory,
+) -> None:
+    """A slow disk stops the thread that writes, and no other."""
+    quick, holding = _syscalls.fastest_write(), []
+
+    def append(descriptor: int, data: bytes, size: int) -> int:
+        holding.append(data)
+        if len(holding) == 2:
+            time.sleep(0.06)
+        return quick(descriptor, data, size)
+
+    journal = JournalWriter(directory, append=append)
+    journal.append(body(0), NOW_MS)  # opens the segment
+    for number in range(1, 200):
+        journal.append(body(number), NOW_MS)
+    assert written(directory) == [body(number) for number in range(200)]
+    assert 1 < len(holding) < 110

@@ -189,7 +189,9 @@ class Forge:
                 with failing(folder, failure):
                     ended = answer.result()
             problems = [] if ended == {"status": 0, "hung": False} else [f"it ended by {ended}"]
-            problems += self._recover(folder, case) + examine(folder)
+            # An event whose sync failed is appended again, and may be sent twice under its id.
+            check = examine_after_power_cut if durability == "power" else examine
+            problems += self._recover(folder, case) + check(folder)
             if problems:
                 problems.append(_log(folder))
             reached = failure is not None and has_failed(folder)
