@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import orjson
 
 from adcp_tracker._logging import logger
+from adcp_tracker.destinations.a2a import A2aClient, find_card
 from adcp_tracker.destinations.base import (
     CheckResult,
     Paused,
     Rejected,
+    Retry,
     Timeouts,
     event_failure,
     idempotency_key,
@@ -30,8 +32,9 @@ from adcp_tracker.destinations.capabilities import (
     version_fields,
     without_uids,
 )
-from adcp_tracker.destinations.mcp import McpResponse, McpSession, outcome_from_mcp, structured
-from adcp_tracker.destinations.responses import find_error, to_check_result
+from adcp_tracker.destinations.mcp import Answer, McpSession
+from adcp_tracker.destinations.payload import RequestBody
+from adcp_tracker.destinations.responses import to_check_result
 from adcp_tracker.destinations.validation import (
     validate_choice,
     validate_common,
@@ -46,11 +49,12 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry, SourceRules
-    from adcp_tracker.destinations.payload import RequestBody
+    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, SourceRules
 
 _TOOL = "log_event"
 _MAJOR = b"3"
+_NO_MCP = frozenset({"MCP_VERSION_UNSUPPORTED"})
+_ONLY_A2A = "The agent has an A2A card. Set protocol to 'a2a', or leave it out."
 _REDISCOVER_SECONDS = 3600.0
 _NO_TOOL = Paused(
     code="TOOL_NOT_FOUND",
@@ -64,10 +68,12 @@ class Agent:
     """An event source at a seller's AdCP agent.
 
     Attributes:
-        url: The agent's MCP address, such as ``https://seller.example/mcp``.
+        url: The agent's address, such as ``https://seller.example/mcp``.
         event_source_id: The event source that the events belong to, 1–255 characters.
         token: The bearer token, never shown; ``None`` if ``auth`` is enough.
         adcp_version: The protocol version to speak: ``3.0``, ``3.1`` or ``3.2``.
+        protocol: ``mcp`` or ``a2a``; ``None`` for MCP, and A2A if the agent's card shows that
+            it only speaks that.
         auth: Authenticates or signs each request, if the seller wants more than a token.
         key_secret: The secret to derive idempotency keys from if there is no token.
         name: The name that deliveries are stored under. Set it to keep the counts when the
@@ -88,6 +94,7 @@ class Agent:
     event_source_id: str
     token: str | None = None
     adcp_version: AdcpVersion = "3.1"
+    protocol: Literal["mcp", "a2a"] | None = None
     auth: httpx.Auth | None = None
     key_secret: str | None = None
     name: str = attrs.field()
@@ -98,7 +105,7 @@ class Agent:
     transport: httpx.BaseTransport | None = None
     now: Callable[[], float] = time.time
     source_rule: SourceRules | None = attrs.field(default=None, init=False)
-    _session: McpSession = attrs.field(init=False)
+    _client: McpSession | A2aClient = attrs.field(init=False)
     _agent_info: AgentInfo | None = attrs.field(default=None, init=False)
     _discovered_in_session: int = attrs.field(default=-1, init=False)
     _discovered_at: float = attrs.field(default=0.0, init=False)
@@ -121,9 +128,11 @@ class Agent:
             message = "key_secret: expected a secret, because auth is set and token isn't, got none"
             raise ConfigurationError(message)
         validate_choice(self.adcp_version, "adcp_version", ADCP_VERSIONS)
+        validate_choice(self.protocol, "protocol", ("mcp", "a2a", None))
         credential = None if self.token is None else f"Bearer {self.token}"
         http = HttpClient(self.timeout, self.transport, self.auth, self.now)
-        self._session = McpSession(self.url, http, credential)
+        kind = A2aClient if self.protocol == "a2a" else McpSession
+        self._client = kind(self.url, http, credential)
 
     def __repr__(self) -> str:
         url, version = without_query(self.url), self.adcp_version
@@ -142,10 +151,10 @@ class Agent:
         if unwanted:
             return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
         batch = self._without_unsupported_uids(batch)
-        answer = self._session.request("tools/call", self._params(batch), _TOOL)
-        if not isinstance(answer, McpResponse):
+        answer = self._client.call(_TOOL, self._arguments(batch))
+        if not isinstance(answer, Answer):
             return answer
-        outcome = outcome_from_mcp(answer.message, answer.response, len(batch.events))
+        outcome = self._client.outcome(answer, len(batch.events))
         return self._reinterpret_missing_tool(outcome)
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
@@ -186,16 +195,16 @@ class Agent:
 
     def prepare(self) -> None:
         """Import what a request needs, so that a fork never finds it half imported."""
-        self._session.http.prepare(self.url)
+        self._client.http.prepare(self.url)
 
     def close(self) -> None:
         """Close the connection. A later :meth:`send` opens a new one in the same session."""
-        self._session.http.close()
+        self._client.http.close()
 
     def after_fork(self) -> None:
         """Drop the connection and the session: they belong to the parent of a fork."""
-        self._session.http.after_fork()
-        self._session.reset()
+        self._client.http.after_fork()
+        self._client.reset()
         self._pid = os.getpid()
 
     def _unsupported(self, event: Mapping[str, object]) -> EventFailure | None:
@@ -263,15 +272,12 @@ class Agent:
             return to_check_result(refused)
         if self._agent_info is not None and self._agent_info.lacks(tool):
             return CheckResult("error", f"The agent has no tool {tool}.", "Ask the seller.")
-        call = {"name": tool, "arguments": version_fields(self.adcp_version) | dict(arguments)}
-        answer = self._session.request("tools/call", orjson.dumps(call), tool)
-        if not isinstance(answer, McpResponse):
+        fields = version_fields(self.adcp_version) | dict(arguments)
+        answer = self._client.call(tool, RequestBody(orjson.dumps(fields), (), b""))
+        if not isinstance(answer, Answer):
             return to_check_result(answer)
-        result = answer.result or {}
-        payload = structured(result)
-        if payload is None or result.get("isError") is True or find_error(payload) is not None:
-            return to_check_result(outcome_from_mcp(answer.message, answer.response, 0))
-        return payload
+        payload = self._client.payload(answer)
+        return to_check_result(self._client.outcome(answer, 0)) if payload is None else payload
 
     def _check_fork(self) -> None:
         if self._pid != os.getpid():
@@ -284,12 +290,12 @@ class Agent:
         accept more by then.
         """
         is_stale = self._is_restricted and self.now() - self._discovered_at > _REDISCOVER_SECONDS
-        if self._discovered_in_session == self._session.session_count and not is_stale:
+        if self._discovered_in_session == self._client.session_count and not is_stale:
             return None
         self._discovered_at = self.now()
-        offer = discover(self._session, self.adcp_version)
+        offer = self._ask_what_it_offers()
         # Also if it failed, so that an agent that can't answer isn't asked again.
-        self._discovered_in_session = self._session.session_count
+        self._discovered_in_session = self._client.session_count
         if not isinstance(offer, AgentInfo):
             return offer
         self._agent_info = offer
@@ -297,6 +303,23 @@ class Agent:
             self._discovered_in_session = -1
             return _NO_TOOL
         return None
+
+    def _ask_what_it_offers(self) -> AgentInfo | Retry | Paused:
+        """Discover what the agent accepts; by A2A if it doesn't speak MCP and has a card."""
+        offer = discover(self._client, self.adcp_version)
+        is_mcp = isinstance(self._client, McpSession)
+        if isinstance(offer, AgentInfo) or not is_mcp or not _speaks_no_mcp(offer):
+            return offer
+        client = A2aClient(self.url, self._client.http, self._client.credential)
+        client.card = find_card(client.http, self.url, {"Accept": "application/json"})
+        if client.card is None:
+            return offer
+        if self.protocol == "mcp":
+            return Paused(offer.code, offer.message, _ONLY_A2A)
+        logger.info("agent.speaks_a2a", destination=self.name, version=client.card.version)
+        self._client = client
+        self._client.session_count += 1
+        return discover(client, self.adcp_version)
 
     def _reinterpret_missing_tool(self, outcome: Outcome) -> Outcome:
         """Return `outcome`, or a pause if the agent may not know the tool.
@@ -309,13 +332,20 @@ class Agent:
             return outcome if outcome.failures else _NO_TOOL
         return outcome
 
-    def _params(self, batch: Batch) -> RequestBody:
+    def _arguments(self, batch: Batch) -> RequestBody:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
-        head = b'{"name":"log_event","arguments":{"idempotency_key":"' + key.encode() + b'",'
-        return request_body(
-            self.event_source_id, batch, head + _version_json(self.adcp_version), b"}}"
-        )
+        head = b'{"idempotency_key":"' + key.encode() + b'",' + _version_json(self.adcp_version)
+        return request_body(self.event_source_id, batch, head, b"}")
+
+
+def _speaks_no_mcp(outcome: Retry | Paused) -> bool:
+    """Return whether a failed opening may mean that there is no MCP at the address."""
+    if isinstance(outcome, Retry):
+        return outcome.code in {"unreadable_answer", "not_json"}
+    is_refused = outcome.code in {"http_401", "http_402", "http_403", "http_407"}
+    is_mcps_own = outcome.code.startswith(("http_4", "rpc_")) or outcome.code in _NO_MCP
+    return is_mcps_own and not is_refused
 
 
 def _version_json(line: AdcpVersion) -> bytes:

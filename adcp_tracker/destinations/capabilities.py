@@ -10,13 +10,15 @@ import attrs
 import orjson
 
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.destinations.mcp import McpResponse, structured
+from adcp_tracker.destinations.mcp import Answer
+from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.responses import CODE_LENGTH, sanitize
 from adcp_tracker.events.model import ActionSource, EventType, UidType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from adcp_tracker.destinations.a2a import A2aClient
     from adcp_tracker.destinations.base import Paused, Retry
     from adcp_tracker.destinations.mcp import McpSession
 
@@ -228,7 +230,6 @@ def _strings(listed: object) -> list[str]:
 
 
 _CAPABILITIES = "get_adcp_capabilities"
-_MOST_PAGES = 20
 _MAJOR = 3
 _UIDS = "Others are left out of events."
 _RESTRICTED = "Other events become dead letters of this destination."
@@ -286,43 +287,23 @@ class AgentInfo:
             yield CheckResult("ok", f"The agent speaks AdCP {', '.join(lines)}; {line} is used.")
 
 
-def discover(session: McpSession, line: AdcpVersion) -> AgentInfo | Retry | Paused:
+def discover(client: McpSession | A2aClient, line: AdcpVersion) -> AgentInfo | Retry | Paused:
     """Return what the agent offers, or why it couldn't be asked.
 
     An agent that doesn't list tools or capabilities isn't an error.
     """
-    tools = _tools(session)
+    tools = client.tools()
     if tools is not None and not isinstance(tools, frozenset):
         return tools
     if tools is None or _CAPABILITIES not in tools:
         return AgentInfo(tools)
-    call = {"name": _CAPABILITIES, "arguments": version_fields(line)}
-    answer = session.request("tools/call", orjson.dumps(call), _CAPABILITIES)
-    if not isinstance(answer, McpResponse):
+    arguments = RequestBody(orjson.dumps(version_fields(line)), (), b"")
+    answer = client.call(_CAPABILITIES, arguments)
+    if not isinstance(answer, Answer):
         return answer
-    payload = structured(answer.result) if answer.result is not None else None
-    return AgentInfo(tools, read_capabilities(payload))
+    return AgentInfo(tools, read_capabilities(client.payload(answer)))
 
 
 def version_fields(line: AdcpVersion) -> dict[str, object]:
     """Return the version fields of a request; there were none before 3.1."""
     return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}
-
-
-def _tools(session: McpSession) -> frozenset[str] | Retry | Paused | None:
-    names: set[str] = set()
-    params: dict[str, object] = {}
-    for _ in range(_MOST_PAGES):
-        answer = session.request("tools/list", orjson.dumps(params))
-        if not isinstance(answer, McpResponse):
-            return answer
-        listed = answer.result.get("tools") if answer.result is not None else None
-        if answer.result is None or not isinstance(listed, list):
-            return None
-        tools = (tool.get("name") for tool in listed if isinstance(tool, dict))
-        names.update(name for name in tools if isinstance(name, str))
-        cursor = answer.result.get("nextCursor")
-        if not isinstance(cursor, str):
-            return frozenset(names)
-        params = {"cursor": cursor}
-    return None

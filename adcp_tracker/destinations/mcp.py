@@ -67,7 +67,7 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
     error, result = message.get("error"), message.get("result")
     content = result.get("structuredContent") if isinstance(result, dict) else None
     if isinstance(error, dict) and _adcp_error(content) is None:
-        return _rpc_error(error, response, count)
+        return outcome_from_rpc_error(error, response, count)
     if isinstance(result, dict):
         return _result(result, response, count)
     if response.is_success and not error:
@@ -107,7 +107,8 @@ def _result(result: Mapping[str, object], response: Response, count: int) -> Out
     return outcome_from_task(report, response, count)
 
 
-def _rpc_error(error: Mapping[str, object], response: Response, count: int) -> Outcome:
+def outcome_from_rpc_error(error: Mapping[str, object], response: Response, count: int) -> Outcome:
+    """Return the outcome of a JSON-RPC error in the response to `count` events."""
     data = error.get("data")
     found = _adcp_error(data)
     if found is None and isinstance(data, dict) and isinstance(data.get("code"), str):
@@ -213,6 +214,7 @@ STATELESS_PROTOCOL = "2026-07-28"
 _VERSION_REFUSED = -32022
 _NO_SUCH_METHOD = -32601
 _MOST_REPLIES = 100
+_MOST_PAGES = 20
 _META = "io.modelcontextprotocol/"
 _REFUSED_STATUSES = frozenset({401, 403, 407, 429})
 _REMEDY = "Check url. The server there doesn't speak MCP over streamable HTTP."
@@ -225,7 +227,7 @@ _INVALID_PARAMS = -32602
 
 
 @attrs.frozen
-class McpResponse:
+class Answer:
     """An HTTP response and the JSON-RPC message in it, if there is one."""
 
     response: Response
@@ -236,6 +238,17 @@ class McpResponse:
         """Return the result, if the message has one."""
         result = self.message.get("result") if isinstance(self.message, dict) else None
         return result if isinstance(result, dict) and self.response.is_success else None
+
+    @property
+    def rpc_error(self) -> Mapping[str, object]:
+        """Return the JSON-RPC error; an empty one if there is none."""
+        error = self.message.get("error") if isinstance(self.message, dict) else None
+        return error if isinstance(error, dict) else {}
+
+    @property
+    def rpc_code(self) -> object:
+        """Return the code of the JSON-RPC error, if there is one."""
+        return self.rpc_error.get("code")
 
 
 @attrs.define(eq=False, repr=False)
@@ -262,7 +275,7 @@ class McpSession:
 
     def request(
         self, method: str, params: bytes | RequestBody, name: str = ""
-    ) -> McpResponse | Retry | Paused:
+    ) -> Answer | Retry | Paused:
         """Send one request in a session, and return the response.
 
         Args:
@@ -275,23 +288,61 @@ class McpSession:
         if refused is not None:
             return refused
         answer = self._exchange(method, params, name)
-        if was_open and isinstance(answer, McpResponse) and self._is_session_lost(answer):
+        if was_open and isinstance(answer, Answer) and self._is_session_lost(answer):
             self.reset()
             return self._ensure_open() or self._exchange(method, params, name)
         return answer
+
+    def call(self, tool: str, arguments: RequestBody) -> Answer | Retry | Paused:
+        """Call a tool; the arguments' bytes stay as they are."""
+        head = b'{"name":"%b","arguments":' % tool.encode()
+        params = attrs.evolve(arguments, head=head + arguments.head, tail=arguments.tail + b"}")
+        return self.request("tools/call", params, tool)
+
+    def tools(self) -> frozenset[str] | Retry | Paused | None:
+        """Return the names of the server's tools; ``None`` if it doesn't list them."""
+        names: set[str] = set()
+        params: dict[str, object] = {}
+        for _ in range(_MOST_PAGES):
+            answer = self.request("tools/list", orjson.dumps(params))
+            if not isinstance(answer, Answer):
+                return answer
+            listed = answer.result.get("tools") if answer.result is not None else None
+            if answer.result is None or not isinstance(listed, list):
+                return None
+            found = (tool.get("name") for tool in listed if isinstance(tool, dict))
+            names.update(name for name in found if isinstance(name, str))
+            cursor = answer.result.get("nextCursor")
+            if not isinstance(cursor, str):
+                return frozenset(names)
+            params = {"cursor": cursor}
+        return None
+
+    @staticmethod
+    def outcome(answer: Answer, count: int) -> Outcome:
+        """Return the outcome of a call that sent `count` events."""
+        return outcome_from_mcp(answer.message, answer.response, count)
+
+    @staticmethod
+    def payload(answer: Answer) -> dict[str, object] | None:
+        """Return a tool's result, or ``None`` if it failed."""
+        result = answer.result or {}
+        payload = structured(result)
+        is_fine = result.get("isError") is not True and find_error(payload) is None
+        return payload if is_fine else None
 
     def reset(self) -> None:
         """Drop the session; the next request opens a new one."""
         self._open, self._session, self._protocol = False, None, None
 
-    def _is_session_lost(self, answer: McpResponse) -> bool:
+    def _is_session_lost(self, answer: Answer) -> bool:
         status = answer.response.status
         if self._is_stateless:
-            return _is_version_problem(answer) and _rpc_code(answer) != _INVALID_PARAMS
-        if _rpc_code(answer) == _VERSION_REFUSED:
+            return _is_version_problem(answer) and answer.rpc_code != _INVALID_PARAMS
+        if answer.rpc_code == _VERSION_REFUSED:
             return True
         if status == _BAD_REQUEST:
-            is_told = self._session is not None or bool(_rpc_error_of(answer))
+            is_told = self._session is not None or bool(answer.rpc_error)
             return is_told and not is_protocol_error(answer.message)
         return status == _NOT_FOUND
 
@@ -302,7 +353,7 @@ class McpSession:
         attempts = [self._open_session, self._open_stateless]
         first, second = reversed(attempts) if self._is_stateless else attempts
         answer = first()
-        if isinstance(answer, McpResponse) and _is_version_problem(answer):
+        if isinstance(answer, Answer) and _is_version_problem(answer):
             answer = self._try_other(answer, second)
         if answer is None:
             self._open = True
@@ -310,24 +361,25 @@ class McpSession:
             return None
         self.reset()
         self._is_stateless = False
-        return answer if not isinstance(answer, McpResponse) else _opening_outcome(answer)
+        return answer if not isinstance(answer, Answer) else _opening_outcome(answer)
 
     def _try_other(
-        self, refused: McpResponse, other: Callable[[], McpResponse | Retry | Paused | None]
-    ) -> McpResponse | Retry | Paused | None:
+        self, refused: Answer, other: Callable[[], Answer | Retry | Paused | None]
+    ) -> Answer | Retry | Paused | None:
         if not self._is_stateless and STATELESS_PROTOCOL in _supported_revisions(refused):
             self._protocol, self._is_stateless = STATELESS_PROTOCOL, True
             return None
         answer = other()
-        return answer if answer is None or _rpc_code(answer) == _VERSION_REFUSED else refused
+        is_told = isinstance(answer, Answer) and answer.rpc_code == _VERSION_REFUSED
+        return answer if answer is None or is_told else refused
 
-    def _open_session(self) -> McpResponse | Retry | Paused | None:
+    def _open_session(self) -> Answer | Retry | Paused | None:
         self.reset()
         self._is_stateless = False
         info = {"name": "adcp_tracker", "version": __version__}
         params = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": info}
         answer = self._exchange("initialize", orjson.dumps(params))
-        if not isinstance(answer, McpResponse) or answer.result is None:
+        if not isinstance(answer, Answer) or answer.result is None:
             return answer
         self._session = _matching(answer.response.headers.get("mcp-session-id"), _SESSION)
         self._protocol = _matching(answer.result.get("protocolVersion"), _VERSION) or PROTOCOL
@@ -335,17 +387,17 @@ class McpSession:
         said = self._post(note, lambda _: True, {})
         return None if isinstance(said, Response) else said
 
-    def _open_stateless(self) -> McpResponse | Retry | Paused | None:
+    def _open_stateless(self) -> Answer | Retry | Paused | None:
         self.reset()
         self._protocol, self._is_stateless = STATELESS_PROTOCOL, True
         answer = self._exchange("server/discover", b"{}")
-        if not isinstance(answer, McpResponse):
+        if not isinstance(answer, Answer):
             return answer
         return None if STATELESS_PROTOCOL in _supported_revisions(answer) else answer
 
     def _exchange(
         self, method: str, params: bytes | RequestBody, name: str = ""
-    ) -> McpResponse | Retry | Paused:
+    ) -> Answer | Retry | Paused:
         number = next(self._ids)
         self._replies = 0
         stream = EventStream(lambda message: _answers(message, number), self._reply)
@@ -361,8 +413,8 @@ class McpSession:
         if not isinstance(response, Response):
             return response
         if response.media_type == "text/event-stream":
-            return McpResponse(response, response.redaction.of(stream.finish()))
-        return McpResponse(response, _pick(response.json(), number, is_strict=response.is_success))
+            return Answer(response, response.redaction.of(stream.finish()))
+        return Answer(response, pick_answer(response.json(), number, is_strict=response.is_success))
 
     def _reply(self, message: dict[str, object]) -> None:
         """Answer a request that the server makes while it works, over another connection.
@@ -416,27 +468,17 @@ def _meta() -> bytes:
     )
 
 
-def _rpc_error_of(answer: object) -> Mapping[str, object]:
-    message = answer.message if isinstance(answer, McpResponse) else None
-    error = message.get("error") if isinstance(message, dict) else None
-    return error if isinstance(error, dict) else {}
-
-
-def _rpc_code(answer: object) -> object:
-    return _rpc_error_of(answer).get("code")
-
-
-def _is_version_problem(answer: McpResponse) -> bool:
+def _is_version_problem(answer: Answer) -> bool:
     """Return whether the server may speak another revision than the request's."""
-    status, error = answer.response.status, _rpc_error_of(answer)
+    status, error = answer.response.status, answer.rpc_error
     if status in _REFUSED_STATUSES or status >= _SERVER_ERROR or is_protocol_error(answer.message):
         return False
     return bool(error) or status == _BAD_REQUEST
 
 
-def _supported_revisions(answer: McpResponse) -> list[str]:
+def _supported_revisions(answer: Answer) -> list[str]:
     """Return the revisions that a server lists, in its discovery or in a refusal."""
-    data = _rpc_error_of(answer).get("data")
+    data = answer.rpc_error.get("data")
     places = (answer.result, data if isinstance(data, dict) else None)
     listed = [
         place.get(name) for place in places if place for name in ("supportedVersions", "supported")
@@ -445,9 +487,9 @@ def _supported_revisions(answer: McpResponse) -> list[str]:
     return [text for text in (sanitize(word, 20) for word in words[:20]) if text]
 
 
-def _opening_outcome(answer: McpResponse) -> Retry | Paused:
+def _opening_outcome(answer: Answer) -> Retry | Paused:
     revisions = _supported_revisions(answer)
-    if _rpc_code(answer) == _VERSION_REFUSED or revisions:
+    if answer.rpc_code == _VERSION_REFUSED or revisions:
         spoken = ", ".join(revisions) or "another revision"
         return Paused(
             "MCP_VERSION_UNSUPPORTED",
@@ -479,7 +521,7 @@ def _answers(message: object, number: int) -> bool:
     return bool(said == number or said == str(number))
 
 
-def _pick(payload: object, number: int, *, is_strict: bool) -> object:
+def pick_answer(payload: object, number: int, *, is_strict: bool) -> object:
     """Return the response message, out of one message or a list.
 
     An HTTP error's message often has no id, because the server didn't get as far as reading it.
