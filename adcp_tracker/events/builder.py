@@ -263,7 +263,7 @@ def _match(
     for key, value in (match or {}).items():
         name = key.removeprefix("hashed_") if key in _HASHED else key
         (given if name in given else unknown)[name] = value
-    found = identify(*given.values(), default_region, context, errors)
+    found = identify(*given.values(), default_region, context, errors)  # type: ignore[call-arg]  # seven
     if found is None:
         # A mapping that identifies nobody is an error; without one there is nothing to say.
         return match if not errors else None

@@ -13,6 +13,7 @@ import orjson
 
 from adcp_tracker._formatting import describe
 from adcp_tracker.events.model import Content, CustomData
+from adcp_tracker.events.rules import MAX_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +37,7 @@ def redact_rejected(
     """Keep an event's id, type, time and custom data, with the offending values masked.
 
     Returns:
-        A mapping that JSON can write; amounts in it are strings of their own digits.
+        A mapping for :func:`encode_within`; amounts in it have their own digits.
     """
     wrong = {error.path for error in errors}
     kept = {
@@ -59,18 +60,27 @@ def encode_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
         kept: What was kept.
         most_bytes: How long the JSON may be.
     """
-    line = orjson.dumps(kept)
+    line = _dumps(kept)
     data = kept.get("custom_data")
     parts = dict(data) if isinstance(data, dict) else {}
-    sizes = {name: len(orjson.dumps(part)) for name, part in parts.items()}
+    sizes = {name: len(_dumps(part)) for name, part in parts.items()}
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if len(line) <= most_bytes:
             break
         parts[name] = describe(parts[name])
-        line = orjson.dumps({**kept, "custom_data": parts})
+        line = _dumps({**kept, "custom_data": parts})
     if len(line) <= most_bytes:
         return line
-    return orjson.dumps({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
+    return _dumps({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
+
+
+def _dumps(kept: object) -> bytes:
+    return orjson.dumps(kept, _number)
+
+
+def _number(value: Decimal) -> orjson.Fragment:
+    """Write an amount as a number, so that the event can be corrected and sent."""
+    return orjson.Fragment(format(value, "f"))
 
 
 def _part(
@@ -96,8 +106,10 @@ def _value(value: object, path: str, wrong: set[str]) -> object:  # noqa: PLR091
         return _part(value, Content, path, wrong)
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, (Decimal, float)):
-        return str(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return value if value.is_finite() and abs(value.adjusted()) < MAX_DIGITS else str(value)
     if isinstance(value, str):
         return value if len(value) <= _MAX_KEPT else describe(value)
     return value if type(value) is int else describe(value)
