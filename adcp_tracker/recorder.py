@@ -59,8 +59,9 @@ class Recorder:
         self._rules = rules
         self._on_commit = settings.on_commit
         self._remote = pipeline.is_remote
+        self._reporter = pipeline.reporter
 
-    def record(
+    def record(  # noqa: C901 - written out, as each call would show in every purchase
         self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
     ) -> Event | RejectedEvent:
         """Write a valid event to the journal, unless consent or a rule forbids it."""
@@ -73,7 +74,7 @@ class Recorder:
             ):
                 reason = drop_reason(event, context, self._on_denied)
                 if reason is not None:
-                    self._count_dropped(reason)
+                    self._count_dropped(reason, event)
                     return event
                 event = strip_identifiers(event, context)
                 body = encode(event)
@@ -95,6 +96,8 @@ class Recorder:
             self._write(body, accepted_ms, code, plain=plain)
         if not self._pipeline.started:
             self._start()
+        if self._reporter is not None:
+            self._reporter.tracked(event)
         return event
 
     def _write(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
@@ -150,9 +153,11 @@ class Recorder:
         """Return what takes the events of a test; they are neither written nor sent."""
         return _capture.capture_for(remote=self._remote)
 
-    def _count_dropped(self, reason: str) -> None:
+    def _count_dropped(self, reason: str, event: Event | None = None) -> None:
         """Count a dropped event and start the flusher, so that the count is reported."""
         self._buffer.count_dropped(reason)
+        if self._reporter is not None and event is not None:
+            self._reporter.dropped(event, reason)
         if not self._pipeline.started:
             self._start()
 
@@ -199,6 +204,8 @@ class Recorder:
             event_type=event_type,
             faults=[str(each) for each in error.errors],
         )
+        if self._reporter is not None:
+            self._reporter.rejected(event_id, event_type, error.errors, line)
         return RejectedEvent(event_type, event_id, error.errors)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 
 from adcp_tracker import _capture, _process
+from adcp_tracker._development import make_reporter
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.stats import read_stats
@@ -55,6 +56,7 @@ class Pipeline:
         self._settings = settings
         self._has_destinations = bool(config.destinations)
         self.is_remote = any(map(is_remote, config.destinations))
+        self.reporter = make_reporter(config.destinations)
         self._clock = config.clock
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
@@ -211,6 +213,8 @@ class Pipeline:
     def _shut_down(self, timeout: float) -> None:
         """End the flusher, and unregister the hooks once no thread is left."""
         self.flusher.stop(timeout)
+        if self.reporter is not None:
+            self.reporter.send()
         self.started = False
         self._closed = True
         _process.unregister(self)
@@ -267,6 +271,8 @@ class Pipeline:
                 task()
         for task in self._maintenance:
             task()
+        if self.reporter is not None:
+            self.reporter.send()
 
 
 def _import_uploader_dependencies() -> None:

@@ -355,6 +355,18 @@ def test_a_seller_that_ends_is_told_from_one_without_events(
     assert not [each for each in browser.complaints() if "Failed to load resource" not in each]
 
 
+def test_what_a_tracker_did_not_send_is_shown_too(
+    browser: Browser, open_seller: Sandbox, tracker: Tracker
+) -> None:
+    """In development, invalid and dropped events appear with the line that tracked them."""
+    browser.visit(open_seller.origin)
+    tracker.track_purchase({"id": "A-1", "total": "-5", "currency": "EUR"})
+    browser.wait_for(lambda: any("Rejected before sending" in row for row in rows(browser)))
+    open_row(browser, "Rejected before sending")
+    browser.wait_for(lambda: "test_sandbox_page.py:" in browser.text("#drawer"))
+    assert "← " in browser.text("#drawer pre")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_readable_and_accessible(
     scheme: str, browser: Browser, open_seller: Sandbox, screen: Screen

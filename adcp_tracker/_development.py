@@ -1,0 +1,143 @@
+"""In development, tell the page of a local seller what happens to events before sending.
+
+Only used by trackers whose destinations are all on this machine. Nothing waits for it: reports
+are kept in memory, sent by the flusher's thread, and dropped if nobody takes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from adcp_tracker._signals import reraise_interruption
+from adcp_tracker.destinations.validation import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+    from adcp_tracker.events.event import Event
+    from adcp_tracker.exceptions import FieldError
+
+_PATH: Final = "/_sandbox/reports"
+_MAX_PENDING: Final = 200
+_MAX_TRACKED: Final = 20
+_TIMEOUT_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 10.0
+_OK: Final = 200
+_LIBRARY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - str
+_INTEGRATIONS: Final = "adcp_tracker_"
+
+
+class DevelopmentReporter:
+    """Reports rejected, trimmed and dropped events, and where events were tracked.
+
+    Args:
+        origins: The origins of the local sellers, as host and port.
+    """
+
+    def __init__(self, origins: Iterable[tuple[str, int]]) -> None:
+        self._origins = set(origins)
+        self._pending: deque[dict[str, object]] = deque(maxlen=_MAX_PENDING)
+        self._lock = threading.Lock()
+        self._paused_until = 0.0
+        self._tracked = 0
+
+    def tracked(self, event: Event) -> None:
+        """Report where an event was tracked, for some events per flush interval."""
+        if event.omissions:
+            reasons = ", ".join(f"{each.field}: {each.reason}" for each in event.omissions)
+            self._add("trimmed", event.event_id, event.event_type.value, reason=reasons)
+        elif self._tracked < _MAX_TRACKED:
+            self._tracked += 1
+            self._add("tracked", event.event_id, event.event_type.value)
+
+    def dropped(self, event: Event, reason: str) -> None:
+        """Report an event that was dropped."""
+        self._add("dropped", event.event_id, event.event_type.value, reason=reason)
+
+    def rejected(
+        self, event_id: str, event_type: str, errors: Iterable[FieldError], event: bytes
+    ) -> None:
+        """Report an invalid event, as far as its dead letter shows it."""
+        listed = [
+            {"path": each.path, "message": f"expected {each.expected}, got {each.got}"}
+            for each in errors
+        ]
+        self._add(
+            "invalid",
+            event_id,
+            event_type,
+            reason="INVALID_EVENT",
+            errors=listed,
+            event=json.loads(event),
+        )
+
+    def _add(self, outcome: str, event_id: str, event_type: str, **more: object) -> None:
+        try:
+            origin = _find_origin(sys._getframe(2))  # noqa: SLF001 - as logging does
+            names = {"outcome": outcome, "event_id": event_id, "event_type": event_type}
+            self._pending.append({**names, "origin": origin, **more, "pid": os.getpid()})
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
+
+    def send(self) -> None:
+        """Send what is pending; pause for a while if a seller doesn't take it."""
+        self._tracked = 0
+        if not self._pending or time.monotonic() < self._paused_until:
+            return
+        with self._lock:
+            reports = []
+            while self._pending:
+                report = self._pending.popleft()
+                if report.pop("pid") == os.getpid():  # else the parent of a fork sends it
+                    reports.append(report)
+            body = json.dumps(reports)
+            self._origins = {each for each in self._origins if self._post(each, body)}
+
+    def _post(self, origin: tuple[str, int], body: str) -> bool:
+        """Send to one seller; return whether it may be asked again."""
+        host, port = origin
+        connection = HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+        try:
+            connection.request("POST", _PATH, body, {"Content-Type": "application/json"})
+            return connection.getresponse().status == _OK
+        except (OSError, HTTPException):
+            self._paused_until = time.monotonic() + _PAUSE_SECONDS
+            return True
+        finally:
+            connection.close()
+
+
+def make_reporter(destinations: Iterable[object]) -> DevelopmentReporter | None:
+    """Return a reporter if every destination is on this machine, else ``None``."""
+    origins = [_local_origin(each) for each in destinations]
+    known = [each for each in origins if each is not None]
+    return DevelopmentReporter(known) if known and len(known) == len(origins) else None
+
+
+def _local_origin(destination: object) -> tuple[str, int] | None:
+    url = getattr(destination, "base_url", None) or getattr(destination, "url", None)
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        return None
+    return parts.hostname or "", parts.port or 80
+
+
+def _find_origin(frame: FrameType | None) -> str:
+    """Return the file, line and function of the first caller outside of the library."""
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(_LIBRARY) and _INTEGRATIONS not in code.co_filename:
+            path = os.path.relpath(code.co_filename)
+            path = code.co_filename if path.startswith("..") else path
+            return f"{path}:{frame.f_lineno} in {code.co_name}"
+        frame = frame.f_back
+    return ""
