@@ -48,6 +48,7 @@ from adcp_tracker.exceptions import (
     OutboxError,
     QueueFullError,
     UnsafeDirectoryError,
+    UnusableDirectoryError,
 )
 from adcp_tracker.orders.explain import ExplainedField, Explanation, explain
 from adcp_tracker.orders.mapping import Constant, register_order
@@ -119,6 +120,7 @@ __all__ = [
     "UidType",
     "UniversalId",
     "UnsafeDirectoryError",
+    "UnusableDirectoryError",
     "UserMatch",
     "__version__",
     "bind_context",

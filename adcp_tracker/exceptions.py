@@ -5,6 +5,7 @@
     AdcpTrackerError
     ├── InvalidEventError     (ValueError)       an event breaks a rule of the protocol
     ├── ConfigurationError    (ValueError)       a setting is missing, unknown or contradictory
+    │   └── UnusableDirectoryError               the queue directory can't be used, and why
     ├── UnsafeDirectoryError  (PermissionError)  other users could read or write the directory
     ├── QueueFullError        (OSError)          ``when_full="raise"`` and the queue has no room
     ├── OutboxError           (RuntimeError)     the queue's state can't be read or written
@@ -73,6 +74,10 @@ class InvalidEventError(AdcpTrackerError, ValueError):
 
 class ConfigurationError(AdcpTrackerError, ValueError):
     """A setting is missing, unknown or contradictory."""
+
+
+class UnusableDirectoryError(ConfigurationError):
+    """The queue directory can't be created or written to, or isn't private to this user."""
 
 
 class UnsafeDirectoryError(AdcpTrackerError, PermissionError):

@@ -6,6 +6,7 @@ import random
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
+from adcp_tracker import _capture
 from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import logger
 from adcp_tracker.context import current_context
@@ -83,6 +84,7 @@ class Tracker:
 
     Raises:
         ConfigurationError: If a setting is invalid.
+        UnusableDirectoryError: If the directory can't be used by this user.
     """
 
     def __init__(
@@ -102,6 +104,8 @@ class Tracker:
         self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
         queue = QueueDirectory(chosen.directory)
+        if _capture.active is None:  # else nothing is written there
+            queue.check_usable()
         files = DirectoryStore(queue, encryption_from_keys(chosen.encryption_keys), _outbox)
         contexts = files.contexts(clock)
         tokens = ContextTokens(contexts, chosen.context_keys, clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import threading
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -26,6 +27,7 @@ from adcp_tracker import (
     RejectedEvent,
     RequestContext,
     Tracker,
+    UnusableDirectoryError,
     UserMatch,
     bind_context,
 )
@@ -684,3 +686,42 @@ def test_orders_of_other_shops_need_one_line(make: Make) -> None:
         tracker.track_purchase({"id": "4", "total": "15.5", "currency": "JPY"})
     values = [event["custom_data"]["value"] for event in delivered(tracker)]
     assert values == [1500, 1.234, 9.99]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "remedy"),
+    [
+        (lambda path: path.mkdir(mode=0o755), "run: chmod go-rwx"),
+        (lambda path: path.symlink_to(path.parent), "put a directory in its place"),
+        (lambda path: path.write_text(""), "put a directory in its place"),
+    ],
+    ids=["open to others", "link", "file"],
+)
+def test_a_directory_that_cannot_be_used_is_refused_at_once(
+    tmp_path: Path, prepare: Callable[[Path], object], remedy: str
+) -> None:
+    """Not found out by losing events; and nothing is created by looking."""
+    prepare(tmp_path / "queue")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UnusableDirectoryError, match=r"^directory: ") as raised:
+        Tracker(directory=tmp_path / "queue")
+    assert remedy in str(raised.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_directory_below_a_file_is_refused_and_a_missing_one_is_not_made(tmp_path: Path) -> None:
+    """It is created with the first event."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableDirectoryError, match="can't be used: Not a directory"):
+        Tracker(directory=tmp_path / "file" / "queue")
+    Tracker(directory=tmp_path / "a" / "queue", handle_sigterm=False).close()
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_another_users_directory_is_refused_as_a_container_mounts_it(tmp_path: Path) -> None:
+    """A volume's mount point belongs to root, and a folder below it is the remedy."""
+    (tmp_path / "queue").mkdir(mode=0o700)
+    os.chown(tmp_path / "queue", 12345, -1)
+    with pytest.raises(UnusableDirectoryError, match="use a folder below the mount"):
+        Tracker(directory=tmp_path / "queue")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.settings import Settings
     from adcp_tracker.tracker import Tracker
 
 
@@ -67,13 +68,27 @@ def make_tracker(directory: str | None, **overrides: object) -> Tracker:
     Raises:
         ConfigurationError: If a variable is invalid.
     """
-    from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
-    from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - likewise
+    from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
+
+    settings = attrs.asdict(make_settings(directory, **overrides), recurse=False)
+    return Tracker(destinations(), **settings)
+
+
+def make_settings(directory: str | None, **overrides: object) -> Settings:
+    """Return a tracker's settings as configured; `overrides` replace some of them.
+
+    Raises:
+        ConfigurationError: If a variable is invalid.
+    """
+    from adcp_tracker.settings import (  # noqa: PLC0415 - for a quick --help
+        Settings,
+        settings_from_env,
+    )
 
     host = _host.get()
     settings = settings_from_env() if host is None else attrs.asdict(host.settings, recurse=False)
     settings |= {"directory": _path(directory)} | overrides
-    return Tracker(destinations(), **settings)
+    return Settings(**settings)
 
 
 def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracker:

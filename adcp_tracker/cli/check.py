@@ -15,7 +15,7 @@ import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
-from adcp_tracker.cli._queue import make_tracker, read_status, require_destinations
+from adcp_tracker.cli._queue import destinations, make_settings, read_status, require_destinations
 from adcp_tracker.destinations.base import (
     Batch,
     CheckResult,
@@ -30,6 +30,7 @@ from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
+from adcp_tracker.settings import validate_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -243,8 +244,7 @@ def run_checks(
     Raises:
         ConfigurationError: If an ADCP_* variable is invalid.
     """
-    tracker = make_tracker(directory)
-    settings, found = tracker.settings, tracker.destinations
+    settings, found = make_settings(directory), validate_destinations(destinations())
     require_destinations(found)
     names = ", ".join(destination.name for destination in found)
     yield CheckItem("configuration", CheckResult("ok", f"Events are sent to {names}."))

@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adcp_tracker.exceptions import UnsafeDirectoryError
+from adcp_tracker.exceptions import UnsafeDirectoryError, UnusableDirectoryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +97,48 @@ class QueueDirectory:
         except OSError:
             return False
         return True
+
+    def check_usable(self) -> None:
+        """Check that the directory can be used, without creating anything.
+
+        Raises:
+            UnusableDirectoryError: If it can't be created or written to, or a part of it is a
+                link, another user's, or open to others.
+        """
+        try:
+            status = self.path.lstat()
+        except FileNotFoundError:
+            self._check_creatable()
+            return
+        except (NotADirectoryError, PermissionError) as error:
+            raise UnusableDirectoryError(
+                f"directory: {self.path} can't be used: {error.strerror}. Choose a directory that "
+                "this user may create or write to."
+            ) from None
+        try:
+            _check_secure(self.path, status, stat.S_IFDIR)
+            for folder in (self.segments, self.state, self.dead, self.destinations):
+                with suppress(FileNotFoundError):
+                    _check_secure(folder, folder.lstat(), stat.S_IFDIR)
+        except UnsafeDirectoryError as error:
+            raise UnusableDirectoryError(f"directory: {error}") from error
+        if not _is_writable(self.path):
+            raise UnusableDirectoryError(
+                f"directory: {self.path} isn't writable. Mount its volume read-write, or choose "
+                "another directory."
+            )
+
+    def _check_creatable(self) -> None:
+        parent = next(folder for folder in self.path.parents if os.path.lexists(folder))
+        if not parent.is_dir():
+            raise UnusableDirectoryError(
+                f"directory: {self.path} can't be created, since {parent} isn't a directory."
+            )
+        if not _is_writable(parent):
+            raise UnusableDirectoryError(
+                f"directory: {self.path} can't be created, since user {os.geteuid()} may not write "
+                f"to {parent}. Choose another directory, or create this one for that user."
+            )
 
     def prepare_remembered(self) -> None:
         """Create the folder for shoppers' contexts, which most sites never need.
@@ -273,6 +315,11 @@ def _make_secure(folder: Path) -> None:
     _check_secure(folder, status, stat.S_IFDIR)
 
 
+def _is_writable(folder: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+
+
 def _make_parents(path: Path) -> None:
     """Make the folders above a directory; a power cut must not take one that holds events."""
     missing = [folder for folder in path.parents if not folder.exists()]
@@ -299,7 +346,8 @@ def _check_secure(path: Path, status: os.stat_result, kind: int) -> None:
     if status.st_uid != os.geteuid():
         raise UnsafeDirectoryError(
             f"{path}: expected user {os.geteuid()} to own it, got user {status.st_uid}; "
-            f"give each user a directory of its own"
+            f"give each user a directory of its own; in a container's volume, use a folder below "
+            f"the mount"
         )
     if status.st_mode & _OTHERS:
         raise UnsafeDirectoryError(

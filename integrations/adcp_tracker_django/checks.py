@@ -13,16 +13,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
-from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.exceptions import ConfigurationError, UnusableDirectoryError
 from adcp_tracker_django.config import SETTING, make_integration
 
 if TYPE_CHECKING:
@@ -45,6 +42,8 @@ def check_site(app_configs: object = None, **_: object) -> list[checks.CheckMess
     found = list(_check_middleware())
     try:
         setup = make_integration(handle_sigterm=False)
+    except UnusableDirectoryError as error:
+        return [_directory_warning(error), *found]
     except ConfigurationError as error:
         return [checks.Error(str(error), id=f"{TAG}.E001"), *found]
     return [*found, *_check_integration(setup)]
@@ -66,12 +65,6 @@ def _check_integration(setup: Integration) -> Iterator[checks.CheckMessage]:
             hint="Set TRUSTED_PROXIES to the proxy's networks, or TRUSTED_HOPS, or PLATFORM.",
             id=f"{TAG}.W004",
         )
-    if problem := directory_problem(tracker.directory):
-        yield checks.Warning(
-            f"{SETTING}: {problem}",
-            hint="Ignore this where another user than the web server's runs the check.",
-            id=f"{TAG}.W005",
-        )
     if not setup.tracker.destinations:
         yield checks.Info(
             f"{SETTING}: there is no destination, so events wait on disk until there is one.",
@@ -80,31 +73,13 @@ def _check_integration(setup: Integration) -> Iterator[checks.CheckMessage]:
         )
 
 
-def directory_problem(directory: str) -> str | None:
-    """Say why this user could not keep events in a directory, without creating it.
-
-    Who runs a check need not be who serves the site, and a directory belongs to whoever
-    makes it.
-    """
-    path = Path(directory).absolute()
-    if os.path.lexists(path):
-        return _directory_problem(path)
-    parent = next(each for each in path.parents if each.exists())
-    if not parent.is_dir():
-        return f"{path}: expected a path that can be created, got a file at {parent}"
-    if not os.access(parent, os.W_OK | os.X_OK):
-        return f"{path}: expected a path that can be created, got no right to write to {parent}"
-    return None
-
-
-def _directory_problem(path: Path) -> str | None:
-    try:
-        QueueDirectory(path).prepare()
-    except OSError as error:
-        return str(error)
-    if not os.access(path, os.W_OK | os.X_OK):
-        return f"{path}: expected a directory that can be written to"
-    return None
+def _directory_warning(error: UnusableDirectoryError) -> checks.CheckMessage:
+    # Not an error: the user that runs a check need not be the one that serves the site.
+    return checks.Warning(
+        str(error),
+        hint="Ignore this where another user than the web server's runs the check.",
+        id=f"{TAG}.W005",
+    )
 
 
 def _check_middleware() -> Iterator[checks.CheckMessage]:

@@ -81,7 +81,7 @@ def make_integration(**changes: object) -> Integration:
             environ=_environ(options),
         )
     except ConfigurationError as error:
-        raise ConfigurationError(f"{SETTING}: {error}") from None
+        raise type(error)(f"{SETTING}: {error}") from None
 
 
 def read_options(given: object) -> dict[str, object]:

@@ -116,8 +116,8 @@ def test_a_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path, seller:
     """A worker that could never work does not pretend to."""
     (tmp_path / "file").touch()
     ended = run("worker", "--directory", tmp_path / "file/queue", **pointing_at(seller))
-    assert (ended.code, ended.out) == (3, "")
-    assert ended.err.startswith(f"adcp-tracker: {tmp_path}/file")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"adcp-tracker: directory: {tmp_path}/file")
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path: Path, seller: Sandbox) -> None:

@@ -250,15 +250,16 @@ def test_the_tracker_is_found_in_the_scope(tracker: Tracker, tmp_path: Path) -> 
 
 def test_a_lifespan_makes_the_directory_before_the_first_event(tmp_path: Path) -> None:
     """So that no event waits for it on the event loop; one that cannot be made stops no start."""
-    barred = tmp_path / "file"
-    barred.write_text("")
 
-    async def run(directory: Path) -> bool:
-        async with closing_lifespan(Tracker(directory=directory))(None):
-            return (directory / "segments").is_dir()
+    async def run(tracker: Tracker) -> None:
+        async with closing_lifespan(tracker)(None):
+            assert queue.exists()
 
-    assert asyncio.run(run(tmp_path / "queue"))
-    assert not asyncio.run(run(barred / "queue"))
+    queue = tmp_path / "queue" / "segments"
+    asyncio.run(run(Tracker(directory=tmp_path / "queue")))
+    barred, queue = Tracker(directory=tmp_path / "file"), tmp_path / "file"
+    queue.write_text("")
+    asyncio.run(run(barred))
 
 
 def test_a_lifespan_surrounds_the_applications_own(tracker: Tracker) -> None:
