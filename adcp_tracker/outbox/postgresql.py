@@ -15,9 +15,9 @@ import socket
 import threading
 import weakref
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -139,7 +139,41 @@ WHERE queue = %(queue)s AND (until < clock_timestamp() OR holder = %(holder)s)
 RETURNING term
 """
 
-_FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %s AND term = %s FOR SHARE"
+_FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR SHARE"
+
+_LOG_END: Final = """
+SELECT segment, size, begun < clock_timestamp() - %(seconds)s * interval '1 second'
+FROM adcp_queue WHERE queue = %(queue)s
+"""
+
+_MOVE_LOG_END: Final = """
+UPDATE adcp_queue SET segment = %(segment)s, size = %(stop)s,
+    begun = CASE WHEN size = 0 THEN clock_timestamp() ELSE begun END
+WHERE queue = %(queue)s
+"""
+
+_APPEND: Final = """
+INSERT INTO adcp_log VALUES (%(queue)s, %(segment)s, %(start)s, %(stop)s, %(records)s, %(data)s)
+"""
+
+_OVERLAPPING: Final = """
+FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
+    AND stop > %(start)s AND start < %(stop)s
+"""
+
+_READ: Final = f"""
+SELECT substring(data FROM greatest(%(start)s - start, 0)::int + 1
+    FOR (least(stop, %(stop)s) - greatest(start, %(start)s))::int)
+{_OVERLAPPING} ORDER BY start
+"""
+
+_OVERWRITE: Final = """
+UPDATE adcp_log SET data = overlay(data PLACING %(data)s FROM (%(start)s - start)::int + 1)
+WHERE queue = %(queue)s AND segment = %(segment)s AND start <= %(start)s AND stop > %(start)s
+"""
+
+INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s, %(data)s)"
+"""Adds one record; the one statement of producers."""
 
 
 class DatabaseError(OutboxError, OSError):
@@ -254,6 +288,55 @@ def _close_all(connections: list[Connection]) -> None:
         connections.pop().close()
 
 
+@attrs.frozen
+class Tables:
+    """The tables of one queue, as one process may use them.
+
+    Attributes:
+        database: The database.
+        queue: Which of its queues.
+        term: The term of the leader; 0 if this process doesn't lead.
+    """
+
+    database: Database
+    queue: int
+    term: int = 0
+
+    def query(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement, in a transaction of its own.
+
+        Raises:
+            DatabaseError: If it fails.
+        """
+        with self.database.transaction() as cursor:
+            return self.run(cursor, statement, **values)
+
+    def run(self, cursor: Cursor, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement in a transaction."""
+        cursor.execute(statement.encode(), {"queue": self.queue, **values})
+        return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def write(self) -> Iterator[Cursor]:
+        """Run a leader's transaction, which does nothing once another process leads.
+
+        Raises:
+            LeadLostError: If this term is over.
+            DatabaseError: If a statement fails; then nothing has changed.
+        """
+        with self.database.transaction() as cursor:
+            if not self.run(cursor, _FENCE, term=self.term):
+                raise LeadLostError(
+                    f"{self.database.location} queue {self.queue}: another process leads by now"
+                )
+            yield cursor
+
+    def update(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement in a leader's transaction of its own."""
+        with self.write() as cursor:
+            return self.run(cursor, statement, **values)
+
+
 class PostgresStore:
     """Keeps a queue in PostgreSQL.
 
@@ -274,9 +357,9 @@ class PostgresStore:
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.database = Database(url)
-        self.queue = queue
         self.encryption = encryption
         self.location = f"{self.database.location} queue {queue}"
+        self._tables = Tables(self.database, queue)
         self._lease_seconds = lease_seconds
 
     def prepare(self) -> None:
@@ -285,67 +368,56 @@ class PostgresStore:
         Raises:
             DatabaseError: If they aren't, or the database can't be reached.
         """
-        with self.database.transaction() as cursor:
-            cursor.execute("SELECT version FROM adcp_schema")
-            row = cursor.fetchone()
-            cursor.execute("SELECT 1 FROM adcp_queue WHERE queue = %s", (self.queue,))
-            there = cursor.fetchone()
-        if row is None or row[0] != SCHEMA_VERSION or there is None:
+        versions = self._tables.query(
+            "SELECT version FROM adcp_schema, adcp_queue WHERE queue = %(queue)s"
+        )
+        if versions != [(SCHEMA_VERSION,)]:
+            got = f"version {versions[0][0]}" if versions else "no such queue"
             raise DatabaseError(
-                f"{self.location}: expected tables of version {SCHEMA_VERSION}, got "
-                f"{'others' if there else 'no such queue'}; run adcp-tracker queue migrate"
+                f"{self.location}: expected tables of version {SCHEMA_VERSION}, got {got}; "
+                f"run adcp-tracker queue migrate"
             )
 
     def open(self, term: int = 0) -> PostgresQueue:
         """Return the queue for the leader of this term; for others, to read only."""
-        return PostgresQueue(self.database, self.queue, self.encryption, term)
+        return PostgresQueue(attrs.evolve(self._tables, term=term), self.encryption)
 
     def journal_writer(self, **options: Any) -> PostgresWriter:  # noqa: ANN401 - passed on
         """Return what adds this process's records, each in a transaction of its own."""
-        return PostgresWriter(self.database, self.queue, self.encryption, **options)
+        return PostgresWriter(self._tables, self.encryption, **options)
 
     def leader_lock(self, clock: Clock) -> LeaseLock:
         """Return this process's claim to lead."""
-        return LeaseLock(self.database, self.queue, clock, self._lease_seconds)
+        return LeaseLock(self._tables, clock, self._lease_seconds)
 
     def destination_names(self, own: Iterable[str], clock: Clock) -> DatabaseNames:
         """Return the names of all destinations."""
         del clock
-        return DatabaseNames(self.database, self.queue, own)
+        return DatabaseNames(self._tables, own)
 
     def read_stats(self) -> bytes:
         """Return the counts that the leader last published; empty if there are none."""
         try:
-            with self.database.transaction() as cursor:
-                cursor.execute("SELECT stats FROM adcp_queue WHERE queue = %s", (self.queue,))
-                row = cursor.fetchone()
+            rows = self._tables.query("SELECT stats FROM adcp_queue WHERE queue = %(queue)s")
         except DatabaseError:
             return b""
-        return row[0] if row else b""
+        return rows[0][0] if rows else b""
 
     def used_bytes(self) -> int:
         """Return the size of the queue: what was not collected yet, and the log."""
-        with self.database.transaction() as cursor:
-            cursor.execute(
-                "SELECT coalesce(sum(octet_length(data)), 0)::bigint FROM adcp_intake "
-                "WHERE queue = %s",
-                (self.queue,),
-            )
-            intake = cursor.fetchone()
-            cursor.execute(
-                "SELECT coalesce(sum(stop - start), 0)::bigint FROM adcp_log WHERE queue = %s",
-                (self.queue,),
-            )
-            log = cursor.fetchone()
-        return int((intake or (0,))[0]) + int((log or (0,))[0])
+        ((size,),) = self._tables.query(
+            "SELECT (SELECT coalesce(sum(octet_length(data)), 0) FROM adcp_intake "
+            "WHERE queue = %(queue)s) + (SELECT coalesce(sum(stop - start), 0) FROM adcp_log "
+            "WHERE queue = %(queue)s)"
+        )
+        return int(size)
 
 
 class PostgresWriter:
     """Adds this process's records to the intake, each in a transaction of its own.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
+        tables: The queue's tables.
         encryption: Encrypts events.
         on_begin: Called before the first record.
         on_fork: Called by the first append in a child process.
@@ -356,8 +428,7 @@ class PostgresWriter:
 
     def __init__(
         self,
-        database: Database,
-        queue: int,
+        tables: Tables,
         encryption: Encryption | None,
         *,
         on_begin: Callable[[], None] | None = None,
@@ -365,8 +436,7 @@ class PostgresWriter:
         **options: object,
     ) -> None:
         del options
-        self._database = database
-        self._queue = queue
+        self._tables = tables
         self._encryption = encryption
         self._on_begin = on_begin
         self._on_fork = on_fork
@@ -389,8 +459,7 @@ class PostgresWriter:
         self._has_begun = True
         kept, kind = self.encode_for_disk(body, accepted_ms, kind)
         record = encode_record(kept, accepted_ms, kind)
-        with self._database.transaction() as cursor:
-            cursor.execute(INSERT_RECORD, (self._queue, record))
+        self._tables.query(INSERT_RECORD, data=record)
 
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept."""
@@ -426,59 +495,47 @@ class PostgresWriter:
                 self._on_fork()
 
 
-INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%s, %s)"
-"""Adds one record; the one statement of producers."""
-
-
 class PostgresQueue:
     """A queue as one leader sees it.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
+        tables: The queue's tables, with the leader's term.
         encryption: Decrypts events.
-        term: The leader's term; 0 for who only reads.
 
     Attributes:
         segments: Its segments.
         dead_letters: Its dead letters.
     """
 
-    def __init__(
-        self, database: Database, queue: int, encryption: Encryption | None, term: int
-    ) -> None:
-        self._database = database
-        self._queue = queue
-        write = partial(_leading, database, queue, term)
-        self._write = write
-        self.segments = PostgresSegments(database, queue, encryption, write, leads=bool(term))
-        self.dead_letters = PostgresDeadLetters(database, queue, encryption, write)
+    def __init__(self, tables: Tables, encryption: Encryption | None) -> None:
+        self._tables = tables
+        self.segments = PostgresSegments(tables, encryption)
+        self.dead_letters = PostgresDeadLetters(tables, encryption)
 
     def open_outbox(self) -> PostgresOutbox:
         """Open its state."""
-        return PostgresOutbox(self._database, self._queue, self._write)
+        return PostgresOutbox(self._tables)
 
     def quarantine_state(self) -> str:
         """Set a damaged state aside, and return where it is kept."""
         place = f"state-{secrets.token_hex(4)}"
-        with self._write() as cursor:
-            cursor.execute(
-                "INSERT INTO adcp_quarantine SELECT queue, %s, value FROM adcp_state "
-                "WHERE queue = %s",
-                (place, self._queue),
-            )
-            cursor.execute("DELETE FROM adcp_state WHERE queue = %s", (self._queue,))
+        self._tables.update(
+            "WITH gone AS (DELETE FROM adcp_state WHERE queue = %(queue)s RETURNING value) "
+            "INSERT INTO adcp_quarantine SELECT %(queue)s, %(place)s, value FROM gone",
+            place=place,
+        )
         return f"adcp_quarantine, place {place}"
 
     def write_stats(self, data: bytes) -> None:
         """Publish counts for other processes."""
-        with self._write() as cursor:
-            cursor.execute("UPDATE adcp_queue SET stats = %s WHERE queue = %s", (data, self._queue))
+        self._tables.update(
+            "UPDATE adcp_queue SET stats = %(data)s WHERE queue = %(queue)s", data=data
+        )
 
     def compact_state(self) -> None:
         """Free what rows of an earlier version still hold. Write-ahead logs keep their time."""
-        with self._database.statement() as cursor, contextlib.suppress(psycopg.Error):
-            cursor.execute(f"VACUUM {', '.join(_TEXTS)}")
+        with self._tables.database.statement() as cursor, contextlib.suppress(psycopg.Error):
+            cursor.execute(f"VACUUM {', '.join(_TEXTS)}".encode())
 
     def places_with(self, texts: frozenset[str]) -> tuple[str, ...]:
         """Return the tables that contain one of some case-folded texts."""
@@ -490,114 +547,59 @@ class PostgresQueue:
 
     def discard_quarantined(self) -> int:
         """Delete quarantined bytes and states; return how many there were."""
-        with self._write() as cursor:
-            cursor.execute(
-                "WITH gone AS (DELETE FROM adcp_quarantine WHERE queue = %s RETURNING place) "
-                "SELECT count(DISTINCT place) FROM gone",
-                (self._queue,),
-            )
-            return _one(cursor)
+        ((count,),) = self._tables.update(
+            "WITH gone AS (DELETE FROM adcp_quarantine WHERE queue = %(queue)s RETURNING place) "
+            "SELECT count(DISTINCT place) FROM gone"
+        )
+        return int(count)
 
     def _contains(self, table: str, texts: frozenset[str]) -> bool:
-        with self._database.transaction() as cursor:
-            cursor.execute(f"SELECT {_TEXTS[table]} FROM {table} WHERE queue = %s", (self._queue,))  # noqa: S608 - both are constants
-            return any(
-                text in bytes(row[0]).decode(errors="replace").casefold()
-                for row in cursor
-                for text in texts
-            )
-
-
-@contextmanager
-def _leading(database: Database, queue: int, term: int) -> Iterator[Cursor]:
-    """Run a leader's transaction, which does nothing once another process leads.
-
-    Raises:
-        LeadLostError: If this term is over.
-    """
-    with database.transaction() as cursor:
-        cursor.execute(_FENCE, (queue, term))
-        if cursor.fetchone() is None:
-            raise LeadLostError(f"{database.location} queue {queue}: another process leads by now")
-        yield cursor
-
-
-def _one(cursor: Cursor) -> int:
-    row = cursor.fetchone()
-    return 0 if row is None or row[0] is None else int(row[0])
+        column = _TEXTS[table]
+        rows = self._tables.query(f"SELECT {column} FROM {table} WHERE queue = %(queue)s")  # noqa: S608 - both are constants
+        contents = (bytes(row[0]).decode(errors="replace").casefold() for row in rows)
+        return any(text in content for content in contents for text in texts)
 
 
 class PostgresSegments:
-    """The log of a queue, as segments.
+    """The log of a queue, as segments. Who leads collects what producers added.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
+        tables: The queue's tables.
         encryption: Decrypts events.
-        write: Begins a transaction of the leader.
-        leads: Whether it belongs to a leader, who collects what producers added.
 
     Attributes:
         parse: Parses whole records, decrypted as far as there are keys.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        queue: int,
-        encryption: Encryption | None,
-        write: Callable[[], contextlib.AbstractContextManager[Cursor]],
-        *,
-        leads: bool,
-    ) -> None:
+    def __init__(self, tables: Tables, encryption: Encryption | None) -> None:
         self.parse = parse if encryption is None else encryption.parse
-        self._database = database
-        self._queue = queue
-        self._write = write
-        self._leads = leads
+        self._tables = tables
 
     def sizes(self) -> dict[str, int]:
         """Return the size of each segment in bytes by its name, oldest first."""
-        while self._leads and self._collect():
+        while self._tables.term and self._collect():
             pass
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "SELECT segment, max(stop) FROM adcp_log WHERE queue = %s "
-                "GROUP BY segment ORDER BY segment",
-                (self._queue,),
-            )
-            return {_name(segment): size for segment, size in cursor}
+        rows = self._tables.query(
+            "SELECT segment, max(stop) FROM adcp_log WHERE queue = %(queue)s "
+            "GROUP BY segment ORDER BY segment"
+        )
+        return {f"{segment:016d}": size for segment, size in rows}
 
     def _collect(self) -> bool:
         """Move records from the intake to the log; return whether there may be more."""
-        values = {"queue": self._queue, "rows": _COLLECT_ROWS, "bytes": _COLLECT_BYTES}
-        with self._write() as cursor:
-            cursor.execute(_COLLECT, values)
-            data, records = cursor.fetchone() or (None, 0)
-            cursor.execute(
-                "SELECT segment, size, begun < clock_timestamp() - %s * interval '1 second' "
-                "FROM adcp_queue WHERE queue = %s",
-                (_IDLE_SEGMENT_SECONDS, self._queue),
-            )
-            segment, size, is_old = cursor.fetchone() or (1, 0, False)
-            if size and (size >= _SEGMENT_BYTES or (is_old and data is None)):
-                segment, size = segment + 1, 0
-                self._move_end(cursor, segment, 0)
+        run = self._tables.run
+        with self._tables.write() as cursor:
+            ((data, records),) = run(cursor, _COLLECT, rows=_COLLECT_ROWS, bytes=_COLLECT_BYTES)
+            ((segment, start, is_old),) = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)
+            if start and (start >= _SEGMENT_BYTES or (is_old and data is None)):
+                segment, start = segment + 1, 0
+                run(cursor, _MOVE_LOG_END, segment=segment, stop=0)
             if data is None:
                 return False
-            cursor.execute(
-                "INSERT INTO adcp_log VALUES (%s, %s, %s, %s, %s, %s)",
-                (self._queue, segment, size, size + len(data), records, data),
-            )
-            self._move_end(cursor, segment, size + len(data))
+            end = {"segment": segment, "stop": start + len(data)}
+            run(cursor, _APPEND, start=start, records=records, data=data, **end)
+            run(cursor, _MOVE_LOG_END, **end)
         return len(data) >= _COLLECT_BYTES or records >= _COLLECT_ROWS
-
-    def _move_end(self, cursor: Cursor, segment: int, size: int) -> None:
-        cursor.execute(
-            "UPDATE adcp_queue SET segment = %s, size = %s, "
-            "begun = CASE WHEN size = 0 THEN clock_timestamp() ELSE begun END WHERE queue = %s",
-            (segment, size, self._queue),
-        )
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
@@ -607,119 +609,73 @@ class PostgresSegments:
     @contextmanager
     def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
         """Open a segment for several reads."""
-        segment = _number(name)
-        with self._database.transaction() as cursor:
+        with self._tables.database.transaction() as cursor:
 
             def read(start: int, length: int) -> bytes:
-                cursor.execute(
-                    "SELECT substring(data FROM greatest(%(start)s - start, 0)::int + 1 "
-                    "FOR (least(stop, %(stop)s) - greatest(start, %(start)s))::int) "
-                    "FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s "
-                    "AND stop > %(start)s AND start < %(stop)s ORDER BY start",
-                    {
-                        "queue": self._queue,
-                        "segment": segment,
-                        "start": start,
-                        "stop": start + length,
-                    },
-                )
-                return b"".join(row[0] for row in cursor)
+                place = {"segment": int(name), "start": start, "stop": start + length}
+                return b"".join(row[0] for row in self._tables.run(cursor, _READ, **place))
 
             yield read
 
     def count(self, name: str, start: int, stop: int) -> int:
         """Return how many records there are between two offsets."""
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "SELECT coalesce(sum(records), 0)::int FROM adcp_log WHERE queue = %s "
-                "AND segment = %s AND start >= %s AND stop <= %s",
-                (self._queue, _number(name), start, stop),
-            )
-            whole = _one(cursor)
-            cursor.execute(
-                "SELECT start, stop, data FROM adcp_log WHERE queue = %(queue)s "
-                "AND segment = %(segment)s AND start < %(stop)s AND stop > %(start)s "
-                "AND NOT (start >= %(start)s AND stop <= %(stop)s)",
-                {"queue": self._queue, "segment": _number(name), "start": start, "stop": stop},
-            )
-            for first, last, data in cursor:
-                part = data[max(start - first, 0) : min(stop, last) - first]
-                whole += part.count(b"\n")
-        return whole
+        place = {"segment": int(name), "start": start, "stop": stop}
+        inside = "start >= %(start)s AND stop <= %(stop)s"
+        ((whole,),) = self._tables.query(
+            f"SELECT coalesce(sum(records), 0)::int {_OVERLAPPING} AND {inside}", **place
+        )
+        edges = self._tables.query(f"SELECT start, data {_OVERLAPPING} AND NOT ({inside})", **place)
+        parts = (data[max(start - first, 0) : stop - first] for first, data in edges)
+        inner: int = sum(part.count(b"\n") for part in parts)
+        return int(whole) + inner
 
     def is_closed(self, name: str) -> bool:
         """Return whether nothing is appended to the segment anymore."""
-        with self._database.transaction() as cursor:
-            cursor.execute("SELECT segment FROM adcp_queue WHERE queue = %s", (self._queue,))
-            return _number(name) < _one(cursor)
+        return bool(
+            self._tables.query(
+                "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND segment > %(segment)s",
+                segment=int(name),
+            )
+        )
 
     def delete(self, name: str, size: int) -> bool:
         """Delete a segment if it is closed and still of that size; return whether it is gone."""
+        place = {"segment": int(name), "start": 0, "stop": size}
         if not self.is_closed(name):
             return False
-        with self._write() as cursor:
-            cursor.execute(
-                "SELECT max(stop) FROM adcp_log WHERE queue = %s AND segment = %s",
-                (self._queue, _number(name)),
-            )
-            if _one(cursor) not in {0, size}:
+        with self._tables.write() as cursor:
+            ((end,),) = self._tables.run(cursor, f"SELECT max(stop) {_OVERLAPPING}", **place)
+            if end is not None and end != size:
                 return False
-            cursor.execute(
-                "DELETE FROM adcp_log WHERE queue = %s AND segment = %s",
-                (self._queue, _number(name)),
-            )
+            self._tables.run(cursor, f"DELETE {_OVERLAPPING}", **place)
         return True
 
     def erase(self, name: str, records: Iterable[Record]) -> None:
         """Overwrite records, so that nothing of their content is left."""
-        with self._write() as cursor:
+        with self._tables.write() as cursor:
             for record in records:
-                old = self._piece(cursor, name, record.start, record.stop)
-                only = record.unpack()[0].get("only")
-                self._overwrite(cursor, name, record.start, erase_record(old, only))
+                place = {"segment": int(name), "start": record.start}
+                ((old,),) = self._tables.run(cursor, _READ, stop=record.stop, **place)
+                erased = erase_record(old, record.unpack()[0].get("only"))
+                self._tables.run(cursor, _OVERWRITE, data=erased, **place)
 
     def blank(self, name: str, spans: Iterable[CorruptSpan]) -> None:
         """Overwrite bytes that are no records, keeping their number of lines."""
-        with self._write() as cursor:
+        with self._tables.write() as cursor:
             for span in spans:
-                self._overwrite(cursor, name, span.start, b" " * len(span.data))
-
-    def _piece(self, cursor: Cursor, name: str, start: int, stop: int) -> bytes:
-        """Return a record, which is always in one row."""
-        cursor.execute(
-            "SELECT substring(data FROM (%(start)s - start)::int + 1 FOR %(length)s) FROM adcp_log "
-            "WHERE queue = %(queue)s AND segment = %(segment)s AND start <= %(start)s "
-            "AND stop > %(start)s",
-            {
-                "queue": self._queue,
-                "segment": _number(name),
-                "start": start,
-                "length": stop - start,
-            },
-        )
-        row = cursor.fetchone()
-        return bytes(row[0]) if row else b""
-
-    def _overwrite(self, cursor: Cursor, name: str, start: int, data: bytes) -> None:
-        cursor.execute(
-            "UPDATE adcp_log SET data = overlay(data PLACING %(data)s "
-            "FROM (%(start)s - start)::int + 1) WHERE queue = %(queue)s "
-            "AND segment = %(segment)s AND start <= %(start)s AND stop > %(start)s",
-            {"queue": self._queue, "segment": _number(name), "start": start, "data": data},
-        )
+                place = {"segment": int(name), "start": span.start}
+                self._tables.run(cursor, _OVERWRITE, data=b" " * len(span.data), **place)
 
     def quarantine(self, name: str, data: bytes) -> None:
         """Keep bytes that were no record, up to a limit."""
-        with self._write() as cursor:
-            cursor.execute(
-                "SELECT coalesce(sum(octet_length(data)), 0) FROM adcp_quarantine "
-                "WHERE queue = %s AND place = %s",
-                (self._queue, name),
-            )
-            kept = data[: max(_QUARANTINE_BYTES - _one(cursor), 0)]
-            cursor.execute(
-                "INSERT INTO adcp_quarantine VALUES (%s, %s, %s)", (self._queue, name, kept)
-            )
+        self._tables.update(
+            "INSERT INTO adcp_quarantine SELECT %(queue)s, %(place)s, %(data)s "
+            "WHERE (SELECT coalesce(sum(octet_length(data)), 0) FROM adcp_quarantine "
+            "WHERE queue = %(queue)s AND place = %(place)s) < %(most)s",
+            place=name,
+            data=data[:_QUARANTINE_BYTES],
+            most=_QUARANTINE_BYTES,
+        )
 
     def sync(self) -> None:
         """Have nothing to do: a commit is durable."""
@@ -728,50 +684,32 @@ class PostgresSegments:
         """Have nothing to do: a transaction leaves nothing behind."""
 
 
-def _name(segment: int) -> str:
-    return f"{segment:016d}"
-
-
-def _number(name: str) -> int:
-    return int(name)
-
-
 class PostgresOutbox:
     """The state of a queue.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
-        write: Begins a transaction of the leader.
+        tables: The queue's tables.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        queue: int,
-        write: Callable[[], contextlib.AbstractContextManager[Cursor]],
-    ) -> None:
-        self._database = database
-        self._queue = queue
-        self._write = write
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
 
     def load(self) -> dict[str, bytes]:
         """Return everything in it."""
-        with self._database.transaction() as cursor:
-            cursor.execute("SELECT key, value FROM adcp_state WHERE queue = %s", (self._queue,))
-            return dict(cursor.fetchall())
+        return dict(self._tables.query("SELECT key, value FROM adcp_state WHERE queue = %(queue)s"))
 
     def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
         """Set and remove keys, all or none of them."""
-        with self._write() as cursor:
-            cursor.execute(
-                "DELETE FROM adcp_state WHERE queue = %s AND key = ANY(%s)",
-                (self._queue, list(removes)),
+        with self._tables.write() as cursor:
+            self._tables.run(
+                cursor,
+                "DELETE FROM adcp_state WHERE queue = %(queue)s AND key = ANY(%(keys)s)",
+                keys=list(removes),
             )
             cursor.executemany(
                 "INSERT INTO adcp_state VALUES (%s, %s, %s) "
                 "ON CONFLICT (queue, key) DO UPDATE SET value = excluded.value",
-                [(self._queue, key, value) for key, value in puts.items()],
+                [(self._tables.queue, key, value) for key, value in puts.items()],
             )
 
     def close(self) -> None:
@@ -782,24 +720,14 @@ class PostgresDeadLetters:
     """The dead letters of a queue.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
+        tables: The queue's tables.
         encryption: Encrypts and decrypts them.
-        write: Begins a transaction of the leader.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        queue: int,
-        encryption: Encryption | None,
-        write: Callable[[], contextlib.AbstractContextManager[Cursor]],
-    ) -> None:
-        self._database = database
-        self._queue = queue
+    def __init__(self, tables: Tables, encryption: Encryption | None) -> None:
+        self._tables = tables
         self._encryption = encryption
         self._parse = parse if encryption is None else encryption.parse_dead_letters
-        self._write = write
 
     def __iter__(self) -> Iterator[DeadLetter]:
         return iter([letter for _, letter in decode_letters(self._records())])
@@ -807,22 +735,25 @@ class PostgresDeadLetters:
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
         """Write dead letters; one that is there already is left as it is."""
         del now
-        rows = [(self._queue, each.id, encode_letter(each, self._encryption)) for each in letters]
-        with self._write() as cursor:
+        with self._tables.write() as cursor:
             cursor.executemany(
                 "INSERT INTO adcp_dead_letter (queue, id, record) VALUES (%s, %s, %s) "
                 "ON CONFLICT DO NOTHING",
-                rows,
+                [
+                    (self._tables.queue, each.id, encode_letter(each, self._encryption))
+                    for each in letters
+                ],
             )
 
     def remove(self, ids: Collection[str]) -> int:
         """Erase dead letters; return how many there were."""
-        with self._write() as cursor:
-            cursor.execute(
-                "DELETE FROM adcp_dead_letter WHERE queue = %s AND id = ANY(%s)",
-                (self._queue, list(ids)),
+        return len(
+            self._tables.update(
+                "DELETE FROM adcp_dead_letter WHERE queue = %(queue)s AND id = ANY(%(ids)s) "
+                "RETURNING id",
+                ids=list(ids),
             )
-            return cursor.rowcount
+        )
 
     def undecrypted(self) -> int:
         """Return how many can't be decrypted because their key is missing."""
@@ -830,47 +761,42 @@ class PostgresDeadLetters:
 
     def is_empty(self) -> bool:
         """Return whether there are none."""
-        with self._database.transaction() as cursor:
-            cursor.execute("SELECT count(*) FROM adcp_dead_letter WHERE queue = %s", (self._queue,))
-            return not _one(cursor)
+        return not self._tables.query(
+            "SELECT 1 FROM adcp_dead_letter WHERE queue = %(queue)s LIMIT 1"
+        )
 
     def _records(self) -> list[Record]:
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "SELECT record FROM adcp_dead_letter WHERE queue = %s ORDER BY number",
-                (self._queue,),
-            )
-            return self._parse(b"".join(row[0] for row in cursor), 0)[0]
+        rows = self._tables.query(
+            "SELECT record FROM adcp_dead_letter WHERE queue = %(queue)s ORDER BY number"
+        )
+        return self._parse(b"".join(row[0] for row in rows), 0)[0]
 
 
 class DatabaseNames:
     """The names of all destinations that events are kept for.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
+        tables: The queue's tables.
         own: The names of this process's destinations.
     """
 
-    def __init__(self, database: Database, queue: int, own: Iterable[str]) -> None:
+    def __init__(self, tables: Tables, own: Iterable[str]) -> None:
         self.own = tuple(own)
-        self._database = database
-        self._queue = queue
+        self._tables = tables
 
     def __iter__(self) -> Iterator[str]:
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "SELECT name FROM adcp_destination WHERE queue = %s ORDER BY name", (self._queue,)
-            )
-            return iter([row[0] for row in cursor])
+        rows = self._tables.query(
+            "SELECT name FROM adcp_destination WHERE queue = %(queue)s ORDER BY name"
+        )
+        return iter([row[0] for row in rows])
 
     def add(self, names: Iterable[str]) -> None:
         """Add names."""
-        with self._database.transaction() as cursor:
-            cursor.executemany(
-                "INSERT INTO adcp_destination VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                [(self._queue, name) for name in names],
-            )
+        self._tables.query(
+            "INSERT INTO adcp_destination SELECT %(queue)s, unnest(%(names)s::text[]) "
+            "ON CONFLICT DO NOTHING",
+            names=list(names),
+        )
 
     def add_own(self) -> None:
         """Add this process's names."""
@@ -880,10 +806,9 @@ class DatabaseNames:
 
     def remove(self, name: str) -> None:
         """Remove a name."""
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "DELETE FROM adcp_destination WHERE queue = %s AND name = %s", (self._queue, name)
-            )
+        self._tables.query(
+            "DELETE FROM adcp_destination WHERE queue = %(queue)s AND name = %(name)s", name=name
+        )
 
     def remove_stale(self) -> None:
         """Have nothing to remove: a transaction leaves nothing behind."""
@@ -895,15 +820,13 @@ class LeaseLock:
     A process that was paused or cut off gives up by its own clock before the lease ends.
 
     Args:
-        database: The database.
-        queue: Which of its queues.
+        tables: The queue's tables.
         clock: Where the monotonic time is read.
         lease_seconds: How long the lead lasts without being renewed.
     """
 
-    def __init__(self, database: Database, queue: int, clock: Clock, lease_seconds: float) -> None:
-        self._database = database
-        self._queue = queue
+    def __init__(self, tables: Tables, clock: Clock, lease_seconds: float) -> None:
+        self._tables = tables
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._safe_seconds = lease_seconds - min(_MARGIN_SECONDS, lease_seconds / _RENEW_PART)
@@ -932,10 +855,8 @@ class LeaseLock:
         if self.is_held and self._holder is not threading.current_thread():
             return False
         asked_at = self._clock.monotonic()
-        values = {"queue": self._queue, "holder": self._name, "lease": self._lease_seconds}
-        with self._database.transaction() as cursor:
-            cursor.execute(_ACQUIRE, values)
-            term = _one(cursor)
+        rows = self._tables.query(_ACQUIRE, holder=self._name, lease=self._lease_seconds)
+        term = rows[0][0] if rows else 0
         self._term = term
         if term:
             self._renewed_at = asked_at
@@ -981,24 +902,25 @@ class LeaseLock:
         now = self._clock.monotonic()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
-            with self._database.transaction() as cursor:
-                cursor.execute(
-                    "SELECT (wanted > clock_timestamp() - %s * interval '1 second')::int "
-                    "FROM adcp_queue WHERE queue = %s",
-                    (_REQUEST_SECONDS, self._queue),
+            self._is_requested = bool(
+                self._tables.query(
+                    "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s "
+                    "AND wanted > clock_timestamp() - %(seconds)s * interval '1 second'",
+                    seconds=_REQUEST_SECONDS,
                 )
-                self._is_requested = bool(_one(cursor))
+            )
         return self._is_requested
 
     def release(self) -> None:
         """Give the lead back. If the database can't be told, the lease runs out."""
         term, self._term = self._term, 0
         if term:
-            with contextlib.suppress(DatabaseError), self._database.transaction() as cursor:
-                cursor.execute(
-                    "UPDATE adcp_queue SET until = 'epoch' WHERE queue = %s AND term = %s "
-                    "AND holder = %s",
-                    (self._queue, term, self._name),
+            with contextlib.suppress(DatabaseError):
+                self._tables.query(
+                    "UPDATE adcp_queue SET until = 'epoch' "
+                    "WHERE queue = %(queue)s AND term = %(term)s AND holder = %(holder)s",
+                    term=term,
+                    holder=self._name,
                 )
 
     def close_inherited(self) -> None:
@@ -1006,9 +928,8 @@ class LeaseLock:
         self._reset()
 
     def _set_wanted(self, *, wanted: bool) -> None:
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "UPDATE adcp_queue SET wanted = CASE WHEN %s THEN clock_timestamp() "
-                "ELSE 'epoch' END WHERE queue = %s",
-                (wanted, self._queue),
-            )
+        self._tables.query(
+            "UPDATE adcp_queue SET wanted = CASE WHEN %(wanted)s THEN clock_timestamp() "
+            "ELSE 'epoch' END WHERE queue = %(queue)s",
+            wanted=wanted,
+        )
