@@ -136,7 +136,7 @@ def parse_amount(value: object) -> object:
     if kind is Decimal or kind is int:
         return value
     if kind is float:
-        return _from_float(value)  # type: ignore[arg-type]  # its type was just compared
+        return known_floats.get(value) or _from_float(value)  # type: ignore[call-overload, arg-type]
     if isinstance(value, str) and not isinstance(value, Enum):
         text = value.strip() if len(value) <= _MAX_TEXT else ""
         return Decimal(text) if _is_number(text) else value
@@ -185,7 +185,17 @@ def _part(value: object, name: str) -> object:
 
 def _from_float(value: float) -> Decimal:
     near = round(value, _NEAR_DECIMALS)
-    return Decimal(repr(near if near and abs(near - value) <= _NEAR else value))
+    amount = Decimal(repr(near if near and abs(near - value) <= _NEAR else value))
+    if value == value:  # noqa: PLR0124 - NaN is never found again
+        if len(known_floats) >= _MAX_FLOATS:
+            known_floats.clear()
+        known_floats[value] = amount
+    return amount
+
+
+_MAX_FLOATS: Final = 4096
+known_floats: Final[dict[float, Decimal]] = {}
+"""Amounts read before, as prices repeat."""
 
 
 def sum_lines(lines: Iterable[tuple[object, object]]) -> Decimal | None:

@@ -47,7 +47,8 @@ def is_absent(value: object) -> bool:  # noqa: PLR0911 - a line a kind
         return value.is_nan()
     if kind.__name__ in _NULL_TYPES:
         return True
-    return kind.__name__ == "datetime64" and bool(value != value)  # noqa: PLR0124 - NaT
+    numpy_scalar = kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0
+    return numpy_scalar and bool(value != value)  # noqa: PLR0124 - NaN and NaT
 
 
 def parse_time(value: object) -> Unvalidated:

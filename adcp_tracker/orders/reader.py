@@ -20,7 +20,14 @@ from adcp_tracker._logging import logger
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.codec import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
-from adcp_tracker.events.money import CENTS, parse_amount, parse_money, unbox
+from adcp_tracker.events.money import (
+    CENTS,
+    MAX_NUMBER,
+    known_floats,
+    parse_amount,
+    parse_money,
+    unbox,
+)
 from adcp_tracker.events.parsing import is_absent, parse_time
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders._attributes import (
@@ -331,9 +338,10 @@ def choose_id(source: object, get: _Get, plan: FieldPlan, trace: Trace | None = 
     if plan.open and get(_SHOPIFY) is not None:
         names = _spelled(_SHOPIFY_NAMES, None)
     for name, usual in names:
-        value = unbox(get(name))
+        value = get(name)
         if is_absent(value):
             continue
+        value = unbox(value)
         if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
             if usual == _UNSURE and type(value) is int and not is_absent(get(_KEY)):
                 _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
@@ -346,16 +354,16 @@ def choose_id(source: object, get: _Get, plan: FieldPlan, trace: Trace | None = 
 
 def parse_id(value: object) -> object:
     """Return a key as text. Return the value unchanged if it isn't one."""
-    if isinstance(value, str):
-        return None if is_absent(value) else value
-    if isinstance(value, UUID):
-        return str(value)
+    if is_absent(value):
+        return None
+    if isinstance(value, (str, UUID)):
+        return value if isinstance(value, str) else str(value)
     value = unbox(value)
-    if type(value) is float and value.is_integer() and abs(value) < 2**53:
+    if type(value) is float and value.is_integer() and abs(value) < MAX_NUMBER:
         return str(int(value))  # as pandas keeps integers in a column with gaps
     if type(value) is int and value.bit_length() <= _MAX_ID_BITS:
         return str(value)
-    return None if is_absent(value) else value
+    return value
 
 
 @cache
@@ -375,6 +383,7 @@ class FieldPlan:
     Attributes:
         steps: For each field that the source may have: its place, its names with the best
             first, the type that needs no conversion, and the conversion.
+        firsts: The steps as a dictionary takes them: the best name apart from the others.
         related: The names of related objects that may hold further fields.
         id_names: The names of the order's id with their usual spelling, if there are several.
         foreign: Whether the source has keys of a payload that can't be read as an order.
@@ -383,6 +392,7 @@ class FieldPlan:
     """
 
     steps: tuple[tuple[int, tuple[str, ...], type, _Convert], ...]
+    firsts: tuple[tuple[int, str, type, _Convert, tuple[str, ...]], ...] = ()
     related: tuple[str, ...] = ()
     id_names: tuple[tuple[str, str], ...] = ()
     foreign: bool = False
@@ -424,20 +434,21 @@ class OrderReader:
         plan = self.plans.get(tuple(source)) or self.plan_for(source)
         values: list[Any] = [*self.defaults]
         value: Any
-        for index, names, ready, convert in plan.steps:
-            for name in names:
-                value = source[name]
-                kind = type(value)
-                if kind is ready and (
-                    not value.is_nan() if ready is Decimal else value and not value.isspace()
-                ):
-                    values[index] = value
-                    break
-                if value is not None:
-                    value = convert(value)
-                    if value is not None:
-                        values[index] = value
-                        break
+        for index, name, ready, convert, later in plan.firsts:
+            value = source[name]
+            kind = type(value)
+            if kind is ready and (
+                (value and not value.isspace())
+                if kind is str
+                else kind is not Decimal or not value.is_nan()
+            ):
+                values[index] = value
+            elif kind is float and ready is Decimal and value in known_floats:
+                values[index] = known_floats[value]
+            elif value is not None and (value := convert(value)) is not None:
+                values[index] = value
+            elif later:
+                values[index] = _first_value(source, later, convert, values[index])
         return plan, values
 
     def read_with(
@@ -501,6 +512,7 @@ class OrderReader:
         keys: Iterable[str] = spelling or ()
         return FieldPlan(
             tuple(steps),
+            tuple((index, names[0], *how, names[1:]) for index, names, *how in steps if names),  # type: ignore[misc]
             tuple(name for name, _ in _spelled(self.related, spelling)),
             id_names,
             not FOREIGN_KEYS.isdisjoint(keys),
@@ -532,6 +544,16 @@ def _spelled(
 @cache
 def _camel(name: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
+
+
+def _first_value(
+    source: Mapping[Any, object], names: tuple[str, ...], convert: _Convert, default: object
+) -> object:
+    for name in names:
+        value = source[name]
+        if value is not None and (value := convert(value)) is not None:
+            return value
+    return default
 
 
 def _unfold(source: object) -> object:
@@ -579,6 +601,9 @@ def _finish_order(
         _finish_money(values, plan, get, trace)
     if created_at is not None and getattr(created_at, "tzinfo", created_at) is None:
         values[_CREATED_AT] = _aware_time(plan, get, created_at, trace)
+    client_ip = values[_CLIENT_IP]
+    if type(client_ip) is str and ":" in client_ip:
+        values[_CLIENT_IP] = _parse_ip(client_ip)
     if plan.related:
         _fill_contact(source, values, plan.related, trace)
         if values[_CLIENT_IP] is None or values[_USER_AGENT] is None:
@@ -793,7 +818,10 @@ def parse_items(  # noqa: PLR0911 - a line a kind
 
 def _parse_lines(value: object) -> object:
     """Return an order's lines; ``None`` if there are none, so that a later name is asked."""
-    lines = parse_items(value)
+    if type(value) is list and len(value) <= MAX_LINES:
+        lines: object = tuple([read_item(line) for line in _whole_lines(value)])
+    else:
+        lines = parse_items(value)
     return lines if lines != () else None
 
 
@@ -840,6 +868,8 @@ def _parse_quantity(value: object) -> object:
     """Parse a whole number that a shop keeps as text, as a float or as a Decimal."""
     if type(value) is int:
         return value
+    if is_absent(value):
+        return None
     number = parse_amount(value)
     if type(number) is int:
         return number
@@ -850,7 +880,7 @@ def _parse_quantity(value: object) -> object:
         and number == number.to_integral_value()
     ):
         return int(number)
-    return None if is_absent(value) else value
+    return value
 
 
 def _parse_currency(value: object) -> object:
@@ -872,11 +902,12 @@ def _parse_currency(value: object) -> object:
 
 def parse_total(value: object) -> object:
     """Parse a total: an amount, or an amount and its currency."""
-    if type(value) is Decimal:
-        return value if not value.is_qnan() else None
+    kind = type(value)
+    if kind is int or (kind is float and value == value):  # noqa: PLR0124 - not NaN
+        return parse_amount(value)
     if is_absent(value):
-        return None
-    if isinstance(value, (str, int, float)):
+        return value if kind is Decimal and value.is_snan() else None  # type: ignore[attr-defined]
+    if isinstance(value, (str, int, float, Decimal)):
         return parse_amount(value)
     amount, currency = parse_money(value)
     if amount is None:
@@ -885,6 +916,8 @@ def parse_total(value: object) -> object:
 
 
 def _parse_price(value: object) -> object:
+    if type(value) is float and value == value:  # noqa: PLR0124 - not NaN
+        return parse_amount(value)
     return None if is_absent(value) else parse_amount(value)
 
 
@@ -975,8 +1008,8 @@ _orders: Final = OrderReader(
         "currency": (str, _parse_currency),
         "items": (_Raw, _parse_lines),
         "phone": (str, _unchanged),
-        "created_at": (_Raw, _parse_created_at),
-        "client_ip": (_Raw, _parse_ip),
+        "created_at": (datetime, _parse_created_at),
+        "client_ip": (str, _parse_ip),
         "uids": (_Raw, _unchanged),
         "custom": (_Raw, _unchanged),
         "country": (_Raw, _parse_country),
@@ -988,7 +1021,7 @@ _items: Final = OrderReader(
     ITEM_NAMES,
     {
         "id": (str, _parse_product_id),
-        "quantity": (_Raw, _parse_quantity),
+        "quantity": (int, _parse_quantity),
         "price": (Decimal, _parse_price),
         "brand": (str, _parse_brand),
     },
@@ -1000,6 +1033,6 @@ _contacts: Final = OrderReader(
     {"phone": (str, _unchanged), "country": (_Raw, _parse_country)},
     [None] * 3,
 )
-_clients: Final = OrderReader(CLIENT_NAMES, {"client_ip": (_Raw, _parse_ip)}, [None] * 2)
+_clients: Final = OrderReader(CLIENT_NAMES, {"client_ip": (str, _parse_ip)}, [None] * 2)
 
 converter.register_structure_hook(Order, lambda source, _: to_order(source))
