@@ -161,10 +161,11 @@ FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
     AND stop > %(start)s AND start < %(stop)s
 """
 
-_READ: Final = f"""
+_READ: Final = """
 SELECT substring(data FROM greatest(%(start)s - start, 0)::int + 1
     FOR (least(stop, %(stop)s) - greatest(start, %(start)s))::int)
-{_OVERLAPPING} ORDER BY start
+FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
+    AND stop > %(start)s AND start < %(stop)s ORDER BY start
 """
 
 _OVERWRITE: Final = """
