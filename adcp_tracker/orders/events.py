@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
-from adcp_tracker._formatting import describe
+from adcp_tracker._formatting import format_number
 from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
     MISSING_ID,
@@ -79,6 +79,7 @@ _SHOPPER: Final = (
     "client_user_agent",
 )
 _ITEMS: Final = 3
+_VALUE: Final = "$.custom_data.value"
 _SETTINGS: Final = ("now", "context", "default_region", "strict")
 _WIDE: Final = DecimalContext(prec=200, traps=[])
 
@@ -227,7 +228,9 @@ def _purchase(  # noqa: PLR0913, PLR0917 - while a shopper waits
         fields["custom_data"] = data = merge(data, check.custom(custom), errors)
         total, currency = data.get("value"), data.get("currency")
     if type(total) is Decimal and not fits_currency(total, currency):
-        errors += check_decimals(total, currency, "$.custom_data.value")
+        errors += check_decimals(total, currency, _VALUE)
+    if check is _UNCHECKED:
+        errors += _unreadable(total)
     if url is None and context is not None:
         url = context.event_source_url
     if url is not None:
@@ -312,11 +315,8 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     """
     placed = to_order(order)
     value, total = _positive(parse_amount(amount)), _positive(placed.total)
-    errors: list[FieldError] = []
-    if amount is not None and is_absent(value):
-        # Not as good as none: without an amount, all of the order is paid back.
-        got = describe(amount)
-        errors.append(FieldError("$.custom_data.value", "a number ≥ 0", got, WRONG_TYPE))
+    # An amount of NaN is not as good as none: without one, all of the order is paid back.
+    errors = [] if amount is None else _unreadable(value)
     full = items is None and (value is None or _same(value, total))
     lines = _refunded(placed.items if full else parse_items(items))
     data = _data_of(placed, lines, total if full else value, errors)
@@ -457,6 +457,13 @@ def _is_discount(price: Unvalidated) -> bool:
     return type(price) is int and price < 0
 
 
+def _unreadable(total: Unvalidated) -> list[FieldError]:
+    """Return the error of a total that is there and can't be read: it is no null, as elsewhere."""
+    if total is None or not is_absent(total):
+        return []
+    return [FieldError(_VALUE, "a number ≥ 0", format_number(total), WRONG_TYPE)]
+
+
 def _sum(items: Unvalidated) -> Decimal | None:
     """Return the sum of all lines, discounts included; ``None`` unless each is readable."""
     lines = []
@@ -479,6 +486,7 @@ def _data_of(
     items = _lines(items)
     if total is None and items:
         total = _sum(items)
+    errors += _unreadable(total)
     data = custom_data(order.order_id, order.currency, items, total)
     return data if order.custom is EMPTY else merge(data, order.custom, errors)
 
@@ -556,7 +564,7 @@ def _overridden(  # noqa: PLR0913, PLR0917 - what an order is overridden by
     data = merge(data, more.pop("custom_data", None), errors)
     value, currency = data.get("value"), data.get("currency")
     if type(value) is Decimal and not fits_currency(value, currency):
-        errors += check_decimals(value, currency, "$.custom_data.value")
+        errors += check_decimals(value, currency, _VALUE)
     settings = {name: basics.pop(name) for name in _SETTINGS if name in basics}
     details = {**own, **basics, **more, "custom_data": data}
     return assemble(event_type, details, errors, **settings)

@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-import orjson
 import pytest
 
+from adcp_tracker.events.rejected import encode_within
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, to_order
 from adcp_tracker.orders.reader import order_values
@@ -74,6 +74,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "thousands": ({"total": "1,059.90"}, [VALUE + "a string of 8 characters"]),
     "currency sign": ({"total": "€59.90"}, [VALUE + "a string of 6 characters"]),
     "words for money": ({"total": "free"}, [VALUE + "a string of 4 characters"]),
+    "NaN": ({"total": float("nan"), "items": []}, [VALUE + "NaN"]),
     "infinity": ({"total": Decimal("Infinity")}, [VALUE + "Infinity"]),
     "boolean for money": ({"total": False}, [VALUE + "a boolean"]),
     "list for money": ({"total": [59]}, [VALUE + "a list"]),
@@ -187,7 +188,7 @@ def test_a_malformed_order_gets_a_clear_error(change: dict[str, Any], told: list
     with pytest.raises(InvalidEventError) as caught:
         purchase_event(to_order(GOOD | change), now=NOW)
     assert [str(fault) for fault in caught.value.errors] == told
-    kept = orjson.dumps(caught.value.event).decode()
+    kept = encode_within(caught.value.event, 10_000).decode()
     for secret in ("alice", "7946", "203.0.113"):
         assert secret not in kept + str(caught.value)
 
@@ -198,7 +199,6 @@ READABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a sum of floats": ({"total": 0.1 + 0.2}, {"value": Decimal("0.3")}),
     "lower-case currency": ({"currency": "eur"}, {"currency": "EUR"}),
     "empty currency": ({"currency": ""}, {"currency": None}),
-    "NaN for a total": ({"total": float("nan"), "items": []}, {"value": None}),
 }
 
 

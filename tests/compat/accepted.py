@@ -114,7 +114,6 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "purchase-0402",
         "purchase-0404",
         "purchase-0425",
-        "purchase-0441",
         "purchase-0456",
         "purchase-0461",
         "purchase-0467",
@@ -313,6 +312,9 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "refund-0173",
         "refund-0182",
         "refund-0199",
+        "refund-0079",
+        "refund-0096",
+        "refund-0216",
     ),
     "a float or a null counts where a number belongs, also in strict": (
         "purchase-0098",
