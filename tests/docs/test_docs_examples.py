@@ -103,10 +103,10 @@ def test_the_architecture_names_modules_that_exist() -> None:
     package = pages.ROOT / "adcp_tracker"
     page = (pages.ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     picture = (pages.ROOT / "docs" / "images" / "architecture.svg").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)?\.py)`", page))
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z0-9_]+)?\.py)`", page))
     for line in re.findall(r'class="m"[^>]*>([^<]*)<', picture):
         folder = ""
-        for path in re.findall(r"[a-z_/]+\.py", line):
+        for path in re.findall(r"[a-z0-9_/]+\.py", line):
             folder = path.rpartition("/")[0] or folder
             named.add(path if "/" in path or not folder else f"{folder}/{path}")
 
