@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker import _capture
 from adcp_tracker._formatting import describe
-from adcp_tracker._logging import logger
+from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.events.codec import encode
@@ -58,6 +58,7 @@ class Recorder:
         self._buffer = pipeline.buffer
         self._rules = rules
         self._on_commit = settings.on_commit
+        self._throttled_log = ThrottledLogger(pipeline.clock)
         self._remote = pipeline.is_remote
         self._reporter = pipeline.reporter
 
@@ -90,23 +91,21 @@ class Recorder:
             capture.add(event)
             return event
         accepted_ms = time.time_ns() // _NS_PER_MS
-        if plain and code is None and self._on_commit is None:
+        if plain and code is None and self._on_commit is None and not event.omissions:
             self._buffer.append(body, accepted_ms)
         else:
-            self._write(body, accepted_ms, code, plain=plain)
+            self._write(event, body, accepted_ms, code, plain=plain)
         if not self._pipeline.started:
             self._start()
         if self._reporter is not None:
             self._reporter.tracked(event)
         return event
 
-    def _write(self, body: bytes, accepted_ms: int, code: str | None, *, plain: bool) -> None:
+    def _write(
+        self, event: Event, body: bytes, accepted_ms: int, code: str | None, *, plain: bool
+    ) -> None:
         """Write an event that needs an envelope, or that waits for a commit."""
-        envelope: dict[str, object] = {}
-        if code is not None:
-            envelope["test"] = code
-        if not plain:
-            envelope["look"] = 1
+        envelope = _envelope(event, code, plain=plain)
 
         def write() -> None:
             if envelope:
@@ -116,6 +115,7 @@ class Recorder:
 
         if self._on_commit is None:
             write()
+            self._log_omissions(event)
             return
         written = False
 
@@ -134,6 +134,13 @@ class Recorder:
         if not self._is_deferred(write_later) and not written:
             written = True
             write()
+        self._log_omissions(event)
+
+    def _log_omissions(self, event: Event) -> None:
+        for each in event.omissions:
+            self._throttled_log.warning(
+                "event.omitted", event_id=event.event_id, field=each.field, reason=each.reason
+            )
 
     def _is_deferred(self, write: Callable[[], None]) -> bool:
         """Return whether ``on_commit`` will write the event; if it fails, it won't."""
@@ -207,6 +214,18 @@ class Recorder:
         if self._reporter is not None:
             self._reporter.rejected(event_id, event_type, error.errors, line)
         return RejectedEvent(event_type, event_id, error.errors)
+
+
+def _envelope(event: Event, code: str | None, *, plain: bool) -> dict[str, object]:
+    """Return what is written beside an event; nothing for most of them."""
+    envelope: dict[str, object] = {}
+    if code is not None:
+        envelope["test"] = code
+    if not plain:
+        envelope["look"] = 1
+    if event.omissions:
+        envelope["omitted"] = sorted({f"{each.field} {each.reason}" for each in event.omissions})
+    return envelope
 
 
 def event_type_name(event_type: EventType | str) -> str:

@@ -725,3 +725,29 @@ def test_another_users_directory_is_refused_as_a_container_mounts_it(tmp_path: P
     os.chown(tmp_path / "queue", 12345, -1)
     with pytest.raises(UnusableDirectoryError, match="use a folder below the mount"):
         Tracker(directory=tmp_path / "queue")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_is_left_out_of_an_event_is_counted_and_logged_once(
+    make: Make, caplog: pytest.LogCaptureFixture, *, held: bool
+) -> None:
+    """By field and reason, in the stats of every destination, with an event to look at."""
+    tracker = make(ScriptedDestination(), on_commit=(lambda _: False) if held else None)
+    for number in range(3):
+        event = tracker.track_purchase({**ORDER, "id": f"A-{number}", "email": "none at all"})
+        assert isinstance(event, Event)
+    tracker.track_purchase({**ORDER, "id": "A-3"})
+    assert len(delivered(tracker)) == 4
+    (field, count) = next(iter(tracker.stats().total().omitted.items()))
+    assert field.startswith("user_match.hashed_email ")
+    assert count == 3
+    entries = [record for record in caplog.records if vars(record).get("event") == "event.omitted"]
+    assert [vars(record)["event_id"] for record in entries] == ["A-0"]
+    assert vars(entries[0])["field"] == "user_match.hashed_email"
+    assert "none at all" not in caplog.text
+
+
+def test_a_strict_tracker_leaves_nothing_out(make: Make) -> None:
+    """It raises for what is optional too."""
+    with pytest.raises(InvalidEventError, match="hashed_email"):
+        make(strict=True).track_purchase({**ORDER, "email": "none at all"})

@@ -57,7 +57,7 @@ class Pipeline:
         self._has_destinations = bool(config.destinations)
         self.is_remote = any(map(is_remote, config.destinations))
         self.reporter = make_reporter(config.destinations)
-        self._clock = config.clock
+        self.clock = config.clock
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
         is_synchronous = settings.durability == "power"
@@ -78,8 +78,7 @@ class Pipeline:
             on_drop=settings.on_drop,
         )
         self.flusher = Flusher(config, self._run_maintenance)
-        if self._uploads:
-            _import_uploader_dependencies()
+        _import_dependencies(uploads=self._uploads)
         # Nothing to start where this process doesn't upload, or where the thread runs.
         self.started = not self._uploads
         self._closed = False
@@ -129,10 +128,10 @@ class Pipeline:
         if not self._uploads:  # nothing to wait for here
             return self.stop(timeout)
         seconds = self.shutdown_timeout if timeout is None else timeout
-        deadline = self._clock.monotonic() + seconds
+        deadline = self.clock.monotonic() + seconds
         self._close_segment()
         left = self.flush(seconds)
-        self._shut_down(max(deadline - self._clock.monotonic(), 0.0))
+        self._shut_down(max(deadline - self.clock.monotonic(), 0.0))
         return left
 
     def stop(self, timeout: float | None) -> Stats:
@@ -238,19 +237,19 @@ class Pipeline:
     def _try_become_leader(self) -> bool:
         """Return whether this process uploads; become the one that does if there is none."""
         self.flusher.wake()
-        deadline = self._clock.monotonic() + _CLAIM_SECONDS
-        while not self.flusher.is_leading and self._clock.monotonic() < deadline:
-            self._clock.sleep(_POLL_SECONDS)
+        deadline = self.clock.monotonic() + _CLAIM_SECONDS
+        while not self.flusher.is_leading and self.clock.monotonic() < deadline:
+            self.clock.sleep(_POLL_SECONDS)
         return self.flusher.is_leading
 
     def _await_worker(self, timeout: float) -> None:
         """Wait until another process has delivered everything that is pending now."""
-        asked_at, deadline = self._clock.now(), self._clock.monotonic() + timeout
-        while self._clock.monotonic() < deadline:
+        asked_at, deadline = self.clock.now(), self.clock.monotonic() + timeout
+        while self.clock.monotonic() < deadline:
             stats = self.flusher.stats()
             if stats.taken_at > asked_at and not stats.pending:
                 return
-            self._clock.sleep(_POLL_SECONDS)
+            self.clock.sleep(_POLL_SECONDS)
 
     def _try_run(self, command: Callable[[Uploader], Result], timeout: float) -> Result | None:
         try:
@@ -275,11 +274,13 @@ class Pipeline:
             self.reporter.send()
 
 
-def _import_uploader_dependencies() -> None:
-    """Import now, in the caller's thread, what the flusher would import later.
+def _import_dependencies(*, uploads: bool) -> None:
+    """Import now, in the caller's thread, what is imported later otherwise.
 
-    A fork in the middle of a thread's import would leave the child waiting for it forever.
+    The children of a fork share it, and a fork in the middle of a thread's import would leave
+    the child waiting for it forever.
     """
     import structlog  # noqa: F401, PLC0415 - see above
 
-    import adcp_tracker.outbox._diskcache  # noqa: F401, PLC0415 - see above
+    if uploads:
+        import adcp_tracker.outbox._diskcache  # noqa: F401, PLC0415 - see above
