@@ -6,17 +6,19 @@ The shapes follow the systems' documentation or models; people and amounts are i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import attrs
 
 from adcp_tracker import Order, orders
 from adcp_tracker.orders.explain import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ALICE: Final = "alice@example.com"
 PHONE: Final = "+442079460958"
@@ -504,4 +506,3 @@ def register() -> None:
 
 if __name__ == "__main__":
     register()
-    print("\n".join(table()))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum, IntEnum
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -25,20 +25,23 @@ from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.orders.reader import TooManyLines, order_values, read_order, to_item, to_order
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 NULLS: list[Any] = [None, "", " ", "\t\n", "\u00a0", float("nan"), Decimal("NaN")]
 try:
-    import numpy
-    import pandas
+    import numpy as np
+    import pandas as pd
 except ImportError:
     pass
 else:
     NULLS += [
-        numpy.float64("nan"),
-        numpy.float32("nan"),
-        numpy.datetime64("NaT"),
-        numpy.ma.masked,
-        pandas.NaT,
-        pandas.NA,
+        np.float64("nan"),
+        np.float32("nan"),
+        np.datetime64("NaT"),
+        np.ma.masked,
+        pd.NaT,
+        pd.NA,
     ]
 
 ORDER: dict[str, Any] = {"id": "A-1", "total": "59.90", "currency": "EUR"}
@@ -334,10 +337,8 @@ def cpu_seconds(parse: Callable[[Any], object], value: object) -> float:
     best = 60.0
     for _ in range(3):
         started = time.thread_time()
-        try:
+        with contextlib.suppress(InvalidEventError):
             parse(value)
-        except InvalidEventError:
-            pass
         best = min(best, time.thread_time() - started)
     return best
 

@@ -156,7 +156,7 @@ def test_an_unsaved_order_has_no_id_and_no_lines() -> None:
     """Its manager of lines raises, which costs nothing else."""
     order = to_order(ShopOrder(total=Decimal("5.00"), email="bob@example.com"))
 
-    assert (order.order_id, order.items, order.email) == (None, (), "bob@example.com")
+    assert [order.order_id, order.items, order.email] == [None, (), "bob@example.com"]
 
 
 def test_a_translated_name_is_text() -> None:
