@@ -95,6 +95,18 @@ def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
     return unpack
 
 
+class AuthenticationFailed(Exception):  # noqa: N818 - never raised at users
+    """There is no credential for a request, so it wasn't sent.
+
+    Attributes:
+        outcome: What the delivery does about it.
+    """
+
+    def __init__(self, outcome: Retry | Paused) -> None:
+        super().__init__(outcome.code)
+        self.outcome = outcome
+
+
 DEADLINE = "deadline"
 
 # The first row that matches an exception or one of its causes decides, so specific
@@ -142,6 +154,9 @@ def outcome_from_exception(error: Exception, *, expired: bool) -> Retry | Paused
     if expired:
         return Retry(DEADLINE, "The call took longer than the total timeout.")
     causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, AuthenticationFailed):
+            return cause.outcome
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return _UNTRUSTED
     for kind, code, message in _EXCEPTIONS:

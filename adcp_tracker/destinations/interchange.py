@@ -84,7 +84,8 @@ class Interchange:
     Attributes:
         advertiser_id: The advertiser that the conversions belong to.
         event_source_id: The event source that the events belong to, 1–255 characters.
-        api_key: The credential, never shown.
+        api_key: The credential, never shown; ``None`` if ``auth`` is enough.
+        auth: Authenticates or signs each request, such as by OAuth client credentials.
         base_url: The address of the API.
         name: The name that deliveries are stored under. Set it to keep the counts when the
             ids change.
@@ -103,7 +104,8 @@ class Interchange:
 
     advertiser_id: str
     event_source_id: str
-    api_key: str
+    api_key: str | None = None
+    auth: httpx.Auth | None = None
     base_url: str = DEFAULT_BASE_URL
     name: str = attrs.field()
     max_events: int = 10_000
@@ -127,12 +129,13 @@ class Interchange:
 
         validate_text(self.advertiser_id, "advertiser_id", 255)
         validate_common(self)
-        validate_secret(self.api_key, "api_key")
+        if self.api_key is not None or self.auth is None:
+            validate_secret(self.api_key or "", "api_key")
         if self.advertiser_id in {".", ".."}:
             raise ConfigurationError("advertiser_id: expected an id, got a path")
         validate_choice(self.compression, "compression", ("gzip", None))
         self.base_url = validate_url(self.base_url, "base_url", allow_http=self.allow_http)
-        self._http = HttpClient(self.timeout, self.transport, None, self.now)
+        self._http = HttpClient(self.timeout, self.transport, self.auth, self.now)
         self._compresses = self.compression == "gzip"
 
     def __repr__(self) -> str:
@@ -236,13 +239,15 @@ class Interchange:
         return join_url(self.base_url, f"advertisers/{quote(self.advertiser_id, safe='')}/{path}")
 
     def _headers(self) -> dict[str, str]:
-        return {
-            "Authorization": f"Bearer {self.api_key}",
+        headers = {
             "Content-Type": "application/json",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": user_agent(),
         }
+        if self.api_key is None:
+            return headers
+        return {"Authorization": f"Bearer {self.api_key}", **headers}
 
     def _check_source(self) -> CheckResult:
         """Return whether the Interchange lists the event source."""

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import base64
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adcp_tracker import Agent, Tracker
+from adcp_tracker.destinations.auth import RequestSigner
 from tests.conformance.installed import needs_sdk
 from tests.conformance.selling import SOURCE, SdkSeller
 from tests.support.destinations import wait_until
 
 if TYPE_CHECKING:
-    import httpx
+    from pathlib import Path
 
 pytestmark = needs_sdk
 
-PAGE = Path(__file__).parents[2] / "docs" / "destinations.md"
 COUNT = 25
-
-
-def documented_signer(key: object) -> httpx.Auth:
-    """Return the signer that the documentation shows, with `key`."""
-    (source,) = re.findall(
-        r"```python\n(import base64\n.*?)\n\n\nsigned = ", PAGE.read_text(), re.DOTALL
-    )
-    scope: dict[str, Any] = {}
-    exec(source, scope)  # noqa: S102 - our own page
-    signer: httpx.Auth = scope["RequestSigner"](key, "shop-2026")
-    return signer
 
 
 def public_keys(key: Any) -> dict[str, Any]:  # noqa: ANN401 - the library may not be there
@@ -65,7 +52,7 @@ def test_signed_requests_pass_the_sdks_verifier(tmp_path: Path) -> None:
         agent = Agent(
             url=seller.url,
             event_source_id=SOURCE,
-            auth=documented_signer(by),
+            auth=RequestSigner(by, "shop-2026"),
             key_secret="shop-secret",
         )
         return Tracker([agent], directory=tmp_path / "queue")

@@ -198,7 +198,7 @@ NAMED = {
         (None, Retry, "unreadable_answer"),
     ],
 )
-def test_each_kind_of_task_has_its_outcome(message: Any, kind: type, code: str) -> None:  # noqa: ANN401
+def test_each_kind_of_task_has_its_outcome(message: Any, kind: Any, code: str) -> None:  # noqa: ANN401
     """Errors are found in artifacts, in the status and in the task's state."""
     outcome: Any = outcome_from_a2a(message, Response(200, {}, b"{}"), 1)
     assert isinstance(outcome, kind)
