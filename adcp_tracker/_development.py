@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,10 @@ _PAUSE_SECONDS: Final = 10.0
 _OK: Final = 200
 _LIBRARY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - str
 _INTEGRATIONS: Final = "adcp_tracker_"
+
+
+class RejectedEventWarning(UserWarning):
+    """An event was rejected while all destinations are on this machine."""
 
 
 class DevelopmentReporter:
@@ -79,6 +84,21 @@ class DevelopmentReporter:
             errors=listed,
             event=json.loads(event),
         )
+        self._warn(event_id, event_type, errors)
+
+    def _warn(self, event_id: str, event_type: str, errors: Iterable[FieldError]) -> None:
+        """Print a rejected event on the developer's terminal, whatever logging is set up."""
+        lines = [
+            f"{event_type} {event_id!r} was rejected and won't be sent:",
+            *(f"  {each}" for each in errors),
+            "It is kept as a dead letter, see: adcp-tracker dead list",
+        ]
+        try:
+            frame = _find_caller(sys._getframe(1))  # noqa: SLF001 - as logging does
+            place = ("adcp_tracker", 0) if frame is None else _place(frame)
+            warnings.warn_explicit("\n".join(lines), RejectedEventWarning, *place)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
 
     def _add(self, outcome: str, event_id: str, event_type: str, **more: object) -> None:
         try:
@@ -133,11 +153,22 @@ def _local_origin(destination: object) -> tuple[str, int] | None:
 
 def _find_origin(frame: FrameType | None) -> str:
     """Return the file, line and function of the first caller outside of the library."""
+    caller = _find_caller(frame)
+    if caller is None:
+        return ""
+    path, line = _place(caller)
+    return f"{path}:{line} in {caller.f_code.co_name}"
+
+
+def _find_caller(frame: FrameType | None) -> FrameType | None:
     while frame is not None:
-        code = frame.f_code
-        if not code.co_filename.startswith(_LIBRARY) and _INTEGRATIONS not in code.co_filename:
-            path = os.path.relpath(code.co_filename)
-            path = code.co_filename if path.startswith("..") else path
-            return f"{path}:{frame.f_lineno} in {code.co_name}"
+        path = frame.f_code.co_filename
+        if not path.startswith(_LIBRARY) and _INTEGRATIONS not in path:
+            return frame
         frame = frame.f_back
-    return ""
+    return None
+
+
+def _place(frame: FrameType) -> tuple[str, int]:
+    path = os.path.relpath(frame.f_code.co_filename)
+    return frame.f_code.co_filename if path.startswith("..") else path, frame.f_lineno

@@ -241,3 +241,34 @@ def test_a_context_manager_in_a_thread_needs_no_signals(tmp_path: Path) -> None:
     thread.join()
     assert failed == []
     assert _sigterm_handler() is before
+
+
+@pytest.mark.parametrize("warned", ["default", "error"])
+def test_a_rejected_event_is_loud_where_all_destinations_are_local(
+    tmp_path: Path, warned: str
+) -> None:
+    """A developer sees it on the terminal, with the line of the call, whatever the log does."""
+    code = (
+        "import logging, sys\n"
+        "from adcp_tracker import Interchange, Tracker\n"
+        "logging.disable(logging.CRITICAL)\n"
+        "seller = Interchange(advertiser_id='1', event_source_id='s', api_key='key-of-a-test',\n"
+        "    base_url='http://127.0.0.1:9/')\n"
+        "tracker = Tracker([seller], directory=sys.argv[1], shutdown_timeout=0.0)\n"
+        "event = tracker.track_purchase({'id': 'A-1', 'total': '1.00', 'currency': 'euro'})\n"
+        "assert event.errors\n"
+    )
+    script = tmp_path / "shop.py"
+    script.write_text(code)
+    import subprocess  # noqa: PLC0415 - for these tests alone
+
+    done = subprocess.run(
+        [sys.executable, "-W", warned, script, tmp_path / "queue"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    if warned == "default":
+        assert "shop.py:7: RejectedEventWarning: purchase 'A-1' was rejected" in done.stderr
+        assert "$.custom_data.currency: expected" in done.stderr
