@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import attrs
 
 from adcp_tracker._formatting import is_name
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.event import Event, encode_event, event_of
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.model import (
@@ -211,6 +213,7 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
     strict: bool = True,
 ) -> Event:
     """Build an event of `details`, some `errors` of which were found before."""
+    details = {name: tame(value) for name, value in details.items()}
     get = details.get
     event_id, event_time = get("event_id"), get("event_time")
     if event_id is MISSING_ID:
@@ -289,11 +292,25 @@ class IdentifierChecks:
     client_user_agent: Check
 
 
+def tame(value: Unvalidated) -> Unvalidated:
+    """Return a value that can be asked whether it is empty; an array or a shop's own may raise."""
+    if type(value) in _TAME:
+        return value
+    try:
+        bool(value)
+    except Exception as error:  # noqa: BLE001 - whatever the shop's class does
+        reraise_interruption(error)
+        return _UNUSABLE
+    return value
+
+
 def unchanged(value: Unvalidated) -> Unvalidated:
     """Return a value that is checked later."""
     return value
 
 
+_TAME: Final = frozenset({str, int, float, Decimal, dict, list, tuple, datetime, type(None)})
+_UNUSABLE: Final = object()
 _UNCHECKED: Final = IdentifierChecks(*[unchanged] * len(attrs.fields(IdentifierChecks)))
 
 

@@ -46,8 +46,19 @@ def get_attribute(source: object, name: str) -> Any:  # noqa: ANN401 - the shop'
     return value
 
 
+def has_attribute(source: object, name: str) -> bool:
+    """Return whether an object has an attribute; one whose own code raises has not."""
+    try:
+        return hasattr(source, name)
+    except Exception as error:  # noqa: BLE001 - the shop's own code may raise anything
+        reraise_interruption(error)
+        return False
+
+
 def is_loaded(source: object, name: str) -> bool:
     """Return whether an attribute is in memory, so that reading it runs no query."""
+    if not has_attribute(source, "_sa_instance_state") and not has_attribute(source, "_state"):
+        return True
     state = getattr(source, "_sa_instance_state", None)
     if state is not None:
         return name not in state.unloaded

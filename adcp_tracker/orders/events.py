@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import attrs
 
 from adcp_tracker._formatting import format_number
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
     MISSING_ID,
@@ -22,6 +23,7 @@ from adcp_tracker.events.builder import (
     identify,
     in_utc,
     page_of,
+    tame,
     unchanged,
 )
 from adcp_tracker.events.event import Event, event_of
@@ -163,15 +165,15 @@ def plain_purchase_event(
     errors: list[FieldError] = []
     try:
         wire = _purchase(values, now, context, default_region, _CHECKED, errors)
-    except InvalidField:
-        pass
+    except Exception as error:  # noqa: BLE001 - also of a class of the shop's own
+        reraise_interruption(error)
     else:
         if not errors:
             event = event_of(wire, is_baseline=True)
             if len(event.json) <= MAX_EVENT_BYTES:
                 return event
     errors = []
-    fields = _purchase(values, now, context, default_region, _UNCHECKED, errors)
+    fields = _purchase([*map(tame, values)], now, context, default_region, _UNCHECKED, errors)
     return finish_event(fields, errors, now, context, strict=strict)
 
 

@@ -33,6 +33,7 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders._attributes import (
     class_attributes,
     get_attribute,
+    has_attribute,
     is_loaded,
     log_failure,
     may_query,
@@ -574,7 +575,7 @@ def _getter(source: object, plan: FieldPlan) -> _Get:
     """Return what gets a value by its name; of an object, only what is loaded or essential."""
     if isinstance(source, dict):
         return source.get
-    if not hasattr(source, "_state") and not hasattr(source, "_sa_instance_state"):
+    if not has_attribute(source, "_state") and not has_attribute(source, "_sa_instance_state"):
         return partial(get_attribute, source)
     essential = {name for index, names, *_ in plan.steps if index < _EMAIL for name in names}
     essential.update(name for name, _ in plan.id_names)
@@ -599,7 +600,7 @@ def _finish_order(
         values[0] = order_id.removeprefix(_SHOPIFY_GID)
     if type(values[_TOTAL]) is not Decimal or values[_CURRENCY] not in CENTS:
         _finish_money(values, plan, get, trace)
-    if created_at is not None and getattr(created_at, "tzinfo", created_at) is None:
+    if isinstance(created_at, datetime) and created_at.tzinfo is None:
         values[_CREATED_AT] = _aware_time(plan, get, created_at, trace)
     client_ip = values[_CLIENT_IP]
     if type(client_ip) is str and ":" in client_ip:
@@ -803,7 +804,7 @@ def parse_items(  # noqa: PLR0911 - a line a kind
     if isinstance(value, Mapping):
         lines = _lines_of_mapping(value)
         return value if lines is None else parse_items(lines, read)
-    if hasattr(value, "all"):
+    if has_attribute(value, "all"):
         value = _fetched(value)
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         return value
