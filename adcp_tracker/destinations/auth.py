@@ -15,8 +15,15 @@ from urllib.parse import quote, urlencode
 import attrs
 import httpx
 
-from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge, user_agent
-from adcp_tracker.destinations.http import AuthenticationFailed, HttpClient, Timeouts
+from adcp_tracker.destinations.base import (
+    Paused,
+    Rejected,
+    Retry,
+    Timeouts,
+    TooLarge,
+    user_agent,
+)
+from adcp_tracker.destinations.http import AuthenticationFailed, HttpClient
 from adcp_tracker.destinations.responses import (
     Response,
     find_error,
@@ -204,7 +211,8 @@ class ClientCredentials(httpx.Auth):
             raise AuthenticationFailed(_no_token(response, payload))
         life = payload.get("expires_in") if isinstance(payload, dict) else None
         is_number = isinstance(life, (int, float)) and not isinstance(life, bool)
-        seconds = float(life) if is_number and life > 0 else _DEFAULT_LIFE_SECONDS
+        seconds = max(float(life or 0), 0.0) if is_number else 0.0
+        seconds = seconds or _DEFAULT_LIFE_SECONDS
         self._token = token.strip()
         self._renew_at = self.now() + max(seconds - _RENEW_BEFORE_SECONDS, seconds / 2)
 

@@ -112,7 +112,7 @@ class InterchangeClient:
             body = {"account": account_id, "event_sources": items, "delete_missing": delete_missing}
             return self.ask("POST", "event-sources/sync", body)
 
-        return _in_parts(sources, sync)
+        return _in_parts([source.for_interchange() for source in sources], sync)
 
     def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
@@ -179,7 +179,7 @@ class AgentClient:
             wish = {"event_sources": items, "delete_missing": delete_missing}
             return self._use(account, wish)
 
-        return _in_parts(sources, sync)
+        return _in_parts([source.as_json() for source in sources], sync)
 
     def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
@@ -229,13 +229,12 @@ def client_for(destination: Destination) -> EventSourceClient | None:
 
 
 def _in_parts(
-    sources: Sequence[EventSource], sync: Callable[[list[dict[str, object]]], Answer]
+    items: Sequence[dict[str, object]], sync: Callable[[list[dict[str, object]]], Answer]
 ) -> tuple[SourceReport, ...] | CheckResult:
     """Register as many event sources per call as every seller accepts."""
     found: list[SourceReport] = []
-    for start in range(0, len(sources), _SOURCES_PER_CALL):
-        part = sources[start : start + _SOURCES_PER_CALL]
-        answer = sync([source.as_json() for source in part])
+    for start in range(0, len(items), _SOURCES_PER_CALL):
+        answer = sync(list(items[start : start + _SOURCES_PER_CALL]))
         if isinstance(answer, CheckResult):
             return answer
         found += parse_reports(answer)

@@ -37,20 +37,35 @@ class Account:
         account_id: The id that the seller gave.
         brand: The brand's domain, such as ``shop.example``.
         operator: The domain of the brand's operator; often the brand's own.
+        brand_id: The brand within a house's portfolio.
+        sandbox: Whether it is the sandbox account of brand and operator.
+        operator_unit: The id of the operator's business unit, seat or platform account.
+        currency: The account's currency, if the seller's accounts have one.
+        timezone: The account's time zone, if the seller's accounts have one.
+
+    ``brand`` and ``operator`` are deprecated since AdCP 3.3 and gone in 4.0, so prefer
+    ``account_id``. What follows them describes only such an account.
 
     Raises:
-        ConfigurationError: If it is neither or both.
+        ConfigurationError: If it is neither or both, or a part of it is invalid.
     """
 
     account_id: str | None = None
     brand: str | None = None
     operator: str | None = None
+    brand_id: str | None = None
+    sandbox: bool | None = None
+    operator_unit: str | None = None
+    currency: str | None = None
+    timezone: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.account_id is not None:
-            if self.brand is not None or self.operator is not None:
+            given = [name for name in _OF_BRAND if getattr(self, name) is not None]
+            if given:
                 raise ConfigurationError(
-                    "account: expected either account_id or brand with operator, got both"
+                    "account: expected either account_id or brand with operator, "
+                    f"got account_id and {given[0]}"
                 )
             validate_text(self.account_id, "account.account_id", _LONGEST)
             return
@@ -58,14 +73,49 @@ class Account:
             if not isinstance(domain, str) or not _is_domain(domain):
                 raise ConfigurationError(
                     f"account.{name}: expected a domain such as shop.example, "
-                    f"got {describe(domain)}; or give account_id alone"
+                    f"got {describe(domain)}. Or pass account_id alone."
                 )
+        self._check_details()
+
+    def _check_details(self) -> None:
+        details = (
+            ("brand_id", _is_brand_id, "lower-case letters, digits and underscores"),
+            ("currency", _is_currency, "three capital letters"),
+        )
+        for name, fits, expected in details:
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and fits(value)):
+                got = describe(value)
+                raise ConfigurationError(f"account.{name}: expected {expected}, got {got}")
+        sandbox: object = self.sandbox
+        if sandbox is not None and not isinstance(sandbox, bool):
+            got = describe(sandbox)
+            raise ConfigurationError(f"account.sandbox: expected true or false, got {got}")
+        for name in ("operator_unit", "timezone"):
+            if getattr(self, name) is not None:
+                validate_text(getattr(self, name), f"account.{name}", _LONGEST)
 
     def as_json(self) -> dict[str, object]:
         """Return the account as JSON."""
         if self.account_id is not None:
             return {"account_id": self.account_id}
-        return {"brand": {"domain": self.brand}, "operator": self.operator}
+        brand = {"domain": self.brand, "brand_id": self.brand_id}
+        unit = None if self.operator_unit is None else {"id": self.operator_unit}
+        account = {
+            "brand": {name: value for name, value in brand.items() if value is not None},
+            "operator": self.operator,
+            "operator_unit": unit,
+            "currency": self.currency,
+            "timezone": self.timezone,
+            "sandbox": self.sandbox,
+        }
+        return {name: value for name, value in account.items() if value is not None}
+
+
+_OF_BRAND: Final = (
+    *("brand", "operator", "brand_id", "sandbox", "operator_unit", "currency", "timezone"),
+)
+_is_brand_id: Final = re.compile("[a-z0-9_]{1,255}").fullmatch
 
 
 def account_from_table(table: Mapping[str, object]) -> Account:
@@ -114,6 +164,9 @@ class EventSource:
         action_source: Where its events happen (AdCP 3.1).
         surface: The place in detail, with its ``category`` (AdCP 3.1).
         value_currencies: The currencies it accepts; empty for any (AdCP 3.2).
+        integration_platform: The platform that sends its events; the Interchange only.
+        mapping: How its events map to the Interchange's; the Interchange only.
+        test_event_code: Registers it for events with this test code; the Interchange only.
 
     Raises:
         ConfigurationError: If it breaks a rule of the protocol.
@@ -126,6 +179,9 @@ class EventSource:
     action_source: str | None = attrs.field(default=None, converter=_word)
     surface: Mapping[str, object] | None = attrs.field(default=None, hash=False)
     value_currencies: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    integration_platform: str | None = None
+    mapping: Mapping[str, object] | None = attrs.field(default=None, hash=False)
+    test_event_code: str | None = None
 
     @name.default
     def _default_name(self) -> str:
@@ -143,6 +199,17 @@ class EventSource:
         if self.surface is not None:
             _check_words((self.surface.get("category"),), f"{where}: surface", _CATEGORIES)
         _check_all(self.value_currencies, f"{where}: value_currencies", _is_currency, currency)
+        for name in ("integration_platform", "test_event_code"):
+            if getattr(self, name) is not None:
+                _check_text(getattr(self, name), f"{where}: {name}")
+
+    def for_interchange(self) -> dict[str, object]:
+        """Return the event source as the Interchange's JSON, which has more fields."""
+        wire = self.as_json()
+        for name in ("integration_platform", "mapping", "test_event_code"):
+            if getattr(self, name) is not None:
+                wire[name] = getattr(self, name)
+        return wire
 
     def as_json(self) -> dict[str, object]:
         """Return the event source as JSON, without unset fields."""
@@ -180,9 +247,10 @@ def source_from_table(table: Mapping[str, object], where: str) -> EventSource:
         if name in table and not isinstance(table[name], list):
             got = describe(table[name])
             raise ConfigurationError(f"{where}.{name}: expected a list, got {got}")
-    surface = table.get("surface")
-    if surface is not None and not isinstance(surface, dict):
-        raise ConfigurationError(f"{where}.surface: expected a table, got {describe(surface)}")
+    for name in ("surface", "mapping"):
+        inner = table.get(name)
+        if inner is not None and not isinstance(inner, dict):
+            raise ConfigurationError(f"{where}.{name}: expected a table, got {describe(inner)}")
     try:
         return EventSource(**table)  # type: ignore[arg-type]  # it checks
     except ConfigurationError as error:

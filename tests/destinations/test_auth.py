@@ -133,7 +133,7 @@ def test_a_revoked_token_is_replaced_once() -> None:
 def test_without_a_token_nothing_is_sent(
     status: int,
     body: Any,  # noqa: ANN401 - JSON
-    kind: type,
+    kind: Any,  # noqa: ANN401 - a type
     code: str,
 ) -> None:
     """A wrong credential pauses with the remedy, an outage is tried again; no event dies."""

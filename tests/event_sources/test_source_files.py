@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -148,14 +148,14 @@ def test_a_secret_in_the_wrong_place_of_a_file_is_not_shown(text: str, tmp_path:
     ("settings", "expected"),
     [
         ({}, "account.brand: expected a domain"),
-        ({"account_id": "a", "brand": "b.example"}, "got both"),
-        ({"account_id": "a", "operator": "b.example"}, "got both"),
+        ({"account_id": "a", "brand": "b.example"}, "got account_id and"),
+        ({"account_id": "a", "operator": "b.example"}, "got account_id and"),
         ({"account_id": ""}, "1–255 visible"),
         ({"brand": "b.example"}, "account.operator: expected a domain"),
         ({"brand": "B.example", "operator": "b.example"}, "account.brand"),
     ],
 )
-def test_an_account_is_one_thing_or_the_other(settings: dict[str, str], expected: str) -> None:
+def test_an_account_is_one_thing_or_the_other(settings: dict[str, Any], expected: str) -> None:
     """An id, or a brand with its operator, and never parts of both."""
     with pytest.raises(ConfigurationError, match=expected):
         Account(**settings)
@@ -194,3 +194,55 @@ def test_ids_are_distinct() -> None:
     """Two sources of one id would undo each other."""
     with pytest.raises(ConfigurationError, match="'a' twice"):
         unique_sources([EventSource(event_source_id="a"), EventSource(event_source_id="a")])
+
+
+def test_an_account_by_brand_carries_its_details() -> None:
+    """Each goes where the protocol has it, and what isn't given is left out."""
+    account = Account(
+        brand="shop.example",
+        operator="agency.example",
+        brand_id="shoes",
+        operator_unit="seat-7",
+        currency="EUR",
+        timezone="Europe/Berlin",
+        sandbox=True,
+    )
+    assert account.as_json() == {
+        "brand": {"domain": "shop.example", "brand_id": "shoes"},
+        "operator": "agency.example",
+        "operator_unit": {"id": "seat-7"},
+        "currency": "EUR",
+        "timezone": "Europe/Berlin",
+        "sandbox": True,
+    }
+    plain = Account(brand="shop.example", operator="shop.example")
+    assert plain.as_json() == {"brand": {"domain": "shop.example"}, "operator": "shop.example"}
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        ({"account_id": "a", "sandbox": True}, "account_id and sandbox"),
+        ({"brand": "s.example", "operator": "s.example", "currency": "eur"}, "account.currency"),
+        ({"brand": "s.example", "operator": "s.example", "brand_id": "A B"}, "account.brand_id"),
+        ({"brand": "s.example", "operator": "s.example", "sandbox": "yes"}, "account.sandbox"),
+        ({"brand": "s.example", "operator": "s.example", "timezone": ""}, "account.timezone"),
+    ],
+)
+def test_an_accounts_details_are_checked(details: dict[str, Any], words: str) -> None:
+    """They belong to a brand's account, and each has its form."""
+    with pytest.raises(ConfigurationError, match=words):
+        Account(**details)
+
+
+def test_the_interchange_gets_fields_of_its_own() -> None:
+    """An agent doesn't: its schema has none of them."""
+    source = EventSource(
+        event_source_id="w",
+        integration_platform="shopify",
+        mapping={"order": "purchase"},
+        test_event_code="T",
+    )
+    own = {"integration_platform": "shopify", "mapping": {"order": "purchase"}}
+    assert source.for_interchange().items() >= (own | {"test_event_code": "T"}).items()
+    assert set(source.as_json()) == {"event_source_id", "name"}
