@@ -282,10 +282,9 @@ def _refund(
     if isinstance(amount, (int, Decimal)):
         amount = abs(amount)
     lines: Any = None if mapping.items is None else value_at(source, mapping.items)
-    own_id: Any = order_id or parse_id(value_at(source, mapping.order_id))
-    if order is None or own_id is not None:
-        base = Order(own_id) if order is None else order
-        order = attrs.evolve(base, order_id=own_id)
+    if order is None or not order.order_id:
+        own_id: Any = order_id or parse_id(value_at(source, mapping.order_id))
+        order = Order(own_id) if order is None else attrs.evolve(order, order_id=own_id)
     if isinstance(currency, str):
         order = attrs.evolve(order, currency=currency.upper())
     return Refund(

@@ -322,7 +322,7 @@ _PARSERS: list[Callable[[Any], object]] = [
     lambda text: hash_phone(text, "GB"),
     parse_time,
     parse_amount,
-    normalize_url,
+    normalize_url.__wrapped__,
     strip_page_url,
     lambda text: to_order({"id": text, "total": text, "currency": text, "created_at": text}),
     lambda text: to_item({"sku": text, "quantity": text, "price": text, "name": text}),
