@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from adcp_tracker._logging import logger
 
@@ -76,6 +76,7 @@ class ForkAware(Protocol):
 _registered_objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _hooks_installed = False
 _process = os.getpid()
+_hooked_pools: set[str] = set()
 
 
 def register(target: ForkAware, *, sigterm: bool) -> None:
@@ -127,6 +128,7 @@ def running_under_uwsgi() -> bool:
 
 
 def _before_fork() -> None:
+    _hook_pools()
     _call_each([each.before_fork for each in list(_registered_objects)])
 
 
@@ -139,6 +141,30 @@ def _after_fork_in_child() -> None:
     _process = os.getpid()
     _restore_sigterm()
     _call_each([each.after_fork_in_child for each in list(_registered_objects)])
+
+
+def _hook_pools() -> None:
+    """Have the exit hook run in children that end by ``os._exit``, which skips it.
+
+    Looked for before each fork: by then, whatever forks is loaded.
+    """
+    for name in ("multiprocessing.util", "billiard.util"):
+        util = sys.modules.get(name)
+        if util is not None and name not in _hooked_pools:
+            _hooked_pools.add(name)
+            util.register_after_fork(util, _add_finalizer)
+    signals = sys.modules.get("celery.signals")
+    if signals is not None and "celery" not in _hooked_pools:
+        _hooked_pools.add("celery")
+        signals.worker_process_shutdown.connect(_at_pool_exit, weak=False)
+
+
+def _add_finalizer(util: Any) -> None:  # noqa: ANN401 - of multiprocessing, or alike
+    util.Finalize(None, _at_exit, exitpriority=0)
+
+
+def _at_pool_exit(**_: object) -> None:
+    _at_exit()
 
 
 def _at_exit() -> None:

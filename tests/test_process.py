@@ -130,6 +130,23 @@ def test_sigterm_in_the_middle_of_a_flush_does_not_hang(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_child_of_multiprocessing_delivers_before_it_ends(tmp_path: Path) -> None:
+    """It ends by ``os._exit``, which skips exit hooks, and nobody else may upload for long."""
+    body = """
+        import multiprocessing
+        tracker = make()
+        context = multiprocessing.get_context("fork")
+        for name in "abc":
+            child = context.Process(target=track, args=(tracker, name))
+            child.start()
+            child.join()
+        os._exit(0)
+    """
+    code, ids = run(tmp_path, body)
+    assert (code, ids) == (0, ["a", "b", "c"])
+
+
+@pytest.mark.slow
 def test_a_child_made_by_a_fork_delivers_its_own_events_once(tmp_path: Path) -> None:
     """Parent and child, forked before and after the first event, each deliver what is theirs."""
     body = """
