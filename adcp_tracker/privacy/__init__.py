@@ -1,4 +1,4 @@
-"""A person's data in the queue: erased and listed on request, and kept for a purchase to come."""
+"""A person's data in the queue: erase it, export it, and keep contexts for later purchases."""
 
 from adcp_tracker.privacy.erasure import ErasureReport
 

@@ -1,9 +1,9 @@
-"""A shopper's context as a small token, for purchases that arrive without the shopper.
+"""Signed tokens that carry a shopper's context to a purchase made without the shopper.
 
-A payment webhook, a task queue or a nightly job confirms the order; the token that was
-stored with the order restores who bought. It is signed, so nobody can make or alter one,
-and it expires. It is **not encrypted**: it holds an address and a browser's name, which are
-personal data, so it belongs in the site's own database and not into the shopper's hands.
+A payment webhook, a task queue or a nightly job confirms the order, and the token stored with
+the order restores the shopper's context. Tokens are signed, so they can't be forged or altered,
+and they expire. They are **not encrypted**: they contain an IP address and a user agent, which
+are personal data. Store them in your own database; don't give them to the shopper.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
 
 TokenFault = Literal["malformed", "unsupported_version", "bad_signature", "expired"]
-"""Why a token restores nothing."""
+"""Why a token doesn't restore a context."""
 
 MAX_CHARACTERS = 8192
 MIN_KEY_BYTES = 16
@@ -39,8 +39,8 @@ _PURPOSE = b"adcp_tracker context token, version 1"
 _MAC_BYTES = 16
 _MAX_PLAIN_BYTES = 16_384
 
-# What browsers and shops have in common, most frequent last, so that it costs next to nothing.
-# Belongs to the version: another dictionary is another version.
+# A compression dictionary of texts that are common in contexts, the most frequent last.
+# It belongs to the token version: a changed dictionary needs a new version.
 _COMMON_TEXT = (
     b',null,null,null,null,"unknown",null]"granted",null]"denied","crawler"]"link_preview"]'
     b'"prefetch"]"ttclid""msclkid""fbclid""gclid"&utm_campaign=&utm_medium=cpc'
@@ -60,11 +60,11 @@ _COMMON_TEXT = (
 
 @attrs.frozen
 class TokenReading:
-    """What a token gave.
+    """The result of reading a token.
 
     Attributes:
-        context: The shopper's context; ``None`` if the token restores nothing.
-        fault: Why it restores nothing; ``None`` if it does.
+        context: The shopper's context; ``None`` if the token doesn't restore one.
+        fault: Why it doesn't; ``None`` if it does.
     """
 
     context: RequestContext | None = None
@@ -76,7 +76,7 @@ def _derived(keys: str | bytes | Sequence[str | bytes]) -> tuple[bytes, ...]:
     if not raw or any(len(key) < MIN_KEY_BYTES for key in raw):
         raise ConfigurationError(
             f"context_keys: expected one or more keys of at least {MIN_KEY_BYTES} bytes, got "
-            f"{len(raw)} of {sorted(map(len, raw))} bytes; make one with secrets.token_urlsafe()"
+            f"{len(raw)} of {sorted(map(len, raw))} bytes. Make one with secrets.token_urlsafe()"
         )
     return tuple(hmac.digest(key, _PURPOSE, "sha256") for key in raw)
 
@@ -90,33 +90,33 @@ def _raw(key: object) -> bytes:
 
 @attrs.frozen
 class TokenSigner:
-    """Makes context tokens and reads them back.
+    """Issues and reads context tokens.
 
-    The keys given are never used themselves: what signs is derived from them for this one
-    purpose, so a framework's own secret key may be given.
+    The keys aren't used directly: signing keys are derived from them for this purpose only, so
+    you can pass a framework's secret key.
 
     Attributes:
-        max_age_seconds: How long a new token restores its context.
+        max_age_seconds: How long a new token is valid.
     """
 
     _keys: tuple[bytes, ...] = attrs.field(converter=_derived, repr=False)
-    """The first one signs; all are tried when reading, so that keys can be rotated."""
+    """The first one signs; reading tries all of them, so that keys can be rotated."""
     max_age_seconds: int = THIRTY_DAYS
     _clock: Clock = attrs.field(factory=SystemClock, repr=False, eq=False)
 
     def issue(self, context: Context) -> str:
-        """Make a token of `context`: printable ASCII, safe in URLs and JSON.
+        """Return a token for `context`: printable ASCII, safe in URLs and JSON.
 
-        Most take 200 to 300 characters.
+        Most tokens have 200 to 300 characters.
         """
         body = _packed(context, int(self._clock.now()) + self.max_age_seconds)
         return f"{_VERSION}.{_encoded(_mac(self._keys[0], body) + body)}"
 
     def read(self, token: object) -> TokenReading:
-        """Restore the context of a token. Never raises: it may stand in a checkout's way.
+        """Restore the context of a token. Never raises.
 
         Args:
-            token: Whatever was stored; anything but a token of these keys is a fault.
+            token: The stored token. Anything else is reported as a fault.
         """
         if not isinstance(token, str) or len(token) > MAX_CHARACTERS:
             return TokenReading(fault="malformed")
@@ -165,7 +165,7 @@ def _packed(context: Context, expires_at: int) -> bytes:
 
 
 def _opened(body: bytes, now: float) -> TokenReading:
-    """Read a body whose signature holds: what it says was written by :func:`_packed`."""
+    """Read a body with a valid signature, so that :func:`_packed` wrote it."""
     inflate = zlib.decompressobj(-12, _COMMON_TEXT)
     plain = inflate.decompress(body, _MAX_PLAIN_BYTES).decode(errors="surrogatepass")
     expires_at, ip, user_agent, url, click_id, click_id_type, consent, automated = json.loads(plain)

@@ -1,4 +1,4 @@
-"""Erase a person."""
+"""Erase a person's data from the queue."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 _BY_HAND = (
-    "Expire the click-id cookie when the person's browser next asks: Capture.expire_cookie.",
-    "Remove the context tokens stored with the person's orders, and backups of the queue.",
-    "Writes that a database transaction still holds are made when it commits: ask again then.",
+    "Expire the click-id cookie at the browser's next request: see Capture.expire_cookie.",
+    "Delete the context tokens that you stored with the person's orders, and backups of the queue.",
+    "Events of open database transactions are written when these commit: erase again then.",
 )
-_SENT = "Ask {} to delete what they were sent: {} events still on disk had been delivered."
-_SENT_BEFORE = "Ask every seller to delete what was delivered before; the queue does not keep it."
-_ON_WAY = "Ask again shortly: {} events were in a request just then, which nobody can call back."
-_UNSEARCHED = "Ask again with the site's context_keys: {} remembered orders are signed by others."
-_LOCKED = "Ask again with every key in encryption_keys: {} events are sealed with another one."
-_TRACES = "See to {}: something of the person still stands there, as in somebody else's event."
+_SENT = "Ask {} to delete what they received: {} of the erased events had been delivered."
+_SENT_BEFORE = "Ask every seller to delete what was delivered earlier; the queue doesn't keep it."
+_IN_FLIGHT = "Erase again shortly: {} events were in a request and can't be taken back."
+_UNSEARCHED = "Erase again with your context_keys: {} remembered contexts are signed by other keys."
+_UNDECRYPTED = "Erase again with every key in encryption_keys: {} events can't be decrypted."
+_LEFTOVER = "Check {}: they still contain something of the person, for example in another's event."
 
 
 @attrs.frozen
@@ -40,18 +40,18 @@ class ErasureReport:
     """What was erased of a person, and what is left to do.
 
     Attributes:
-        events: Events overwritten on disk, those delivered already included.
-        undelivered: Deliveries that will not be made, one for each event and destination.
-        sent: How many of these events each destination had been sent already.
+        events: Events overwritten on disk, including those already delivered.
+        undelivered: Deliveries that won't be made, one for each event and destination.
+        sent: How many of these events each destination had already received.
         in_flight: Events that were in a request at that moment.
-        dead_letters: Dead letters erased.
+        dead_letters: Dead letters that were erased.
         in_memory: Events erased from this process's memory, where they waited for the disk.
-        remembered: Orders whose context was remembered, and others that had expired.
-        unsearched: Orders whose context was signed with keys that this process does not know.
-        unreadable: Pieces of damage and set-aside files that cannot be searched, and so
-            were removed whole.
-        undecrypted: Events and dead letters that were sealed with a key that is not given.
-        leftover_files: Files in which something of the person is still result.
+        remembered: Remembered contexts that were deleted, including expired ones.
+        unsearched: Remembered contexts signed with keys that this process doesn't have.
+        unreadable: Corrupt spans and quarantined files that can't be searched, so they were
+            removed whole.
+        undecrypted: Events and dead letters encrypted with a missing key.
+        leftover_files: Files that still contain something of the person.
     """
 
     events: int = 0
@@ -73,22 +73,22 @@ class ErasureReport:
 
     @property
     def remaining_steps(self) -> tuple[str, ...]:
-        """What only the site can do, in sentences for a person."""
+        """What only you can do, in sentences."""
         told = [_SENT_BEFORE, *_BY_HAND]
         if self.sent:
             told.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
         if self.in_flight:
-            told.insert(0, _ON_WAY.format(self.in_flight))
+            told.insert(0, _IN_FLIGHT.format(self.in_flight))
         if self.unsearched:
             told.insert(0, _UNSEARCHED.format(self.unsearched))
         if self.undecrypted:
-            told.insert(0, _LOCKED.format(self.undecrypted))
+            told.insert(0, _UNDECRYPTED.format(self.undecrypted))
         if self.leftover_files:
-            told.insert(0, _TRACES.format(", ".join(self.leftover_files)))
+            told.insert(0, _LEFTOVER.format(", ".join(self.leftover_files)))
         return tuple(told)
 
     def as_json(self) -> dict[str, object]:
-        """Return it as JSON takes it."""
+        """Return the report as a JSON-compatible dict."""
         return {
             **attrs.asdict(self),
             "leftover_files": list(self.leftover_files),
@@ -99,12 +99,12 @@ class ErasureReport:
 
 @attrs.frozen
 class Erasure:
-    """Erases one person, as an errand of the leading thread.
+    """A command for the uploader that erases one person.
 
     Attributes:
-        intake: What this process holds in memory.
-        memory: The contexts that are remembered.
-        person: Whom.
+        intake: This process's write buffer.
+        memory: The remembered contexts.
+        person: The person.
         follow: Also erase the other events of the same orders.
     """
 
@@ -114,10 +114,10 @@ class Erasure:
     follow: bool = True
 
     def __call__(self, uploader: Uploader) -> ErasureReport:
-        """Erase, and report.
+        """Erase the person and return a report.
 
         Raises:
-            OSError: If the disk does not take it; what was erased by then stays erased.
+            OSError: If the disk refuses a write. What was erased before stays erased.
         """
         self.intake.flush()
         uploader.apply_arrived()
@@ -149,12 +149,12 @@ class Erasure:
         )
 
     def _remove_unreadable(self, uploader: Uploader, result: SearchResult) -> int:
-        """Remove what cannot be searched, since any of it may be the person's."""
+        """Remove what can't be searched, since it may contain the person's data."""
         removed = sum(map(len, result.damages.values()))
         return removed + uploader.queue.discard_quarantined()
 
     def _scrub_messages(self, uploader: Uploader, identifying_texts: frozenset[str]) -> None:
-        """Take the person out of what sellers said, also where a database has freed it."""
+        """Remove the person from sellers' messages, also from freed pages of the database."""
         _scrub_state(uploader, identifying_texts)
         uploader.commit()
         if uploader.queue.state_contains(identifying_texts):

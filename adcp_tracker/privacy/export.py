@@ -1,4 +1,4 @@
-"""List a person's data."""
+"""Export a person's data from the queue."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 WAITING, PENDING, DEAD, SENT = "waiting", "pending", "dead", "sent"
-"""Not in a batch yet; in a batch that is not settled; set aside; with the seller."""
+"""Not in a batch yet; in an unfinished batch; a dead letter; delivered."""
 
 OPEN = frozenset({WAITING, PENDING})
 
 
 class DeliveryStatus:
-    """Tells how far events have got, as of now.
+    """The delivery status of events at this moment.
 
     Args:
-        leadership: The queue.
+        uploader: The queue.
     """
 
     def __init__(self, uploader: Uploader) -> None:
@@ -42,7 +42,7 @@ class DeliveryStatus:
         }
 
     def of(self, segment: str, record: Record) -> dict[str, str]:
-        """Return an event's standing with each destination that it is for."""
+        """Return an event's status for each of its destinations."""
         only = record.unpack()[0].get("only")
         return {
             name: self._with(name, segment, record)
@@ -70,12 +70,12 @@ _HEAD_BYTES = 25
 
 @attrs.frozen
 class Export:
-    """Lists one person's data, as an errand of the leading thread.
+    """A command for the uploader that lists one person's data.
 
     Attributes:
-        intake: What this process holds in memory.
-        memory: The contexts that are remembered.
-        person: Whose.
+        intake: This process's write buffer.
+        memory: The remembered contexts.
+        person: The person.
         follow: Also list the other events of the same orders.
     """
 
@@ -85,7 +85,7 @@ class Export:
     follow: bool = True
 
     def __call__(self, uploader: Uploader) -> list[dict[str, object]]:
-        """Return everything found, as JSON takes it, each with where it is."""
+        """Return everything that was found as JSON-compatible dicts, each with its place."""
         self.intake.flush()
         uploader.apply_arrived()
         result = search(uploader, self.person, follow=self.follow)
@@ -124,10 +124,10 @@ def _letter(letter: DeadLetter) -> dict[str, object]:
 
 
 def _undecrypted(count: int) -> list[dict[str, object]]:
-    """Return a note that not everything could be looked through, if so."""
+    """Return an entry that counts the events that couldn't be searched, if there are any."""
     if not count:
         return []
-    remedy = "ask again with every key in encryption_keys"
+    remedy = "Export again with every key in encryption_keys."
     return [
         {"kind": "undecrypted", "where": "segments and dead", "events": count, "remedy": remedy}
     ]

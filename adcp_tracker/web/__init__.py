@@ -1,4 +1,4 @@
-"""What a web request tells: the shopper's address, page, click and consent.
+"""What a web request says about the shopper: address, page, click and consent.
 
-The standard library only. The adapters for web frameworks are glue around :mod:`.capture`.
+Uses only the standard library. The framework integrations are thin layers over :mod:`.capture`.
 """

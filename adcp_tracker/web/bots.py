@@ -1,7 +1,7 @@
-"""Requests behind which no person looks at a page: crawlers, link previews, prefetches.
+"""Detect requests without a person: crawlers, link previews, prefetches.
 
-The table is small on purpose and names what names itself. General HTTP libraries are not
-in it: a page rendered on a server fetches through one, on behalf of a real shopper.
+The table is small on purpose: it lists robots that identify themselves. General HTTP libraries
+are not in it, because server-side rendering uses them on behalf of real shoppers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LINK_PREVIEWS = (
     r"mastodon/\d",
     "google-pagerenderer",
 )
-"""Services that fetch a page to show a card of it, as parts of a user agent."""
+"""Parts of the user agents of services that fetch a page to show a preview card."""
 
 CRAWLERS = (
     r"(?<!cu)bot\b",
@@ -59,7 +59,7 @@ CRAWLERS = (
     "datadog/synthetics",
     "gtmetrix",
 )
-"""Robots and monitors. CUBOT makes telephones, and is no bot."""
+"""Parts of the user agents of robots and monitors. CUBOT is a brand of phones."""
 
 _AGENTS = re.compile(
     f"(?P<link_preview>{'|'.join(LINK_PREVIEWS)})|(?P<crawler>{'|'.join(CRAWLERS)})",
@@ -78,7 +78,7 @@ def match_user_agent(user_agent: str) -> Automated | None:
 def is_prefetch(request: Request) -> bool:
     """Return whether a browser fetched or rendered this page ahead of time.
 
-    It says so in a header, whose name has changed over the years; the shopper may never
-    get to see the page.
+    The browser says so in a header, whose name has changed over the years. The shopper may
+    never see the page.
     """
     return any(_PREFETCH.match(line) for name in PREFETCH_HEADERS for line in request.header(name))

@@ -1,6 +1,6 @@
-"""What every web adapter shares: from a request to its context, and back to its one cookie.
+"""Turn a request into a context, and set the click cookie. Shared by all web integrations.
 
-An adapter does three things and no more::
+An integration does only this::
 
     context = LazyContext(capture, WsgiRequest, environ)  # reads nothing yet
     needs_cookie = capture.cookie_check.needs_cookie_environ(environ)  # mostly False
@@ -10,7 +10,7 @@ An adapter does three things and no more::
         ...  # add a Set-Cookie header
     reset_context(token)
 
-Nothing else is read from the request before an event asks for it.
+Nothing else of the request is read until an event needs it.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ MAX_QUERY = 16_384
 """Characters of a query that are read; few servers take more than half of that."""
 
 MAX_USER_AGENT = 512
-"""Characters of a user agent that sellers take; a longer one is cut."""
+"""The longest user agent that sellers accept; a longer one is truncated."""
 
 
 class LazyContext:
-    """The context of a request, computed whole when an event first asks for any of it.
+    """The context of a request, computed when an event first needs any of it.
 
-    It offers what :class:`~adcp_tracker.context.RequestContext` holds.
+    It has the attributes of :class:`~adcp_tracker.context.RequestContext`.
 
     Args:
-        capture: What computes it.
-        read: Makes facts of `request` once any are asked for, such as
+        capture: Computes the context.
+        read: Wraps `request` when it is first needed, such as
             :class:`~adcp_tracker.web.request.WsgiRequest`.
-        request: The request, in whatever form the adapter was given it.
+        request: The request as the integration gets it, such as a WSGI environ.
     """
 
     __slots__ = ("_capture", "_read", "_request", "_resolved")
@@ -86,29 +86,29 @@ class LazyContext:
 
     @property
     def request(self) -> Request:
-        """What the request tells."""
+        """The wrapped request."""
         return self._read(self._request)
 
     @property
     def raw_request(self) -> object:
-        """The request as the adapter was given it; after the request, what is kept of it."""
+        """The request as the integration got it, or its snapshot after the request has ended."""
         return self._request
 
     def detach(self, snapshot: Callable[[Any], object]) -> None:
-        """Hold on to no more of the request than an event needs, now that it has ended.
+        """Keep only the parts of an ended request that a later event needs.
 
-        A task that outlives its request keeps this context, and so does every timer that a
-        server sets meanwhile: neither must keep the application's own objects alive. Only a
-        consent function of the site's own may need them all, and then they stay.
+        Tasks that outlive their request keep this context alive, as do timers that a server
+        sets during the request. They must not keep the application's own objects alive. With
+        a consent function of your own, the whole request stays, since it may need anything.
 
         Args:
-            snapshot: Makes of the request what facts can be read from without it.
+            snapshot: Copies what a context is read from out of the request.
         """
         if not self._capture.reads_requests:
             self._request = snapshot(self._request)
 
     def resolve(self) -> RequestContext:
-        """Return all of it, computed on the first call and the same ever after."""
+        """Return the whole context; computed on the first call, then always the same."""
         resolved = self._resolved
         if resolved is None:
             resolved = self._resolved = self._capture.resolve(self._read(self._request))
@@ -121,12 +121,12 @@ class LazyContext:
 
     @property
     def client_user_agent(self) -> str | None:
-        """The browser's name for itself, at most 512 characters."""
+        """The browser's user agent, at most 512 characters."""
         return (self._resolved or self.resolve()).client_user_agent
 
     @property
     def event_source_url(self) -> str | None:
-        """The page's absolute URL, stripped of whatever could be private."""
+        """The page's absolute URL, without parts that could be private."""
         return (self._resolved or self.resolve()).event_source_url
 
     @property
@@ -136,17 +136,17 @@ class LazyContext:
 
     @property
     def click_id_type(self) -> str | None:
-        """Which kind of click id, such as ``gclid``."""
+        """The kind of click id, such as ``gclid``."""
         return (self._resolved or self.resolve()).click_id_type
 
     @property
     def consent(self) -> Consent:
-        """The shopper's word on being measured."""
+        """Whether the shopper consents to measurement."""
         return (self._resolved or self.resolve()).consent
 
     @property
     def automated(self) -> Automated | None:
-        """Why no person looked at the page; ``None`` if one seems to."""
+        """Why the request isn't a person's; ``None`` if it seems to be one."""
         return (self._resolved or self.resolve()).automated
 
     def __repr__(self) -> str:
@@ -161,21 +161,21 @@ def current_raw_request() -> Mapping[str, Any] | None:
 
 
 class Capture:
-    """Captures requests as a site has set it. One serves a whole application.
+    """Computes the contexts of an application's requests, by its settings.
 
     Attributes:
-        settings: What the site has set.
-        watch: Tells at a request's start whether its response can owe a cookie.
-        reads_requests: Whether consent may be read from more than headers.
+        settings: The settings.
+        cookie_check: Decides at the start of a request whether its response may need a cookie.
+        reads_requests: Whether the consent reader may read more than headers.
     """
 
     def __init__(
         self, settings: CaptureSettings | None = None, *, clock: Clock | None = None
     ) -> None:
-        """Make the settings ready.
+        """Check and prepare the settings.
 
         Raises:
-            ConfigurationError: if a setting is wrong; the message names it and the remedy.
+            ConfigurationError: If a setting is invalid.
         """
         self.settings = settings or CaptureSettings()
         self._trust = self.settings.proxy_trust()
@@ -191,7 +191,7 @@ class Capture:
         self._log = ThrottledLogger(clock or SystemClock())
 
     def begin(self, request: Request) -> LazyContext:
-        """Return the context to bind while a request is handled. Reads nothing yet."""
+        """Return the context to bind while a request is handled, without reading anything yet."""
         return LazyContext(self, _unchanged, request)
 
     def resolve(self, request: Request) -> RequestContext:
@@ -257,7 +257,7 @@ class Capture:
             return otherwise
 
     def _warn(self, entry: str, error: Exception, **fields: object) -> None:
-        """Log an error of the site's own; its words only if they are ours."""
+        """Log an error, with its message only if it is ours: others may contain personal data."""
         told = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
         self._log.warning(entry, error=told, **fields)
 
@@ -279,11 +279,10 @@ class Capture:
         return self._unanswered if answer is Consent.UNKNOWN else answer
 
     def response_cookie(self, context: LazyContext) -> str | None:
-        """Return the ``Set-Cookie`` value that the response has to carry, if any.
+        """Return the ``Set-Cookie`` value that the response needs, or ``None``.
 
-        One is due when the shopper landed with a new click id and does not deny consent,
-        or denies it while an earlier cookie is still there; then the cookie is expired.
-        Never raises.
+        It is needed if the shopper landed with a new click id and didn't deny consent. If the
+        shopper denied it and still has the cookie, the value expires it. Never raises.
         """
         cookie = self._cookie
         if cookie is None:
@@ -301,9 +300,9 @@ class Capture:
         return self._due_cookie(cookie, request, landed, kept)
 
     def expire_cookie(self, context: LazyContext) -> str | None:
-        """Return the ``Set-Cookie`` value that makes a browser forget the click id.
+        """Return the ``Set-Cookie`` value that expires the click id's cookie.
 
-        For a site that erases a person's data on request; ``None`` if it keeps no cookie.
+        Use it when a person asks you to erase their data. ``None`` if the cookie is turned off.
         """
         if self._cookie is None:
             return None
@@ -367,9 +366,9 @@ def _click_cookie(settings: CaptureSettings) -> ClickCookie | None:
 
 
 def _calling_page(request: Request, host: str) -> SplitResult | None:
-    """Return the page whose script made this request, if it is of the same host.
+    """Return the page whose script made this request, if it is on the same host.
 
-    The shopper sees that page and not the endpoint that its script calls.
+    The shopper sees that page, not the endpoint that its script calls.
     """
     for referrer in request.header("Referer")[:1]:
         try:
@@ -387,7 +386,7 @@ def _user_agent(request: Request) -> str:
 
 @lru_cache(maxsize=512)  # a few browsers make most of the requests
 def _browser(text: str) -> tuple[str | None, Automated | None]:
-    """Return a user agent as it is sent, and which robot it names, if any."""
+    """Return the user agent to send, and the kind of robot it identifies, if any."""
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
     user_agent = text.strip()[:MAX_USER_AGENT].rstrip()

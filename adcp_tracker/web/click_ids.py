@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 MAX_LENGTH = 512
-"""Characters in a click id, the most that every kind of seller takes."""
+"""The longest click id that every kind of seller accepts."""
 
 _COMPANIONS = frozenset({"gbraid", "wbraid", "dclid"})
-"""What Google adds beside a gclid, which then says more."""
+"""Ids that Google adds beside a gclid, which takes precedence."""
 
 _VERSION = "1"
 _MAX_DAYS = 400
@@ -36,8 +36,8 @@ class Click:
     """One click on an advertisement.
 
     Attributes:
-        type: Which kind of id, such as ``gclid``.
-        id: The id itself.
+        type: The kind of id, such as ``gclid``.
+        id: The id.
     """
 
     type: str
@@ -48,13 +48,13 @@ class Click:
 
 
 class ClickNames:
-    """The table of query parameters to look for, made ready to look fast."""
+    """The query parameters that hold click ids, compiled for fast searches."""
 
     def __init__(self, more: Iterable[str] = ()) -> None:
-        """Take the known names and `more`.
+        """Combine the known names with `more`.
 
         Raises:
-            ConfigurationError: if a name could not stand in a query and a cookie.
+            ConfigurationError: If a name isn't valid in both queries and cookies.
         """
         self.names = tuple(dict.fromkeys((*CLICK_IDS, *more)))
         for name in self.names:
@@ -70,10 +70,10 @@ class ClickNames:
         self.occurs_in = re.compile(f"(?:^|&)(?:{alternatives})=", flags).search
 
     def in_query(self, query: str) -> Click | None:
-        """Find the click that led here.
+        """Return the click that led to this page.
 
-        Of several valid ids the last one counts, since whoever passes a link on appends;
-        only Google's companions yield to a gclid.
+        Of several valid ids the last one counts, since links that are passed on get ids
+        appended. A gclid takes precedence over the ids that Google adds beside it.
         """
         found = [click for match in self._find(query) if (click := self._click(*match.groups()))]
         if not found:
@@ -84,7 +84,7 @@ class ClickNames:
         return last
 
     def in_cookie(self, value: str) -> Click | None:
-        """Read back what :func:`cookie_value` wrote; ``None`` for anything else."""
+        """Parse a value that :func:`cookie_value` made; return ``None`` for anything else."""
         version, _, rest = value.partition(".")
         kind, _, click_id = rest.partition(".")
         if version != _VERSION or self._types.get(kind.lower()) != kind:
@@ -97,12 +97,12 @@ class ClickNames:
 
 
 def cookie_value(click: Click) -> str:
-    """Write `click` down compactly, as ``1.gclid.Cj0K…``."""
+    """Return the cookie's value for `click`, such as ``1.gclid.Cj0K…``."""
     return f"{_VERSION}.{click.type}.{click.id}"
 
 
 def read_cookie(lines: Iterable[str], name: str) -> str | None:
-    """Find a cookie's raw value in the lines of a ``Cookie`` header; the first one counts."""
+    """Return a cookie's raw value from the lines of a ``Cookie`` header; the first one counts."""
     for line in lines:
         if name in line and (match := _cookie_pattern(name)(";" + line)):
             return match[1].strip()
@@ -116,12 +116,12 @@ def _cookie_pattern(name: str) -> Callable[[str], re.Match[str] | None]:
 
 @attrs.frozen
 class ClickCookie:
-    """The one cookie that this library sets.
+    """The only cookie that this library sets.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         max_age_days: How long a browser keeps it after the click.
-        domain: Shares it among the subdomains of this domain; ``None`` keeps it to the host.
+        domain: The domain whose subdomains share it; ``None`` limits it to the host.
         secure: Whether it is for https only; ``None`` follows the request.
     """
 
@@ -147,11 +147,11 @@ class ClickCookie:
             )
 
     def set(self, click: Click, *, https: bool) -> str:
-        """Return the ``Set-Cookie`` value that keeps `click`."""
+        """Return the ``Set-Cookie`` value that stores `click`."""
         return self._header(cookie_value(click), self.max_age_days * 86_400, https=https)
 
     def expire(self, *, https: bool) -> str:
-        """Return the ``Set-Cookie`` value that makes a browser forget the click."""
+        """Return the ``Set-Cookie`` value that expires the cookie."""
         return self._header("", 0, https=https)
 
     def _header(self, value: str, max_age_seconds: int, *, https: bool) -> str:
@@ -188,9 +188,9 @@ _SECONDS = 10
 
 
 def click_from_platform(lines: Iterable[str]) -> Click | None:
-    """Return the latest click that an ad platform's own script kept in a cookie.
+    """Return the latest click that an ad platform's script stored in a cookie.
 
-    The landing page may have come from a cache, so that this library never saw it.
+    It is the only trace of a click whose landing page came from a cache.
     """
     found: list[tuple[str, Click]] = []
     for line in lines:
@@ -206,20 +206,20 @@ _IN_NO_HEADER = "\n"
 
 
 class CookieCheck:
-    """Tells of a request whether :meth:`.Capture.response_cookie` has to be asked later.
+    """Decides quickly whether a response may need the click cookie.
 
-    "No" is certain, and "yes" a possibility.
+    ``False`` is certain; after ``True``, ask :meth:`.Capture.response_cookie`.
 
     Attributes:
-        cookie: The cookie's name; where a site has none, what no header can hold.
-        ends: In lower case, how a parameter that holds a click id ends. Few others do.
-        lands: Finds a parameter of such a name in a query.
+        cookie: The cookie's name, or a string that can't be in a header if it is turned off.
+        ends: The lower-case ends of parameters that hold a click id. Few others end so.
+        lands: Searches a query for such a parameter.
     """
 
     __slots__ = ("_ends_bytes", "cookie", "cookie_bytes", "ends", "lands")
 
     def __init__(self, clicks: ClickNames, cookie: str | None) -> None:
-        """Watch for the names of `clicks` and for the cookie called `cookie`, if there is one."""
+        """Look for the parameters of `clicks` and for the cookie, if it is turned on."""
         self.cookie = _IN_NO_HEADER if cookie is None else cookie
         self.cookie_bytes = self.cookie.encode()
         ends = {f"{name[-2:].lower()}=" for name in clicks.names}
@@ -228,7 +228,7 @@ class CookieCheck:
         self.lands = clicks.occurs_in
 
     def needs_cookie_environ(self, environ: Mapping[str, Any]) -> bool:
-        """Look at a WSGI environ, or at Django's ``request.META``."""
+        """Check a WSGI environ, or Django's ``request.META``."""
         try:
             query = environ.get("QUERY_STRING")
             if query:
@@ -237,11 +237,11 @@ class CookieCheck:
                     if end in lower and self.lands(query):
                         return True
             return "HTTP_COOKIE" in environ and self.cookie in environ["HTTP_COOKIE"]
-        except (AttributeError, TypeError):  # what is no text is no browser's
+        except (AttributeError, TypeError):  # not text, so not a browser's
             return False
 
     def needs_cookie_scope(self, scope: Mapping[str, Any]) -> bool:
-        """Look at an ASGI HTTP scope."""
+        """Check an ASGI HTTP scope."""
         query = scope.get("query_string")
         if query:
             lower = query.lower()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Address = IPv4Address | IPv6Address
 
 MAX_CHARACTERS = 16_384
-"""How much of a header is read, from its end; servers take rarely more than 8,192."""
+"""Characters of a header that are read, from its end; servers rarely accept more than 8,192."""
 
 _LONGEST_NODE = 128
 _MOST_HOPS = 64
@@ -33,11 +33,11 @@ _SPECIAL_FIRST_OCTETS = frozenset({0, 10, 100, 127, 169, 172, 192, 198, 203, *ra
 
 
 def parse_node(text: str) -> Address | None:
-    """Read an address with or without port, brackets, quotes and zone.
+    """Parse an address with or without port, brackets, quotes and zone.
 
     Returns:
-        The address, a v4-mapped one as IPv4; ``None`` for anything else, such as
-        ``unknown``, ``_hidden``, a host name or nothing.
+        The address, a v4-mapped one as IPv4. ``None`` for anything else, such as
+        ``unknown``, ``_hidden``, a host name or an empty string.
     """
     return _parsed(text) if len(text) <= _LONGEST_NODE else None
 
@@ -70,7 +70,7 @@ def is_public(address: Address) -> bool:
 
 
 def join_lines(lines: Sequence[str]) -> str:
-    """Join the lines of one header as RFC 9110 §5.3 has it, bounded from the right."""
+    """Join the lines of a header by RFC 9110 §5.3, keeping its right end if it is too long."""
     return ", ".join(lines)[-MAX_CHARACTERS:]
 
 
@@ -85,7 +85,7 @@ def forwarded_elements_from_right(lines: Sequence[str]) -> Iterator[dict[str, st
     """Yield the elements of ``Forwarded``, last one first.
 
     Returns:
-        Parameters by lower-case name; an element that breaks the grammar comes out empty.
+        The parameters by lower-case name; empty for an element that isn't valid.
     """
     for element in _split_from_right(join_lines(lines), ","):
         if stripped := element.strip():
@@ -93,7 +93,7 @@ def forwarded_elements_from_right(lines: Sequence[str]) -> Iterator[dict[str, st
 
 
 def _split_from_right(text: str, separator: str) -> Iterator[str]:
-    """Split at each `separator` that is outside of quotes, as seen from the right."""
+    """Split from the right, at each `separator` that is outside of quotes."""
     quoted = False
     end = len(text)
     for index in range(end - 1, -1, -1):
@@ -135,20 +135,20 @@ Network = IPv4Network | IPv6Network
 Verdict = Literal[
     "trusted proxy", "client", "not public", "not an address", "the CDN itself", "not read"
 ]
-"""What became of one hop; ``not read`` is whatever stands left of the verdict."""
+"""What was decided about a hop; ``not read`` for everything left of the client."""
 
 UNIX = "unix"
-"""Stands in a list of trusted proxies for a peer without address, as on a unix socket."""
+"""In a list of trusted proxies: a peer without an address, such as on a unix socket."""
 
 
 @attrs.frozen
 class Hop:
-    """One address on the request's way.
+    """One address on a request's path.
 
     Attributes:
         source: ``peer``, or the name of the header.
-        text: What stood there.
-        verdict: What became of it.
+        text: The text found there.
+        verdict: What was decided about it.
     """
 
     source: str
@@ -175,7 +175,7 @@ class ClientInfo:
 
 @attrs.frozen
 class _Peer:
-    """What is known of a peer: it is a trusted proxy, or the client itself."""
+    """What is known about a peer: it is a trusted proxy, or the client itself."""
 
     verdict: Verdict
     is_edge: bool
@@ -203,34 +203,34 @@ def _network(where: str, text: str) -> Network:
     except ValueError:
         raise ConfigurationError(
             f"{where}: expected a network such as '10.0.0.0/8', an address or {UNIX!r}, "
-            f"got {text!r}; where addresses change, set trusted_hops instead"
+            f"got {text!r}. If the addresses change, set trusted_hops instead"
         ) from None
     if network.prefixlen == 0:
         raise ConfigurationError(
-            f"{where}: expected the networks of your own proxies, got {text!r}, which is "
-            "everybody; where their addresses are not known, set trusted_hops instead"
+            f"{where}: expected the networks of your own proxies, got {text!r}, which matches "
+            "every address. If you don't know their addresses, set trusted_hops instead"
         )
     return network
 
 
 @attrs.frozen
 class ProxyTrust:
-    """Which proxies are believed, and which of their headers. By default, none.
+    """Which proxies are trusted, and which of their headers. By default, none.
 
     Attributes:
         proxies: Their networks in CIDR notation, single addresses, or ``"unix"``.
-        hops: How many proxies the request passes, where their addresses are not known;
-            the server must then be out of reach for anyone else.
-        header: The one header that names the client: ``X-Forwarded-For``, ``Forwarded``,
-            or one that holds a single address, such as ``CF-Connecting-IP``.
-        proto_header: Which header tells the scheme; ``None`` believes none.
-            Not used with ``Forwarded``, which tells it itself.
-        host_header: Which header tells the host; likewise.
-        edges: Networks of a CDN in front of the site. It is crossed once, whatever else of its
-            own is named further left: its other customers' programs have addresses there too,
-            and none of them is a shopper.
-        one_line: Name nobody if the header came in several lines, since it is not known to
-            which of them the platform appended.
+        hops: How many proxies a request passes, if their addresses aren't known. Nothing else
+            may be able to connect to the server then.
+        header: The header that holds the client's address: ``X-Forwarded-For``, ``Forwarded``,
+            or one with a single address, such as ``CF-Connecting-IP``.
+        proto_header: The header that holds the scheme; ``None`` trusts no header.
+            Not used with ``Forwarded``, which has a scheme of its own.
+        host_header: The header that holds the host; likewise.
+        edges: Networks of a CDN in front of the site. Only one address of them is skipped:
+            programs of the CDN's other customers have addresses there too, and they are not
+            shoppers.
+        one_line: Find no client if the header came in several lines, because it isn't known
+            which of them the platform wrote.
     """
 
     proxies: Sequence[str] = attrs.field(default=(), converter=tuple[str, ...])
@@ -254,8 +254,8 @@ class ProxyTrust:
             raise ConfigurationError(f"trusted_hops: expected an integer ≥ 0, got {self.hops!r}")
         if self.hops and self.proxies:
             raise ConfigurationError(
-                "trusted_hops and trusted_proxies: expected one of them, got both; "
-                "networks are the safer choice where they are known"
+                "trusted_hops and trusted_proxies: expected one of them, got both. "
+                "If you know the networks, trusted_proxies is safer"
             )
         object.__setattr__(self, "_kind", str(self.header).lower())
         if not self.header or not self.header.isascii() or "_" in self.header:
@@ -272,7 +272,7 @@ class ProxyTrust:
         Args:
             peer: The address at the other end of the socket; empty on a unix socket.
             header: Returns all lines of a header, in their order.
-            hops: Takes every address on the way, those further left than the client too.
+            hops: Filled with every address on the way, also those left of the client.
         """
         judged = self._check_peer(peer or "")
         if hops is not None:
@@ -358,10 +358,10 @@ _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
 def explain(trust: ProxyTrust, peer: str | None, headers: Iterable[tuple[str, str]]) -> ClientInfo:
-    """Follow a request's way for a person to see: every hop, and what became of it.
+    """Find the client of a request, and list every hop with its verdict.
 
     Args:
-        trust: Who is believed.
+        trust: Which proxies are trusted.
         peer: The address at the other end of the socket.
         headers: The request's headers, in any case, repeated ones in their order.
     """
@@ -388,7 +388,7 @@ def _scheme(told: str | None) -> str | None:
 
 
 def _header_value(header: HeaderLines, name: str | None, crossed: int) -> str | None:
-    """Read what the outermost trusted proxy wrote: one value, or as many as there are hops."""
+    """Return what the outermost trusted proxy wrote: there is one value, or one per hop."""
     if name is None:
         return None
     values = list(list_from_right(header(name)))
@@ -396,7 +396,7 @@ def _header_value(header: HeaderLines, name: str | None, crossed: int) -> str | 
 
 
 CLOUDFLARE_NETWORKS_DATE = "2023-09-28"
-"""When Cloudflare last changed the lists at https://www.cloudflare.com/ips/."""
+"""The date of Cloudflare's lists at https://www.cloudflare.com/ips/."""
 
 CLOUDFLARE_NETWORKS = (
     "173.245.48.0/20",
@@ -427,11 +427,11 @@ CLOUDFLARE_NETWORKS = (
 def cloudflare(own: Sequence[str] = ()) -> ProxyTrust:
     """Trust Cloudflare's edge, and the site's own proxies behind it.
 
-    The edge overwrites ``CF-Connecting-IP``, which is enough where it is the peer.
-    Behind a further proxy that header could be anyone's, so there each hop of
-    ``X-Forwarded-For`` is checked, to which the edge appends. It is crossed once: programs
-    of Cloudflare's other customers send from 2a06:98c0:3600::103, and whatever they wrote
-    to its left is their own invention.
+    The edge overwrites ``CF-Connecting-IP``, which is enough if the edge is the peer. Behind
+    another proxy that header could be forged, so each hop of ``X-Forwarded-For`` is checked,
+    to which the edge appends. Only one address of the edge is skipped: programs of
+    Cloudflare's other customers send from 2a06:98c0:3600::103, and can write anything to its
+    left.
 
     Source: https://developers.cloudflare.com/fundamentals/reference/http-headers/
 
@@ -449,23 +449,23 @@ def cloudflare(own: Sequence[str] = ()) -> ProxyTrust:
 def aws_alb(own: Sequence[str] = ()) -> ProxyTrust:
     """Trust an AWS Application Load Balancer in its default mode, ``append``.
 
-    In the mode ``preserve`` the header is the client's alone, and this must not be used;
-    in the mode ``remove`` there is none. The port that ``xff_client_port`` adds is left out.
+    Don't use this in the mode ``preserve``, in which the client writes the whole header. In the
+    mode ``remove`` there is no header. The port that ``xff_client_port`` adds is ignored.
 
     Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html
 
     Args:
-        own: The balancer's subnets. Without them the nearest proxy is believed whatever
-            its address, so the security group must let in nobody but the balancer.
+        own: The balancer's subnets. Without them the nearest proxy is trusted whatever its
+            address, so the security group must only admit the balancer.
     """
     return ProxyTrust(proxies=own, hops=0 if own else 1, host_header=None, one_line=True)
 
 
 def heroku(own: Sequence[str] = ()) -> ProxyTrust:
-    """Trust Heroku's router: it alone reaches a dyno, and appends to ``X-Forwarded-For``.
+    """Trust Heroku's router: only it can reach a dyno, and it appends to ``X-Forwarded-For``.
 
-    Router 2.0 appends where the list ends. The legacy one, which the Common Runtime gave up
-    in 2025, appended to the first of several lines, so that the last was the client's alone.
+    Router 2.0 appends to the end of the list. The legacy router, which the Common Runtime
+    dropped in 2025, appended to the first of several lines, so the client wrote the last one.
 
     Sources: https://devcenter.heroku.com/articles/http-routing and
     https://github.com/heroku/roadmap/issues/238
@@ -475,9 +475,9 @@ def heroku(own: Sequence[str] = ()) -> ProxyTrust:
 
 
 def fly(own: Sequence[str] = ()) -> ProxyTrust:
-    """Trust Fly's proxy: it alone reaches a service, and sets ``Fly-Client-IP``.
+    """Trust Fly's proxy: only it can reach a service, and it sets ``Fly-Client-IP``.
 
-    Its ``X-Forwarded-For`` ends in an address of the application's own.
+    Its ``X-Forwarded-For`` ends with an address of the application itself.
 
     Source: https://fly.io/docs/networking/request-headers/
     """
@@ -488,8 +488,8 @@ def fly(own: Sequence[str] = ()) -> ProxyTrust:
 def _reject_own_proxies(platform: str, own: Sequence[str]) -> None:
     if own:
         raise ConfigurationError(
-            f"trusted_proxies: expected none with platform={platform!r}, got {len(own)}; "
-            "for a chain of proxies leave the platform out and set trusted_hops and ip_header"
+            f"trusted_proxies: expected none with platform={platform!r}, got {len(own)}. "
+            "For a chain of proxies, set trusted_hops and ip_header instead of platform"
         )
 
 
@@ -499,4 +499,4 @@ PLATFORMS: dict[str, Callable[[Sequence[str]], ProxyTrust]] = {
     "fly": fly,
     "heroku": heroku,
 }
-"""Presets by the name a setting takes."""
+"""The presets by their names."""

@@ -1,9 +1,9 @@
-"""Ready ways to learn whether a shopper consents to being measured.
+"""Readers of the shopper's consent to measurement.
 
-A reader is anything with ``read(facts)``, or a plain function of the framework's request that
-returns ``True``, ``False``, ``None`` for no answer yet, or a :class:`Consent`.
-Readers say ``UNKNOWN`` where the shopper has not answered; what that means is the site's
-setting. Everything read here comes from the client, so all of it may be garbage.
+A reader has a method ``read(request)``, or is a plain function of the framework's request that
+returns ``True``, ``False``, ``None`` if there is no answer yet, or a :class:`Consent`.
+Readers return ``UNKNOWN`` if the shopper hasn't answered; ``consent_unanswered`` says what that
+means. Everything read here comes from the client, so it may be invalid.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MAX_CHARACTERS = 16_384
-"""How long a string may be; the longest real ones, with every vendor, stay below 3,000."""
+"""The longest string that is read; the longest real ones, with every vendor, are below 3,000."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9_-]+")
 _VERSION = 2
@@ -51,11 +51,11 @@ class TcString:
     vendors: tuple[tuple[int, int], ...]
 
     def allows(self, purpose: int) -> bool:
-        """Say whether the shopper consents to `purpose`."""
+        """Return whether the shopper consents to `purpose`."""
         return purpose in self.purposes
 
     def allows_vendor(self, vendor: int) -> bool:
-        """Say whether the shopper consents to `vendor`, by its number in the global list."""
+        """Return whether the shopper consents to `vendor`, by its number in the global list."""
         return any(first <= vendor <= last for first, last in self.vendors)
 
 
@@ -64,7 +64,7 @@ class _EndOfBitsError(Exception):
 
 
 class _Bits:
-    """The bits of base64 characters, six each, as one large integer."""
+    """The bits of base64 text, six per character, as one large integer."""
 
     def __init__(self, characters: str) -> None:
         padding = -len(characters) % 4
@@ -85,7 +85,7 @@ class _Bits:
 
 
 def read_tc_string(text: str) -> TcString | None:
-    """Read the core of a TC string; ``None`` if it is none, or none of version 2."""
+    """Parse the core of a TC string; return ``None`` if it isn't one of version 2."""
     core = text.strip().partition(".")[0]
     if len(core) > MAX_CHARACTERS or not _BASE64.fullmatch(core):
         return None
@@ -131,10 +131,10 @@ _GCS_SIGNALS = ("ad_storage", "analytics_storage")
 
 @runtime_checkable
 class ConsentReader(Protocol):
-    """Learns from a request what the shopper consents to. Implement it for another banner."""
+    """Reads the shopper's consent from a request. Implement it for another banner."""
 
     def read(self, request: Request) -> Consent:
-        """Return the shopper's word; ``UNKNOWN`` if there is none."""
+        """Return the shopper's answer; ``UNKNOWN`` if there is none."""
 
 
 def _words(words: Iterable[str]) -> frozenset[str]:
@@ -143,12 +143,12 @@ def _words(words: Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen
 class ConsentCookie:
-    """The answer stands in a cookie, as one word.
+    """Reads the answer from a cookie that holds one word.
 
     Attributes:
-        name: The cookie.
+        name: The cookie's name.
         granted: Words that mean yes, in any case.
-        denied: Words that mean no; any other word is no answer.
+        denied: Words that mean no. Any other word counts as no answer.
     """
 
     name: str
@@ -156,18 +156,18 @@ class ConsentCookie:
     denied: frozenset[str] = attrs.field(default=DENIED_WORDS, converter=_words)
 
     def read(self, request: Request) -> Consent:
-        """Return what the cookie says."""
+        """Return the cookie's answer."""
         return _spoken(_cookie(request, self.name), self.granted, self.denied)
 
 
 @attrs.frozen
 class ConsentHeader:
-    """The answer stands in a header, set by a trusted gateway or the site's own scripts.
+    """Reads the answer from a header that a trusted gateway or the site's own scripts set.
 
     Attributes:
-        name: The header.
+        name: The header's name.
         granted: Words that mean yes, in any case.
-        denied: Words that mean no; any other word is no answer.
+        denied: Words that mean no. Any other word counts as no answer.
     """
 
     name: str
@@ -175,20 +175,20 @@ class ConsentHeader:
     denied: frozenset[str] = attrs.field(default=DENIED_WORDS, converter=_words)
 
     def read(self, request: Request) -> Consent:
-        """Return what the header says; two different answers are none."""
+        """Return the header's answer; ``UNKNOWN`` if it has two different ones."""
         said = {_spoken(line, self.granted, self.denied) for line in request.header(self.name)}
         return said.pop() if len(said) == 1 else Consent.UNKNOWN
 
 
 @attrs.frozen
 class TcfConsent:
-    """The answer stands in a TC string of the IAB's framework, version 2.
+    """Reads a TC string of the IAB's framework, version 2.
 
     Attributes:
-        purposes: All of these have to be consented to. 1 is storing on the device,
+        purposes: The shopper has to consent to all of these. 1 is storing on the device,
             7 is measuring the performance of advertising.
-        vendor: A vendor in the global list that has to be consented to as well.
-        cookie: Where the string is kept.
+        vendor: A vendor in the global list that the shopper has to consent to as well.
+        cookie: The cookie that holds the string.
     """
 
     purposes: tuple[int, ...] = attrs.field(default=(1, 7), converter=tuple[int, ...])
@@ -202,7 +202,7 @@ class TcfConsent:
             )
 
     def read(self, request: Request) -> Consent:
-        """Return whether the string allows it all; one that cannot be read is no answer."""
+        """Return whether the string allows everything; ``UNKNOWN`` if it can't be read."""
         tc_string = read_tc_string(_cookie(request, self.cookie) or "")
         if tc_string is None:
             return Consent.UNKNOWN
@@ -215,13 +215,13 @@ class TcfConsent:
 
 @attrs.frozen
 class GoogleConsentMode:
-    """The answer stands in a cookie that keeps the state of Google's consent mode.
+    """Reads a cookie that holds the state of Google's consent mode.
 
-    There is no standard cookie for it: banners keep either the signals as a JSON object,
-    ``{"ad_storage": "granted", …}``, or Google's own shorthand, as in ``G111``.
+    There is no standard cookie for it: banners store either the signals as a JSON object,
+    ``{"ad_storage": "granted", …}``, or Google's own short form, such as ``G111``.
 
     Attributes:
-        cookie: Where the site's banner keeps it.
+        cookie: The cookie in which your banner stores it.
         signals: All of these have to be granted.
     """
 
@@ -229,7 +229,7 @@ class GoogleConsentMode:
     signals: tuple[str, ...] = attrs.field(default=("ad_storage",), converter=tuple[str, ...])
 
     def read(self, request: Request) -> Consent:
-        """Return whether all signals are granted; a missing one is no answer."""
+        """Return whether all signals are granted; ``UNKNOWN`` if one is missing."""
         states = _signals(_cookie(request, self.cookie) or "")
         spoken = {_spoken(states.get(signal), _GRANTED, _DENIED) for signal in self.signals}
         if Consent.DENIED in spoken:
@@ -246,7 +246,7 @@ def checked_consent(answer: object) -> Consent:
     """Return an answer as a :class:`Consent`.
 
     Raises:
-        ConfigurationError: if it is anything but ``True``, ``False``, ``None`` or a Consent.
+        ConfigurationError: If it isn't ``True``, ``False``, ``None`` or a Consent.
     """
     if isinstance(answer, Consent):
         return answer
@@ -260,28 +260,28 @@ def checked_consent(answer: object) -> Consent:
 
 @attrs.frozen
 class CallableConsent:
-    """The site's own function of its framework's request."""
+    """Asks a function of your own, which gets the framework's request."""
 
     function: Callable[[object], object]
 
     def read(self, request: Request) -> Consent:
-        """Return what the function says.
+        """Return the function's answer.
 
         Raises:
-            ConfigurationError: if it says anything but ``True``, ``False``, ``None`` or a Consent.
+            ConfigurationError: If it isn't ``True``, ``False``, ``None`` or a Consent.
         """
         return checked_consent(self.function(request.framework_request))
 
 
 HEADER_READERS = (ConsentCookie, ConsentHeader, TcfConsent, GoogleConsentMode)
-"""Readers that look at nothing of a request but its headers."""
+"""Readers that only read headers."""
 
 
 def consent_reader(given: object) -> ConsentReader:
-    """Make a reader of whatever a site configured.
+    """Return the reader for the ``consent`` option.
 
     Raises:
-        ConfigurationError: if it is neither a reader nor a plain function.
+        ConfigurationError: If the option is neither a reader nor a plain function.
     """
     if isinstance(given, ConsentReader) and not isinstance(given, type):
         return given
@@ -294,7 +294,7 @@ def consent_reader(given: object) -> ConsentReader:
 
 
 def opts_out_globally(request: Request) -> bool:
-    """Say whether the browser sends Global Privacy Control, ``Sec-GPC: 1``."""
+    """Return whether the browser sends Global Privacy Control, ``Sec-GPC: 1``."""
     return any(line.strip() == "1" for line in request.header("Sec-GPC"))
 
 

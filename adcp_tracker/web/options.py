@@ -1,4 +1,4 @@
-"""The names and types of all options that a web adapter takes, for editors and checkers."""
+"""The options of a web integration: names, types and checks."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ _OPTIONAL_TEXTS = (
 
 @attrs.frozen(kw_only=True)
 class CaptureSettings:
-    """Everything a site may choose about what is captured from its requests.
+    """Settings of what is captured from requests.
 
     Attributes:
-        platform: The platform in front of the site, if it is ``cloudflare``, ``aws_alb``,
-            ``heroku`` or ``fly``; it then sets ``trusted_hops`` and the headers itself.
-        trusted_proxies: Networks of the site's own proxies, or ``unix``.
-        trusted_hops: How many proxies there are, where their networks are not known; then
-            nothing else may be able to connect.
-        ip_header: The one header in which they name the client.
-        proto_header: The one in which they name the scheme; ``None`` believes none.
-        host_header: The one in which they name the host; ``None`` believes none.
-        query_allow: Query parameters that stay in the page's URL besides click ids
-            and ``utm_*``; a star at the end means any ending.
-        click_ids: Query parameters that hold a click id besides the known ones.
-        click_cookie: The cookie that keeps the click id; ``None`` sets none.
-        click_cookie_days: How long it is kept.
+        platform: The platform in front of the site: ``cloudflare``, ``aws_alb``, ``heroku`` or
+            ``fly``. It sets ``trusted_hops`` and the headers.
+        trusted_proxies: Networks of your own proxies, or ``unix``.
+        trusted_hops: How many proxies there are, if you don't know their networks. Nothing
+            else may be able to connect then.
+        ip_header: The header that holds the client's address.
+        proto_header: The header that holds the scheme; ``None`` trusts no header.
+        host_header: The header that holds the host; ``None`` trusts no header.
+        query_allow: Query parameters to keep in the page's URL besides click ids and
+            ``utm_*``; a star at the end means any ending.
+        click_ids: Query parameters that hold a click id, besides the known ones.
+        click_cookie: The cookie that stores the click id; ``None`` sets no cookie.
+        click_cookie_days: How long browsers keep it.
         click_cookie_domain: The domain whose subdomains share it.
         click_cookie_secure: Whether it is for https only; ``None`` follows the request.
         platform_click_cookies: Also read the click id from the cookies that ad platforms'
             own scripts set, such as ``_gcl_aw`` and ``_fbc``.
         consent: A function of the framework's request, or a reader from
-            :mod:`adcp_tracker.web.consent`. ``None`` asks nobody.
-        consent_unanswered: What a shopper's silence means where a reader is set:
-            ``denied``, or ``granted`` where the law has it that one opts out.
-        honour_gpc: Take ``Sec-GPC: 1`` for a denial, whatever else was answered.
+            :mod:`adcp_tracker.web.consent`. ``None`` means that you don't ask for consent.
+        consent_unanswered: What no answer means if ``consent`` is set: ``denied``, or
+            ``granted`` where the law requires shoppers to opt out.
+        honour_gpc: Treat ``Sec-GPC: 1`` as a denial, whatever else was answered.
         detect_automation: Mark crawlers, link previews and prefetches.
     """
 
@@ -91,10 +91,10 @@ class CaptureSettings:
         self._expect("consent_unanswered", answers, lambda v: v in {"denied", "granted"})
 
     def proxy_trust(self) -> ProxyTrust:
-        """Return who is believed about where a request came from.
+        """Return which proxies are trusted.
 
         Raises:
-            ConfigurationError: if the settings about it are wrong or contradictory.
+            ConfigurationError: If these settings are invalid or contradict each other.
         """
         if self.platform is None:
             return ProxyTrust(
@@ -110,7 +110,7 @@ class CaptureSettings:
             )
         if self.trusted_hops:
             raise ConfigurationError(
-                f"trusted_hops: expected none with platform={self.platform!r}, which sets it, "
+                f"trusted_hops: can't be combined with platform={self.platform!r}, which sets it; "
                 f"got {self.trusted_hops!r}"
             )
         return PLATFORMS[self.platform](tuple(self.trusted_proxies))
@@ -136,14 +136,14 @@ def _is_list_of_text(value: object) -> bool:
 
 
 CAPTURE_OPTIONS = frozenset(field.name for field in attrs.fields(CaptureSettings))
-"""The names of all settings here."""
+"""The names of these settings."""
 
 
 def take_settings(options: Mapping[str, object]) -> tuple[CaptureSettings, dict[str, object]]:
-    """Divide a framework's flat options into those meant here, and the others.
+    """Split an integration's options into capture settings and the others.
 
     Raises:
-        ConfigurationError: if one of those meant here has a wrong value.
+        ConfigurationError: If a capture setting is invalid.
     """
     taken = {name: value for name, value in options.items() if name in CAPTURE_OPTIONS}
     others = {name: value for name, value in options.items() if name not in CAPTURE_OPTIONS}
@@ -180,4 +180,4 @@ class CaptureOptions(TypedDict, total=False):
 
 
 class Options(TrackerOptions, CaptureOptions, total=False):
-    """All of them in one flat mapping."""
+    """All options of an integration in one flat mapping."""

@@ -1,7 +1,7 @@
-"""The page's URL as it may leave the site: absolute, bounded, and without private parts.
+"""Page URLs for sellers: absolute, bounded, and without private parts.
 
-URLs carry tokens, addresses and searches. So of the query only what is on an allow-list
-stays, user info and fragment never do, and an e-mail address is taken out wherever it stands.
+URLs contain tokens, addresses and searches. Only query parameters on an allow-list are kept;
+user info and fragment never are. E-mail addresses and phone numbers are removed everywhere.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_LENGTH = 2048
-"""Characters in a URL; more breaks in browsers and proxies, and is rarely a page."""
+"""The longest URL. Longer ones break in browsers and proxies, and are rarely pages."""
 
 ALLOWED_QUERY = ("utm_*",)
-"""What stays in the query besides click ids; a star at the end means any ending."""
+"""Query parameters to keep besides click ids; a star at the end means any ending."""
 
 _HOST = re.compile(
     r"(?P<name>[a-z0-9_](?:[a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
@@ -49,13 +49,13 @@ _PHONE = re.compile(
 
 
 class QueryFilter:
-    """An allow-list of query parameters, made ready to ask."""
+    """An allow-list of query parameters."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        """Take names, and beginnings of names with a star behind them.
+        """Compile names, and beginnings of names followed by a star.
 
         Raises:
-            ConfigurationError: if one of them is neither.
+            ConfigurationError: If one is neither.
         """
         patterns = tuple(allowed)
         for pattern in patterns:
@@ -71,7 +71,7 @@ class QueryFilter:
         self._find_allowed = re.compile(f"&(?:{beginnings})").search
 
     def allows(self, name: str) -> bool:
-        """Say whether a parameter may stay."""
+        """Return whether a parameter is kept."""
         lower = name.lower()
         return lower in self._exact or lower.startswith(self._beginnings)
 
@@ -84,7 +84,7 @@ class QueryFilter:
     def reduce(self, query: str, room: int) -> str:
         """Return the allowed part of `query`, of at most `room` characters."""
         kept: list[str] = []
-        # Servers that divide at semicolons as well have never died out.
+        # Some servers still split at semicolons, too.
         for pair in query.replace(";", "&").split("&"):
             name, separator, value = pair.partition("=")
             if (
@@ -102,17 +102,18 @@ class QueryFilter:
 
 
 def page_url(scheme: str, host: str, path: str, query: str, allow: QueryFilter) -> str | None:
-    """Put the page's URL together.
+    """Build the page's URL.
 
     Args:
         scheme: ``http`` or ``https``.
         host: The host the shopper asked for, with or without port.
         path: The path, decoded or percent-encoded.
         query: The query, percent-encoded, without question mark.
-        allow: What stays in the query.
+        allow: The query parameters to keep.
 
     Returns:
-        An absolute URL of at most 2,048 characters; ``None`` if scheme or host are no website's.
+        An absolute URL of at most 2,048 characters; ``None`` if scheme or host can't be a
+        website's.
     """
     if len(host) > _LONGEST_HOST:
         return None
@@ -129,7 +130,7 @@ def _without_query(scheme: str, host: str, path: str) -> str | None:
     return None if origin is None else origin + _path(path, MAX_LENGTH - len(origin))
 
 
-@lru_cache(maxsize=256)  # a site has few hosts, whatever else clients may claim
+@lru_cache(maxsize=256)  # a site has few hosts, whatever clients send
 def _origin(scheme: str, host: str) -> str | None:
     match = _HOST.fullmatch(host.lower()) if host.isascii() else None
     if match is None or scheme not in _DEFAULT_PORTS:
@@ -147,7 +148,7 @@ def _path(path: str, room: int) -> str:
 
 
 def _is_private(text: str) -> bool:
-    """Return whether a piece of a URL has an e-mail address or a phone number in it."""
+    """Return whether a piece of a URL contains an e-mail address or a phone number."""
     if _HARMLESS.fullmatch(text):
         return False
     plain = _decoded(text)
@@ -162,7 +163,7 @@ def _is_private(text: str) -> bool:
 
 
 def _decoded(text: str) -> str | None:
-    """Undo all percent-encoding, also repeated, and full-width forms; ``None`` if too deep."""
+    """Undo percent-encoding, also repeated, and full-width forms; ``None`` if it is too deep."""
     for _ in range(_DEEPEST_ENCODING):
         if "%" not in text:
             break
@@ -176,7 +177,7 @@ def _decoded(text: str) -> str | None:
 
 
 def _escaped(text: str, safe: str) -> str:
-    """Percent-encode whatever a URL cannot hold, control characters among it."""
+    """Percent-encode everything that is invalid in a URL, control characters included."""
     if _PLAIN.fullmatch(text):
         return text
     return _STRAY_PERCENT.sub("%25", quote(text, safe=safe, errors="replace"))

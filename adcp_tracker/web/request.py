@@ -29,17 +29,17 @@ class Request(ABC):
     @property
     @abstractmethod
     def peer(self) -> str:
-        """The address at the other end of the socket; empty if it has none."""
+        """The peer's address; empty if it has none, such as on a unix socket."""
 
     @property
     @abstractmethod
     def scheme(self) -> str:
-        """``http`` or ``https``, as the server saw it."""
+        """``http`` or ``https``, as the server sees it."""
 
     @property
     @abstractmethod
     def host(self) -> str:
-        """The host asked for, with its port if one was given."""
+        """The requested host, with the port if one was given."""
 
     @property
     @abstractmethod
@@ -87,7 +87,7 @@ def _scope_key(name: str) -> bytes:
 
 
 class WsgiRequest(Request):
-    """The facts in a WSGI environ (PEP 3333), or in Django's ``request.META``."""
+    """Reads a WSGI environ (PEP 3333), or Django's ``request.META``."""
 
     __slots__ = ("_environ", "framework_request")
 
@@ -98,17 +98,17 @@ class WsgiRequest(Request):
 
     @property
     def peer(self) -> str:
-        """The address at the other end of the socket; empty if it has none."""
+        """The peer's address; empty if it has none, such as on a unix socket."""
         return str(self._environ.get("REMOTE_ADDR") or "")
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``, as the server saw it."""
+        """``http`` or ``https``, as the server sees it."""
         return str(self._environ.get("wsgi.url_scheme", ""))
 
     @property
     def host(self) -> str:
-        """The ``Host`` header, or else the server's own name."""
+        """The ``Host`` header; without one, the server's name."""
         host = self._text("HTTP_HOST")
         return host or f"{self._text('SERVER_NAME')}:{self._text('SERVER_PORT')}"
 
@@ -130,7 +130,7 @@ class WsgiRequest(Request):
         return str(self._environ.get("QUERY_STRING", ""))
 
     def header(self, name: str) -> Sequence[str]:
-        """Return the header `name`, whose lines the server has joined, if it is there."""
+        """Return the header `name`, whose lines the server has joined; nothing if it is absent."""
         value = self._environ.get(_environ_key(name))
         return () if value is None else (value if type(value) is str else str(value),)
 
@@ -146,7 +146,7 @@ class WsgiRequest(Request):
 
 
 class AsgiRequest(Request):
-    """The facts in an ASGI HTTP scope."""
+    """Reads an ASGI HTTP scope."""
 
     __slots__ = ("_headers", "_path", "_scope", "framework_request")
 
@@ -154,24 +154,24 @@ class AsgiRequest(Request):
         """Read from `scope`, which also stands in for a missing `framework_request`."""
         self._scope = scope
         self._headers: dict[bytes, bytes] | None = None
-        # Kept as it is now: Litestar cuts it in place for what is mounted below a path.
+        # Copied now: Litestar shortens it in place for applications mounted below a path.
         self._path = scope.get("path", "")
         self.framework_request = scope if framework_request is None else framework_request
 
     @property
     def peer(self) -> str:
-        """The address at the other end of the socket; empty if it has none."""
+        """The peer's address; empty if it has none, such as on a unix socket."""
         client = self._scope.get("client")
         return str(client[0] or "") if isinstance(client, (tuple, list)) and client else ""
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``, as the server saw it."""
+        """``http`` or ``https``, as the server sees it."""
         return str(self._scope.get("scheme", "http"))
 
     @property
     def host(self) -> str:
-        """The ``Host`` header, or else the server's own address."""
+        """The ``Host`` header; without one, the server's address."""
         if lines := self.header("host"):
             return lines[0]
         server = self._scope.get("server")
@@ -189,7 +189,7 @@ class AsgiRequest(Request):
         return query.decode("latin-1") if isinstance(query, bytes) else ""
 
     def header(self, name: str) -> Sequence[str]:
-        """Return every line of the header `name`, in their order; none if it is absent."""
+        """Return every line of the header `name`, in order; nothing if it is absent."""
         wanted = _scope_key(name)
         if wanted not in self._by_name():
             return ()
@@ -209,9 +209,9 @@ class AsgiRequest(Request):
 
 
 def scope_snapshot(scope: Mapping[str, object]) -> dict[str, object]:
-    """Return of an ASGI HTTP scope what :class:`AsgiRequest` reads, for when it has ended.
+    """Return a copy of an ASGI scope with only what :class:`AsgiRequest` reads.
 
-    Frameworks keep in it whatever belongs to a request: its state, its session, its user.
+    Frameworks store the state, session and user of a request in its scope.
     """
     get = scope.get
     return {
@@ -226,12 +226,12 @@ def scope_snapshot(scope: Mapping[str, object]) -> dict[str, object]:
 
 
 def start_safely(tracker: Tracker) -> None:
-    """Start to deliver what waits on disk; log what keeps it from it, and never raise.
+    """Start delivering what earlier processes left on disk. Never raises; logs errors.
 
-    An adapter calls it once a process, at its first request.
+    Integrations call it once per process, at the first request.
 
     Args:
-        tracker: Whose thread starts, if it has one and it does not run yet.
+        tracker: The tracker whose thread to start.
     """
     try:
         tracker.start()

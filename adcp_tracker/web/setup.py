@@ -1,7 +1,7 @@
-"""From one flat mapping of options to a tracker and a capture, alike in every web framework.
+"""Make a tracker and a capture from the options of a web integration.
 
-The options are those of :class:`~adcp_tracker.web.options.Options`, each by its own name.
-What is left out is read from the ``ADCP_*`` environment variables.
+The options are those of :class:`~adcp_tracker.web.options.Options`. Missing ones are read from
+the ``ADCP_*`` environment variables.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     OnCommit = Callable[[Callable[[], None]], bool]
 
 TRACKER_OPTIONS = frozenset({"destinations", *(field.name for field in attrs.fields(Settings))})
-"""The names of all options that are about the tracker."""
+"""The names of the tracker's options."""
 
 _SURELY_A_TYPO = 0.7
 
 
 @attrs.frozen
 class Integration:
-    """What an adapter works with.
+    """The two objects that a web integration needs.
 
     Attributes:
-        tracker: Takes the events.
-        capture: Captures the requests they happen in.
+        tracker: Records the events.
+        capture: Computes the contexts of requests.
     """
 
     tracker: Tracker
     capture: Capture
 
 
-def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
+def configure(  # noqa: PLR0913 - what an integration knows, each by its name
     options: Mapping[str, object],
     *,
     tracker: Tracker | None = None,
@@ -51,22 +51,22 @@ def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
     request: Callable[[object], object] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Integration:
-    """Make what an adapter works with of a site's options.
+    """Make a tracker and a capture from options.
 
     Args:
-        options: By their names, flat. An option wins over its environment variable.
-        tracker: A tracker that is there already; then no option may be about one.
-        debug: Whether the framework is in its debug mode: the default of ``strict``.
+        options: A flat mapping. An option takes precedence over its environment variable.
+        tracker: An existing tracker; then no option of the tracker is allowed.
+        debug: Whether the framework is in debug mode: the default of ``strict``.
         on_commit: How the framework defers writes until a commit, unless the site brings its own.
-        request: Makes the framework's own request, for a consent function, of the
-            ``request`` that the adapter's facts hold.
-        environ: Where variables are read instead of the process's environment.
+        request: Makes the framework's own request, which a consent function gets, from the
+            integration's ``framework_request``.
+        environ: The environment variables; left out, the process's.
 
     Raises:
-        ConfigurationError: If an option is unknown, missing or cannot be right.
+        ConfigurationError: If an option is unknown, missing or invalid.
     """
     _check_names(options, CAPTURE_OPTIONS if tracker else CAPTURE_OPTIONS | TRACKER_OPTIONS)
-    settings, others = take_settings(_asking(options, request))
+    settings, others = take_settings(_with_framework_request(options, request))
     capture = Capture(settings)
     if tracker is None:
         tracker = _tracker({"on_commit": on_commit, **others}, environ, debug=debug)
@@ -74,18 +74,18 @@ def configure(  # noqa: PLR0913 - what an adapter knows, each by its name
 
 
 def as_uploader(tracker: Tracker) -> Tracker:
-    """Return a tracker over the same queue that uploads, whatever its ``uploader`` says.
+    """Return a tracker for the same queue that uploads, whatever ``uploader`` is set to.
 
-    For commands that deliver what a site left to an external worker.
+    For commands that deliver what a site leaves to an external worker.
     """
     settings = attrs.evolve(tracker.settings, uploader="thread", handle_sigterm=False)
     return Tracker(tracker.destinations, **attrs.asdict(settings, recurse=False))
 
 
-def _asking(
+def _with_framework_request(
     options: Mapping[str, object], request: Callable[[object], object] | None
 ) -> Mapping[str, object]:
-    """Let a site's consent function be asked with the request it knows."""
+    """Have a consent function called with the framework's request."""
     consent = options.get("consent")
     if request is None or consent is None:
         return options
@@ -102,8 +102,8 @@ def _tracker(
     settings = {"strict": debug, **settings_from_env(environ, CAPTURE_OPTIONS), **options}
     if "directory" not in settings:
         raise ConfigurationError(
-            "directory: expected a directory in which events wait, got nothing; "
-            "set the option, or ADCP_DIRECTORY"
+            "directory: expected a directory for events, got nothing. "
+            "Set the option, or ADCP_DIRECTORY"
         )
     destinations = settings.pop("destinations", None)
     found = destinations_from_env(environ) if destinations is None else destinations
@@ -116,8 +116,8 @@ def _check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
             continue
         if name in TRACKER_OPTIONS:
             raise ConfigurationError(
-                f"{name}: expected with the tracker that was handed in, got it beside one"
+                f"{name} can't be combined with tracker=. Set it on the tracker"
             )
         close = difflib.get_close_matches(str(name), sorted(known), 1, _SURELY_A_TYPO)
-        advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
-        raise ConfigurationError(f"{name}: expected a known option, got this one; {advice}")
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(sorted(known))}"
+        raise ConfigurationError(f"Unknown option {name!r}. {hint}")

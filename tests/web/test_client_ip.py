@@ -309,7 +309,7 @@ def test_the_quick_look_at_an_address_agrees_with_the_registry(address: IPv4Addr
     [
         ({"proxies": ["10.0.0.0/8", "nginx"]}, r"trusted_proxies\[1\].*got 'nginx'"),
         ({"proxies": ["10.0.0.1/8"]}, r"trusted_proxies\[0\]"),
-        ({"proxies": ["0.0.0.0/0"]}, "everybody"),
+        ({"proxies": ["0.0.0.0/0"]}, "every address"),
         ({"proxies": ["*"]}, "trusted_hops"),
         ({"hops": -1}, "trusted_hops"),
         ({"hops": True}, "trusted_hops"),

@@ -51,7 +51,7 @@ def test_a_platform_takes_the_sites_own_proxies() -> None:
     ("options", "message"),
     [
         ({"platform": "clodflare"}, "platform: expected one of aws_alb, cloudflare"),
-        ({"platform": "heroku", "trusted_hops": 2}, "trusted_hops: expected none"),
+        ({"platform": "heroku", "trusted_hops": 2}, "trusted_hops: can't be combined"),
         ({"platform": "fly", "trusted_proxies": ["::1"]}, "trusted_proxies: expected none"),
     ],
 )

@@ -79,9 +79,9 @@ def test_debug_mode_makes_a_tracker_strict_unless_told(
     ("options", "message"),
     [
         ({}, "directory: expected a directory"),
-        ({"directory": "x", "trusted_proxy": []}, "did you mean 'trusted_proxies'?"),
-        ({"directory": "x", "flush_intervall": 1}, "did you mean 'flush_interval'?"),
-        ({"directory": "x", "colour": "red"}, "known are click_cookie, "),
+        ({"directory": "x", "trusted_proxy": []}, "Did you mean 'trusted_proxies'?"),
+        ({"directory": "x", "flush_intervall": 1}, "Did you mean 'flush_interval'?"),
+        ({"directory": "x", "colour": "red"}, "Known are click_cookie, "),
         ({"directory": "x", "destinations": SELLER}, "a list of destinations"),
         ({"directory": "x", "destinations": [SELLER, "agent"]}, r"got str at \[1\]"),
         ({"directory": "x", "destinations": [Interchange]}, r"got type at \[0\]"),
@@ -105,7 +105,7 @@ def test_a_tracker_that_is_there_takes_capture_options_only(tmp_path: Path) -> N
     assert setup.tracker is tracker
     assert setup.capture.settings.trusted_hops == 2
     for name in TRACKER_OPTIONS:
-        with pytest.raises(ConfigurationError, match=f"{name}: expected with the tracker"):
+        with pytest.raises(ConfigurationError, match=f"{name} can't be combined with tracker="):
             configure({name: None}, tracker=tracker)
 
 

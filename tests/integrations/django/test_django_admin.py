@@ -86,7 +86,7 @@ def test_a_whole_page_is_sent_again_at_once(seller: Sandbox) -> None:
     """Nobody has to tick fifty boxes; what cannot be sent as it is stays out of it."""
     for lead_id in ("L-1", "L-2", "L-3"):
         get_tracker().track_lead(lead_id, email="alice@example.com")
-    get_tracker().track_lead("L-4", custom_data={"currency": "euro"})
+    get_tracker().track_purchase({"id": "P-4", "total": "lots", "currency": "EUR"})
     seller.configure(refuse_events=dict.fromkeys(("L-1", "L-2", "L-3"), "INVALID_EVENT_TIME"))
     assert get_tracker().flush(10).total().dead == 4
     seller.configure(refuse_events={})
@@ -100,7 +100,7 @@ def test_a_whole_page_is_sent_again_at_once(seller: Sandbox) -> None:
 
 def test_what_cannot_be_sent_is_said_to_be_so() -> None:
     """An event that breaks a rule has no box to tick, and is refused if it is named."""
-    get_tracker().track_lead("L-1", custom_data={"currency": "euro"})
+    get_tracker().track_purchase({"id": "P-1", "total": "lots", "currency": "EUR"})
     assert get_tracker().flush(10).total().dead == 1
     (letter,) = get_tracker().dead_letters.list()
     client = client_of("view_deadletter", "replay_deadletter")
@@ -146,7 +146,7 @@ def test_nothing_else_is_there() -> None:
 def test_many_letters_come_in_pages() -> None:
     """The newest stand first."""
     for number in range(60):
-        get_tracker().track_lead(event_id=f"L-{number}", custom_data={"currency": "euro"})
+        get_tracker().track_purchase({"id": f"L-{number}", "total": "lots", "currency": "EUR"})
     assert get_tracker().flush(10).total().dead == 60
     client = client_of("view_deadletter")
     first, second = (client.get(f"{PAGE}?page={page}").content.decode() for page in (1, 2))
