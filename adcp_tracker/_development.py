@@ -34,6 +34,7 @@ _TIMEOUT_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 10.0
 _OK: Final = 200
 _LIBRARY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - str
+_DEMO: Final = _LIBRARY + "cli" + os.sep
 _INTEGRATIONS: Final = "adcp_tracker_"
 
 
@@ -162,8 +163,7 @@ def _find_origin(frame: FrameType | None) -> str:
 
 def _find_caller(frame: FrameType | None) -> FrameType | None:
     while frame is not None:
-        path = frame.f_code.co_filename
-        if not path.startswith(_LIBRARY) and _INTEGRATIONS not in path:
+        if not _is_library(frame.f_code.co_filename):
             return frame
         frame = frame.f_back
     return None
@@ -172,3 +172,8 @@ def _find_caller(frame: FrameType | None) -> FrameType | None:
 def _place(frame: FrameType) -> tuple[str, int]:
     path = os.path.relpath(frame.f_code.co_filename)
     return frame.f_code.co_filename if path.startswith("..") else path, frame.f_lineno
+
+
+def _is_library(path: str) -> bool:
+    """Return whether a file is part of the library, except for the demo's shop."""
+    return _INTEGRATIONS in path or (path.startswith(_LIBRARY) and not path.startswith(_DEMO))

@@ -33,7 +33,9 @@ _LONGEST_MESSAGE: Final = 4000
 _REFUSED: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
 _check_code: Final = identifier(MAX_CODE)
-_REMEDY: Final = "Fix the code that creates this event, and correct this one with: adcp-tracker dead edit"
+_REMEDY: Final = (
+    "Fix the code that creates this event, and correct this one with: adcp-tracker dead edit"
+)
 
 
 class Recorder:

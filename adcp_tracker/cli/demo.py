@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import logging
 import re
+import signal
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.resources import files
 from itertools import count, islice
 from pathlib import Path
@@ -70,7 +71,7 @@ _ROWS_SHOWN: Final = 5
 
 
 @command
-def demo(
+def demo(  # noqa: PLR0913 - options
     *,
     orders: Annotated[
         int | None,
@@ -88,6 +89,13 @@ def demo(
     agent: Annotated[
         bool, typer.Option("--agent/--no-agent", help="Also send to the seller's MCP agent.")
     ] = True,
+    shop: Annotated[
+        bool, typer.Option("--shop", help="Run a small shop to click through instead.")
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="With --shop: its port; 0 is any."),
+    ] = 8080,
     as_json: AsJson = False,
 ) -> int:
     """Deliver a shop's export of orders to a seller on this machine.
@@ -95,8 +103,13 @@ def demo(
     Nothing leaves this machine, and ADCP_* variables are ignored. Some rows of the file are
     wrong on purpose: what can't be used is left out, and an order without an id or a readable
     total becomes a dead letter. Exits with 0 if every event is delivered or dead.
+
+    With --shop, runs a shop and a seller until Ctrl-C: what you click in the shop appears on the
+    seller's page.
     """
     require_sandbox()
+    if shop:
+        return _run_shop(directory, port)
     logging.getLogger("adcp_tracker").setLevel(logging.CRITICAL)  # the mistakes are shown below
     rejected: list[Mistake] = []
     omitted: list[Mistake] = []
@@ -116,6 +129,37 @@ def demo(
         _print_mistakes("were sent without a part that can't be used", omitted)
         _print_next_steps(directory, balanced=balanced)
     return EXIT_OK if balanced else EXIT_ATTENTION
+
+
+def _run_shop(directory: str | None, port: int) -> int:
+    """Run the shop and the seller until Ctrl-C or SIGTERM."""
+    try:
+        from adcp_tracker.cli.demo_shop import make_shop  # noqa: PLC0415 - needs an extra
+    except ImportError as error:
+        raise ConfigurationError(
+            f"--shop needs {error.name}; run: pip install 'adcp-tracker[cli,fastapi,sandbox]'"
+        ) from None
+    import uvicorn  # noqa: PLC0415 - needs an extra
+
+    from adcp_tracker.sandbox.server import bind  # noqa: PLC0415 - likewise
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM stops it like Ctrl-C
+    with (
+        _queue_path(directory) as path,
+        make_seller(None) as seller,
+        bind("127.0.0.1", port) as sock,
+        suppress(KeyboardInterrupt),
+    ):
+        app = make_shop(path, destinations_at(seller, agent=False), f"{seller.origin}/")
+        _output.print_line(f"Seller's page: {seller.origin}/")
+        _output.print_line(f"Shop: http://127.0.0.1:{sock.getsockname()[1]}/?gclid=demo-click-1")
+        _output.print_line(
+            "Open both side by side. Every click in the shop appears on the seller's page. "
+            "Ctrl-C stops them."
+        )
+        _output.flush()
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[sock])
+    return EXIT_OK
 
 
 def _send(  # noqa: PLR0913 - two lists to fill
@@ -298,4 +342,5 @@ def _print_next_steps(directory: str | None, *, balanced: bool) -> None:
         _output.print_line("Not every event was delivered or stored as a dead letter.", "red")
     if directory is not None:
         _output.print_line(f"Look at the queue: adcp-tracker dead list --directory {directory}")
-    _output.print_line("Run a local seller: adcp-tracker sandbox")
+    _output.print_line("Click through a shop:  adcp-tracker demo --shop")
+    _output.print_line("Run a seller for your own application:  adcp-tracker sandbox")

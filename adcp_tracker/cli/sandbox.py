@@ -117,8 +117,10 @@ def _announcement(
     def announce(origin: str) -> None:
         public = origin.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
         base_url, agent_url = f"{public}/api/v2/buyer", f"{public}/mcp"
-        page = f"{public}/" if token is None else f"{public}/?{urlencode({'token': token})}"
+        query = "" if token is None else f"?{urlencode({'token': token})}"
+        page = f"{public}/{query}"
         if as_json:
+            page = page.removesuffix("/")
             _output.print_json({"page": page, "base_url": base_url, "agent_url": agent_url})
         else:
             _output.print_line(f"The local seller is running. See its page: {page}")

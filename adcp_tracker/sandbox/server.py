@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
     from typing_extensions import Self
 
     from adcp_tracker.sandbox.store import BadEvent, GoodEvent, SeenRequest
@@ -107,10 +108,20 @@ async def _run_pending() -> None:
         await asyncio.sleep(0)
 
 
+def _until_cancelled(app: ASGIApp) -> ASGIApp:
+    """Return `app`, whose requests may be cancelled when the server stops."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return run
+
+
 def make_server(seller: Seller, token: str | None = None) -> AbruptServer:
     """Return a server for `seller`."""
     config = uvicorn.Config(
-        create_app(seller=seller, token=token),
+        _until_cancelled(create_app(seller=seller, token=token)),
         http=BreakableProtocol,
         ws="none",
         loop="asyncio",
