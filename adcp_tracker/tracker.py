@@ -158,6 +158,10 @@ class Tracker:
     ) -> Event | RejectedEvent:
         """Track the purchase of an order. The same order always gets the same event id.
 
+        Example::
+
+            tracker.track_purchase({"id": "A-1001", "total": "59.90", "currency": "EUR"})
+
         Args:
             order: An :class:`.Order`, or any mapping or object with the usual names.
             context: The request it came with, or a token of it. Left out, the current request;
@@ -216,6 +220,11 @@ class Tracker:
         **details: Unpack[EventFields],
     ) -> Event | RejectedEvent:
         """Track the refund of an order or a part of it. Its value is positive.
+
+        Example::
+
+            order = {"id": "A-1001", "total": "59.90", "currency": "EUR"}
+            tracker.track_refund(order, refund_id="R-1", amount="10.00")
 
         Args:
             order: The refunded order, or a :class:`~adcp_tracker.orders.Refund` of a
@@ -276,6 +285,10 @@ class Tracker:
     ) -> Event | RejectedEvent:
         """Track an event of any type.
 
+        Example::
+
+            tracker.track("subscribe", key="SUB-9", email="alice@example.com")
+
         Args:
             event_type: One of the protocol's types.
             key: Identifies this event, such as a subscription's id. The same key always gives
@@ -315,68 +328,149 @@ class Tracker:
     def track_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead. The same lead always gets the same event id."""
+        """Track a lead. The same lead always gets the same event id.
+
+        Example::
+
+            tracker.track_lead("L-17", email="alice@example.com")
+        """
         if lead_id is not None:
             options.setdefault("event_id", lead_event_id(lead_id))
         return self.track(EventType.LEAD, **options)
 
     def track_custom(self, name: str, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an event with a `name` of your own, for which the protocol has no type."""
+        """Track an event with a `name` of your own, for which the protocol has no type.
+
+        Example::
+
+            tracker.track_custom("brochure_ordered", event_id="B-3", phone="+442079460958")
+        """
         options["custom_event_name"] = name
         return self.track(EventType.CUSTOM, **options)
 
     def track_page_view(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a page view."""
+        """Track a page view.
+
+        Example::
+
+            tracker.track_page_view(event_source_url="https://shop.example/mugs")
+        """
         return self.track(EventType.PAGE_VIEW, **options)
 
     def track_view_content(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a view of a product or an article."""
+        """Track a view of a product or an article.
+
+        Example::
+
+            tracker.track_view_content(custom_data={"content_ids": ["MUG-7"]})
+        """
         return self.track(EventType.VIEW_CONTENT, **options)
 
     def track_select_content(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a selection of content."""
+        """Track a selection of content.
+
+        Example::
+
+            tracker.track_select_content(custom_data={"content_ids": ["post-9"]})
+        """
         return self.track(EventType.SELECT_CONTENT, **options)
 
     def track_select_item(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a selection of a product from a list."""
+        """Track a selection of a product from a list.
+
+        Example::
+
+            tracker.track_select_item(custom_data={"content_ids": ["MUG-7"]})
+        """
         return self.track(EventType.SELECT_ITEM, **options)
 
     def track_search(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a search, with ``search_string`` in the custom data."""
+        """Track a search, with ``search_string`` in the custom data.
+
+        Example::
+
+            tracker.track_search(custom_data={"search_string": "mug"})
+        """
         return self.track(EventType.SEARCH, **options)
 
     def track_share(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a share of content."""
+        """Track a share of content.
+
+        Example::
+
+            tracker.track_share(custom_data={"content_ids": ["post-9"]})
+        """
         return self.track(EventType.SHARE, **options)
 
     def track_add_to_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product added to the cart."""
+        """Track a product added to the cart.
+
+        Example::
+
+            tracker.track_add_to_cart(
+                custom_data={"contents": [{"id": "MUG-7", "price": Decimal("29.95")}]}
+            )
+        """
         return self.track(EventType.ADD_TO_CART, **options)
 
     def track_remove_from_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product removed from the cart."""
+        """Track a product removed from the cart.
+
+        Example::
+
+            tracker.track_remove_from_cart(
+                custom_data={"contents": [{"id": "MUG-7", "quantity": 1}]}
+            )
+        """
         return self.track(EventType.REMOVE_FROM_CART, **options)
 
     def track_viewed_cart(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a view of the cart."""
+        """Track a view of the cart.
+
+        Example::
+
+            tracker.track_viewed_cart(custom_data={"num_items": 2})
+        """
         return self.track(EventType.VIEWED_CART, **options)
 
     def track_add_to_wishlist(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a product added to a wish list."""
+        """Track a product added to a wish list.
+
+        Example::
+
+            tracker.track_add_to_wishlist(custom_data={"content_ids": ["MUG-7"]})
+        """
         return self.track(EventType.ADD_TO_WISHLIST, **options)
 
     def track_initiate_checkout(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track the start of a checkout."""
+        """Track the start of a checkout.
+
+        Example::
+
+            tracker.track_initiate_checkout(
+                key="cart-31", custom_data={"value": Decimal("59.90"), "currency": "EUR"}
+            )
+        """
         return self.track(EventType.INITIATE_CHECKOUT, **options)
 
     def track_add_payment_info(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track payment details entered at a checkout."""
+        """Track payment details entered at a checkout.
+
+        Example::
+
+            tracker.track_add_payment_info(key="cart-31", email="alice@example.com")
+        """
         return self.track(EventType.ADD_PAYMENT_INFO, **options)
 
     def track_qualify_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead that was qualified."""
+        """Track a lead that was qualified.
+
+        Example::
+
+            tracker.track_qualify_lead("L-17", email="alice@example.com")
+        """
         if lead_id is not None:
             options.setdefault("key", lead_id)
         return self.track(EventType.QUALIFY_LEAD, **options)
@@ -384,7 +478,14 @@ class Tracker:
     def track_close_convert_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead that became a customer."""
+        """Track a lead that became a customer.
+
+        Example::
+
+            tracker.track_close_convert_lead(
+                "L-17", email="alice@example.com", custom_data={"value": 4800, "currency": "EUR"}
+            )
+        """
         if lead_id is not None:
             options.setdefault("key", lead_id)
         return self.track(EventType.CLOSE_CONVERT_LEAD, **options)
@@ -392,57 +493,132 @@ class Tracker:
     def track_disqualify_lead(
         self, lead_id: str | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
-        """Track a lead that was disqualified."""
+        """Track a lead that was disqualified.
+
+        Example::
+
+            tracker.track_disqualify_lead("L-17", email="alice@example.com")
+        """
         if lead_id is not None:
             options.setdefault("key", lead_id)
         return self.track(EventType.DISQUALIFY_LEAD, **options)
 
     def track_complete_registration(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a completed registration."""
+        """Track a completed registration.
+
+        Example::
+
+            tracker.track_complete_registration(key="user-5", email="alice@example.com")
+        """
         return self.track(EventType.COMPLETE_REGISTRATION, **options)
 
     def track_subscribe(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track the start of a paid subscription."""
+        """Track the start of a paid subscription.
+
+        Example::
+
+            tracker.track_subscribe(
+                key="SUB-9", email="alice@example.com", custom_data={"value": 5, "currency": "EUR"}
+            )
+        """
         return self.track(EventType.SUBSCRIBE, **options)
 
     def track_follow(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a free opt-in, such as following a channel or subscribing to a newsletter."""
+        """Track a free opt-in, such as following a channel or subscribing to a newsletter.
+
+        Example::
+
+            tracker.track_follow(key=("newsletter", "user-5"), email="alice@example.com")
+        """
         return self.track(EventType.FOLLOW, **options)
 
     def track_content_view(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track content that was watched, heard or read."""
+        """Track content that was watched, heard or read.
+
+        Example::
+
+            tracker.track_content_view(key=("user-5", "film-9"), email="alice@example.com")
+        """
         return self.track(EventType.CONTENT_VIEW, **options)
 
     def track_watch_milestone(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track progress in content, as ``progress_percent`` or ``progress_seconds``."""
+        """Track progress in content, as ``progress_percent`` or ``progress_seconds``.
+
+        Example::
+
+            tracker.track_watch_milestone(
+                key=("user-5", "film-9", 75), custom_data={"progress_percent": 75}
+            )
+        """
         return self.track(EventType.WATCH_MILESTONE, **options)
 
     def track_start_trial(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track the start of a trial."""
+        """Track the start of a trial.
+
+        Example::
+
+            tracker.track_start_trial(key="trial-2", email="alice@example.com")
+        """
         return self.track(EventType.START_TRIAL, **options)
 
     def track_app_install(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an app installation."""
+        """Track an app installation.
+
+        Example::
+
+            tracker.track_app_install(
+                action_source="app", uids=[{"type": "maid", "value": "6D92078A"}]
+            )
+        """
         return self.track(EventType.APP_INSTALL, **options)
 
     def track_app_launch(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track an app launch."""
+        """Track an app launch.
+
+        Example::
+
+            tracker.track_app_launch(
+                action_source="app", uids=[{"type": "maid", "value": "6D92078A"}]
+            )
+        """
         return self.track(EventType.APP_LAUNCH, **options)
 
     def track_contact(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a call or message to the advertiser."""
+        """Track a call or message to the advertiser.
+
+        Example::
+
+            tracker.track_contact(action_source="phone_call", phone="+442079460958")
+        """
         return self.track(EventType.CONTACT, **options)
 
     def track_schedule(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a booked appointment."""
+        """Track a booked appointment.
+
+        Example::
+
+            tracker.track_schedule(key="appointment-8", email="alice@example.com")
+        """
         return self.track(EventType.SCHEDULE, **options)
 
     def track_donate(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a donation."""
+        """Track a donation.
+
+        Example::
+
+            tracker.track_donate(
+                key="gift-4", email="al@example.com", custom_data={"value": 20, "currency": "EUR"}
+            )
+        """
         return self.track(EventType.DONATE, **options)
 
     def track_submit_application(self, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
-        """Track a submitted application."""
+        """Track a submitted application.
+
+        Example::
+
+            tracker.track_submit_application(key="loan-6", email="alice@example.com")
+        """
         return self.track(EventType.SUBMIT_APPLICATION, **options)
 
     def start(self) -> None:
