@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker.delivery.stats import count_unclaimed, read_stats, write_stats
+from adcp_tracker.delivery.stats import current_stats, read_stats, write_stats
 from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.exceptions import AdcpTrackerError, LeadLostError
 
@@ -122,6 +122,7 @@ _HANDOVER_SECONDS = 0.2
 _BUSY_POLL_SECONDS = 0.05
 _GATHER_SECONDS = 0.1
 _BEHIND_INTERVALS = 2
+_COUNTING_SHARE = 100
 
 
 @attrs.define(eq=False)
@@ -162,6 +163,7 @@ class Flusher:
         self._throttled_log = ThrottledLogger(self._clock)
         self._maintained_at = 0.0
         self._published_at = 0.0
+        self._counting_seconds = 0.0
         self._woken_at = -_GATHER_SECONDS
 
     @property
@@ -266,12 +268,13 @@ class Flusher:
             return future.result()
 
     def stats(self) -> Stats:
-        """Return the books: fresh ones where this process uploads, else the last written."""
-        last = read_stats(self._config.store)
-        starting = self.is_running and not last.leader
+        """Return current counts if this process uploads, else the published ones and what waits."""
+        starting = self.is_running and not read_stats(self._config.store).leader
         if self.is_leading or starting:
-            last = self._run_or(Uploader.stats, FORK_WAIT_SECONDS, default=last)
-        return last if last.leader else count_unclaimed(self._config.store)
+            found = self._run_or(Uploader.stats, FORK_WAIT_SECONDS, default=None)
+            if found is not None:
+                return found
+        return current_stats(self._config.store)
 
     def stop(self, timeout: float) -> None:
         """End the thread, after the request that is on its way if that is soon enough."""
@@ -455,18 +458,21 @@ class Flusher:
         Counting all that waits takes a while. So it does not come in between two requests,
         unless one follows the other for long.
         """
-        intervals = (now - self._published_at) / self._config.idle_seconds
+        # Where counting takes long, as with very many segments, it is done more rarely.
+        interval = max(self._config.idle_seconds, _COUNTING_SHARE * self._counting_seconds)
+        intervals = (now - self._published_at) / interval
         return intervals >= (_BEHIND_INTERVALS if uploader.is_sending else 1)
 
     def _publish(self, uploader: Uploader) -> None:
         """Write the books for other processes; uploading goes on without them."""
-        self._published_at = self._clock.monotonic()
+        began = self._published_at = self._clock.monotonic()
         try:
             write_stats(uploader.queue, uploader.stats())
         except OSError as error:
             self._throttled_log.warning(
                 "books.not_written", error=str(error), remedy="see to the queue's volume"
             )
+        self._counting_seconds = self._clock.monotonic() - began
 
     def _drain(self, uploader: Uploader) -> None:
         """Wait for what is on its way: another leader must not send it at the same time.

@@ -10,7 +10,7 @@ from adcp_tracker import _capture, _process
 from adcp_tracker._development import make_reporter
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.stats import read_stats
+from adcp_tracker.delivery.stats import current_stats
 from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.destinations.validation import is_remote
 from adcp_tracker.exceptions import ConfigurationError
@@ -138,7 +138,7 @@ class Pipeline:
         """End the flusher after the request in flight; the rest stays on disk."""
         self._close_segment()
         self._shut_down(self.shutdown_timeout if timeout is None else timeout)
-        return self._add_local_counts(read_stats(self.store))
+        return self._add_local_counts(current_stats(self.store))
 
     def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
         """Run `command` in the process that uploads, which this one becomes for it.

@@ -59,3 +59,14 @@ def clamp_future_deadlines(state: State, policy: RetryPolicy, now: float) -> Non
     for batches in state.batches.values():
         for batch in [each for each in batches if each.next_attempt_at > latest]:
             state.replace(batch, attrs.evolve(batch, next_attempt_at=now))
+
+
+def shift_deadlines(state: State, seconds: float) -> None:
+    """Move every deadline, as the wall clock was moved under it."""
+    for destination in state.destinations.values():
+        if destination.resume_at:
+            destination.resume_at += seconds
+    for batches in state.batches.values():
+        for batch in [each for each in batches if each.next_attempt_at]:
+            later = attrs.evolve(batch, next_attempt_at=batch.next_attempt_at + seconds)
+            state.replace(batch, later)

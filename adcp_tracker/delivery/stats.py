@@ -11,6 +11,7 @@ import attrs
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
+from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
 
 if TYPE_CHECKING:
@@ -43,8 +44,22 @@ def oldest_waiting(
     for name, size in sizes.items():
         if cursors.get(name, 0) < size:
             first.setdefault(name, cursors.get(name, 0))
-    times = (_time(segments, name, start) for name, start in first.items())
-    return min((time for time in times if time is not None), default=None)
+    oldest: float | None = None
+    for name, start in sorted(first.items()):
+        if oldest is not None and _begun_at(name) > oldest:
+            break  # all others were begun later, and so were their records
+        time = _time(segments, name, start)
+        if time is not None and (oldest is None or time < oldest):
+            oldest = time
+    return oldest
+
+
+def _begun_at(segment: str) -> float:
+    """Return when a segment was begun, in seconds since the epoch; 0 if its name says nothing."""
+    try:
+        return int(segment.partition("-")[0]) / 1e9
+    except ValueError:
+        return 0.0
 
 
 def _time(segments: Segments, name: str, start: int) -> float | None:
@@ -115,6 +130,8 @@ class Stats:
         oldest_at: When the oldest event that any destination waits for was accepted.
         in_memory: Events that only the asking process has, in its memory, since the disk
             refuses to take them.
+        host: The name of the machine of the process that uploads.
+        counted: Up to where each segment was counted, in bytes.
     """
 
     destinations: dict[str, DestinationStats] = attrs.field(factory=dict)
@@ -123,6 +140,13 @@ class Stats:
     leader: int = 0
     oldest_at: float | None = None
     in_memory: int = 0
+    host: str = ""
+    counted: dict[str, int] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago these counts were taken."""
+        return max(SystemClock.now() - self.taken_at, 0.0)
 
     @property
     def pending(self) -> int:
@@ -151,7 +175,8 @@ class Stats:
     def as_json(self) -> dict[str, object]:
         """Return it as JSON takes it."""
         plain: dict[str, object] = _converter.unstructure(self)
-        return plain
+        del plain["counted"]
+        return {**plain, "age": round(self.age, 3)}
 
 
 class StatsCollector:
@@ -178,7 +203,8 @@ class StatsCollector:
         waiting = 0 if destinations else self._count(dict.fromkeys(sizes, 0), sizes)
         ages = [books.oldest_at for books in destinations.values() if books.oldest_at is not None]
         oldest = min(ages, default=oldest_waiting(self._segments, sizes, {}) if waiting else None)
-        return Stats(destinations, waiting, now, os.getpid(), oldest)
+        host = os.uname().nodename
+        return Stats(destinations, waiting, now, os.getpid(), oldest, 0, host, dict(sizes))
 
     def _collect_one(
         self, name: str, sizes: Mapping[str, int], *, configured: bool
@@ -245,11 +271,37 @@ def read_stats(store: Store) -> Stats:
         return Stats()
 
 
-def count_unclaimed(store: Store) -> Stats:
-    """Count what waits in a queue from which no process has uploaded yet."""
-    segments, waiting = store.open().segments, 0
+def current_stats(store: Store) -> Stats:
+    """Return the published counts, and what was appended since as pending.
+
+    Whatever has become of the process that published them: nothing that waits is left out.
+    """
+    stats = read_stats(store)
+    if not stats.taken_at:
+        return count_unclaimed(store)
+    newer = _count_behind(store, stats.counted) if stats.counted else 0
+    if not newer:
+        return stats
+    if not stats.destinations:
+        return attrs.evolve(stats, waiting=stats.waiting + newer)
+    destinations = {
+        name: attrs.evolve(each, accepted=each.accepted + newer, pending=each.pending + newer)
+        for name, each in stats.destinations.items()
+    }
+    return attrs.evolve(stats, destinations=destinations)
+
+
+def _count_behind(store: Store, counted: Mapping[str, int]) -> int:
+    """Return how many records were appended behind the places that were counted."""
+    segments, count = store.open().segments, 0
     with suppress(OSError):
         for name, size in segments.sizes().items():
-            with suppress(OSError):
-                waiting += segments.count(name, 0, size)
-    return Stats(waiting=waiting)
+            if size > counted.get(name, 0):
+                with suppress(OSError):
+                    count += segments.count(name, counted.get(name, 0), size)
+    return count
+
+
+def count_unclaimed(store: Store) -> Stats:
+    """Count what waits in a queue from which no process has uploaded yet."""
+    return Stats(waiting=_count_behind(store, {}))

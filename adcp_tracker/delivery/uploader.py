@@ -11,7 +11,7 @@ import attrs
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.delivery.outcomes import OutcomeHandler
 from adcp_tracker.delivery.recovery import open_state, repair
-from adcp_tracker.delivery.retry import clamp_future_deadlines
+from adcp_tracker.delivery.retry import clamp_future_deadlines, shift_deadlines
 from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.outbox.storage import DestinationNames, Store
+
+_LOOKING_SHARE = 50
+_LONGEST_LOOK_SECONDS = 5.0
+_CLOCK_TOLERANCE_SECONDS = 5.0
 
 
 class Uploader:
@@ -65,6 +69,7 @@ class Uploader:
         self._throttled_log = ThrottledLogger(config.clock)
         self._made_progress = False
         self.is_abandoned = False
+        self._clock_readings = self._clock.now(), self._clock.monotonic()
         try:
             repair(self.state, self.segments, self.dead_letters, self._batcher)
         except OSError:
@@ -78,7 +83,8 @@ class Uploader:
             The seconds until there is more to do, unless something happens before.
         """
         self._made_progress = False
-        clamp_future_deadlines(self.state, self._config.policy, self._clock.now())
+        began = self._clock.monotonic()
+        self._follow_clock(began)
         sizes = self.segments.sizes()
         for destination in self._config.destinations:
             self._apply_outcome(destination.name)
@@ -96,7 +102,22 @@ class Uploader:
             self._prefetch(destination, sizes)
         self.commit()
         self._delete_finished(sizes)
-        return self._delay(sizes)
+        delay = self._delay(sizes)
+        if self._made_progress:
+            return delay
+        # With very many segments a look at all of them takes long: then look more rarely.
+        busy = self._clock.monotonic() - began
+        return max(delay, min(_LOOKING_SHARE * busy, _LONGEST_LOOK_SECONDS))
+
+    def _follow_clock(self, monotonic: float) -> None:
+        """Keep deadlines as far away as they were when the wall clock is set back."""
+        now = self._clock.now()
+        before, then = self._clock_readings
+        set_back = (monotonic - then) - (now - before)
+        self._clock_readings = now, monotonic
+        if set_back > _CLOCK_TOLERANCE_SECONDS:
+            shift_deadlines(self.state, -set_back)
+        clamp_future_deadlines(self.state, self._config.policy, now)
 
     def commit(self) -> None:
         """Write dead letters, then the state; what can't be written is tried again.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIRECTORY_MODE = 0o700
+_SIZES_ASKED = 500
 _RESERVE_BYTES = 512 * 1024
 _RESERVE_FREE_BYTES = 8 * 1024 * 1024
 _FILE_MODE = 0o600
@@ -175,6 +176,15 @@ class QueueDirectory:
         self.state.rename(aside)
         _make_secure(self.state)
         return aside
+
+    def waiting_bytes(self) -> int:
+        """Return how much room segments take; about, where there are very many."""
+        try:
+            names = os.listdir(self.segments)  # noqa: PTH208 - a fifth of the time for many
+        except FileNotFoundError:
+            return 0
+        step = max(len(names) // _SIZES_ASKED, 1)
+        return step * sum(_size_of(self.segments / name) for name in names[::step])
 
     def used_bytes(self) -> int:
         """Return how much room segments, dead letters and evidence take."""
@@ -362,6 +372,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # delivered and deleted while we looked
+        return 0
 
 
 def _size(entry: os.DirEntry[str]) -> int:

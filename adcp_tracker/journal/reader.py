@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+import stat
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, sync_file
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _EVIDENCE_BYTES = 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
+_CLOSED_AT_ONCE = 500
+_TICK_NS = 2_000_000_000
 
 
 class SegmentStore:
@@ -44,20 +48,64 @@ class SegmentStore:
         self._folder = directory.segments
         self._evidence = directory.quarantine
         self._synced: dict[str, int] = {}
+        self._listed: dict[str, int] = {}
+        self._growing: set[str] = set()
+        self._changed_at = 0
 
     def sizes(self) -> dict[str, int]:
-        """Return every segment's size in bytes by its name, the oldest first."""
-        found: dict[str, int] = {}
+        """Return every segment's size in bytes by its name, oldest first.
+
+        A closed segment doesn't change, so that its size is asked for once. The folder is
+        listed again only if its modification time says so.
+        """
+        self._list()
+        sizes = self._listed.copy()
+        unchanged: list[str] = []
+        for name in self._growing.copy():
+            try:
+                size = (self._folder / name).lstat().st_size
+            except FileNotFoundError:
+                del sizes[name]
+                continue
+            if size == self._listed[name]:
+                unchanged.append(name)
+            sizes[name] = self._listed[name] = size
+        for name in unchanged[:_CLOSED_AT_ONCE]:
+            with suppress(OSError):
+                if self.is_closed(name):
+                    self._growing.discard(name)
+        return sizes
+
+    def _list(self) -> None:
+        """List the folder, unless nothing has changed in it for longer than its clock's tick."""
+        changed_at = self._folder.stat().st_mtime_ns
+        if changed_at == self._changed_at:
+            return
+        is_settled = time.time_ns() - changed_at > _TICK_NS
+        self._changed_at = changed_at if is_settled else 0
         with os.scandir(self._folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
-        return dict(sorted(found.items()))
+            names = sorted(each.name for each in entries if each.name.endswith(SUFFIX))
+        known = self._listed
+        self._listed = {
+            name: known.get(name, 0)
+            for name in names
+            if name in known or _is_regular(self._folder / name)
+        }
+        self._growing &= self._listed.keys()
+        self._growing |= self._listed.keys() - known.keys()
+
+    def _look_again(self, name: str) -> None:
+        """Ask for a segment's size again: somebody changed it from outside."""
+        if name in self._listed:
+            self._growing.add(name)
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
         with self.reading(name) as read:
-            return read(start, length)
+            data = read(start, length)
+        if len(data) < length:
+            self._look_again(name)
+        return data
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
@@ -102,6 +150,7 @@ class SegmentStore:
             return True
         try:
             if not _lock(descriptor) or os.fstat(descriptor).st_size != size:
+                self._look_again(name)
                 return False
             path.unlink()
         finally:
@@ -165,6 +214,13 @@ class SegmentStore:
         """Remove what a process left that died while it began a segment."""
         for path in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
             _remove_if_abandoned(path)
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:  # deleted while we looked
+        return False
 
 
 def _lock(descriptor: int) -> bool:

@@ -436,7 +436,7 @@ class JournalWriter:
             return
         now = self._clock.monotonic()
         if now >= self._full_until:
-            used = self._directory.used_bytes()
+            used = self._directory.waiting_bytes()
             if used < self._max_bytes:
                 return
             self._full_until = now + _FULL_RECHECK_SECONDS

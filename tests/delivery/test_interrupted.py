@@ -12,6 +12,7 @@ import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker._clock import SystemClock
+from adcp_tracker.journal.records import encode_event
 from adcp_tracker.outbox.directory import open_outbox
 from tests.support.destinations import ScriptedDestination, wait_until
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.storage import Outbox
 
 WAIT_S = 20.0
+NOW_MS = 1_767_225_600_123
 
 
 class _Stumbling(ScriptedDestination):
@@ -165,11 +167,13 @@ def test_a_segment_that_cannot_be_synced_ends_no_leadership(
     wait_until(lambda: seller.batches)
     unreadable = _fill(tmp_path, "B-1")
     unreadable.chmod(0o644)
+    with unreadable.open("ab") as file:  # so that it has to be synced, if it was just before
+        file.write(encode_event(b'{"event_id":"B-2"}', NOW_MS))
     wait_until(lambda: "segments.not_synced" in caplog.text or "flusher.failed" in caplog.text)
     unreadable.chmod(0o600)
     seller.gate.set()
-    assert tracker.close(WAIT_S).total().delivered == 2
-    assert seller.ids == ["A-1", "B-1"]
+    assert tracker.close(WAIT_S).total().delivered == 3
+    assert seller.ids == ["A-1", "B-1", "B-2"]
     assert caplog.text.count("leader.elected") == 1
 
 
