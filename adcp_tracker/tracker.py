@@ -27,7 +27,13 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event
 from adcp_tracker.orders.explain import explained_kinds, log_first
 from adcp_tracker.orders.providers import Refund
-from adcp_tracker.orders.reader import COUNTRY, make_order, order_defaults, order_values
+from adcp_tracker.orders.reader import (
+    COUNTRY,
+    make_order,
+    order_defaults,
+    order_values,
+    quick_values,
+)
 from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
@@ -178,7 +184,7 @@ class Tracker:
         if context is None:
             context = current_context()
         try:
-            values = order_values(order)
+            values = quick_values(order)
             if self._order_defaults is not None:
                 values = self._order_defaults.fill(values)
             if context is None:

@@ -26,6 +26,7 @@ from adcp_tracker.events.model import (
 from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time
 from adcp_tracker.events.rejected import redact_rejected
 from adcp_tracker.events.rules import (
+    MAX_URL,
     TOO_LARGE,
     UNKNOWN_FIELD,
     InvalidField,
@@ -432,7 +433,7 @@ def _place(fields: dict[str, Any], context: Context | None) -> None:
 
 def page_of(url: Unvalidated) -> Unvalidated:
     """Return a page's address as it may leave the site."""
-    return strip_page_url(url) if isinstance(url, str) else url
+    return strip_page_url(url) if isinstance(url, str) and len(url) <= MAX_URL else url
 
 
 def in_utc(event_time: Unvalidated) -> Unvalidated:

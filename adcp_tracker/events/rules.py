@@ -34,6 +34,9 @@ Check = Callable[[Any], Any]
 MIN_EXPONENT: Final = -20
 """Decimals begin above this power of ten, so that none explodes into a million zeros."""
 
+MAX_URL: Final = 32_768
+"""Characters in a page's address, more than any browser or server takes."""
+
 MAX_DIGITS: Final = 100
 """How many digits a number may have."""
 
@@ -42,6 +45,9 @@ MAX_DEPTH: Final = 16
 
 MAX_ELEMENTS: Final = 2**15
 """How many elements of a list are read; an event of more can't be sent."""
+
+MAX_BROKEN: Final = 200
+"""After so many broken elements, the rest of a list isn't looked at."""
 
 COMMON_CURRENCIES: Final = frozenset({"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "USD"})
 """Currencies that need no second look."""
@@ -357,11 +363,12 @@ def address(value: object) -> str:
 
 def url(value: object) -> str:
     """Check an absolute URI, or what can be escaped to be one."""
-    found = normalize_url(value) if type(value) is str else None
-    if found is None and isinstance(value, str):
-        found = normalize_url(_as_str(value, ""))
+    plain = value if type(value) is str else _as_str(value, "an absolute URI, percent-encoded")
+    if len(plain) > MAX_URL:
+        fail(TOO_LONG, f"an absolute URI of at most {MAX_URL} characters", describe(plain))
+    found = normalize_url(plain)
     if found is None:
-        fail(MALFORMED, "an absolute URI, percent-encoded", describe(value))
+        fail(MALFORMED, "an absolute URI, percent-encoded", describe(plain))
     return found
 
 
@@ -403,6 +410,8 @@ def json_value(value: object, depth: int = 0) -> object:  # noqa: PLR0911 - a li
     An integer of 2^53 or more is written in a string, as in the JSON of Protocol Buffers: as
     a number it would lose digits in most parsers, and RFC 8785 can't write it.
     """
+    if type(value) is int and -MAX_NUMBER < value < MAX_NUMBER:
+        return value
     if isinstance(value, str):
         return _any_text(value)
     if value is True or value is False:

@@ -44,7 +44,7 @@ _is_common_url: Final = re.compile(
 ).fullmatch
 _find_ambiguous: Final = re.compile(r'[\x00-\x20"<>\\\x7f-\x9f]').search
 _cut_user: Final = partial(re.compile(r"\A([^:/?]*://)[^/?@]*@").sub, r"\1")
-_find_unescaped: Final = re.compile(rf"%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%]")
+_find_unescaped: Final = re.compile(rf"(?:%(?![0-9A-Fa-f]{{2}})|[^{_PLAIN}/?%])+")
 
 
 def is_uri(text: str) -> bool:

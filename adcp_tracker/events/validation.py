@@ -15,6 +15,7 @@ import attrs
 from adcp_tracker._formatting import describe
 from adcp_tracker.events.parsing import Unvalidated, is_absent
 from adcp_tracker.events.rules import (
+    MAX_BROKEN,
     MAX_ELEMENTS,
     TOO_LARGE,
     UNKNOWN_FIELD,
@@ -229,6 +230,7 @@ def list_of(element: Check | Nested, *, keeps_empty: bool = True) -> Nested:
             return None
         wire: list[Any] = []
         errors: list[FieldError] = []
+        broken = 0
         if len(value) > MAX_ELEMENTS:
             error = FieldError("", f"at most {MAX_ELEMENTS} elements", f"{len(value)}", TOO_LARGE)
             (errors if omitted is None else omitted).append(error)
@@ -238,6 +240,9 @@ def list_of(element: Check | Nested, *, keeps_empty: bool = True) -> Nested:
             except InvalidField as invalid:  # noqa: PERF203 - each is named
                 found = below(invalid.errors, f"[{index}]")
                 (errors if omitted is None else omitted).extend(found)
+                broken += 1
+                if broken >= MAX_BROKEN:
+                    break
         if errors:
             raise InvalidField(errors)
         return wire if wire or not value else None

@@ -43,6 +43,7 @@ from adcp_tracker.exceptions import FieldError
 from adcp_tracker.orders.reader import (
     Order,
     OrderItem,
+    converted_values,
     order_values,
     parse_items,
     read_item,
@@ -159,8 +160,8 @@ def plain_purchase_event(
     check of its field. If one doesn't pass, the event is put together once more without
     checks, for :func:`.finish_event` to find all that is wrong with it.
     """
-    if type(values[_ITEMS]) is not tuple:
-        values = [*values]
+    if type(values[_ITEMS]) is not tuple and type(values[_ITEMS]) is not list:
+        values = [*converted_values(values)]
         values[_ITEMS] = _lines(values[_ITEMS])
     errors: list[FieldError] = []
     try:
@@ -172,6 +173,8 @@ def plain_purchase_event(
             event = event_of(wire, is_baseline=True)
             if len(event.json) <= MAX_EVENT_BYTES:
                 return event
+    if type(values) is tuple:
+        values = converted_values(values)
     errors = []
     fields = _purchase([*map(tame, values)], now, context, default_region, _UNCHECKED, errors)
     return finish_event(fields, errors, now, context, strict=strict)

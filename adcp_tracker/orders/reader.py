@@ -177,27 +177,36 @@ def order_values(source: object) -> Sequence[Any]:
     Raises:
         InvalidEventError: As :func:`to_order`.
     """
-    kind = type(source)
-    if kind is dict:
-        return read_order(source)
-    return _values_of_order(source) if kind is Order else dispatch_order(source)  # type: ignore[arg-type]
+    return read_order(source) if type(source) is dict else dispatch_order(source)
 
 
 @singledispatch
 def dispatch_order(source: object) -> Sequence[Any]:
     """Read the values of an order of a class that isn't registered."""
-    return _values_of_order(source) if isinstance(source, Order) else read_order(source)
+    return converted_values(_values_of(source)) if isinstance(source, Order) else read_order(source)
 
 
-def _values_of_order(order: Order) -> Sequence[Any]:
-    """Return an order's values, converted like those of a mapping, or a tuple as they are."""
-    values: tuple[Any, ...] = _values_of(order)
-    if (
-        tuple(map(type, values)) in _plain_orders
-        and (values[_CURRENCY] is None or values[_CURRENCY] in CENTS)
-        and all(map(_is_plain_line, values[_ITEMS] or ()))
-    ):
-        return values
+def quick_values(source: object) -> Sequence[Any]:
+    """Read the values of an order, and those of an :class:`Order` as they are.
+
+    Most of them need no conversion. What does need one passes no check of its field, and
+    :func:`converted_values` makes up for it then.
+    """
+    kind = type(source)
+    if kind is dict:
+        return read_order(source)
+    if kind is not Order:
+        return dispatch_order(source)
+    values: tuple[Any, ...] = _values_of(source)
+    return values if values[COUNTRY] is None else converted_values(values)
+
+
+def converted_values(values: Sequence[Any]) -> Sequence[Any]:
+    """Convert the values of an :class:`Order` like those of a mapping.
+
+    Returns:
+        The same sequence if none has to be converted.
+    """
     converted: list[Any] = [
         None if value is None else _convert(index, field, value)
         for index, (field, value) in enumerate(zip(ORDER_NAMES, values, strict=True))
@@ -205,12 +214,13 @@ def _values_of_order(order: Order) -> Sequence[Any]:
     if type(converted[_TOTAL]) is tuple and converted[_TOTAL] is not values[_TOTAL]:
         converted[_TOTAL], own = converted[_TOTAL]
         converted[_CURRENCY] = _parse_currency(own) or converted[_CURRENCY]
-    if all(map(is_, values, converted)):
-        can_be_plain = type(values[_ITEMS]) in _LINES and type(values[_CURRENCY]) in _CURRENCIES
-        if can_be_plain and len(_plain_orders) < _MAX_PLANS:
-            _plain_orders.add(tuple(map(type, values)))
-        return values
-    return converted
+    if converted[_TOTAL] is None and not converted[_ITEMS] and _is_nan(values[_TOTAL]):
+        converted[_TOTAL] = values[_TOTAL]
+    return values if all(map(is_, values, converted)) else converted
+
+
+def _is_nan(total: object) -> bool:
+    return type(total) in {float, Decimal} and is_absent(total)
 
 
 def _convert(index: int, field: str, value: object) -> Any:  # noqa: ANN401 - of the field's type
@@ -224,21 +234,6 @@ def _convert(index: int, field: str, value: object) -> Any:  # noqa: ANN401 - of
         same = all(map(is_, lines, converted))
         return value if same else converted
     return converted
-
-
-def _is_plain_line(line: object) -> bool:
-    """Return whether a line needs no conversion."""
-    return (
-        type(line) is OrderItem
-        and type(line.quantity) is int
-        and (line.price is None or type(line.price) in {Decimal, int})
-    )
-
-
-_LINES: Final = frozenset({tuple, list, type(None)})
-_CURRENCIES: Final = frozenset({str, type(None)})
-_plain_orders: Final[set[tuple[type, ...]]] = set()
-"""The types of the fields of orders that needed no conversion."""
 
 
 @attrs.frozen
@@ -255,9 +250,9 @@ class OrderDefaults:
 
     def fill(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return an order's values with its missing currency and UTC offset filled in."""
-        filled = [*values]
-        time = values[_CREATED_AT]
-        if values[_CURRENCY] is None:
+        filled = [*(converted_values(values) if type(values) is tuple else values)]
+        time = filled[_CREATED_AT]
+        if filled[_CURRENCY] is None:
             filled[_CURRENCY] = self.currency
         if self.zone is not None and isinstance(time, datetime) and time.tzinfo is None:
             filled[_CREATED_AT] = time.replace(tzinfo=self.zone)
@@ -598,7 +593,9 @@ def _finish_order(
     order_id, created_at = values[0], values[_CREATED_AT]
     if type(order_id) is str and order_id.startswith(_SHOPIFY_GID):
         values[0] = order_id.removeprefix(_SHOPIFY_GID)
-    if type(values[_TOTAL]) is not Decimal or values[_CURRENCY] not in CENTS:
+    currency = values[_CURRENCY]
+    is_usual = type(currency) is str and currency in CENTS
+    if type(values[_TOTAL]) is not Decimal or not is_usual:
         _finish_money(values, plan, get, trace)
     if isinstance(created_at, datetime) and created_at.tzinfo is None:
         values[_CREATED_AT] = _aware_time(plan, get, created_at, trace)
