@@ -12,7 +12,7 @@ from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import MAX_CODE, EventType
-from adcp_tracker.events.policy import drop_reason, strip_identifiers
+from adcp_tracker.events.policy import IGNORED_FOR_BOTS, drop_reason, strip_identifiers
 from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullError
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
+_HOUR_SECONDS: Final = 3600.0
+_BROWSING: Final = frozenset(each.value for each in IGNORED_FOR_BOTS)
+"""Types of events that happen again and again, so that nobody names each of them."""
 _REFUSED: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
 _check_code: Final = identifier(MAX_CODE)
@@ -61,6 +64,7 @@ class Recorder:
         self._rules = rules
         self._on_commit = settings.on_commit
         self._throttled_log = ThrottledLogger(pipeline.clock)
+        self._hourly_log = ThrottledLogger(pipeline.clock, _HOUR_SECONDS)
         self._remote = pipeline.is_remote
         self._reporter = pipeline.reporter
 
@@ -161,6 +165,18 @@ class Recorder:
     def _capturing(self) -> _capture.Capture | None:
         """Return what takes the events of a test; they are neither written nor sent."""
         return _capture.capture_for(remote=self._remote)
+
+    def note_random_id(self, event_type: EventType | str) -> None:
+        """Log that an event has no stable id: a repeated call would count it again."""
+        name = event_type_name(event_type)
+        if name in _BROWSING:
+            logger.debug("event.random_id", event_type=name)
+            return
+        self._hourly_log.warning(
+            "event.random_id",
+            field=name,
+            remedy="pass key= or event_id=, so that a repeated call counts once",
+        )
 
     def _count_dropped(self, reason: str, event: Event | None = None) -> None:
         """Count a dropped event and start the flusher, so that the count is reported."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from adcp_tracker import _capture
 from adcp_tracker._clock import SystemClock
-from adcp_tracker._logging import logger
 from adcp_tracker.context import current_context
 from adcp_tracker.delivery import commands
 from adcp_tracker.delivery.api import DeadLetterApi
@@ -317,7 +316,7 @@ class Tracker:
             if details.get("event_id") is None and key is not None:
                 details["event_id"] = derive_event_id(event_type_name(event_type), key)
             elif details.get("event_id") is None:
-                logger.debug("event.random_id", event_type=event_type_name(event_type))
+                self._recorder.note_random_id(event_type)
             event = build_event(
                 event_type,
                 now=datetime.now(_UTC),

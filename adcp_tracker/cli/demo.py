@@ -8,8 +8,9 @@ import re
 import signal
 import tempfile
 import time
+import warnings
 from collections import defaultdict
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.resources import files
 from itertools import count, islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import attrs
 import typer
 
+from adcp_tracker._development import RejectedEventWarning
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command
 from adcp_tracker.cli.sandbox import require_sandbox
@@ -110,10 +112,9 @@ def demo(  # noqa: PLR0913 - options
     require_sandbox()
     if shop:
         return _run_shop(directory, port)
-    logging.getLogger("adcp_tracker").setLevel(logging.CRITICAL)  # the mistakes are shown below
     rejected: list[Mistake] = []
     omitted: list[Mistake] = []
-    with _queue_path(directory) as path, make_seller(orders) as seller:
+    with _quiet(), _queue_path(directory) as path, make_seller(orders) as seller:
         if not as_json:
             _output.print_line("Sending a shop's orders to a seller on this machine …")
         began = time.perf_counter()
@@ -160,6 +161,20 @@ def _run_shop(directory: str | None, port: int) -> int:
         _output.flush()
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[sock])
     return EXIT_OK
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log and warn of nothing, since the demo lists the mistakes itself."""
+    logger = logging.getLogger("adcp_tracker")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RejectedEventWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def _send(  # noqa: PLR0913 - two lists to fill

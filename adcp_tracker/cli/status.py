@@ -91,7 +91,7 @@ def _errors(found: QueueStatus, *, expect_uploader: bool) -> list[str]:
 
 
 def _warnings(stats: Stats) -> list[str]:
-    """Return what was lost of events."""
+    """Return what was lost of events, and what is probably wrong with them."""
     warnings = []
     for name, books in stats.destinations.items():
         lost = {why: count for why, count in books.dropped.items() if why not in _EXPECTED_DROPS}
@@ -106,6 +106,7 @@ def _warnings(stats: Stats) -> list[str]:
             fields = ", ".join(f"{count:,} {what}" for what, count in books.omitted.items())
             number = plural(sum(books.omitted.values()), "unusable field")
             warnings.append(f"{name} got events without {number}: {fields}.")
+        warnings += [f"{name}: {advice}" for advice in books.advice]
     return warnings
 
 

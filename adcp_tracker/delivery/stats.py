@@ -98,6 +98,7 @@ class DestinationStats:
         warnings: The seller's latest warnings, each kind once, the newest last.
         match_quality: The latest share of events that the seller could match, 0–1.
         match_quality_by_hour: The mean share by hour since the epoch, for 7 days.
+        advice: What is probably wrong with the events, seen in a sample of the latest ones.
     """
 
     accepted: int = 0
@@ -116,6 +117,7 @@ class DestinationStats:
     warnings: list[str] = attrs.field(factory=list)
     match_quality: float | None = None
     match_quality_by_hour: dict[str, float] = attrs.field(factory=dict, repr=False)
+    advice: list[str] = attrs.field(factory=list)
 
 
 @attrs.frozen
@@ -223,6 +225,7 @@ class StatsCollector:
             omitted=dict(state.counts.omitted),
             warnings=list(state.report.warnings),
             match_quality=state.report.match_quality,
+            advice=list(state.advice),
             match_quality_by_hour=state.report.match_means(),
             hourly=dict(state.counts.hourly),
             paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker.delivery.advice import Advisor
 from adcp_tracker.delivery.outcomes import OutcomeHandler
 from adcp_tracker.delivery.recovery import open_state, repair
 from adcp_tracker.delivery.retry import clamp_future_deadlines, shift_deadlines
@@ -63,6 +64,7 @@ class Uploader:
         self._batcher = Batcher(self.segments, self.state)
         self._collector = StatsCollector(self.segments, self.state)
         self._senders = {each.name: Sender(each, on_outcome) for each in config.destinations}
+        self._advisors = {name: Advisor(name, self._clock) for name in self._senders}
         self._in_flight: dict[str, tuple[FrozenBatch, BatchEvents]] = {}
         self._prefetched: dict[str, tuple[int, BatchEvents]] = {}
         self.dead_letter_buffer = DeadLetterBuffer(self.dead_letters, self.segments)
@@ -281,7 +283,15 @@ class Uploader:
 
     def _dispatch(self, batch: FrozenBatch, events: BatchEvents) -> Batch:
         self._in_flight[batch.destination] = batch, events
+        self._advise(batch, events)
         return Batch(events.payload, batch.identity, batch.test_event_code)
+
+    def _advise(self, batch: FrozenBatch, events: BatchEvents) -> None:
+        """Look at a few events of a batch that is sent for the first time."""
+        if not batch.attempts:
+            advisor = self._advisors[batch.destination]
+            advice = advisor.observe(events.payload, is_test=batch.test_event_code is not None)
+            self.state.destinations[batch.destination].advice = advice
 
     def _apply_outcome(self, name: str) -> None:
         outcome = self._senders[name].take_outcome()

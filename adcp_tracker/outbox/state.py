@@ -231,6 +231,7 @@ class DestinationState:
     counts: Counts = attrs.field(factory=Counts)
     missing_keys: str = ""
     report: SellerReport = attrs.field(factory=SellerReport)
+    advice: list[str] = attrs.field(factory=list)
 
     def copy(self) -> DestinationState:
         """Return a copy whose cursors and books can be changed, to be taken or left."""
