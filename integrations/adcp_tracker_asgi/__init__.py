@@ -1,4 +1,4 @@
-"""Let the events of any ASGI application carry the shopper's request.
+"""Add the shopper's request to the events of any ASGI application.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Make ready when an application starts up, and deliver what waits when it shuts down."""
+"""Prepare the tracker when an application starts, and close it when the application stops."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
 
 
 def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Lifespan:
-    """Return a lifespan that closes `tracker` when the application shuts down.
+    """Return a lifespan that closes `tracker` when the application stops.
 
-    When it starts up, the tracker's directory is made, in a thread: that waits for the disk,
-    which the first event would otherwise do on the event loop. Then what earlier processes
-    left there is delivered.
+    At startup it creates the tracker's directory in a thread, so that the first event doesn't
+    wait for the disk on the event loop, and starts delivering what earlier processes left.
 
-    Servers may end their process by a signal after that, so nothing later can be counted
-    on. What cannot be delivered within ``shutdown_timeout`` is safe on disk.
+    At shutdown it closes the tracker, since servers may end the process by a signal afterwards.
+    Events that can't be delivered within ``shutdown_timeout`` stay on disk.
 
     Args:
-        tracker: Whose events are delivered.
-        lifespan: The application's own, which is run inside; its state is passed on.
+        tracker: The tracker.
+        lifespan: The application's own lifespan, which runs inside; its state is passed on.
     """
 
     @asynccontextmanager
@@ -51,7 +50,7 @@ def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Life
 
 
 def _prepare(tracker: Tracker) -> None:
-    # What is wrong with it is told, and lived with, when there are events to keep.
+    # An unusable directory is reported by the first event.
     with suppress(OSError):
         QueueDirectory(Path(tracker.settings.directory)).prepare()
     start_safely(tracker)

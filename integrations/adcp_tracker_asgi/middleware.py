@@ -1,4 +1,4 @@
-"""A pure ASGI middleware that binds each request's context while it is handled."""
+"""An ASGI middleware that binds each request's context while it is handled."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 TRACKER_KEY = "adcp_tracker"
-"""Where an HTTP scope holds the tracker."""
+"""The tracker's key in an HTTP scope."""
 
 
 class AdcpTrackerMiddleware:
-    """Binds the context of each request, hands the tracker on and sets the click cookie.
+    """Binds the context of each request, puts the tracker into the scope, sets the click cookie.
 
-    What the request sets off sees the context too: background tasks, tasks it creates and
-    functions that run in a thread. Websockets and lifespans pass through untouched.
+    Background tasks, tasks that the request creates and functions that it runs in a thread see
+    the context too. Websockets and lifespans pass through unchanged.
 
     Args:
         app: The application.
-        tracker: A tracker that is there already; left out, one is made of `options`.
-        capture: A capture that is there already; left out, one is made of `options`.
-        **options: A tracker's settings and destinations, and what is captured of a
-            request; see :class:`adcp_tracker.web.options.Options`.
+        tracker: An existing tracker; left out, one is made from `options`.
+        capture: An existing capture; left out, one is made from `options`.
+        **options: The tracker's settings and destinations, and what to capture from
+            requests; see :class:`adcp_tracker.web.options.Options`.
 
     Raises:
-        ConfigurationError: If an option is unknown, missing or cannot be right.
+        ConfigurationError: If an option is unknown, missing or invalid.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class AdcpTrackerMiddleware:
             context.detach(_snapshot)
 
     def _needs_cookie_first(self, scope: Scope) -> bool:
-        """Start the tracker at the first request, and step out of the way of all others."""
+        """Start the tracker at the first request, then replace this method."""
         self._needs_cookie = self.capture.cookie_check.needs_cookie_scope
         start_safely(self.tracker)
         return self._needs_cookie(scope)
@@ -89,7 +89,7 @@ def _snapshot(scope: Scope) -> dict[str, object]:
 
 
 def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
-    # No coroutine of its own: it returns the server's, which is awaited in its stead.
+    # Not a coroutine: it returns the server's, which is awaited instead.
     def send_with_cookie(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             cookie = capture.response_cookie(context)
@@ -102,18 +102,18 @@ def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
 
 
 def get_tracker(scope: Mapping[str, object] | None = None) -> Tracker:
-    """Return the tracker of the middleware that this request came through.
+    """Return the tracker of the middleware that handles this request.
 
     Args:
         scope: The request's scope; left out, the one of the request being handled.
 
     Raises:
-        ConfigurationError: If it came through none.
+        ConfigurationError: If no middleware handles it.
     """
     tracker = (current_raw_request() or {} if scope is None else scope).get(TRACKER_KEY)
     if not isinstance(tracker, Tracker):
         raise ConfigurationError(
-            f"scope[{TRACKER_KEY!r}]: expected a tracker, got none; "
-            "put adcp_tracker_asgi.AdcpTrackerMiddleware around the application"
+            f"scope[{TRACKER_KEY!r}]: expected a tracker, got none. "
+            "Wrap the application in adcp_tracker_asgi.AdcpTrackerMiddleware"
         )
     return tracker

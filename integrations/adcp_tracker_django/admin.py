@@ -1,4 +1,4 @@
-"""The admin page: counters, dead letters, and a button to send letters again."""
+"""The admin page: counters, dead letters, and a button to replay them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Row:
     """A dead letter as the page shows it.
 
     Attributes:
-        letter: The letter itself.
-        died_at: When it was set aside.
-        event: Its event, without the values that tell who the shopper is.
-        event_json: The same, for a person to read.
+        letter: The dead letter.
+        died_at: When it was stored.
+        event: Its event, without the values that identify the shopper.
+        event_json: The same, formatted.
     """
 
     letter: Letter
@@ -49,9 +49,9 @@ class Row:
 
 
 def to_row(letter: Letter) -> Row:
-    """Make a letter ready to be shown.
+    """Prepare a dead letter for the page.
 
-    Who reads this page need not know who bought; the names of the identifiers suffice.
+    The page shows which identifiers an event has, but not their values.
     """
     event = orjson.loads(letter.event)
     if isinstance(event.get(_SHOPPER), dict):
@@ -66,31 +66,31 @@ def to_row(letter: Letter) -> Row:
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(admin.ModelAdmin):
-    """Shows what no database holds; nothing can be added, changed or deleted here."""
+    """Shows the dead letters, which no database holds. They can't be added or changed here."""
 
     def get_urls(self) -> list[object]:
-        """Return the one page there is."""
+        """Return the only page."""
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name=_NAME)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature
-        """Nobody may."""
+        """Return ``False``: dead letters can't be edited here."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
-        """Nobody may."""
+        """Return ``False``: dead letters can't be edited here."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002 - Django's signature
-        """Nobody may."""
+        """Return ``False``: dead letters can't be edited here."""
         return False
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may send letters again."""
+        """Return whether the user may replay dead letters."""
         return bool(request.user.has_perm("adcp_tracker.replay_deadletter"))
 
     def changelist_view(self, request: HttpRequest, extra_context: object = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Show the books and the letters, or replay those that were chosen."""
+        """Show counters and dead letters, or replay the selected ones."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":

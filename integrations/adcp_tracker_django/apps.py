@@ -7,14 +7,14 @@ from django.core.signals import setting_changed
 
 
 class AdcpTrackerConfig(AppConfig):
-    """Registers the system checks; starts nothing."""
+    """Registers the system checks. Starts no thread."""
 
     name = "adcp_tracker_django"
     label = "adcp_tracker"
     verbose_name = "AdCP tracker"
 
     def ready(self) -> None:
-        """Register what Django is to call."""
+        """Register the checks and the signal handler."""
         from adcp_tracker_django import checks, config  # noqa: PLC0415 - settings are ready now
 
         checks.register()

@@ -1,12 +1,12 @@
-"""System checks: what is wrong, or likely to be, before the first event is lost to it.
+"""System checks that find errors before the first event is lost to them.
 
 ======================  ====================================================================
-``adcp_tracker.E001``   ``ADCP_TRACKER`` cannot be right.
+``adcp_tracker.E001``   ``ADCP_TRACKER`` is invalid.
 ``adcp_tracker.W001``   The middleware is missing, so events carry no context.
-``adcp_tracker.W002``   The middleware stands below the cache, which would share its cookies.
-``adcp_tracker.W003``   Events are marked as tests though ``DEBUG`` is off: none counts.
-``adcp_tracker.W004``   There is a proxy, and nothing says whom to believe about the shopper.
-``adcp_tracker.W005``   The directory cannot be used as it is.
+``adcp_tracker.W002``   The middleware is below the cache, which would share its cookies.
+``adcp_tracker.W003``   Events are marked as tests though ``DEBUG`` is off.
+``adcp_tracker.W004``   There is a proxy, and it isn't trusted about the shopper's address.
+``adcp_tracker.W005``   The directory can't be used.
 ``adcp_tracker.I001``   There is no destination, so events wait on disk.
 ======================  ====================================================================
 """
@@ -33,12 +33,12 @@ _CACHE = "django.middleware.cache.UpdateCacheMiddleware"
 
 
 def register() -> None:
-    """Have Django run the checks."""
+    """Register the checks with Django."""
     checks.register(check_site, TAG)
 
 
 def check_site(app_configs: object = None, **_: object) -> list[checks.CheckMessage]:  # noqa: ARG001 - Django's signature
-    """Check what the site has set. Writes nothing, but below a directory that is there."""
+    """Check the site's settings. Writes nothing, except in a directory that exists."""
     found = list(_check_middleware())
     try:
         setup = make_integration(handle_sigterm=False)
@@ -53,21 +53,21 @@ def _check_integration(setup: Integration) -> Iterator[checks.CheckMessage]:
     tracker, trust = setup.tracker.settings, setup.capture.settings
     if tracker.test_event_code is not None and not settings.DEBUG:
         yield checks.Warning(
-            f"{SETTING}: every event is marked as a test, and none counts as a conversion.",
-            hint="Take TEST_EVENT_CODE, or ADCP_TEST_EVENT_CODE, out of what production uses.",
+            f"{SETTING}: every event is marked as a test, so none counts as a conversion.",
+            hint="Remove TEST_EVENT_CODE, or ADCP_TEST_EVENT_CODE, in production.",
             id=f"{TAG}.W003",
         )
     trusts = trust.trusted_proxies or trust.trusted_hops or trust.platform
     if settings.SECURE_PROXY_SSL_HEADER and not trusts:
         yield checks.Warning(
-            f"{SETTING}: a proxy stands in front, as SECURE_PROXY_SSL_HEADER says, and is not "
-            "trusted about the shopper's address, so events carry none.",
+            f"{SETTING}: SECURE_PROXY_SSL_HEADER says that there is a proxy, but it isn't trusted "
+            "about the shopper's address, so events have no address.",
             hint="Set TRUSTED_PROXIES to the proxy's networks, or TRUSTED_HOPS, or PLATFORM.",
             id=f"{TAG}.W004",
         )
     if not setup.tracker.destinations:
         yield checks.Info(
-            f"{SETTING}: there is no destination, so events wait on disk until there is one.",
+            f"{SETTING}: there is no destination, so events stay on disk until there is one.",
             hint="Set ADVERTISER_ID, API_KEY and EVENT_SOURCE_ID, or DESTINATIONS.",
             id=f"{TAG}.I001",
         )
@@ -88,14 +88,14 @@ def _check_middleware() -> Iterator[checks.CheckMessage]:
     place = next((index for index, each in enumerate(chain) if _is_subclass(each, ours)), None)
     if place is None:
         yield checks.Warning(
-            f"MIDDLEWARE: events carry no address, browser, page or click id without {MIDDLEWARE}.",
+            f"MIDDLEWARE: without {MIDDLEWARE}, events have no address, browser, page or click id.",
             hint="Put it first.",
             id=f"{TAG}.W001",
         )
     elif any(_is_subclass(each, _imported(_CACHE)) for each in chain[:place]):
         yield checks.Warning(
-            f"MIDDLEWARE: {_CACHE} stands above {MIDDLEWARE}, so one shopper's click id would "
-            "be cached and handed to the next.",
+            f"MIDDLEWARE: {_CACHE} is above {MIDDLEWARE}, so one shopper's click id would be "
+            "cached and sent to others.",
             hint=f"Put {MIDDLEWARE} first.",
             id=f"{TAG}.W002",
         )
@@ -104,7 +104,7 @@ def _check_middleware() -> Iterator[checks.CheckMessage]:
 def _imported(path: str) -> object:
     try:
         found: object = import_string(path)
-    except ImportError:  # Django says so itself, and better
+    except ImportError:  # Django reports it itself
         return None
     return found
 

@@ -1,6 +1,6 @@
-"""What the site has set, made into the one tracker and the one capture of this process.
+"""Make this process's tracker and capture from ``settings.ADCP_TRACKER``.
 
-``settings.ADCP_TRACKER`` is read when it is first needed and again when a test overrides it.
+The setting is read when it is first needed, and again when a test overrides it.
 """
 
 from __future__ import annotations
@@ -41,34 +41,33 @@ _lock = threading.Lock()
 
 
 def get_tracker() -> Tracker:
-    """Return this process's tracker, made when it is first asked for.
+    """Return this process's tracker; the first call makes it.
 
-    It is the same one until the process ends, in every thread and task; after a fork, the
-    child's is a tracker of its own.
+    It is the same one in every thread and task until the process ends.
 
     Raises:
-        ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right.
+        ConfigurationError: If ``settings.ADCP_TRACKER`` is invalid.
     """
     return (_integration or _get_or_make()).tracker
 
 
 def get_capture() -> Capture:
-    """Return what captures this site's requests.
+    """Return what computes the contexts of this site's requests.
 
     Raises:
-        ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right.
+        ConfigurationError: If ``settings.ADCP_TRACKER`` is invalid.
     """
     return (_integration or _get_or_make()).capture
 
 
 def make_integration(**changes: object) -> Integration:
-    """Make a tracker and a capture of the site's settings, beside those of the process.
+    """Make another tracker and capture from the site's settings.
 
     Args:
-        **changes: Options that count instead of the site's.
+        **changes: Options that replace those of the site.
 
     Raises:
-        ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right.
+        ConfigurationError: If ``settings.ADCP_TRACKER`` is invalid.
     """
     try:
         options = {**read_options(getattr(settings, SETTING, {})), **changes}
@@ -85,10 +84,10 @@ def make_integration(**changes: object) -> Integration:
 
 
 def read_options(given: object) -> dict[str, object]:
-    """Return the site's options by their lower-case names, as the core knows them.
+    """Return the site's options by their lower-case names.
 
     Raises:
-        ConfigurationError: If it is no mapping, or has an option twice.
+        ConfigurationError: If the setting isn't a mapping, or has an option twice.
     """
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"expected a dictionary of options, got {type(given).__name__}")
@@ -102,7 +101,7 @@ def read_options(given: object) -> dict[str, object]:
 
 
 def reset() -> None:
-    """Let go of the tracker and the capture, so that the settings are read anew."""
+    """Drop the tracker and the capture, so that the settings are read again."""
     global _integration
     with _lock:
         old, _integration = _integration, None
@@ -111,7 +110,7 @@ def reset() -> None:
 
 
 def on_setting_changed(*, setting: str, **_: object) -> None:
-    """Follow a test that overrides settings."""
+    """Reset when a test overrides a setting that matters here."""
     if setting in {SETTING, "DEBUG", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
         reset()
 
@@ -133,12 +132,12 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _check_names(options: Mapping[str, object]) -> None:
-    """Look for a typing error among all keys, those that describe a destination as well."""
+    """Check the names of all keys, including those that describe a destination."""
     known = {COMMIT_AWARE, *CAPTURE_OPTIONS, *TRACKER_OPTIONS, *_DESTINATION_VARIABLES}
     for name in options.keys() - known:
         close = difflib.get_close_matches(name, sorted(known), 1)
-        advice = f"did you mean {close[0].upper()!r}?" if close else "see the table of settings"
-        raise ConfigurationError(f"{name.upper()}: expected a known key, got this one; {advice}")
+        hint = f"Did you mean {close[0].upper()!r}?" if close else "See the table of settings"
+        raise ConfigurationError(f"Unknown key {name.upper()!r}. {hint}")
 
 
 def _pop_commit_aware(options: dict[str, object]) -> bool:
@@ -149,12 +148,12 @@ def _pop_commit_aware(options: dict[str, object]) -> bool:
 
 
 def _environ(options: dict[str, object]) -> dict[str, str]:
-    """Take the options that describe a destination, each as the variable of its name."""
+    """Turn the options that describe a destination into environment variables."""
     environ = {_CONTEXT_KEYS: ",".join(_context_keys()), **os.environ}
     flat = [name for name in _DESTINATION_VARIABLES if name in options]
     if flat and "destinations" in options:
         raise ConfigurationError(
-            f"destinations: expected it alone, got it beside {flat[0]}, which describes one too"
+            f"destinations can't be combined with {flat[0]}, which describes a destination too"
         )
     for name in flat:
         value = options.pop(name)
@@ -165,7 +164,7 @@ def _environ(options: dict[str, object]) -> dict[str, str]:
 
 
 def _context_keys() -> list[str]:
-    """Make keys of the site's own, so that every machine that shares those reads its tokens."""
+    """Derive keys from SECRET_KEY, so that all machines of the site can read its tokens."""
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return [
         salted_hmac(SETTING, _CONTEXT_KEYS, secret=secret, algorithm="sha256").hexdigest()
@@ -174,7 +173,7 @@ def _context_keys() -> list[str]:
 
 
 def _import_paths(options: dict[str, object]) -> dict[str, object]:
-    """Import what is given by its dotted path, since settings cannot import a site's own code."""
+    """Import what is given as a dotted path, since settings can't import the site's own code."""
     for name in _IMPORTED:
         value = options.get(name)
         if isinstance(value, str):
@@ -189,6 +188,6 @@ def _imported(name: str, path: str) -> object:
         found: object = import_string(path)
     except ImportError as error:
         raise ConfigurationError(
-            f"{name}: expected the dotted path of something importable, got {path!r}: {error}"
+            f"{name}: expected a dotted path that can be imported, got {path!r}: {error}"
         ) from None
     return found

@@ -1,4 +1,4 @@
-"""The middleware: every event tracked during a request carries that request's context."""
+"""The middleware: events tracked during a request carry the request's context."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 class AdcpTrackerMiddleware:
-    """Bind the request's context, and keep the click id of a landing in a cookie.
+    """Bind the request's context, and store the click id of a landing page in a cookie.
 
-    Put it first: what stands above it tracks without context, and a cache above it keeps a
-    landing's cookie away from other shoppers only if it stands below.
+    Put it first: middleware above it tracks without a context, and a cache middleware above it
+    would hand one shopper's cookie to others.
 
     Args:
         get_response: The rest of the site.
 
     Raises:
-        ConfigurationError: If ``settings.ADCP_TRACKER`` cannot be right, so that a wrong
-            setting stops the site's start and not its first checkout.
+        ConfigurationError: If ``settings.ADCP_TRACKER`` is invalid, so that the site doesn't
+            start, instead of failing at its first checkout.
     """
 
     sync_capable = True
@@ -48,7 +48,7 @@ class AdcpTrackerMiddleware:
         get_tracker()
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        """Handle a request; in an asynchronous site, return what is to be awaited."""
+        """Handle a request; in an asynchronous site, return an awaitable."""
         if self._is_async:
             return self._acall(request)
         capture = self._capture()
@@ -79,7 +79,7 @@ class AdcpTrackerMiddleware:
 
     def _capture(self) -> Capture:
         if not self._started:
-            # Events that a dead process left on disk need not wait for the next one.
+            # Deliver what a dead process left on disk, without waiting for the next event.
             self._started = True
             start_safely(get_tracker())
         return get_capture()

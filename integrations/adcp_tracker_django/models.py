@@ -1,4 +1,4 @@
-"""A model without a table, so that the admin and its permissions know of dead letters."""
+"""A model without a table, so that the admin can show dead letters with permissions."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from django.db import models
 
 
 class EmptyManager(models.Manager):
-    """Finds nothing, without asking any database."""
+    """Finds nothing, without a query."""
 
     def get_queryset(self) -> Any:  # noqa: ANN401 - Django's own has no types
-        """Return a queryset that is empty and stays so."""
+        """Return an empty queryset."""
         return super().get_queryset().none()
 
 
 class DeadLetter(models.Model):  # noqa: DJ008 - there is never an instance to be shown
-    """An event that was set aside; it lies in the queue directory and in no database.
+    """An event that couldn't be delivered. It is stored in the queue directory, not a database.
 
-    What ``dumpdata`` and others ask of every model, they ask of its managers.
+    The manager is empty, so that ``dumpdata`` and others run no query.
     """
 
     id = models.CharField(primary_key=True, max_length=12)
@@ -26,7 +26,7 @@ class DeadLetter(models.Model):  # noqa: DJ008 - there is never an instance to b
     objects = EmptyManager()
 
     class Meta:
-        """Nothing to migrate, two things to permit."""
+        """No table, two permissions."""
 
         managed = False
         base_manager_name = "objects"

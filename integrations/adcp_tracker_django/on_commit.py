@@ -1,8 +1,7 @@
-"""Hold an event until the database transaction around it is committed.
+"""Write an event when the database transaction around it is committed.
 
-Django keeps what is to be done on commit, and forgets it on a rollback, of a savepoint too.
-It does not tell when it forgets, so an event that is let go that way is in no books: for all
-that anybody can know, it never happened.
+Django drops what is to be done on commit when it rolls back, also to a savepoint, and doesn't
+report it. So an event that is dropped this way isn't counted.
 """
 
 from __future__ import annotations
@@ -20,29 +19,29 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class _PendingWrite:
-    """A write that waits for as many commits as there were open transactions."""
+    """A write that waits for one commit per open transaction."""
 
     write: Callable[[], None]
     commits: int
 
     def commit(self) -> None:
-        """Take note of one commit; the last one makes the write."""
+        """Count a commit; write at the last one."""
         self.commits -= 1
         if not self.commits:
             self.write()
 
 
 def run_on_commit(write: Callable[[], None]) -> bool:
-    """Make `write` when every transaction that is open in this thread has been committed.
+    """Call `write` when every transaction that is open in this thread has been committed.
 
-    Where several databases have one open, nothing says which of them the event belongs to:
-    it waits for all, and any rollback lets it go.
+    If several databases have an open transaction, it isn't known which one the event belongs
+    to: it waits for all of them, and any rollback drops it.
 
     Args:
         write: Makes the event durable.
 
     Returns:
-        Whether it waits; if not, there is nothing to wait for.
+        Whether it waits; ``False`` if no transaction is open.
     """
     aliases = [
         connection.alias
@@ -53,7 +52,7 @@ def run_on_commit(write: Callable[[], None]) -> bool:
         return False
     held = _PendingWrite(write, len(aliases))
     for alias in aliases:
-        # Robust, since what is committed cannot be undone by an error in here.
+        # Robust: an error here must not look as if the committed transaction had failed.
         transaction.on_commit(held.commit, using=alias, robust=True)
     logger.debug("event.held", databases=aliases)
     return True

@@ -1,4 +1,4 @@
-"""Put a tracker into a FastAPI or Starlette application."""
+"""The FastAPI and Starlette extension, and the tracker as a dependency."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class AdcpTracker:
-    """Gives an application a tracker, and its events the shopper's request.
+    """Adds a tracker to an application, and the shopper's request to its events.
 
-    Adds the middleware, closes the tracker after the application's own lifespan, and keeps
-    the tracker as ``app.state.adcp_tracker``. Each application gets a tracker of its own.
-    With ``debug=True`` on the application it is strict unless told otherwise.
+    Adds the middleware, closes the tracker after the application's own lifespan, and stores
+    the tracker as ``app.state.adcp_tracker``. Each application gets its own tracker. If the
+    application has ``debug=True``, the tracker is strict unless you set ``strict``.
 
     Args:
         app: The application; left out, call :meth:`init_app` for each.
-        **options: A tracker's settings and destinations, and what is captured of a
-            request; see :class:`adcp_tracker.web.options.Options`.
+        **options: The tracker's settings and destinations, and what to capture from
+            requests; see :class:`adcp_tracker.web.options.Options`.
 
     Raises:
-        ConfigurationError: If an option is unknown, missing or cannot be right.
+        ConfigurationError: If an option is unknown, missing or invalid.
     """
 
     def __init__(self, app: Starlette | None = None, **options: Unpack[Options]) -> None:
@@ -43,20 +43,20 @@ class AdcpTracker:
             self.init_app(app)
 
     def init_app(self, app: Starlette) -> Tracker:
-        """Give `app` a tracker, before it has started, and return it.
+        """Add a tracker to `app` before it starts, and return the tracker.
 
         Raises:
-            ConfigurationError: If an option is wrong, or `app` has a tracker already.
+            ConfigurationError: If an option is invalid, or `app` already has a tracker.
         """
         if not hasattr(app, "state") or not hasattr(app, "router"):
             raise ConfigurationError(
-                f"app: expected a FastAPI or Starlette application, got {type(app).__name__}; "
-                "for Flask there is adcp_tracker_flask"
+                f"app: expected a FastAPI or Starlette application, got {type(app).__name__}. "
+                "For Flask, use adcp_tracker_flask"
             )
         if hasattr(app.state, TRACKER_KEY):
             raise ConfigurationError(
-                f"app.state.{TRACKER_KEY}: expected none yet, got one; "
-                "initialise each application once"
+                f"app.state.{TRACKER_KEY}: expected no tracker yet, got one. "
+                "Initialise each application once"
             )
         setup = configure(self._options, debug=app.debug, request=_request)
         app.add_middleware(
@@ -89,15 +89,15 @@ def get_tracker(connection: HTTPConnection = None) -> Tracker:  # type: ignore[a
         tracker = getattr(scope["app"].state, TRACKER_KEY, None)
     if not isinstance(tracker, Tracker):
         raise ConfigurationError(
-            f"app.state.{TRACKER_KEY}: expected a tracker, got none; call AdcpTracker(app, …)"
+            f"app.state.{TRACKER_KEY}: expected a tracker, got none. Call AdcpTracker(app, …)"
         )
     return tracker
 
 
 async def _tracker(connection: HTTPConnection) -> Tracker:
-    """Return the tracker on the event loop: FastAPI runs a plain function in a thread."""
+    """Return the tracker on the event loop; FastAPI would run a plain function in a thread."""
     return get_tracker(connection)
 
 
 TrackerDep = Annotated[Tracker, Depends(_tracker)]
-"""A parameter of this type is given the application's tracker."""
+"""The type of a parameter that gets the application's tracker."""

@@ -1,4 +1,4 @@
-"""The WSGI middleware as Flask needs it: its shortest requests take very little time."""
+"""A WSGI middleware for Flask with a fast path for ordinary requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Flask extension: one object, any number of applications."""
+"""The Flask extension, for any number of applications."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ if TYPE_CHECKING:
     from adcp_tracker.web.options import Options
 
 EXTENSION = "adcp_tracker"
-"""What the extension is called in ``app.extensions``."""
+"""The extension's key in ``app.extensions``."""
 
 CONFIG_KEY = "ADCP_TRACKER"
-"""What its options are called in ``app.config``."""
+"""The key of its options in ``app.config``."""
 
 
 class AdcpTracker:
-    """Gives an application a tracker, and its events the shopper's request.
+    """Adds a tracker to an application, and the shopper's request to its events.
 
-    Options are given here or in ``app.config["ADCP_TRACKER"]``, which wins, since it is
-    the application's own. Each application gets a tracker of its own. In debug mode it is
-    strict unless told otherwise.
+    Pass options here or in ``app.config["ADCP_TRACKER"]``, which takes precedence. Each
+    application gets its own tracker. In debug mode it is strict unless you set ``strict``.
 
     Args:
         app: The application; left out, call :meth:`init_app` for each.
-        **options: A tracker's settings and destinations, and what is captured of a
-            request; see :class:`adcp_tracker.web.options.Options`.
+        **options: The tracker's settings and destinations, and what to capture from
+            requests; see :class:`adcp_tracker.web.options.Options`.
 
     Raises:
-        ConfigurationError: If an option is unknown, missing or cannot be right.
+        ConfigurationError: If an option is unknown, missing or invalid.
     """
 
     def __init__(self, app: Flask | None = None, **options: Unpack[Options]) -> None:
@@ -51,20 +50,20 @@ class AdcpTracker:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> Tracker:
-        """Give `app` a tracker, its context and the commands ``flask adcp``; return the tracker.
+        """Add a tracker, contexts and the commands ``flask adcp`` to `app`; return the tracker.
 
         Raises:
-            ConfigurationError: If an option is wrong, or `app` has a tracker already.
+            ConfigurationError: If an option is invalid, or `app` already has a tracker.
         """
         if not hasattr(app, "wsgi_app"):
             raise ConfigurationError(
-                f"app: expected a Flask application, got {type(app).__name__}; "
-                "for FastAPI and Starlette there is adcp_tracker_fastapi"
+                f"app: expected a Flask application, got {type(app).__name__}. "
+                "For FastAPI and Starlette, use adcp_tracker_fastapi"
             )
         if EXTENSION in app.extensions:
             raise ConfigurationError(
-                f"app.extensions[{EXTENSION!r}]: expected none yet, got one; "
-                "initialise each application once"
+                f"app.extensions[{EXTENSION!r}]: expected no tracker yet, got one. "
+                "Initialise each application once"
             )
         options = {**self._options, **_configured(app)}
         setup = configure(options, debug=app.debug, request=lambda given: _request(app, given))
@@ -84,16 +83,16 @@ def get_tracker() -> Tracker:
     """Return the current application's tracker.
 
     Raises:
-        ConfigurationError: If it has none.
+        ConfigurationError: If it has no tracker.
         RuntimeError: If there is no current application.
     """
-    # One step to the application: each attribute of the proxy itself takes several.
+    # One step to the application; each attribute of the proxy takes several.
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Werkzeug's documented way
     setup = app.extensions.get(EXTENSION)
     if not isinstance(setup, Integration):
         raise ConfigurationError(
-            f"app.extensions[{EXTENSION!r}]: expected a tracker, got none; "
-            "call AdcpTracker(app, …), or init_app(app) in the application factory"
+            f"app.extensions[{EXTENSION!r}]: expected a tracker, got none. "
+            "Call AdcpTracker(app, …), or init_app(app) in the application factory"
         )
     return setup.tracker
 
@@ -108,14 +107,14 @@ def _configured(app: Flask) -> Mapping[str, object]:
 
 
 def _request(app: Flask, environ: object) -> Request:
-    """Return Flask's own request for a consent function; only a copy outside of one."""
+    """Return Flask's request for a consent function; a copy outside of a request."""
     if has_request_context() and request.environ is environ:
         return request
     return app.request_class(cast("WSGIEnvironment", environ))
 
 
 def _resolve_for_stream(response: Response) -> Response:
-    """Ask for consent and all else while there is a request, if the body is made later."""
+    """Compute the context while there is a request, if the body is streamed later."""
     if response.is_streamed:
         context = current_context()
         if isinstance(context, LazyContext):

@@ -1,4 +1,4 @@
-"""What one session holds: writes by the transaction they were tracked in."""
+"""The deferred writes of a session, by transaction."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _moments = itertools.count()
 
 @attrs.define(eq=False)
 class PendingWrites(Generic[Transaction]):
-    """A session's held writes, from its first use until its outermost transaction ends.
+    """A session's deferred writes, from its first use until its outermost transaction ends.
 
     Attributes:
-        used_at: Orders sessions by when each was last used.
-        has_written: Whether anything may have been written to the database.
+        used_at: A number that orders sessions by their last use.
+        has_written: Whether the session may have written to the database.
     """
 
     used_at: int = 0
@@ -39,28 +39,28 @@ class PendingWrites(Generic[Transaction]):
             self._scopes.append(scope)
 
     def is_used_in(self, scope: object) -> bool:
-        """Say whether the session was used there."""
+        """Return whether the session was used in a request, task or thread."""
         return any(scope is each for each in self._scopes)
 
     def add(self, transaction: Transaction, write: Write) -> None:
-        """Keep `write` until `transaction` ends."""
+        """Defer `write` until `transaction` ends."""
         self._held.setdefault(transaction, []).append(write)
 
     def decide(self, transaction: Transaction, *, committed: bool) -> None:
-        """Note how `transaction` is about to end."""
+        """Note how `transaction` will end."""
         self._outcomes[transaction] = committed
 
     def end_nested(self, transaction: Transaction, outer: Transaction) -> None:
-        """Hand on what a savepoint held, if it was released; else drop it."""
+        """Move the writes of a released savepoint to `outer`; drop those of a rolled-back one."""
         writes = self._held.pop(transaction, [])
         if writes and self._outcomes.get(transaction, False):
             self._held.setdefault(outer, []).extend(writes)
 
     def end(self, transaction: Transaction) -> list[Write]:
-        """Return the writes to be made now that the outermost transaction has ended.
+        """Return the writes to call now that the outermost transaction has ended.
 
-        One that just ended, neither committed nor rolled back, takes what was written
-        with it; where nothing was, no event depended on it.
+        A transaction that ended without a commit or rollback loses what it wrote. If it wrote
+        nothing, its events don't depend on it.
         """
         committed = self._outcomes.get(transaction, not self.has_written)
         return self._held.pop(transaction, []) if committed else []

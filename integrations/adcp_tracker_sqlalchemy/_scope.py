@@ -1,4 +1,4 @@
-"""Where code runs: which request, task or thread, as far as sessions are concerned."""
+"""Which request, task or thread code runs in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from adcp_tracker.context import current_context
 
 
 def current_scope() -> object:
-    """Return what stands for the request, task or thread; the same object while in it.
+    """Return an object that identifies the request, task or thread.
 
-    A request may be handled by several threads or tasks, one after the other; they share
-    its context. Outside of requests a session belongs to one task or thread.
+    Several threads or tasks may handle a request, one after the other; they share its context.
+    Outside of requests a session belongs to one task or thread.
     """
     context = current_context()
     if context is not None:

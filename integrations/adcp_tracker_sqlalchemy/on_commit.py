@@ -1,4 +1,4 @@
-"""Hold events while a session has a transaction, until it is known how that ends."""
+"""Write events when the transaction of a SQLAlchemy session is committed."""
 
 from __future__ import annotations
 
@@ -27,38 +27,37 @@ Sessions: TypeAlias = (
     "Session | sessionmaker[Session] | scoped_session[Session] | AsyncSession | "
     "async_sessionmaker[AsyncSession] | async_scoped_session[AsyncSession]"
 )
-"""One session, or whatever an application makes its sessions with."""
+"""A session, or what an application makes its sessions with."""
 
 _PENDING = "adcp_tracker"
 
 
 def on_session_commit(sessions: Sessions, *, enabled: bool = True) -> SessionCommitHook | None:
-    """Return the ``on_commit`` of a tracker whose events are about what sessions write.
+    """Return a value for the tracker's ``on_commit`` option.
 
-    An event that is tracked while a session of this request, task or thread has a
-    transaction is kept in memory. A commit writes it to disk; a rollback drops it, that
-    of its savepoint too. A transaction that ends without either, having written nothing,
-    was only read in: its events are written as well.
+    An event tracked while a session of this request, task or thread has a transaction is kept
+    in memory. A commit writes it to disk; a rollback drops it, also a rollback to a savepoint.
+    If a transaction ends without either and has written nothing, its events are written, too.
 
     Args:
-        sessions: The application's ``sessionmaker``, ``scoped_session`` or their async
-            twins, or a single session. Call this before sessions are made.
-        enabled: Whether to hold anything; without, events do not wait for transactions.
+        sessions: The application's ``sessionmaker``, ``scoped_session``, the async version of
+            either, or a single session. Call this before sessions are made.
+        enabled: ``False`` turns it off: events don't wait for transactions.
 
     Raises:
-        ConfigurationError: If `sessions` is none of these.
+        ConfigurationError: If `sessions` is anything else.
     """
     return SessionCommitHook(sessions) if enabled else None
 
 
 class SessionCommitHook:
-    """Holds writes for the transactions of some sessions.
+    """Defers writes until the transactions of some sessions end.
 
     Args:
         sessions: What makes the sessions, or one of them.
 
     Raises:
-        ConfigurationError: If `sessions` is nothing that does.
+        ConfigurationError: If `sessions` is anything else.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -78,7 +77,7 @@ class SessionCommitHook:
             event.listen(target, name, listener)
 
     def __call__(self, write: Write) -> bool:
-        """Take `write` if a session here has a transaction; say whether it was taken."""
+        """Defer `write` if a session here has a transaction; return whether it was deferred."""
         session = self._session_in_scope()
         if session is None:
             return False
@@ -90,7 +89,7 @@ class SessionCommitHook:
         return True
 
     def _session_in_scope(self) -> Session | None:
-        """Return the session last used by this request, task or thread, if it is at work."""
+        """Return the session last used by this request, task or thread, if it has a transaction."""
         scope = current_scope()
         with self._lock:
             found = [each for each in self._open if each.info[_PENDING].is_used_in(scope)]
@@ -141,7 +140,7 @@ class SessionCommitHook:
 
 
 def _write_safely(write: Write) -> None:
-    """Make a write. What is committed must not look as if it had failed."""
+    """Call a write. An error must not look as if the committed transaction had failed."""
     try:
         write()
     except (AdcpTrackerError, OSError) as error:
@@ -149,19 +148,19 @@ def _write_safely(write: Write) -> None:
 
 
 def _innermost(session: Session) -> SessionTransaction | None:
-    """Return the savepoint that a session is in, or else its transaction."""
+    """Return the savepoint that a session is in; without one, its transaction."""
     return session.get_nested_transaction() or session.get_transaction()
 
 
 def _enclosing(transaction: SessionTransaction) -> SessionTransaction:
-    """Return the savepoint or transaction that `transaction` is part of."""
+    """Return the savepoint or transaction around `transaction`."""
     while not transaction.nested and transaction.parent is not None:
         transaction = transaction.parent
     return transaction
 
 
 def _listener_target(sessions: object) -> Target:
-    """Return what the events of these sessions are listened for at."""
+    """Return where to listen for the events of these sessions."""
     if isinstance(sessions, AsyncSession):
         sessions = sessions.sync_session
     if isinstance(sessions, (scoped_session, async_scoped_session)):
@@ -177,7 +176,7 @@ def _listener_target(sessions: object) -> Target:
 
 
 def _sync_class(maker: async_sessionmaker[AsyncSession]) -> Target:
-    """Give the async sessions of `maker` a class of sessions of their own to listen at."""
+    """Give the async sessions of `maker` their own session class to listen to."""
     given = maker.kw.get("sync_session_class") or maker.class_.sync_session_class
     if isinstance(given, sessionmaker):
         return given

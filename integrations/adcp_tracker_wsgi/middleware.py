@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 TRACKER_KEY = "adcp_tracker.tracker"
-"""Where the environ holds the tracker."""
+"""The tracker's key in the environ."""
 
 
 class AdcpTrackerMiddleware:
-    """Binds the context of each request, hands the tracker on and sets the click cookie.
+    """Binds the context of each request, puts the tracker into the environ, sets the click cookie.
 
     Args:
         app: The application.
-        tracker: A tracker that is there already; left out, one is made of `options`.
-        capture: A capture that is there already; left out, one is made of `options`.
-        **options: A tracker's settings and destinations, and what is captured of a
-            request; see :class:`adcp_tracker.web.options.Options`.
+        tracker: An existing tracker; left out, one is made from `options`.
+        capture: An existing capture; left out, one is made from `options`.
+        **options: The tracker's settings and destinations, and what to capture from
+            requests; see :class:`adcp_tracker.web.options.Options`.
 
     Raises:
-        ConfigurationError: If an option is unknown, missing or cannot be right.
+        ConfigurationError: If an option is unknown, missing or invalid.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AdcpTrackerMiddleware:
         return body if is_closed(body, environ) else ContextBody(body, context)
 
     def _needs_cookie_first(self, environ: WSGIEnvironment) -> bool:
-        """Start the tracker at the first request, and step out of the way of all others."""
+        """Start the tracker at the first request, then replace this method."""
         self._needs_cookie = self.capture.cookie_check.needs_cookie_environ
         start_safely(self.tracker)
         return self._needs_cookie(environ)
@@ -89,9 +89,9 @@ def _with_cookie(
 
 
 class ContextBody:
-    """A response body whose pieces are made with the context bound, one by one.
+    """A response body that binds the context while each piece is made.
 
-    A server may ask for them when other requests have begun in the same thread.
+    A server may ask for a piece when the thread has begun another request.
     """
 
     __slots__ = ("_body", "_context", "_pieces")
@@ -115,7 +115,7 @@ class ContextBody:
             reset_context(token)
 
     def close(self) -> None:
-        """Let the application clean up, which may be when it tracks what it has sent."""
+        """Close the application's body with the context bound, since it may track an event then."""
         close = getattr(self._body, "close", None)
         if close is None:
             return
@@ -127,9 +127,9 @@ class ContextBody:
 
 
 def is_closed(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-    """Say whether no more of the application's code runs for this body.
+    """Return whether no more of the application's code runs for this body.
 
-    Servers send a list and a file in quicker ways, so these are left as they are.
+    Servers send lists and files in faster ways, so these aren't wrapped.
     """
     if isinstance(body, (list, tuple)) or hasattr(body, "fileno"):
         return True
@@ -138,18 +138,18 @@ def is_closed(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
 
 
 def get_tracker(environ: WSGIEnvironment | None = None) -> Tracker:
-    """Return the tracker of the middleware that this request came through.
+    """Return the tracker of the middleware that handles this request.
 
     Args:
         environ: The request's environ; left out, the one of the request being handled.
 
     Raises:
-        ConfigurationError: If it came through none.
+        ConfigurationError: If no middleware handles it.
     """
     tracker = (current_raw_request() or {} if environ is None else environ).get(TRACKER_KEY)
     if not isinstance(tracker, Tracker):
         raise ConfigurationError(
-            f"environ[{TRACKER_KEY!r}]: expected a tracker, got none; "
-            "wrap the application in adcp_tracker_wsgi.AdcpTrackerMiddleware"
+            f"environ[{TRACKER_KEY!r}]: expected a tracker, got none. "
+            "Wrap the application in adcp_tracker_wsgi.AdcpTrackerMiddleware"
         )
     return tracker

@@ -152,9 +152,9 @@ def test_many_letters_come_in_pages() -> None:
     first, second = (client.get(f"{PAGE}?page={page}").content.decode() for page in (1, 2))
     assert "Dead letters (60)" in first
     assert "Page 1 of 2" in first
-    assert "lead L-59" in first
-    assert "lead L-0\n" not in first
-    assert "lead L-0\n" in second
+    assert "purchase L-59" in first
+    assert "purchase L-0\n" not in first
+    assert "purchase L-0\n" in second
 
 
 @pytest.mark.slow

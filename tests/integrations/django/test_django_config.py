@@ -127,15 +127,15 @@ def test_code_is_given_by_its_dotted_path(configure: Configure, seller: Sandbox)
     ("changes", "said"),
     [
         ({"DIRECTORY": ""}, "directory: expected a path"),
-        ({"TRUSTED_PROXYS": []}, "did you mean 'TRUSTED_PROXIES'"),
-        ({"advertisr_id": "1"}, "did you mean 'ADVERTISER_ID'"),
-        ({"NOTHING_LIKE_IT": 1}, "NOTHING_LIKE_IT: expected a known key"),
+        ({"TRUSTED_PROXYS": []}, "Did you mean 'TRUSTED_PROXIES'"),
+        ({"advertisr_id": "1"}, "Did you mean 'ADVERTISER_ID'"),
+        ({"NOTHING_LIKE_IT": 1}, "Unknown key 'NOTHING_LIKE_IT'. See the table"),
         ({"UPLOADER": "thraed"}, "uploader: expected 'thread' or 'external'"),
         ({"COMMIT_AWARE": "yes"}, "commit_aware: expected True or False"),
         ({"directory": "/tmp/other"}, "in two spellings"),  # noqa: S108 - never made
-        ({"DESTINATIONS": []}, "got it beside advertiser_id"),
+        ({"DESTINATIONS": []}, "can't be combined with advertiser_id"),
         ({"API_KEY": 5}, "api_key: expected a string, got int"),
-        ({"CONSENT": "shop.nothing"}, "consent: expected the dotted path of something importable"),
+        ({"CONSENT": "shop.nothing"}, "consent: expected a dotted path that can be imported"),
     ],
 )
 def test_what_cannot_be_right_is_said_by_its_name(

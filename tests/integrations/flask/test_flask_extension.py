@@ -81,7 +81,7 @@ def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
     app.config["ADCP_TRACKER"] = "queue"
     with pytest.raises(ConfigurationError, match="expected a dict of options, got str"):
         AdcpTracker(app)
-    with pytest.raises(ConfigurationError, match="initialise each application once"):
+    with pytest.raises(ConfigurationError, match="Initialise each application once"):
         AdcpTracker(directory=tmp_path).init_app(shop(tmp_path))
 
 
