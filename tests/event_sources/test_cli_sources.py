@@ -81,7 +81,7 @@ def test_sellers_words_steer_no_terminal(
     ("arguments", "expected"),
     [
         (["sync", "nowhere.json"], "nowhere.json: can't read event sources: No such"),
-        (["list", "--account", "a", "--brand", "b.example"], "got both"),
+        (["list", "--account", "a", "--brand", "b.example"], "got account_id and"),
         (["list", "--operator", "b.example"], "account.brand"),
     ],
 )
