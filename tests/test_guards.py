@@ -10,17 +10,21 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
-from adcp_tracker import Event, QueueFullError, RejectedEvent, RequestContext, Tracker
+from adcp_tracker import Event, Interchange, QueueFullError, RejectedEvent, RequestContext, Tracker
 from adcp_tracker._logging import logger
 from adcp_tracker._signals import raised_by_signal_handler
 from tests.support.destinations import ScriptedDestination
+from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
+
+    from adcp_tracker.sandbox import Sandbox
 
 EMAIL = "alice.private@example.com"
 ORDER = {"id": "A-1", "total": "59.90", "currency": "EUR", "email": EMAIL}
@@ -272,3 +276,23 @@ def test_a_rejected_event_is_loud_where_all_destinations_are_local(
     if warned == "default":
         assert "shop.py:7: RejectedEventWarning: purchase 'A-1' was rejected" in done.stderr
         assert "$.custom_data.currency: expected" in done.stderr
+
+
+def interchange(url: str) -> Interchange:
+    """Return a destination at a local seller."""
+    return Interchange(
+        advertiser_id=ADVERTISER, event_source_id=SOURCE, api_key=TOKEN, base_url=url
+    )
+
+
+def test_a_hosts_log_has_no_lines_of_httpx_about_our_requests(
+    tmp_path: Path, seller: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own requests are logged as before."""
+    caplog.set_level(logging.INFO)
+    with Tracker([interchange(seller.url)], directory=tmp_path, handle_sigterm=False) as tracker:
+        tracker.track_purchase(ORDER)
+        assert tracker.flush(10.0).pending == 0
+    assert not [record for record in caplog.records if record.name == "httpx"]
+    httpx.get(seller.url)
+    assert [record for record in caplog.records if record.name == "httpx"]

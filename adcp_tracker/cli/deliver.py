@@ -124,7 +124,6 @@ def worker(  # noqa: PLR0913 - options, each by its name
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     tracker = make_uploading_tracker(directory, handle_sigterm=False)
     _require_directory(tracker.settings.directory, create=create)
     QueueDirectory(tracker.settings.directory).prepare()  # fail now if the directory can't be used

@@ -18,6 +18,7 @@ import attrs
 import httpcore  # noqa: F401 - see above
 import httpx
 
+from adcp_tracker._logging import quiet_httpx
 from adcp_tracker.destinations.base import Paused, Retry, Timeouts
 from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.redaction import redaction_of
@@ -324,7 +325,8 @@ class HttpClient:
         deadline: _Deadline,
         stop_when: Callable[[bytes], bool] | None,
     ) -> Response:
-        response = client.send(request, stream=True)
+        with quiet_httpx():
+            response = client.send(request, stream=True)
         try:
             body, truncated = _read(response, deadline, stop_when)
         finally:
