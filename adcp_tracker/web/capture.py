@@ -180,6 +180,7 @@ class Capture:
         self.settings = settings or CaptureSettings()
         self._trust = self.settings.proxy_trust()
         self._detects_automation = self.settings.detect_automation
+        self._reads_platform_cookies = self.settings.platform_click_cookies
         self._clicks = ClickNames(self.settings.click_ids)
         self._query = QueryFilter((*ALLOWED_QUERY, *self._clicks.names, *self.settings.query_allow))
         self._cookie = _click_cookie(self.settings)
@@ -329,7 +330,7 @@ class Capture:
             click = self._clicks.in_cookie(value)
             if click is not None:
                 return click
-        return click_from_platform(lines) if self.settings.platform_click_cookies else None
+        return click_from_platform(lines) if self._reads_platform_cookies else None
 
     def _page(self, request: Request, client: ClientInfo) -> tuple[str | None, str]:
         """Return the page's URL, and its raw query if any of it matters."""

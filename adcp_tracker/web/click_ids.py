@@ -183,6 +183,7 @@ Each form has two groups: when the click happened, if the cookie says so, and th
 """
 
 _FIND_PLATFORM_COOKIE = re.compile(f";\\s*({'|'.join(_PLATFORM_COOKIES)})=([^;]{{1,600}})").finditer
+_PLATFORM_MARKS = ("_gcl_", "_fbc=", "_uetmsclkid=", "_epik=", "li_fat_id=", "ttclid=")
 _SECONDS = 10
 """How many digits of a timestamp are seconds; milliseconds have three more."""
 
@@ -194,6 +195,11 @@ def click_from_platform(lines: Iterable[str]) -> Click | None:
     """
     found: list[tuple[str, Click]] = []
     for line in lines:
+        for mark in _PLATFORM_MARKS:  # much quicker than the search, and mostly in vain
+            if mark in line:
+                break
+        else:
+            continue
         for match in _FIND_PLATFORM_COOKIE(";" + line):
             kind, form = _PLATFORM_COOKIES[match[1]]
             parsed = form.fullmatch(match[2].strip())

@@ -76,7 +76,7 @@ def test_debug_mode_makes_it_strict(debug: bool, tmp_path: Path) -> None:  # noq
 def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
     """At start, and not at the first purchase."""
     app = Flask("shop")
-    with app.app_context(), pytest.raises(ConfigurationError, match="call AdcpTracker"):
+    with app.app_context(), pytest.raises(ConfigurationError, match="Call AdcpTracker"):
         get_tracker()
     app.config["ADCP_TRACKER"] = "queue"
     with pytest.raises(ConfigurationError, match="expected a dict of options, got str"):
