@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -108,6 +109,10 @@ _SUFFIX = ".log"
 _converter = make_converter(omit_if_default=True)
 
 
+_PLACE = re.compile(r"\$[\w.\[\]]*")
+_INDEX = re.compile(r"\[\d+\]")
+
+
 @attrs.frozen
 class DeadLetter:
     """One event that one destination will not get, unless somebody replays it.
@@ -141,6 +146,12 @@ class DeadLetter:
         """Its short name, the same whenever the same event dies again."""
         name = f"{self.destination}\0{self.segment}\0{self.offset}"
         return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+
+    @property
+    def reason(self) -> str:
+        """The code and the field at fault: the same for letters with the same cause."""
+        place = _PLACE.match(self.message)
+        return f"{self.code} {_INDEX.sub('[]', place[0])}" if place else self.code
 
     def summary(self) -> dict[str, object]:
         """Return what a person needs to see of it, as JSON takes it."""

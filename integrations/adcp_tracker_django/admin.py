@@ -1,8 +1,11 @@
-"""The admin page: counters, dead letters, and a button to replay them."""
+"""The admin page: counters and dead letters, to send again, correct or export."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,18 +13,20 @@ import orjson
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
+from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker_django.config import get_tracker
 from adcp_tracker_django.models import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
+    from adcp_tracker import ReplayResult
     from adcp_tracker.outbox.dead_letters import DeadLetter as Letter
 
 _PER_PAGE = 50
@@ -29,6 +34,7 @@ _HANDOVER_SECONDS = 5.0
 _TEMPLATE = "admin/adcp_tracker/deadletter/change_list.html"
 _NAME = "adcp_tracker_deadletter_changelist"
 _SHOPPER = "user_match"
+_HIDDEN = "•••"
 
 
 @attrs.frozen
@@ -55,7 +61,7 @@ def to_row(letter: Letter) -> Row:
     """
     event = orjson.loads(letter.event)
     if isinstance(event.get(_SHOPPER), dict):
-        event[_SHOPPER] = dict.fromkeys(event[_SHOPPER], "•••")
+        event[_SHOPPER] = dict.fromkeys(event[_SHOPPER], _HIDDEN)
     return Row(
         letter,
         datetime.fromtimestamp(letter.died_at, timezone.utc),
@@ -94,8 +100,12 @@ class DeadLetterAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         if request.method == "POST":
-            return self._replay(request)
-        letters = self._letters(request)
+            return self._send(request)
+        every = self._letters(request)
+        reason = request.GET.get("reason", "")
+        letters = [letter for letter in every if reason in {"", letter.reason}]
+        if "export" in request.GET:
+            return _export(letters)
         page = Paginator(letters[::-1], _PER_PAGE).get_page(request.GET.get("page"))
         context = {
             **self.admin_site.each_context(request),
@@ -104,6 +114,8 @@ class DeadLetterAdmin(admin.ModelAdmin):
             "books": sorted(get_tracker().stats().destinations.items()),
             "page": page,
             "rows": [to_row(letter) for letter in page],
+            "reasons": Counter(letter.reason for letter in every).most_common(),
+            "reason": reason,
             "may_replay": self.has_replay_permission(request),
         }
         request.current_app = self.admin_site.name
@@ -116,14 +128,61 @@ class DeadLetterAdmin(admin.ModelAdmin):
             self.message_user(request, str(error), messages.ERROR)
             return []
 
-    def _replay(self, request: HttpRequest) -> HttpResponse:
+    def _send(self, request: HttpRequest) -> HttpResponse:
+        """Replay the chosen letters, or send one with its corrected event."""
         if not self.has_replay_permission(request):
             raise PermissionDenied
         ids = set(request.POST.getlist("shown" if "all" in request.POST else "letter"))
-        text, level = _replayed(ids) if ids else ("No letter was chosen.", messages.WARNING)
+        if "correct" in request.POST:
+            letter_id = request.POST["correct"]
+            text, level = _correct(letter_id, request.POST.get(f"event-{letter_id}", ""))
+        elif ids:
+            text, level = _replayed(ids)
+        else:
+            text, level = "No letter was chosen.", messages.WARNING
         self.message_user(request, text, level)
         page = reverse(f"admin:{_NAME}", current_app=self.admin_site.name)
         return HttpResponseRedirect(page)
+
+
+def _export(letters: Sequence[Letter]) -> HttpResponse:
+    """Return letters as lines of JSON, without the values that tell who the shopper is."""
+    lines = [
+        orjson.dumps({**letter.summary(), "event": to_row(letter).event}) for letter in letters
+    ]
+    headers = {"Content-Disposition": 'attachment; filename="dead-letters.ndjson"'}
+    return HttpResponse(b"\n".join(lines), "application/x-ndjson", headers=headers)
+
+
+def _correct(letter_id: str, text: str) -> tuple[str, int]:
+    """Send a letter with its event as somebody corrected it."""
+    dead_letters = get_tracker().dead_letters
+    try:
+        letter = next(each for each in dead_letters.list() if each.id == letter_id)
+        event = _unmasked(json.loads(text, parse_float=Decimal), orjson.loads(letter.event))
+        done = dead_letters.correct(letter_id, event, timeout=_HANDOVER_SECONDS)
+    except StopIteration:
+        return "This letter is not there any more.", messages.WARNING
+    except InvalidEventError as error:
+        return f"The corrected event is invalid: {error}", messages.ERROR
+    except ValueError as error:
+        return f"The corrected event is not JSON: {error}", messages.ERROR
+    except (OSError, RuntimeError) as error:
+        return str(error), messages.ERROR
+    return _told(done)
+
+
+def _unmasked(event: object, before: dict[str, object]) -> dict[str, object]:
+    """Return a corrected event with the hidden values that were left as they were."""
+    if not isinstance(event, dict):
+        raise ValueError("expected an object")  # noqa: TRY004 - as for other JSON
+    match, known = event.get(_SHOPPER), before.get(_SHOPPER)
+    if isinstance(match, dict) and isinstance(known, dict):
+        restored = {
+            name: known.get(name) if hint == _HIDDEN else hint for name, hint in match.items()
+        }
+        return {**event, _SHOPPER: restored}
+    return event
 
 
 def _replayed(ids: set[str]) -> tuple[str, int]:
@@ -131,6 +190,10 @@ def _replayed(ids: set[str]) -> tuple[str, int]:
         done = get_tracker().dead_letters.replay(ids, timeout=_HANDOVER_SECONDS)
     except (OSError, RuntimeError) as error:
         return str(error), messages.ERROR
+    return _told(done)
+
+
+def _told(done: ReplayResult) -> tuple[str, int]:
     parts = [f"{len(done.replayed)} on their way again"]
     if done.refused:
         parts.append(f"{len(done.refused)} cannot be sent as they are")

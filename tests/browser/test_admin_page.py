@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -40,7 +41,7 @@ tracker = get_tracker()
 for order_id in ("A-1", "A-2"):
     order = {{"id": order_id, "total": "12.50", "currency": "EUR", "email": "alice@example.com"}}
     tracker.track_purchase(order)
-tracker.track_lead({PROBE!r}, email="alice@example.com", custom_data={{"currency": "euro"}})
+tracker.track_purchase({{"id": {PROBE!r}, "total": "lots", "currency": "EUR"}})
 tracker.close(timeout=20)
 """
 
@@ -91,7 +92,7 @@ def test_an_admin_sends_a_refused_event_again(
 ) -> None:
     """They log in, see what became of every event and why, choose one, and it arrives."""
     log_in(browser, shop)
-    assert counters(browser)[:4] == ["3", "1", "0", "2"]
+    assert counters(browser)[:5] == ["3", "1", "0", "0", "2"]
     letters = browser.text("#adcp-letters")
     assert "INVALID_EVENT_TIME" in letters
     assert "purchase A-1" in letters
@@ -112,8 +113,28 @@ def test_an_admin_sends_a_refused_event_again(
 
     def is_settled() -> bool:
         browser.visit(shop + PAGE)
-        return counters(browser)[:4] == ["3", "2", "0", "1"]
+        return counters(browser)[:5] == ["3", "2", "0", "0", "1"]
 
     browser.wait_for(is_settled)
     assert "purchase A-1" not in browser.text("#adcp-letters")
+    assert browser.complaints() == []
+
+
+def test_an_admin_corrects_an_invalid_event(
+    browser: Browser, shop: str, seller: SellerProcess
+) -> None:
+    """They open the event, put its value right, send it, and it arrives."""
+    log_in(browser, shop)
+    browser.visit(f"{shop}{PAGE}?reason=INVALID_EVENT+$.custom_data.value")
+    browser.find("#adcp-letters summary").click()
+    box = browser.find("#adcp-letters textarea")
+    event = json.loads(box.get_attribute("value") or "")
+    event["custom_data"]["value"] = 12.5
+    browser.run("arguments[0].value = arguments[1]", box, json.dumps(event))
+    before = browser.find("html")
+    browser.find("#adcp-letters button[name=correct]").click()
+    browser.wait_for(lambda: browser.is_gone(before))
+    assert "1 on their way again" in browser.text(".messagelist")
+    browser.wait_for(lambda: len(seller.event_ids) == 2)
+    assert browser.run("return window.probed") is None
     assert browser.complaints() == []

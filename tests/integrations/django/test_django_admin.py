@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -177,3 +179,63 @@ def test_no_table_is_asked_for() -> None:
     assert out.getvalue().strip().replace("\n", "") in {"[][]", "[]\n[]"}
     assert not DeadLetter.objects.exists()
     call_command("makemigrations", "--check", "--dry-run", stdout=out)
+
+
+def test_an_invalid_event_is_corrected_and_arrives(seller: Sandbox) -> None:
+    """Errors are told and keep the letter; hidden values stay as they were."""
+    get_tracker().track_purchase({"id": "P-1", "total": "lots", "currency": "EUR"})
+    assert get_tracker().flush(10).total().dead == 1
+    (letter,) = get_tracker().dead_letters.list()
+    client = client_of("view_deadletter", "replay_deadletter")
+    assert "Correct and send" in client.get(PAGE).content.decode()
+    event = {
+        "event_id": "P-1",
+        "event_type": "purchase",
+        "event_time": "2026-01-02T12:00:00Z",
+        "custom_data": {"value": "12.50", "currency": "euro"},
+    }
+    form = {"correct": letter.id, f"event-{letter.id}": json.dumps(event)}
+    assert (
+        "The corrected event is invalid: " in client.post(PAGE, form, follow=True).content.decode()
+    )
+    broken = client.post(PAGE, {**form, f"event-{letter.id}": "{"}, follow=True)
+    assert "is not JSON" in broken.content.decode()
+    assert len(get_tracker().dead_letters.list()) == 1
+    event["custom_data"]["currency"] = "EUR"  # type: ignore[index]
+    form[f"event-{letter.id}"] = json.dumps(event)
+    assert "1 on their way again" in client.post(PAGE, form, follow=True).content.decode()
+    seller.wait_for(1)
+    assert seller.events[0]["custom_data"] == {"value": 12.5, "currency": "EUR"}
+    assert "not there any more" in client.post(PAGE, form, follow=True).content.decode()
+
+
+def test_hidden_identifiers_survive_a_correction(seller: Sandbox) -> None:
+    """The page hides who the shopper is; what is left hidden is sent as it was."""
+    letter_id = refuse_one(seller)
+    seller.configure(refuse_events={})
+    client = client_of("view_deadletter", "replay_deadletter")
+    shown = client.get(PAGE).content.decode()
+    text = re.search(r"<textarea[^>]*>(.*?)</textarea>", shown, re.DOTALL)
+    assert text is not None
+    event = html.unescape(text[1])
+    assert "•••" in event
+    client.post(PAGE, {"correct": letter_id, f"event-{letter_id}": event})
+    seller.wait_for(1)
+    assert seller.events[0]["user_match"]["hashed_email"].startswith("ff8d9819")
+
+
+def test_letters_are_grouped_by_reason_and_exported(seller: Sandbox) -> None:
+    """Each reason is a link with a count; an export has no identifiers' values."""
+    refuse_one(seller)
+    for number in range(2):
+        get_tracker().track_purchase({"id": f"P-{number}", "total": "lots", "currency": "EUR"})
+    assert get_tracker().flush(10).total().dead == 3
+    client = client_of("view_deadletter")
+    text = client.get(PAGE).content.decode()
+    assert "INVALID_EVENT $.custom_data.value (2)" in text
+    only = client.get(PAGE, {"reason": "INVALID_EVENT_TIME"}).content.decode()
+    assert "lead L-1" in only
+    assert "Dead letters (1)" in only
+    exported = client.get(PAGE, {"export": "json", "reason": "INVALID_EVENT_TIME"})
+    (line,) = exported.content.splitlines()
+    assert json.loads(line)["event"]["user_match"] == {"hashed_email": "•••"}
