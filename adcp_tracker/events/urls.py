@@ -13,6 +13,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import quote
 
+_MAX_ESCAPED: Final = 8192
+"""Characters of a URL that is escaped; each one takes a microsecond."""
+
 _MAX_PORT: Final = 65_535
 _WEB: Final = frozenset({"http", "https", "ws", "wss", "ftp"})
 _PLAIN: Final = r"A-Za-z0-9._~!$&'()*+,;=:@\-"
@@ -80,7 +83,7 @@ def normalize_url(text: str) -> str | None:
     if is_uri(text):
         return text
     found = _split(text)
-    if found is None or _find_ambiguous(text) or not text.isprintable():
+    if found is None or len(text) > _MAX_ESCAPED or _find_ambiguous(text) or not text.isprintable():
         return None
     rest = found["rest"]
     page, mark, fragment = rest.partition("#")

@@ -17,8 +17,9 @@ from adcp_tracker._formatting import describe
 from adcp_tracker.events.money import from_minor, parse_money
 from adcp_tracker.events.parsing import is_absent, parse_time
 from adcp_tracker.exceptions import FieldError, InvalidEventError
+from adcp_tracker.orders._conversions import parse_id, parse_total
 from adcp_tracker.orders.mapping import OrderMapping, value_at
-from adcp_tracker.orders.reader import Order, make_order, parse_id, parse_total, to_item
+from adcp_tracker.orders.reader import Order, make_order, to_item
 
 _Read = Callable[[object], object]
 _Paths = str | tuple[str, ...]

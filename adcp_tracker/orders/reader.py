@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
-from enum import Enum
 from functools import cache, partial, singledispatch
 from itertools import islice
 from operator import attrgetter, is_
@@ -22,10 +21,8 @@ from adcp_tracker.events.codec import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
 from adcp_tracker.events.money import (
     CENTS,
-    MAX_NUMBER,
     known_floats,
     parse_amount,
-    parse_money,
     unbox,
 )
 from adcp_tracker.events.parsing import is_absent, parse_time
@@ -37,6 +34,20 @@ from adcp_tracker.orders._attributes import (
     is_loaded,
     log_failure,
     may_query,
+)
+from adcp_tracker.orders._conversions import (
+    parse_brand,
+    parse_country,
+    parse_created_at,
+    parse_currency,
+    parse_id,
+    parse_ip,
+    parse_price,
+    parse_product_id,
+    parse_quantity,
+    parse_text,
+    parse_total,
+    present,
 )
 from adcp_tracker.orders._foreign import FOREIGN_KEYS, reject_foreign_payload
 from adcp_tracker.orders.names import (
@@ -65,12 +76,9 @@ _UNSURE: Final = "number"
 _SHOPIFY: Final = "admin_graphql_api_id"
 _SHOPIFY_NAMES: Final = ("order_id", "legacy_resource_id", _KEY, "order_number", _UNSURE)
 _SHOPIFY_GID: Final = "gid://shopify/Order/"
-_MAX_ID_BITS: Final = 1024
 _MAX_KEYS: Final = 1000
 _MAX_PLANS: Final = 256
-_MAX_QUANTITY_DIGITS: Final = 16
 _UTC: Final = timezone.utc
-_CODE_LENGTH: Final = 3
 _LINE_ID: Final = "id"
 _PART_OF_A_LINE: Final = "parent_item_id"
 
@@ -213,7 +221,7 @@ def converted_values(values: Sequence[Any]) -> Sequence[Any]:
     ]
     if type(converted[_TOTAL]) is tuple and converted[_TOTAL] is not values[_TOTAL]:
         converted[_TOTAL], own = converted[_TOTAL]
-        converted[_CURRENCY] = _parse_currency(own) or converted[_CURRENCY]
+        converted[_CURRENCY] = parse_currency(own) or converted[_CURRENCY]
     if converted[_TOTAL] is None and not converted[_ITEMS] and _is_nan(values[_TOTAL]):
         converted[_TOTAL] = values[_TOTAL]
     return values if all(map(is_, values, converted)) else converted
@@ -346,20 +354,6 @@ def choose_id(source: object, get: _Get, plan: FieldPlan, trace: Trace | None = 
             return parse_id(value)
         last = value if last is None else last
     return parse_id(last)
-
-
-def parse_id(value: object) -> object:
-    """Return a key as text. Return the value unchanged if it isn't one."""
-    if is_absent(value):
-        return None
-    if isinstance(value, (str, UUID)):
-        return value if isinstance(value, str) else str(value)
-    value = unbox(value)
-    if type(value) is float and value.is_integer() and abs(value) < MAX_NUMBER:
-        return str(int(value))  # as pandas keeps integers in a column with gaps
-    if type(value) is int and value.bit_length() <= _MAX_ID_BITS:
-        return str(value)
-    return value
 
 
 @cache
@@ -601,7 +595,7 @@ def _finish_order(
         values[_CREATED_AT] = _aware_time(plan, get, created_at, trace)
     client_ip = values[_CLIENT_IP]
     if type(client_ip) is str and ":" in client_ip:
-        values[_CLIENT_IP] = _parse_ip(client_ip)
+        values[_CLIENT_IP] = parse_ip(client_ip)
     if plan.related:
         _fill_contact(source, values, plan.related, trace)
         if values[_CLIENT_IP] is None or values[_USER_AGENT] is None:
@@ -612,7 +606,7 @@ def _finish_money(values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | 
     """Take a total's own currency, and a currency in capital letters."""
     if type(values[_TOTAL]) is tuple:
         values[_TOTAL], own = values[_TOTAL]
-        own = _parse_currency(own)
+        own = parse_currency(own)
         if own is not None:
             values[_CURRENCY] = own
             if trace is not None:
@@ -620,7 +614,7 @@ def _finish_money(values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | 
     elif values[_TOTAL] is None and not values[_ITEMS]:
         values[_TOTAL] = _not_a_number(plan, get)
     if values[_CURRENCY] is not None:
-        values[_CURRENCY] = _parse_currency(values[_CURRENCY])
+        values[_CURRENCY] = parse_currency(values[_CURRENCY])
 
 
 def _not_a_number(plan: FieldPlan, get: _Get) -> object:
@@ -730,25 +724,40 @@ def read_item(
     """
     if type(source) is dict and trace is None and given is None:
         plan, values = _items.read_dict(source)
+        if plan.related:
+            values[0] = _product_id(source, plan, values[0])
+        elif not plan.steps:
+            return source
     elif isinstance(source, OrderItem):
         return _converted_item(source)
     elif isinstance(source, (str, bytes)):
         return source
     else:
-        source = tuple(source) if type(source) is list else _unfold(source)
-        plan = _items.plan_for(source)
-        values = _items.read_with(plan, _getter(source, plan), trace, given or {})
-    if plan.related and (given is None or "id" not in given):
-        values[0] = _product_id(source, plan, values[0])
+        # A list is the values of a line that was read, so one that is a line itself is not kept.
+        source = tuple(source) if type(source) is list else source
+        plan, values = _read_any_item(source, trace, given or {})
+        if not (plan.steps or plan.related or given):
+            return source
     if values[1] is None and not plan.unsure:
         values[1] = 1
-    return values if plan.steps or plan.related or given else source
+    return values
+
+
+def _read_any_item(
+    source: object, trace: Trace | None, given: Mapping[str, object]
+) -> tuple[FieldPlan, list[Any]]:
+    source = _unfold(source)
+    plan = _items.plan_for(source)
+    values = _items.read_with(plan, _getter(source, plan), trace, given)
+    if plan.related and "id" not in given:
+        values[0] = _product_id(source, plan, values[0])
+    return plan, values
 
 
 def _converted_item(item: OrderItem) -> OrderItem:
     """Return a line, its number of pieces and price converted like those of a mapping."""
-    quantity: Any = _parse_quantity(item.quantity)
-    price: Any = _parse_price(item.price)
+    quantity: Any = parse_quantity(item.quantity)
+    price: Any = parse_price(item.price)
     if quantity is item.quantity and price is item.price:
         return item
     return attrs.evolve(item, quantity=quantity, price=price)
@@ -772,7 +781,7 @@ def _is_from_line(source: object, plan: FieldPlan) -> bool:
     names = plan.steps[0][1]
     if names[-1] != _LINE_ID:
         return False
-    return all(_parse_product_id(_member(source, name)) is None for name in names[:-1])
+    return all(parse_product_id(_member(source, name)) is None for name in names[:-1])
 
 
 def _member(source: object, name: str) -> object:
@@ -862,129 +871,12 @@ def _fetched(manager: Any) -> object:  # noqa: ANN401 - an ORM's own
     return rows
 
 
-def _parse_quantity(value: object) -> object:
-    """Parse a whole number that a shop keeps as text, as a float or as a Decimal."""
-    if type(value) is int:
-        return value
-    if is_absent(value):
-        return None
-    number = parse_amount(value)
-    if type(number) is int:
-        return number
-    if (
-        isinstance(number, Decimal)
-        and number.is_finite()
-        and number.adjusted() < _MAX_QUANTITY_DIGITS
-        and number == number.to_integral_value()
-    ):
-        return int(number)
-    return value
-
-
-def _parse_currency(value: object) -> object:
-    """Parse a currency code, also in small letters or of an object that has one."""
-    if value is None or is_absent(value):
-        return None
-    if isinstance(value, Enum) and not isinstance(value, str):
-        value = value.value
-    if not isinstance(value, str):
-        for name in ("code", "iso_code", "currency_code", "iso"):
-            code = value.get(name) if isinstance(value, Mapping) else get_attribute(value, name)
-            if isinstance(code, str):
-                return _parse_currency(code)
-        return value
-    code = value.strip().upper()
-    is_code = len(code) == _CODE_LENGTH and code.isascii() and code.isalpha()
-    return code if is_code and code != value else value
-
-
-def parse_total(value: object) -> object:
-    """Parse a total: an amount, or an amount and its currency."""
-    kind = type(value)
-    if kind is int or (kind is float and value == value):  # noqa: PLR0124 - not NaN
-        return parse_amount(value)
-    if is_absent(value):
-        return value if kind is Decimal and value.is_snan() else None  # type: ignore[attr-defined]
-    if isinstance(value, (str, int, float, Decimal)):
-        return parse_amount(value)
-    amount, currency = parse_money(value)
-    if amount is None:
-        return parse_amount(value)
-    return amount if currency is None else (amount, currency)
-
-
-def _parse_price(value: object) -> object:
-    if type(value) is float and value == value:  # noqa: PLR0124 - not NaN
-        return parse_amount(value)
-    return None if is_absent(value) else parse_amount(value)
-
-
-def _parse_text(value: object) -> object:
-    """Return text, also of an enumeration or a lazy translation; ``None`` if it's blank."""
-    if isinstance(value, Enum):
-        value = value.value
-    if type(value).__name__ in _LAZY_TEXTS:
-        value = str(value)
-    return None if is_absent(value) else value
-
-
-def _parse_brand(value: object) -> object:
-    """Return a brand's name, which may be kept in an object of its own."""
-    value = _parse_text(value)
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    name = value.get("name") if isinstance(value, Mapping) else get_attribute(value, "name")
-    return name if isinstance(name, str) else value
-
-
-def _parse_product_id(value: object) -> object:
-    """Return an item's id; 0 is what shops write for a product that has no variants."""
-    if type(value) is int and value == 0:
-        return None
-    parsed = parse_id(value)
-    return parsed if isinstance(parsed, (str, int, float)) else None
-
-
-def _parse_ip(value: object) -> object:
-    """Return an IP address as text, without the port that some proxies append."""
-    if not isinstance(value, str):
-        known = type(value).__name__ in {"IPv4Address", "IPv6Address"}
-        return str(value) if known else None if is_absent(value) else value
-    text = value.strip()
-    found = _find_port(text)
-    return (found[1] or found[2] if found else text) or None
-
-
-def _parse_country(value: object) -> object:
-    """Return a country's code of two letters; ``None`` of anything else."""
-    if not isinstance(value, str):
-        for name in ("code", "iso_3166_1_a2", "iso_code", "alpha_2"):
-            code = value.get(name) if isinstance(value, Mapping) else get_attribute(value, name)
-            if isinstance(code, str):
-                value = code
-                break
-    return value.upper() if isinstance(value, str) and _is_country(value) else None
-
-
-def _parse_created_at(value: object) -> object:
-    return None if is_absent(value) else parse_time(value)
-
-
-def _unchanged(value: object) -> object:
-    return None if is_absent(value) else value
-
-
 class _Raw:
     """No value has this type, so each one is converted."""
 
 
 _LINK_KEYS: Final = frozenset({"url", "resource", "href"})
 _WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
-_LAZY_TEXTS: Final = frozenset({"__proxy__", "LazyString", "LazyProxy", "_LazyString"})
-_find_port: Final = re.compile(
-    r"([0-9]{1,3}(?:\.[0-9]{1,3}){3}):[0-9]{1,5}|\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?"
-).fullmatch
-_is_country: Final = re.compile(r"[A-Za-z]{2}").fullmatch
 _CLIENT_KEYS: Final = frozenset({*CLIENT_FIELDS, *map(_camel, CLIENT_FIELDS)})
 _FIELDS: Final = list(ORDER_NAMES)
 _TOTAL: Final = _FIELDS.index("total")
@@ -996,21 +888,21 @@ _CREATED_AT: Final = _FIELDS.index("created_at")
 _CLIENT_IP: Final = _FIELDS.index("client_ip")
 _USER_AGENT: Final = _FIELDS.index("client_user_agent")
 COUNTRY: Final = _FIELDS.index("country")
-_TEXT: Final = (str, _parse_text)
+_TEXT: Final = (str, parse_text)
 
 _orders: Final = OrderReader(
     ORDER_NAMES,
     {
         "order_id": (str, parse_id),
         "total": (Decimal, parse_total),
-        "currency": (str, _parse_currency),
+        "currency": (str, parse_currency),
         "items": (_Raw, _parse_lines),
-        "phone": (str, _unchanged),
-        "created_at": (datetime, _parse_created_at),
-        "client_ip": (str, _parse_ip),
-        "uids": (_Raw, _unchanged),
-        "custom": (_Raw, _unchanged),
-        "country": (_Raw, _parse_country),
+        "phone": (str, present),
+        "created_at": (datetime, parse_created_at),
+        "client_ip": (str, parse_ip),
+        "uids": (_Raw, present),
+        "custom": (_Raw, present),
+        "country": (_Raw, parse_country),
     },
     (None, None, None, (), *[None] * 9, EMPTY, None),
     (*CONTACT_FIELDS, *CLIENT_FIELDS),
@@ -1018,19 +910,19 @@ _orders: Final = OrderReader(
 _items: Final = OrderReader(
     ITEM_NAMES,
     {
-        "id": (str, _parse_product_id),
-        "quantity": (int, _parse_quantity),
-        "price": (Decimal, _parse_price),
-        "brand": (str, _parse_brand),
+        "id": (str, parse_product_id),
+        "quantity": (int, parse_quantity),
+        "price": (Decimal, parse_price),
+        "brand": (str, parse_brand),
     },
     [None] * 5,
     PRODUCT_FIELDS,
 )
 _contacts: Final = OrderReader(
     CONTACT_NAMES,
-    {"phone": (str, _unchanged), "country": (_Raw, _parse_country)},
+    {"phone": (str, present), "country": (_Raw, parse_country)},
     [None] * 3,
 )
-_clients: Final = OrderReader(CLIENT_NAMES, {"client_ip": (str, _parse_ip)}, [None] * 2)
+_clients: Final = OrderReader(CLIENT_NAMES, {"client_ip": (str, parse_ip)}, [None] * 2)
 
 converter.register_structure_hook(Order, lambda source, _: to_order(source))

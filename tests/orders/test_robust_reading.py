@@ -388,7 +388,7 @@ def test_any_mapping_is_read_or_refused(order: dict[str, Any]) -> None:
         read = to_order(order)
     except InvalidEventError:
         return
-    assert read == to_order(order) or repr(read) == repr(to_order(order))
+    assert repr(read) == repr(to_order(order))  # a NaN differs from itself
 
 
 @given(st.dictionaries(names, json_values, min_size=1))
