@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-from adcp_tracker._logging import logger
+from adcp_tracker._clock import SystemClock
+from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker.destinations.base import (
     Delivered,
     EventFailure,
@@ -56,6 +57,7 @@ class OutcomeHandler:
         batch: What was tried.
         events: Its records.
         now: Seconds since the epoch.
+        log: Logs what may happen with every batch.
     """
 
     state: State
@@ -63,6 +65,7 @@ class OutcomeHandler:
     batch: FrozenBatch
     events: BatchEvents
     now: float
+    log: ThrottledLogger = attrs.field(factory=lambda: ThrottledLogger(SystemClock()))
 
     def apply(self, outcome: Outcome) -> list[DeadLetter]:
         """Apply an outcome.
@@ -115,7 +118,7 @@ class OutcomeHandler:
         return self._dead_letters(failed)
 
     def _log_unconfirmed(self, outcome: Delivered, unconfirmed: int) -> None:
-        logger.warning(
+        self.log.warning(
             "batch.unconfirmed",
             destination=self.batch.destination,
             events=len(self.events),

@@ -298,7 +298,8 @@ class Uploader:
         if outcome is None:
             return
         batch, events = self._in_flight.pop(name)
-        handler = OutcomeHandler(self.state, self._config.policy, batch, events, self._clock.now())
+        policy, now = self._config.policy, self._clock.now()
+        handler = OutcomeHandler(self.state, policy, batch, events, now, self._throttled_log)
         self._add_dead_letters(name, handler.apply(outcome))
         if not isinstance(outcome, Delivered):
             self._prefetched.pop(name, None)  # it may wait for long, and can be read again

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import orjson
 
-from adcp_tracker._logging import logger
+from adcp_tracker._clock import SystemClock
+from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker.destinations.a2a import A2aClient, find_card
 from adcp_tracker.destinations.base import (
     CheckResult,
@@ -110,6 +111,7 @@ class Agent:
     _discovered_in_session: int = attrs.field(default=-1, init=False)
     _discovered_at: float = attrs.field(default=0.0, init=False)
     _pid: int = attrs.field(factory=os.getpid, init=False)
+    _log: ThrottledLogger = attrs.field(factory=lambda: ThrottledLogger(SystemClock()), init=False)
 
     @name.default
     def _default_name(self) -> str:
@@ -260,7 +262,7 @@ class Agent:
         dropped = Counter(kind for _, kinds in cut for kind in kinds)
         if not dropped:
             return batch
-        logger.info("event.uids_left_out", destination=self.name, uid_types=dict(dropped))
+        self._log.warning("event.uids_left_out", destination=self.name, uid_types=dict(dropped))
         marked = batch.identity + "\0".join(sorted(dropped)).encode()
         return attrs.evolve(batch, events=[event for event, _ in cut], identity=marked)
 

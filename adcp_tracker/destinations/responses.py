@@ -370,7 +370,7 @@ def read_error(source: Mapping[str, object], *, replayed: bool = False) -> Selle
     """Parse an error, ignoring values of a wrong type."""
     recovery = source.get("recovery")
     details = source.get("details")
-    versions = details.get("supported_versions") if isinstance(details, dict) else None
+    versions = _get(details, "supported_versions") if isinstance(details, dict) else None
     return SellerError(
         code=sanitize(source.get("code"), CODE_LENGTH),
         message=sanitize(source.get("message")),
