@@ -37,7 +37,9 @@ THIRTY_DAYS = 30 * 86_400
 _VERSION = "c1"
 _PURPOSE = b"adcp_tracker context token, version 1"
 _MAC_BYTES = 16
-_MAX_PLAIN_BYTES = 16_384
+_LONGEST_TEXT = 2048
+_MAX_PLAIN_BYTES = 65_536
+"""More than the longest texts take, each character escaped."""
 
 # A compression dictionary of texts that are common in contexts, the most frequent last.
 # It belongs to the token version: a changed dictionary needs a new version.
@@ -109,7 +111,14 @@ class TokenSigner:
 
         Most tokens have 200 to 300 characters.
         """
-        body = _packed(context, int(self._clock.now()) + self.max_age_seconds)
+        expires_at = int(self._clock.now()) + self.max_age_seconds
+        token = self._signed(_packed(context, expires_at))
+        if len(token) > MAX_CHARACTERS:  # longer than anything that a browser sends
+            rest = RequestContext(consent=context.consent, automated=context.automated)
+            token = self._signed(_packed(rest, expires_at))
+        return token
+
+    def _signed(self, body: bytes) -> str:
         return f"{_VERSION}.{_encoded(_mac(self._keys[0], body) + body)}"
 
     def read(self, token: object) -> TokenReading:
@@ -149,13 +158,16 @@ def _decoded(text: str) -> bytes | None:
 
 
 def _packed(context: Context, expires_at: int) -> bytes:
-    fields = [
-        expires_at,
+    texts = (
         context.client_ip,
         context.client_user_agent,
         context.event_source_url,
         context.click_id,
         context.click_id_type,
+    )
+    fields = [
+        expires_at,
+        *(text if text is None or len(text) <= _LONGEST_TEXT else None for text in texts),
         context.consent.value,
         context.automated,
     ]
@@ -167,7 +179,10 @@ def _packed(context: Context, expires_at: int) -> bytes:
 def _opened(body: bytes, now: float) -> TokenReading:
     """Read a body with a valid signature, so that :func:`_packed` wrote it."""
     inflate = zlib.decompressobj(-12, _COMMON_TEXT)
-    plain = inflate.decompress(body, _MAX_PLAIN_BYTES).decode(errors="surrogatepass")
+    packed = inflate.decompress(body, _MAX_PLAIN_BYTES)
+    if not inflate.eof:
+        return TokenReading(fault="malformed")
+    plain = packed.decode(errors="surrogatepass")
     expires_at, ip, user_agent, url, click_id, click_id_type, consent, automated = json.loads(plain)
     if now >= expires_at:
         return TokenReading(fault="expired")

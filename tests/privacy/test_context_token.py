@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64encode
 
 import attrs
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.context import Automated, Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.privacy.context_token import TokenReading, TokenSigner
+from adcp_tracker.privacy.context_token import MAX_CHARACTERS, TokenReading, TokenSigner
 
 KEY = "0123456789abcdef-current"
 OLD_KEY = b"0123456789abcdef-former"
@@ -160,3 +161,43 @@ def test_an_older_token_can_still_be_read() -> None:
     )
     tokens = TokenSigner(KEY, clock=SetClock(1_800_000_000.0))
     assert tokens.read(stored).context == SHOPPER
+
+
+@given(
+    st.sampled_from(["client_ip", "client_user_agent", "event_source_url", "click_id"]),
+    st.integers(0, 60_000),
+    st.text(min_size=1, max_size=40),
+)
+def test_a_context_of_any_length_makes_a_token_that_can_be_read(
+    field: str, times: int, text: str
+) -> None:
+    """A text that no browser sends is left out; consent never is."""
+    context = RequestContext(**{field: text * times}, consent=Consent.GRANTED)  # type: ignore[arg-type]  # by name
+    token = TOKENS.issue(context)
+    assert len(token) <= MAX_CHARACTERS
+    read = TOKENS.read(token).context
+    assert read is not None
+    assert getattr(read, field) in {text * times, None}
+    assert read.consent is Consent.GRANTED
+
+
+@given(CONTEXTS, st.binary(max_size=400))
+def test_no_token_can_be_forged_without_the_key(context: RequestContext, body: bytes) -> None:
+    """Not from another tenant's token, not from a body of one's own, not by leaving parts out."""
+    theirs = TokenSigner(["the key of another tenant"]).issue(context)
+    assert TOKENS.read(theirs) == TokenReading(fault="bad_signature")
+    for forged in (b"", b"\0" * 16, bytes(16)):
+        encoded = urlsafe_b64encode(forged + body).decode().rstrip("=")
+        assert TOKENS.read(f"c1.{encoded}").context is None
+    assert TOKENS.read(TOKEN[: len(TOKEN) // 2]).context is None
+    assert TOKENS.read(TOKEN + theirs[3:]).context is None
+
+
+def test_a_replayed_token_says_no_more_than_the_first_time() -> None:
+    """It restores the shopper it was made of, for whichever order, and only until it expires."""
+    clock = SetClock()
+    tokens = TokenSigner(KEY, clock=clock)
+    token = tokens.issue(SHOPPER)
+    assert [tokens.read(token).context for _ in range(3)] == [SHOPPER] * 3
+    clock.sleep(30 * 86_400)
+    assert tokens.read(token) == TokenReading(fault="expired")
