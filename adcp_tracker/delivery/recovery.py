@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from adcp_tracker.outbox.batcher import Batcher
-    from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.outbox.dead_letters import DeadLetterKey
     from adcp_tracker.outbox.state import FrozenBatch, Span
     from adcp_tracker.outbox.storage import DeadLetters, DestinationNames, Queue, Segments
 
@@ -71,29 +71,34 @@ def _recount_after_rebuild(state: State, queue: Queue) -> None:
     knows its destination.
     """
     letters, present = queue.dead_letters, queue.segments.sizes()
-    letters.remove(
-        {
-            letter.id
-            for letter in letters
-            if letter.segment in present and letter.destination in state.destinations
-        }
-    )
-    for letter in letters:
-        if letter.destination in state.destinations:
-            counts = state.destinations[letter.destination].counts
+    decided_again: set[str] = set()
+    for key in () if letters.is_empty() else letters.keys():
+        if key.destination not in state.destinations:
+            continue
+        if key.segment in present:
+            decided_again.add(key.id)
+        else:
+            counts = state.destinations[key.destination].counts
             counts.accepted += 1
             counts.dead += 1
+    letters.remove(decided_again)
 
 
-def repair(state: State, segments: Segments, letters: DeadLetters, batcher: Batcher) -> None:
-    """Set right what the last leader left between two writes."""
+def repair(
+    state: State, segments: Segments, letters: DeadLetters, batcher: Batcher
+) -> Counter[str]:
+    """Repair what a crashed leader left half-written.
+
+    Returns:
+        How many bytes the dead letters of each destination take.
+    """
     _drop_missing_segments(state, segments.sizes(), batcher)
-    _remove_undecided_letters(state, letters, segments)
-    _recount_letters(state, letters)
+    sizes = _settle_letters(state, letters, segments)
     for destination in state.destinations.values():
-        if destination.pause is not None:  # whoever restarted may have mended it
+        if destination.pause is not None:  # whoever restarted may have fixed the cause
             destination.resume_at = 0.0
         destination.missing_keys = ""  # and given a key, or taken one away
+    return sizes
 
 
 def _drop_missing_segments(state: State, present: Iterable[str], batcher: Batcher) -> None:
@@ -122,22 +127,33 @@ def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: 
     logger.warning("segment.vanished", destination=batch.destination, events=gone)
 
 
-def _remove_undecided_letters(state: State, letters: DeadLetters, segments: Segments) -> None:
-    """Remove dead letters that the state does not know of, as the last leader died before.
+def _settle_letters(state: State, letters: DeadLetters, segments: Segments) -> Counter[str]:
+    """Make letters and counts agree, whatever the last leader had written of them.
 
-    Letters are written first, so that none is lost. Their events are still to be sealed, or in
-    a delivery that was not settled: they go again, which decides.
+    Letters are written before the state, so that none is lost. One that the state does not know
+    of is removed: its event is still to be frozen or sent, which decides anew. One that is gone
+    was on its way again as a new record, or discarded; it is no longer counted.
     """
-    if letters.is_empty():
-        return
     present = segments.sizes().keys()
-    letters.remove(
-        {each.id for each in letters if each.segment in present and _is_undecided(each, state)}
-    )
+    there: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    undecided: set[str] = set()
+    for key in () if letters.is_empty() else letters.keys():
+        if key.segment in present and _is_undecided(key, state):
+            undecided.add(key.id)
+        else:
+            there[key.destination] += 1
+            sizes[key.destination] += key.size
+    letters.remove(undecided)
+    for name, destination in state.destinations.items():
+        gone = destination.counts.dead - there[name]
+        destination.counts.accepted -= gone
+        destination.counts.dead -= gone
+    return sizes
 
 
-def _is_undecided(letter: DeadLetter, state: State) -> bool:
-    """Say whether the event of a letter, whose segment is there, is still to be decided about."""
+def _is_undecided(letter: DeadLetterKey, state: State) -> bool:
+    """Return whether the event of a letter, whose segment is there, is still to be decided."""
     destination = state.destinations.get(letter.destination)
     if destination is None:
         return False
@@ -146,19 +162,3 @@ def _is_undecided(letter: DeadLetter, state: State) -> bool:
         for batch in state.batches[letter.destination]
         for span in batch.spans
     )
-
-
-def _recount_letters(state: State, letters: DeadLetters) -> None:
-    """Have the books count the letters there are.
-
-    One that the last leader removed before it died was on its way again as a new record, or
-    given up. One that it could not remove in time is there to be decided about again.
-    """
-    dead = any(destination.counts.dead for destination in state.destinations.values())
-    if not dead and letters.is_empty():
-        return
-    there = Counter(letter.destination for letter in letters)
-    for name, destination in state.destinations.items():
-        gone = destination.counts.dead - there[name]
-        destination.counts.accepted -= gone
-        destination.counts.dead -= gone

@@ -19,7 +19,7 @@ from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Batcher, limits
-from adcp_tracker.outbox.dead_letters import DeadLetterBuffer
+from adcp_tracker.outbox.dead_letters import MAX_BYTES, DeadLetterBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,7 +73,9 @@ class Uploader:
         self.is_abandoned = False
         self._clock_readings = self._clock.now(), self._clock.monotonic()
         try:
-            repair(self.state, self.segments, self.dead_letters, self._batcher)
+            self.dead_letter_buffer.sizes = repair(
+                self.state, self.segments, self.dead_letters, self._batcher
+            )
         except OSError:
             self.state.close()
             raise
@@ -131,6 +133,7 @@ class Uploader:
         """
         try:
             self.dead_letter_buffer.write(self._clock.now())
+            self._trim_dead_letters()
             self.state.commit()
         except (OutboxError, OSError) as error:
             if self._config.store.is_shared:
@@ -139,6 +142,20 @@ class Uploader:
             # crash now, some events are sent again under their own ids; sellers ignore them.
             self._throttled_log.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
+            )
+
+    def _trim_dead_letters(self) -> None:
+        """Keep each destination's dead letters within their limit; count those erased."""
+        for name, count in self.dead_letter_buffer.trim(self._config.dead_letter_bytes).items():
+            state = self.state.destinations.get(name)
+            if state is not None:
+                state.counts.dead -= count
+                state.counts.dropped["dead_letters_full"] += count
+            self._throttled_log.warning(
+                "dead_letters.full",
+                destination=name,
+                events=count,
+                remedy="replay or discard dead letters; the oldest were dropped",
             )
 
     def remove_destination(self, destination: str) -> None:
@@ -515,6 +532,7 @@ class UploaderConfig:
         policy: When to try again.
         clock: Where the time is read.
         idle_seconds: How long to wait when there is nothing to do.
+        dead_letter_bytes: How much the dead letters of one destination may take.
         names: The names of all destinations that events are kept for.
     """
 
@@ -523,6 +541,7 @@ class UploaderConfig:
     policy: RetryPolicy
     clock: Clock
     idle_seconds: float
+    dead_letter_bytes: int = MAX_BYTES
     names: DestinationNames = attrs.field(init=False)
 
     @names.default

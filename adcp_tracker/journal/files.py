@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY_MODE = 0o700
 _SIZES_ASKED = 500
+_STATES_KEPT = 3
 _RESERVE_BYTES = 512 * 1024
 _RESERVE_FREE_BYTES = 8 * 1024 * 1024
 _FILE_MODE = 0o600
@@ -175,6 +176,8 @@ class QueueDirectory:
         aside = self.path / f"state.damaged-{time.time_ns()}"
         self.state.rename(aside)
         _make_secure(self.state)
+        for older in sorted(self.path.glob("state.damaged-*"))[:-_STATES_KEPT]:
+            shutil.rmtree(older, ignore_errors=True)
         return aside
 
     def waiting_bytes(self) -> int:

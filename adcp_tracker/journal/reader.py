@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _EVIDENCE_BYTES = 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 _CLOSED_AT_ONCE = 500
+_QUARANTINE_BYTES = 64 * 1024 * 1024
 _TICK_NS = 2_000_000_000
 
 
@@ -192,6 +193,17 @@ class SegmentStore:
             os.write(descriptor, data[: max(room, 0)])
         finally:
             os.close(descriptor)
+        self._trim_quarantine()
+
+    def _trim_quarantine(self) -> None:
+        """Delete the oldest quarantined files over the limit of all of them."""
+        files = sorted(self._evidence.iterdir())
+        size = sum(path.lstat().st_size for path in files)
+        for path in files:
+            if size <= _QUARANTINE_BYTES:
+                return
+            size -= path.lstat().st_size
+            path.unlink()
 
     def sync(self) -> None:
         """Have the disk take whatever was appended since the last call.

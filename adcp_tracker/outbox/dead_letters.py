@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 import orjson
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 
 _MOST_UNWRITTEN = 10_000
+_ENVELOPE_BYTES = 300
+MAX_BYTES = 128 * 1024 * 1024
+"""How much the dead letters of one destination may take."""
 
 
 class DeadLetterBuffer:
@@ -44,6 +47,9 @@ class DeadLetterBuffer:
     Args:
         kept: The letters on disk.
         segments: The segments, where letters that are sent again stand as records.
+
+    Attributes:
+        sizes: How many bytes the letters of each destination take, about.
     """
 
     def __init__(self, kept: DeadLetters, segments: Segments) -> None:
@@ -51,6 +57,7 @@ class DeadLetterBuffer:
         self._segments = segments
         self._unwritten: list[DeadLetter] = []
         self._removed: set[str] = set()
+        self.sizes: Counter[str] = Counter()
 
     @property
     def has_unwritten(self) -> bool:
@@ -64,7 +71,35 @@ class DeadLetterBuffer:
 
     def add(self, letters: Iterable[DeadLetter]) -> None:
         """Take letters that are to be written."""
-        self._unwritten.extend(letters)
+        for letter in letters:
+            self._unwritten.append(letter)
+            self.sizes[letter.destination] += len(letter.event) + _ENVELOPE_BYTES
+
+    def trim(self, limit: int) -> Counter[str]:
+        """Erase the oldest letters of each destination that has more than `limit` bytes.
+
+        A seller that rejects everything must not fill the disk for the others.
+
+        Returns:
+            How many were erased, by destination.
+        """
+        if all(size <= limit for size in self.sizes.values()):
+            return Counter()
+        keys = list(self._store.keys())
+        self.sizes = Counter()
+        for key in keys:
+            self.sizes[key.destination] += key.size
+        excess = {name: size - limit * 9 // 10 for name, size in self.sizes.items() if size > limit}
+        erased: Counter[str] = Counter()
+        ids: set[str] = set()
+        for key in keys:
+            if excess.get(key.destination, 0) > 0 and key.id not in self._removed:
+                excess[key.destination] -= key.size
+                self.sizes[key.destination] -= key.size
+                erased[key.destination] += 1
+                ids.add(key.id)
+        self._store.remove(ids)
+        return erased
 
     def mark_removed(self, letters: Iterable[DeadLetter]) -> None:
         """Take letters out of use, which are to be erased as soon as the disk lets them go."""
@@ -144,8 +179,7 @@ class DeadLetter:
     @property
     def id(self) -> str:
         """Its short name, the same whenever the same event dies again."""
-        name = f"{self.destination}\0{self.segment}\0{self.offset}"
-        return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
+        return _letter_id(self.destination, self.segment, self.offset)
 
     @property
     def reason(self) -> str:
@@ -178,6 +212,32 @@ def decode_letters(records: Iterable[Record]) -> Iterator[tuple[Record, DeadLett
         # Another version's letter stays where it is, for that version to read.
         with suppress(BaseValidationError):
             yield record, attrs.evolve(_converter.structure(envelope, DeadLetter), event=event)
+
+
+class DeadLetterKey(NamedTuple):
+    """What tells one dead letter from another, read without the rest of it.
+
+    Attributes:
+        destination: Whose event it was.
+        segment: The segment it was recorded in.
+        offset: Where in it.
+        size: How many bytes the letter takes.
+    """
+
+    destination: str
+    segment: str
+    offset: int
+    size: int
+
+    @property
+    def id(self) -> str:
+        """The letter's id."""
+        return _letter_id(self.destination, self.segment, self.offset)
+
+
+def _letter_id(destination: str, segment: str, offset: int) -> str:
+    name = f"{destination}\0{segment}\0{offset}"
+    return hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
 
 
 class DeadLetterStore:
@@ -239,6 +299,25 @@ class DeadLetterStore:
                     seen.add(letter.id)
                     yield letter
 
+    def keys(self) -> Iterator[DeadLetterKey]:
+        """Yield the key of each dead letter that can be read, oldest first."""
+        seen: set[int] = set()
+        for path in self._files():
+            for _, key in self._keyed(path):
+                mark = hash(key[:3])
+                if mark not in seen:
+                    seen.add(mark)
+                    yield key
+
+    def _keyed(self, path: Path) -> Iterator[tuple[Record, DeadLetterKey]]:
+        for record in self._records(path):
+            if record.kind == ENVELOPED:
+                envelope = orjson.loads(record.body.partition(b"\t")[0])
+                # Another version's letter stays where it is, for that version to read.
+                with suppress(KeyError, TypeError, AttributeError):
+                    key = envelope["destination"], envelope["segment"], envelope["offset"]
+                    yield record, DeadLetterKey(*key, record.stop - record.start)
+
     def undecrypted(self) -> int:
         """Return how many cannot be read, as they were sealed with a key that is not given."""
         return sum(
@@ -257,11 +336,11 @@ class DeadLetterStore:
         """
         self._written.difference_update(ids)
         removed: set[str] = set()
-        for path in self._files():
-            found = [(record, letter) for record, letter in self._read(path) if letter.id in ids]
+        for path in self._files() if ids else ():
+            found = [(record, key.id) for record, key in self._keyed(path) if key.id in ids]
             if found:
                 _erase(path, [record for record, _ in found])
-                removed.update(letter.id for _, letter in found)
+                removed.update(name for _, name in found)
             if not any(each.kind in {ENVELOPED, *UNDECRYPTED} for each in self._records(path)):
                 path.unlink()
         return len(removed)

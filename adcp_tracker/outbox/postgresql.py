@@ -30,7 +30,7 @@ from adcp_tracker.journal.records import (
     erase_record,
     parse,
 )
-from adcp_tracker.outbox.dead_letters import decode_letters, encode_letter
+from adcp_tracker.outbox.dead_letters import DeadLetterKey, decode_letters, encode_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -462,6 +462,10 @@ class PostgresWriter:
         record = encode_record(kept, accepted_ms, kind)
         self._tables.query(INSERT_RECORD, data=record)
 
+    def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        """Append a record; a database keeps no reserve of its own."""
+        self.append_record(body, accepted_ms, kind)
+
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept."""
         if self._encryption is None:
@@ -732,6 +736,11 @@ class PostgresDeadLetters:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         return iter([letter for _, letter in decode_letters(self._records())])
+
+    def keys(self) -> Iterator[DeadLetterKey]:
+        """Yield the key of each dead letter that can be read, oldest first."""
+        for each in self:
+            yield DeadLetterKey(each.destination, each.segment, each.offset, len(each.event))
 
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
         """Write dead letters; one that is there already is left as it is."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adcp_tracker._clock import Clock
     from adcp_tracker.journal.records import CorruptSpan, Record
     from adcp_tracker.journal.writer import JournalWriter
-    from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterKey
 
 
 class DamagedOutboxError(OutboxError):
@@ -97,6 +97,9 @@ class DeadLetters(Protocol):
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Yield each dead letter that can be read, oldest first."""
+
+    def keys(self) -> Iterator[DeadLetterKey]:
+        """Yield the key of each dead letter that can be read, oldest first."""
 
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
         """Write dead letters durably."""
