@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Final, get_args
@@ -174,6 +176,19 @@ def test_every_reason_of_a_drop_is_explained() -> None:
 
     assert {"full", "disk", "consent", "prefetch"} <= reasons
     assert not {reason for reason in reasons if f"`{reason}`" not in _page("operations.md")}
+
+
+def test_every_command_is_explained() -> None:
+    """The page about the command line lists all commands and no other."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "adcp_tracker", "--help"], capture_output=True, text=True, check=True
+    )
+    _, _, commands = shown.stdout.partition("Commands:")
+    named = re.findall(r"^  (\w+)  ", commands, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", _page("reference/cli.md"), re.MULTILINE)
+
+    assert named
+    assert sorted(rows) == sorted(named)
 
 
 def test_the_exit_codes_are_the_codes() -> None:
