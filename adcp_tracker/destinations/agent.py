@@ -25,7 +25,6 @@ from adcp_tracker.destinations.base import (
 )
 from adcp_tracker.destinations.capabilities import (
     ADCP_VERSIONS,
-    AdcpVersion,
     AgentInfo,
     discover,
     negotiate,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     import httpx
 
     from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, SourceRules
+    from adcp_tracker.events.rules import AdcpVersion
 
 _TOOL = "log_event"
 _MAJOR = b"3"

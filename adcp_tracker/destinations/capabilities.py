@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import attrs
 import orjson
@@ -13,7 +13,13 @@ from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.destinations.mcp import Answer
 from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.responses import CODE_LENGTH, sanitize
-from adcp_tracker.events.model import ActionSource, EventType, UidType
+from adcp_tracker.events.model import (
+    NEWER_EVENT_TYPES,
+    NEWER_UID_TYPES,
+    ActionSource,
+    EventType,
+    UidType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,21 +27,10 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.a2a import A2aClient
     from adcp_tracker.destinations.base import Paused, Retry
     from adcp_tracker.destinations.mcp import McpSession
+    from adcp_tracker.events.rules import AdcpVersion
 
-
-AdcpVersion = Literal["3.0", "3.1", "3.2"]
 
 ADCP_VERSIONS: tuple[AdcpVersion, ...] = ("3.0", "3.1", "3.2")
-
-EVENT_TYPES: Mapping[str, AdcpVersion] = {
-    "follow": "3.1",
-    "content_view": "3.1",
-    "watch_milestone": "3.1",
-}
-"""Event types that are newer than 3.0, and the version that introduced them."""
-
-UID_TYPES: Mapping[str, AdcpVersion] = {"world_id_nullifier": "3.1"}
-"""Types of universal ids that are newer than 3.0, and the version that introduced them."""
 
 
 def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, AdcpVersion] | None:
@@ -46,7 +41,7 @@ def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, Ad
         line: The protocol version that is spoken.
     """
     kind = event.get("event_type")
-    needed = EVENT_TYPES.get(kind) if isinstance(kind, str) else None
+    needed = NEWER_EVENT_TYPES.get(kind) if isinstance(kind, str) else None
     if needed is None or parse_version(needed) <= parse_version(line):
         return None
     return f"event type {kind!r}", needed
@@ -112,7 +107,7 @@ _decoder = json.JSONDecoder()
 
 
 def _is_taken(kind: str, taken: frozenset[str], version: str) -> bool:
-    needed = UID_TYPES.get(kind)
+    needed = NEWER_UID_TYPES.get(kind)
     is_known = needed is None or parse_version(needed) <= parse_version(version)
     return is_known and (not taken or kind in taken)
 

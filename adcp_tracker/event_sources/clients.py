@@ -11,17 +11,18 @@ import attrs
 
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.destinations.capabilities import EVENT_TYPES, parse_version
+from adcp_tracker.destinations.capabilities import parse_version
 from adcp_tracker.destinations.interchange import Interchange, list_event_sources
 from adcp_tracker.event_sources.reports import is_count, parse_reports
+from adcp_tracker.events.model import NEWER_EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.destinations.capabilities import AdcpVersion
     from adcp_tracker.event_sources.model import Account, EventSource
     from adcp_tracker.event_sources.reports import SourceReport
+    from adcp_tracker.events.rules import AdcpVersion
 
     Answer = dict[str, object] | CheckResult
 
@@ -255,7 +256,7 @@ def _check_versions(sources: Sequence[EventSource], line: AdcpVersion) -> CheckR
     """Return an error if an older version lacks an event type: it would fail the request."""
     for source in sources:
         for kind in source.event_types:
-            needed = EVENT_TYPES.get(kind, line)
+            needed = NEWER_EVENT_TYPES.get(kind, line)
             if parse_version(needed) > parse_version(line):
                 where = f"The event source {source.event_source_id!r}"
                 message = f"{where} has {kind!r}, of AdCP {needed}, destination speaks {line}."

@@ -34,6 +34,7 @@ from adcp_tracker.events.validation import list_of, part
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from adcp_tracker.events.rules import AdcpVersion
     from adcp_tracker.events.validation import JsonDict
 
 
@@ -154,14 +155,14 @@ class SurfaceCategory(str, Enum):
     OTHER = "other"
 
 
-NEWER_EVENT_TYPES: Final[Mapping[str, str]] = {
+NEWER_EVENT_TYPES: Final[Mapping[str, AdcpVersion]] = {
     "follow": "3.1",
     "content_view": "3.1",
     "watch_milestone": "3.1",
 }
 """Event types that came after AdCP 3.0, and the version they came with."""
 
-NEWER_UID_TYPES: Final[Mapping[str, str]] = {"world_id_nullifier": "3.1"}
+NEWER_UID_TYPES: Final[Mapping[str, AdcpVersion]] = {"world_id_nullifier": "3.1"}
 """Types of universal ids that came after AdCP 3.0, and the version they came with."""
 
 COMMON_ACTION_SOURCES: Final = frozenset(

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import attrs
 import orjson
@@ -27,6 +27,9 @@ from adcp_tracker.exceptions import FieldError
 
 if TYPE_CHECKING:
     from adcp_tracker.events.parsing import Unvalidated
+
+AdcpVersion = Literal["3.0", "3.1", "3.2"]
+"""A version of the protocol that sellers speak."""
 
 Check = Callable[[Any], Any]
 """Returns the JSON value of a field's value, or raises :class:`InvalidField`."""
@@ -82,7 +85,7 @@ REASONS: Final = frozenset(
 is_currency: Final = re.compile(r"[A-Z]{3}").fullmatch
 """Match what looks like a code of ISO 4217."""
 
-_BASELINE: Final = "3.0"
+_BASELINE: Final[AdcpVersion] = "3.0"
 _MAX_BITS: Final = 64
 _MAX_CUSTOM_DIGITS: Final = 400
 _MAX_IP: Final = 45
@@ -138,7 +141,7 @@ class Rule:
     check: Check | Nested
     view: Callable[[Any], Any] | None = None
     vital: frozenset[str] = frozenset()
-    since: str = _BASELINE
+    since: AdcpVersion = _BASELINE
 
 
 def rule(
@@ -146,7 +149,7 @@ def rule(
     *,
     view: Callable[[Any], Any] | None = None,
     vital: frozenset[str] = frozenset(),
-    since: str = _BASELINE,
+    since: AdcpVersion = _BASELINE,
 ) -> dict[str, Rule]:
     """Return the metadata of an attrs field that has a rule."""
     if isinstance(check, Nested):
@@ -404,7 +407,7 @@ def json_object(value: object) -> object:
     return json_value(value)
 
 
-def json_value(value: object, depth: int = 0) -> object:  # noqa: PLR0911 - a line a kind
+def json_value(value: object, depth: int = 0) -> object:  # noqa: C901, PLR0911 - a line a kind
     """Check a value that JSON can write, without nulls.
 
     An integer of 2^53 or more is written in a string, as in the JSON of Protocol Buffers: as

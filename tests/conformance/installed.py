@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from adcp_tracker.destinations.capabilities import AdcpVersion
+    from adcp_tracker.events.rules import AdcpVersion
 
 IS_INSTALLED = bool(find_spec("adcp") and find_spec("jsonschema"))
 

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from adcp_tracker import Agent
 from adcp_tracker.destinations.base import Batch, Delivered
-from adcp_tracker.destinations.capabilities import EVENT_TYPES
 from adcp_tracker.event_sources.model import Account, EventSource
 from adcp_tracker.event_sources.sync import list_sources, sync_sources
-from adcp_tracker.events.model import ActionSource, EventType, SurfaceCategory
+from adcp_tracker.events.model import NEWER_EVENT_TYPES, ActionSource, EventType, SurfaceCategory
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.trying import thoroughly
 from tests.support.events import events, mended_events, plain_events, tokens
 
 if TYPE_CHECKING:
-    from adcp_tracker.destinations.capabilities import AdcpVersion
+    from adcp_tracker.events.rules import AdcpVersion
 
 pytestmark = needs_sdk
 
@@ -126,7 +125,7 @@ def test_requests_for_event_sources_fit_the_schema_of_their_line(
     """Whatever sources and account: syncing and listing are as the line has them."""
     agent, listener = listening(line)
     types = {kind for source in wanted for kind in source.event_types}
-    too_new = line == "3.0" and not types.isdisjoint(EVENT_TYPES)
+    too_new = line == "3.0" and not types.isdisjoint(NEWER_EVENT_TYPES)
     (synced,) = sync_sources([agent], wanted, account, delete_missing=delete)
     (listed,) = list_sources([agent], account)
     assert (bool(synced.problem), listed.problem) == (too_new, None)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from adcp_tracker.destinations.capabilities import AdcpVersion
+    from adcp_tracker.events.rules import AdcpVersion
     from adcp_tracker.sandbox import Sandbox
     from tests.destinations.rawseller import RawSeller, Script
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.capabilities import (
-    AdcpVersion,
     Capabilities,
     negotiate,
     parse_version,
@@ -19,6 +18,9 @@ from adcp_tracker.destinations.capabilities import (
     unsupported_feature,
     without_uids,
 )
+
+if TYPE_CHECKING:
+    from adcp_tracker.events.rules import AdcpVersion
 
 
 @pytest.mark.parametrize("kind", ["follow", "content_view", "watch_milestone"])
