@@ -35,7 +35,9 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 _MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
 
 
-def _path(given: object) -> str:
+def _path(given: object) -> str | None:
+    if given is None:
+        return None
     if not given or not isinstance(given, (str, os.PathLike)):
         got = "an empty string" if given == "" else type(given).__name__
         raise ConfigurationError(
@@ -123,8 +125,21 @@ class Settings:
         ConfigurationError: If a value is invalid.
     """
 
-    directory: str = attrs.field(
-        converter=_path, metadata=_about("The directory where events wait, on a local disk.")
+    directory: str | None = attrs.field(
+        default=None,
+        converter=_path,
+        metadata=_about(
+            "The directory where events wait, on a local disk.",
+            default="required without `queue`",
+        ),
+    )
+    queue: str | None = attrs.field(
+        default=None,
+        repr=False,
+        metadata=_about(
+            "The URL of a PostgreSQL database where events wait, in place of a directory, such as "
+            "`postgresql://user@host/database`."
+        ),
     )
     durability: Durability = attrs.field(
         default="process",
@@ -260,7 +275,18 @@ class Settings:
         ),
     )
 
+    @property
+    def location(self) -> str:
+        """What messages call the place where events wait; never a password."""
+        return self.directory or "the queue in PostgreSQL"
+
     def __attrs_post_init__(self) -> None:
+        if (self.directory is None) == (self.queue is None):
+            got = "neither" if self.queue is None else "both"
+            raise ConfigurationError(
+                f"directory: expected a directory where events wait, or the URL of a queue, got "
+                f"{got}; pass directory='/var/lib/shop/adcp', or queue='postgresql://…'"
+            )
         _check_choice("durability", self.durability, ("process", "power"))
         _check_choice("when_full", self.when_full, ("drop_new", "raise"))
         _check_choice("uploader", self.uploader, ("thread", "external"))
@@ -280,6 +306,7 @@ class Settings:
 class TrackerSettings(TypedDict, total=False):
     """The types of all :class:`Settings` but ``directory``, for editors and type checkers."""
 
+    queue: str | None
     durability: Durability
     flush_interval: float
     max_bytes: int | None

@@ -33,7 +33,8 @@ from adcp_tracker.orders.reader import (
     order_values,
     quick_values,
 )
-from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
+from adcp_tracker.outbox.directory import open_outbox
+from adcp_tracker.outbox.open import open_store
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
 from adcp_tracker.recorder import Recorder, event_type_name
@@ -73,7 +74,8 @@ class Tracker:
 
     Args:
         destinations: Where events go. Without one, they wait on disk.
-        directory: Where events wait: a directory of one user, on a local disk.
+        directory: Where events wait: a directory of one user, on a local disk. Give ``queue``
+            instead to keep them in a PostgreSQL database.
         **settings: The other fields of :class:`.Settings`, each by its name. Those to look at
             first: ``default_region`` for phone numbers without a country code, ``on_denied``
             for events without consent, ``strict`` to raise instead of logging, and
@@ -96,7 +98,7 @@ class Tracker:
         self,
         destinations: Iterable[Destination] = (),
         *,
-        directory: str | os.PathLike[str],
+        directory: str | os.PathLike[str] | None = None,
         _clock: Clock | None = None,
         _policy: RetryPolicy | None = None,
         _outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
@@ -108,18 +110,19 @@ class Tracker:
         self._default_region = chosen.default_region
         self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
-        queue = QueueDirectory(chosen.directory)
-        if _capture.active is None:  # else nothing is written there
+        queue = None if chosen.directory is None else QueueDirectory(chosen.directory)
+        if queue is not None and _capture.active is None:  # else nothing is written there
             queue.check_usable()
-        files = DirectoryStore(queue, encryption_from_keys(chosen.encryption_keys), _outbox)
-        contexts = files.contexts(clock)
+        encryption = encryption_from_keys(chosen.encryption_keys)
+        events = open_store(queue, chosen.queue, encryption, _outbox)
+        contexts = events.contexts(clock)
         tokens = ContextTokens(contexts, chosen.context_keys, clock)
         self._context_store = store = ContextStore(contexts, tokens, clock)
         rules = EventRules(queue, self.destinations, chosen.event_sources)
         self._pipeline = pipeline = Pipeline(
             chosen,
             UploaderConfig(
-                files,
+                events,
                 self.destinations,
                 _policy or RetryPolicy(random.random),
                 clock,
@@ -142,15 +145,16 @@ class Tracker:
             ConfigurationError: If a variable is missing, misspelt or invalid.
         """
         settings = settings_from_env(environ)
-        if "directory" not in settings:
+        if not settings.keys() & {"directory", "queue"}:
             raise ConfigurationError(
-                "ADCP_DIRECTORY isn't set. Set it to the directory where events wait."
+                "ADCP_DIRECTORY isn't set. Set it to the directory where events wait, or "
+                "ADCP_QUEUE to the URL of a queue."
             )
         return cls(destinations_from_env(environ), **settings)  # type: ignore[arg-type]  # checked
 
     def __repr__(self) -> str:
         names = [destination.name for destination in self.destinations]
-        return f"Tracker(directory={self.settings.directory!r}, destinations={names!r})"
+        return f"Tracker(location={self._pipeline.store.location!r}, destinations={names!r})"
 
     def track_purchase(
         self,
@@ -625,6 +629,17 @@ class Tracker:
             tracker.track_submit_application(key="loan-6", email="alice@example.com")
         """
         return self.track(EventType.SUBMIT_APPLICATION, **options)
+
+    def prepare(self) -> None:
+        """Create the directory where events wait, or check that the queue can be reached.
+
+        The first event does so too. Called at startup, it tells you at once what is wrong.
+
+        Raises:
+            UnsafeDirectoryError: If other users could read or write the directory.
+            OSError: If it can't be created or reached.
+        """
+        self._pipeline.store.prepare()
 
     def start(self) -> None:
         """Start delivering pending events. The first event of a process does so too."""

@@ -55,7 +55,7 @@ def test_nothing_is_left_behind() -> None:
     """The temporary directory is gone once the tracker is closed."""
     with RecordingTracker() as tracker:
         tracker.track_purchase(ORDER)
-        directory = Path(tracker.settings.directory)
+        directory = Path(str(tracker.settings.directory))
         assert directory.is_dir()
 
     assert not directory.exists()

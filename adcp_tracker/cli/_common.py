@@ -100,7 +100,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Directory = Annotated[
     str | None,
     typer.Option(
-        "--directory", "-d", metavar="PATH", help="The queue's directory. [default: ADCP_DIRECTORY]"
+        "--directory",
+        "-d",
+        "--queue",
+        metavar="PATH|URL",
+        help="The queue's directory, or its URL in PostgreSQL. [default: ADCP_DIRECTORY]",
     ),
 ]
 Handover = Annotated[

@@ -12,8 +12,7 @@ import attrs
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.stats import Stats, StatsCollector, count_unclaimed, read_stats
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.directory import DirectoryStore
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.open import is_queue_url, open_store
 from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption
-    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.outbox.storage import Store
     from adcp_tracker.settings import Settings
     from adcp_tracker.tracker import Tracker
 
@@ -41,8 +40,11 @@ def using_tracker(tracker: Tracker | None) -> Iterator[None]:
         _host.reset(token)
 
 
-def open_existing_queue(directory: str | None) -> QueueDirectory:
+def open_existing_queue(place: str | None) -> Store:
     """Return an existing queue; never create one.
+
+    Args:
+        place: Its directory or URL; left out, the one that is configured.
 
     Raises:
         ConfigurationError: If there is no queue.
@@ -50,7 +52,12 @@ def open_existing_queue(directory: str | None) -> QueueDirectory:
     """
     from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
 
-    queue = QueueDirectory(_path(directory))
+    place = _place(place)
+    if is_queue_url(place):
+        store = open_store(None, place, encryption())
+        store.prepare()
+        return store
+    queue = QueueDirectory(place)
     queue.check(queue.path)
     if not queue.segments.is_dir():
         found = "a directory without one" if queue.path.is_dir() else "no such directory"
@@ -59,7 +66,7 @@ def open_existing_queue(directory: str | None) -> QueueDirectory:
             "check --directory or ADCP_DIRECTORY"
         )
     queue.prepare()
-    return queue
+    return open_store(queue, None, encryption())
 
 
 def make_tracker(directory: str | None, **overrides: object) -> Tracker:
@@ -87,7 +94,10 @@ def make_settings(directory: str | None, **overrides: object) -> Settings:
 
     host = _host.get()
     settings = settings_from_env() if host is None else attrs.asdict(host.settings, recurse=False)
-    settings |= {"directory": _path(directory)} | overrides
+    place = _place(directory)
+    is_url = is_queue_url(place)
+    settings |= {"directory": None if is_url else place, "queue": place if is_url else None}
+    settings |= overrides
     return Settings(**settings)
 
 
@@ -153,14 +163,31 @@ def require_destinations(found: Sequence[Destination]) -> None:
         )
 
 
-def _path(directory: str | None) -> str:
+def queue_url(given: str | None) -> str:
+    """Return the URL of the queue.
+
+    Raises:
+        ConfigurationError: If the queue is a directory, or none is given.
+    """
+    place = os.environ.get("ADCP_QUEUE") if given is None else given
+    if not place or not is_queue_url(place):
+        raise ConfigurationError(
+            "queue: expected a URL such as 'postgresql://user@host/database'; use --queue or set "
+            "ADCP_QUEUE"
+        )
+    return place
+
+
+def _place(given: str | None) -> str:
+    """Return the directory or the URL of the queue."""
     host = _host.get()
-    if directory is None and host is not None:
-        return str(host.settings.directory)
-    path = os.environ.get("ADCP_DIRECTORY", "") if directory is None else directory
-    if not path:
+    if given is None and host is not None:
+        given = host.settings.directory or host.settings.queue
+    if given is None:
+        given = os.environ.get("ADCP_DIRECTORY") or os.environ.get("ADCP_QUEUE")
+    if not given:
         raise ConfigurationError("No directory is given. Use --directory or set ADCP_DIRECTORY.")
-    return path
+    return given
 
 
 @attrs.frozen
@@ -181,53 +208,48 @@ class QueueStatus:
     damage: str = ""
 
 
-def read_status(queue: QueueDirectory, names: Collection[str]) -> QueueStatus:
+def read_status(store: Store, names: Collection[str]) -> QueueStatus:
     """Read the status of a queue.
 
     If a process uploads, return what it published, which is at most a second old.
     Otherwise take the leader lock and read the state.
 
     Args:
-        queue: The queue.
+        store: The queue.
         names: The names of the configured destinations; empty if unknown.
 
     Raises:
         OutboxError: If the state can't be read at the moment.
     """
-    election = FileLeaderLock(queue, SystemClock())
-    used = queue.used_bytes()
-    if not election.try_acquire():
-        stats = read_stats(DirectoryStore(queue))
+    lock = store.leader_lock(SystemClock())
+    used = store.used_bytes()
+    if not lock.try_acquire():
+        stats = read_stats(store)
         if not stats.taken_at:  # the process that uploads has not reported yet
-            stats = count_unclaimed(DirectoryStore(queue))
+            stats = count_unclaimed(store)
         return QueueStatus(stats, stats.leader, used)
     try:
-        return QueueStatus(_collect_stats(queue, names), None, used)
+        return QueueStatus(_collect_stats(store, lock.term, names), None, used)
     except DamagedOutboxError as error:
-        return QueueStatus(read_stats(DirectoryStore(queue)), None, used, str(error))
+        return QueueStatus(read_stats(store), None, used, str(error))
     finally:
-        election.release()
+        lock.release()
 
 
-def _collect_stats(queue: QueueDirectory, names: Collection[str]) -> Stats:
-    store = DirectoryStore(queue)
-    leading = store.open()
+def _collect_stats(store: Store, term: int, names: Collection[str]) -> Stats:
+    leading = store.open(term)
     segments = leading.segments
-    outbox = leading.open_outbox() if any(queue.state.iterdir()) else _EmptyOutbox()
+    outbox = leading.open_outbox() if leading.has_state() else _EmptyOutbox()
     try:
         bookkeeper = StatsCollector(segments, State(outbox, names))
-        configured = names or _last_configured(queue)
+        configured = names or _last_configured(store)
         return bookkeeper.collect(segments.sizes(), configured, SystemClock.now())
     finally:
         outbox.close()
 
 
-def _last_configured(queue: QueueDirectory) -> list[str]:
-    return [
-        name
-        for name, books in read_stats(DirectoryStore(queue)).destinations.items()
-        if books.configured
-    ]
+def _last_configured(store: Store) -> list[str]:
+    return [name for name, books in read_stats(store).destinations.items() if books.configured]
 
 
 class _EmptyOutbox:
@@ -282,13 +304,12 @@ def require_leader(stats: Stats, began: float, tracker: Tracker, timeout: float)
         return
     who = f"process {stats.leader}" if stats.leader else "another process"
     raise TimeoutError(
-        f"{tracker.settings.directory}: {who} uploads and did not hand over within {timeout:g} s. "
+        f"{tracker.settings.location}: {who} uploads and did not hand over within {timeout:g} s. "
         "Try again, or stop that process."
     )
 
 
 def _raise_if_state_unreadable(tracker: Tracker) -> None:
     """Raise the reason if the queue's state can't be read."""
-    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - likewise
-
-    read_status(QueueDirectory(tracker.settings.directory), ())
+    settings = tracker.settings
+    read_status(open_existing_queue(settings.directory or settings.queue), ())

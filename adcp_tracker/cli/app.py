@@ -13,6 +13,7 @@ from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
 from adcp_tracker.cli.explain import explain
+from adcp_tracker.cli.queue import queue
 from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
 
@@ -32,6 +33,7 @@ for command in (demo, sandbox, status, flush, worker, check, explain, retire, re
     app.command()(command)
 app.add_typer(dead, name="dead")
 app.add_typer(sources, name="sources")
+app.add_typer(queue, name="queue")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it

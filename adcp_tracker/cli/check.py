@@ -15,7 +15,13 @@ import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
-from adcp_tracker.cli._queue import destinations, make_settings, read_status, require_destinations
+from adcp_tracker.cli._queue import (
+    destinations,
+    make_settings,
+    open_existing_queue,
+    read_status,
+    require_destinations,
+)
 from adcp_tracker.destinations.base import (
     Batch,
     CheckResult,
@@ -30,6 +36,7 @@ from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
+from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.settings import validate_destinations
 
 if TYPE_CHECKING:
@@ -269,6 +276,10 @@ def _check_settings(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check_directory(settings: Settings) -> Iterator[CheckResult]:
+    if settings.directory is None:
+        store = open_existing_queue(settings.queue)
+        yield CheckResult("ok", f"{store.location} is there, with its tables.")
+        return
     queue = QueueDirectory(settings.directory)
     if not queue.path.exists():
         yield _check_parent(queue)
@@ -319,7 +330,7 @@ def _write_and_remove(queue: QueueDirectory) -> None:
 
 def _check_uploader(settings: Settings, queue: QueueDirectory) -> Iterator[CheckResult]:
     try:
-        found = read_status(queue, ())
+        found = read_status(DirectoryStore(queue), ())
     except (OutboxError, OSError) as error:
         yield CheckResult("error", str(error), "Check the volume; no event is lost.")
         return

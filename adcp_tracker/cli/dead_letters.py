@@ -26,7 +26,6 @@ from adcp_tracker.cli._common import (
 from adcp_tracker.cli._output import plural
 from adcp_tracker.cli._queue import (
     configured_names,
-    encryption,
     make_tracker,
     open_existing_queue,
     stopping,
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.events.builder import EventFields
-    from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
+    from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.outbox.storage import DeadLetters
 
 
 Ids = Annotated[
@@ -356,10 +356,8 @@ def _is_unknown(destination: str | None, directory: str | None) -> bool:
     return True
 
 
-def _open_dead_letters(directory: str | None) -> DeadLetterStore:
-    from adcp_tracker.outbox.dead_letters import DeadLetterStore  # noqa: PLC0415 - for a quick --help
-
-    return DeadLetterStore(open_existing_queue(directory), encryption())
+def _open_dead_letters(directory: str | None) -> DeadLetters:
+    return open_existing_queue(directory).open().dead_letters
 
 
 def _is_filtered(*filters: str | None) -> bool:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adcp_tracker.delivery.stats import Stats
+    from adcp_tracker.settings import Settings
     from adcp_tracker.tracker import Tracker
 
 
@@ -117,18 +118,15 @@ def worker(  # noqa: PLR0913 - options, each by its name
     The current request is finished; the rest stays on disk. A second signal exits at once.
     Prints the counts at the end. With --once, exits with 1 if anything is left.
     """
-    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
-
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     tracker = make_uploading_tracker(directory, handle_sigterm=False)
-    _require_directory(tracker.settings.directory, create=create)
-    QueueDirectory(tracker.settings.directory).prepare()  # fail now if the directory can't be used
+    _prepare(tracker.settings, create=create)
     names = [destination.name for destination in tracker.destinations]
-    logger.info("worker.started", directory=tracker.settings.directory, destinations=names)
+    logger.info("worker.started", directory=tracker.settings.location, destinations=names)
     with stopping(tracker, grace):
         if once:
             _deliver_once(tracker, timeout)
@@ -140,10 +138,20 @@ def worker(  # noqa: PLR0913 - options, each by its name
     return EXIT_ATTENTION if once and stats.pending else EXIT_OK
 
 
-def _require_directory(path: str, *, create: bool) -> None:
-    """Refuse a directory that does not exist: it is probably misspelt."""
-    if create:
+def _prepare(settings: Settings, *, create: bool) -> None:
+    """Fail now if the queue can't be used."""
+    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
+
+    if settings.directory is None:
+        open_existing_queue(settings.queue)
         return
+    if not create:
+        _require_directory(settings.directory)
+    QueueDirectory(settings.directory).prepare()
+
+
+def _require_directory(path: str) -> None:
+    """Refuse a directory that does not exist: it is probably misspelt."""
     try:
         os.lstat(path)
     except FileNotFoundError:

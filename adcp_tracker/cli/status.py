@@ -51,9 +51,9 @@ def status(
     state = _state(found, errors, warnings)
     if as_json:
         problems = {"state": state, "errors": errors, "warnings": warnings}
-        _output.print_json(_document(found, str(queue.path)) | problems)
+        _output.print_json(_document(found, queue.location) | problems)
     else:
-        _print(found, str(queue.path), names)
+        _print(found, queue.location, names)
         _print_verdict(state, errors, warnings)
     return EXIT_ATTENTION if errors else EXIT_OK
 

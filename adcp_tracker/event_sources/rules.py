@@ -99,7 +99,8 @@ class EventRules:
     """What the event sources of a tracker's destinations accept.
 
     Args:
-        directory: The queue directory, where answers of sellers are kept.
+        directory: The queue directory, where answers of sellers are kept. Without one, only
+            `declared` event sources are known.
         destinations: The tracker's destinations.
         declared: Event sources that the caller described; they win over answers.
 
@@ -109,7 +110,7 @@ class EventRules:
 
     def __init__(
         self,
-        directory: QueueDirectory,
+        directory: QueueDirectory | None,
         destinations: Sequence[Destination],
         declared: Iterable[EventSource],
     ) -> None:
@@ -126,7 +127,7 @@ class EventRules:
         if written_at == self._written_at and not force:
             return
         self._written_at = written_at
-        known = load(self._directory) | declared(self._declared, self._destinations)
+        known = self.stored() | declared(self._declared, self._destinations)
         found = tuple(rule_for(each, known) for each in self._destinations)
         for destination, rule in zip(self._destinations, found, strict=True):
             if isinstance(destination, SupportsRules):
@@ -135,11 +136,11 @@ class EventRules:
 
     def stored(self) -> dict[str, SourceRule]:
         """Return what sellers have answered so far, by destination."""
-        return load(self._directory)
+        return {} if self._directory is None else load(self._directory)
 
     def learn(self, found: Mapping[str, SourceRule | None]) -> None:
         """Keep what sellers answered, for every process of this directory."""
-        if not found:
+        if not found or self._directory is None:
             return
         try:
             save(self._directory, found)
@@ -163,8 +164,10 @@ class EventRules:
         return True
 
 
-def _written_at(directory: QueueDirectory) -> int:
+def _written_at(directory: QueueDirectory | None) -> int:
     """Return when the rules were last written, in nanoseconds; 0 if never."""
+    if directory is None:
+        return 0
     try:
         return (directory.path / _FILE).stat().st_mtime_ns
     except OSError:

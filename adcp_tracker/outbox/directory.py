@@ -145,6 +145,10 @@ class DirectoryQueue:
                 raise
             return self._open_outbox(self._directory)
 
+    def has_state(self) -> bool:
+        """Return whether a leader ever kept state."""
+        return any(self._directory.state.iterdir())
+
     def quarantine_state(self) -> str:
         """Set a damaged state aside, and return where it is kept."""
         return str(self._directory.quarantine_state())

@@ -57,6 +57,7 @@ _IDLE_SEGMENT_SECONDS: Final = 60.0
 _CONNECT_SECONDS: Final = 10
 _IDLE_CONNECTIONS: Final = 2
 _QUARANTINE_BYTES: Final = 1024 * 1024
+_KEY_BYTES: Final = 32
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS adcp_schema (version integer NOT NULL);
@@ -69,7 +70,8 @@ CREATE TABLE IF NOT EXISTS adcp_queue (
     segment bigint NOT NULL DEFAULT 1,
     begun   timestamptz NOT NULL DEFAULT 'epoch',
     size    bigint NOT NULL DEFAULT 0,
-    stats   bytea NOT NULL DEFAULT ''
+    stats   bytea NOT NULL DEFAULT '',
+    context_key bytea
 ) WITH (fillfactor = 50);
 CREATE TABLE IF NOT EXISTS adcp_intake (
     id      bigint GENERATED ALWAYS AS IDENTITY,
@@ -100,6 +102,10 @@ CREATE TABLE IF NOT EXISTS adcp_dead_letter (
 CREATE TABLE IF NOT EXISTS adcp_destination (
     queue integer, name text, PRIMARY KEY (queue, name)
 );
+CREATE TABLE IF NOT EXISTS adcp_context (
+    queue integer, name text, data bytea NOT NULL, kept_at double precision NOT NULL,
+    PRIMARY KEY (queue, name)
+);
 CREATE TABLE IF NOT EXISTS adcp_quarantine (
     queue integer NOT NULL, place text NOT NULL, data bytea NOT NULL
 );
@@ -112,6 +118,7 @@ _TEXTS: Final = {
     "adcp_state": "value",
     "adcp_dead_letter": "record",
     "adcp_quarantine": "data",
+    "adcp_context": "data",
     "adcp_queue": "stats",
 }
 """Where a text of an event could stand."""
@@ -396,6 +403,10 @@ class PostgresStore:
         del clock
         return DatabaseNames(self._tables, own)
 
+    def contexts(self, clock: Clock) -> DatabaseContexts:
+        """Return the contexts that are remembered for orders, on every machine."""
+        return DatabaseContexts(self._tables, clock)
+
     def read_stats(self) -> bytes:
         """Return the counts that the leader last published; empty if there are none."""
         try:
@@ -520,6 +531,10 @@ class PostgresQueue:
     def open_outbox(self) -> PostgresOutbox:
         """Open its state."""
         return PostgresOutbox(self._tables)
+
+    def has_state(self) -> bool:
+        """Return whether a leader ever kept state; opening it changes nothing here."""
+        return True
 
     def quarantine_state(self) -> str:
         """Set a damaged state aside, and return where it is kept."""
@@ -822,6 +837,84 @@ class DatabaseNames:
 
     def remove_stale(self) -> None:
         """Have nothing to remove: a transaction leaves nothing behind."""
+
+
+class DatabaseContexts:
+    """Contexts that any machine remembers for a purchase to come, under hidden names.
+
+    Args:
+        tables: The queue's tables.
+        clock: Where the time is read.
+    """
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+
+    def key(self) -> bytes:
+        """Return the signing key that all processes of the queue share; make it if needed."""
+        rows = self._tables.query(
+            "UPDATE adcp_queue SET context_key = coalesce(context_key, %(new)s) "
+            "WHERE queue = %(queue)s RETURNING context_key",
+            new=secrets.token_bytes(_KEY_BYTES),
+        )
+        if not rows:
+            raise DatabaseError(f"{self._tables.database.location}: run adcp-tracker queue migrate")
+        return bytes(rows[0][0])
+
+    def is_there(self) -> bool:
+        """Return whether a context was ever remembered."""
+        try:
+            return bool(
+                self._tables.query("SELECT 1 FROM adcp_context WHERE queue = %(queue)s LIMIT 1")
+            )
+        except DatabaseError:  # to look for one fails then, and is logged
+            return True
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is kept under a name."""
+        rows = self._tables.query(
+            "SELECT data FROM adcp_context WHERE queue = %(queue)s AND name = %(name)s", name=name
+        )
+        return bytes(rows[0][0]) if rows else None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep data under a name, in place of what was there."""
+        self._tables.query(
+            "INSERT INTO adcp_context VALUES (%(queue)s, %(name)s, %(data)s, %(now)s) "
+            "ON CONFLICT (queue, name) DO UPDATE SET data = excluded.data, "
+            "kept_at = excluded.kept_at",
+            name=name,
+            data=data,
+            now=self._clock.now(),
+        )
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        rows = self._tables.query(
+            "SELECT name, data FROM adcp_context WHERE queue = %(queue)s ORDER BY name"
+        )
+        return iter([(name, bytes(data)) for name, data in rows])
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete what is kept under some names."""
+        self._tables.query(
+            "DELETE FROM adcp_context WHERE queue = %(queue)s AND name = ANY(%(names)s)",
+            names=list(names),
+        )
+
+    def remove_old(self, max_age: float, most: int) -> bool:
+        """Delete what is too old, and the oldest beyond `most`; return whether it was too much."""
+        self._tables.query(
+            "DELETE FROM adcp_context WHERE queue = %(queue)s AND kept_at < %(oldest)s",
+            oldest=self._clock.now() - max_age,
+        )
+        beyond = self._tables.query(
+            "DELETE FROM adcp_context WHERE queue = %(queue)s AND name IN ("
+            "SELECT name FROM adcp_context WHERE queue = %(queue)s "
+            "ORDER BY kept_at DESC, name OFFSET %(most)s) RETURNING name",
+            most=most,
+        )
+        return bool(beyond)
 
 
 class LeaseLock:

@@ -213,6 +213,9 @@ class Queue(Protocol):
             OutboxError: If it can't be opened at the moment.
         """
 
+    def has_state(self) -> bool:
+        """Return whether a leader ever kept state."""
+
     def quarantine_state(self) -> str:
         """Set a damaged state aside, and return where it is kept."""
 

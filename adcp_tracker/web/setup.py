@@ -100,10 +100,10 @@ def _tracker(
     options: dict[str, object], environ: Mapping[str, str] | None, *, debug: bool
 ) -> Tracker:
     settings = {"strict": debug, **settings_from_env(environ, CAPTURE_OPTIONS), **options}
-    if "directory" not in settings:
+    if not settings.keys() & {"directory", "queue"}:
         raise ConfigurationError(
             "directory: expected a directory for events, got nothing. "
-            "Set the option, or ADCP_DIRECTORY"
+            "Set the option, or ADCP_DIRECTORY; or set queue, or ADCP_QUEUE"
         )
     destinations = settings.pop("destinations", None)
     found = destinations_from_env(environ) if destinations is None else destinations

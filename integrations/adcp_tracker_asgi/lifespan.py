@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.web.request import start_safely
 
 if TYPE_CHECKING:
@@ -52,5 +50,5 @@ def closing_lifespan(tracker: Tracker, lifespan: Lifespan | None = None) -> Life
 def _prepare(tracker: Tracker) -> None:
     # An unusable directory is reported by the first event.
     with suppress(OSError):
-        QueueDirectory(Path(tracker.settings.directory)).prepare()
+        tracker.prepare()
     start_safely(tracker)

@@ -429,4 +429,4 @@ def test_a_full_disk_is_drained(make: Make, caplog: pytest.LogCaptureFixture) ->
         tracker.close(10.0)
     assert destination.ids == ids
     assert caplog.text.count("outbox.not_written") == 1
-    assert not any(QueueDirectory(tracker.settings.directory).segments.iterdir())
+    assert not any(QueueDirectory(str(tracker.settings.directory)).segments.iterdir())

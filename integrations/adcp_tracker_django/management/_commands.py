@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from django.core.management.base import BaseCommand, CommandError
 
 from adcp_tracker.exceptions import AdcpTrackerError
-from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker_django.config import make_integration
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def open_tracker(**changes: object) -> Tracker:
     """
     try:
         tracker = make_integration(**changes).tracker
-        QueueDirectory(tracker.settings.directory).prepare()
+        tracker.prepare()
     except (AdcpTrackerError, OSError) as error:
         raise CommandError(str(error), returncode=2) from None
     return tracker

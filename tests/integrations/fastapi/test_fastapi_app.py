@@ -87,7 +87,7 @@ def test_the_dependency_gives_the_applications_tracker(tmp_path: Path) -> None:
         @app.get("/")
         @sub.get("/")
         def where(tracker: TrackerDep) -> str:
-            return tracker.settings.directory
+            return str(tracker.settings.directory)
 
         app.mount("/sub", sub)
         trackers[name] = AdcpTracker(directory=tmp_path / name, destinations=[]).init_app(app)

@@ -1,0 +1,44 @@
+"""``adcp-tracker queue``: the tables of a queue in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adcp_tracker.cli import _output
+from adcp_tracker.cli._common import EXIT_OK, Directory, command
+from adcp_tracker.cli._queue import open_existing_queue, queue_url
+
+queue = typer.Typer(no_args_is_help=True, help="Create and check the tables of a queue.")
+
+
+@queue.command()
+@command
+def migrate(
+    *,
+    queues: Annotated[
+        int, typer.Option(min=1, max=10_000, help="How many queues the database has.")
+    ] = 1,
+    url: Directory = None,
+) -> int:
+    """Create the tables of a queue in PostgreSQL, or bring them up to date.
+
+    Safe to run again, as at each deployment. Needs a user who may create tables; the
+    application and the workers don't.
+    """
+    from adcp_tracker.outbox.postgresql import migrate as run  # noqa: PLC0415 - an extra
+
+    place = queue_url(url)
+    run(place, queues)
+    _output.print_line(f"{open_existing_queue(place).location}: the tables are up to date.")
+    return EXIT_OK
+
+
+@queue.command()
+@command
+def check(*, url: Directory = None) -> int:
+    """Check that the tables of a queue are there, in the version that this release needs."""
+    store = open_existing_queue(queue_url(url))
+    _output.print_line(f"{store.location}: {store.used_bytes():,} bytes of events wait.")
+    return EXIT_OK

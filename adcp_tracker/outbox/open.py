@@ -1,0 +1,55 @@
+"""Open the store where a queue lives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adcp_tracker.journal.encryption import Encryption
+    from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.outbox.storage import Outbox, Store
+
+_SCHEMES = ("postgresql://", "postgres://")
+
+
+def is_queue_url(place: str) -> bool:
+    """Return whether a place is the URL of a queue, and not a directory."""
+    return "://" in place
+
+
+def open_store(
+    directory: QueueDirectory | None,
+    url: str | None = None,
+    encryption: Encryption | None = None,
+    outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+) -> Store:
+    """Return the store of a directory, or of the queue at a URL.
+
+    Args:
+        directory: The queue directory, if it is one.
+        url: The URL of the queue otherwise.
+        encryption: Encrypts and decrypts events.
+        outbox: Opens the state of a directory.
+
+    Raises:
+        ConfigurationError: If the URL is invalid, or its driver isn't installed.
+    """
+    if directory is not None:
+        return DirectoryStore(directory, encryption, outbox)
+    if not isinstance(url, str) or not url.startswith(_SCHEMES):
+        raise ConfigurationError(
+            "queue: expected a URL such as 'postgresql://user@host/database', got another one"
+        )
+    try:
+        from adcp_tracker.outbox.postgresql import PostgresStore  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigurationError(
+            f"queue: {error.name or 'psycopg'} is not installed. Run "
+            f"pip install 'adcp-tracker[postgresql]'."
+        ) from None
+    return PostgresStore(url, encryption=encryption)
