@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from adcp_tracker.delivery.uploader import Uploader
-    from adcp_tracker.journal.writer import JournalWriter
+    from adcp_tracker.journal.buffer import Journal
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
@@ -35,7 +35,7 @@ class ReplayResult:
 
 def replay(
     uploader: Uploader,
-    journal: JournalWriter,
+    journal: Journal,
     ids: Collection[str],
     corrected: bytes | None = None,
 ) -> ReplayResult:
@@ -103,7 +103,7 @@ def remove_destination(uploader: Uploader, destination: str) -> bool:
 
 
 def _write_events(
-    journal: JournalWriter, letters: list[DeadLetter]
+    journal: Journal, letters: list[DeadLetter]
 ) -> tuple[list[DeadLetter], OSError | None]:
     """Write letters as events again; return those the disk took, and why not the others."""
     for number, letter in enumerate(letters):

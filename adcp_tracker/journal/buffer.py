@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from adcp_tracker._clock import Clock
-    from adcp_tracker.journal.writer import JournalWriter
+    from adcp_tracker.journal.records import Record
 
 _MEMORY_BYTES = 16 * 1024 * 1024
 _TELL_SECONDS = 1.0
@@ -44,6 +44,44 @@ class _Waiting(NamedTuple):
     kind: bytes
 
 
+class Journal(Protocol):
+    """Where this process's records go."""
+
+    def append(self, body: bytes, accepted_ms: int) -> None:
+        """Make a plain event durable.
+
+        Raises:
+            OSError: If that fails.
+        """
+
+    def append_record(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        """Make a record of any kind durable; raises like :meth:`append`."""
+
+    def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
+        """Make a small, rare record durable even if the queue is full."""
+
+    def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
+        """Return a record's body and kind as they may be kept."""
+
+    def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
+        """Return the record of what is kept."""
+
+    def roll(self, older_than: float = 0.0) -> None:
+        """Close what is being written, if it is older than so many seconds."""
+
+    def freeze(self) -> None:
+        """Open and close nothing until :meth:`unfreeze`, as across a fork."""
+
+    def unfreeze(self) -> None:
+        """Resume, in the thread that called :meth:`freeze`."""
+
+    def close_inherited(self) -> None:
+        """Close what belongs to the parent, in a child made by a fork."""
+
+    def check_fork(self) -> None:
+        """Reset in a child whose fork did not run Python's hooks."""
+
+
 class WriteBuffer:
     """Puts events into the journal, whatever happens.
 
@@ -57,7 +95,7 @@ class WriteBuffer:
 
     def __init__(
         self,
-        journal: JournalWriter,
+        journal: Journal,
         clock: Clock,
         *,
         raise_when_full: bool = False,

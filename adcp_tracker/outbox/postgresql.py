@@ -436,8 +436,6 @@ class PostgresWriter:
         **options: What only a writer of files needs.
     """
 
-    path = None
-
     def __init__(
         self,
         tables: Tables,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from adcp_tracker._clock import Clock
+    from adcp_tracker.journal.buffer import Journal
     from adcp_tracker.journal.records import CorruptSpan, Record
-    from adcp_tracker.journal.writer import JournalWriter
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterKey
 
 
@@ -255,7 +255,7 @@ class Store(Protocol):
     def open(self, term: int = 0) -> Queue:
         """Return the queue for the leader of this term; for others, to read only."""
 
-    def journal_writer(self, **options: Any) -> JournalWriter:  # noqa: ANN401 - passed on
+    def journal_writer(self, **options: Any) -> Journal:  # noqa: ANN401 - passed on
         """Return what appends this process's records, made with options of a journal writer."""
 
     def leader_lock(self, clock: Clock) -> LeaderLock:

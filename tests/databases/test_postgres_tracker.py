@@ -1,0 +1,160 @@
+"""Trackers and workers over one queue in PostgreSQL, as on several machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from adcp_tracker import ConfigurationError, RequestContext, Tracker
+from adcp_tracker.outbox.postgresql import migrate
+from adcp_tracker.testing import RecordingDestination
+from tests.support.destinations import wait_until
+from tests.support.seller import ADVERTISER, SOURCE, TOKEN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.postgres import PostgresServer
+    from tests.support.seller import SellerProcess
+
+
+def order(number: int) -> dict[str, object]:
+    """Return an order."""
+    return {"id": f"A-{number}", "total": "59.90", "currency": "EUR", "email": "a@example.com"}
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    """Return the URL of a new queue."""
+    migrate(database)
+    return database
+
+
+def test_events_of_many_trackers_are_delivered_once_by_one(url: str) -> None:
+    """Whoever leads delivers for all."""
+    seller = RecordingDestination()
+    producers = [Tracker([], queue=url) for _ in range(3)]
+    for number, tracker in enumerate(producers * 10):
+        tracker.track_purchase(order(number))
+    with Tracker([seller], queue=url) as worker:
+        stats = worker.flush(30)
+    for tracker in producers:
+        tracker.close()
+
+    assert sorted(event.event_id for event in seller.events) == sorted(
+        f"A-{number}" for number in range(30)
+    )
+    assert (stats.total().delivered, stats.pending) == (30, 0)
+
+
+def test_another_machine_finds_the_context_of_an_order(url: str) -> None:
+    """A payment's webhook may arrive anywhere."""
+    shopper = RequestContext(client_ip="203.0.113.9", client_user_agent="Mozilla/5.0")
+    with Tracker([], queue=url) as checkout:
+        checkout.contexts.remember("A-1", context=shopper)
+    with Tracker([], queue=url) as webhook:
+        event = webhook.track_purchase({"id": "A-1", "total": "5.00", "currency": "EUR"})
+
+    assert event.user_match.client_ip == "203.0.113.9"  # type: ignore[union-attr]
+
+
+def test_a_person_is_erased_for_all_machines(url: str) -> None:
+    """No row of the database has the person's event afterwards."""
+    with Tracker([], queue=url) as producer:
+        producer.track_purchase(order(1))
+        producer.track_purchase({**order(2), "email": "b@example.com"})
+        report = producer.privacy.erase(email="a@example.com")
+    seller = RecordingDestination()
+    with Tracker([seller], queue=url) as worker:
+        worker.flush(30)
+
+    assert report.events == 1
+    assert [event.event_id for event in seller.events] == ["A-2"]
+
+
+def test_while_the_database_is_away_events_wait_in_memory(
+    postgres: PostgresServer, url: str
+) -> None:
+    """A checkout never breaks, and nothing is lost when it is back."""
+    seller = RecordingDestination()
+    with Tracker([seller], queue=url, flush_interval=0.05) as tracker:
+        tracker.track_purchase(order(1))
+        wait_until(lambda: len(seller.events) == 1)
+        postgres.kill()
+        tracker.track_purchase(order(2))
+        assert tracker.stats().in_memory == 1
+        postgres.start()
+        wait_until(lambda: len(seller.events) == 2)
+
+
+def test_a_directory_and_a_queue_exclude_each_other(tmp_path: Path) -> None:
+    """Exactly one of them says where events wait."""
+    with pytest.raises(ConfigurationError, match="neither"):
+        Tracker([])
+    with pytest.raises(ConfigurationError, match="both"):
+        Tracker([], directory=tmp_path, queue="postgresql:///shop")
+    with pytest.raises(ConfigurationError, match="queue: expected a URL"):
+        Tracker([], queue="redis://localhost")
+
+
+def _run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "adcp_tracker", *arguments]
+    return subprocess.run(
+        command, env=os.environ | environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_line_migrates_and_shows_a_queue(database: str) -> None:
+    """From an empty database to its status, without a directory."""
+    missing = _run("status", "--queue", database)
+    assert (missing.returncode, "queue migrate" in missing.stderr) == (3, True)
+    assert _run("queue", "migrate", "--queue", database).returncode == 0
+    assert _run("queue", "check", ADCP_QUEUE=database).returncode == 0
+    with Tracker([RecordingDestination()], queue=database, uploader="external") as tracker:
+        tracker.track_purchase(order(1))
+    status = _run("status", "--json", ADCP_QUEUE=database)
+    assert json.loads(status.stdout)["waiting"] == 1, status.stdout
+
+
+def test_workers_take_over_from_one_that_is_killed(url: str, seller_process: SellerProcess) -> None:
+    """Every order arrives once, whichever worker delivers it."""
+    environ = os.environ | {
+        "ADCP_QUEUE": url,
+        "ADCP_BASE_URL": seller_process.url,
+        "ADCP_ADVERTISER_ID": ADVERTISER,
+        "ADCP_EVENT_SOURCE_ID": SOURCE,
+        "ADCP_API_KEY": TOKEN,
+        "ADCP_FLUSH_INTERVAL": "0.1",
+    }
+    command = [sys.executable, "-m", "adcp_tracker", "worker"]
+    workers = [subprocess.Popen(command, env=environ) for _ in range(2)]
+    try:
+        with Tracker([], queue=url) as shop:
+            for number in range(50):
+                shop.track_purchase(order(number))
+            wait_until(lambda: shop.stats().total().delivered == 50, 60.0)
+            leader = _leader_pid(url)
+            os.kill(leader, signal.SIGKILL)
+            for number in range(50, 100):
+                shop.track_purchase(order(number))
+            wait_until(lambda: seller_process.counts["good"] == 100, 60.0)
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.wait()
+    assert seller_process.counts["duplicates"] == 0
+
+
+def _leader_pid(url: str) -> int:
+    import psycopg  # noqa: PLC0415 - here alone
+
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT holder FROM adcp_queue").fetchone()
+    assert row is not None
+    return int(row[0].split(":")[1])
