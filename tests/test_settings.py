@@ -229,7 +229,7 @@ SHOP: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"directory": None}, "directory: expected a path, such as '/var/lib/shop/adcp', got None"),
+        ({"directory": None}, "got neither; pass directory='/var/lib/shop/adcp'"),
         ({"directory": ""}, "got an empty string"),
         ({"directory": 5}, "directory: expected a path"),
         ({"strict": "false"}, "strict: expected True or False, got 'false'"),
