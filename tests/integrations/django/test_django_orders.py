@@ -1,167 +1,94 @@
-"""Orders that are Django models: what is loaded is read, and nothing optional is queried."""
+"""Orders that are models: nothing optional runs a query, in whichever kind of view."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from contextlib import ExitStack
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, models
-from django.test.utils import CaptureQueriesContext
-from django.utils.translation import gettext_lazy
+from django.db import connections
 
-from adcp_tracker import register_order
-from adcp_tracker.orders.reader import to_order
+from adcp_tracker_django import get_tracker
+from tests.integrations.django.shop.models import Sale, SaleLine
 
 if TYPE_CHECKING:
-    from adcp_tracker import Order
+    from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.usefixtures("database")
+    from adcp_tracker.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("site", "database")
 
-class ShopOrder(models.Model):
-    """An order as most shops write it: texts are blank, not null."""
-
-    email = models.EmailField(blank=True)
-    phone = models.CharField(max_length=30, blank=True)
-    total = models.DecimalField(max_digits=10, decimal_places=2)
-    currency = models.CharField(max_length=3, default="EUR")
-    user = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL)
-
-    class Meta:
-        """The folder's app."""
-
-        app_label = "shop"
-
-    def __str__(self) -> str:
-        return str(self.pk)
+ALICE = "ff8d9819fc0e12bf0d24892e45987e249a28dce836a85cad60e28eaaa8c6d976"
 
 
-class Line(models.Model):
-    """A line."""
-
-    order = models.ForeignKey(ShopOrder, related_name="items", on_delete=models.CASCADE)
-    sku = models.CharField(max_length=30, blank=True)
-    quantity = models.IntegerField(default=1)
-    price = models.DecimalField(max_digits=10, decimal_places=2)
-
-    class Meta:
-        """The folder's app."""
-
-        app_label = "shop"
-
-    def __str__(self) -> str:
-        return str(self.sku)
+@pytest.fixture
+def _no_sales() -> Iterator[None]:
+    yield
+    Sale.objects.all().delete()
 
 
-class RegisteredOrder(ShopOrder):
-    """The same order, of a class that is told where the address is."""
-
-    class Meta:
-        """The same table."""
-
-        app_label = "shop"
-        proxy = True
-
-    def __str__(self) -> str:
-        return str(self.pk)
+def save_sale(email: str = "") -> int:
+    """Save a sale of Alice's with a line, and return its key."""
+    alice = User.objects.create(username="alice", email="alice@example.com")
+    sale = Sale.objects.create(customer=alice, email=email, total=Decimal("59.90"), currency="EUR")
+    SaleLine.objects.create(sale=sale, sku="MUG", quantity=1, price=Decimal("59.90"))
+    return int(sale.pk)
 
 
-register_order(RegisteredOrder, email="user.email")
+def refuse_query(*_: object) -> Any:  # noqa: ANN401 - Django has no types
+    """Stand in for a query that must not be run."""
+    raise AssertionError("expected no query")
 
 
-def saved(**fields: object) -> int:
-    """Keep an order of Alice's with one line; return its key."""
-    alice, _ = User.objects.get_or_create(username="alice", email="alice@example.com")
-    order = ShopOrder.objects.create(total=Decimal("59.90"), user=alice, **fields)
-    Line.objects.create(order=order, sku="MUG-01", quantity=2, price=Decimal("29.95"))
-    return int(order.pk)
+CALLS: dict[str, Callable[[Sale], object]] = {
+    "purchase": lambda sale: get_tracker().track_purchase(sale),
+    "refund": lambda sale: get_tracker().track_refund(sale, refund_id="R-1"),
+    "lead": lambda sale: get_tracker().track_lead(str(sale.pk), email=sale.email),
+}
 
 
-async def read_in_coroutine(order: object) -> Order:
-    """Read an order as an asynchronous view does."""
-    return to_order(order)
+@pytest.mark.usefixtures("_no_sales")
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_no_relation_is_loaded_for_an_event(
+    kind: str, name: str, seller: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the customer nor the lines: a query would wait, and in async code it raises."""
+    sale = Sale.objects.get(pk=save_sale("alice@example.com"))
+    call = CALLS[name]
+
+    async def view() -> None:
+        call(sale)
+
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(refuse_query))
+        if kind == "async":
+            asyncio.run(view())
+        else:
+            call(sale)
+    get_tracker().flush(10)
+    seller.wait_for(1)
+    assert seller.events[0]["user_match"]["hashed_email"] == ALICE
+    assert "SynchronousOnlyOperation" not in caplog.text
+    assert "event.failed" not in caplog.text
 
 
-def test_a_blank_address_gives_way_to_the_users() -> None:
-    """Members and guests have their addresses in different places."""
-    order = to_order(ShopOrder.objects.get(pk=saved()))
+@pytest.mark.usefixtures("_no_sales")
+def test_relations_that_are_loaded_are_read(seller: Sandbox) -> None:
+    """What ``select_related`` and ``prefetch_related`` fetched costs nothing more."""
+    sales = Sale.objects.select_related("customer").prefetch_related("lines")
+    sale = sales.get(pk=save_sale())
 
-    assert order.email == "alice@example.com"
-    assert [line.id for line in order.items or ()] == ["MUG-01"]
+    async def view() -> None:
+        get_tracker().track_purchase(sale)
 
-
-def test_an_order_with_an_address_queries_its_lines_alone() -> None:
-    """No phone number is worth a query on the way of a checkout."""
-    order = ShopOrder.objects.get(pk=saved(email="bob@example.com"))
-
-    with CaptureQueriesContext(connection) as queries:
-        read = to_order(order)
-
-    assert read.email == "bob@example.com"
-    assert len(queries) == 1
-
-
-def test_what_is_loaded_is_read_without_a_query() -> None:
-    """Also in a coroutine, where a query would raise."""
-    key = saved()
-    rows = ShopOrder.objects.select_related("user").prefetch_related("items")
-    order, again = rows.get(pk=key), rows.get(pk=key)
-
-    with CaptureQueriesContext(connection) as queries:
-        read = to_order(order)
-    in_coroutine = asyncio.run(read_in_coroutine(again))
-
-    assert not queries.captured_queries
-    assert read == in_coroutine
-    assert read.email == "alice@example.com"
-    assert [line.id for line in read.items or ()] == ["MUG-01"]
-
-
-def test_in_a_coroutine_what_is_not_loaded_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """The purchase goes with what the order itself has."""
-    order = ShopOrder.objects.get(pk=saved(phone="+442079460958"))
-
-    with caplog.at_level(logging.WARNING, "adcp_tracker"):
-        read = asyncio.run(read_in_coroutine(order))
-
-    assert (read.total, read.phone, read.email) == (Decimal("59.90"), "+442079460958", None)
-    assert read.items == ()
-
-
-def test_deferred_fields_stay_deferred() -> None:
-    """But for the id, the total and the currency, without which there is no purchase."""
-    key = saved(email="bob@example.com")
-    order = ShopOrder.objects.only("id", "total", "email").get(pk=key)
-
-    with CaptureQueriesContext(connection) as queries:
-        read = to_order(order)
-
-    assert (read.email, read.currency, read.phone) == ("bob@example.com", "EUR", None)
-    assert len(queries) == 2  # the currency, and the lines
-
-
-def test_a_path_that_is_named_may_be_loaded() -> None:
-    """register_order is how a shop says that a query is worth it."""
-    key = saved(phone="+442079460958")
-    order = RegisteredOrder.objects.get(pk=key)
-
-    assert to_order(order).email == "alice@example.com"
-
-
-def test_an_unsaved_order_has_no_id_and_no_lines() -> None:
-    """Its manager of lines raises, which costs nothing else."""
-    order = to_order(ShopOrder(total=Decimal("5.00"), email="bob@example.com"))
-
-    assert [order.order_id, order.items, order.email] == [None, (), "bob@example.com"]
-
-
-def test_a_translated_name_is_text() -> None:
-    """A lazy translation is read in the language that is active."""
-    line = {"sku": "A", "quantity": 1, "price": "1", "name": gettext_lazy("Mug")}
-    order = to_order({"id": "1", "total": "1.00", "currency": "EUR", "items": [line]})
-
-    assert [each.name for each in order.items or ()] == ["Mug"]
+    asyncio.run(view())
+    get_tracker().flush(10)
+    seller.wait_for(1)
+    (event,) = seller.events
+    assert event["user_match"]["hashed_email"] == ALICE
+    assert [line["id"] for line in event["custom_data"]["contents"]] == ["MUG"]
