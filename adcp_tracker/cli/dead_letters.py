@@ -1,9 +1,12 @@
-"""``adcp-tracker dead list/show/replay/edit/drop`` and ``retire``."""
+"""``adcp-tracker dead list/show/replay/edit/export/drop`` and ``retire``."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import textwrap
+from collections import defaultdict
 from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -54,6 +57,7 @@ Destination = Annotated[
 ]
 _SHOWN: Final = ("id", "destination", "died_at", "code", "message", "remedy", "replayable")
 _UTC: Final = timezone.utc
+_WIDTH: Final = 78
 
 dead = typer.Typer(
     help="List, show, replay, edit or drop dead letters: events that could not be delivered.",
@@ -72,7 +76,7 @@ def list_letters(
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
-    """List dead letters, newest first.
+    """List dead letters by reason and destination, newest first.
 
     Needs no credentials. Exits with 1 if the destination is unknown.
     """
@@ -87,28 +91,59 @@ def list_letters(
         letters = [_document(each) for each in newest]
         _output.print_json({"count": len(found), "locked": locked, "letters": letters})
         return EXIT_OK
-    if newest:
-        _output.print_table(
-            ("id", "died", "destination", "event", "code", "reason"),
-            [
-                (
-                    each.id,
-                    _died_at(each),
-                    each.destination,
-                    _event_id(each),
-                    each.code,
-                    each.message,
-                )
-                for each in newest
-            ],
-        )
-        _output.print_line()
+    _print_groups(newest)
     _output.print_line(f"{len(newest):,} of {len(found):,} dead letters.")
     if locked:
         _output.print_line(
             f"{locked:,} more can't be decrypted. Add their key to ADCP_ENCRYPTION_KEYS.",
             "yellow",
         )
+    return EXIT_OK
+
+
+def _print_groups(letters: list[DeadLetter]) -> None:
+    """Print letters under their reason and destination, within 80 columns where ids are short."""
+    groups: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
+    for letter in letters:
+        groups[letter.reason, letter.destination].append(letter)
+    for found in sorted(groups.values(), key=len, reverse=True):
+        first = found[0]
+        _output.print_line(f"{len(found):,} × {first.code} at {first.destination}", "yellow")
+        for line in (first.message, first.remedy):
+            for part in textwrap.wrap(line, _WIDTH):
+                _output.print_line(part, indent=2)
+        _output.print_table(
+            ("id", "died", "event"), [(each.id, _died_at(each), _event_id(each)) for each in found]
+        )
+        _output.print_line()
+
+
+@dead.command("export")
+@command
+def export(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="Where to write; - for stdout.")
+    ] = "-",
+    *,
+    code: Code = None,
+    destination: Destination = None,
+    directory: Directory = None,
+) -> int:
+    """Write dead letters with their events, as one JSON object per line.
+
+    Needs no credentials. The file is readable only by you, as events may identify people.
+    """
+    if _is_unknown(destination, directory):
+        return EXIT_ATTENTION
+    found = _find_letters(directory, code, destination)
+    lines = "".join(f"{json.dumps(each.summary())}\n" for each in found)
+    if file == "-":
+        sys.stdout.write(lines)
+        return EXIT_OK
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+    with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
+        out.write(lines)
+    _output.print_line(f"{_output.plural(len(found), 'dead letter')} written to {file}.")
     return EXIT_OK
 
 

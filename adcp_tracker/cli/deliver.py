@@ -60,7 +60,7 @@ def flush(
     began = time.time()
     with stopping(make_uploading_tracker(directory)) as tracker:
         names = [destination.name for destination in tracker.destinations]
-        stats = tracker.flush(timeout)
+        stats = _flush(tracker, timeout)
         require_leader(stats, began, tracker, timeout)
     if as_json:
         _output.print_json(stats.as_json() | {"pending": stats.pending})
@@ -68,6 +68,21 @@ def flush(
         print_stats(stats, names)
         _print_remaining(stats, timeout)
     return EXIT_ATTENTION if stats.pending else EXIT_OK
+
+
+def _flush(tracker: Tracker, timeout: float) -> Stats:
+    """Flush; on a terminal in steps of a second, with a progress bar."""
+    with _output.progress_bar("delivering") as show:
+        if show is None:
+            return tracker.flush(timeout)
+        deadline = time.monotonic() + timeout
+        stats = tracker.flush(min(_STEP_SECONDS, timeout))
+        total = stats.pending
+        while stats.pending and (left := deadline - time.monotonic()) > 0:
+            total = max(total, stats.pending)
+            show(total - stats.pending, total)
+            stats = tracker.flush(min(_STEP_SECONDS, left))
+        return stats
 
 
 def _print_remaining(stats: Stats, timeout: float) -> None:
@@ -85,6 +100,7 @@ def _print_remaining(stats: Stats, timeout: float) -> None:
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 _LOOK_SECONDS = 5.0
+_STEP_SECONDS = 1.0
 
 
 @command

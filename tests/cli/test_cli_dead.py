@@ -212,3 +212,28 @@ def test_a_correction_that_is_still_invalid_keeps_the_letter(
     twice = run("dead", "edit", letter, *change, "--file", "-")
     assert twice.code == 2
     assert run("dead", "edit", "unknown", *change).code == 1
+
+
+def test_letters_are_listed_by_reason_within_eighty_columns(tmp_path: Path) -> None:
+    """Each reason and destination stands once, with its message, remedy and letters."""
+    bury(tmp_path, 3)
+    bury(tmp_path, 2, destination="agent", message="$.contents[1].price: expected 0 or more. " * 5)
+    listed = run("dead", "list", "--directory", tmp_path)
+    assert listed.code == 0
+    lines = listed.out.splitlines()
+    assert f"3 × INVALID_EVENT_TIME at {NAME}" in lines
+    assert listed.out.count("It is too old.") == 1
+    assert max(map(len, lines)) <= 80
+    assert "5 of 5 dead letters." in lines
+
+
+def test_letters_are_exported(tmp_path: Path) -> None:
+    """Every letter with its event is a line of JSON, in a file that only its owner can read."""
+    ids = bury(tmp_path / "queue", 3)
+    file = tmp_path / "letters.ndjson"
+    written = run("dead", "export", file, "--directory", tmp_path / "queue")
+    assert (written.code, written.out) == (0, f"3 dead letters written to {file}.\n")
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == ids
+    assert file.stat().st_mode & 0o777 == 0o600
+    piped = run("dead", "export", "--directory", tmp_path / "queue", "--code", "INVALID_EVENT_TIME")
+    assert piped.out == file.read_text()
