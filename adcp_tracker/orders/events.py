@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from decimal import Context as DecimalContext
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
@@ -115,10 +116,19 @@ _MATCH_CHECKS: Final = checks_of(UserMatch)
 _EVENT_CHECKS: Final = checks_of(Event)
 _DATA_CHECKS: Final = checks_of(CustomData)
 _LINE_CHECKS: Final = checks_of(Content)
+
+
+@lru_cache(maxsize=256)
+def _checked_page(url: str) -> str:
+    """Check a page's address; a shop has few that orders are placed on."""
+    checked: str = _EVENT_CHECKS["event_source_url"](page_of(url))
+    return checked
+
+
 _CHECKED: Final = _Checks(
     event_id=_EVENT_CHECKS["event_id"],
     event_time=_EVENT_CHECKS["event_time"],
-    url=_EVENT_CHECKS["event_source_url"],
+    url=_checked_page,
     match=IdentifierChecks(
         uids=_look_closer,
         click_id=_MATCH_CHECKS["click_id"],
@@ -240,7 +250,7 @@ def _purchase(  # noqa: PLR0913, PLR0917 - while a shopper waits
         url = context.event_source_url
     if url is not None:
         fields["action_source"] = "website"
-        fields["event_source_url"] = check.url(page_of(url))
+        fields["event_source_url"] = check.url(url)
     return fields
 
 
