@@ -185,7 +185,25 @@ def order_values(source: object) -> Sequence[Any]:
     Raises:
         InvalidEventError: As :func:`to_order`.
     """
-    return read_order(source) if type(source) is dict else dispatch_order(source)
+    return _read_dictionary(source) if type(source) is dict else dispatch_order(source)
+
+
+def _read_dictionary(source: dict[Any, Any]) -> list[Any]:
+    """Read a dictionary, and at once if none of its values depends on another."""
+    plan, values = _orders.read_dict(source)
+    order_id, total, currency, ip = values[0], values[_TOTAL], values[_CURRENCY], values[_CLIENT_IP]
+    if (
+        plan.is_plain
+        and type(total) is Decimal
+        and type(currency) is str
+        and currency in CENTS
+        and values[_CREATED_AT] is None
+        and (ip is None or (type(ip) is str and ":" not in ip))
+        and type(order_id) is str
+        and not order_id.startswith(_SHOPIFY_GID)
+    ):
+        return values
+    return _completed(source, values, plan, source.get)
 
 
 @singledispatch
@@ -202,7 +220,7 @@ def quick_values(source: object) -> Sequence[Any]:
     """
     kind = type(source)
     if kind is dict:
-        return read_order(source)
+        return _read_dictionary(source)  # type: ignore[arg-type]  # as its type says
     if kind is not Order:
         return dispatch_order(source)
     values: tuple[Any, ...] = _values_of(source)
@@ -299,17 +317,25 @@ def read_order(
     Raises:
         InvalidEventError: If it has none of an order's fields.
     """
-    if type(source) is dict and trace is None and given is None:
-        plan, values = _orders.read_dict(source)
-        get: _Get = source.get
-    else:
-        source = _unfold(source)
-        plan = _orders.plan_for(source)
-        get = _getter(source, plan)
-        values = _orders.read_with(plan, get, trace, given or {})
+    source = _unfold(source)
+    plan = _orders.plan_for(source)
+    get = _getter(source, plan)
+    values = _orders.read_with(plan, get, trace, given or {})
+    return _completed(source, values, plan, get, trace, given or {})
+
+
+def _completed(  # noqa: PLR0913, PLR0917 - what is known of an order while it is read
+    source: object,
+    values: list[Any],
+    plan: FieldPlan,
+    get: _Get,
+    trace: Trace | None = None,
+    given: Mapping[str, object] = EMPTY,
+) -> list[Any]:
+    """Choose the id among several, and fill in what depends on several fields."""
     if (not plan.steps and not given) or isinstance(source, type):
         _reject(source)
-    if plan.id_names and (given is None or "order_id" not in given):
+    if plan.id_names and "order_id" not in given:
         values[0] = choose_id(source, get, plan, trace)
     _finish_order(source, values, plan, get, trace)
     return values
@@ -373,21 +399,29 @@ class FieldPlan:
     Attributes:
         steps: For each field that the source may have: its place, its names with the best
             first, the type that needs no conversion, and the conversion.
-        firsts: The steps as a dictionary takes them: the best name apart from the others.
+        texts: The steps for texts as a dictionary takes them: the best name, and the others.
+        others: The other steps, likewise.
         related: The names of related objects that may hold further fields.
         id_names: The names of the order's id with their usual spelling, if there are several.
         foreign: Whether the source has keys of a payload that can't be read as an order.
         unsure: Whether it has a number of pieces under a name that wasn't read.
         open: Whether sources of this shape may have names that can't be listed.
+        is_plain: Whether no field depends on anything but the values of its own names.
     """
 
     steps: tuple[tuple[int, tuple[str, ...], type, _Convert], ...]
-    firsts: tuple[tuple[int, str, type, _Convert, tuple[str, ...]], ...] = ()
+    texts: tuple[tuple[int, str, _Convert, tuple[str, ...]], ...] = ()
+    others: tuple[tuple[int, str, type, _Convert, tuple[str, ...]], ...] = ()
     related: tuple[str, ...] = ()
     id_names: tuple[tuple[str, str], ...] = ()
     foreign: bool = False
     unsure: bool = False
     open: bool = False
+    is_plain: bool = attrs.field(init=False)
+
+    @is_plain.default
+    def _plainness(self) -> bool:
+        return bool(self.steps) and not (self.related or self.id_names or self.foreign)
 
 
 @attrs.frozen
@@ -424,14 +458,17 @@ class OrderReader:
         plan = self.plans.get(tuple(source)) or self.plan_for(source)
         values: list[Any] = [*self.defaults]
         value: Any
-        for index, name, ready, convert, later in plan.firsts:
+        for index, name, convert, later in plan.texts:
+            value = source[name]
+            if type(value) is not str or not value or value.isspace():
+                value = None if value is None else convert(value)
+                if value is None:
+                    value = _first_value(source, later, convert, values[index])
+            values[index] = value
+        for index, name, ready, convert, later in plan.others:
             value = source[name]
             kind = type(value)
-            if kind is ready and (
-                (value and not value.isspace())
-                if kind is str
-                else kind is not Decimal or not value.is_nan()
-            ):
+            if kind is ready and (kind is not Decimal or not value.is_nan()):
                 values[index] = value
             elif kind is float and ready is Decimal and value in known_floats:
                 values[index] = known_floats[value]
@@ -502,7 +539,16 @@ class OrderReader:
         keys: Iterable[str] = spelling or ()
         return FieldPlan(
             tuple(steps),
-            tuple((index, names[0], *how, names[1:]) for index, names, *how in steps if names),  # type: ignore[misc]
+            tuple(
+                (index, names[0], convert, names[1:])
+                for index, names, ready, convert in steps
+                if names and ready is str
+            ),
+            tuple(
+                (index, names[0], ready, convert, names[1:])
+                for index, names, ready, convert in steps
+                if names and ready is not str
+            ),
             tuple(name for name, _ in _spelled(self.related, spelling)),
             id_names,
             not FOREIGN_KEYS.isdisjoint(keys),
@@ -826,10 +872,20 @@ def parse_items(  # noqa: PLR0911 - a line a kind
 def _parse_lines(value: object) -> object:
     """Return an order's lines; ``None`` if there are none, so that a later name is asked."""
     if type(value) is list and len(value) <= MAX_LINES:
-        lines: object = tuple([read_item(line) for line in _whole_lines(value)])
+        lines: object = tuple(map(_read_line, _whole_lines(value)))
     else:
         lines = parse_items(value)
     return lines if lines != () else None
+
+
+def _read_line(line: object) -> object:
+    if type(line) is dict:
+        plan, values = _items.read_dict(line)
+        if plan.is_plain:
+            if values[1] is None and not plan.unsure:
+                values[1] = 1
+            return values
+    return read_item(line)
 
 
 def _whole_lines(lines: list[Any]) -> Iterable[object]:
