@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adcp_tracker._logging import logger
@@ -69,8 +70,11 @@ class ForkAware(Protocol):
     def request_flush(self) -> None:
         """Deliver pending events soon, without waiting for it."""
 
-    def on_exit(self) -> None:
-        """Deliver pending events within :attr:`shutdown_timeout` seconds."""
+    def on_exit(self, timeout: float | None = None) -> None:
+        """Deliver pending events within `timeout` or :attr:`shutdown_timeout` seconds."""
+
+    def interrupt(self) -> None:
+        """End without delivering anything else, and don't wait for it."""
 
 
 _registered_objects: weakref.WeakSet[ForkAware] = weakref.WeakSet()
@@ -168,13 +172,25 @@ def _at_pool_exit(**_: object) -> None:
 
 
 def _at_exit() -> None:
-    _call_each([each.on_exit for each in list(_registered_objects)])
+    """Have all deliver at the same time, within the longest timeout that one of them has."""
+    waiting = list(_registered_objects)
+    deadline = time.monotonic() + _longest_timeout()
+    _call_each([each.request_flush for each in waiting])
+    while waiting and (left := deadline - time.monotonic()) > 0.0:
+        each = waiting.pop(0)
+        _call_each([partial(each.on_exit, min(left, each.shutdown_timeout))])
+    _call_each([each.interrupt for each in waiting])
+    _call_each([partial(each.on_exit, 0.0) for each in waiting])
+
+
+def _longest_timeout() -> float:
+    return max((each.shutdown_timeout for each in list(_registered_objects)), default=0.0)
 
 
 def _call_each(calls: list[Callable[[], None]]) -> None:
     """Make every call, even if another one fails, and log failures."""
     for call in calls:
-        name = getattr(call, "__name__", "")
+        name = getattr(getattr(call, "func", call), "__name__", "")
         try:
             call()
         except OSError as error:
@@ -215,8 +231,7 @@ class _Sigterm:
             _run_in_thread([each.request_flush for each in list(_registered_objects)], 0.0)
             self.previous(number, frame)
             return
-        seconds = max((each.shutdown_timeout for each in list(_registered_objects)), default=0.0)
-        _run_in_thread([each.on_exit for each in list(_registered_objects)], seconds)
+        _run_in_thread([_at_exit], _longest_timeout())
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

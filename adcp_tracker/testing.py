@@ -7,7 +7,9 @@ production. For a seller that speaks HTTP, rejects invalid events and fails on r
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -98,18 +100,20 @@ class RecordingTracker(Tracker):
 
     def __init__(self, **settings: Unpack[TrackerOptions]) -> None:
         self._recording = RecordingDestination()
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        if "directory" not in settings:
-            # Don't print a traceback at exit if the tracker was never closed.
-            self._temporary = tempfile.TemporaryDirectory(
-                prefix="adcp-tracker-", ignore_cleanup_errors=True
-            )
-            settings["directory"] = self._temporary.name
+        temporary = "" if "directory" in settings else tempfile.mkdtemp(prefix="adcp-tracker-")
+        if temporary:
+            settings["directory"] = temporary
         settings.setdefault("strict", True)
         settings.setdefault("handle_sigterm", False)
         settings.setdefault("flush_interval", _FLUSH_SECONDS)
         settings["destinations"] = [self._recording, *settings.get("destinations", ())]
         super().__init__(**settings)
+        # Also if it is never closed: at exit, or once its flusher has ended.
+        self._remove_directory = weakref.finalize(
+            self._pipeline, shutil.rmtree, temporary, ignore_errors=True
+        )
+        if not temporary:
+            self._remove_directory.detach()
 
     @property
     def events(self) -> list[Event]:
@@ -129,8 +133,7 @@ class RecordingTracker(Tracker):
     def close(self, timeout: float | None = None) -> Stats:
         """Deliver what can be delivered in time, end the flusher, and remove the directory."""
         stats = super().close(timeout)
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._remove_directory()
         return stats
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final
 
@@ -131,6 +132,7 @@ class Tracker:
             maintenance=[rules.refresh],
             leader_maintenance=[store.sweep],
         )
+        weakref.finalize(self, pipeline.retire).atexit = False
         self._recorder = Recorder(chosen, pipeline, rules)
         self.dead_letters = DeadLetterApi(pipeline)
         self.privacy = PrivacyApi(pipeline, store, chosen.default_region)

@@ -361,3 +361,43 @@ def test_an_inherited_lock_is_given_back(tmp_path: Path) -> None:
         assert tracker.flush(10.0).pending == 0
     assert destination.ids == ["b"]
     os.kill(child, signal.SIGKILL)
+
+
+def test_trackers_with_hanging_sellers_share_one_shutdown_timeout(tmp_path: Path) -> None:
+    """The healthy ones deliver meanwhile, in whichever order they were made."""
+    body = """
+        class Hanging(Writing):
+            closed = threading.Event()
+            def send(self, batch): self.closed.wait(60); raise OSError('expected')
+            def close(self): self.closed.set()
+        trackers = []
+        for number in range(12):
+            directory = os.path.join(sys.argv[1], str(number))
+            kind = Writing if number == 7 else type('H', (Hanging,), {'closed': threading.Event()})
+            trackers.append(Tracker([kind()], directory=directory, shutdown_timeout=1.0))
+            track(trackers[-1], str(number))
+        time.sleep(0.5)
+        started = time.monotonic()
+        from adcp_tracker import _process
+        _process._at_exit()
+        assert time.monotonic() - started < 6.0
+    """
+    code, ids = run(tmp_path, body)
+    assert (code, ids) == (0, ["7"])
+
+
+def test_trackers_that_nobody_uses_anymore_leave_no_threads(tmp_path: Path) -> None:
+    """Their events are delivered first."""
+    body = """
+        for number in range(10):
+            tracker = make()
+            track(tracker, str(number))
+            del tracker
+        deadline = time.monotonic() + 20
+        while threading.active_count() > 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert threading.active_count() == 1
+    """
+    code, ids = run(tmp_path, body)
+    assert code == 0
+    assert sorted(ids) == [str(number) for number in range(10)]

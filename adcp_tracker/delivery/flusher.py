@@ -153,7 +153,7 @@ class Flusher:
         self._lock = threading.Lock()
         self._holders: list[int] = []
         self._wake = _WakeUp()
-        self._stopping = False
+        self._stopping = self._retiring = False
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
         self._leader_lock = self._config.store.leader_lock(self._clock)
@@ -190,7 +190,7 @@ class Flusher:
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
-            self._stopping = False
+            self._stopping = self._retiring = False
             # Known before it runs: an error that strikes while it starts must not leave one
             # behind that nobody knows of, or the next start would begin a second.
             thread = threading.Thread(target=self._run, name="adcp_tracker", daemon=True)
@@ -294,6 +294,18 @@ class Flusher:
         for destination in self._config.destinations:
             destination.close()
 
+    def interrupt(self) -> None:
+        """Have the thread end without another request; break off the one in flight."""
+        self._stopping = True
+        self._wake.set()
+        for destination in self._config.destinations:
+            destination.close()
+
+    def retire(self) -> None:
+        """Have the thread end once everything is delivered. Takes no lock."""
+        self._retiring = True
+        self._wake.set()
+
     def pause_for_fork(self) -> None:
         """Have the thread stand still with the database closed, as before a fork.
 
@@ -347,7 +359,10 @@ class Flusher:
             self._run_maintenance()
             self._wait_for_fork()
         finally:
-            self._sleep(self._config.idle_seconds)
+            if self._retiring:  # another process uploads
+                self._stopping = True
+            else:
+                self._sleep(self._config.idle_seconds)
 
     def _run_safely(self, do: Callable[[], object]) -> object:
         """Do something and return what it returns; log every error and go on."""
@@ -396,7 +411,10 @@ class Flusher:
             self._check_lead()
             delay = uploader.run_once()
             self._serve_requests(uploader)
-            self._sleep(delay)
+            if self._retiring and uploader.is_drained():
+                self._stopping = True
+            else:
+                self._sleep(delay)
 
     def _should_step_down(self) -> bool:
         return not self._flushes and not self._commands and self._leader_lock.is_requested()

@@ -180,12 +180,22 @@ class Pipeline:
         """Deliver pending events soon, without waiting for it."""
         self.flusher.wake()
 
-    def on_exit(self) -> None:
-        """Deliver pending events within ``shutdown_timeout`` seconds."""
+    def interrupt(self) -> None:
+        """End the flusher without another request, and don't wait for it."""
+        self.flusher.interrupt()
+
+    def retire(self) -> None:
+        """End the flusher once everything is delivered: nobody uses the tracker anymore."""
+        self.flusher.retire()
+
+    def on_exit(self, timeout: float | None = None) -> None:
+        """Deliver pending events within `timeout` or ``shutdown_timeout`` seconds."""
         self.journal.check_fork()
         self.buffer.flush()
-        if self.flusher.is_running and self._try_become_leader():
-            self.close(None)
+        if self.flusher.is_running and timeout is not None and timeout <= 0.0:
+            self.stop(0.0)
+        elif self.flusher.is_running and self._try_become_leader():
+            self.close(timeout)
         self.buffer.give_up()
         self.journal.roll()
 

@@ -120,8 +120,8 @@ def test_a_child_forked_unseen_leaves_to_its_parent_what_waits_in_its_memory(
 ) -> None:
     """An event that the disk refused before such a fork is written once, by the parent."""
     queue = tmp_path / "queue"
-    queue.write_text("in the way")
     tracker = Tracker(directory=queue, uploader="external", handle_sigterm=False)
+    queue.write_text("in the way")
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
     queue.unlink()
     child = _fork_unseen()
