@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext, current_raw_request
+from adcp_tracker.web.health import HEADERS, health_at
 from adcp_tracker.web.request import AsgiRequest, scope_snapshot, start_safely
 from adcp_tracker.web.setup import configure
 
@@ -99,6 +101,23 @@ def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
         return send(message)
 
     return send_with_cookie
+
+
+def health_app(tracker: Tracker) -> App:
+    """Return an application that answers ``/healthz`` and ``/readyz``, to be mounted.
+
+    Args:
+        tracker: The tracker whose health to report.
+    """
+
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        health = await asyncio.to_thread(health_at, scope["path"], tracker)
+        status, body = (health.status, health.body) if health else (404, b"")
+        headers = [(name.lower().encode(), each.encode()) for name, each in HEADERS.items()]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return answer
 
 
 def get_tracker(scope: Mapping[str, object] | None = None) -> Tracker:

@@ -10,7 +10,12 @@
 """
 
 from adcp_tracker_asgi import AdcpTrackerMiddleware, closing_lifespan
-from adcp_tracker_fastapi.extension import AdcpTracker, TrackerDep, get_tracker
+from adcp_tracker_fastapi.extension import (
+    AdcpTracker,
+    TrackerDep,
+    get_tracker,
+    health_router,
+)
 
 __all__ = [
     "AdcpTracker",
@@ -18,4 +23,5 @@ __all__ = [
     "TrackerDep",
     "closing_lifespan",
     "get_tracker",
+    "health_router",
 ]

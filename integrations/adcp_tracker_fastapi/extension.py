@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, cast
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends, Response
 from starlette.requests import HTTPConnection, Request
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import current_raw_request
+from adcp_tracker.web.health import HEADERS, Health, liveness, readiness
 from adcp_tracker.web.setup import configure
 from adcp_tracker_asgi import TRACKER_KEY, AdcpTrackerMiddleware, closing_lifespan
 
@@ -101,3 +102,20 @@ async def _tracker(connection: HTTPConnection) -> Tracker:
 
 TrackerDep = Annotated[Tracker, Depends(_tracker)]
 """The type of a parameter that gets the application's tracker."""
+
+health_router = APIRouter(include_in_schema=False)
+"""``/healthz`` and ``/readyz``: ``app.include_router(health_router)``."""
+
+
+@health_router.get("/healthz")
+async def _healthz() -> Response:
+    return _health_response(liveness())
+
+
+@health_router.get("/readyz")
+def _readyz(tracker: TrackerDep) -> Response:
+    return _health_response(readiness(tracker))
+
+
+def _health_response(health: Health) -> Response:
+    return Response(health.body, health.status, HEADERS)

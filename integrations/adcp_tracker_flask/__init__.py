@@ -9,6 +9,6 @@
         get_tracker().track_purchase(order)
 """
 
-from adcp_tracker_flask.extension import AdcpTracker, get_tracker
+from adcp_tracker_flask.extension import AdcpTracker, get_tracker, health
 
-__all__ = ["AdcpTracker", "get_tracker"]
+__all__ = ["AdcpTracker", "get_tracker", "health"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from flask import current_app, has_request_context, request
+from flask import Blueprint, Response, current_app, has_request_context, request
 
 from adcp_tracker.context import current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.capture import LazyContext
+from adcp_tracker.web.health import HEADERS, liveness, readiness
 from adcp_tracker.web.setup import Integration, configure
 from adcp_tracker_flask._wsgi import with_context
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from wsgiref.types import WSGIEnvironment
 
-    from flask import Flask, Request, Response
+    from flask import Flask, Request
     from typing_extensions import Unpack
 
     from adcp_tracker.tracker import Tracker
+    from adcp_tracker.web.health import Health
     from adcp_tracker.web.options import Options
 
 EXTENSION = "adcp_tracker"
@@ -95,6 +97,24 @@ def get_tracker() -> Tracker:
             "Call AdcpTracker(app, …), or init_app(app) in the application factory"
         )
     return setup.tracker
+
+
+health = Blueprint("adcp_tracker_health", __name__)
+"""``/healthz`` and ``/readyz``: ``app.register_blueprint(health)``."""
+
+
+@health.get("/healthz")
+def _healthz() -> Response:
+    return _health_response(liveness())
+
+
+@health.get("/readyz")
+def _readyz() -> Response:
+    return _health_response(readiness(get_tracker()))
+
+
+def _health_response(found: Health) -> Response:
+    return Response(found.body, status=found.status, headers=HEADERS)
 
 
 def _configured(app: Flask) -> Mapping[str, object]:

@@ -5,6 +5,11 @@
     application = AdcpTrackerMiddleware(application, directory="/var/lib/shop/adcp", …)
 """
 
-from adcp_tracker_wsgi.middleware import TRACKER_KEY, AdcpTrackerMiddleware, get_tracker
+from adcp_tracker_wsgi.middleware import (
+    TRACKER_KEY,
+    AdcpTrackerMiddleware,
+    get_tracker,
+    health_app,
+)
 
-__all__ = ["TRACKER_KEY", "AdcpTrackerMiddleware", "get_tracker"]
+__all__ = ["TRACKER_KEY", "AdcpTrackerMiddleware", "get_tracker", "health_app"]

@@ -8,6 +8,7 @@ from adcp_tracker.context import reset_context, set_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import LazyContext, current_raw_request
+from adcp_tracker.web.health import HEADERS, health_at
 from adcp_tracker.web.request import WsgiRequest, start_safely
 from adcp_tracker.web.setup import configure
 
@@ -135,6 +136,22 @@ def is_closed(body: Iterable[bytes], environ: WSGIEnvironment) -> bool:
         return True
     wrapper = environ.get("wsgi.file_wrapper")
     return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def health_app(tracker: Tracker) -> WSGIApplication:
+    """Return an application that answers ``/healthz`` and ``/readyz``, to be mounted.
+
+    Args:
+        tracker: The tracker whose health to report.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        health = health_at(environ.get("PATH_INFO", ""), tracker)
+        status = {200: "200 OK", 503: "503 Service Unavailable", 404: "404 Not Found"}
+        start_response(status[health.status if health else 404], list(HEADERS.items()))
+        return [health.body if health else b""]
+
+    return answer
 
 
 def get_tracker(environ: WSGIEnvironment | None = None) -> Tracker:

@@ -244,7 +244,7 @@ def test_the_tracker_is_found_in_the_scope(tracker: Tracker, tmp_path: Path) -> 
         asyncio.run(middleware(http_scope(), receive, app.send))
     assert [get_tracker(scope) for scope in app.scopes] == [tracker, own.tracker]
     assert app.scopes[0][TRACKER_KEY] is tracker
-    with pytest.raises(ConfigurationError, match="expected a tracker, got none. Wrap"):
+    with pytest.raises(ConfigurationError, match=r"expected a tracker, got none\. Wrap"):
         get_tracker({})
 
 

@@ -190,9 +190,9 @@ def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
     """At start where that can be, and else at the first use."""
     app = FastAPI()
     request = Request({"type": "http", "app": app})
-    with pytest.raises(ConfigurationError, match="expected a tracker, got none. Call"):
+    with pytest.raises(ConfigurationError, match=r"expected a tracker, got none\. Call"):
         get_tracker(request)
-    with pytest.raises(ConfigurationError, match="expected a tracker, got none. Call"):
+    with pytest.raises(ConfigurationError, match=r"expected a tracker, got none\. Call"):
         get_tracker(Request({"type": "http"}))
     AdcpTracker(app, directory=tmp_path, destinations=[])
     with pytest.raises(ConfigurationError, match="once"):

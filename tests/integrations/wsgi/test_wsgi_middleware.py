@@ -153,7 +153,7 @@ def test_the_tracker_is_found_in_the_environ(tracker: Tracker, tmp_path: Path) -
     call(AdcpTrackerMiddleware(app, directory=tmp_path / "own", destinations=[]))
     assert seen[0] is tracker
     assert seen[1].settings.directory == str(tmp_path / "own")
-    with pytest.raises(ConfigurationError, match="expected a tracker, got none. Wrap"):
+    with pytest.raises(ConfigurationError, match=r"expected a tracker, got none\. Wrap"):
         call(app)
 
 
