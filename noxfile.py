@@ -100,6 +100,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Click through the pages in a real Chromium."""
+    session.run("npm", "ci", "--prefix", "tests/browser", "--no-audit", "--no-fund", external=True)
     _pytest(session, "-m", "browser", "--require-browser", extras="dev,browser")
 
 

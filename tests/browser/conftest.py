@@ -8,6 +8,7 @@ meant to run them cannot pass without.
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 collect_ignore_glob = [] if importlib.util.find_spec("selenium") else ["test_*.py"]
 
 
+AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
+_INSTALL_AXE = "npm ci --prefix tests/browser"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a build insist on the browser."""
     words = "fail where the tests in a browser would be skipped"
@@ -39,6 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _missing() -> str | None:
+    if not AXE.exists():
+        return f"axe-core is not installed; run {_INSTALL_AXE}"
+    return _missing_browser()
+
+
+def _missing_browser() -> str | None:
     if importlib.util.find_spec("selenium") is None:
         return "selenium is not installed (extra browser)"
     from tests.browser.browsing import missing  # noqa: PLC0415 - needs selenium
@@ -47,9 +58,17 @@ def _missing() -> str | None:
 
 
 @pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which finds barriers."""
+    if not AXE.exists():
+        pytest.skip(f"axe-core is not installed; run {_INSTALL_AXE}")
+    return AXE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
 def running_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One browser for all tests, as it is slow to start."""
-    reason = _missing()
+    reason = _missing_browser()
     if reason:
         pytest.skip(f"no browser: {reason}")
     from tests.browser.browsing import open_browser  # noqa: PLC0415 - needs selenium
