@@ -1,1 +1,1 @@
-"""The conversion event: read, identified, judged by the protocol's rules, and written as JSON."""
+"""The conversion event: its fields, the rules for them, and its JSON."""

@@ -115,32 +115,32 @@ def purchase_id(order_id: str) -> str:
 
 
 def refund_id(order_id: str, refund_id: str | None = None) -> str:
-    """Name a refund of an order.
+    """Return the event id of an order's refund.
 
     Args:
         order_id: The refunded order.
-        refund_id: Which refund of the order; ``None`` is the one full refund it can have.
+        refund_id: The refund's own id; ``None`` for the one full refund an order can have.
 
     Returns:
-        The order's id with the refund's, which may be longer than an event id can be;
-        that is refused by the event rather than cut, as a cut id could be another's.
+        The order's id and the refund's. It isn't cut if it is too long for an event id,
+        because a cut id could be that of another refund.
     """
     return f"{order_id}:refund" if refund_id is None else f"{order_id}:refund:{refund_id}"
 
 
 def lead_id(lead_id: str) -> str:
-    """Name a lead by its own id."""
+    """Return the event id of a lead: its own id."""
     return lead_id
 
 
 def derive_event_id(event_type: str, *parts: object) -> str:
-    """Name an event by what makes it the same event, such as who did what on which day.
+    """Derive an event id from a business key: the same key always gives the same id.
 
-    Each part counts with its length, so ``("ab", "c")`` and ``("a", "bc")`` differ.
+    Each part is hashed with its length, so ``("ab", "c")`` and ``("a", "bc")`` differ.
 
     Args:
-        event_type: The event's type, which the id begins with.
-        *parts: The business key; only its digest is in the id, 32 hex digits.
+        event_type: The event's type; the id begins with it.
+        *parts: The business key. The id contains only its digest, 32 hex digits.
     """
     digest = blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
@@ -151,12 +151,12 @@ def derive_event_id(event_type: str, *parts: object) -> str:
 
 
 def random_id() -> str:
-    """Name an event that nothing identifies; tracked twice, it counts twice."""
+    """Return a random event id. An event that is tracked twice with one counts twice."""
     return os.urandom(_DIGEST_BYTES).hex()
 
 
 MISSING_ID: Final[Unvalidated] = object()
-"""Stands for an id that is missing, and that no random one may replace."""
+"""Stands for a missing id that must not be replaced by a random one."""
 
 _UTC: Final = timezone.utc
 _DETAILS: Final = tuple(EventFields.__annotations__)
@@ -184,21 +184,20 @@ def build_event(
     strict: bool = True,
     **details: Unpack[EventFields],
 ) -> Event:
-    """Build an event; what the caller says wins over what the request tells.
+    """Build an event. What the caller gives takes precedence over the request's context.
 
     Args:
         event_type: One of the protocol's types.
         now: The event's time if none is given.
-        context: The request's side of it.
-        default_region: Where phone numbers are that do not begin with a plus.
-        strict: Whether every broken rule is an error. Otherwise what is optional and breaks
-            its rule is left out, and stands in the event's ``omissions``.
-        **details: See :class:`EventFields`. Another name breaks a rule, so that the author of
-            a misspelt one reads why.
+        context: The request's context.
+        default_region: The region of phone numbers without a country code.
+        strict: Whether every broken rule is an error. If not, an optional field that breaks
+            its rule is left out and listed in the event's ``omissions``.
+        **details: See :class:`EventFields`. An unknown name breaks a rule, too.
 
     Raises:
-        InvalidEventError: If a rule is broken; it lists every broken one, and
-            carries what may be kept of the event.
+        InvalidEventError: If the event is invalid. It lists every broken rule and holds
+            what may be kept of the event.
     """
     return assemble(event_type, details, [], now, context, default_region, strict=strict)
 
@@ -213,7 +212,7 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
     *,
     strict: bool = True,
 ) -> Event:
-    """Build an event of `details`, some `errors` of which were found before."""
+    """Build an event from `details`; `errors` were found earlier."""
     details = {name: tame(value) for name, value in details.items()}
     get = details.get
     event_id, event_time = get("event_id"), get("event_time")
@@ -240,7 +239,7 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
 
 
 def _unknown(name: str) -> FieldError:
-    """Return the error of a name that no event has, with the one that may be meant."""
+    """Return the error for an unknown field name, with a suggestion if one is similar."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a name
 
     details = [*_DETAILS]
@@ -260,7 +259,7 @@ def _match(
     context: Context | None,
     errors: list[FieldError],
 ) -> object:
-    """Return a shopper's identifiers; a mapping of them goes before those given one by one."""
+    """Return a shopper's identifiers. Those in a mapping take precedence over single ones."""
     if match is not None and not isinstance(match, Mapping):
         return match
     unknown: dict[str, object] = {}
@@ -269,14 +268,14 @@ def _match(
         (given if name in given else unknown)[name] = value
     found = identify(*given.values(), default_region, context, errors)  # type: ignore[call-arg]  # seven
     if found is None:
-        # A mapping that identifies nobody is an error; without one there is nothing to say.
+        # A mapping without identifiers is an error; no mapping at all isn't.
         return match if not errors else None
     return {**found, **unknown}
 
 
 @attrs.frozen
 class IdentifierChecks:
-    """What identifiers pass that are not hashed.
+    """The checks of the identifiers that aren't hashed.
 
     Attributes:
         uids: The check of universal ids.
@@ -294,7 +293,7 @@ class IdentifierChecks:
 
 
 def tame(value: Unvalidated) -> Unvalidated:
-    """Return a value that can be asked whether it is empty; an array or a shop's own may raise."""
+    """Return a value whose truth can be tested; that of an array or a shop's class may raise."""
     if type(value) in _TAME:
         return value
     try:
@@ -306,7 +305,7 @@ def tame(value: Unvalidated) -> Unvalidated:
 
 
 def unchanged(value: Unvalidated) -> Unvalidated:
-    """Return a value that is checked later."""
+    """Return a value as it is; it is checked later."""
     return value
 
 
@@ -328,9 +327,9 @@ def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while
     errors: list[FieldError],
     check: IdentifierChecks = _UNCHECKED,
 ) -> JsonDict | None:
-    """Gather every identifier there is: what is given, and else what the request tells.
+    """Collect the shopper's identifiers: the given ones, or else those of the request.
 
-    A click id and its type go together, so the request's type never joins a given id.
+    A click id and its type belong together: a given id never gets the request's type.
 
     Args:
         email: Raw, or hashed already.
@@ -340,14 +339,14 @@ def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while
         click_id_type: Which kind of click id.
         client_ip: The shopper's address.
         client_user_agent: Cut to 512 characters.
-        default_region: Where phone numbers are that do not begin with a plus.
-        context: The request's side of it.
-        errors: Gets the errors of an e-mail address or phone number that can't be read.
-        check: What the other identifiers pass.
+        default_region: The region of phone numbers without a country code.
+        context: The request's context.
+        errors: Receives the errors of an unreadable e-mail address or phone number.
+        check: The checks of the other identifiers.
 
     Returns:
-        The identifiers; ``None`` if together they identify nobody, such as an address
-        without a user agent.
+        The identifiers; ``None`` if a seller couldn't match the shopper by them, such as
+        an IP address without a user agent.
     """
     if context is not None:
         client_ip = client_ip or context.client_ip
@@ -388,17 +387,17 @@ def finish_event(
     *,
     strict: bool,
 ) -> Event:
-    """Add where an event happened, and check it.
+    """Add the page and the action source to an event, and check it.
 
     Args:
         fields: The event's fields, in their order.
-        errors: What was found before, of fields that can be left out.
-        now: The event's time if its own can't be read and may be left out.
-        context: The request's side of it.
+        errors: Errors found earlier, of fields that can be left out.
+        now: The time to use outside strict if the event's own can't be read.
+        context: The request's context.
         strict: See :func:`build_event`.
 
     Raises:
-        InvalidEventError: If a rule is broken, or was before.
+        InvalidEventError: If the event is invalid.
     """
     _place(fields, context)
     if is_absent(fields["event_id"]):
@@ -421,7 +420,7 @@ def finish_event(
 
 
 def _place(fields: dict[str, Any], context: Context | None) -> None:
-    """Add the page, which makes the website the place where it happened."""
+    """Add the request's page. With a page, the action source is the website."""
     source, url = fields.get("action_source"), fields.get("event_source_url")
     if source is None or source == "website":
         if context is not None and is_absent(url):
@@ -432,12 +431,12 @@ def _place(fields: dict[str, Any], context: Context | None) -> None:
 
 
 def page_of(url: Unvalidated) -> Unvalidated:
-    """Return a page's address as it may leave the site."""
+    """Return a page's URL without user info and fragment."""
     return strip_page_url(url) if isinstance(url, str) and len(url) <= MAX_URL else url
 
 
 def in_utc(event_time: Unvalidated) -> Unvalidated:
-    """Turn a time into UTC, which sellers prefer, if it is known where it stands."""
+    """Convert a time with an offset to UTC, which sellers prefer."""
     if isinstance(event_time, datetime) and event_time.tzinfo is _UTC:
         return event_time
     event_time = parse_time(event_time)
@@ -452,7 +451,7 @@ def in_utc(event_time: Unvalidated) -> Unvalidated:
 def _finish_tolerantly(
     fields: dict[str, Any], errors: list[FieldError], found: list[FieldError], now: datetime
 ) -> Event:
-    """Leave out what is optional and breaks a rule; raise for what makes an event meaningless."""
+    """Leave out invalid optional fields. Raise if what is left would be meaningless."""
     rejection = _rejection(fields, [*errors, *found])
     omitted: list[FieldError] = []
     try:
@@ -483,7 +482,7 @@ def _rejection(fields: dict[str, Any], errors: list[FieldError]) -> InvalidEvent
 
 
 def _shrink(wire: JsonDict, left_out: list[FieldError]) -> Event:
-    """Leave out what makes an event too large: names of items, then items, then other keys."""
+    """Make an event small enough: leave out item names, then items, then other keys."""
     for path in _smaller(wire):
         got = f"an event larger than {MAX_EVENT_BYTES} bytes"
         left_out.append(FieldError(path, "a smaller event", got, TOO_LARGE))
@@ -494,7 +493,7 @@ def _shrink(wire: JsonDict, left_out: list[FieldError]) -> Event:
 
 
 def _smaller(wire: JsonDict) -> Iterator[str]:
-    """Make an event smaller step by step, and return the path of what was left out in each."""
+    """Make an event smaller step by step. Yield the path of what each step left out."""
     data = wire.get("custom_data", {})
     lines: list[JsonDict] = data.get("contents", [])
     if any("name" in line for line in lines):

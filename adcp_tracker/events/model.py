@@ -211,11 +211,11 @@ _NEGATIVE: Final = frozenset({OUT_OF_RANGE})
 RAW_IDENTIFIERS: Final = {
     raw: (f"hashed_{raw}, as it is never sent raw", "it raw") for raw in ("email", "phone")
 }
-"""Keys that are not taken among a shopper's identifiers."""
+"""Keys that are rejected among a shopper's identifiers."""
 
 
 def identifies(match: Mapping[str, object]) -> bool:
-    """Return whether identifiers are enough for a seller to match a shopper by."""
+    """Return whether a seller can match a shopper by these identifiers."""
     return bool(
         match.get("hashed_email")
         or match.get("hashed_phone")
@@ -237,12 +237,12 @@ def _check_identifies(match: JsonDict, _omitted: object) -> None:
 
 @attrs.frozen
 class UniversalId:
-    """An id of the shopper that sellers know, sent as it is and never hashed.
+    """An id of the shopper that sellers know. It is sent unchanged, never hashed.
 
     Attributes:
-        type: Who issued it; a CRM's own id is ``publisher_first_party`` or ``other``.
+        type: Its issuer; use ``publisher_first_party`` or ``other`` for a CRM's own id.
         value: At most 512 characters.
-        extra: Keys the protocol does not name.
+        extra: Keys that aren't in the protocol.
     """
 
     type: UidType = attrs.field(metadata=rule(choice(UidType), view=UidType))
@@ -252,7 +252,7 @@ class UniversalId:
 
 @attrs.frozen(repr=False)
 class UserMatch:
-    """Who the shopper is, in hashes and ids; never a raw e-mail address or phone number.
+    """The shopper's identifiers, as hashes and ids, never as a raw address or phone number.
 
     At least one of uids, hashed_email, hashed_phone, click_id,
     or client_ip together with client_user_agent.
@@ -265,7 +265,7 @@ class UserMatch:
         click_id_type: Which kind of click id, such as ``gclid``, at most 64 characters.
         client_ip: An IPv4 or IPv6 address.
         client_user_agent: At most 512 characters.
-        extra: Keys the protocol does not name.
+        extra: Keys that aren't in the protocol.
     """
 
     hashed_email: str | None = attrs.field(default=None, metadata=rule(sha256))
@@ -296,7 +296,7 @@ class Content:
         quantity: At least 1.
         price: Per unit, at least 0.
         brand: At most 256 characters.
-        extra: Keys the protocol does not name.
+        extra: Keys that aren't in the protocol.
     """
 
     id: str = attrs.field(metadata=rule(identifier(MAX_ID)))
@@ -310,10 +310,10 @@ class Content:
 
 @attrs.frozen
 class CustomData:
-    """What the event was about.
+    """What the event is about.
 
     Attributes:
-        value: Money, at least 0; a refund's value is positive, too.
+        value: An amount of at least 0, also for a refund.
         currency: Three capital letters of ISO 4217.
         order_id: At most 256 characters.
         contents: The basket's lines.
@@ -353,14 +353,14 @@ class CustomData:
 
 @attrs.frozen
 class Surface:
-    """The place an event happened on, in more detail than its action source (line 3.1).
+    """Where an event happened, in more detail than its action source (since AdCP 3.1).
 
     Attributes:
         category: What kind of place.
         property_type: Such as ``channel`` or ``newsletter``, 1–128 characters.
         namespace: Whose property_id it is, 1–128 characters.
         property_id: 1–256 characters.
-        extra: Keys the protocol does not name.
+        extra: Keys that aren't in the protocol.
     """
 
     category: SurfaceCategory = attrs.field(

@@ -1,4 +1,4 @@
-"""What may be sent of an event, by the shopper's consent and by who looked at the page."""
+"""Decide what of an event may be sent, by consent and by whether a robot made the request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnDenied = Literal["drop", "strip"]
 """What happens to an event after a denied consent: drop it, or strip its identifiers."""
 
 NO_CONSENT: Final = "consent"
-"""Why an event of a shopper who said no is let go."""
+"""The reason for dropping an event of a shopper who denied consent."""
 
 IGNORED_FOR_BOTS: Final = frozenset(
     {
@@ -30,11 +30,11 @@ IGNORED_FOR_BOTS: Final = frozenset(
         EventType.CONTENT_VIEW,
     }
 )
-"""Events that tell of a page being looked at, which is nothing if a robot did."""
+"""Events of viewing a page. They mean nothing if a robot made the request."""
 
 
 def drop_reason(event: Event, context: Context, on_denied: OnDenied) -> str | None:
-    """Return why an event may not be sent at all, in one word; ``None`` if it may."""
+    """Return why an event must not be sent, in one word; ``None`` if it may be."""
     if context.automated is not None and event.event_type in IGNORED_FOR_BOTS:
         return context.automated
     if context.consent is Consent.DENIED and on_denied == "drop":
@@ -43,9 +43,9 @@ def drop_reason(event: Event, context: Context, on_denied: OnDenied) -> str | No
 
 
 def strip_identifiers(event: Event, context: Context) -> Event:
-    """Return what may be sent of an event: without consent, nothing of who the shopper is.
+    """Return an event without the shopper's identifiers if consent was denied.
 
-    So its page goes without a query, given or captured, since that may hold a click id.
+    The page's query is removed, too: it may contain a click id.
     """
     if context.consent is not Consent.DENIED:
         return event

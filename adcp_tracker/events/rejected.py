@@ -1,4 +1,4 @@
-"""RejectedEvent, and what may be kept of one."""
+"""RejectedEvent, and what a dead letter may keep of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adcp_tracker.exceptions import FieldError
 
 
-# What was typed into a search box, and keys of the caller's own, could be anything.
+# A search text and custom keys could contain anything.
 _PRIVATE: Final = frozenset({"search_string", "extra"})
 _MAX_KEPT: Final = 256
 _KNOWN_BY: Final = ("event_id", "event_type", "event_time")
@@ -34,7 +34,7 @@ def redact_rejected(
     data: object,
     errors: Iterable[FieldError],
 ) -> dict[str, object]:
-    """Keep an event's id, type, time and custom data, with the offending values masked.
+    """Return an event's id, type, time and custom data, with invalid values described.
 
     Returns:
         A mapping for :func:`encode_within`; amounts in it have their own digits.
@@ -51,14 +51,14 @@ def redact_rejected(
 
 
 def encode_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
-    """Return the JSON of what :func:`redact_rejected` kept, as much of it as may be written.
+    """Return the JSON of what :func:`redact_rejected` kept, within a size.
 
-    Of parts of the custom data that make it too large, the largest first, only their kind is
-    kept; if that does not do, what the event is known by.
+    The largest parts of the custom data are replaced by their description; if that isn't
+    enough, only the id, type and time are kept.
 
     Args:
         kept: What was kept.
-        most_bytes: How long the JSON may be.
+        most_bytes: The size.
     """
     line = _dumps(kept)
     data = kept.get("custom_data")
@@ -117,13 +117,13 @@ def _value(value: object, path: str, wrong: set[str]) -> object:  # noqa: PLR091
 
 @attrs.frozen
 class RejectedEvent:
-    """An event that was not accepted as it is; it waits among the dead letters.
+    """An event that is invalid. It is stored as a dead letter.
 
-    It stands where an event would, so that code which only reads the id goes on.
+    It is returned in place of an event, so that code that only reads the id keeps working.
 
     Attributes:
-        event_type: What it was to be.
-        event_id: Its id, empty if it has none.
+        event_type: Its type.
+        event_id: Its id; empty if it has none.
         errors: Every broken rule.
     """
 

@@ -1,4 +1,4 @@
-"""purchase_event, refund_event, lead_event: events of what a shop has, straight from its values."""
+"""Build the events of purchases, refunds and leads from a shop's own values."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _WIDE: Final = DecimalContext(prec=200, traps=[])
 
 @attrs.frozen
 class _Checks:
-    """What the values of an order pass on their way into its event: the checks of their fields."""
+    """The checks that an order's values pass on their way into the event's JSON."""
 
     event_id: Check
     event_time: Check
@@ -160,15 +160,15 @@ def plain_purchase_event(
     default_region: str | None,
     strict: bool,  # noqa: FBT001 - by place, see below
 ) -> Event:
-    """Make the purchase of an order and of nothing else.
+    """Make the purchase of an order, without fields of the caller's own.
 
-    Takes and raises what :func:`purchase_event` does, by place: handing keywords on makes
-    a dictionary at each step, while a shopper waits. The order is given by its values, see
-    :func:`.order_values`.
+    Does what :func:`purchase_event` does, with positional arguments, because keywords cost a
+    dictionary at each call while a shopper waits. Takes the order's values, see
+    :func:`.quick_values`.
 
-    Most orders are sound: their values go straight into the event's JSON, each through the
-    check of its field. If one doesn't pass, the event is put together once more without
-    checks, for :func:`.finish_event` to find all that is wrong with it.
+    Most orders are valid: their values go straight into the event's JSON, each through the
+    check of its field. If one doesn't pass, the event is put together again without checks,
+    and :func:`.finish_event` finds all that is wrong with it.
     """
     if type(values[_ITEMS]) is not tuple and type(values[_ITEMS]) is not list:
         values = [*converted_values(values)]
@@ -263,19 +263,19 @@ def purchase_event(
     strict: bool = True,
     **overrides: Unpack[EventFields],
 ) -> Event:
-    """Make the purchase of an order: the same order always makes the same event id.
+    """Make the purchase of an order. The same order always has the same event id.
 
     Args:
         order: The order; see :func:`to_order`.
         now: The event's time if the order has none.
-        context: The request that placed the order, which fills in what the order lacks.
-        default_region: Where phone numbers are that do not begin with a plus.
+        context: The request that placed the order; it fills in what the order lacks.
+        default_region: The region of phone numbers without a country code.
         strict: See :func:`build_event`.
-        **overrides: Anything :func:`build_event` takes, instead of what the order has;
-            custom_data is added to the order's own.
+        **overrides: Fields that replace those of the order, see :class:`.EventFields`.
+            ``custom_data`` is added to the order's own.
 
     Raises:
-        InvalidEventError: If a rule is broken; it lists every broken one.
+        InvalidEventError: If the event is invalid; it lists every broken rule.
     """
     if not overrides:
         return plain_purchase_event(order_values(order), now, context, default_region, strict)
@@ -306,27 +306,27 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     strict: bool = True,
     **overrides: Unpack[EventFields],
 ) -> Event:
-    """Make the refund of an order, of all of it or of a part; its value is positive.
+    """Make the refund of an order or a part of it. Its value is positive.
 
-    The request's context stays out of it, as most refunds are made by the shop's staff:
-    who the shopper is, is what the order tells.
+    The request's context isn't used, because most refunds are made by the shop's staff. The
+    shopper's identifiers come from the order.
 
     Args:
         order: The refunded order; see :func:`to_order`.
         now: The event's time.
-        refund_id: Which refund of the order. Give it wherever there is one: without it,
-            two refunds of the same amount and items count as one.
-        amount: What is paid back, also as a negative amount; left out, the price of `items`,
-            or all of the order.
+        refund_id: The refund's own id. Always give it if there is one: without it, two
+            refunds of the same amount and items count as one.
+        amount: The amount paid back, also with a minus. Left out, the price of `items`, or
+            the order's total.
         items: The refunded lines; left out, all of the order's if all of it is refunded.
-        context: Not used, and taken so that all events can be made in the same way.
-        default_region: Where phone numbers are that do not begin with a plus.
+        context: Not used. It is accepted so that all events are made in the same way.
+        default_region: The region of phone numbers without a country code.
         strict: See :func:`build_event`.
-        **overrides: Anything :func:`build_event` takes, instead of what the order has;
-            custom_data is added to the order's own.
+        **overrides: Fields that replace those of the order, see :class:`.EventFields`.
+            ``custom_data`` is added to the order's own.
 
     Raises:
-        InvalidEventError: If a rule is broken; it lists every broken one.
+        InvalidEventError: If the event is invalid; it lists every broken rule.
     """
     placed = to_order(order)
     value, total = _positive(parse_amount(amount)), _positive(placed.total)
@@ -357,18 +357,18 @@ def lead_event(
     strict: bool = True,
     **details: Unpack[EventFields],
 ) -> Event:
-    """Make a lead: the same lead always makes the same event id.
+    """Make a lead. The same lead always has the same event id.
 
     Args:
         lead_id: The lead's own id; left out, the event's id is given or a random one.
         now: The event's time if none is given.
         context: The request that made the lead.
-        default_region: Where phone numbers are that do not begin with a plus.
+        default_region: The region of phone numbers without a country code.
         strict: See :func:`build_event`.
-        **details: Anything :func:`build_event` takes.
+        **details: See :class:`.EventFields`.
 
     Raises:
-        InvalidEventError: If a rule is broken; it lists every broken one.
+        InvalidEventError: If the event is invalid; it lists every broken rule.
     """
     if lead_id is not None:
         details.setdefault("event_id", builder.lead_id(lead_id))
@@ -389,15 +389,15 @@ def custom_data(
     total: Unvalidated,
     check: _Checks = _UNCHECKED,
 ) -> JsonDict:
-    """Return custom data of an order and its lines.
+    """Return the custom data of an order.
 
     Args:
         order_id: The order's id.
         currency: Its currency.
         items: Its lines.
         total: Its total.
-        check: What each value passes. Without checks, a line that can't be one stays for
-            validation to find; its id and its pieces don't count.
+        check: The checks. Without them, invalid lines stay in it for validation to find; their
+            ids and pieces aren't counted.
     """
     data: JsonDict = {}
     contents, content_ids, count = _contents(items, check)
@@ -419,7 +419,7 @@ def custom_data(
 def _contents(  # noqa: C901 - one pass, while a shopper waits
     items: Unvalidated, check: _Checks
 ) -> tuple[list[Unvalidated], list[Unvalidated], int | None]:
-    """Return an order's lines, their ids, and how many pieces they are if that can be told."""
+    """Return an order's lines, their ids, and the number of pieces if it is known."""
     contents: list[Unvalidated] = []
     content_ids: list[Unvalidated] = []
     count, is_known = 0, True
@@ -458,7 +458,7 @@ def _contents(  # noqa: C901 - one pass, while a shopper waits
 
 
 def _lines(items: Unvalidated) -> Sequence[Unvalidated]:
-    """Return lines that can be read more than once."""
+    """Return the lines as a sequence: an iterator can be read only once."""
     if type(items) is tuple or type(items) is list:
         return items
     lines: Any = parse_items(items)
@@ -473,14 +473,14 @@ def _is_discount(price: Unvalidated) -> bool:
 
 
 def _unreadable(total: Unvalidated) -> list[FieldError]:
-    """Return the error of a total that is there and can't be read: it is no null, as elsewhere."""
+    """Return the error of a total that is NaN: it isn't a null, as it is in other fields."""
     if total is None or not is_absent(total):
         return []
     return [FieldError(_VALUE, "a number ≥ 0", format_number(total), WRONG_TYPE)]
 
 
 def _sum(items: Unvalidated) -> Decimal | None:
-    """Return the sum of all lines, discounts included; ``None`` unless each is readable."""
+    """Return the sum of all lines, discounts included; ``None`` if a line is unreadable."""
     lines = []
     for given in items:
         item: Any = given if type(given) in _LINES else read_item(given)
@@ -507,7 +507,7 @@ def _data_of(
 
 
 def merge(data: JsonDict, more: object, errors: list[FieldError]) -> JsonDict:
-    """Lay what `more` knows over `data`."""
+    """Return `data` with the fields of `more` in place of its own."""
     if is_absent(more):
         return data
     try:
@@ -519,7 +519,7 @@ def merge(data: JsonDict, more: object, errors: list[FieldError]) -> JsonDict:
 
 
 def partial_refund_id(data: JsonDict) -> str:
-    """Name a part of an order by its amount and lines, for want of a name of its own."""
+    """Derive the id of a partial refund from its amount and lines."""
     contents = data.get("contents", ())
     lines = [(line["id"], line.get("quantity")) for line in contents if type(line) is dict]
     amount = data.get("value")
@@ -530,12 +530,12 @@ def partial_refund_id(data: JsonDict) -> str:
 
 
 def _positive(amount: Unvalidated) -> Unvalidated:
-    """Return an amount without its sign: shops write what they pay back either way."""
+    """Return an amount without its sign: shops write refunds with and without a minus."""
     return abs(amount) if _is_discount(amount) else amount
 
 
 def _refunded(items: Unvalidated) -> Unvalidated:
-    """Return refunded lines, of which shops write the pieces or the price with a minus."""
+    """Return refunded lines with positive quantities and prices."""
     if type(items) is not tuple and type(items) is not list:
         return items
     return [_refunded_line(line) for line in items]
@@ -571,7 +571,7 @@ def _overridden(  # noqa: PLR0913, PLR0917 - what an order is overridden by
     basics: dict[str, Any],
     overrides: Mapping[str, object],
 ) -> Event:
-    """Build an order's event from its fields and from what the caller puts in their place."""
+    """Build an order's event from its fields and from those that replace them."""
     own = {name: getattr(order, name) for name in _SHOPPER}
     more = {name: value for name, value in overrides.items() if not is_absent(value)}
     if "click_id" in more:
