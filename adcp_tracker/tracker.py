@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import weakref
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
+from uuid import UUID
 
 from adcp_tracker import _capture
 from adcp_tracker._clock import SystemClock
@@ -337,7 +338,7 @@ class Tracker:
         return self._recorder.record(event, body, context, test_event_code)
 
     def track_lead(
-        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+        self, lead_id: str | int | UUID | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
         """Track a lead. The same lead always gets the same event id.
 
@@ -346,7 +347,7 @@ class Tracker:
             tracker.track_lead("L-17", email="alice@example.com")
         """
         if lead_id is not None:
-            options.setdefault("event_id", lead_event_id(lead_id))
+            options.setdefault("event_id", lead_event_id(_as_text(lead_id)))
         return self.track(EventType.LEAD, **options)
 
     def track_custom(self, name: str, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
@@ -474,7 +475,7 @@ class Tracker:
         return self.track(EventType.ADD_PAYMENT_INFO, **options)
 
     def track_qualify_lead(
-        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+        self, lead_id: str | int | UUID | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
         """Track a lead that was qualified.
 
@@ -487,7 +488,7 @@ class Tracker:
         return self.track(EventType.QUALIFY_LEAD, **options)
 
     def track_close_convert_lead(
-        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+        self, lead_id: str | int | UUID | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
         """Track a lead that became a customer.
 
@@ -502,7 +503,7 @@ class Tracker:
         return self.track(EventType.CLOSE_CONVERT_LEAD, **options)
 
     def track_disqualify_lead(
-        self, lead_id: str | None = None, **options: Unpack[TrackOptions]
+        self, lead_id: str | int | UUID | None = None, **options: Unpack[TrackOptions]
     ) -> Event | RejectedEvent:
         """Track a lead that was disqualified.
 
@@ -739,3 +740,8 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _as_text(lead_id: str | int | UUID) -> str:
+    """Return the id that a database gives a lead as text, as those of orders are."""
+    return str(lead_id) if type(lead_id) in {int, UUID} else cast("str", lead_id)

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import orjson
 import pytest
@@ -751,3 +752,9 @@ def test_a_strict_tracker_leaves_nothing_out(make: Make) -> None:
     """It raises for what is optional too."""
     with pytest.raises(InvalidEventError, match="hashed_email"):
         make(strict=True).track_purchase({**ORDER, "email": "none at all"})
+
+
+@pytest.mark.parametrize("lead_id", [42, UUID(int=42)])
+def test_a_leads_id_may_be_what_a_database_gives(make: Make, lead_id: int | UUID) -> None:
+    """As an order's id may."""
+    assert make(strict=True).track_lead(lead_id, email=EMAIL).event_id == str(lead_id)
