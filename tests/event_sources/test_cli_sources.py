@@ -129,6 +129,20 @@ def test_reconcile_tells_agreement_and_difference(
 
 
 @pytest.mark.slow
+def test_each_destination_is_compared_with_its_own_events(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """One event source that gets every event by REST and by MCP counts them apart."""
+    fill(tmp_path / "queue", "o-1", "o-2", "o-3")
+    run("flush", **environment)
+    ended = run("reconcile", "--account", ADVERTISER, "--json", **environment)
+    assert ended.code == 0
+    found = {each["destination"]: each for each in ended.json["destinations"]}
+    assert len(found) == 2
+    received = [sum(row["received"] for row in each["rows"]) for each in found.values()]
+    assert received == [3, 3]
+
+
 def test_reconcile_shows_the_interchanges_hours(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
