@@ -393,14 +393,18 @@ def find_error(payload: object) -> Mapping[str, object] | None:
 
 def unwrapped(payload: object) -> Iterator[dict[str, object]]:
     """Yield an object and those it is wrapped around, be it in JSON within a text."""
+    body = _as_object(payload)
     for _ in range(_MOST_LEVELS):
-        if isinstance(payload, str):
-            payload = decode_text(payload)
-        if not isinstance(payload, dict):
+        if body is None:
             return
-        yield payload
-        inner = (payload.get(name) for name in _WRAPPERS)
-        payload = next((value for value in inner if isinstance(value, (dict, str))), None)
+        yield body
+        inner = (_as_object(body.get(name)) for name in _WRAPPERS)
+        body = next((each for each in inner if each is not None), None)
+
+
+def _as_object(value: object) -> dict[str, object] | None:
+    found = decode_text(value) if isinstance(value, str) else value
+    return found if isinstance(found, dict) else None
 
 
 def _error_in(body: dict[str, object]) -> Mapping[str, object] | None:

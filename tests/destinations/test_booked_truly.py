@@ -119,6 +119,7 @@ READABLE: dict[str, Callable[[], Seller]] = {
     "a text's wrapper": lambda: tool({"result": json.dumps(FULL)}),
     "words beside the right text": lambda: tool({"result": "ok"}, json.dumps(FULL)),
     "a fence": lambda: tool(text=f"Done.\n```json\n{json.dumps(CAMEL)}\n```\n"),
+    "a word in front": lambda: rest({"data": "ok", "result": FULL}),
     "an echo in front": lambda: tool({"context": {"events_received": 1}, "out": FULL}),
 }
 
