@@ -130,7 +130,7 @@ class Interchange:
         validate_text(self.advertiser_id, "advertiser_id", 255)
         validate_common(self)
         if self.api_key is not None or self.auth is None:
-            validate_secret(self.api_key or "", "api_key")
+            validate_secret(self.api_key, "api_key")
         if self.advertiser_id in {".", ".."}:
             raise ConfigurationError("advertiser_id: expected an id, got a path")
         validate_choice(self.compression, "compression", ("gzip", None))

@@ -95,8 +95,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def validate_secret(secret: str, setting: str) -> str:
-    """Return `secret` if it is valid in a header.
+def validate_secret(secret: str | None, setting: str) -> None:
+    """Check that `secret` is valid in a header.
 
     Raises:
         ConfigurationError: If it is empty or holds anything but visible ASCII.
@@ -105,7 +105,6 @@ def validate_secret(secret: str, setting: str) -> str:
     if problem:
         message = f"{setting}: expected visible ASCII without spaces, got {problem}"
         raise ConfigurationError(message)
-    return secret
 
 
 def _problem(secret: object) -> str | None:

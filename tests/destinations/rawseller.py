@@ -68,6 +68,9 @@ class RawSeller:
                     request = _read_request(spoken)
                     if request is None:
                         return
+                    if "/_sandbox/" in request.line:  # a tracker looks for the local seller
+                        spoken.sendall(http(404))
+                        continue
                     self.requests.append(request)
                     self.script(self, spoken, request)
 
