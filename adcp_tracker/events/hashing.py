@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from adcp_tracker._formatting import describe
@@ -187,6 +188,10 @@ def to_e164(raw: str, default_region: str | None, path: str) -> str:
     A number without a plus has to be a valid one of its region: a number of another country
     often has a possible length, too.
     """
+    if find_spec("phonenumbers") is None:
+        # The package phonenumberslite has the same module, without the names of places.
+        expected = "phonenumbers or phonenumberslite installed, to read a number in this form"
+        _reject(path, expected, describe(raw))
     region = None if default_region is None else default_region.strip().upper()
     number = None
     if _has_plus(raw):

@@ -333,6 +333,31 @@ def test_what_is_no_address_is_not_hashed(raw: str) -> None:
         hash_email(raw)
 
 
+@pytest.mark.parametrize("missing", ["geocoder", "carrier", "timezone", "geodata"])
+def test_the_small_package_of_phonenumbers_will_do(missing: str) -> None:
+    """The package phonenumberslite is the module without the names of places and carriers."""
+    code = (
+        f"import sys; sys.modules['phonenumbers.{missing}'] = None;"
+        "from adcp_tracker.events.hashing import hash_phone;"
+        "sys.exit(hash_phone('020 7946 0958', 'GB') != hash_phone('+442079460958'))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_phonenumbers_plain_numbers_are_hashed() -> None:
+    """Others are rejected, and the error says what to install."""
+    code = (
+        "import sys, importlib.util as util; find = util.find_spec;"
+        "util.find_spec = lambda name: None if name == 'phonenumbers' else find(name)\n"
+        "from adcp_tracker.events.hashing import hash_phone\n"
+        "hash_phone('+442079460958')\n"
+        "try: hash_phone('020 7946 0958', 'GB')\n"
+        "except ValueError as error: sys.exit('phonenumberslite' not in str(error))\n"
+        "sys.exit(2)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_e164_needs_no_phonenumbers() -> None:
     """The large package is imported only when a number has to be read."""
     code = (
