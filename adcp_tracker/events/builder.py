@@ -8,20 +8,17 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypedDict
-
-import attrs
+from uuid import UUID
 
 from adcp_tracker._formatting import is_name
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.event import Event, encode_event, event_of
-from adcp_tracker.events.hashing import hash_email, hash_phone
+from adcp_tracker.events.hashing import identify
 from adcp_tracker.events.model import (
     MAX_EVENT_BYTES,
-    MAX_TOKEN,
     ActionSource,
     EventType,
     UserMatch,
-    identifies,
 )
 from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time
 from adcp_tracker.events.rejected import redact_rejected
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.model import CustomData, Surface, UniversalId
-    from adcp_tracker.events.rules import Check
 
 
 class EventFields(TypedDict, total=False):
@@ -129,8 +125,9 @@ def refund_id(order_id: str, refund_id: str | None = None) -> str:
 
 
 def lead_id(lead_id: str) -> str:
-    """Return the event id of a lead: its own id."""
-    return lead_id
+    """Return the event id of a lead: its own id, also if that is a database's integer."""
+    given: object = lead_id
+    return str(given) if type(given) is int or isinstance(given, UUID) else lead_id
 
 
 def derive_event_id(event_type: str, *parts: object) -> str:
@@ -273,25 +270,6 @@ def _match(
     return {**found, **unknown}
 
 
-@attrs.frozen
-class IdentifierChecks:
-    """The checks of the identifiers that aren't hashed.
-
-    Attributes:
-        uids: The check of universal ids.
-        click_id: The check of a click id.
-        click_id_type: The check of its type.
-        client_ip: The check of an address.
-        client_user_agent: The check of a browser's name.
-    """
-
-    uids: Check
-    click_id: Check
-    click_id_type: Check
-    client_ip: Check
-    client_user_agent: Check
-
-
 def tame(value: Unvalidated) -> Unvalidated:
     """Return a value whose truth can be tested; that of an array or a shop's class may raise."""
     if type(value) in _TAME:
@@ -304,79 +282,8 @@ def tame(value: Unvalidated) -> Unvalidated:
     return value
 
 
-def unchanged(value: Unvalidated) -> Unvalidated:
-    """Return a value as it is; it is checked later."""
-    return value
-
-
 _TAME: Final = frozenset({str, int, float, Decimal, dict, list, tuple, datetime, type(None)})
 _UNUSABLE: Final = object()
-_UNCHECKED: Final = IdentifierChecks(*[unchanged] * len(attrs.fields(IdentifierChecks)))
-
-
-def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while a shopper waits
-    email: Unvalidated,
-    phone: Unvalidated,
-    uids: Unvalidated,
-    click_id: Unvalidated,
-    click_id_type: Unvalidated,
-    client_ip: Unvalidated,
-    client_user_agent: Unvalidated,
-    default_region: str | None,
-    context: Context | None,
-    errors: list[FieldError],
-    check: IdentifierChecks = _UNCHECKED,
-) -> JsonDict | None:
-    """Collect the shopper's identifiers: the given ones, or else those of the request.
-
-    A click id and its type belong together: a given id never gets the request's type.
-
-    Args:
-        email: Raw, or hashed already.
-        phone: Raw, or hashed already.
-        uids: Universal ids, also as mappings of ``type`` and ``value``.
-        click_id: The click that brought the shopper.
-        click_id_type: Which kind of click id.
-        client_ip: The shopper's address.
-        client_user_agent: Cut to 512 characters.
-        default_region: The region of phone numbers without a country code.
-        context: The request's context.
-        errors: Receives the errors of an unreadable e-mail address or phone number.
-        check: The checks of the other identifiers.
-
-    Returns:
-        The identifiers; ``None`` if a seller couldn't match the shopper by them, such as
-        an IP address without a user agent.
-    """
-    if context is not None:
-        client_ip = client_ip or context.client_ip
-        client_user_agent = client_user_agent or context.client_user_agent
-        if not click_id and context.click_id:
-            click_id, click_id_type = context.click_id, context.click_id_type
-    match: JsonDict = {}
-    try:
-        if email:
-            match["hashed_email"] = hash_email(email)
-    except InvalidEventError as error:
-        errors += () if is_absent(email) else error.errors
-    try:
-        if phone:
-            match["hashed_phone"] = hash_phone(phone, default_region)
-    except InvalidEventError as error:
-        errors += () if is_absent(phone) else error.errors
-    if uids:
-        match["uids"] = check.uids(uids)
-    if click_id:
-        match["click_id"] = check.click_id(click_id)
-    if click_id_type:
-        match["click_id_type"] = check.click_id_type(click_id_type)
-    if client_ip:
-        match["client_ip"] = check.client_ip(client_ip)
-    if client_user_agent:
-        if type(client_user_agent) is str and len(client_user_agent) > MAX_TOKEN:
-            client_user_agent = client_user_agent[:MAX_TOKEN]
-        match["client_user_agent"] = check.client_user_agent(client_user_agent)
-    return match if "hashed_email" in match or identifies(match) else None
 
 
 def finish_event(

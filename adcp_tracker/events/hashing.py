@@ -1,4 +1,4 @@
-"""Hash e-mail addresses and phone numbers, as the protocol requires.
+"""Collect a shopper's identifiers, and hash e-mail addresses and phone numbers.
 
 - An e-mail address is trimmed, lower-cased and hashed. Dots and plus signs stay,
   for Gmail too, and Unicode is not normalized any further.
@@ -18,11 +18,19 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NoReturn
 
+import attrs
+
 from adcp_tracker._formatting import describe
+from adcp_tracker.events.model import MAX_TOKEN, identifies
+from adcp_tracker.events.parsing import Unvalidated, is_absent
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     from hashlib import sha256
+
+    from adcp_tracker.context import Context
+    from adcp_tracker.events.rules import Check
+    from adcp_tracker.events.validation import JsonDict
 
 else:
     # Python's own SHA-256 does a short text in two thirds of what OpenSSL takes to begin one.
@@ -237,3 +245,95 @@ def _read(text: str, region: str | None, *, must_be_valid: bool) -> str | None:
 def _reject(path: str, expected: str, got: str) -> NoReturn:
     # Without a cause: its message could contain the address or number.
     raise InvalidEventError([FieldError(path, expected, got)]) from None
+
+
+@attrs.frozen
+class IdentifierChecks:
+    """The checks of the identifiers that aren't hashed.
+
+    Attributes:
+        uids: The check of universal ids.
+        click_id: The check of a click id.
+        click_id_type: The check of its type.
+        client_ip: The check of an address.
+        client_user_agent: The check of a browser's name.
+    """
+
+    uids: Check
+    click_id: Check
+    click_id_type: Check
+    client_ip: Check
+    client_user_agent: Check
+
+
+def unchanged(value: Unvalidated) -> Unvalidated:
+    """Return a value as it is; it is checked later."""
+    return value
+
+
+_UNCHECKED: Final = IdentifierChecks(*[unchanged] * len(attrs.fields(IdentifierChecks)))
+
+
+def identify(  # noqa: C901, PLR0913, PLR0917 - the identifiers there are, while a shopper waits
+    email: Unvalidated,
+    phone: Unvalidated,
+    uids: Unvalidated,
+    click_id: Unvalidated,
+    click_id_type: Unvalidated,
+    client_ip: Unvalidated,
+    client_user_agent: Unvalidated,
+    default_region: str | None,
+    context: Context | None,
+    errors: list[FieldError],
+    check: IdentifierChecks = _UNCHECKED,
+) -> JsonDict | None:
+    """Collect the shopper's identifiers: the given ones, or else those of the request.
+
+    A click id and its type belong together: a given id never gets the request's type.
+
+    Args:
+        email: Raw, or hashed already.
+        phone: Raw, or hashed already.
+        uids: Universal ids, also as mappings of ``type`` and ``value``.
+        click_id: The click that brought the shopper.
+        click_id_type: Which kind of click id.
+        client_ip: The shopper's address.
+        client_user_agent: Cut to 512 characters.
+        default_region: The region of phone numbers without a country code.
+        context: The request's context.
+        errors: Receives the errors of an unreadable e-mail address or phone number.
+        check: The checks of the other identifiers.
+
+    Returns:
+        The identifiers; ``None`` if a seller couldn't match the shopper by them, such as
+        an IP address without a user agent.
+    """
+    if context is not None:
+        client_ip = client_ip or context.client_ip
+        client_user_agent = client_user_agent or context.client_user_agent
+        if not click_id and context.click_id:
+            click_id, click_id_type = context.click_id, context.click_id_type
+    match: JsonDict = {}
+    try:
+        if email:
+            match["hashed_email"] = hash_email(email)
+    except InvalidEventError as error:
+        errors += () if is_absent(email) else error.errors
+    try:
+        if phone:
+            match["hashed_phone"] = hash_phone(phone, default_region)
+    except InvalidEventError as error:
+        errors += () if is_absent(phone) else error.errors
+    if uids:
+        match["uids"] = check.uids(uids)
+    if click_id:
+        match["click_id"] = check.click_id(click_id)
+    if click_id_type:
+        match["click_id_type"] = check.click_id_type(click_id_type)
+    if client_ip:
+        match["client_ip"] = check.client_ip(client_ip)
+    if client_user_agent:
+        if type(client_user_agent) is str and len(client_user_agent) > MAX_TOKEN:
+            client_user_agent = client_user_agent[:MAX_TOKEN]
+        match["client_user_agent"] = check.client_user_agent(client_user_agent)
+    return match if "hashed_email" in match or identifies(match) else None

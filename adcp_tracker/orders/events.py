@@ -16,18 +16,16 @@ from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
     MISSING_ID,
-    IdentifierChecks,
     assemble,
     build_event,
     derive_event_id,
     finish_event,
-    identify,
     in_utc,
     page_of,
     tame,
-    unchanged,
 )
 from adcp_tracker.events.event import Event, event_of
+from adcp_tracker.events.hashing import IdentifierChecks, identify, unchanged
 from adcp_tracker.events.model import (
     EMPTY,
     MAX_EVENT_BYTES,
@@ -36,7 +34,7 @@ from adcp_tracker.events.model import (
     EventType,
     UserMatch,
 )
-from adcp_tracker.events.money import check_decimals, fits_currency, parse_amount, sum_lines
+from adcp_tracker.events.money import CENTS, check_decimals, fits_currency, parse_amount, sum_lines
 from adcp_tracker.events.parsing import Unvalidated, is_absent
 from adcp_tracker.events.rules import WRONG_TYPE, Check, InvalidField, below, json_value
 from adcp_tracker.events.validation import JsonDict, checks_of, fields_of
@@ -83,6 +81,7 @@ _SHOPPER: Final = (
     "client_user_agent",
 )
 _ITEMS: Final = 3
+_CENT: Final = Decimal("0.01")
 _VALUE: Final = "$.custom_data.value"
 _SETTINGS: Final = ("now", "context", "default_region", "strict")
 _WIDE: Final = DecimalContext(prec=200, traps=[])
@@ -242,7 +241,8 @@ def _purchase(  # noqa: PLR0913, PLR0917 - while a shopper waits
     if custom is not EMPTY:
         fields["custom_data"] = data = merge(data, check.custom(custom), errors)
         total, currency = data.get("value"), data.get("currency")
-    if type(total) is Decimal and not fits_currency(total, currency):
+    has_cents = type(currency) is str and currency in CENTS and type(total) is Decimal
+    if type(total) is Decimal and not (has_cents and total.same_quantum(_CENT)):
         errors += check_decimals(total, currency, _VALUE)
     if check is _UNCHECKED:
         errors += _unreadable(total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,12 @@ def test_ids_never_change() -> None:
     assert derive_event_id("subscribe", "user-1", "gold") == (
         "subscribe:5af552c82de5089dee436642c1620818"
     )
+
+
+def test_a_leads_id_may_be_a_databases_key() -> None:
+    """As an order's may."""
+    key = UUID(int=5)
+    assert [lead_id(each) for each in ("L-1", 42, key)] == ["L-1", "42", str(key)]  # type: ignore[arg-type]  # on purpose
 
 
 def test_ids_are_the_same_in_another_process() -> None:
