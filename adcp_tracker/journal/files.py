@@ -126,8 +126,8 @@ class QueueDirectory:
             raise UnusableDirectoryError(f"directory: {error}") from error
         if not _is_writable(self.path):
             raise UnusableDirectoryError(
-                f"directory: {self.path} isn't writable. Mount its volume read-write, or choose "
-                "another directory."
+                f"directory: {self.path} isn't writable by user {os.geteuid()}. Run: chmod u+rwx "
+                f"{self.path}"
             )
 
     def _check_creatable(self) -> None:
@@ -329,8 +329,12 @@ def _make_secure(folder: Path) -> None:
 
 
 def _is_writable(folder: Path) -> bool:
+    """Return whether this user may write to a folder, once its volume is writable."""
     effective = os.access in os.supports_effective_ids
-    return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+    if os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        return True
+    # A volume that is read-only for now takes what waits in memory when it recovers.
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _make_parents(path: Path) -> None:
