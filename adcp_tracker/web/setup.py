@@ -73,15 +73,6 @@ def configure(  # noqa: PLR0913 - what an integration knows, each by its name
     return Integration(tracker, capture)
 
 
-def as_uploader(tracker: Tracker) -> Tracker:
-    """Return a tracker for the same queue that uploads, whatever ``uploader`` is set to.
-
-    For commands that deliver what a site leaves to an external worker.
-    """
-    settings = attrs.evolve(tracker.settings, uploader="thread", handle_sigterm=False)
-    return Tracker(tracker.destinations, **attrs.asdict(settings, recurse=False))
-
-
 def _with_framework_request(
     options: Mapping[str, object], request: Callable[[object], object] | None
 ) -> Mapping[str, object]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
 import pytest
 
 from adcp_tracker import ConfigurationError, Consent, Interchange, Tracker
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CAPTURE_OPTIONS, CaptureOptions, Options, TrackerOptions
 from adcp_tracker.web.request import WsgiRequest
-from adcp_tracker.web.setup import TRACKER_OPTIONS, as_uploader, configure
+from adcp_tracker.web.setup import TRACKER_OPTIONS, configure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,12 +174,3 @@ def test_the_typed_options_are_the_settings() -> None:
     assert set(TrackerOptions.__annotations__) == TRACKER_OPTIONS
     assert set(CaptureOptions.__annotations__) == CAPTURE_OPTIONS
     assert set(Options.__annotations__) == CAPTURE_OPTIONS | TRACKER_OPTIONS
-
-
-def test_a_command_uploads_whatever_the_site_left_to_a_worker(tmp_path: Path) -> None:
-    """It is the same queue and the same settings otherwise."""
-    options = {"directory": str(tmp_path), "destinations": [SELLER], "default_region": "GB"}
-    site = configure({**options, "uploader": "external"}, environ={}).tracker
-    tracker = as_uploader(site)
-    assert tracker.settings == attrs.evolve(site.settings, uploader="thread", handle_sigterm=False)
-    assert tracker.destinations == site.destinations
