@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +19,6 @@ import yaml
 from tests.support import pages
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from adcp_tracker.sandbox import Sandbox
 
 pytestmark = pytest.mark.slow
@@ -36,15 +38,27 @@ def _has_examples(name: str) -> bool:
 
 
 def _run(page: Path, seller: Sandbox, directory: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, pages.__file__, str(page)],
-        cwd=directory,
-        env=pages.environment(seller.origin, directory),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    try:
+        return subprocess.run(
+            [sys.executable, pages.__file__, str(page)],
+            cwd=directory,
+            env=pages.environment(seller.origin, directory),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    finally:
+        _stop_servers(directory)
+
+
+def _stop_servers(directory: Path) -> None:
+    """End the servers of a page that stopped before it came to end them."""
+    for file in directory.glob("*.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(file.read_text())
+            if Path(f"/proc/{pid}/cwd").readlink() == directory:
+                os.kill(pid, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("name", [name for name in _pages() if _has_examples(name)])
