@@ -458,16 +458,20 @@ def outcome_from_http(response: Response, count: int) -> Outcome:
         return outcome_from_error(read_error(find_error(payload) or {}), response, count)
     if response.status in _EMPTY_SUCCESSES and not response.body.strip():
         return Delivered(is_confirmed=False, wait=rate_limit_delay(response.headers, response.now))
-    return outcome_from_task(payload, response, count)
+    return outcome_from_task(payload, response, count, trusts_counts=True)
 
 
-def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
+def outcome_from_task(
+    task: object, response: Response, count: int, *, trusts_counts: bool = False
+) -> Outcome:
     """Return the outcome for a task's structured result.
 
     Args:
         task: The decoded result, of any type.
         response: The HTTP response.
         count: How many events were sent.
+        trusts_counts: Whether counts outweigh a status of failure, which isn't the protocol's
+            outside of tasks.
     """
     found = find_error(task)
     if found is not None:
@@ -475,7 +479,7 @@ def outcome_from_task(task: object, response: Response, count: int) -> Outcome:
         return outcome_from_error(read_error(found, replayed=replayed), response, count)
     for body in unwrapped(task):
         status = sanitize(body.get("status"), CODE_LENGTH).lower()
-        if status in TASK_STATUSES:
+        if status in TASK_STATUSES and not (trusts_counts and has_report(task)):
             error = SellerError(f"task_{status}", sanitize(body.get("message")))
             return apply_rule(TASK_STATUSES[status], error, response, count)
         if status in _LATER_STATUSES:

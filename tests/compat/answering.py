@@ -419,6 +419,10 @@ def outcome_of(answer: Answer) -> dict[str, Any]:
 _WORDS = frozenset({"message", "remedy", "warnings"})
 
 
+_SINCE: dict[str, object] = {"nameless_failures": 0, "is_confirmed": True}
+"""Fields that came after the recording, and what they are where nothing has changed."""
+
+
 def _plain(outcome: Any) -> dict[str, Any]:  # noqa: ANN401 - one of several classes
     """Return an outcome without the words that are for a person, and without what is empty."""
     plain: dict[str, Any] = {"kind": type(outcome).__name__}
@@ -430,6 +434,8 @@ def _plain(outcome: Any) -> dict[str, Any]:  # noqa: ANN401 - one of several cla
             ]
             if shown:
                 plain[name] = shown
+        elif name in _SINCE and value == _SINCE[name]:
+            continue
         elif name not in _WORDS and value is not None and value is not False and value != "":
             plain[name] = value
     return plain
