@@ -27,7 +27,12 @@ class Command(BaseCommand):
     def run_from_argv(self, argv: list[str]) -> None:
         """Run with the arguments as typed, without Django's own options."""
         self._called_from_command_line = True
-        sys.exit(run(_without_django_options(argv[2:]), tracker=_make_tracker(), prog=_PROG))
+        try:
+            tracker = _make_tracker()
+        except CommandError as error:
+            sys.stderr.write(f"{_PROG}: {error}\n")
+            sys.exit(error.returncode)
+        sys.exit(run(_without_django_options(argv[2:]), tracker=tracker, prog=_PROG))
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take the command and its options."""
