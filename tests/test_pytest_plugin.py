@@ -85,8 +85,8 @@ def test_a_failed_assertion_shows_what_was_tracked(tracker: Tracker) -> None:
 
     assert str(caught.value).splitlines() == [
         (
-            "expected 1 purchase(order_id='A-2', value=Decimal('5'), email=(hidden), colour='red'), "
-            "got 0. Tracked: 2"
+            "expected 1 purchase(order_id='A-2', value=Decimal('5'), email=(hidden), "
+            "colour='red'), got 0. Tracked: 2"
         ),
         "  purchase 'A-1'",
         "    order_id: expected 'A-2', got 'A-1'",

@@ -98,11 +98,11 @@ def test_lists_and_plain_words_are_as_good() -> None:
     """A caller may write a list for a tuple and a word for its enumeration's member."""
     made = Event(
         "A-1",
-        "purchase",  # type: ignore[arg-type]  # on purpose
+        "purchase",
         NOW,
         UserMatch(uids=[UniversalId("id5", "x")]),  # type: ignore[arg-type]  # on purpose
         CustomData(contents=[Content("a")], content_ids=["a"]),
-        "app",  # type: ignore[arg-type]  # on purpose
+        "app",
     )
     assert b'"event_type":"purchase"' in made.json
     assert b'"action_source":"app"' in made.json

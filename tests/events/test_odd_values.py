@@ -117,7 +117,7 @@ def odd_fields(draw: Callable[..., Any]) -> dict[str, Any]:
         names = [field.name for field in attrs.fields(type(part)) if field.init]
         names = [name for name in names if name != "extra"]
         odd = draw(st.dictionaries(st.sampled_from(names), st.sampled_from(ODDITIES), max_size=2))
-        return fields_of(part) | odd
+        return {**fields_of(part), **odd}
 
     event = draw(st.one_of(plain_events, plain_events, events))
     fields = oddly(event)
@@ -132,7 +132,7 @@ def odd_fields(draw: Callable[..., Any]) -> dict[str, Any]:
 
 def make(fields: dict[str, Any]) -> Event:
     """Make an event of its fields."""
-    named = {name: fields.get(name) for name in ("event_id", "event_type", "event_time")}
+    named: Any = {name: fields.get(name) for name in ("event_id", "event_type", "event_time")}
     known = {field.name for field in attrs.fields(Event)}
     extra = {name: value for name, value in fields.items() if name not in known}
     rest = {name: value for name, value in fields.items() if name in known and name not in named}

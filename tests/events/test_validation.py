@@ -341,4 +341,4 @@ def test_what_stands_for_no_value_is_left_out(absent: object) -> None:
     assert event.user_match == UserMatch(click_id="click")
     assert event.custom_data == CustomData(contents=(Content("a"),))
     assert event.surface == Surface(SurfaceCategory.APP)
-    assert event.event_source_url is event.ext is event.custom_event_name is None
+    assert [event.event_source_url, event.ext, event.custom_event_name] == [None, None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -52,9 +53,8 @@ def test_lines_beyond_what_fits_are_left_out_next(lines: int) -> None:
 @pytest.mark.parametrize("field", ["custom_data", "ext"])
 def test_anything_else_that_is_too_large_is_left_out_last(field: str) -> None:
     """Custom keys and extensions have no bound of their own."""
-    event = purchase_event(
-        order(2, "Mug"), now=NOW, strict=False, **{field: {"blob": "x" * MAX_EVENT_BYTES}}
-    )
+    large: Any = {field: {"blob": "x" * MAX_EVENT_BYTES}}
+    event = purchase_event(order(2, "Mug"), now=NOW, strict=False, **large)
     assert len(event.json) <= MAX_EVENT_BYTES
     assert event.custom_data is not None
     assert event.custom_data.value == 2000

@@ -60,8 +60,9 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         assert BIN is not None
-        options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        command = [BIN / "postgres", "-D", self.directory / "data", "-k", self.directory, *options]
+        command = [str(BIN / "postgres"), "-D", f"{self.directory}/data", "-k", str(self.directory)]
+        for name, value in _SETTINGS.items():
+            command += ["-c", f"{name}={value}"]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=_USER)
         while subprocess.run(
@@ -88,7 +89,7 @@ class PostgresServer:
     def create(self, database: str) -> str:
         """Create a database, and return its URL."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"')  # type: ignore[call-overload]
+            connection.execute(f'CREATE DATABASE "{database}"'.encode())
         return self.url(database)
 
 
@@ -100,8 +101,10 @@ def run_postgres() -> Iterator[PostgresServer]:
     try:
         if _USER is not None:
             shutil.chown(directory, _USER)
-        initdb = [BIN / "initdb", "-D", directory / "data", "-U", "postgres", "--auth=trust"]
-        subprocess.run([*initdb, "-N"], check=True, stdout=subprocess.DEVNULL, user=_USER)
+        initdb = [str(BIN / "initdb"), "-D", f"{directory}/data", "-U", "postgres"]
+        subprocess.run(
+            [*initdb, "--auth=trust", "-N"], check=True, stdout=subprocess.DEVNULL, user=_USER
+        )
         server = PostgresServer(directory)
         server.start()
         try:
