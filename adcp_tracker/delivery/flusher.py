@@ -350,6 +350,8 @@ class Flusher:
     def _run(self) -> None:
         while not self._should_end():
             self._run_safely(self._run_round)
+        if self._retiring:  # close the segment: nobody else will
+            self._run_safely(self._maintenance)
 
     def _run_round(self) -> None:
         """Lead, if this process can; else wait a while."""

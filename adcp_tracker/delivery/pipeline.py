@@ -81,7 +81,7 @@ class Pipeline:
         _import_dependencies(uploads=self._uploads)
         # Nothing to start where this process doesn't upload, or where the thread runs.
         self.started = not self._uploads
-        self._closed = False
+        self._closed = self._is_retired = False
         _process.register(self, sigterm=settings.handle_sigterm)
         if settings.uploader == "thread" and not _process.threads_enabled():
             logger.warning(
@@ -186,6 +186,7 @@ class Pipeline:
 
     def retire(self) -> None:
         """End the flusher once everything is delivered: nobody uses the tracker anymore."""
+        self._is_retired = True
         self.flusher.retire()
 
     def on_exit(self, timeout: float | None = None) -> None:
@@ -274,7 +275,7 @@ class Pipeline:
 
     def _run_maintenance(self) -> None:
         self.buffer.flush()
-        self.journal.roll(_ROLL_SECONDS)
+        self.journal.roll(0.0 if self._is_retired else _ROLL_SECONDS)
         if self.flusher.is_leading:
             for task in self._leader_maintenance:
                 task()

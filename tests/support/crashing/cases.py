@@ -37,6 +37,7 @@ _KNOWN = {
     "leader.lock",
     "leader.wanted",
     "books.json",
+    "reserve",
     "segments",
     "state",
     "dead",
