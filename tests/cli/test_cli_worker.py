@@ -96,8 +96,9 @@ def test_a_seller_that_never_answers_does_not_hold_up_the_end(
 
 @pytest.mark.slow
 def test_once_drains_and_ends(tmp_path: Path, seller: Sandbox) -> None:
-    """It works as a scheduled job, too, and makes its directory if need be."""
-    empty = run("worker", "--once", "--directory", tmp_path / "queue", **pointing_at(seller))
+    """It works as a scheduled job, too, and creates its directory if it is told to."""
+    here = ("--create", "--directory", tmp_path / "queue")
+    empty = run("worker", "--once", *here, **pointing_at(seller))
     assert empty.code == 0
     fill(tmp_path / "queue", "A-1")
     ended = run("worker", "--once", "--directory", tmp_path / "queue", **pointing_at(seller))
