@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-import adcp_tracker
+from adcp_tracker._version import __version__
 from adcp_tracker.cli.check import check
 from adcp_tracker.cli.dead_letters import dead, retire
 from adcp_tracker.cli.deliver import flush, worker
@@ -38,7 +38,7 @@ app.add_typer(queue, name="queue")
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
     if wanted:
-        typer.echo(f"adcp-tracker {adcp_tracker.__version__}")
+        typer.echo(f"adcp-tracker {__version__}")
         raise typer.Exit
 
 

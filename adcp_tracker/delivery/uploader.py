@@ -10,6 +10,7 @@ import attrs
 
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.delivery.advice import Advisor
+from adcp_tracker.delivery.dead_letter_buffer import MAX_BYTES, DeadLetterBuffer
 from adcp_tracker.delivery.outcomes import OutcomeHandler
 from adcp_tracker.delivery.recovery import open_state, repair
 from adcp_tracker.delivery.retry import clamp_future_deadlines, shift_deadlines
@@ -19,7 +20,6 @@ from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Batcher, limits
-from adcp_tracker.outbox.dead_letters import MAX_BYTES, DeadLetterBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import orjson
@@ -24,7 +24,6 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from adcp_tracker.destinations.base import Destination, EventFailure
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
     from adcp_tracker.outbox.storage import Segments
@@ -89,7 +88,42 @@ class BatchResult:
     advanced: bool = False
 
 
-def limits(destination: Destination, state: DestinationState) -> tuple[int, int]:
+class Rejection(Protocol):
+    """Why a destination can't take an event."""
+
+    @property
+    def code(self) -> str:
+        """The reason, in one word."""
+
+    @property
+    def message(self) -> str:
+        """The reason, for a person."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+
+
+class Recipient(Protocol):
+    """What batches need to know of a destination."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def max_events(self) -> int:
+        """How many events one request may carry."""
+
+    @property
+    def max_bytes(self) -> int:
+        """How large a request may be."""
+
+    def check(self, event: Mapping[str, object]) -> Rejection | None:
+        """Return why it can't take an event, if it can't."""
+
+
+def limits(destination: Recipient, state: DestinationState) -> tuple[int, int]:
     """Return how many events and bytes a batch may hold, as far as is known."""
     return (
         min(destination.max_events, state.max_events or destination.max_events),
@@ -115,7 +149,7 @@ class Batcher:
         self.missing_keys = MissingKeys()
 
     def next_batches(
-        self, destination: Destination, sizes: Mapping[str, int], now: float
+        self, destination: Recipient, sizes: Mapping[str, int], now: float
     ) -> BatchResult:
         """Freeze the next events of one destination.
 
@@ -194,7 +228,7 @@ class _SegmentScan:
     def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
         self,
         segments: Segments,
-        destination: Destination,
+        destination: Recipient,
         state: DestinationState,
         locks: MissingKeys,
         now: float,
@@ -355,7 +389,7 @@ class _SegmentScan:
             return None
         return self._dead_letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
 
-    def _check(self, event: bytes) -> EventFailure | None:
+    def _check(self, event: bytes) -> Rejection | None:
         try:
             return self._destination.check(orjson.loads(event))
         except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
