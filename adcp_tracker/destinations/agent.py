@@ -64,6 +64,11 @@ _NO_TOOL = Paused(
 )
 
 
+def _default_name(agent: Agent) -> str:
+    url = without_query(validate_url(agent.url, "url", allow_http=True))
+    return f"agent:{url.partition('://')[2].rstrip('/')}/{agent.event_source_id}"
+
+
 @attrs.define(kw_only=True, eq=False, repr=False)
 class Agent:
     """An event source at a seller's AdCP agent.
@@ -98,7 +103,7 @@ class Agent:
     protocol: Literal["mcp", "a2a"] | None = None
     auth: httpx.Auth | None = None
     key_secret: str | None = None
-    name: str = attrs.field()
+    name: str = attrs.field(default=attrs.Factory(_default_name, takes_self=True))
     max_events: int = 10_000
     max_bytes: int = 8 * 1024 * 1024
     timeout: Timeouts = attrs.field(factory=Timeouts)
@@ -112,11 +117,6 @@ class Agent:
     _discovered_at: float = attrs.field(default=0.0, init=False)
     _pid: int = attrs.field(factory=os.getpid, init=False)
     _log: ThrottledLogger = attrs.field(factory=lambda: ThrottledLogger(SystemClock()), init=False)
-
-    @name.default
-    def _default_name(self) -> str:
-        url = without_query(validate_url(self.url, "url", allow_http=True))
-        return f"agent:{url.partition('://')[2].rstrip('/')}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
         # httpx is slow to import, so it is imported with the first destination.

@@ -77,6 +77,10 @@ _PAGE_SIZE = 100
 _MAX_PAGES = 20
 
 
+def _default_name(interchange: Interchange) -> str:
+    return f"interchange:{interchange.advertiser_id}/{interchange.event_source_id}"
+
+
 @attrs.define(kw_only=True, eq=False, repr=False)
 class Interchange:
     """An event source of an advertiser at the Interchange.
@@ -107,7 +111,7 @@ class Interchange:
     api_key: str | None = None
     auth: httpx.Auth | None = None
     base_url: str = DEFAULT_BASE_URL
-    name: str = attrs.field()
+    name: str = attrs.field(default=attrs.Factory(_default_name, takes_self=True))
     max_events: int = 10_000
     max_bytes: int = 8 * 1024 * 1024
     timeout: Timeouts = attrs.field(factory=Timeouts)
@@ -118,10 +122,6 @@ class Interchange:
     source_rule: SourceRules | None = attrs.field(default=None, init=False)
     _http: HttpClient = attrs.field(init=False)
     _compresses: bool = attrs.field(init=False)
-
-    @name.default
-    def _default_name(self) -> str:
-        return f"interchange:{self.advertiser_id}/{self.event_source_id}"
 
     def __attrs_post_init__(self) -> None:
         # httpx is slow to import, so it is imported with the first destination.
