@@ -11,12 +11,11 @@ from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.events.codec import encode
-from adcp_tracker.events.model import MAX_CODE, EventType
+from adcp_tracker.events.model import MAX_CODE, MAX_EVENT_BYTES, EventType
 from adcp_tracker.events.policy import IGNORED_FOR_BOTS, drop_reason, strip_identifiers
 from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullError
-from adcp_tracker.outbox.batcher import LARGEST_EVENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +84,8 @@ class Recorder:
                     return event
                 event = strip_identifiers(event, context)
                 body = encode(event)
-            if len(body) > LARGEST_EVENT_BYTES:
-                limit = f"at most {LARGEST_EVENT_BYTES} bytes"
+            if len(body) > MAX_EVENT_BYTES:
+                limit = f"at most {MAX_EVENT_BYTES} bytes"
                 raise InvalidEventError([FieldError("$", limit, f"{len(body)} bytes")])  # noqa: TRY301 - as below
             plain = event.is_baseline
             if self._rules.known is not None and self._rules.rejects(event, strict=self._strict):
@@ -219,7 +218,7 @@ class Recorder:
         event_id = str(kept.get("event_id", ""))
         message = str(error)[:_LONGEST_MESSAGE]
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
-        line = encode_within(kept, LARGEST_EVENT_BYTES)
+        line = encode_within(kept, MAX_EVENT_BYTES)
         self._buffer.append_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
         if not self._pipeline.started:
             self._start()

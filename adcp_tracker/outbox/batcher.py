@@ -8,6 +8,7 @@ import attrs
 import orjson
 
 from adcp_tracker._logging import logger
+from adcp_tracker.events.model import MAX_EVENT_BYTES
 from adcp_tracker.journal.records import (
     DROPPED,
     ENVELOPED,
@@ -61,11 +62,9 @@ class MissingKeys:
         return ", ".join(sorted(names))
 
 
-LARGEST_EVENT_BYTES = 256 * 1024
-"""No event is larger, so that one read always holds a whole record."""
-
-_LEAST_READ_BYTES = 2 * LARGEST_EVENT_BYTES
-_READ_BYTES = 2 * LARGEST_EVENT_BYTES
+# No event is larger, so that one read always holds a whole record.
+_LEAST_READ_BYTES = 2 * MAX_EVENT_BYTES
+_READ_BYTES = 2 * MAX_EVENT_BYTES
 _LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
 
 
