@@ -1,1 +1,1 @@
-"""The background side: who uploads, when, and what becomes of the answers."""
+"""Delivery: which process uploads, when, and what an outcome does."""

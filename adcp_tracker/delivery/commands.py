@@ -1,4 +1,4 @@
-"""What people have done with the queue, run by the thread that leads."""
+"""Commands on the queue: replay, discard, remove. Run by the leader."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class ReplayResult:
-    """What came of asking for a replay.
+    """The result of a replay.
 
     Attributes:
         replayed: The ids of letters that are on their way again.
         refused: Those that cannot be sent as they are: their faults are in the event,
-            or nobody knows their destination any more.
+            or their destination is no longer known.
         unknown: Those that are no letter's.
     """
 
@@ -74,7 +74,7 @@ def replay(
 
 
 def discard(uploader: Uploader, ids: Collection[str]) -> int:
-    """Give dead letters up for good.
+    """Delete dead letters without sending them.
 
     Returns:
         How many there were.
@@ -91,7 +91,7 @@ def discard(uploader: Uploader, ids: Collection[str]) -> int:
 
 
 def remove_destination(uploader: Uploader, destination: str) -> bool:
-    """Forget a destination that is not configured any more, and what waits for it.
+    """Remove a destination that is no longer configured, and its events.
 
     Returns:
         Whether it was known and is not in use.
@@ -105,7 +105,7 @@ def remove_destination(uploader: Uploader, destination: str) -> bool:
 def _write_events(
     journal: Journal, letters: list[DeadLetter]
 ) -> tuple[list[DeadLetter], OSError | None]:
-    """Write letters as events again; return those the disk took, and why not the others."""
+    """Append letters as events; return those written, and the error if any."""
     for number, letter in enumerate(letters):
         body = with_envelope(_envelope(letter), letter.event)
         try:

@@ -18,7 +18,7 @@ MAX_BYTES = 128 * 1024 * 1024
 
 
 class DeadLetterBuffer:
-    """What the uploading process knows of dead letters that the disk does not have so yet.
+    """Changes to dead letters that the disk doesn't have yet.
 
     Args:
         kept: The letters on disk.
@@ -37,16 +37,16 @@ class DeadLetterBuffer:
 
     @property
     def has_unwritten(self) -> bool:
-        """Whether any letter is in memory alone."""
+        """Whether any letter exists only in memory."""
         return bool(self._unwritten)
 
     @property
     def is_full(self) -> bool:
-        """Whether so many are that no more should be made for now."""
+        """Whether too many letters wait in memory to make more."""
         return len(self._unwritten) > _MOST_UNWRITTEN
 
     def add(self, letters: Iterable[DeadLetter]) -> None:
-        """Take letters that are to be written."""
+        """Add letters to be written."""
         for letter in letters:
             self._unwritten.append(letter)
             self.sizes[letter.destination] += len(letter.event) + _ENVELOPE_BYTES
@@ -78,16 +78,16 @@ class DeadLetterBuffer:
         return erased
 
     def mark_removed(self, letters: Iterable[DeadLetter]) -> None:
-        """Take letters out of use, which are to be erased as soon as the disk lets them go."""
+        """Hide letters now, and erase them at the next write."""
         self._removed.update(letter.id for letter in letters)
 
     def find(self, ids: Collection[str]) -> list[DeadLetter]:
-        """Return the letters of these ids that have not been withdrawn."""
+        """Return the letters with these ids that aren't marked as removed."""
         wanted = set(ids) - self._removed
         return [letter for letter in self._store if letter.id in wanted]
 
     def write(self, now: float) -> None:
-        """Write what is to be written, then erase what is to be erased.
+        """Write new letters, then erase removed ones.
 
         Args:
             now: Seconds since the epoch.
@@ -103,11 +103,11 @@ class DeadLetterBuffer:
             self._removed.clear()
 
     def discard(self, is_unwanted: Callable[[bytes], bool]) -> None:
-        """Forget letters in memory whose events were erased on disk."""
+        """Drop letters from memory whose events were erased on disk."""
         self._unwritten = [each for each in self._unwritten if not is_unwanted(each.event)]
 
     def counts(self) -> Counter[str] | None:
-        """Count each destination's letters; ``None`` if some are locked, as anybody's."""
+        """Count letters by destination. ``None`` if some can't be decrypted."""
         if self._store.undecrypted():
             return None
         every = (*self._store, *self._unwritten)

@@ -1,8 +1,7 @@
-"""The flusher: one background thread per process that takes part in the election.
+"""The flusher: one background thread per process.
 
-The thread that wins it leads, step by step, until it is stopped or asked to step down.
-The others cost one sleeping thread. Whoever wants something done with the queue hands it
-in as an errand, and it is run by the leading thread.
+The thread that gets the leader lock uploads, until it is stopped or asked to step down. In
+the other processes, the thread sleeps. Commands on the queue run in the leader's thread.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _POLLS = 500
 
 @attrs.define(eq=False)
 class _Fork:
-    """A fork that is about to come: who stands still for it, and whether it is over."""
+    """A pending fork: which threads have paused for it, and whether it is over."""
 
     over: threading.Event = attrs.field(factory=threading.Event)
     changed: threading.Event = attrs.field(factory=threading.Event)
@@ -43,7 +42,7 @@ class _Fork:
 
 
 class ForkBarrier:
-    """Where threads stand still while their process forks.
+    """Pauses threads while their process forks.
 
     Args:
         nudge: Has them look whether they are to.
@@ -54,7 +53,7 @@ class ForkBarrier:
         self._fork: _Fork | None = None
 
     def begin(self, threads: Iterable[threading.Thread]) -> None:
-        """Wait until each of `threads` stands still or has ended, five seconds at most."""
+        """Wait until each thread has paused or ended, five seconds at most."""
         self._fork = fork = _Fork()
         waited_for = list(threads)
         for _ in range(_POLLS):
@@ -67,13 +66,13 @@ class ForkBarrier:
             fork.changed.clear()
 
     def end(self) -> None:
-        """Let them go on."""
+        """Resume the threads."""
         fork, self._fork = self._fork, None
         if fork is not None:
             fork.over.set()
 
     def wait(self, before: Callable[[], object] | None, after: Callable[[], object] | None) -> None:
-        """Stand still if the process is about to fork, once for each fork.
+        """Pause if the process is about to fork, once for each fork.
 
         Args:
             before: Called first, to close what must not be open then.
@@ -92,7 +91,7 @@ class ForkBarrier:
 
 
 def is_other_live_thread(thread: threading.Thread) -> bool:
-    """Say whether a thread runs that is not this one."""
+    """Return whether a thread is alive and isn't the current one."""
     return thread is not threading.current_thread() and thread.is_alive()
 
 
@@ -127,14 +126,14 @@ _COUNTING_SHARE = 100
 
 @attrs.define(eq=False)
 class _Flush:
-    """Somebody waits until everything is delivered, or cannot be before the deadline."""
+    """A caller that waits until everything is delivered, or can't be in time."""
 
     deadline: float
     done: threading.Event = attrs.field(factory=threading.Event)
 
 
 class Flusher:
-    """Takes part in the election, and leads when elected.
+    """Tries to take the leader lock, and uploads while it holds it.
 
     Args:
         config: What a leadership works with.
@@ -148,7 +147,7 @@ class Flusher:
         self.reset()
 
     def reset(self) -> None:
-        """Start from nothing, as a new process does."""
+        """Reset to the state of a new process."""
         self._made_with: object = threading.Lock
         self._lock = threading.Lock()
         self._holders: list[int] = []
@@ -168,12 +167,12 @@ class Flusher:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread is there."""
+        """Whether the thread was started."""
         return self._thread is not None
 
     @property
     def has_ended(self) -> bool:
-        """Whether no thread of it runs any more, not even one that was told to end."""
+        """Whether no thread runs, not even one that is still ending."""
         return not any(is_other_live_thread(each) for each in self._threads())
 
     @property
@@ -182,7 +181,7 @@ class Flusher:
         return self._leader_lock.is_held
 
     def start(self) -> None:
-        """Start the thread, unless it is there."""
+        """Start the thread unless it runs."""
         if self._made_with is not threading.Lock and self._thread is None:
             # gevent or eventlet has replaced locks since. Waiting for an old one would stop
             # every greenlet of the thread.
@@ -202,11 +201,11 @@ class Flusher:
                 raise
 
     def wake(self) -> None:
-        """Have the thread look at once."""
+        """Wake the thread now."""
         self._wake.set()
 
     def wake_soon(self) -> None:
-        """Have the thread look soon: a good piece of a segment was written.
+        """Wake the thread soon, after half a megabyte was written.
 
         Not at once each time, so that what comes quickly goes in few, large batches.
         """
@@ -216,7 +215,7 @@ class Flusher:
             self._wake.set()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until every destination has everything.
+        """Wait until every destination has every event.
 
         Args:
             timeout: How long to wait at most, in seconds.
@@ -235,7 +234,7 @@ class Flusher:
         return self._run_or(Uploader.is_drained, _HANDOVER_SECONDS, default=False)
 
     def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
-        """Have the leading thread do something with the queue.
+        """Run a command in the leader's thread.
 
         Args:
             command: What to do.
@@ -268,7 +267,7 @@ class Flusher:
             return future.result()
 
     def stats(self) -> Stats:
-        """Return current counts if this process uploads, else the published ones and what waits."""
+        """Return this leader's counts, or the published ones and what waits."""
         starting = self.is_running and not read_stats(self._config.store).leader
         if self.is_leading or starting:
             found = self._run_or(Uploader.stats, FORK_WAIT_SECONDS, default=None)
@@ -277,7 +276,7 @@ class Flusher:
         return current_stats(self._config.store)
 
     def stop(self, timeout: float) -> None:
-        """End the thread, after the request that is on its way if that is soon enough."""
+        """End the thread after the request in flight, if that ends in time."""
         thread = self._thread
         self._stopping = True
         self._wake.set()
@@ -307,7 +306,7 @@ class Flusher:
         self._wake.set()
 
     def pause_for_fork(self) -> None:
-        """Have the thread stand still with the database closed, as before a fork.
+        """Pause the thread with the database closed, before a fork.
 
         None begins until :meth:`resume_after_fork`: a child that was forked in the middle of SQLite
         could never use it.
@@ -317,14 +316,14 @@ class Flusher:
         self._fork_barrier.begin(self._threads())
 
     def resume_after_fork(self) -> None:
-        """Let it go on, in the parent of the fork."""
+        """Resume the thread in the parent of a fork."""
         self._fork_barrier.end()
         if threading.get_ident() in self._holders:
             self._holders.remove(threading.get_ident())
             self._lock.release()
 
     def reset_after_fork(self) -> None:
-        """Be a process that has never uploaded, in a child made by a fork."""
+        """Reset in the child of a fork."""
         self._leader_lock.close_inherited()
         for destination in self._config.destinations:
             destination.after_fork()
@@ -339,12 +338,12 @@ class Flusher:
             return default
 
     def _threads(self) -> list[threading.Thread]:
-        """Return those that may have the database open: the one there is, and any leaving."""
+        """Return the threads that may have the database open."""
         thread = self._thread
         return [*self._ending] if thread is None else [*self._ending, thread]
 
     def _should_end(self) -> bool:
-        """Say whether this thread is to end: told to, or another has taken its place."""
+        """Return whether this thread was stopped or replaced."""
         return self._stopping or self._thread is not threading.current_thread()
 
     def _run(self) -> None:
@@ -378,7 +377,7 @@ class Flusher:
         return False
 
     def _lead_if_acquired(self) -> bool:
-        """Lead until there is a reason to stop; say whether this process was elected."""
+        """Lead until there is a reason to stop; return whether it led at all."""
         if not self._acquire_lock():
             return False
         self._run_as_leader()
@@ -405,7 +404,7 @@ class Flusher:
             self._leader_lock.release()
 
     def _upload(self, uploader: Uploader) -> None:
-        """Go step by step until there is a reason to stop."""
+        """Upload round by round until there is a reason to stop."""
         logger.debug("leader.elected", directory=self._config.store.location)
         self._maintained_at = self._clock.monotonic()
         self._published_at = self._maintained_at - self._config.idle_seconds  # soon
@@ -430,7 +429,7 @@ class Flusher:
             )
 
     def _serve_requests(self, uploader: Uploader) -> None:
-        """Serve whoever waits, in between two steps."""
+        """Run commands, answer flushes and do maintenance between two rounds."""
         self._wait_for_fork(uploader)
         while self._commands:
             self._commands.popleft()(uploader)
@@ -464,7 +463,7 @@ class Flusher:
             self._publish(uploader)
 
     def _sync(self, uploader: Uploader) -> None:
-        """Have the disk take what was appended; what it refuses stays to be synced."""
+        """Sync segments; what fails is synced again later."""
         try:
             uploader.segments.sync()
         except OSError as error:
@@ -473,7 +472,7 @@ class Flusher:
             )
 
     def _should_publish(self, uploader: Uploader, now: float) -> bool:
-        """Say whether to write the books.
+        """Return whether it is time to publish stats.
 
         Counting all that waits takes a while. So it does not come in between two requests,
         unless one follows the other for long.
@@ -484,7 +483,7 @@ class Flusher:
         return intervals >= (_BEHIND_INTERVALS if uploader.is_sending else 1)
 
     def _publish(self, uploader: Uploader) -> None:
-        """Write the books for other processes; uploading goes on without them."""
+        """Publish stats; uploading goes on if that fails."""
         began = self._published_at = self._clock.monotonic()
         try:
             write_stats(uploader.queue, uploader.stats())
@@ -495,7 +494,7 @@ class Flusher:
         self._counting_seconds = self._clock.monotonic() - began
 
     def _drain(self, uploader: Uploader) -> None:
-        """Wait for what is on its way: another leader must not send it at the same time.
+        """Wait for requests in flight: another leader must not send them too.
 
         Whatever goes wrong meanwhile, or has gone wrong before, is no reason not to.
         """

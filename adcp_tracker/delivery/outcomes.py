@@ -1,4 +1,4 @@
-"""What an outcome does to a delivery and to the books.
+"""What an outcome does to a batch and to the counts.
 
 One function per outcome; nothing here does I/O. Whatever is decided is in the state,
 to be committed by the caller, with the dead letters to be written before that.
@@ -49,7 +49,7 @@ _NOT_THE_EVENTS = (
 
 @attrs.frozen
 class OutcomeHandler:
-    """Settles one delivery after one try.
+    """Applies the outcome of one request to its batch.
 
     Attributes:
         state: What is known of the destinations; changed in place.
@@ -90,7 +90,7 @@ class OutcomeHandler:
         return self.state.destinations[self.batch.destination]
 
     def _mark_healthy(self) -> None:
-        """Note that the seller answers; where it takes nothing at all, that ends no pause."""
+        """Reset failures: the seller answers. A pause ends only if it takes events."""
         state = self._destination
         state.failures, state.resume_at = 0, 0.0
         if state.pause is not None and state.single_rejections < _REFUSED_IN_A_ROW:
@@ -155,7 +155,7 @@ class OutcomeHandler:
         return []
 
     def _needs_fresh_key(self, outcome: Retry, attempts: int) -> bool:
-        """Say whether the next try goes under a new key.
+        """Return whether the next try needs a new idempotency key.
 
         Some sellers replay an error for as long as its key comes, and do not say so. The
         same code of theirs, again and again, is escaped by another key; a request that may
@@ -186,7 +186,7 @@ class OutcomeHandler:
         self._log_limits("destination.limit_learned", code=code)
 
     def _raise_limits(self) -> None:
-        """Double what was learned after so many requests that came near it and were taken.
+        """Double learned limits after many accepted requests near them.
 
         What was learned from an answer that was none of the seller's own, or before it took
         more, is so outgrown. A limit that stands costs one request in a hundred.
@@ -223,7 +223,7 @@ class OutcomeHandler:
         return self._dead_letters(failed)
 
     def _bisect(self, code: str, message: str, *, at_once: bool = True) -> list[DeadLetter]:
-        """Halve the batch to find the event that spoils it; one alone is a dead letter.
+        """Halve the batch to find the bad event; a single one is a dead letter.
 
         Unless it is not the event: a wrong setting or an outage can look like a bad one. So
         after a few that were refused alone, with nothing delivered in between, the
@@ -265,7 +265,7 @@ class OutcomeHandler:
         return []
 
     def _split(self, *parts: BatchEvents, at_once: bool = True) -> None:
-        """Put smaller batches in the place of this one; other bytes, another identity."""
+        """Replace the batch by smaller ones, each with its own identity."""
         name, code = self.batch.destination, self.batch.test_event_code
         made = [self.state.freeze(name, part.spans(), len(part), code) for part in parts if part]
         if at_once:
@@ -276,7 +276,7 @@ class OutcomeHandler:
             self.state.replace(self.batch)
 
     def _failures_by_index(self, failures: Sequence[EventFailure]) -> dict[int, EventFailure]:
-        """Find the events that the seller named, by their place in the batch."""
+        """Return the named failures by index in the batch."""
         if not failures:
             return {}
         places = {event_id(event): place for place, event in enumerate(self.events.payload)}

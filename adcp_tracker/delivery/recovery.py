@@ -1,4 +1,4 @@
-"""Taking over: what a new leader finds, and how it sets right what was left half done."""
+"""What a new leader repairs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_state(queue: Queue, names: DestinationNames) -> State:
 
 
 def _open_patiently(queue: Queue, names: DestinationNames) -> State:
-    """Open the state; try again before it is called damaged, as a disk may misread once."""
+    """Open the state, with retries: a disk may misread once."""
     for seconds in _RETRY_SECONDS:
         with suppress(DamagedOutboxError):
             return _open(queue, names)
@@ -65,7 +65,7 @@ def _open(queue: Queue, names: DestinationNames) -> State:
 
 
 def _recount_after_rebuild(state: State, queue: Queue) -> None:
-    """Take dead letters back into books that were begun anew.
+    """Count the dead letters in a rebuilt state.
 
     A letter whose event is still in a segment is decided again with it, unless nobody
     knows its destination.
@@ -102,7 +102,7 @@ def repair(
 
 
 def _drop_missing_segments(state: State, present: Iterable[str], batcher: Batcher) -> None:
-    """Drop what is known of segments that are gone; batches go on with what is left of them."""
+    """Drop cursors and spans of segments that no longer exist."""
     names = set(present)
     for destination in state.destinations.values():
         for name in destination.cursors.keys() - names:
@@ -115,7 +115,7 @@ def _drop_missing_segments(state: State, present: Iterable[str], batcher: Batche
 
 
 def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: Batcher) -> None:
-    """Go on with some of a batch's spans; other bytes, another identity."""
+    """Reduce a batch to some of its spans, under a new identity."""
     rest = attrs.evolve(batch, spans=left, generation=batch.generation + 1)
     try:
         count = batcher.count(rest)
@@ -128,7 +128,7 @@ def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: 
 
 
 def _settle_letters(state: State, letters: DeadLetters, segments: Segments) -> Counter[str]:
-    """Make letters and counts agree, whatever the last leader had written of them.
+    """Make dead letters and counts agree after a crash.
 
     Letters are written before the state, so that none is lost. One that the state does not know
     of is removed: its event is still to be frozen or sent, which decides anew. One that is gone

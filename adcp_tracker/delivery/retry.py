@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""When to try again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_ASKED_SECONDS = 3600.0
 
 @attrs.frozen
 class RetryPolicy:
-    """When to try again, and how often.
+    """Backoff and retry limits.
 
     The numbers are those the protocol's notes advise: exponential from 2 s, at most 60 s,
     a quarter of jitter either way, and what the seller asks for as a minimum.
@@ -28,7 +28,7 @@ class RetryPolicy:
     Attributes:
         random: Returns numbers from 0 to 1, for the jitter.
         probe_seconds: How often a paused destination is probed.
-        budget: How often a batch is tried for a reason nobody knows.
+        budget: How often a batch is tried for an unknown reason.
     """
 
     random: Callable[[], float]
@@ -36,19 +36,19 @@ class RetryPolicy:
     budget: int = 12
 
     def delay(self, failures: int, retry_after: float | None = None) -> float:
-        """Return the seconds to wait after so many failures in a row, from 1 on."""
+        """Return the seconds to wait after so many failures in a row."""
         doublings = min(failures - 1, _ENOUGH_DOUBLINGS)
         steady = min(_FIRST_SECONDS * 2.0**doublings, _LONGEST_SECONDS)
         jittered = steady * (1.0 + _JITTER * (2.0 * self.random() - 1.0))
         return max(jittered, retry_after or 0.0)
 
     def longest(self) -> float:
-        """Return the most seconds that anything is ever made to wait."""
+        """Return the longest time that anything may wait, in seconds."""
         return max(_LONGEST_ASKED_SECONDS, _LONGEST_SECONDS * (1.0 + _JITTER), self.probe_seconds)
 
 
 def clamp_future_deadlines(state: State, policy: RetryPolicy, now: float) -> None:
-    """Make due what would wait for longer than anything may: the clock was set back since.
+    """Make due what would wait longer than any rule allows.
 
     Waits are kept by the time of day, which survives a restart and may be set meanwhile.
     """
@@ -62,7 +62,7 @@ def clamp_future_deadlines(state: State, policy: RetryPolicy, now: float) -> Non
 
 
 def shift_deadlines(state: State, seconds: float) -> None:
-    """Move every deadline, as the wall clock was moved under it."""
+    """Move every deadline by so many seconds."""
     for destination in state.destinations.values():
         if destination.resume_at:
             destination.resume_at += seconds

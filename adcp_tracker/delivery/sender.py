@@ -1,4 +1,4 @@
-"""One thread per destination, so that a slow seller holds up nobody else.
+"""One thread per destination, so that a slow seller delays no other.
 
 A lane does nothing but send: it knows no state, no disk and no other lane.
 """
@@ -35,7 +35,7 @@ class Sender:
         self.is_busy = False
 
     def send(self, batch: Batch) -> None:
-        """Start to send a batch. There must be none on the way."""
+        """Start to send a batch. None may be in flight."""
         self.is_busy = True
         if self._is_running():
             self._queue.put(batch)
@@ -44,19 +44,19 @@ class Sender:
             self._on_outcome()
 
     def take_outcome(self) -> Outcome | None:
-        """Return what became of the batch on the way, once that is known."""
+        """Return the outcome of the batch in flight, or ``None`` until it is known."""
         if not self.is_busy or self._outcomes.empty():
             return None
         self.is_busy = False
         return self._outcomes.get()
 
     def stop(self) -> None:
-        """Let the thread end after what it is doing."""
+        """End the thread after the current request."""
         self._queue.put(None)
         self._thread = None
 
     def _is_running(self) -> bool:
-        """Say whether there is a thread to send in; start it if there was none."""
+        """Return whether a thread can send; start it if there was none."""
         if self._thread is None:
             name = f"adcp_tracker-{self._destination.name}"
             thread = threading.Thread(target=self._run, name=name, daemon=True)

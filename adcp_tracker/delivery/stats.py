@@ -84,7 +84,7 @@ class DestinationStats:
         delivered: Events the seller has.
         pending: Events on disk, on their way.
         dead: Events set aside with a reason.
-        dropped: Events let go, by reason.
+        dropped: Events dropped, by reason.
         unconfirmed: Events the seller accepted without saying that it processed them.
         omitted: Fields that were unusable and left out of events, as ``field reason``, with the
             number of events.
@@ -122,7 +122,7 @@ class DestinationStats:
 
 @attrs.frozen
 class Stats:
-    """The books of all destinations.
+    """The counts of all destinations.
 
     Attributes:
         destinations: Each one's books, by its name.
@@ -152,12 +152,12 @@ class Stats:
 
     @property
     def pending(self) -> int:
-        """How many deliveries of events are still to be made; those in memory count once."""
+        """Deliveries still to be made; events in memory count once."""
         pending = sum(books.pending for books in self.destinations.values())
         return self.in_memory + self.waiting + pending
 
     def total(self) -> DestinationStats:
-        """Return all destinations' books as one."""
+        """Return the counts of all destinations added up."""
         every = self.destinations.values()
         dropped: Counter[str] = Counter()
         omitted: Counter[str] = Counter()
@@ -175,14 +175,14 @@ class Stats:
         )
 
     def as_json(self) -> dict[str, object]:
-        """Return it as JSON takes it."""
+        """Return it as a JSON-serializable dict."""
         plain: dict[str, object] = _converter.unstructure(self)
         del plain["counted"]
         return {**plain, "age": round(self.age, 3)}
 
 
 class StatsCollector:
-    """Takes the books. Events not sealed yet are counted by their line feeds.
+    """Counts events; those not in a batch yet by their records.
 
     Args:
         segments: The segments.
@@ -243,14 +243,14 @@ class StatsCollector:
         )
 
     def _between(self, name: str, start: int, stop: int) -> int:
-        """Count what waits in one segment; one if it cannot be read, so that it is seen to wait."""
+        """Count what waits in one segment; 1 if it can't be read."""
         try:
             return self._line_feeds(name, stop) - self._line_feeds(name, start)
         except OSError:
             return 1
 
     def _line_feeds(self, name: str, stop: int) -> int:
-        """Count line feeds up to `stop`, from the nearest place counted before."""
+        """Count records up to `stop`, from the nearest known count."""
         known = self._line_counts[name]
         start = max((place for place in known if place <= stop), default=0)
         count = known.get(start, 0)
@@ -275,7 +275,7 @@ def read_stats(store: Store) -> Stats:
 
 
 def current_stats(store: Store) -> Stats:
-    """Return the published counts, and what was appended since as pending.
+    """Return the published counts plus what was appended since as pending.
 
     Whatever has become of the process that published them: nothing that waits is left out.
     """

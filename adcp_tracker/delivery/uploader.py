@@ -39,7 +39,7 @@ _CLOCK_TOLERANCE_SECONDS = 5.0
 
 
 class Uploader:
-    """The queue in the hands of the one process that uploads.
+    """The queue, driven by the one process that leads it.
 
     Args:
         config: What it works with.
@@ -81,7 +81,7 @@ class Uploader:
             raise
 
     def run_once(self) -> float:
-        """Do what can be done now.
+        """Do everything that is due now.
 
         Returns:
             The seconds until there is more to do, unless something happens before.
@@ -159,22 +159,22 @@ class Uploader:
             )
 
     def remove_destination(self, destination: str) -> None:
-        """Forget a destination, and what waits for it."""
+        """Remove a destination and its events."""
         self._config.names.remove(destination)
         self.state.remove(destination)
         self.commit()
 
     def is_configured(self, destination: str) -> bool:
-        """Say whether a destination is one of this tracker's."""
+        """Return whether a destination is one of this tracker's."""
         return destination in self._senders
 
     def is_drained(self) -> bool:
-        """Say whether every destination has everything."""
+        """Return whether every destination has every event."""
         sizes = self.segments.sizes()
         return not any(self._has_work(each.name, sizes) for each in self._config.destinations)
 
     def next_attempt_at(self) -> float:
-        """Return when the first destination that has work will be tried, since the epoch."""
+        """Return the time of the next attempt, in seconds since the epoch."""
         sizes = self.segments.sizes()
         return min(
             (
@@ -186,12 +186,12 @@ class Uploader:
         )
 
     def stats(self) -> Stats:
-        """Take the books."""
+        """Return current counts."""
         names = [destination.name for destination in self._config.destinations]
         return self._collector.collect(self.segments.sizes(), names, self._clock.now())
 
     def close_state(self) -> None:
-        """Close the database, as for a fork; requests on their way go on."""
+        """Close the database, for a fork; requests in flight go on."""
         self.state.close()
 
     def reopen_state(self) -> None:
@@ -204,17 +204,17 @@ class Uploader:
 
     @property
     def is_sending(self) -> bool:
-        """Whether a request is on its way."""
+        """Whether a request is in flight."""
         return any(sender.is_busy for sender in self._senders.values())
 
     def apply_arrived(self) -> None:
-        """Settle what has come back, and send nothing more."""
+        """Apply outcomes that have arrived; send nothing."""
         for destination in self._config.destinations:
             self._apply_outcome(destination.name)
         self.commit()
 
     def discard_erased(self, is_unwanted: Callable[[bytes], bool]) -> int:
-        """Let go of events that were erased on disk, wherever else they are held.
+        """Drop events that were erased on disk from memory and batches.
 
         Batches that lost some get a new identity. What is on its way cannot be called
         back; it is settled as it was sent, and what would go again has shrunk by then.
@@ -239,7 +239,7 @@ class Uploader:
         return sum(events.erase(is_unwanted) for _, events in self._in_flight.values())
 
     def close(self) -> None:
-        """Settle what has come back, delete what is done and close the database."""
+        """Apply outcomes, delete finished segments and close the database."""
         try:
             self.apply_arrived()
             self._delete_finished(self.segments.sizes())
@@ -259,7 +259,7 @@ class Uploader:
     def _next_batch(
         self, destination: Destination, sizes: Mapping[str, int]
     ) -> tuple[str, Batch] | None:
-        """Get the next batch of one destination ready, if it can take one."""
+        """Return the next batch of a destination, if it can be sent now."""
         name = destination.name
         if not self._may_send(name):
             return None
@@ -267,7 +267,7 @@ class Uploader:
         return None if ready is None else (name, self._dispatch(*ready))
 
     def _send_prefetched(self, name: str) -> None:
-        """Send the batch that was frozen, and committed, while another was on its way."""
+        """Send the batch that was frozen while another was in flight."""
         if name not in self._prefetched or not self._may_send(name):
             return
         for first in self.state.batches[name][:1]:
@@ -278,7 +278,7 @@ class Uploader:
                 self._senders[name].send(self._dispatch(first, self._prefetched.pop(name)[1]))
 
     def _prefetch(self, destination: Destination, sizes: Mapping[str, int]) -> None:
-        """Freeze the next batch while another is on its way, if it is a full one.
+        """Freeze the next full batch while another is in flight.
 
         So nobody waits for the reading of disks. Only where the seller takes what it is
         sent: what it may yet refuse is not to be frozen in the same size once more.
@@ -325,7 +325,7 @@ class Uploader:
         self._made_progress = True
 
     def _add_dead_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
-        """Keep letters, but of events that were erased while they were on their way."""
+        """Add dead letters, except of events that were erased in flight."""
         kept = [letter for letter in letters if letter.event != BLANK]
         erased = len(letters) - len(kept)
         if erased:
@@ -335,7 +335,7 @@ class Uploader:
         self.dead_letter_buffer.add(kept)
 
     def _due_batch(self, name: str) -> tuple[FrozenBatch, BatchEvents] | None:
-        """Return the first frozen batch whose time has come."""
+        """Return the first frozen batch that is due."""
         now = self._clock.now()
         for batch in list(self.state.batches[name]):
             if batch.next_attempt_at > now or self._batcher.missing_keys.includes(batch):
@@ -355,7 +355,7 @@ class Uploader:
         return None
 
     def _read(self, batch: FrozenBatch) -> BatchEvents | None:
-        """Read a batch, if the disk gives it for now."""
+        """Return a batch's events, or ``None`` if the disk fails at the moment."""
         try:
             return self._batcher.read(batch)
         except FileNotFoundError:  # for good; whoever takes over goes on with what is left
@@ -373,7 +373,7 @@ class Uploader:
         )
 
     def _drop_missing(self, batch: FrozenBatch, events: BatchEvents) -> FrozenBatch | None:
-        """Go on with what is left of a batch whose records were erased or damaged on disk."""
+        """Reduce a batch to the records that are left on disk."""
         name, lost = batch.destination, batch.count - len(events)
         erased = min(self._batcher.count_erased(batch), lost)
         counts = self.state.destinations[name].counts
@@ -395,7 +395,7 @@ class Uploader:
         return shrunk
 
     def _recount_dead_letters(self) -> None:
-        """Count letters that are there no more as erased, if only a crash ago."""
+        """Count dead letters that no longer exist as erased."""
         there = self.dead_letter_buffer.counts()
         if there is None:
             return
@@ -408,7 +408,7 @@ class Uploader:
     def _freeze(
         self, destination: Destination, sizes: Mapping[str, int], *, ahead: bool = False
     ) -> tuple[FrozenBatch, BatchEvents] | None:
-        """Freeze the next batches of a destination; return the first, or keep it at hand."""
+        """Freeze the next batches; return the first, or keep it for later."""
         sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
         self.dead_letter_buffer.add(sealed.dead_letters)
         self._made_progress |= sealed.advanced
@@ -524,7 +524,7 @@ def _preload(destinations: Sequence[Destination]) -> None:
 
 @attrs.frozen
 class UploaderConfig:
-    """What a leadership works with.
+    """What an uploader works with.
 
     Attributes:
         store: Where the queue lives.

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Exists = Callable[[bytes], bool]
-    """Say whether there is a file or a directory of this path."""
+    """Return whether there is a file or a directory at this path."""
 
 
 def write_holding_gil() -> Append:
-    """Return ``write`` of the C library, called without letting go of the interpreter lock.
+    """Return the C library's ``write``, called without releasing the GIL.
 
     Raises:
         OSError: If there is no C library to call.
@@ -45,7 +45,7 @@ def write_with_lock() -> Append:
 
 
 def fastest_write() -> Append:
-    """Return the quickest way to append that this interpreter has."""
+    """Return the fastest append function of this interpreter."""
     try:
         return write_holding_gil()
     except (OSError, AttributeError):  # pragma: no cover - no C library to be had
@@ -53,7 +53,7 @@ def fastest_write() -> Append:
 
 
 def exists_holding_gil() -> Exists:
-    """Return ``access`` of the C library, called without letting go of the interpreter lock.
+    """Return the C library's ``access``, called without releasing the GIL.
 
     Raises:
         OSError: If there is no C library to call.
@@ -73,7 +73,7 @@ def exists_releasing_gil() -> Exists:
 
 
 def fastest_exists() -> Exists:
-    """Return the quickest way that this interpreter has."""
+    """Return the fastest existence check of this interpreter."""
     try:
         return exists_holding_gil()
     except (OSError, AttributeError):  # pragma: no cover - no C library to be had

@@ -1,8 +1,8 @@
-"""The way into the journal, also when the journal cannot take anything.
+"""WriteBuffer: retries in memory what the disk refused; counts drops.
 
 A disk that fails must not break a checkout, and an event that cannot be kept must not
 vanish unseen. So what the disk refuses waits in a bounded piece of memory and is tried again,
-and whatever is let go is counted by reason and told to the books through the journal.
+and dropped events are counted by reason, in records of the journal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REMEDY = "see to the queue's volume"
 
 
 class _Waiting(NamedTuple):
-    """A record that waits in memory, as it may be kept.
+    """A record that waits in memory, encrypted if the queue is.
 
     Attributes:
         body: Its body.
@@ -83,13 +83,13 @@ class Journal(Protocol):
 
 
 class WriteBuffer:
-    """Puts events into the journal, whatever happens.
+    """Writes events to the journal, or keeps them in memory until it can.
 
     Args:
         journal: This process's journal.
         clock: Where the time is read.
         raise_when_full: Raise instead of dropping when the queue has no room.
-        on_drop: Called with the reason of each event that is let go; what it raises is logged.
+        on_drop: Called with the reason of each dropped event; what it raises is logged.
         memory_bytes: How much may wait in memory while the disk refuses everything.
     """
 
@@ -110,7 +110,7 @@ class WriteBuffer:
         self.reset()
 
     def reset(self) -> None:
-        """Start from nothing, as a new process does."""
+        """Reset to the state of a new process."""
         self._lock = threading.RLock()
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
@@ -124,7 +124,7 @@ class WriteBuffer:
         return len(self._waiting)
 
     def append(self, event: bytes, accepted_ms: int) -> None:
-        """Take a plain event.
+        """Write a plain event.
 
         Args:
             event: Its JSON.
@@ -144,7 +144,7 @@ class WriteBuffer:
     def append_enveloped(
         self, envelope: Mapping[str, object], event: bytes, accepted_ms: int
     ) -> None:
-        """Take an event with an envelope; raises like :meth:`append`."""
+        """Write an event with an envelope; raises like :meth:`append`."""
         body = with_envelope(envelope, event)
         try:
             self._journal.append_record(body, accepted_ms, ENVELOPED)
@@ -153,7 +153,7 @@ class WriteBuffer:
             self._on_disk_error(error, body, accepted_ms, ENVELOPED)
 
     def count_dropped(self, reason: str, count: int = 1) -> None:
-        """Count events that are let go."""
+        """Count dropped events."""
         self._journal.check_fork()
         with self._lock:
             self._drop_counts[reason] += count
@@ -162,7 +162,7 @@ class WriteBuffer:
                 self._call_on_drop(self._on_drop, reason)
 
     def flush(self) -> None:
-        """Put what waits in memory on disk, and tell the books what was dropped."""
+        """Write waiting events and drop counts to disk."""
         self._journal.check_fork()
         with self._lock:
             self._write_waiting()
@@ -179,7 +179,7 @@ class WriteBuffer:
         self.flush()
 
     def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
-        """Let go of events in memory that may not be kept.
+        """Drop events from memory that must be erased.
 
         Args:
             is_unwanted: Tells those events by their JSON.
@@ -202,7 +202,7 @@ class WriteBuffer:
         return gone
 
     def reset_after_fork(self) -> None:
-        """Leave to the parent of a fork what is the parent's."""
+        """Reset in the child of a fork."""
         self.reset()
         self._journal.close_inherited()
 

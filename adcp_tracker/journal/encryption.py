@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def encryption_from_keys(keys: Sequence[str | bytes]) -> Encryption | None:
-    """Return what seals with the first of `keys` and reads with all; nothing without any.
+    """Return the encryption with these keys, or ``None`` without keys.
 
     Raises:
         ConfigurationError: If one is no key, or the package ``cryptography`` is missing.
@@ -67,7 +67,7 @@ _HOW: Final = (
 
 
 class Encryption:
-    """Seals records with the first of its keys, and opens what any of them sealed.
+    """Encrypts with its first key, and decrypts with all of its keys.
 
     Args:
         keys: Keys of 32 bytes, as bytes or as URL-safe base64.
@@ -90,7 +90,7 @@ class Encryption:
         self._new_salt()
 
     def _new_salt(self) -> None:
-        """Take a salt of this process's own, and no nonce that another may use."""
+        """Choose a new salt and drop nonces, so that no process shares them."""
         salt = base64.urlsafe_b64encode(os.urandom(_SALT_BYTES)).rstrip(b"=")
         head = b"%b.%b." % (self._first, salt)
         self._drawn = 0
@@ -99,7 +99,7 @@ class Encryption:
         self._mark = fork_detector()  # last, so that no other thread goes on with what it was
 
     def encrypt(self, body: bytes, accepted_ms: int, kind: bytes) -> bytes:
-        """Return the body of a sealed record.
+        """Return the body of an encrypted record.
 
         Args:
             body: What to seal.
@@ -128,7 +128,7 @@ class Encryption:
         return self.parse(encode_record(body, accepted_ms, kind))[0][0]
 
     def parse(self, data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
-        """Read a segment's records as :func:`.records.parse` does, opened.
+        """Parse a segment as :func:`.records.parse` does, decrypted.
 
         What was sealed with a key that is not given keeps its kind.
         What cannot be what that key sealed there is damage.
@@ -138,7 +138,7 @@ class Encryption:
     def parse_dead_letters(
         self, data: bytes, start: int = 0
     ) -> tuple[list[Record], list[CorruptSpan]]:
-        """Read dead letters in the same way."""
+        """Parse dead letters, decrypted."""
         return self._parse(data, start, _AMONG_LETTERS)
 
     def _parse(
@@ -178,7 +178,7 @@ class Encryption:
         return Record(record.start, record.stop, kind, body)
 
     def _derive_cipher(self, head: bytes) -> AESGCM:
-        """Return the cipher of one key and salt, in clear before each record."""
+        """Return the cipher of one key and salt."""
         from cryptography.hazmat.primitives.ciphers.aead import (  # noqa: PLC0415 - an extra's
             AESGCM,
         )
@@ -191,7 +191,7 @@ class Encryption:
         return cipher
 
     def _draw(self) -> bytes:
-        """Return a nonce, and keep more at hand: each system call may cost a thread's turn."""
+        """Return a nonce and keep more, since system calls release the GIL."""
         if self._drawn >= self.nonces_per_salt:
             self._new_salt()
         self._drawn += _NONCES_DRAWN
@@ -202,7 +202,7 @@ class Encryption:
 
 
 def _from_base64(text: bytes) -> bytes:
-    """Read base64 in the one spelling that it is written in.
+    """Decode base64, accepting only its canonical spelling.
 
     Others differ in bits of the last character that mean nothing, or are longer by characters
     that do not count. To write all of it again for comparison costs more.
@@ -254,7 +254,7 @@ def _hkdf(key: bytes, salt: bytes | None, info: bytes, length: int) -> bytes:
 
 
 def _refusal() -> type[Exception]:
-    """Return what is raised for a body that is not what was sealed; asks for the package."""
+    """Return the exception class of a failed decryption."""
     try:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra's package
     except ImportError:
@@ -266,7 +266,7 @@ def _refusal() -> type[Exception]:
 
 
 class EncryptedJournalWriter(JournalWriter):
-    """Appends records as :class:`.JournalWriter` does, sealed.
+    """Appends records as :class:`.JournalWriter` does, encrypted.
 
     Args:
         encryption: What seals them.

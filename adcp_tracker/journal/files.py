@@ -1,4 +1,4 @@
-"""The queue directory: where everything lies, and who may look into it.
+"""The layout and permissions of a queue directory.
 
 ::
 
@@ -90,7 +90,7 @@ class QueueDirectory:
                 os.close(descriptor)
 
     def release_reserve(self) -> bool:
-        """Give the reserved room to whoever needs it now; return whether there was any.
+        """Free the reserved room on the disk; return whether there was any.
 
         It is kept again as soon as the disk has room.
         """
@@ -168,7 +168,7 @@ class QueueDirectory:
         return True
 
     def quarantine_state(self) -> Path:
-        """Put a damaged outbox out of the way, kept for whoever wants to look into it.
+        """Move a damaged state aside and keep it for analysis.
 
         Returns:
             Where it is now.
@@ -243,9 +243,9 @@ def check_secure_file(path: Path) -> None:
 
 
 def was_replaced(descriptor: int, path: Path) -> bool:
-    """Say whether an open file is not the one at its path any more.
+    """Return whether an open file is no longer the one at its path.
 
-    Whoever deletes or moves the queue directory does so under everybody who has it open.
+    Someone may delete or move the queue directory while processes have it open.
     """
     try:
         return not os.path.samestat(os.fstat(descriptor), path.lstat())

@@ -31,7 +31,7 @@ class FsyncError(OSError):
 
 
 class GroupCommit:
-    """Has the disk take what several threads have written, in one wait for all of them.
+    """One fsync for what several threads have written.
 
     A write is confirmed by a sync that began after it, unless one failed since it began.
     Positions would not tell, since threads that share one without a lock can set it back.
@@ -53,7 +53,7 @@ class GroupCommit:
         self._cause = OSError()
 
     def sync(self, descriptor: int, path: Path) -> None:
-        """Sync a file, by whoever has the lock; :meth:`raise_if_failed` tells what came of it."""
+        """Sync a file, holding the lock; :meth:`raise_if_failed` reports errors."""
         self.begun += 1
         try:
             self._sync_data(descriptor)
@@ -63,7 +63,7 @@ class GroupCommit:
             self.begun += 1  # what is written from now on is none of its
 
     def has_failed(self, since: int) -> bool:
-        """Say whether a sync has failed since so many had begun."""
+        """Return whether a sync has failed since so many had begun."""
         return since <= self._failed
 
     def raise_if_failed(self, since: int) -> None:

@@ -1,4 +1,4 @@
-"""All segments of a queue directory, as the uploading process sees them.
+"""The segments of a queue directory, as the leader sees them.
 
 Writers only ever append; everything else that happens to a segment happens here.
 """
@@ -110,7 +110,7 @@ class SegmentStore:
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
-        """Open a segment once for several calls of what :meth:`read` does with `name`.
+        """Open a segment for several reads.
 
         Beside a thread that computes, each system call may cost a turn of its.
         """
@@ -130,7 +130,7 @@ class SegmentStore:
         return count
 
     def is_closed(self, name: str) -> bool:
-        """Say whether no process can write to the segment any more."""
+        """Return whether no process can write to the segment anymore."""
         descriptor = open_secure(self._folder / name, os.O_RDONLY)
         try:
             return _lock(descriptor)
@@ -138,7 +138,7 @@ class SegmentStore:
             os.close(descriptor)
 
     def delete(self, name: str, size: int) -> bool:
-        """Delete a segment, if it is finished and still of that size.
+        """Delete a segment if it is closed and still of that size.
 
         Returns:
             Whether it is gone.
@@ -160,7 +160,7 @@ class SegmentStore:
         return True
 
     def erase(self, name: str, records: Iterable[Record]) -> None:
-        """Overwrite records in place, so that nothing of what they said is left on disk."""
+        """Overwrite records, so that nothing of their content is left."""
         self._directory.check(self._folder)
         descriptor = open_secure(self._folder / name, os.O_RDWR)
         try:
@@ -185,7 +185,7 @@ class SegmentStore:
             os.close(descriptor)
 
     def quarantine(self, name: str, data: bytes) -> None:
-        """Keep bytes that were no record, up to a bound per segment."""
+        """Keep bytes that were no record, up to a limit per segment."""
         self._directory.check(self._evidence)
         descriptor = open_secure(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         try:
@@ -206,7 +206,7 @@ class SegmentStore:
             path.unlink()
 
     def sync(self) -> None:
-        """Have the disk take whatever was appended since the last call.
+        """Sync what was appended since the last call.
 
         With it, a power cut costs at most what came after the last round.
 
@@ -223,7 +223,7 @@ class SegmentStore:
             raise trouble
 
     def remove_stale(self) -> None:
-        """Remove what a process left that died while it began a segment."""
+        """Remove segments that a crashed process left unfinished."""
         for path in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
             _remove_if_abandoned(path)
 
@@ -244,7 +244,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _sync_file(path: Path) -> OSError | None:
-    """Sync a file, if it is there; return why not, if the disk does not take it."""
+    """Sync a file if it exists; return the error if that fails."""
     try:
         sync_file(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The record format: frame, parse, checksum."""
+"""The record format: encode, parse, checksum."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CANDIDATE = re.compile(rb"[0-9a-f]{8} [0-9]{13} [A-Z]\t")
 
 
 def encode_event(body: bytes, accepted_ms: int) -> bytes:
-    """Return the record of a plain event; the fast form of :func:`encode_record` for its kind.
+    """Return the record of a plain event; faster than :func:`encode_record`.
 
     Args:
         body: The event's JSON.
@@ -89,7 +89,7 @@ class Record(NamedTuple):
     body: bytes
 
     def unpack(self) -> tuple[dict[str, object], bytes]:
-        """Return the envelope, empty where there is none, and the event, if it is not erased."""
+        """Return the envelope, or an empty one, and the event unless erased."""
         if self.kind == ERASED:
             kept = self.body.strip()
             return (orjson.loads(kept) if kept else {}), b""
@@ -113,7 +113,7 @@ class CorruptSpan:
 
 
 class PlainRecords(NamedTuple):
-    """Plain events that follow each other without a gap; tens of thousands come a second.
+    """Plain events that follow each other without a gap.
 
     Attributes:
         start: Where the first record begins, in bytes from the start of its segment.
@@ -127,7 +127,7 @@ class PlainRecords(NamedTuple):
 
 
 def parse_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRecords | None:
-    """Read `data` as plain events and nothing else, as it mostly is.
+    """Parse `data` if it holds plain events and nothing else.
 
     Records are looked at all at once and not one by one, which takes half the time.
 
@@ -153,7 +153,7 @@ def parse_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRe
 
 
 def parse(data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
-    """Read the whole records in `data`, which stands at `start` of its segment.
+    """Parse the whole records in `data`, found at `start` of its segment.
 
     A line that is no record is searched for records that a flipped or missing
     line feed has glued together. What follows the last line feed is left alone.
@@ -174,7 +174,7 @@ def parse(data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]
 
 
 def _are_sound(lines: list[bytes], events: list[bytes]) -> bool:
-    """Say whether all lines are records of plain events, as they were written."""
+    """Return whether all lines are valid records of plain events."""
     count = len(lines)
     headers = b"".join([line[:HEADER_BYTES] for line in lines])
     if len(headers) != count * HEADER_BYTES or any(
@@ -206,7 +206,7 @@ def _read(line: bytes, start: int, stop: int) -> Record | None:
 
 
 def key_id_of(record: Record) -> str:
-    """Return the short name of the key that a sealed record was sealed with."""
+    """Return the id of the key that a record was encrypted with."""
     matched = _SEALED_BY.match(record.body)
     return matched[1].decode() if matched else "unknown"
 
@@ -219,7 +219,7 @@ def accepted_ms(record: bytes) -> int:
 def _resynchronize(
     line: bytes, start: int, records: list[Record], damages: list[CorruptSpan]
 ) -> None:
-    """Take what can be read out of a damaged line, and the rest as damage."""
+    """Find the records in a corrupt line, and the corrupt spans between."""
     lost = 0
     for begin, piece in _pieces(line):
         end = begin + len(piece)
@@ -237,7 +237,7 @@ def _resynchronize(
 
 
 def _pieces(line: bytes) -> Iterator[tuple[int, bytes]]:
-    """Cut a line wherever something begins that looks like a record."""
+    """Split a line wherever a record may begin."""
     starts = [match.start() for match in _CANDIDATE.finditer(line)] or [0]
     for begin, end in zip(starts, [*starts[1:], len(line)], strict=True):
         yield begin, line[begin:end]

@@ -1,4 +1,4 @@
-"""This process's own journal: where an event becomes durable.
+"""JournalWriter: appends to this process's own segment file.
 
 One process writes one segment file at a time. It holds the file's lock for as long as it
 may write to it, and the kernel frees the lock when the process dies, however it dies.
@@ -49,7 +49,7 @@ _NOTHING = -1
 
 
 def segment_bytes(max_bytes: int | None) -> int:
-    """Return a good size for the segments of a directory that may hold `max_bytes`.
+    """Return a segment size that suits `max_bytes`.
 
     The bound is kept to within a segment per process, so that segments have to be small
     against it.
@@ -60,7 +60,7 @@ def segment_bytes(max_bytes: int | None) -> int:
 
 
 class JournalWriter:
-    """Appends records to segment files. Opened by its first append, and anew after a fork.
+    """Appends records to segments; opened by the first append.
 
     Args:
         directory: The queue directory.
@@ -104,7 +104,7 @@ class JournalWriter:
         self._reset()
 
     def _reset(self) -> None:
-        """Start from nothing, as a new process does."""
+        """Reset to the state of a new process."""
         self._mark = fork_detector()
         self._lock = threading.RLock()
         self._holders: list[int] = []
@@ -157,13 +157,13 @@ class JournalWriter:
             self._on_watermark()
 
     def _on_slow_write(self, write: _syscalls.Append) -> None:
-        """Release the interpreter lock from now on, so that a slow disk stops one thread only."""
+        """Release the GIL from now on, so that a slow disk stops one thread."""
         if write is self._append:
             self._quick_writes = 0
             self._write = self._write_releasing_gil
 
     def _write_releasing_gil(self, descriptor: int, record: bytes, size: int) -> int:
-        """Write a record, and go back to the quick way once the disk is quick again."""
+        """Write a record; hold the GIL again once the disk is fast."""
         started = monotonic()
         written = self._append_releasing_gil(descriptor, record, size)
         is_quick = monotonic() - started < _QUICK_SECONDS
@@ -223,12 +223,12 @@ class JournalWriter:
         return body, kind
 
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
-        """Return the record of what is kept as :meth:`encode_for_disk` says."""
+        """Return the record of what :meth:`encode_for_disk` returned."""
         del accepted_ms
         return Record(0, 0, kind, body)
 
     def roll(self, older_than: float = 0.0) -> None:
-        """Close the segment, if it is older than so many seconds; the next append opens one.
+        """Close the segment if it is old enough; the next append opens one.
 
         A closed segment can be deleted once it is delivered, so that personal data
         does not stay on disk for longer than it takes.
@@ -254,31 +254,31 @@ class JournalWriter:
             self._holders.append(threading.get_ident())
 
     def unfreeze(self) -> None:
-        """Go on, in the thread that called :meth:`freeze`."""
+        """Resume, in the thread that called :meth:`freeze`."""
         if threading.get_ident() in self._holders:
             self._holders.remove(threading.get_ident())
             self._lock.release()
 
     def close_inherited(self) -> None:
-        """Let go of the parent's segment, in a child made by a fork."""
+        """Close the segment inherited from the parent, after a fork."""
         inherited = self._descriptor
         self._reset()
         if inherited != _CLOSED:
             os.close(inherited)
 
     def check_fork(self) -> None:
-        """Be a process of its own, if this is a child that Python was not told of."""
+        """Reset if this is a child whose fork ran no hooks."""
         if not self._mark[0]:
             self._reset_after_fork()
 
     def _reset_after_fork(self) -> None:
-        """Be a process of its own, in a child that finds out only now that it is one."""
+        """Reset in a child of a fork that ran no hooks."""
         self.close_inherited()
         if self._on_fork is not None:
             self._on_fork()
 
     def _append_slowly(self, record: bytes, written: int) -> None:
-        """Append when the quick way did not do it: not open yet, full, or failing."""
+        """Append after the fast write failed: not open yet, full or broken."""
         with self._lock:
             if written > 0:
                 # The torn record is sealed off: nothing follows it in its segment, and
@@ -301,7 +301,7 @@ class JournalWriter:
             self._sync(since)
 
     def _advance(self, size: int) -> None:
-        """Go on behind a record that the quick way does not count."""
+        """Advance the position past a record."""
         self._position = position = self._position + size
         if position > self._watermark:
             self._on_watermark()
@@ -331,7 +331,7 @@ class JournalWriter:
         self._descriptor, self._path = descriptor, path
 
     def _sync_name(self, descriptor: int) -> None:
-        """Have the disk take a segment's name, or give the segment up."""
+        """Sync a segment's name, or give up the segment."""
         try:
             sync_directory(self._directory.segments)
         except OSError:
@@ -353,7 +353,7 @@ class JournalWriter:
         raise AssertionError("unreachable")
 
     def _on_watermark(self) -> None:
-        """Do what is due each time the segment has grown by a good piece.
+        """Handle growth of the segment: report it, and roll a full one.
 
         Nothing of it may fail the record that was written: it would be written again.
         """
@@ -368,7 +368,7 @@ class JournalWriter:
             self._log_not_rolled(error)
 
     def _start_next_segment(self) -> None:
-        """Go on in a new segment, under the same descriptor number.
+        """Continue in a new segment under the same descriptor number.
 
         Another thread may stand between reading the number and writing to it.
         As the number never changes hands, its record lands in the new segment.
@@ -405,7 +405,7 @@ class JournalWriter:
         )
 
     def _is_unlinked(self) -> bool:
-        """Say whether nobody else can find the segment any more."""
+        """Return whether the segment was deleted or moved."""
         path = self._path
         try:
             return path is not None and was_replaced(self._descriptor, path)

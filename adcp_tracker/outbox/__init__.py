@@ -1,1 +1,1 @@
-"""What the uploading process remembers between batches and after a restart."""
+"""The leader's state: kept across batches and restarts."""

@@ -1,4 +1,4 @@
-"""An outbox in a diskcache directory; the one module that knows diskcache."""
+"""An outbox in a diskcache database."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _OUT_OF_REACH = (
 class BytesOnlyDisk(_Disk):  # type: ignore[misc]  # diskcache is not typed
     """Stores bytes, text and integers as they are, and nothing else.
 
-    diskcache would unpickle whatever is marked as a pickle, and so run code for whoever
+    diskcache would unpickle any value marked as a pickle, and so run code for anyone who
     can write the file (CVE-2025-69872, for which there is no fixed release).
     """
 
@@ -108,11 +108,11 @@ class BytesOnlyDisk(_Disk):  # type: ignore[misc]  # diskcache is not typed
         return _check_plain(bytes(value) if isinstance(value, memoryview) else value)
 
     def remove(self, file_path: object) -> None:
-        """Remove nothing: no value is kept in a file, so whatever is named is somebody else's."""
+        """Do nothing: no value is kept in a file."""
 
 
 class _PreparedCache(_Cache):  # type: ignore[misc]  # as above
-    """Writes no setting that the database holds as it would be written.
+    """Skips writing settings that the database already holds.
 
     Each would be a transaction, forty each time a cache is opened, and after each of them a
     thread beside others that compute waits for its turn: half a second in all.
@@ -158,7 +158,7 @@ class _PreparedCache(_Cache):  # type: ignore[misc]  # as above
 
 
 def _prepare_database(database: Path) -> tuple[dict[str, object], Schema]:
-    """Check the database's pages, and return the settings in it and what made its tables.
+    """Check the database; return its settings and schema.
 
     An empty one gets the settings that diskcache would write, in one transaction.
     """
@@ -183,7 +183,7 @@ def _prepare_database(database: Path) -> tuple[dict[str, object], Schema]:
 
 
 def _is_harmless(kind: object, table: object, sql: object) -> bool:
-    """Say whether something planted could do nothing before all of it has been looked at.
+    """Return whether a schema entry is harmless before its full check.
 
     To open the database, diskcache reads and writes its settings and nothing else.
     """
@@ -239,7 +239,7 @@ class DiskcacheOutbox:
             raise _to_outbox_error(error, "opened") from error
 
     def load(self) -> dict[str, bytes]:
-        """Return everything in it, once its checksums are right."""
+        """Return everything in it, after checking its checksums."""
         try:
             found = {key: self._cache[key] for key in self._cache.iterkeys()}
         except (sqlite3.Error, _core.Timeout, KeyError, UnicodeDecodeError) as error:
@@ -280,7 +280,7 @@ def _without_checksum(key: object, value: object) -> bytes:
 
 
 def _checksum_of_all(sums: Mapping[str, int]) -> bytes:
-    """Return a checksum over all rows, so that a lost one is noticed."""
+    """Return a checksum over all rows, which reveals a lost one."""
     text = "".join(f"{key}={checksum};" for key, checksum in sorted(sums.items()))
     return b"%08x" % crc32(text.encode())
 
@@ -291,7 +291,7 @@ def _to_outbox_error(error: Exception, what: str) -> OutboxError:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Say whether the database may be well, and only out of reach for now."""
+    """Return whether an error may go away by itself."""
     if isinstance(error, sqlite3.OperationalError):
         # Python before 3.11 tells SQLite's errors apart by nothing but their words.
         return any(words in str(error) for words in _OUT_OF_REACH)

@@ -1,4 +1,4 @@
-"""Batches in the making: which records go together, and how a batch is remembered."""
+"""BatchBuilder, BatchLimit, BatchEvents: which records go together."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class BatchEvents(Sequence[LocatedEvent]):
 
 
 class BatchLimit:
-    """How much more one batch takes.
+    """How many more events and bytes fit into a batch.
 
     Args:
         events: How many events in all.
@@ -136,18 +136,18 @@ class BatchLimit:
         return self.events <= 0 or self.bytes <= 0
 
     def whole(self, data: bytes) -> int:
-        """Return how many of the bytes in `data` are whole records that fit, or only one is."""
+        """Return how many bytes of `data` are whole records that fit."""
         end = data.rfind(b"\n", 0, self.bytes) + 1
         return end or (data.find(b"\n") + 1 if self._empty else 0)
 
     def use(self, events: int, size: int, *, fully: bool) -> None:
-        """Take so many events of so many bytes; `fully` if there are more that do not fit."""
+        """Use up room; `fully` if more events follow that don't fit."""
         self._empty &= not events
         self.events -= events
         self.bytes = 0 if fully else self.bytes - size
 
     def take(self, starts: Sequence[int], stops: Sequence[int]) -> int:
-        """Take records that follow each other, as many as still fit, and one in all at least.
+        """Take as many adjacent records as fit, and at least one in all.
 
         Args:
             starts: Where each begins.
@@ -174,7 +174,7 @@ class BatchBuilder:
         self._prefixes: set[bytes] = set()
 
     def add(self, test_event_code: str | None, event: LocatedEvent) -> None:
-        """Put an event into the first batch that it can go with."""
+        """Add an event to the first batch without its id."""
         layers = self._occurrences_of(test_event_code)
         key = event_id(event.event)
         layer = layers.get(key, 0)
@@ -182,7 +182,7 @@ class BatchBuilder:
         self._batch(test_event_code, layer).add(event)
 
     def add_plain(self, segment: str, plain: PlainRecords) -> None:
-        """Put live events of one segment into the first batches they can go with."""
+        """Add live events of one segment to the first batches without their ids."""
         if None not in self._occurrences and self._are_distinct(plain.events):
             self._batch(None, 0).extend(segment, plain)
             return
@@ -200,7 +200,7 @@ class BatchBuilder:
         return self._batches.setdefault((test_event_code, layer), BatchEvents())
 
     def _are_distinct(self, events: Sequence[bytes]) -> bool:
-        """Say whether events begin otherwise than each other and all before, as most do.
+        """Return whether no two events, here or before, begin alike.
 
         Then their ids are others too, which is known in a third of the time that it takes to
         look for each one's end.
@@ -212,7 +212,7 @@ class BatchBuilder:
         return True
 
     def _occurrences_of(self, test_event_code: str | None) -> dict[bytes, int]:
-        """Return in how many batches each id is already."""
+        """Return how many batches hold each id."""
         layers = self._occurrences.get(test_event_code)
         if layers is None:
             known = self._batches.get((test_event_code, 0), ())
@@ -227,7 +227,7 @@ class BatchBuilder:
 
 
 def event_id(event: bytes) -> bytes:
-    """Return what tells two events' ids apart, without decoding them.
+    """Return the bytes of an event's id, without decoding the event.
 
     An id with a quote in it is cut there, which can only hold an event back for the next
     batch.

@@ -1,4 +1,4 @@
-"""Batcher: reads segments from each cursor, freezes the next batch."""
+"""Batcher: reads segments from each cursor and freezes batches."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 
 
 class MissingKeys:
-    """The locked records that were come upon: where segments go no further, and in batches."""
+    """Records found so far whose key is missing."""
 
     def __init__(self) -> None:
         self._positions: dict[tuple[str, int], str] = {}
         self._batches: dict[tuple[str, int], str] = {}
 
     def add(self, segment: str, record: Record) -> None:
-        """Note a locked record that a destination's cursor stands at."""
+        """Add an undecrypted record at a destination's cursor."""
         self._positions[segment, record.start] = key_id_of(record)
 
     def add_batch(self, batch: FrozenBatch, record: Record) -> None:
-        """Note a frozen batch with a locked record in it."""
+        """Add a frozen batch with an undecrypted record."""
         self._batches[batch.destination, batch.number] = key_id_of(record)
 
     def blocks(self, segment: str, cursor: int) -> bool:
-        """Say whether what stands at `cursor` is locked."""
+        """Return whether the record at `cursor` can't be decrypted."""
         return (segment, cursor) in self._positions
 
     def includes(self, batch: FrozenBatch) -> bool:
-        """Say whether a frozen batch cannot be read whole."""
+        """Return whether a frozen batch has a record that can't be decrypted."""
         return (batch.destination, batch.number) in self._batches
 
     def keys(self, destination: str, cursors: Mapping[str, int]) -> str:
-        """Return the short names of the keys that a destination waits for, as a text."""
+        """Return the ids of the keys that a destination waits for."""
         names = {
             key for (name, start), key in self._positions.items() if cursors.get(name, 0) == start
         }
@@ -70,7 +70,7 @@ _LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
 
 @attrs.define
 class BatchResult:
-    """What one round of sealing came to.
+    """The result of one :meth:`Batcher.next_batches`.
 
     Attributes:
         deliveries: The new deliveries, each with its records.
@@ -123,7 +123,7 @@ class Recipient(Protocol):
 
 
 def limits(destination: Recipient, state: DestinationState) -> tuple[int, int]:
-    """Return how many events and bytes a batch may hold, as far as is known."""
+    """Return how many events and bytes a batch may hold."""
     return (
         min(destination.max_events, state.max_events or destination.max_events),
         min(destination.max_bytes, state.max_bytes or destination.max_bytes),
@@ -135,7 +135,7 @@ class Batcher:
 
     Args:
         segments: The segments.
-        state: What is known of the destinations. Sealing changes it, and whoever calls
+        state: What is known of the destinations. Freezing changes it, and the caller
             commits it before anything is sent.
 
     Attributes:
@@ -173,7 +173,7 @@ class Batcher:
         return one.result
 
     def read(self, batch: FrozenBatch) -> BatchEvents:
-        """Return a delivery's events as they stand on disk now, those that can be read."""
+        """Return a batch's events that can be read from disk now."""
         events = BatchEvents()
         for segment, start, data in self._pieces(batch):
             plain = parse_plain(data, start) if data.endswith(b"\n") else None
@@ -188,11 +188,11 @@ class Batcher:
         return events
 
     def count(self, batch: FrozenBatch) -> int:
-        """Return how many of a delivery's records are there, readable or not."""
+        """Return how many of a batch's records exist, readable or not."""
         return sum(record.kind != DROPPED for record in self._records(batch))
 
     def count_erased(self, batch: FrozenBatch) -> int:
-        """Return how many of a delivery's records have been erased on disk."""
+        """Return how many of a batch's records were erased on disk."""
         return sum(record.kind == ERASED for record in self._records(batch))
 
     def _records(self, batch: FrozenBatch) -> Iterator[Record]:
@@ -200,7 +200,7 @@ class Batcher:
             yield from self._scan(start, data)
 
     def _scan(self, start: int, data: bytes) -> list[Record]:
-        """Read all records of a piece, also a last one whose line feed is lost."""
+        """Parse a piece, including a last record without its line feed."""
         if data.endswith(b"\n"):
             return self._segments.parse(data, start)[0]
         stop = start + len(data)
@@ -208,7 +208,7 @@ class Batcher:
         return [each._replace(stop=min(each.stop, stop)) for each in records]
 
     def _pieces(self, batch: FrozenBatch) -> Iterator[tuple[str, int, bytes]]:
-        """Read a delivery's records, a piece of whole ones at a time."""
+        """Yield the bytes of a batch's records, in pieces of whole records."""
         for span in batch.spans:
             start = span.start
             with self._segments.reading(span.segment) as read:
@@ -222,7 +222,7 @@ class Batcher:
 
 
 class _SegmentScan:
-    """One reading of the segments for one destination, until a batch is full."""
+    """One pass over the segments for one destination."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
         self,
@@ -243,7 +243,7 @@ class _SegmentScan:
         self.result = BatchResult()
 
     def read(self, name: str, size: int) -> None:
-        """Take what one segment has, as far as there is room and the disk gives it."""
+        """Read one segment as far as events fit and the disk allows."""
         if self._state.cursors.get(name, 0) >= size or self._limit.is_reached:
             return
         try:
@@ -264,7 +264,7 @@ class _SegmentScan:
             self.result.advanced = True
 
     def _read_size(self, left: int) -> int:
-        """Return how much to read at once: not much more than what still fits."""
+        """Return how much to read at once."""
         return min(left, _READ_BYTES, max(self._limit.bytes, _LEAST_READ_BYTES))
 
     def _take_piece(self, name: str, start: int, size: int, data: bytes) -> bool:
@@ -278,7 +278,7 @@ class _SegmentScan:
         return True
 
     def _take_plain(self, name: str, data: bytes, start: int, end: int) -> bool:
-        """Take plain events, if the first `end` bytes hold nothing else, or what of them fits."""
+        """Take plain events if the first `end` bytes hold nothing else."""
         fitting = self._limit.whole(data)
         whole = data if fitting == end else data[:fitting]  # mostly all of it: not one copy more
         plain = parse_plain(whole, start, self._limit.events)
@@ -294,7 +294,7 @@ class _SegmentScan:
         return True
 
     def _take_records(self, name: str, data: bytes, start: int) -> None:
-        """Take records of all kinds, and what is none."""
+        """Process records of any kind; skip corrupt bytes."""
         records, corrupt_spans = self._segments.parse(data, start)
         end = start + len(data)
         lock = next((at for at, each in enumerate(records) if each.kind in UNDECRYPTED), None)
@@ -314,7 +314,7 @@ class _SegmentScan:
                 self.result.corrupt_spans.append((name, damage.data))
 
     def _skip_overlong(self, name: str, start: int, data: bytes) -> bool:
-        """Pass over what is longer than any record and has no end, up to where one may begin."""
+        """Skip bytes that are longer than any record."""
         hole = data[:-_LONGEST_RECORD_BYTES]
         self._state.cursors[name] = start + len(hole)
         self._state.counts.drop("damaged")
@@ -322,7 +322,7 @@ class _SegmentScan:
         return True
 
     def _skip_torn(self, name: str, start: int, size: int) -> bool:
-        """Pass over an unfinished last record, once its writer can no longer finish it."""
+        """Skip an unfinished last record once its segment is closed."""
         if not self._segments.is_closed(name):
             return False
         rest = self._segments.read(name, start, _READ_BYTES)
@@ -350,7 +350,7 @@ class _SegmentScan:
             counts.drop("erased")
 
     def _add_enveloped(self, name: str, record: Record) -> None:
-        """Treat an event as its envelope says."""
+        """Add an event as its envelope says."""
         envelope, event = record.unpack()
         if not self._is_mine(envelope):
             return
@@ -375,7 +375,7 @@ class _SegmentScan:
         return envelope.get("only", self._destination.name) == self._destination.name
 
     def _rejection(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
-        """Return why an event is dead before it was ever sent, if it is."""
+        """Return the dead letter of an event that must not be sent, if any."""
         if "code" in envelope:
             return self._dead_letter(
                 str(envelope["code"]),

@@ -1,4 +1,4 @@
-"""DeadLetter, DeadLetterStore."""
+"""Dead letters, and the files they are kept in."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _INDEX = re.compile(r"\[\d+\]")
 
 @attrs.frozen
 class DeadLetter:
-    """One event that one destination will not get, unless somebody replays it.
+    """An event that one destination won't receive unless it is replayed.
 
     Attributes:
         destination: Whose event it was.
@@ -73,7 +73,7 @@ class DeadLetter:
 
     @property
     def id(self) -> str:
-        """Its short name, the same whenever the same event dies again."""
+        """Its id, the same whenever the same event becomes a dead letter."""
         return _letter_id(self.destination, self.segment, self.offset)
 
     @property
@@ -83,7 +83,7 @@ class DeadLetter:
         return f"{self.code} {_INDEX.sub('[]', place[0])}" if place else self.code
 
     def summary(self) -> dict[str, object]:
-        """Return what a person needs to see of it, as JSON takes it."""
+        """Return it for display, as a JSON-serializable dict."""
         shown = attrs.asdict(self, filter=lambda field, _: field.name != "event")
         return {"id": self.id, **shown, "event": orjson.loads(self.event)}
 
@@ -110,7 +110,7 @@ def decode_letters(records: Iterable[Record]) -> Iterator[tuple[Record, DeadLett
 
 
 class DeadLetterKey(NamedTuple):
-    """What tells one dead letter from another, read without the rest of it.
+    """The identity of a dead letter, read without the rest of it.
 
     Attributes:
         destination: Whose event it was.
@@ -136,7 +136,7 @@ def _letter_id(destination: str, segment: str, offset: int) -> str:
 
 
 class DeadLetterStore:
-    """The dead letters of one queue directory. Written by the uploading process only.
+    """The dead letters of a queue directory. Only the leader writes them.
 
     Args:
         directory: The queue directory.
@@ -151,7 +151,7 @@ class DeadLetterStore:
         self._scan = parse if encryption is None else encryption.parse_dead_letters
 
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
-        """Write letters and have the disk take them, before anything forgets their events.
+        """Write letters durably, before the state drops their events.
 
         Args:
             letters: The letters; where the disk has no room for all, those that it took are
@@ -214,13 +214,13 @@ class DeadLetterStore:
                     yield record, DeadLetterKey(*key, record.stop - record.start)
 
     def undecrypted(self) -> int:
-        """Return how many cannot be read, as they were sealed with a key that is not given."""
+        """Return how many can't be decrypted because their key is missing."""
         return sum(
             record.kind in UNDECRYPTED for path in self._files() for record in self._records(path)
         )
 
     def is_empty(self) -> bool:
-        """Say whether there are none."""
+        """Return whether there are none."""
         return not self._files()
 
     def remove(self, ids: Collection[str]) -> int:
@@ -245,7 +245,7 @@ class DeadLetterStore:
         return sorted(self._folder.glob(f"*{_SUFFIX}"))
 
     def _open_file(self) -> Path | None:
-        """Return the file that still has room."""
+        """Return the last file if it has room."""
         files = self._files()
         return files[-1] if files and files[-1].lstat().st_size < _FILE_BYTES else None
 
@@ -262,7 +262,7 @@ class DeadLetterStore:
 
 
 def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -> set[str]:
-    """Leave nothing but whole records behind `start`, and return which the disk has."""
+    """Truncate after the last whole record; return which were written."""
     written, end = os.fstat(descriptor).st_size, start
     whole: set[str] = set()
     for name, record in records:

@@ -1,4 +1,4 @@
-"""Which destinations a directory's events are for, whoever uploads.
+"""The destinations that a directory's events are kept for.
 
 A process that uploads knows its own destinations, and those that the database names. During
 a rolling deployment it may be an older one that knows fewer; and a database can be lost. So
@@ -32,7 +32,7 @@ _ATTEMPTS = 5
 
 
 class KnownDestinations:
-    """The names in a queue directory, a small file each.
+    """The names of destinations, one small file each.
 
     Args:
         directory: The queue directory.
@@ -51,7 +51,7 @@ class KnownDestinations:
         self._throttled_log = ThrottledLogger(clock or SystemClock())
 
     def __iter__(self) -> Iterator[str]:
-        """Yield every name that is entered."""
+        """Yield every name."""
         with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith(_DRAFT):
@@ -61,7 +61,7 @@ class KnownDestinations:
                     yield name
 
     def add_own(self) -> None:
-        """Enter this process's destinations, on an event's way: it waits for no disk.
+        """Add this process's destinations without waiting for the disk.
 
         A disk that takes none is logged, and tracking goes on: then only the database knows
         them.
@@ -70,11 +70,11 @@ class KnownDestinations:
             self._try(name, self._add_if_missing)
 
     def add_own_synced(self) -> None:
-        """Enter this process's destinations, and wait until the disk has them."""
+        """Add this process's destinations durably."""
         self.add(self.own)
 
     def add(self, names: Iterable[str]) -> None:
-        """Enter names, and have the disk take them; entries that cannot be read are made anew.
+        """Add names durably; rewrite entries that can't be read.
 
         What the disk refuses is logged, and tried again at the next call.
 
@@ -87,11 +87,11 @@ class KnownDestinations:
             sync_directory(self._folder)
 
     def remove(self, name: str) -> None:
-        """Take a name out."""
+        """Remove a name."""
         self._path(name).unlink(missing_ok=True)
 
     def remove_stale(self) -> None:
-        """Remove what a process left that died while it entered a name."""
+        """Remove what a process left that died while it added a name."""
         for path in self._folder.glob(f"{_DRAFT}*"):
             path.unlink(missing_ok=True)  # whoever lives yet finds it gone and makes another
 
@@ -124,7 +124,7 @@ class KnownDestinations:
         return self._folder / hashlib.sha256(name.encode()).hexdigest()
 
     def _read(self, path: Path) -> str | None:
-        """Return the name in a file; ``None`` if there is none, or not the whole of it."""
+        """Return the name in a file; ``None`` if it is missing or incomplete."""
         try:
             with os.fdopen(open_secure(path, os.O_RDONLY), "rb") as file:
                 name = file.read(_MOST_BYTES).decode()

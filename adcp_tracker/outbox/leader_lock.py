@@ -2,7 +2,7 @@
 
 The kernel frees the lock when its holder dies, so there is no lease that could expire
 under a live holder, and no batch is ever sent by two.
-Whoever needs the lock asks for it by a file; the holder steps down after its current
+A process that needs the lock asks for it by a file; the holder steps down after its current
 request and lets the asking one go first.
 """
 
@@ -26,7 +26,7 @@ _NONE = -1
 
 
 class FileLeaderLock:
-    """This process's claim to upload.
+    """This process's claim to lead a directory.
 
     Args:
         directory: The queue directory, prepared.
@@ -42,7 +42,7 @@ class FileLeaderLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this process is the one that uploads."""
+        """Whether this process leads."""
         return self._descriptor != _NONE
 
     @property
@@ -56,14 +56,14 @@ class FileLeaderLock:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the lock that is held is not the directory's any more.
+        """Whether the lock held is no longer the directory's.
 
         Somebody deleted or moved the directory; another process can hold the new one's.
         """
         return self.is_held and was_replaced(self._descriptor, self._lock_path)
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free; say whether this thread of this process holds it."""
+        """Take the lock if it is free; return whether this thread holds it."""
         if self.is_held and self._holder is not threading.current_thread():
             return False
         if self.is_stale:
@@ -94,9 +94,9 @@ class FileLeaderLock:
         return False
 
     def is_requested(self) -> bool:
-        """Say whether another process asks for the lock.
+        """Return whether another process asks for the lock.
 
-        A request that is not renewed goes stale: whoever made it is gone.
+        A request that is not renewed goes stale: the process that made it has ended.
         """
         try:
             asked_at = self._request_path.stat().st_mtime
@@ -105,13 +105,13 @@ class FileLeaderLock:
         return abs(SystemClock.now() - asked_at) < _STALE_SECONDS  # as the file system has it
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         descriptor, self._descriptor = self._descriptor, _NONE
         if descriptor != _NONE:
             os.close(descriptor)
 
     def close_inherited(self) -> None:
-        """Let go of the parent's claim, in a child made by a fork; the parent keeps it."""
+        """Close the lock inherited from the parent, which keeps it."""
         self.release()
 
     def _request(self) -> None:

@@ -482,7 +482,7 @@ class PostgresWriter:
         return self._encryption.encode_for_disk(body, accepted_ms, kind)
 
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
-        """Return the record of what is kept as :meth:`encode_for_disk` says."""
+        """Return the record of what :meth:`encode_for_disk` returned."""
         if self._encryption is None:
             return Record(0, 0, kind, body)
         return self._encryption.decode(body, accepted_ms, kind)

@@ -1,4 +1,4 @@
-"""What the uploading process knows: how far each destination has got, and with what.
+"""The leader's state: cursors, frozen batches, counts, pauses.
 
 It is held in memory by the one process that uploads, and written to the outbox
 in one transaction after each change. It stays small however many events wait.
@@ -42,7 +42,7 @@ _converter = make_converter(omit_if_default=True)
 
 @attrs.frozen
 class Span:
-    """Whole records that follow each other in one segment.
+    """Adjacent whole records of one segment.
 
     Attributes:
         segment: The segment's name.
@@ -57,7 +57,7 @@ class Span:
 
 @attrs.frozen
 class FrozenBatch:
-    """A frozen batch on its way to one destination.
+    """A frozen batch of events for one destination.
 
     Attributes:
         destination: Whose it is.
@@ -67,7 +67,7 @@ class FrozenBatch:
         test_event_code: Marks the whole batch as a test.
         generation: Counts the idempotency keys it has had, from 0.
         attempts: How often it has been tried.
-        budgeted: How many of those tries failed for a reason nobody knows.
+        budgeted: How many of those tries failed for an unknown reason.
         unreadable: How many of those tries the seller answered with a success that can't be read.
         next_attempt_at: Not before, in seconds since the epoch.
         last_code: Why the last try failed, in one word.
@@ -89,12 +89,12 @@ class FrozenBatch:
 
     @property
     def size(self) -> int:
-        """How many bytes its records have."""
+        """The size of its records in bytes."""
         return sum(span.stop - span.start for span in self.spans)
 
     @property
     def identity(self) -> bytes:
-        """What its very bytes are known by; another generation is another identity."""
+        """Identifies its exact bytes and generation."""
         frozen = (
             self.generation,
             self.test_event_code,
@@ -105,7 +105,7 @@ class FrozenBatch:
 
 @attrs.frozen
 class Pause:
-    """Why a destination sends nothing until its configuration is mended.
+    """Why a destination sends nothing until its configuration is fixed.
 
     Attributes:
         code: In one word.
@@ -128,7 +128,7 @@ class Counts:
         accepted: All that were taken up for it.
         delivered: Those the seller accepted, confirmed or not.
         dead: Those set aside.
-        dropped: Those that were let go, by reason.
+        dropped: Those that were dropped, by reason.
         unconfirmed: Of those delivered, how many the seller doesn't say it processed. Stored
             as ``unprocessed``, as earlier versions did.
         omitted: Fields that were left out of events, as ``field reason``, by how many events.
@@ -145,7 +145,7 @@ class Counts:
     hourly: Counter[str] = attrs.field(factory=Counter)
 
     def drop(self, reason: str, count: int = 1) -> None:
-        """Count events that were taken up and let go."""
+        """Count accepted events that were dropped."""
         self.accepted += count
         self.dropped[reason] += count
 
@@ -160,7 +160,7 @@ class Counts:
 
 @attrs.define
 class SellerReport:
-    """What a seller says beside its counts.
+    """What a seller reports besides its counts.
 
     Attributes:
         warnings: Its latest warnings, each kind once, the newest last.
@@ -202,7 +202,7 @@ def _kind_of(warning: str) -> str:
 
 @attrs.define
 class DestinationState:
-    """How far one destination has got.
+    """The progress of one destination.
 
     Attributes:
         cursors: Up to where each segment has been sealed for it.
@@ -234,7 +234,7 @@ class DestinationState:
     advice: list[str] = attrs.field(factory=list)
 
     def copy(self) -> DestinationState:
-        """Return a copy whose cursors and books can be changed, to be taken or left."""
+        """Return a copy whose cursors and counts can be changed."""
         counts = attrs.evolve(
             self.counts,
             dropped=Counter(self.counts.dropped),
@@ -261,7 +261,7 @@ _keep_stored_names(DestinationState, _STORED_NAMES)
 
 
 class State:
-    """Everything the outbox holds, as objects.
+    """Everything in the outbox, as objects.
 
     Args:
         outbox: Where it is kept.
@@ -296,7 +296,7 @@ class State:
         self.ensure([*self.destinations, *destinations])
 
     def ensure(self, names: Iterable[str]) -> None:
-        """Keep a place for destinations, from the start of what is on disk if they are new."""
+        """Add destinations that are missing; new ones begin at the oldest event."""
         for name in names:
             self.destinations.setdefault(name, DestinationState())
             self.batches.setdefault(name, [])
@@ -304,7 +304,7 @@ class State:
     def freeze(
         self, destination: str, spans: Iterable[Span], count: int, test_event_code: str | None
     ) -> FrozenBatch:
-        """Add a delivery."""
+        """Add a frozen batch."""
         state = self.destinations[destination]
         number, state.next_number = state.next_number, state.next_number + 1
         batch = FrozenBatch(destination, number, tuple(spans), count, test_event_code)
@@ -312,18 +312,18 @@ class State:
         return batch
 
     def replace(self, old: FrozenBatch, *new: FrozenBatch) -> None:
-        """Put other deliveries, or none, in the place of one."""
+        """Replace a batch by others, or by none."""
         batches = self.batches[old.destination]
         place = next(i for i, each in enumerate(batches) if each.number == old.number)
         batches[place : place + 1] = new
 
     def remove(self, destination: str) -> None:
-        """Forget a destination and whatever waits for it."""
+        """Remove a destination and its batches."""
         self.destinations.pop(destination, None)
         self.batches.pop(destination, None)
 
     def referenced_segments(self) -> set[str]:
-        """Return the segments that deliveries still need."""
+        """Return the segments that batches still need."""
         return {
             span.segment
             for batches in self.batches.values()
@@ -332,7 +332,7 @@ class State:
         }
 
     def commit(self) -> None:
-        """Write what has changed since the last commit, in one transaction.
+        """Write changes since the last commit, in one transaction.
 
         Raises:
             OutboxError: If it cannot be written; the next commit tries again.
@@ -349,7 +349,7 @@ class State:
         self._outbox.close()
 
     def reopen(self, outbox: Outbox) -> None:
-        """Go on with the same outbox, opened again.
+        """Continue with the same outbox, opened again.
 
         Raises:
             DamagedOutboxError: If it is not as it was left.

@@ -188,7 +188,7 @@ class LeaderLock(Protocol):
         """Return whether another process asks for the lock."""
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
 
     def close_inherited(self) -> None:
         """Drop the parent's claim, in a child made by a fork; the parent keeps it."""
