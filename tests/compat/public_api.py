@@ -14,7 +14,6 @@ import io
 import json
 import os
 import re
-import runpy
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from unittest import mock
 
 import attrs
 
-from adcp_tracker import Tracker
+from adcp_tracker import Tracker, cli
 from adcp_tracker.sandbox import DEFAULT_ADVERTISER, DEFAULT_SOURCE, DEFAULT_TOKEN, Sandbox
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ def _run(*arguments: str, **environment: str) -> tuple[int, str]:
         contextlib.redirect_stderr(io.StringIO()),
     ):
         try:
-            runpy.run_module("adcp_tracker", run_name="__main__")
+            cli.main()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return code, out.getvalue()
