@@ -122,6 +122,7 @@ _BUSY_POLL_SECONDS = 0.05
 _GATHER_SECONDS = 0.1
 _BEHIND_INTERVALS = 2
 _COUNTING_SHARE = 100
+_LONG_SECONDS = 0.1
 
 
 @attrs.define(eq=False)
@@ -478,7 +479,8 @@ class Flusher:
         unless one follows the other for long.
         """
         # Where counting takes long, as with very many segments, it is done more rarely.
-        interval = max(self._config.idle_seconds, _COUNTING_SHARE * self._counting_seconds)
+        counting = self._counting_seconds if self._counting_seconds > _LONG_SECONDS else 0.0
+        interval = max(self._config.idle_seconds, _COUNTING_SHARE * counting)
         intervals = (now - self._published_at) / interval
         return intervals >= (_BEHIND_INTERVALS if uploader.is_sending else 1)
 

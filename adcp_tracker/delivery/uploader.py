@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.storage import DestinationNames, Store
 
 _LOOKING_SHARE = 50
+_LONG_SECONDS = 0.05
 _LONGEST_LOOK_SECONDS = 5.0
 _CLOCK_TOLERANCE_SECONDS = 5.0
 
@@ -111,6 +112,8 @@ class Uploader:
             return delay
         # With very many segments a look at all of them takes long: then look more rarely.
         busy = self._clock.monotonic() - began
+        if busy < _LONG_SECONDS:
+            return delay
         return max(delay, min(_LOOKING_SHARE * busy, _LONGEST_LOOK_SECONDS))
 
     def _follow_clock(self, monotonic: float) -> None:
