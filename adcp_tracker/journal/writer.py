@@ -393,7 +393,10 @@ class JournalWriter:
             self._use_segment(old, new_path)
             os.close(new)
             if self._synchronous:
-                self._syncs.sync(left, path)  # only now does nobody write to it any more
+                self._syncs.sync(left, path)  # only now does no thread write to it anymore
+                # A thread may have written to the new one by now and wait for the lock. It takes
+                # the sync above for its own.
+                self._syncs.sync(old, new_path)
         os.close(left)
 
     def _log_not_rolled(self, error: OSError) -> None:

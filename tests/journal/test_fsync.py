@@ -7,6 +7,7 @@ import fcntl
 import os
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -252,3 +253,47 @@ def test_an_unconfirmed_event_that_is_erased_is_not_appended_again(
     buffer.flush()
     assert written(directory)[:1] == [body(1)]
     assert written(directory).count(body(1)) == 1
+
+
+class _ActingClock(SystemClock):
+    """A clock that does something the next time it is read, if it is to."""
+
+    act: Callable[[], None] | None = None
+
+    def monotonic(self) -> float:  # type: ignore[override]  # a method in place of a function
+        """Act, and return the time."""
+        act, self.act = self.act, None
+        if act is not None:
+            act()
+        return time.monotonic()
+
+
+def test_a_record_in_a_segment_that_was_just_begun_is_synced_too(
+    directory: QueueDirectory,
+) -> None:
+    """Its thread takes the sync of the segment before for its own, which must not be."""
+    synced: dict[int, int] = {}
+
+    def sync(descriptor: int) -> None:
+        os.fdatasync(descriptor)
+        status = os.fstat(descriptor)
+        synced[status.st_ino] = status.st_size
+
+    clock = _ActingClock()
+    journal = JournalWriter(directory, synchronous=True, sync=sync, segment_bytes=150, clock=clock)
+    other = threading.Thread(target=lambda: journal.append(body(2), NOW_MS))
+
+    def write_meanwhile() -> None:
+        other.start()
+        wait_until(lambda: body(2) in written(directory))
+
+    journal.append(body(0), NOW_MS)
+
+    def roll_with_another() -> None:
+        clock.act = write_meanwhile  # read next once the new segment is in its place
+
+    roll_with_another()
+    journal.append(b"x" * 300, NOW_MS)
+    other.join()
+    for path in directory.segments.glob("*.log"):
+        assert synced.get(path.stat().st_ino) == path.stat().st_size
