@@ -43,9 +43,12 @@ def tests(session: nox.Session) -> None:
     _pytest(session)
 
 
-@nox.session
+@nox.session(python="3.12")
 def coverage(session: nox.Session) -> None:
-    """Run the fast tests and require 90 % branch coverage, subprocesses included."""
+    """Run the fast tests and require 90 % branch coverage, subprocesses included.
+
+    Not on Python 3.11, where a thread can fail to start while another begins to be traced.
+    """
     _pytest(session, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90")
 
 

@@ -70,6 +70,7 @@ DATA = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TEXTS, *NUMBERS, *LISTS])
 def test_no_value_takes_longer_than_a_moment(name: str) -> None:
     """Whatever field holds it, an event is made or rejected within 50 ms of processor time."""

@@ -343,6 +343,7 @@ def cpu_seconds(parse: Callable[[Any], object], value: object) -> float:
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(_PARSERS)))
 def test_no_text_freezes_a_request(number: int) -> None:
     """Any parser is through with a hundred kilobytes in fifty milliseconds."""
@@ -352,6 +353,7 @@ def test_no_text_freezes_a_request(number: int) -> None:
     assert not slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", HUGE, ids=lambda value: f"{type(value).__name__}")
 def test_no_number_freezes_a_request(value: object) -> None:
     """Numbers are bounded before they are expanded, wherever they stand."""
@@ -365,6 +367,7 @@ def test_no_number_freezes_a_request(value: object) -> None:
         assert cpu_seconds(to_order, order) < _SECONDS
 
 
+@pytest.mark.slow
 def test_many_keys_and_lines_are_read_in_time() -> None:
     """A mapping of thousands of keys, and a basket of thousands of lines."""
     keys = {f"key{number}": number for number in range(10_000)}
