@@ -31,6 +31,7 @@ from adcp_tracker.destinations.base import (
     Retry,
     TooLarge,
 )
+from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.codec import encode
 from adcp_tracker.events.model import EventType
@@ -259,6 +260,8 @@ def run_checks(
         yield CheckItem("configuration", finding)
     for finding in _check_directory(settings):
         yield CheckItem("directory", finding)
+    queue = None if settings.directory is None else QueueDirectory(settings.directory)
+    EventRules(queue, found, settings.event_sources)  # tells each destination its rule
     code = test_code or settings.test_event_code or _USUAL_CODE
     for destination in found:
         for finding in _check_destination(destination, code if send_event else None):
