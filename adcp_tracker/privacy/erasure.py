@@ -29,10 +29,14 @@ _BY_HAND = (
 )
 _SENT = "Ask {} to delete what they received: {} of the erased events had been delivered."
 _SENT_BEFORE = "Ask every seller to delete what was delivered earlier; the queue doesn't keep it."
-_IN_FLIGHT = "Erase again shortly: {} events were in a request and can't be taken back."
-_UNSEARCHED = "Erase again with your context_keys: {} remembered contexts are signed by other keys."
-_UNDECRYPTED = "Erase again with every key in encryption_keys: {} events can't be decrypted."
+_IN_FLIGHT = "Erase again shortly: {} in a request and can't be taken back."
+_UNSEARCHED = "Erase again with your context_keys: {} signed by other keys."
+_UNDECRYPTED = "Erase again with every key in encryption_keys: {} can't be decrypted."
 _LEFTOVER = "Check {}: they still contain something of the person, for example in another's event."
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 @attrs.frozen
@@ -78,11 +82,12 @@ class ErasureReport:
         if self.sent:
             told.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
         if self.in_flight:
-            told.insert(0, _IN_FLIGHT.format(self.in_flight))
+            told.insert(0, _IN_FLIGHT.format(_count(self.in_flight, "event was", "events were")))
         if self.unsearched:
-            told.insert(0, _UNSEARCHED.format(self.unsearched))
+            contexts = _count(self.unsearched, "remembered context is", "remembered contexts are")
+            told.insert(0, _UNSEARCHED.format(contexts))
         if self.undecrypted:
-            told.insert(0, _UNDECRYPTED.format(self.undecrypted))
+            told.insert(0, _UNDECRYPTED.format(_count(self.undecrypted, "event", "events")))
         if self.leftover_files:
             told.insert(0, _LEFTOVER.format(", ".join(self.leftover_files)))
         return tuple(told)
