@@ -50,9 +50,11 @@ addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
 
 
 def tokens(longest: int) -> st.SearchStrategy[str]:
-    """Make strings of at most `longest` characters without control characters."""
+    """Make strings of at most `longest` characters, not blank and without control characters."""
     return st.one_of(
-        st.text(letters, min_size=1, max_size=min(longest, 30)),
+        st.text(letters, min_size=1, max_size=min(longest, 30)).filter(
+            lambda text: not text.isspace()
+        ),
         st.just("x" * longest),
     )
 
