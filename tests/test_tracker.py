@@ -597,9 +597,9 @@ def test_what_waits_is_counted_before_anybody_uploads(make: Make) -> None:
 @pytest.mark.slow
 def test_what_the_disk_refuses_is_counted_where_it_waits(make: Make, tmp_path: Path) -> None:
     """A directory that is none costs no checkout, and the books say that its events are left."""
-    (tmp_path / "queue").write_text("in the way")
     destination = ScriptedDestination()
     tracker = make(destination)
+    (tmp_path / "queue").write_text("in the way")
     tracker.track_lead("L-1", email=EMAIL)
     left = tracker.flush(0.1)
     assert left.in_memory == left.pending == left.total().accepted == 1
