@@ -1,7 +1,8 @@
 """In development, tell the page of a local seller what happens to events before sending.
 
 Only used by trackers whose destinations are all on this machine. Nothing waits for it: reports
-are kept in memory, sent by the flusher's thread, and dropped if nobody takes them.
+are kept in memory, sent by the flusher's thread, and dropped if nobody takes them. A thread
+that tracks makes no system call for them: paths are made short when reports are sent.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import time
 import warnings
 from collections import deque
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from adcp_tracker._process import fork_detector
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.destinations.validation import is_loopback
 
@@ -42,6 +44,26 @@ class RejectedEventWarning(UserWarning):
     """An event was rejected while all destinations are on this machine."""
 
 
+class _Origin(NamedTuple):
+    """Where an event was tracked."""
+
+    path: str
+    line: int
+    function: str
+
+    @property
+    def short_path(self) -> str:
+        """The path from the working directory, if the file is below it."""
+        try:
+            path = os.path.relpath(self.path)
+        except OSError:  # the working directory was removed
+            return self.path
+        return self.path if path.startswith("..") else path
+
+    def format(self) -> str:
+        return f"{self.short_path}:{self.line} in {self.function}"
+
+
 class DevelopmentReporter:
     """Reports rejected, trimmed and dropped events, and where events were tracked.
 
@@ -51,7 +73,8 @@ class DevelopmentReporter:
 
     def __init__(self, origins: Iterable[tuple[str, int]]) -> None:
         self._origins = set(origins)
-        self._pending: deque[dict[str, object]] = deque(maxlen=_MAX_PENDING)
+        self._pending: deque[dict[str, Any]] = deque(maxlen=_MAX_PENDING)
+        self._process = fork_detector()
         self._lock = threading.Lock()
         self._paused_until = 0.0
         self._tracked = 0
@@ -95,8 +118,8 @@ class DevelopmentReporter:
             "It is kept as a dead letter, see: adcp-tracker dead list",
         ]
         try:
-            frame = _find_caller(sys._getframe(1))  # noqa: SLF001 - as logging does
-            place = ("adcp_tracker", 0) if frame is None else _place(frame)
+            origin = _find_origin(sys._getframe(1))  # noqa: SLF001 - as logging does
+            place = ("adcp_tracker", 0) if origin is None else (origin.short_path, origin.line)
             warnings.warn_explicit("\n".join(lines), RejectedEventWarning, *place)
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             reraise_interruption(error)
@@ -104,8 +127,10 @@ class DevelopmentReporter:
     def _add(self, outcome: str, event_id: str, event_type: str, **more: object) -> None:
         try:
             origin = _find_origin(sys._getframe(2))  # noqa: SLF001 - as logging does
+            if not self._process[0]:
+                self._process = fork_detector()
             names = {"outcome": outcome, "event_id": event_id, "event_type": event_type}
-            self._pending.append({**names, "origin": origin, **more, "pid": os.getpid()})
+            self._pending.append({**names, **more, "origin": origin, "process": self._process})
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             reraise_interruption(error)
 
@@ -115,13 +140,17 @@ class DevelopmentReporter:
         if not self._pending or time.monotonic() < self._paused_until:
             return
         with self._lock:
-            reports = []
-            while self._pending:
-                report = self._pending.popleft()
-                if report.pop("pid") == os.getpid():  # else the parent of a fork sends it
-                    reports.append(report)
-            body = json.dumps(reports)
+            body = json.dumps(self._take_reports())
             self._origins = {each for each in self._origins if self._post(each, body)}
+
+    def _take_reports(self) -> list[dict[str, object]]:
+        reports = []
+        while self._pending:
+            report = self._pending.popleft()
+            process, origin = report.pop("process"), report["origin"]
+            if process[0]:  # else the parent of a fork sends it
+                reports.append({**report, "origin": "" if origin is None else origin.format()})
+        return reports
 
     def _post(self, origin: tuple[str, int], body: str) -> bool:
         """Send to one seller; return whether it may be asked again."""
@@ -152,13 +181,12 @@ def _local_origin(destination: object) -> tuple[str, int] | None:
     return parts.hostname or "", parts.port or 80
 
 
-def _find_origin(frame: FrameType | None) -> str:
-    """Return the file, line and function of the first caller outside of the library."""
+def _find_origin(frame: FrameType | None) -> _Origin | None:
+    """Return where the first caller outside of the library is."""
     caller = _find_caller(frame)
     if caller is None:
-        return ""
-    path, line = _place(caller)
-    return f"{path}:{line} in {caller.f_code.co_name}"
+        return None
+    return _Origin(caller.f_code.co_filename, caller.f_lineno, caller.f_code.co_name)
 
 
 def _find_caller(frame: FrameType | None) -> FrameType | None:
@@ -167,11 +195,6 @@ def _find_caller(frame: FrameType | None) -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
-
-
-def _place(frame: FrameType) -> tuple[str, int]:
-    path = os.path.relpath(frame.f_code.co_filename)
-    return frame.f_code.co_filename if path.startswith("..") else path, frame.f_lineno
 
 
 def _is_library(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -94,6 +95,42 @@ def test_a_high_rate_of_events_reports_the_origins_of_some(tmp_path: Path, selle
             tracker.track_purchase(order)
     kept = [n for n in range(100) if seller._seller.timeline.origin(f"A-{n}")]  # noqa: SLF001
     assert 20 <= len(kept) < 100
+
+
+def test_a_forked_child_reports_its_own_events_alone(seller: Sandbox) -> None:
+    """What the parent has not sent yet when it forks is sent once, by the parent."""
+    reporter = make_reporter([interchange(seller.url)])
+    assert reporter is not None
+    reporter.rejected("parent", "purchase", (), b"{}")
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            reporter.rejected("child", "purchase", (), b"{}")
+            reporter.send()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert "child" in rows(seller)
+    assert "parent" not in rows(seller)
+    reporter.send()
+    assert "parent" in rows(seller)
+
+
+def test_a_report_survives_the_removal_of_the_working_directory(
+    tmp_path: Path, seller: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path is then shown in full."""
+    reporter = make_reporter([interchange(seller.url)])
+    assert reporter is not None
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    reporter.rejected("A-1", "purchase", (), b"{}")
+    reporter.send()
+    assert f"{__file__}:" in seller._seller.timeline.origin("A-1")  # noqa: SLF001
 
 
 def test_a_seller_without_a_page_is_asked_once() -> None:
