@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from django.core.management import get_commands
+from typer.main import get_group
 
+from adcp_tracker.cli.app import app
 from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES, Settings
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker_django import checks
@@ -113,12 +115,13 @@ def test_the_page_names_every_setting_check_and_command() -> None:
         for variable in (*INTERCHANGE_VARIABLES, *AGENT_VARIABLES)
     }
     others = {"DESTINATIONS", "COMMIT_AWARE"}
-    table = TEXT[TEXT.index("| keys |") : TEXT.index("may be dotted paths")]
+    table = TEXT[TEXT.index("| keys |") : TEXT.index("can be dotted paths")]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     named = re.findall(r"`([A-Z_]+)`", " ".join(rows))
     assert sorted(named) == sorted({name.upper() for name in fields} | flat | others)
     assert set(re.findall(r"adcp_tracker\.[EWI]\d+", TEXT)) == set(
         re.findall(r"adcp_tracker\.[EWI]\d+", checks.__doc__ or "")
     )
-    ours = {name for name, app in get_commands().items() if app == "adcp_tracker_django"}
-    assert set(re.findall(r"manage\.py (adcp_\w+)", TEXT)) == ours
+    ours = {name for name, owner in get_commands().items() if owner == "adcp_tracker_django"}
+    assert set(re.findall(r"manage\.py (adcp\w*)", TEXT)) == ours
+    assert set(re.findall(r"manage\.py adcp (\w+)", TEXT)) <= set(get_group(app).commands)
