@@ -386,6 +386,7 @@ def test_trackers_with_hanging_sellers_share_one_shutdown_timeout(tmp_path: Path
     assert (code, ids) == (0, ["7"])
 
 
+@pytest.mark.slow
 def test_trackers_that_nobody_uses_anymore_leave_no_threads(tmp_path: Path) -> None:
     """Their events are delivered first."""
     body = """

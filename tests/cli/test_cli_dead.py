@@ -145,6 +145,7 @@ def test_a_destination_nobody_knows_is_said_to_be_unknown(
     assert f"nope: unknown destination; known: {NAME}" in ended.err
 
 
+@pytest.mark.slow
 def test_a_destination_without_letters_is_known(tmp_path: Path, seller: Sandbox) -> None:
     """Whether it is configured here, or only in the books of others."""
     fill(tmp_path, "A-1")

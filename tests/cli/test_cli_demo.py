@@ -55,6 +55,7 @@ def test_a_script_gets_five_numbers_that_balance() -> None:
     assert books["pending"] == books["dropped"] == 0
 
 
+@pytest.mark.slow
 def test_mistakes_are_grouped_by_kind_with_their_remedy(tmp_path: Path) -> None:
     """The table comes first, then each kind of mistake with its lines; a kept queue can be read."""
     queue = tmp_path / "queue"
@@ -80,6 +81,7 @@ def test_mistakes_are_grouped_by_kind_with_their_remedy(tmp_path: Path) -> None:
     assert "expected a new or empty directory" in again.err
 
 
+@pytest.mark.slow
 def test_more_orders_are_made_of_the_files_own() -> None:
     """Any number of orders can be sent, to one kind of destination or both."""
     ended = run("demo", "--orders", "2000", "--no-agent", "--json")

@@ -136,6 +136,7 @@ def test_a_queue_that_nobody_uploads_from_says_what_to_start(
     assert "by itself" not in ended.out
 
 
+@pytest.mark.slow
 def test_another_destination_than_the_configured_is_pointed_out(
     tmp_path: Path, seller: Sandbox
 ) -> None:

@@ -41,6 +41,7 @@ threading.Event().wait()
 """
 
 
+@pytest.mark.slow
 def test_what_waits_behind_a_stopped_leader_is_pending(tmp_path: Path) -> None:
     """flush(), stats() and close() count it, and tell whose counts these are and how old."""
     queue = tmp_path / "queue"

@@ -185,12 +185,14 @@ def test_any_text_is_hashed_or_refused(raw: str) -> None:
         assert set(hashed) <= set("0123456789abcdef")
 
 
+@pytest.mark.slow
 @given(st.emails())
 def test_any_ordinary_address_is_taken(address: str) -> None:
     """The check is for slips of the pen, not for taste."""
     assert hash_email(f" {address} ") == sha256(address.lower())
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.from_regex(CERTAIN_E164, fullmatch=True))
 def test_a_number_that_is_hashed_at_once_is_one_that_would_be_read_so(number: str) -> None:
@@ -199,6 +201,7 @@ def test_a_number_that_is_hashed_at_once_is_one_that_would_be_read_so(number: st
     assert hash_phone(number) == hash_phone(number, "GB") == sha256(number)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     st.from_regex(CERTAIN_E164, fullmatch=True),
@@ -289,6 +292,7 @@ def test_what_surrounds_an_address_is_no_part_of_it(raw: str) -> None:
     assert hash_email(raw) == sha256("alice@example.com")
 
 
+@pytest.mark.slow
 @given(st.from_regex(PLAIN_EMAIL, fullmatch=True))
 def test_an_address_that_is_hashed_at_once_is_its_own_normal_form(address: str) -> None:
     """The short way is taken only where it leads to the same hash as the long one."""

@@ -32,6 +32,7 @@ def test_what_one_process_enters_another_reads(directory: QueueDirectory) -> Non
     assert sorted(KnownDestinations(directory)) == ["agent", "interchange:1/web"]
 
 
+@pytest.mark.slow
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
 def test_any_name_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     """However long, and whatever a path would make of it."""
