@@ -22,8 +22,10 @@ _listening_to = 0
 
 
 def _overhear(event: str, _: tuple[object, ...]) -> None:
-    # That an attribute is set is audited too, and holds nobody up.
-    if threading.get_ident() == _listening_to and not event.startswith("object."):
+    # Setting an attribute is audited too and waits for nothing, nor does looking at the caller's
+    # frame, as a tracker beside a local seller does for that seller's page.
+    harmless = event.startswith("object.") or event == "sys._getframe"
+    if threading.get_ident() == _listening_to and not harmless:
         _overheard.append(event)
 
 
