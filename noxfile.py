@@ -61,13 +61,13 @@ def slow(session: nox.Session) -> None:
 @nox.session
 def crash(session: nox.Session) -> None:
     """Kill processes at the lines that handle an event."""
-    _pytest(session, "-m", "crash")
+    _pytest(session, "tests/crash", "-m", "crash")
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
     """Fill disks, damage files, fail system calls, and answer as a hostile seller."""
-    _pytest(session, "-m", "faults")
+    _pytest(session, "tests/faults", "-m", "faults")
 
 
 @nox.session
@@ -104,7 +104,7 @@ def bench(session: nox.Session) -> None:
 def browser(session: nox.Session) -> None:
     """Click through the pages in a real Chromium."""
     session.run("npm", "ci", "--prefix", "tests/browser", "--no-audit", "--no-fund", external=True)
-    _pytest(session, "-m", "browser", "--require-browser", extras="dev,browser")
+    _pytest(session, "tests/browser", "-m=browser", "--require-browser", extras="dev,browser")
 
 
 @nox.session
