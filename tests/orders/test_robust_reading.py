@@ -38,7 +38,7 @@ else:
     NULLS += [
         np.float64("nan"),
         np.float32("nan"),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "s"),
         np.ma.masked,
         pd.NaT,
         pd.NA,
