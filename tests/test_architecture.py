@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "adcp_tracker"
+import adcp_tracker
+
+PACKAGE = Path(adcp_tracker.__file__).parent
 
 LAYERS = (
     {"exceptions", "_platform", "_signals", "_version"},
@@ -49,7 +50,7 @@ MOST_BRANCHES = 15
 
 
 def _name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
