@@ -233,10 +233,7 @@ class Database:
         Raises:
             DatabaseError: If one of them fails; then nothing has changed.
         """
-        try:
-            connection = self._take()
-        except psycopg.Error as error:
-            raise self._error(error) from None
+        connection = self._take()
         try:
             with connection.transaction(), connection.cursor() as cursor:
                 yield cursor
@@ -265,15 +262,18 @@ class Database:
                 self._pid = os.getpid()
             if self._idle:
                 return self._idle.pop()
-        return psycopg.connect(
-            self._url,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=_CONNECT_SECONDS,
-            application_name="adcp_tracker",
-            keepalives_idle=10,
-            tcp_user_timeout=20_000,
-        )
+        try:
+            return psycopg.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=_CONNECT_SECONDS,
+                application_name="adcp_tracker",
+                keepalives_idle=10,
+                tcp_user_timeout=20_000,
+            )
+        except psycopg.Error as error:
+            raise self._error(error) from None
 
     def _give_back(self, connection: Connection) -> None:
         with self._lock:
