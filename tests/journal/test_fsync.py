@@ -260,7 +260,7 @@ class _ActingClock(SystemClock):
 
     act: Callable[[], None] | None = None
 
-    def monotonic(self) -> float:  # type: ignore[override]  # a method in place of a function
+    def monotonic(self) -> float:
         """Act, and return the time."""
         act, self.act = self.act, None
         if act is not None:
