@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _LONGEST: Final = 4000
 _T = TypeVar("_T")
 _GAP: Final = "  "
+_REFRESH_SECONDS: Final = 0.1
 
 
 @attrs.frozen
@@ -45,7 +47,7 @@ def print_json(document: object) -> None:
 def print_line(text: str = "", style: str = "", *, indent: int = 0) -> None:
     """Print one line."""
     line = " " * indent + printable(text)
-    if not _is_terminal():
+    if not is_terminal():
         sys.stdout.write(line + "\n")
         return
     from rich.text import Text  # noqa: PLC0415 - not needed in a pipe
@@ -65,7 +67,7 @@ def print_error(text: str) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table with numbers right-aligned; plain columns if stdout is a pipe."""
-    if _is_terminal():
+    if is_terminal():
         _draw(columns, rows)
         return
     cells = [list(columns), *([printable(cell) for cell in row] for row in rows)]
@@ -96,14 +98,19 @@ def plural(count: int, noun: str) -> str:
 
 
 @contextmanager
-def progress_bar(doing: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on a terminal.
+def progress(doing: str, *, hidden: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a progress bar on a terminal; do nothing in a pipe.
+
+    Args:
+        doing: What takes so long, such as ``replaying``.
+        hidden: Show nothing on a terminal either, as with ``--json``.
 
     Yields:
-        A function that takes how much is done, and how much there is; ``None`` in a pipe.
+        A function that takes how much is done and how much there is, ``None`` if unknown. It
+        can be called for every item, from any thread.
     """
-    if not _is_terminal():
-        yield None
+    if hidden or not is_terminal():
+        yield lambda _done, _total: None
         return
     from rich.progress import (  # noqa: PLC0415 - not needed in a pipe
         BarColumn,
@@ -116,16 +123,26 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None] | None]:
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=_console(), transient=True) as bar:
         task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        shown_at = 0.0
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal shown_at
+            now = time.monotonic()
+            if now - shown_at >= _REFRESH_SECONDS or done == total:
+                shown_at = now
+                bar.update(task, completed=done, total=total)
+
+        yield show
 
 
-def track_progress(items: Iterable[_T], doing: str, total: int | None = None) -> Iterable[_T]:
-    """Return `items`, with a progress bar while they are read if this is a terminal."""
-    if not _is_terminal():
-        return items
-    from rich.progress import track  # noqa: PLC0415 - not needed in a pipe
-
-    return track(items, doing, total, console=_console(), transient=True)
+def track_progress(
+    items: Iterable[_T], doing: str, total: int | None = None, *, hidden: bool = False
+) -> Iterator[_T]:
+    """Yield `items`, with a progress bar while they are read if this is a terminal."""
+    with progress(doing, hidden=hidden) as show:
+        for done, item in enumerate(items, 1):
+            yield item
+            show(done, total)
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -150,7 +167,8 @@ def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[b
     ]
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Return whether a person reads what is printed."""
     return sys.stdout.isatty()
 
 

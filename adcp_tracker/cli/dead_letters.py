@@ -136,13 +136,14 @@ def export(
     if _is_unknown(destination, directory):
         return EXIT_ATTENTION
     found = _find_letters(directory, code, destination)
-    lines = "".join(f"{json.dumps(each.summary())}\n" for each in found)
+    letters = _output.track_progress(found, "exporting", len(found), hidden=file == "-")
+    lines = (f"{json.dumps(each.summary())}\n" for each in letters)
     if file == "-":
-        sys.stdout.write(lines)
+        sys.stdout.writelines(lines)
         return EXIT_OK
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
     with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
-        out.write(lines)
+        out.writelines(lines)
     _output.print_line(f"{_output.plural(len(found), 'dead letter')} written to {file}.")
     return EXIT_OK
 
@@ -192,8 +193,11 @@ def replay(  # noqa: PLR0913 - options, each by its name
         return EXIT_ATTENTION
     found = _find_letters(directory, code, destination)
     chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
-    with stopping(make_tracker(directory, max_bytes=None)) as tracker:
-        outcome = tracker.dead_letters.replay(chosen, timeout)
+    with (
+        stopping(make_tracker(directory, max_bytes=None)) as tracker,
+        _output.progress("replaying", hidden=as_json) as show,
+    ):
+        outcome = tracker.dead_letters.replay(chosen, timeout, on_progress=show)
         stats = tracker.stop()
     if as_json:
         _print_replay_json(outcome)
@@ -341,7 +345,10 @@ def drop(  # noqa: PLR0913 - options, each by its name
     )
     dropped = 0
     if known and agreed:
-        with stopping(make_tracker(directory)) as tracker:
+        with (
+            stopping(make_tracker(directory)) as tracker,
+            _output.progress("dropping", hidden=as_json),
+        ):
             dropped = tracker.dead_letters.discard(known, timeout)
     if as_json:
         _output.print_json({"dropped": dropped, "unknown": unknown})

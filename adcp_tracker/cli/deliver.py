@@ -60,7 +60,7 @@ def flush(
     began = time.time()
     with stopping(make_uploading_tracker(directory)) as tracker:
         names = [destination.name for destination in tracker.destinations]
-        stats = _flush(tracker, timeout)
+        stats = flush_tracker(tracker, timeout, hidden=as_json)
         require_leader(stats, began, tracker, timeout)
     if as_json:
         _output.print_json(stats.as_json() | {"pending": stats.pending})
@@ -70,11 +70,11 @@ def flush(
     return EXIT_ATTENTION if stats.pending else EXIT_OK
 
 
-def _flush(tracker: Tracker, timeout: float) -> Stats:
-    """Flush; on a terminal in steps of a second, with a progress bar."""
-    with _output.progress_bar("delivering") as show:
-        if show is None:
-            return tracker.flush(timeout)
+def flush_tracker(tracker: Tracker, timeout: float, *, hidden: bool = False) -> Stats:
+    """Flush; on a terminal in steps of a second, with a progress bar unless it is `hidden`."""
+    if hidden or not _output.is_terminal():
+        return tracker.flush(timeout)
+    with _output.progress("delivering") as show:
         deadline = time.monotonic() + timeout
         stats = tracker.flush(min(_STEP_SECONDS, timeout))
         total = stats.pending

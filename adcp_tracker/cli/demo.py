@@ -22,6 +22,7 @@ import typer
 from adcp_tracker._development import RejectedEventWarning
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command
+from adcp_tracker.cli.deliver import flush_tracker
 from adcp_tracker.cli.sandbox import require_sandbox
 from adcp_tracker.events.rejected import RejectedEvent
 from adcp_tracker.exceptions import ConfigurationError
@@ -118,7 +119,7 @@ def demo(  # noqa: PLR0913 - options
         if not as_json:
             _output.print_line("Sending a shop's orders to a seller on this machine …")
         began = time.perf_counter()
-        stats = _send(path, seller, orders, rejected, omitted, agent=agent)
+        stats = _send(path, seller, orders, rejected, omitted, agent=agent, hidden=as_json)
         seconds = time.perf_counter() - began
     totals = _totals(stats)
     balanced = totals["accepted"] == totals["delivered"] + totals["dead"] and not stats.pending
@@ -185,12 +186,14 @@ def _send(  # noqa: PLR0913 - two lists to fill
     omitted: list[Mistake],
     *,
     agent: bool,
+    hidden: bool,
 ) -> Stats:
     """Track the orders, deliver them to `seller`, and collect what is wrong with them."""
     from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
 
     with Tracker(destinations_at(seller, agent=agent), directory=path) as tracker:
-        for line, order in _output.track_progress(order_stream(orders), "tracking", orders):
+        numbered = _output.track_progress(order_stream(orders), "tracking", orders, hidden=hidden)
+        for line, order in numbered:
             event = tracker.track_purchase(order, default_region=order.get("country"))
             order_id = order.get("order_id", "")
             if isinstance(event, RejectedEvent):
@@ -200,7 +203,8 @@ def _send(  # noqa: PLR0913 - two lists to fill
                     (line, order_id, f"$.{each.field}", f"{each.field}: {each.reason}")
                     for each in event.omissions
                 ]
-        return tracker.flush(_MIN_SECONDS + (orders or 0) / _ORDERS_PER_SECOND)
+        seconds = _MIN_SECONDS + (orders or 0) / _ORDERS_PER_SECOND
+        return flush_tracker(tracker, seconds, hidden=hidden)
 
 
 def destinations_at(seller: Sandbox, *, agent: bool) -> list[Destination]:

@@ -14,7 +14,7 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.pipeline import Pipeline
@@ -38,19 +38,29 @@ class DeadLetterApi:
         """Return every dead letter, oldest first."""
         return [*self._pipeline.store.open().dead_letters]
 
-    def replay(self, ids: Collection[str], timeout: float = 10.0) -> ReplayResult:
+    def replay(
+        self,
+        ids: Collection[str],
+        timeout: float = 10.0,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> ReplayResult:
         """Send dead letters again.
 
         Args:
             ids: Their ids.
             timeout: How long to wait for another process to hand over, in seconds.
+            on_progress: Called in another thread with how many are written, and how many
+                there are.
 
         Raises:
             TimeoutError: If another process did not hand over in time.
             OSError: If the disk does not take them; then they stay where they are.
         """
         journal = self._pipeline.journal
-        return self._pipeline.run(lambda leader: commands.replay(leader, journal, ids), timeout)
+        return self._pipeline.run(
+            lambda leader: commands.replay(leader, journal, ids, on_progress=on_progress), timeout
+        )
 
     def correct(
         self, letter_id: str, event: Mapping[str, object] | bytes | str, timeout: float = 10.0

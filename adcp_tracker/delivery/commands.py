@@ -10,7 +10,7 @@ from adcp_tracker.journal.fsync import FsyncError
 from adcp_tracker.journal.records import ENVELOPED, with_envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import Journal
@@ -38,6 +38,7 @@ def replay(
     journal: Journal,
     ids: Collection[str],
     corrected: bytes | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> ReplayResult:
     """Send dead letters again, each to its own destination.
 
@@ -46,6 +47,7 @@ def replay(
         journal: Where their events are written.
         ids: The ids of the dead letters.
         corrected: An event to send instead of theirs.
+        on_progress: Called with how many are written, and how many there are.
 
     Raises:
         OSError: If the disk does not take them all; those it did not take stay where they are.
@@ -56,7 +58,7 @@ def replay(
     }
     known = uploader.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
-    taken, trouble = _write_events(journal, again)
+    taken, trouble = _write_events(journal, again, on_progress)
     for letter in taken:
         counts = known[letter.destination].counts
         counts.accepted -= 1
@@ -103,7 +105,9 @@ def remove_destination(uploader: Uploader, destination: str) -> bool:
 
 
 def _write_events(
-    journal: Journal, letters: list[DeadLetter]
+    journal: Journal,
+    letters: list[DeadLetter],
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[list[DeadLetter], OSError | None]:
     """Append letters as events; return those written, and the error if any."""
     for number, letter in enumerate(letters):
@@ -114,6 +118,8 @@ def _write_events(
             return letters[: number + 1], error
         except OSError as error:
             return letters[:number], error
+        if on_progress is not None:
+            on_progress(number + 1, len(letters))
     return letters, None
 
 

@@ -83,3 +83,32 @@ def test_an_error_has_its_exit_code_and_remedy(
     found, message = describe_error(error)
     assert found == code
     assert message.startswith(says)
+
+
+class Terminal(io.StringIO):
+    """A standard output that a person reads."""
+
+    def isatty(self) -> bool:
+        """Return ``True``."""
+        return True
+
+
+def read_slowly(*, hidden: bool) -> list[int]:
+    """Read items with a progress bar."""
+    return list(_output.track_progress(range(3), "importing", 3, hidden=hidden))
+
+
+@pytest.mark.parametrize(
+    ("screen", "hidden", "is_shown"),
+    [(Terminal(), False, True), (Terminal(), True, False), (io.StringIO(), False, False)],
+    ids=["terminal", "json on a terminal", "pipe"],
+)
+def test_a_progress_bar_is_for_a_person_only(
+    *, screen: io.StringIO, hidden: bool, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script gets nothing but what it asked for; the items are the same."""
+    monkeypatch.setenv("TERM", "xterm")
+    with contextlib.redirect_stdout(screen):
+        assert read_slowly(hidden=hidden) == [0, 1, 2]
+    assert ("importing" in screen.getvalue()) is is_shown
+    assert ("3/3" in screen.getvalue()) is is_shown
