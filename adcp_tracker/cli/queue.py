@@ -27,7 +27,7 @@ def migrate(
     Safe to run again, as at each deployment. Needs a user who may create tables; the
     application and the workers don't.
     """
-    from adcp_tracker.outbox.postgresql import migrate as run  # noqa: PLC0415 - an extra
+    from adcp_tracker.outbox.database import migrate as run  # noqa: PLC0415 - an extra
 
     place = queue_url(url)
     run(place, queues)

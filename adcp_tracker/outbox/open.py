@@ -46,7 +46,7 @@ def open_store(
             "queue: expected a URL such as 'postgresql://user@host/database', got another one"
         )
     try:
-        from adcp_tracker.outbox.postgresql import PostgresStore  # noqa: PLC0415 - an extra
+        from adcp_tracker.outbox.database import PostgresStore  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError(
             f"queue: {error.name or 'psycopg'} is not installed. Run "

@@ -10,11 +10,11 @@ import pytest
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
-from adcp_tracker.outbox.postgresql import DatabaseError, PostgresStore, migrate
+from adcp_tracker.outbox.database import DatabaseError, PostgresStore, migrate
 from tests.store.contract import NOW_MS, StoreContract, body
 
 if TYPE_CHECKING:
-    from adcp_tracker.outbox.postgresql import PostgresQueue
+    from adcp_tracker.outbox.database import PostgresQueue
     from adcp_tracker.outbox.storage import Store
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import ConfigurationError, RequestContext, Tracker
-from adcp_tracker.outbox.postgresql import migrate
+from adcp_tracker.outbox.database import migrate
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
