@@ -345,7 +345,7 @@ class Tables:
             return self.run(cursor, statement, **values)
 
 
-class PostgresStore:
+class DatabaseStore:
     """Keeps a queue in PostgreSQL.
 
     Args:
@@ -386,13 +386,13 @@ class PostgresStore:
                 f"run adcp-tracker queue migrate"
             )
 
-    def open(self, term: int = 0) -> PostgresQueue:
+    def open(self, term: int = 0) -> DatabaseQueue:
         """Return the queue for the leader of this term; for others, to read only."""
-        return PostgresQueue(attrs.evolve(self._tables, term=term), self.encryption)
+        return DatabaseQueue(attrs.evolve(self._tables, term=term), self.encryption)
 
-    def journal_writer(self, **options: Any) -> PostgresWriter:  # noqa: ANN401 - passed on
+    def journal_writer(self, **options: Any) -> DatabaseWriter:  # noqa: ANN401 - passed on
         """Return what adds this process's records, each in a transaction of its own."""
-        return PostgresWriter(self._tables, self.encryption, **options)
+        return DatabaseWriter(self._tables, self.encryption, **options)
 
     def leader_lock(self, clock: Clock) -> LeaseLock:
         """Return this process's claim to lead."""
@@ -425,7 +425,7 @@ class PostgresStore:
         return int(size)
 
 
-class PostgresWriter:
+class DatabaseWriter:
     """Adds this process's records to the intake, each in a transaction of its own.
 
     Args:
@@ -509,7 +509,7 @@ class PostgresWriter:
                 self._on_fork()
 
 
-class PostgresQueue:
+class DatabaseQueue:
     """A queue as one leader sees it.
 
     Args:
@@ -523,12 +523,12 @@ class PostgresQueue:
 
     def __init__(self, tables: Tables, encryption: Encryption | None) -> None:
         self._tables = tables
-        self.segments = PostgresSegments(tables, encryption)
-        self.dead_letters = PostgresDeadLetters(tables, encryption)
+        self.segments = DatabaseSegments(tables, encryption)
+        self.dead_letters = DatabaseDeadLetters(tables, encryption)
 
-    def open_outbox(self) -> PostgresOutbox:
+    def open_outbox(self) -> DatabaseOutbox:
         """Open its state."""
-        return PostgresOutbox(self._tables)
+        return DatabaseOutbox(self._tables)
 
     def has_state(self) -> bool:
         """Return whether a leader ever kept state; opening it changes nothing here."""
@@ -578,7 +578,7 @@ class PostgresQueue:
         return any(text in content for content in contents for text in texts)
 
 
-class PostgresSegments:
+class DatabaseSegments:
     """The log of a queue, as segments. Who leads collects what producers added.
 
     Args:
@@ -702,7 +702,7 @@ class PostgresSegments:
         """Have nothing to do: a transaction leaves nothing behind."""
 
 
-class PostgresOutbox:
+class DatabaseOutbox:
     """The state of a queue.
 
     Args:
@@ -734,7 +734,7 @@ class PostgresOutbox:
         """Have nothing to close: connections belong to the database."""
 
 
-class PostgresDeadLetters:
+class DatabaseDeadLetters:
     """The dead letters of a queue.
 
     Args:

@@ -46,10 +46,10 @@ def open_store(
             "queue: expected a URL such as 'postgresql://user@host/database', got another one"
         )
     try:
-        from adcp_tracker.outbox.database import PostgresStore  # noqa: PLC0415 - an extra
+        from adcp_tracker.outbox.database import DatabaseStore  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError(
             f"queue: {error.name or 'psycopg'} is not installed. Run "
             f"pip install 'adcp-tracker[postgresql]'."
         ) from None
-    return PostgresStore(url, encryption=encryption)
+    return DatabaseStore(url, encryption=encryption)

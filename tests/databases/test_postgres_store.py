@@ -10,11 +10,11 @@ import pytest
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
-from adcp_tracker.outbox.database import DatabaseError, PostgresStore, migrate
+from adcp_tracker.outbox.database import DatabaseError, DatabaseStore, migrate
 from tests.store.contract import NOW_MS, StoreContract, body
 
 if TYPE_CHECKING:
-    from adcp_tracker.outbox.database import PostgresQueue
+    from adcp_tracker.outbox.database import DatabaseQueue
     from adcp_tracker.outbox.storage import Store
 
 
@@ -32,25 +32,25 @@ class TestPostgresStore(StoreContract):
             cursor.execute("UPDATE adcp_queue SET begun = 'epoch'")
 
     @pytest.fixture
-    def store(self, database: str, encryption: Encryption | None) -> PostgresStore:
+    def store(self, database: str, encryption: Encryption | None) -> DatabaseStore:
         """Return one process's view."""
         migrate(database)
-        return PostgresStore(database, 0, encryption)
+        return DatabaseStore(database, 0, encryption)
 
     @pytest.fixture
-    def other(self, database: str, encryption: Encryption | None) -> PostgresStore:
+    def other(self, database: str, encryption: Encryption | None) -> DatabaseStore:
         """Return another's."""
-        return PostgresStore(database, 0, encryption)
+        return DatabaseStore(database, 0, encryption)
 
 
 @pytest.fixture
-def store(database: str) -> PostgresStore:
+def store(database: str) -> DatabaseStore:
     """Return a store."""
     migrate(database)
-    return PostgresStore(database, lease_seconds=1.0)
+    return DatabaseStore(database, lease_seconds=1.0)
 
 
-def _lead(store: PostgresStore) -> PostgresQueue:
+def _lead(store: DatabaseStore) -> DatabaseQueue:
     lock = store.leader_lock(SystemClock())
     assert lock.try_acquire()
     return store.open(lock.term)
@@ -59,22 +59,22 @@ def _lead(store: PostgresStore) -> PostgresQueue:
 def test_a_database_without_tables_says_what_to_run(database: str) -> None:
     """Nothing is created on the quiet."""
     with pytest.raises(DatabaseError, match="adcp-tracker queue migrate"):
-        PostgresStore(database).prepare()
+        DatabaseStore(database).prepare()
 
 
-def test_migrating_again_changes_nothing(database: str, store: PostgresStore) -> None:
+def test_migrating_again_changes_nothing(database: str, store: DatabaseStore) -> None:
     """A deployment can run it each time."""
     store.journal_writer().append(body(1), NOW_MS)
     migrate(database, queues=4)
     assert sum(_lead(store).segments.sizes().values()) > 0
 
 
-def test_a_leader_that_was_replaced_can_write_nothing(store: PostgresStore, database: str) -> None:
+def test_a_leader_that_was_replaced_can_write_nothing(store: DatabaseStore, database: str) -> None:
     """Each of its writes finds out in its own transaction."""
     old = _lead(store)
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("UPDATE adcp_queue SET until = 'epoch'")
-    new = _lead(PostgresStore(database))
+    new = _lead(DatabaseStore(database))
     new.open_outbox().apply({"a": b"new"}, [])
     for write in (
         lambda: old.open_outbox().apply({"a": b"old"}, []),
@@ -90,7 +90,7 @@ def test_a_leader_that_was_replaced_can_write_nothing(store: PostgresStore, data
     assert new.open_outbox().load() == {"a": b"new"}
 
 
-def test_a_lead_ends_by_its_own_clock_before_the_lease(store: PostgresStore, database: str) -> None:
+def test_a_lead_ends_by_its_own_clock_before_the_lease(store: DatabaseStore, database: str) -> None:
     """A process that can't renew stops before another can take over."""
 
     class Clock(SystemClock):
@@ -110,7 +110,7 @@ def test_a_lead_ends_by_its_own_clock_before_the_lease(store: PostgresStore, dat
     assert not lock.renew()
 
 
-def test_an_error_shows_no_value(store: PostgresStore) -> None:
+def test_an_error_shows_no_value(store: DatabaseStore) -> None:
     """Statements carry events; a message names the place and the kind of error."""
     with pytest.raises(DatabaseError) as caught, store.database.transaction() as cursor:
         cursor.execute("SELECT %s::int", ("alice@example.com",))
