@@ -5,6 +5,10 @@ It is active wherever adcp_tracker is installed beside pytest. ``-p no:adcp_trac
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +17,14 @@ from adcp_tracker import _capture
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from adcp_tracker.events.event import Event
     from adcp_tracker.sandbox import Sandbox
     from adcp_tracker.testing import CapturedEvents
 
 _MARK = "adcp_send: let this test send events to the sellers that are configured"
+_PREFIX = "adcp-tests-"
 
 
 class _Guard:
@@ -37,6 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and let nothing be sent beyond this machine."""
     config.addinivalue_line("markers", _MARK)
     _capture.active = _Guard()
+    _name_a_directory()
+
+
+def _name_a_directory() -> None:
+    """Let an application be made that is only told in production where its events wait."""
+    given = os.environ.get("ADCP_DIRECTORY") or os.environ.get("ADCP_QUEUE")
+    # A worker of pytest-xdist inherits the directory of the process that started it.
+    if given and not os.path.basename(given).startswith(_PREFIX):  # noqa: PTH119 - may be a URL
+        return
+    directory = os.environ["ADCP_DIRECTORY"] = tempfile.mkdtemp(prefix=_PREFIX)
+    # At exit rather than when pytest ends, since trackers that were not closed end at exit, too.
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
 
 
 def pytest_unconfigure() -> None:
@@ -66,7 +84,7 @@ def adcp_events() -> Iterator[CapturedEvents]:
 
 
 @pytest.fixture
-def adcp_seller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def adcp_seller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox]:
     """Run a local seller for this test, and set the ``ADCP_*`` variables that lead to it."""
     from adcp_tracker.sandbox import (  # noqa: PLC0415 - needs the extra sandbox
         DEFAULT_ADVERTISER,
@@ -76,6 +94,7 @@ def adcp_seller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     )
 
     with Sandbox() as seller:
+        monkeypatch.setenv("ADCP_DIRECTORY", str(tmp_path / "adcp-queue"))
         monkeypatch.setenv("ADCP_BASE_URL", seller.url)
         monkeypatch.setenv("ADCP_ADVERTISER_ID", DEFAULT_ADVERTISER)
         monkeypatch.setenv("ADCP_EVENT_SOURCE_ID", DEFAULT_SOURCE)

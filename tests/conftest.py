@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,11 @@ PLACES = {
 """Which path makes a test one of a long kind; `compat` and `slow` are marked by hand."""
 
 LONG = {*PLACES, "compat", "slow"}
+
+
+def pytest_configure() -> None:
+    """Take back the directory that the plugin names: tests here name their own, or want none."""
+    os.environ.pop("ADCP_DIRECTORY", None)
 
 
 @pytest.hookimpl(tryfirst=True)

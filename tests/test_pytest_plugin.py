@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unittest
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from adcp_tracker.testing import RecordingDestination, capture_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytest_plugins = ["pytester"]
 
@@ -192,11 +192,48 @@ def test_the_seller_of_the_fixture_gets_what_is_tracked(pytester: pytest.Pyteste
     test = """
         from adcp_tracker import Tracker
 
-        def test_delivery(adcp_seller, tmp_path, monkeypatch):
-            monkeypatch.setenv("ADCP_DIRECTORY", str(tmp_path / "queue"))
+        def test_delivery(adcp_seller):
             with Tracker.from_env() as tracker:
                 tracker.track_purchase({"id": "1", "total": "1.00", "currency": "EUR"})
                 adcp_seller.wait_for(1)
             assert [event["event_id"] for event in adcp_seller.events] == ["1"]
     """
     _run(pytester, test).assert_outcomes(passed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_an_application_without_settings_can_be_tested(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    """It is made where it is imported; a directory of the run stands in for the missing one."""
+    monkeypatch.delenv("ADCP_DIRECTORY", raising=False)
+    test = """
+        import os
+        import pytest
+        from flask import Flask
+        from adcp_tracker_flask import AdcpTracker, get_tracker
+
+        app = Flask(__name__)
+        AdcpTracker(app)
+
+        @app.get("/")
+        def page():
+            get_tracker().track_lead("1")
+            return os.environ["ADCP_DIRECTORY"]
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_page(number, adcp_events):
+            directory = app.test_client().get("/").text
+            adcp_events.assert_tracked("lead", event_id="1")
+            assert len(adcp_events) == 1
+            assert os.listdir(directory) == []
+            with open(os.environ["SEEN"], "a") as seen:
+                print(directory, file=seen)
+    """
+    seen = pytester.path / "seen"
+    monkeypatch.setenv("SEEN", str(seen))
+    _run(pytester, test, "-n", workers).assert_outcomes(passed=4)
+    directories = set(seen.read_text().split())
+    assert len(directories) == max(1, int(workers))
+    assert not any(Path(directory).exists() for directory in directories)
