@@ -28,7 +28,7 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from adcp_tracker.delivery.retry import RetryPolicy
     from adcp_tracker.outbox.batch import LocatedEvent
@@ -109,6 +109,7 @@ class OutcomeHandler:
         counts.dead += len(failed)
         unconfirmed = sent - len(failed) - outcome.confirmed(sent, len(failed))
         counts.unconfirmed += unconfirmed
+        self._measure(failed)
         self._destination.report.add(outcome.warnings, outcome.match_quality, sent, self.now)
         if unconfirmed:
             self._log_unconfirmed(outcome, unconfirmed)
@@ -116,6 +117,13 @@ class OutcomeHandler:
             self._destination.resume_at = self.now + outcome.wait
         self.state.replace(self.batch)
         return self._dead_letters(failed)
+
+    def _measure(self, failed: Mapping[int, EventFailure]) -> None:
+        """Add the batch to the metrics, without the events that failed."""
+        times: Sequence[int] = self.events.times
+        if failed:
+            times = [time for place, time in enumerate(times) if place not in failed]
+        self._destination.measures.deliver(times, self.now, len(self.events))
 
     def _log_unconfirmed(self, outcome: Delivered, unconfirmed: int) -> None:
         self.log.warning(
@@ -138,6 +146,7 @@ class OutcomeHandler:
         if outcome.budgeted and budgeted >= self.policy.budget:
             return self._bisect(outcome.code, outcome.message, at_once=False)
         state = self._destination
+        state.measures.retry(outcome.code)
         state.failures += 1
         delay = self.policy.delay(state.failures, outcome.retry_after)
         state.resume_at = self.now + delay

@@ -13,6 +13,7 @@ from cattrs.preconf.orjson import make_converter
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
+from adcp_tracker.outbox.state import Measures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,6 +100,7 @@ class DestinationStats:
         match_quality: The latest share of events that the seller could match, 0–1.
         match_quality_by_hour: The mean share by hour since the epoch, for 7 days.
         advice: What is probably wrong with the events, seen in a sample of the latest ones.
+        measures: What metrics need beside these counts.
     """
 
     accepted: int = 0
@@ -118,6 +120,7 @@ class DestinationStats:
     match_quality: float | None = None
     match_quality_by_hour: dict[str, float] = attrs.field(factory=dict, repr=False)
     advice: list[str] = attrs.field(factory=list)
+    measures: Measures = attrs.field(factory=Measures, repr=False)
 
 
 @attrs.frozen
@@ -214,9 +217,10 @@ class StatsCollector:
         state, batches = self._state.destinations[name], self._state.batches[name]
         unsealed = self._count(state.cursors, sizes)
         sealed = sum(batch.count for batch in batches)
-        pause = state.pause
+        pause, accepted = state.pause, state.counts.accepted + unsealed
+        state.measures.accepted = max(state.measures.accepted, accepted)
         return DestinationStats(
-            accepted=state.counts.accepted + unsealed,
+            accepted=accepted,
             delivered=state.counts.delivered - state.counts.unconfirmed,
             pending=unsealed + sealed,
             dead=state.counts.dead,
@@ -233,6 +237,7 @@ class StatsCollector:
             configured=configured,
             oldest_at=oldest_waiting(self._segments, sizes, state.cursors, batches),
             missing_keys=state.missing_keys,
+            measures=state.measures.copy(),
         )
 
     def _count(self, cursors: Mapping[str, int], sizes: Mapping[str, int]) -> int:

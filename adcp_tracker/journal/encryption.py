@@ -175,7 +175,7 @@ class Encryption:
             body = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
         except (self._decryption_error, ValueError):
             return None
-        return Record(record.start, record.stop, kind, body)
+        return Record(record.start, record.stop, kind, body, record.accepted_ms)
 
     def _derive_cipher(self, head: bytes) -> AESGCM:
         """Return the cipher of one key and salt."""

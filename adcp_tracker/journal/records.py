@@ -81,12 +81,14 @@ class Record(NamedTuple):
         stop: Where it ends, behind its line feed; where that is lost, where the next begins.
         kind: One letter.
         body: What follows the kind.
+        accepted_ms: When it was accepted, in milliseconds since the epoch.
     """
 
     start: int
     stop: int
     kind: bytes
     body: bytes
+    accepted_ms: int
 
     def unpack(self) -> tuple[dict[str, object], bytes]:
         """Return the envelope, or an empty one, and the event unless erased."""
@@ -119,11 +121,13 @@ class PlainRecords(NamedTuple):
         start: Where the first record begins, in bytes from the start of its segment.
         stop: Where the last ends, behind its line feed.
         events: Each event's JSON.
+        times: When each was accepted, in milliseconds since the epoch.
     """
 
     start: int
     stop: int
     events: list[bytes]
+    times: list[int]
 
 
 def parse_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRecords | None:
@@ -147,9 +151,10 @@ def parse_plain(data: bytes, start: int = 0, most: int | None = None) -> PlainRe
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     events = [line[HEADER_BYTES:-1] for line in lines]
-    if not _are_sound(lines, events):
+    times = _accepted_times(lines, events)
+    if times is None:
         return None
-    return PlainRecords(start, start + sum(map(len, lines)), events)
+    return PlainRecords(start, start + sum(map(len, lines)), events, times)
 
 
 def parse(data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
@@ -173,14 +178,14 @@ def parse(data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]
     return records, damages
 
 
-def _are_sound(lines: list[bytes], events: list[bytes]) -> bool:
-    """Return whether all lines are valid records of plain events."""
+def _accepted_times(lines: list[bytes], events: list[bytes]) -> list[int] | None:
+    """Return the time of each line, or ``None`` unless all are valid records of plain events."""
     count = len(lines)
     headers = b"".join([line[:HEADER_BYTES] for line in lines])
     if len(headers) != count * HEADER_BYTES or any(
         headers[place::HEADER_BYTES] != letter * count for place, letter in _PLAIN_LETTERS
     ):
-        return False
+        return None
     # As a list of JSON they are read in a quarter of the time that int() takes. What of them
     # can be read otherwise than it was written makes another time, and so another checksum.
     cells = headers.replace(_PLAIN, b',"').replace(b" ", b'",')[:-2]
@@ -189,20 +194,21 @@ def _are_sound(lines: list[bytes], events: list[bytes]) -> bool:
         written, times = "".join(read[::2]), read[1::2]
         checksums = [crc32(event, time) for event, time in zip(events, times, strict=True)]
     except (ValueError, TypeError, OverflowError):
-        return False
-    return written == struct.pack(f">{count}I", *checksums).hex()
+        return None
+    return times if written == struct.pack(f">{count}I", *checksums).hex() else None
 
 
 def _read(line: bytes, start: int, stop: int) -> Record | None:
     body = line[HEADER_BYTES:]
     kind = line[23:24]
     try:
-        checksum = crc32(body, _seed(int(line[9:22]), kind))
+        accepted = int(line[9:22])
+        checksum = crc32(body, _seed(accepted, kind))
     except (ValueError, IndexError):
         return None
     if line[:9] != b"%08x " % checksum or line[24:25] != b"\t" or line[22:23] != b" ":
         return None
-    return Record(start, stop, kind, body)
+    return Record(start, stop, kind, body, accepted)
 
 
 def key_id_of(record: Record) -> str:

@@ -224,8 +224,7 @@ class JournalWriter:
 
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
         """Return the record of what :meth:`encode_for_disk` returned."""
-        del accepted_ms
-        return Record(0, 0, kind, body)
+        return Record(0, 0, kind, body, accepted_ms)
 
     def roll(self, older_than: float = 0.0) -> None:
         """Close the segment if it is old enough; the next append opens one.

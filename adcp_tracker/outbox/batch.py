@@ -34,12 +34,14 @@ class LocatedEvent(NamedTuple):
         start: Where the record begins, in bytes from the start of its segment.
         stop: Where it ends, behind its line feed.
         event: The event's JSON.
+        accepted_ms: When it was accepted, in milliseconds since the epoch.
     """
 
     segment: str
     start: int
     stop: int
     event: bytes
+    accepted_ms: int
 
 
 class BatchEvents(Sequence[LocatedEvent]):
@@ -47,6 +49,7 @@ class BatchEvents(Sequence[LocatedEvent]):
 
     Attributes:
         payload: The JSON of each event.
+        times: When each was accepted, in milliseconds since the epoch.
     """
 
     def __init__(self, located: Iterable[LocatedEvent] = ()) -> None:
@@ -54,6 +57,7 @@ class BatchEvents(Sequence[LocatedEvent]):
         self._segments: list[str] = []
         self._starts = array("Q")
         self._stops = array("Q")
+        self.times = array("Q")
         for each in located:
             self.add(each)
 
@@ -63,6 +67,7 @@ class BatchEvents(Sequence[LocatedEvent]):
         self._segments.append(event.segment)
         self._starts.append(event.start)
         self._stops.append(event.stop)
+        self.times.append(event.accepted_ms)
 
     def extend(self, segment: str, plain: PlainRecords) -> None:
         """Add events of one segment whose records follow each other."""
@@ -72,6 +77,7 @@ class BatchEvents(Sequence[LocatedEvent]):
         self._segments += [segment] * len(plain.events)
         self._starts += ends[:-1]
         self._stops += ends[1:]
+        self.times.extend(plain.times)
 
     def erase(self, is_unwanted: Callable[[bytes], bool]) -> int:
         """Replace events that must not be kept by a blank; return how many there were."""
@@ -99,7 +105,9 @@ class BatchEvents(Sequence[LocatedEvent]):
         return len(self.payload)
 
     def __iter__(self) -> Iterator[LocatedEvent]:
-        return map(LocatedEvent, self._segments, self._starts, self._stops, self.payload)
+        return map(
+            LocatedEvent, self._segments, self._starts, self._stops, self.payload, self.times
+        )
 
     @overload
     def __getitem__(self, place: int) -> LocatedEvent: ...

@@ -182,7 +182,7 @@ class Batcher:
                 continue
             for record in self._scan(start, data):
                 if record.kind in (EVENT, ENVELOPED):
-                    events.add(LocatedEvent(segment, record.start, record.stop, record.unpack()[1]))
+                    events.add(_located(segment, record, record.unpack()[1]))
                 elif record.kind in UNDECRYPTED:
                     self.missing_keys.add_batch(batch, record)
         return events
@@ -338,7 +338,7 @@ class _SegmentScan:
         counts = self._state.counts
         if record.kind == EVENT:
             counts.accepted += 1
-            self.groups.add(None, LocatedEvent(name, record.start, record.stop, record.body))
+            self.groups.add(None, _located(name, record, record.body))
         elif record.kind == ENVELOPED:
             self._add_enveloped(name, record)
         elif record.kind == DROPPED:
@@ -362,7 +362,7 @@ class _SegmentScan:
         code = test if isinstance(test, str) else None
         letter = self._rejection(envelope, event)
         if letter is None:
-            self.groups.add(code, LocatedEvent(name, record.start, record.stop, event))
+            self.groups.add(code, _located(name, record, event))
             return
         self._state.counts.dead += 1
         self.result.dead_letters.append(
@@ -409,3 +409,7 @@ class _SegmentScan:
             remedy=remedy,
             replayable=replayable,
         )
+
+
+def _located(segment: str, record: Record, event: bytes) -> LocatedEvent:
+    return LocatedEvent(segment, record.start, record.stop, event, record.accepted_ms)

@@ -484,7 +484,7 @@ class DatabaseWriter:
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
         """Return the record of what :meth:`encode_for_disk` returned."""
         if self._encryption is None:
-            return Record(0, 0, kind, body)
+            return Record(0, 0, kind, body, accepted_ms)
         return self._encryption.decode(body, accepted_ms, kind)
 
     def roll(self, older_than: float = 0.0) -> None:

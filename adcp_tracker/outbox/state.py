@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from cattrs.preconf.orjson import make_converter
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from adcp_tracker.outbox.storage import Outbox
 
@@ -29,6 +30,7 @@ _HOUR = 3600
 _HOURS_KEPT = 35 * 24
 _MATCH_HOURS_KEPT = 7 * 24
 _WARNINGS_KEPT = 10
+_CODES_KEPT = 30
 _NUMBERS = re.compile(r"[0-9]+")
 _STORED_NAMES = {
     "successes_near_limit": "taken_at_limit",
@@ -159,6 +161,85 @@ class Counts:
 
 
 @attrs.define
+class Histogram:
+    """Observed values, counted by the smallest bound that they don't exceed.
+
+    Attributes:
+        buckets: The number of values by bound, as text; ``+Inf`` for those above all bounds.
+        sum: All values added up.
+    """
+
+    buckets: Counter[str] = attrs.field(factory=Counter)
+    sum: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return sum(self.buckets.values())
+
+    def copy(self) -> Histogram:
+        """Return a copy that doesn't change."""
+        return Histogram(Counter(self.buckets), self.sum)
+
+    def observe(self, values: Iterable[float], bounds: Sequence[float]) -> None:
+        """Count `values` by ascending `bounds`."""
+        ordered = sorted(values)
+        below = 0
+        for bound in bounds:
+            upto = bisect_right(ordered, bound, below)
+            if upto > below:
+                self.buckets[f"{bound:g}"] += upto - below
+            below = upto
+        if below < len(ordered):
+            self.buckets["+Inf"] += len(ordered) - below
+        self.sum += sum(ordered)
+
+
+LATENCY_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
+BATCH_EVENTS = (1, 10, 100, 250, 500, 1000, 2500, 5000, 10000)
+
+
+@attrs.define
+class Measures:
+    """What metrics need beside the counts. Nothing here ever decreases.
+
+    Attributes:
+        accepted: The most events that were counted as accepted. Unlike the count itself, it
+            keeps an event whose dead letter is on its way again.
+        latency: The seconds from accepting an event until the seller had it.
+        batches: The events in each request that the seller accepted.
+        retries: The requests that have to be sent again, by the reason in one word.
+    """
+
+    accepted: int = 0
+    latency: Histogram = attrs.field(factory=Histogram)
+    batches: Histogram = attrs.field(factory=Histogram)
+    retries: Counter[str] = attrs.field(factory=Counter)
+
+    def copy(self) -> Measures:
+        """Return a copy that doesn't change."""
+        retries = Counter(self.retries)
+        return Measures(self.accepted, self.latency.copy(), self.batches.copy(), retries)
+
+    def deliver(self, times: Sequence[int], now: float, sent: int) -> None:
+        """Add a request that the seller accepted.
+
+        Args:
+            times: When each event that the seller has was accepted, in milliseconds.
+            now: When the seller had them, in seconds since the epoch.
+            sent: How many events the request had.
+        """
+        now_ms = now * 1000
+        self.latency.observe([max(now_ms - time, 0.0) / 1000 for time in times], LATENCY_SECONDS)
+        self.batches.observe([sent], BATCH_EVENTS)
+
+    def retry(self, code: str) -> None:
+        """Add a request that has to be sent again. Sellers choose codes, so only some are kept."""
+        is_known = code in self.retries or len(self.retries) < _CODES_KEPT
+        self.retries[code if is_known else "other"] += 1
+
+
+@attrs.define
 class SellerReport:
     """What a seller reports besides its counts.
 
@@ -217,6 +298,8 @@ class DestinationState:
         counts: Its books.
         missing_keys: The keys that are missing to read some of its events; empty if none is.
         report: What its seller says beside its counts.
+        advice: What is probably wrong with its events.
+        measures: What metrics need beside its counts.
     """
 
     cursors: dict[str, int] = attrs.field(factory=dict)
@@ -232,6 +315,7 @@ class DestinationState:
     missing_keys: str = ""
     report: SellerReport = attrs.field(factory=SellerReport)
     advice: list[str] = attrs.field(factory=list)
+    measures: Measures = attrs.field(factory=Measures)
 
     def copy(self) -> DestinationState:
         """Return a copy whose cursors and counts can be changed."""

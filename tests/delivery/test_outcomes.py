@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adcp_tracker.delivery.outcomes import OutcomeHandler
 from adcp_tracker.delivery.retry import RetryPolicy
@@ -25,7 +28,7 @@ from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.batcher import Batcher
 from adcp_tracker.outbox.directory import open_outbox
-from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
+from adcp_tracker.outbox.state import DestinationState, FrozenBatch, Histogram, Measures, State
 from tests.support.destinations import ScriptedDestination
 
 if TYPE_CHECKING:
@@ -379,3 +382,38 @@ def test_a_partial_failure_that_may_pass_says_to_replay_it(desk: Desk, code: str
     """The event is not to blame, so there is nothing about it to fix."""
     (letter,) = desk.settle(Delivered(failures=(EventFailure(code, "m", index=0),)))
     assert "Replay" in letter.remedy
+
+
+def test_latency_and_size_are_of_what_the_seller_has(desk: Desk) -> None:
+    """A failed event has no latency, and the request keeps its size."""
+    desk.settle(Delivered(failures=(EventFailure("C", "m", event_id="A-2"),)))
+    measures = desk.destination.measures
+    assert (measures.latency.buckets, measures.latency.count) == ({"300": 3}, 3)
+    assert measures.latency.sum == pytest.approx(3 * 99.877)
+    assert (measures.batches.buckets, measures.batches.sum) == ({"10": 1}, 4)
+
+
+def test_retries_are_counted_by_reason(desk: Desk) -> None:
+    """Sellers choose codes: after thirty, the others count together."""
+    for number in range(40):
+        desk.settle(Retry(f"CODE_{number}", "m"), desk.deliveries[0])
+    retries = desk.destination.measures.retries
+    assert (retries["CODE_29"], retries["other"], len(retries)) == (1, 10, 31)
+
+
+def test_a_clock_set_back_makes_no_negative_latency() -> None:
+    """A sum that decreases would look like a new process."""
+    measures = Measures()
+    measures.deliver([int(NOW * 1000) + 5000], NOW, 1)
+    assert (measures.latency.sum, measures.latency.buckets) == (0.0, {"0.5": 1})
+
+
+@given(st.lists(st.floats(0, 1e6)), st.sets(st.floats(0, 1e6).map(lambda each: round(each, 1))))
+def test_a_histogram_counts_every_value_once(values: list[float], bounds: set[float]) -> None:
+    """Each value is counted at the smallest bound that it doesn't exceed."""
+    histogram = Histogram()
+    histogram.observe(values, sorted(bounds))
+    above = [min((each for each in bounds if each >= value), default=None) for value in values]
+    names = ["+Inf" if each is None else f"{each:g}" for each in above]
+    assert histogram.buckets == Counter(names)
+    assert histogram.count == len(values)

@@ -52,7 +52,8 @@ def test_what_is_sealed_is_opened_again(
     for kind, opened in ((ENCRYPTED_EVENT, EVENT), (ENCRYPTED_ENVELOPED, ENVELOPED)):
         line = encode_record(encryption.encrypt(body, accepted_ms, kind), accepted_ms, kind)
         assert (line.count(b"\n"), line.count(b"\t")) == (1, 1)
-        assert encryption.parse(line, 7) == ([Record(7, 7 + len(line), opened, body)], [])
+        record = Record(7, 7 + len(line), opened, body, accepted_ms)
+        assert encryption.parse(line, 7) == ([record], [])
 
 
 def test_what_is_sealed_tells_nothing(encryption: Encryption) -> None:

@@ -33,14 +33,16 @@ pieces = st.lists(
 
 def _plain(events: list[bytes], start: int) -> PlainRecords:
     size = sum(HEADER_BYTES + len(event) + 1 for event in events)
-    return PlainRecords(start, start + size, events)
+    return PlainRecords(
+        start, start + size, events, [start + place for place in range(len(events))]
+    )
 
 
 def _placed(plain: PlainRecords) -> Iterator[LocatedEvent]:
     start = plain.start
-    for event in plain.events:
+    for event, accepted_ms in zip(plain.events, plain.times, strict=True):
         stop = start + HEADER_BYTES + len(event) + 1
-        yield LocatedEvent(SEGMENT, start, stop, event)
+        yield LocatedEvent(SEGMENT, start, stop, event, accepted_ms)
         start = stop
 
 
