@@ -136,7 +136,7 @@ class Stats:
         in_memory: Events that only the asking process has, in its memory, since the disk
             refuses to take them.
         host: The name of the machine of the process that uploads.
-        counted: Up to where each segment was counted, in bytes.
+        counted: Up to where each segment was counted, in bytes; ``None`` if that isn't known.
     """
 
     destinations: dict[str, DestinationStats] = attrs.field(factory=dict)
@@ -146,7 +146,7 @@ class Stats:
     oldest_at: float | None = None
     in_memory: int = 0
     host: str = ""
-    counted: dict[str, int] = attrs.field(factory=dict, repr=False)
+    counted: dict[str, int] | None = attrs.field(default=None, repr=False)
 
     @property
     def age(self) -> float:
@@ -287,16 +287,22 @@ def current_stats(store: Store) -> Stats:
     stats = read_stats(store)
     if not stats.taken_at:
         return count_unclaimed(store)
-    newer = _count_behind(store, stats.counted) if stats.counted else 0
+    newer = _count_behind(store, stats.counted) if stats.counted is not None else 0
     if not newer:
         return stats
+    oldest = stats.oldest_at or _oldest_behind(store, stats.counted or {})
     if not stats.destinations:
-        return attrs.evolve(stats, waiting=stats.waiting + newer)
+        return attrs.evolve(stats, waiting=stats.waiting + newer, oldest_at=oldest)
     destinations = {
-        name: attrs.evolve(each, accepted=each.accepted + newer, pending=each.pending + newer)
+        name: attrs.evolve(
+            each,
+            accepted=each.accepted + newer,
+            pending=each.pending + newer,
+            oldest_at=each.oldest_at or oldest,
+        )
         for name, each in stats.destinations.items()
     }
-    return attrs.evolve(stats, destinations=destinations)
+    return attrs.evolve(stats, destinations=destinations, oldest_at=oldest)
 
 
 def _count_behind(store: Store, counted: Mapping[str, int]) -> int:
@@ -310,6 +316,16 @@ def _count_behind(store: Store, counted: Mapping[str, int]) -> int:
     return count
 
 
+def _oldest_behind(store: Store, counted: Mapping[str, int]) -> float | None:
+    """Return when the oldest of those records was accepted."""
+    segments = store.open().segments
+    try:
+        return oldest_waiting(segments, segments.sizes(), counted)
+    except OSError:
+        return None
+
+
 def count_unclaimed(store: Store) -> Stats:
     """Count what waits in a queue from which no process has uploaded yet."""
-    return Stats(waiting=_count_behind(store, {}))
+    waiting = _count_behind(store, {})
+    return Stats(waiting=waiting, oldest_at=_oldest_behind(store, {}) if waiting else None)

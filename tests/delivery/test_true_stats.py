@@ -67,6 +67,21 @@ def test_what_waits_behind_a_stopped_leader_is_pending(tmp_path: Path) -> None:
             leader.kill()
 
 
+def test_what_comes_after_the_last_uploader_is_pending(tmp_path: Path) -> None:
+    """Everything was delivered when it ended; what others track since is counted, with its age."""
+    queue = tmp_path / "queue"
+    with Tracker([ScriptedDestination()], directory=queue) as tracker:
+        track(tracker, 1)
+        assert tracker.flush(20.0).total().delivered == 1
+    began = time.time()
+    with Tracker(directory=queue, uploader="external") as shop:
+        track(shop, 2, first=1)
+        stats = shop.stats()
+    assert (stats.pending, stats.total().accepted) == (2, 3)
+    assert stats.oldest_at == pytest.approx(began, abs=20.0)
+    assert stats.destinations["scripted"].oldest_at == stats.oldest_at
+
+
 def _uploader(path: Path, clock: SystemClock, seller: ScriptedDestination) -> Uploader:
     store = DirectoryStore(QueueDirectory(path), None, lambda _: MemoryOutbox())
     config = UploaderConfig(store, [seller], RetryPolicy(lambda: 0.5), clock, 1.0)
