@@ -16,7 +16,7 @@ from adcp_tracker.delivery.recovery import open_state, repair
 from adcp_tracker.delivery.retry import clamp_future_deadlines, shift_deadlines
 from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.stats import StatsCollector
-from adcp_tracker.destinations.base import Batch, Delivered, Preloadable, Retry
+from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Preloadable, Retry
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Batcher, limits
@@ -37,6 +37,7 @@ _LOOKING_SHARE = 50
 _LONG_SECONDS = 0.05
 _LONGEST_LOOK_SECONDS = 5.0
 _CLOCK_TOLERANCE_SECONDS = 5.0
+_HELD_SECONDS = 1.0
 
 
 class Uploader:
@@ -70,6 +71,8 @@ class Uploader:
         self._prefetched: dict[str, tuple[int, BatchEvents]] = {}
         self.dead_letter_buffer = DeadLetterBuffer(self.dead_letters, self.segments)
         self._throttled_log = ThrottledLogger(config.clock)
+        self._held_until: dict[str, float] = {}
+        self._looked_at = -_HELD_SECONDS
         self._made_progress = False
         self.is_abandoned = False
         self._clock_readings = self._clock.now(), self._clock.monotonic()
@@ -90,6 +93,7 @@ class Uploader:
         self._made_progress = False
         began = self._clock.monotonic()
         self._follow_clock(began)
+        self._follow_others(began)
         sizes = self.segments.sizes()
         for destination in self._config.destinations:
             self._apply_outcome(destination.name)
@@ -125,6 +129,18 @@ class Uploader:
         if set_back > _CLOCK_TOLERANCE_SECONDS:
             shift_deadlines(self.state, -set_back)
         clamp_future_deadlines(self.state, self._config.policy, now)
+
+    def _follow_others(self, monotonic: float) -> None:
+        """Read, about once a second, how long sellers told other leaders to wait."""
+        if self._config.store.is_shared and monotonic - self._looked_at >= _HELD_SECONDS:
+            self._looked_at = monotonic
+            now = self._clock.now()
+            held = self.queue.held()
+            self._held_until = {name: now + seconds for name, seconds in held.items()}
+
+    def _resume_at(self, name: str) -> float:
+        """Return when a destination may be sent the next request, in seconds since the epoch."""
+        return max(self.state.destinations[name].resume_at, self._held_until.get(name, 0.0))
 
     def commit(self) -> None:
         """Write dead letters, then the state; what can't be written is tried again.
@@ -298,7 +314,7 @@ class Uploader:
             self._freeze(destination, sizes, ahead=True)
 
     def _may_send(self, name: str) -> bool:
-        rests = self._clock.now() < self.state.destinations[name].resume_at
+        rests = self._clock.now() < self._resume_at(name)
         return not (self._senders[name].is_busy or self.dead_letter_buffer.is_full or rests)
 
     def _dispatch(self, batch: FrozenBatch, events: BatchEvents) -> Batch:
@@ -321,11 +337,23 @@ class Uploader:
         policy, now = self._config.policy, self._clock.now()
         handler = OutcomeHandler(self.state, policy, batch, events, now, self._throttled_log)
         self._add_dead_letters(name, handler.apply(outcome))
+        self._tell_others(name, outcome)
         if not isinstance(outcome, Delivered):
             self._prefetched.pop(name, None)  # it may wait for long, and can be read again
         if isinstance(outcome, Retry):
             self._throttled_log.warning("destination.failing", reason=f"{name}: {outcome.code}")
         self._made_progress = True
+
+    def _tell_others(self, name: str, outcome: Outcome) -> None:
+        """Have other leaders wait, too, if the seller asks for it."""
+        asked = None
+        if isinstance(outcome, Retry):
+            asked = outcome.retry_after
+        elif isinstance(outcome, Delivered):
+            asked = outcome.wait
+        if asked:
+            with suppress(OSError):  # they hear it from the seller themselves
+                self.queue.hold(name, asked)
 
     def _add_dead_letters(self, name: str, letters: Sequence[DeadLetter]) -> None:
         """Add dead letters, except of events that were erased in flight."""
@@ -503,7 +531,7 @@ class Uploader:
             (each.next_attempt_at for each in self.state.batches[name] if not locks.includes(each)),
             default=inf if state.missing_keys else 0.0,
         )
-        return max(state.resume_at, 0.0 if unsealed else first)
+        return max(self._resume_at(name), 0.0 if unsealed else first)
 
     def _delay(self, sizes: Mapping[str, int]) -> float:
         waits = [

@@ -21,6 +21,7 @@ import attrs
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import ConfigurationError, LeadLostError, OutboxError
 from adcp_tracker.journal.records import (
     EVENT,
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
     Cursor = psycopg.Cursor[tuple[Any, ...]]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""A newer version only adds, so that an older release goes on working beside it."""
+
 LEASE_SECONDS: Final = 15.0
 _MARGIN_SECONDS: Final = 5.0
 _RENEW_PART: Final = 3
@@ -109,6 +112,21 @@ CREATE TABLE IF NOT EXISTS adcp_context (
 CREATE TABLE IF NOT EXISTS adcp_quarantine (
     queue integer NOT NULL, place text NOT NULL, data bytea NOT NULL
 );
+CREATE TABLE IF NOT EXISTS adcp_gate (
+    destination text PRIMARY KEY, not_before timestamptz NOT NULL
+) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS adcp_origin (
+    queue integer, origin text, shipped bigint NOT NULL DEFAULT 0, ended timestamptz,
+    PRIMARY KEY (queue, origin)
+);
+CREATE TABLE IF NOT EXISTS adcp_relay (
+    directory text PRIMARY KEY,
+    host      text NOT NULL,
+    stats     bytea NOT NULL DEFAULT '',
+    seen      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    emptied   timestamptz NOT NULL DEFAULT 'epoch',
+    is_closed boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
 """
 """Every statement can be run again. What is older than PostgreSQL 13 isn't supported."""
 
@@ -149,8 +167,13 @@ RETURNING term
 _FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR SHARE"
 
 _LOG_END: Final = """
-SELECT segment, size, begun < clock_timestamp() - %(seconds)s * interval '1 second'
+SELECT segment, size, begun < clock_timestamp() - %(seconds)s * interval '1 second',
+    greatest(segment + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 FROM adcp_queue WHERE queue = %(queue)s
+"""
+"""A new segment is numbered by the time, so that no other queue, database or backup has its like.
+
+Batches are identified by their places in segments.
 """
 
 _MOVE_LOG_END: Final = """
@@ -178,6 +201,18 @@ FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
 _OVERWRITE: Final = """
 UPDATE adcp_log SET data = overlay(data PLACING %(data)s FROM (%(start)s - start)::int + 1)
 WHERE queue = %(queue)s AND segment = %(segment)s AND start <= %(start)s AND stop > %(start)s
+"""
+
+_HOLD: Final = """
+INSERT INTO adcp_gate VALUES
+    (%(destination)s, clock_timestamp() + %(seconds)s * interval '1 second')
+ON CONFLICT (destination) DO UPDATE
+    SET not_before = greatest(adcp_gate.not_before, excluded.not_before)
+"""
+
+_HELD: Final = """
+SELECT destination, extract(epoch FROM not_before - clock_timestamp())::double precision
+FROM adcp_gate WHERE not_before > clock_timestamp()
 """
 
 INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s, %(data)s)"
@@ -379,7 +414,7 @@ class DatabaseStore:
         versions = self._tables.query(
             "SELECT version FROM adcp_schema, adcp_queue WHERE queue = %(queue)s"
         )
-        if versions != [(SCHEMA_VERSION,)]:
+        if not versions or versions[0][0] < SCHEMA_VERSION:
             got = f"version {versions[0][0]}" if versions else "no such queue"
             raise DatabaseError(
                 f"{self.location}: expected tables of version {SCHEMA_VERSION}, got {got}; "
@@ -550,6 +585,14 @@ class DatabaseQueue:
             "UPDATE adcp_queue SET stats = %(data)s WHERE queue = %(queue)s", data=data
         )
 
+    def hold(self, destination: str, seconds: float) -> None:
+        """Have every leader wait before the next request to a destination."""
+        self._tables.query(_HOLD, destination=destination, seconds=seconds)
+
+    def held(self) -> dict[str, float]:
+        """Return for how many seconds each destination is to be left alone."""
+        return dict(self._tables.query(_HELD))
+
     def compact_state(self) -> None:
         """Free what rows of an earlier version still hold. Write-ahead logs keep their time."""
         with self._tables.database.statement() as cursor, contextlib.suppress(psycopg.Error):
@@ -578,6 +621,11 @@ class DatabaseQueue:
         return any(text in content for content in contents for text in texts)
 
 
+def _number(segment: str) -> int:
+    """Return the number of a segment; its name ends with its queue, but for the first queue."""
+    return int(segment.partition("-")[0])
+
+
 class DatabaseSegments:
     """The log of a queue, as segments. Who leads collects what producers added.
 
@@ -592,6 +640,7 @@ class DatabaseSegments:
     def __init__(self, tables: Tables, encryption: Encryption | None) -> None:
         self.parse = parse if encryption is None else encryption.parse
         self._tables = tables
+        self._end: tuple[int, int] | None = None
 
     def sizes(self) -> dict[str, int]:
         """Return the size of each segment in bytes by its name, oldest first."""
@@ -601,23 +650,45 @@ class DatabaseSegments:
             "SELECT segment, max(stop) FROM adcp_log WHERE queue = %(queue)s "
             "GROUP BY segment ORDER BY segment"
         )
-        return {f"{segment:016d}": size for segment, size in rows}
+        suffix = f"-{self._tables.queue}" if self._tables.queue else ""
+        return {f"{segment:016d}{suffix}": size for segment, size in rows}
 
     def _collect(self) -> bool:
         """Move records from the intake to the log; return whether there may be more."""
         run = self._tables.run
         with self._tables.write() as cursor:
             ((data, records),) = run(cursor, _COLLECT, rows=_COLLECT_ROWS, bytes=_COLLECT_BYTES)
-            ((segment, start, is_old),) = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)
-            if start and (start >= _SEGMENT_BYTES or (is_old and data is None)):
-                segment, start = segment + 1, 0
+            segment, start, is_old, new = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)[0]
+            self._check_end(segment, start)
+            is_full = start >= _SEGMENT_BYTES or (is_old and data is None)
+            if start and (is_full or (self._end is None and data is not None)):
+                segment, start = new, 0
                 run(cursor, _MOVE_LOG_END, segment=segment, stop=0)
-            if data is None:
-                return False
-            end = {"segment": segment, "stop": start + len(data)}
-            run(cursor, _APPEND, start=start, records=records, data=data, **end)
-            run(cursor, _MOVE_LOG_END, **end)
+            elif not start and data is not None:
+                segment = new
+            end = {"segment": segment, "stop": start + len(data or b"")}
+            if data is not None:
+                run(cursor, _APPEND, start=start, records=records, data=data, **end)
+                run(cursor, _MOVE_LOG_END, **end)
+        if data is None:
+            return False
+        self._end = segment, end["stop"]
         return len(data) >= _COLLECT_BYTES or records >= _COLLECT_ROWS
+
+    def _check_end(self, segment: int, stop: int) -> None:
+        """Check that the log ends where this leader left it.
+
+        Raises:
+            LeadLostError: If it ends before, as in a standby that took over too early. A new
+                leader begins from what is there.
+        """
+        if self._end is not None and (segment, stop) < self._end:
+            logger.error(
+                "queue.went_back",
+                queue=self._tables.queue,
+                remedy="the database lost what it had committed: use a synchronous standby",
+            )
+            raise LeadLostError(f"{self._tables.database.location}: the log ends before its end")
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
@@ -630,14 +701,14 @@ class DatabaseSegments:
         with self._tables.database.transaction() as cursor:
 
             def read(start: int, length: int) -> bytes:
-                place = {"segment": int(name), "start": start, "stop": start + length}
+                place = {"segment": _number(name), "start": start, "stop": start + length}
                 return b"".join(row[0] for row in self._tables.run(cursor, _READ, **place))
 
             yield read
 
     def count(self, name: str, start: int, stop: int) -> int:
         """Return how many records there are between two offsets."""
-        place = {"segment": int(name), "start": start, "stop": stop}
+        place = {"segment": _number(name), "start": start, "stop": stop}
         inside = "start >= %(start)s AND stop <= %(stop)s"
         ((whole,),) = self._tables.query(
             f"SELECT coalesce(sum(records), 0)::int {_OVERLAPPING} AND {inside}", **place
@@ -652,13 +723,13 @@ class DatabaseSegments:
         return bool(
             self._tables.query(
                 "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND segment > %(segment)s",
-                segment=int(name),
+                segment=_number(name),
             )
         )
 
     def delete(self, name: str, size: int) -> bool:
         """Delete a segment if it is closed and still of that size; return whether it is gone."""
-        place = {"segment": int(name), "start": 0, "stop": size}
+        place = {"segment": _number(name), "start": 0, "stop": size}
         if not self.is_closed(name):
             return False
         with self._tables.write() as cursor:
@@ -672,7 +743,7 @@ class DatabaseSegments:
         """Overwrite records, so that nothing of their content is left."""
         with self._tables.write() as cursor:
             for record in records:
-                place = {"segment": int(name), "start": record.start}
+                place = {"segment": _number(name), "start": record.start}
                 ((old,),) = self._tables.run(cursor, _READ, stop=record.stop, **place)
                 erased = erase_record(old, record.unpack()[0].get("only"))
                 self._tables.run(cursor, _OVERWRITE, data=erased, **place)
@@ -681,7 +752,7 @@ class DatabaseSegments:
         """Overwrite bytes that are no records, keeping their number of lines."""
         with self._tables.write() as cursor:
             for span in spans:
-                place = {"segment": int(name), "start": span.start}
+                place = {"segment": _number(name), "start": span.start}
                 self._tables.run(cursor, _OVERWRITE, data=b" " * len(span.data), **place)
 
     def quarantine(self, name: str, data: bytes) -> None:

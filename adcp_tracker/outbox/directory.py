@@ -157,6 +157,13 @@ class DirectoryQueue:
         """Publish counts for other processes."""
         replace_file(self._directory.books, data)
 
+    def hold(self, destination: str, seconds: float) -> None:
+        """Have nobody to tell: one process sends all of a directory."""
+
+    def held(self) -> dict[str, float]:
+        """Return nothing; see :meth:`hold`."""
+        return {}
+
     def compact_state(self) -> None:
         """Overwrite what the closed database has freed."""
         for database in self._directory.state.glob("*.db"):

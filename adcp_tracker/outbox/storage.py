@@ -222,6 +222,12 @@ class Queue(Protocol):
     def write_stats(self, data: bytes) -> None:
         """Publish counts for other processes."""
 
+    def hold(self, destination: str, seconds: float) -> None:
+        """Have every leader that shares the store wait before the next request to a destination."""
+
+    def held(self) -> Mapping[str, float]:
+        """Return for how many seconds each destination is to be left alone."""
+
     def compact_state(self) -> None:
         """Overwrite what the closed state has freed, so that no erased text is left in it."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.storage import Store
 
 
-class TestPostgresStore(StoreContract):
+class TestDatabaseStore(StoreContract):
     """A database, with plain and with encrypted events."""
 
     @pytest.fixture(params=["plain", "encrypted"])
@@ -116,3 +116,42 @@ def test_an_error_shows_no_value(store: DatabaseStore) -> None:
         cursor.execute("SELECT %s::int", ("alice@example.com",))
     assert "alice" not in str(caught.value)
     assert "22P02" in str(caught.value)
+
+
+def test_no_two_segments_of_a_database_or_its_copy_have_the_same_name(database: str) -> None:
+    """A batch's idempotency key comes of its place, so no other events may ever stand there."""
+    migrate(database, queues=2)
+    names: list[str] = []
+    for number in (0, 1, 0):
+        shard = DatabaseStore(database, number)
+        shard.journal_writer().append(body(number), NOW_MS)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute("UPDATE adcp_queue SET until = 'epoch'")
+        names += _lead(shard).segments.sizes()
+    assert len(set(names)) == 3
+    assert [name.partition("-")[2] for name in names] == ["", "1", "", ""]
+
+
+def test_a_log_that_went_back_ends_the_lead(store: DatabaseStore, database: str) -> None:
+    """A standby that lacked the end of the log is begun from what it has."""
+    queue = _lead(store)
+    for _ in range(2):
+        store.journal_writer().append(body(1), NOW_MS)
+        queue.segments.sizes()
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("DELETE FROM adcp_log WHERE start > 0")
+        connection.execute("UPDATE adcp_queue SET size = size / 2")
+    with pytest.raises(LeadLostError):
+        queue.segments.sizes()
+
+
+def test_a_wait_that_a_seller_asks_for_is_kept_by_all_queues(database: str) -> None:
+    """The longest counts, until it is over."""
+    migrate(database, queues=2)
+    store = DatabaseStore(database)
+    store.open().hold("seller", 30.0)
+    store.open().hold("seller", 5.0)
+    store.open().hold("other", 0.0)
+    (held,) = DatabaseStore(database, 1).open().held().items()
+    assert held[0] == "seller"
+    assert 20.0 < held[1] <= 30.0
