@@ -3,8 +3,7 @@
 from adcp_tracker import _platform as _platform  # before all others: it may refuse
 from adcp_tracker._version import __version__
 from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
-from adcp_tracker.delivery.api import DeadLetterApi
-from adcp_tracker.delivery.commands import ReplayResult
+from adcp_tracker.delivery.api import DeadLetterApi, ReplayResult
 from adcp_tracker.delivery.stats import DestinationStats, Stats
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import (

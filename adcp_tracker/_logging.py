@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from adcp_tracker._signals import raised_by_signal_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import structlog
     from structlog.typing import EventDict
@@ -100,29 +98,6 @@ class Logger:
 
 
 logger = Logger()
-
-
-_own_request: ContextVar[bool] = ContextVar("adcp_tracker_own_request", default=False)
-
-
-def _is_hosts(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.INFO or not _own_request.get()
-
-
-@contextmanager
-def quiet_httpx() -> Iterator[None]:
-    """Keep httpx from logging the library's own requests at INFO in the host's log.
-
-    The host's requests, and whatever httpx warns of, are logged as before.
-    """
-    log = logging.getLogger("httpx")
-    if _is_hosts not in log.filters:
-        log.addFilter(_is_hosts)
-    token = _own_request.set(True)
-    try:
-        yield
-    finally:
-        _own_request.reset(token)
 
 
 class ThrottledLogger:

@@ -11,10 +11,9 @@ from uuid import UUID
 from adcp_tracker import _capture
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import current_context
-from adcp_tracker.delivery import commands
-from adcp_tracker.delivery.api import DeadLetterApi
+from adcp_tracker.delivery.api import DeadLetterApi, remove_destination
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.pipeline import Pipeline
-from adcp_tracker.delivery.retry import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
@@ -717,7 +716,7 @@ class Tracker:
         Raises:
             TimeoutError: If another process did not hand over in time.
         """
-        return self._pipeline.run(lambda leader: commands.remove_destination(leader, name), timeout)
+        return self._pipeline.run(lambda leader: remove_destination(leader, name), timeout)
 
     def __enter__(self) -> Self:
         return self

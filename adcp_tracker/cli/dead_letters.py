@@ -37,7 +37,7 @@ from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
 
 if TYPE_CHECKING:
     from adcp_tracker.cli._queue import QueueStatus
-    from adcp_tracker.delivery.commands import ReplayResult
+    from adcp_tracker.delivery.api import ReplayResult
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.events.builder import EventFields
     from adcp_tracker.outbox.dead_letters import DeadLetter

@@ -6,18 +6,22 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from adcp_tracker.delivery import commands
+import attrs
+
 from adcp_tracker.events.codec import converter, encode
 from adcp_tracker.events.event import Event
 from adcp_tracker.events.money import parse_amount
 from adcp_tracker.exceptions import FieldError, InvalidEventError
+from adcp_tracker.journal._syscalls import FsyncError
+from adcp_tracker.journal.records import ENVELOPED, with_envelope
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Collection, Mapping
 
-    from adcp_tracker.delivery.commands import ReplayResult
     from adcp_tracker.delivery.pipeline import Pipeline
+    from adcp_tracker.delivery.uploader import Uploader
+    from adcp_tracker.journal.buffer import Journal
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
 
@@ -59,7 +63,7 @@ class DeadLetterApi:
         """
         journal = self._pipeline.journal
         return self._pipeline.run(
-            lambda leader: commands.replay(leader, journal, ids, on_progress=on_progress), timeout
+            lambda leader: replay(leader, journal, ids, on_progress=on_progress), timeout
         )
 
     def correct(
@@ -87,9 +91,7 @@ class DeadLetterApi:
         ids = {each.id for each in letters if (each.segment, each.offset) in places}
         ids = ids or {letter_id}
         journal = self._pipeline.journal
-        return self._pipeline.run(
-            lambda leader: commands.replay(leader, journal, ids, body), timeout
-        )
+        return self._pipeline.run(lambda leader: replay(leader, journal, ids, body), timeout)
 
     def discard(self, ids: Collection[str], timeout: float = 10.0) -> int:
         """Give dead letters up for good, and return how many there were.
@@ -101,7 +103,7 @@ class DeadLetterApi:
         Raises:
             TimeoutError: If another process did not hand over in time.
         """
-        return self._pipeline.run(lambda leader: commands.discard(leader, ids), timeout)
+        return self._pipeline.run(lambda leader: discard(leader, ids), timeout)
 
 
 def _parse_json(text: bytes | str) -> object:
@@ -123,3 +125,120 @@ def _with_amounts(value: object) -> object:
             for key, inner in value.items()
         }
     return [_with_amounts(each) for each in value] if isinstance(value, list) else value
+
+
+@attrs.frozen
+class ReplayResult:
+    """The result of a replay.
+
+    Attributes:
+        replayed: The ids of letters that are on their way again.
+        refused: Those that cannot be sent as they are: their faults are in the event,
+            or their destination is no longer known.
+        unknown: Those that are no letter's.
+    """
+
+    replayed: tuple[str, ...]
+    refused: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def replay(
+    uploader: Uploader,
+    journal: Journal,
+    ids: Collection[str],
+    corrected: bytes | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ReplayResult:
+    """Send dead letters again, each to its own destination.
+
+    Args:
+        uploader: The uploader.
+        journal: Where their events are written.
+        ids: The ids of the dead letters.
+        corrected: An event to send instead of theirs.
+        on_progress: Called with how many are written, and how many there are.
+
+    Raises:
+        OSError: If the disk does not take them all; those it did not take stay where they are.
+    """
+    found = {
+        letter.id: letter if corrected is None else _correct(letter, corrected)
+        for letter in uploader.dead_letter_buffer.find(ids)
+    }
+    known = uploader.state.destinations
+    again = [each for each in found.values() if each.replayable and each.destination in known]
+    taken, trouble = _write_events(journal, again, on_progress)
+    for letter in taken:
+        counts = known[letter.destination].counts
+        counts.accepted -= 1
+        counts.dead -= 1
+    uploader.dead_letter_buffer.mark_removed(taken)
+    uploader.commit()
+    if trouble is not None:
+        raise trouble
+    replayed = {letter.id for letter in taken}
+    return ReplayResult(
+        tuple(sorted(replayed)),
+        tuple(sorted(found.keys() - replayed)),
+        tuple(sorted(set(ids) - found.keys())),
+    )
+
+
+def discard(uploader: Uploader, ids: Collection[str]) -> int:
+    """Delete dead letters without sending them.
+
+    Returns:
+        How many there were.
+    """
+    found = uploader.dead_letter_buffer.find(ids)
+    for letter in found:
+        state = uploader.state.destinations.get(letter.destination)
+        if state is not None:
+            state.counts.dead -= 1
+            state.counts.dropped["operator"] += 1
+    uploader.dead_letter_buffer.mark_removed(found)
+    uploader.commit()
+    return len(found)
+
+
+def remove_destination(uploader: Uploader, destination: str) -> bool:
+    """Remove a destination that is no longer configured, and its events.
+
+    Returns:
+        Whether it was known and is not in use.
+    """
+    if uploader.is_configured(destination) or destination not in uploader.state.destinations:
+        return False
+    uploader.remove_destination(destination)
+    return True
+
+
+def _write_events(
+    journal: Journal,
+    letters: list[DeadLetter],
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[list[DeadLetter], OSError | None]:
+    """Append letters as events; return those written, and the error if any."""
+    for number, letter in enumerate(letters):
+        body = with_envelope(_envelope(letter), letter.event)
+        try:
+            journal.append_record(body, int(letter.died_at * 1000), ENVELOPED)
+        except FsyncError as error:  # it is in its segment, and goes from there
+            return letters[: number + 1], error
+        except OSError as error:
+            return letters[:number], error
+        if on_progress is not None:
+            on_progress(number + 1, len(letters))
+    return letters, None
+
+
+def _correct(letter: DeadLetter, event: bytes) -> DeadLetter:
+    return attrs.evolve(letter, event=event, replayable=True)
+
+
+def _envelope(letter: DeadLetter) -> dict[str, object]:
+    envelope: dict[str, object] = {"only": letter.destination}
+    if letter.test_event_code is not None:
+        envelope["test"] = letter.test_event_code
+    return envelope

@@ -1,4 +1,4 @@
-"""What an outcome does to a batch and to the counts.
+"""What an outcome does to a batch, to the counts and to dead letters.
 
 One function per outcome; nothing here does I/O. Whatever is decided is in the state,
 to be committed by the caller, with the dead letters to be written before that.
@@ -6,6 +6,7 @@ to be committed by the caller, with the dead letters to be written before that.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,11 +29,72 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from adcp_tracker.delivery.retry import RetryPolicy
     from adcp_tracker.outbox.batch import LocatedEvent
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
+    from adcp_tracker.outbox.storage import DeadLetters, Segments
+
+
+_FIRST_SECONDS = 2.0
+_LONGEST_SECONDS = 60.0
+_JITTER = 0.25
+_ENOUGH_DOUBLINGS = 10
+_LONGEST_ASKED_SECONDS = 3600.0
+
+
+@attrs.frozen
+class RetryPolicy:
+    """Backoff and retry limits.
+
+    The numbers are those the protocol's notes advise: exponential from 2 s, at most 60 s,
+    a quarter of jitter either way, and what the seller asks for as a minimum.
+
+    Attributes:
+        random: Returns numbers from 0 to 1, for the jitter.
+        probe_seconds: How often a paused destination is probed.
+        budget: How often a batch is tried for an unknown reason.
+    """
+
+    random: Callable[[], float]
+    probe_seconds: float = 300.0
+    budget: int = 12
+
+    def delay(self, failures: int, retry_after: float | None = None) -> float:
+        """Return the seconds to wait after so many failures in a row."""
+        doublings = min(failures - 1, _ENOUGH_DOUBLINGS)
+        steady = min(_FIRST_SECONDS * 2.0**doublings, _LONGEST_SECONDS)
+        jittered = steady * (1.0 + _JITTER * (2.0 * self.random() - 1.0))
+        return max(jittered, retry_after or 0.0)
+
+    def longest(self) -> float:
+        """Return the longest time that anything may wait, in seconds."""
+        return max(_LONGEST_ASKED_SECONDS, _LONGEST_SECONDS * (1.0 + _JITTER), self.probe_seconds)
+
+
+def clamp_future_deadlines(state: State, policy: RetryPolicy, now: float) -> None:
+    """Make due what would wait longer than any rule allows.
+
+    Waits are kept by the time of day, which survives a restart and may be set meanwhile.
+    """
+    latest = now + policy.longest()
+    for destination in state.destinations.values():
+        if destination.resume_at > latest:
+            destination.resume_at = now
+    for batches in state.batches.values():
+        for batch in [each for each in batches if each.next_attempt_at > latest]:
+            state.replace(batch, attrs.evolve(batch, next_attempt_at=now))
+
+
+def shift_deadlines(state: State, seconds: float) -> None:
+    """Move every deadline by so many seconds."""
+    for destination in state.destinations.values():
+        if destination.resume_at:
+            destination.resume_at += seconds
+    for batches in state.batches.values():
+        for batch in [each for each in batches if each.next_attempt_at]:
+            later = attrs.evolve(batch, next_attempt_at=batch.next_attempt_at + seconds)
+            state.replace(batch, later)
 
 
 _TRIES_PER_KEY = 5
@@ -319,3 +381,106 @@ class OutcomeHandler:
 def event_id(event: bytes) -> str:
     """Return an event's id."""
     return str(orjson.loads(event).get("event_id"))
+
+
+_MOST_UNWRITTEN = 10_000
+_ENVELOPE_BYTES = 300
+MAX_BYTES = 128 * 1024 * 1024
+"""How much the dead letters of one destination may take."""
+
+
+class DeadLetterBuffer:
+    """Changes to dead letters that the disk doesn't have yet.
+
+    Args:
+        kept: The letters on disk.
+        segments: The segments, where letters that are sent again stand as records.
+
+    Attributes:
+        sizes: How many bytes the letters of each destination take, about.
+    """
+
+    def __init__(self, kept: DeadLetters, segments: Segments) -> None:
+        self._store = kept
+        self._segments = segments
+        self._unwritten: list[DeadLetter] = []
+        self._removed: set[str] = set()
+        self.sizes: Counter[str] = Counter()
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether any letter exists only in memory."""
+        return bool(self._unwritten)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether too many letters wait in memory to make more."""
+        return len(self._unwritten) > _MOST_UNWRITTEN
+
+    def add(self, letters: Iterable[DeadLetter]) -> None:
+        """Add letters to be written."""
+        for letter in letters:
+            self._unwritten.append(letter)
+            self.sizes[letter.destination] += len(letter.event) + _ENVELOPE_BYTES
+
+    def trim(self, limit: int) -> Counter[str]:
+        """Erase the oldest letters of each destination that has more than `limit` bytes.
+
+        A seller that rejects everything must not fill the disk for the others.
+
+        Returns:
+            How many were erased, by destination.
+        """
+        if all(size <= limit for size in self.sizes.values()):
+            return Counter()
+        keys = list(self._store.keys())
+        self.sizes = Counter()
+        for key in keys:
+            self.sizes[key.destination] += key.size
+        excess = {name: size - limit * 9 // 10 for name, size in self.sizes.items() if size > limit}
+        erased: Counter[str] = Counter()
+        ids: set[str] = set()
+        for key in keys:
+            if excess.get(key.destination, 0) > 0 and key.id not in self._removed:
+                excess[key.destination] -= key.size
+                self.sizes[key.destination] -= key.size
+                erased[key.destination] += 1
+                ids.add(key.id)
+        self._store.remove(ids)
+        return erased
+
+    def mark_removed(self, letters: Iterable[DeadLetter]) -> None:
+        """Hide letters now, and erase them at the next write."""
+        self._removed.update(letter.id for letter in letters)
+
+    def find(self, ids: Collection[str]) -> list[DeadLetter]:
+        """Return the letters with these ids that aren't marked as removed."""
+        wanted = set(ids) - self._removed
+        return [letter for letter in self._store if letter.id in wanted]
+
+    def write(self, now: float) -> None:
+        """Write new letters, then erase removed ones.
+
+        Args:
+            now: Seconds since the epoch.
+
+        Raises:
+            OSError: If the disk does not take it; what is left is there for the next time.
+        """
+        self._store.add(self._unwritten, now)
+        self._unwritten.clear()
+        if self._removed:
+            self._segments.sync()  # on disk as records before they are gone as letters
+            self._store.remove(self._removed)
+            self._removed.clear()
+
+    def discard(self, is_unwanted: Callable[[bytes], bool]) -> None:
+        """Drop letters from memory whose events were erased on disk."""
+        self._unwritten = [each for each in self._unwritten if not is_unwanted(each.event)]
+
+    def counts(self) -> Counter[str] | None:
+        """Count letters by destination. ``None`` if some can't be decrypted."""
+        if self._store.undecrypted():
+            return None
+        every = (*self._store, *self._unwritten)
+        return Counter({each.id: each.destination for each in every}.values())

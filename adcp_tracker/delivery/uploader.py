@@ -10,10 +10,14 @@ import attrs
 
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.delivery.advice import Advisor
-from adcp_tracker.delivery.dead_letter_buffer import MAX_BYTES, DeadLetterBuffer
-from adcp_tracker.delivery.outcomes import OutcomeHandler
+from adcp_tracker.delivery.outcomes import (
+    MAX_BYTES,
+    DeadLetterBuffer,
+    OutcomeHandler,
+    clamp_future_deadlines,
+    shift_deadlines,
+)
 from adcp_tracker.delivery.recovery import open_state, repair
-from adcp_tracker.delivery.retry import clamp_future_deadlines, shift_deadlines
 from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Preloadable, Retry
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from adcp_tracker._clock import Clock
-    from adcp_tracker.delivery.retry import RetryPolicy
+    from adcp_tracker.delivery.outcomes import RetryPolicy
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.outbox.batch import BatchEvents

@@ -35,9 +35,8 @@ from adcp_tracker.destinations.responses import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from adcp_tracker.destinations.base import Outcome, Paused, Retry
+    from adcp_tracker.destinations.base import Outcome, Paused, RequestBody, Retry
     from adcp_tracker.destinations.http import HttpClient
-    from adcp_tracker.destinations.payload import RequestBody
 
 EXTENSION: Final = "https://adcontextprotocol.org/extensions/adcp/v3"
 _CARD_PATHS: Final = ("/.well-known/agent-card.json", "/.well-known/agent.json")

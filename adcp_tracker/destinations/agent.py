@@ -17,6 +17,7 @@ from adcp_tracker.destinations.base import (
     CheckResult,
     Paused,
     Rejected,
+    RequestBody,
     Retry,
     Timeouts,
     event_failure,
@@ -33,7 +34,6 @@ from adcp_tracker.destinations.capabilities import (
     without_uids,
 )
 from adcp_tracker.destinations.mcp import Answer, McpSession
-from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.responses import to_check_result
 from adcp_tracker.destinations.validation import (
     validate_choice,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, TypeGuard
 import attrs
 import orjson
 
-from adcp_tracker.destinations.base import CheckResult
+from adcp_tracker.destinations.base import CheckResult, RequestBody
 from adcp_tracker.destinations.mcp import Answer
-from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.responses import CODE_LENGTH, sanitize
 from adcp_tracker.events.model import (
     NEWER_EVENT_TYPES,

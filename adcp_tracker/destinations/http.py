@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Name resolution and httpx import these two on first use; import them before any fork.
 import encodings.idna  # noqa: F401 - see above
+import logging
 import os
 import socket
 import ssl
@@ -11,6 +12,7 @@ import threading
 import time
 import zlib
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,7 @@ import attrs
 import httpcore  # noqa: F401 - see above
 import httpx
 
-from adcp_tracker._logging import quiet_httpx
-from adcp_tracker.destinations.base import Paused, Retry, Timeouts
-from adcp_tracker.destinations.payload import RequestBody
-from adcp_tracker.destinations.redaction import redaction_of
+from adcp_tracker.destinations.base import Paused, RequestBody, Retry, Timeouts, redaction_of
 from adcp_tracker.destinations.responses import OVERSIZE, UNDECODABLE, Response
 
 if TYPE_CHECKING:
@@ -459,3 +458,26 @@ def slash_redirect(url: str, response: Response) -> str | None:
     wanted = before.copy_with(path=path)
     found = after if after.query else after.copy_with(query=before.query or None)
     return str(wanted) if found == wanted else None
+
+
+_own_request: ContextVar[bool] = ContextVar("adcp_tracker_own_request", default=False)
+
+
+def _is_hosts(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or not _own_request.get()
+
+
+@contextmanager
+def quiet_httpx() -> Iterator[None]:
+    """Keep httpx from logging the library's own requests at INFO in the host's log.
+
+    The host's requests, and whatever httpx warns of, are logged as before.
+    """
+    log = logging.getLogger("httpx")
+    if _is_hosts not in log.filters:
+        log.addFilter(_is_hosts)
+    token = _own_request.set(True)
+    try:
+        yield
+    finally:
+        _own_request.reset(token)

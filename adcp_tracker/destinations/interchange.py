@@ -42,9 +42,15 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Retry, SourceRules
+    from adcp_tracker.destinations.base import (
+        Batch,
+        EventFailure,
+        Outcome,
+        RequestBody,
+        Retry,
+        SourceRules,
+    )
     from adcp_tracker.destinations.http import HttpClient
-    from adcp_tracker.destinations.payload import RequestBody
 
 
 # The fastest level. JSON events shrink to a quarter; higher levels gain little.

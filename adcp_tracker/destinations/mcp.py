@@ -18,9 +18,15 @@ import attrs
 import orjson
 
 from adcp_tracker._version import __version__
-from adcp_tracker.destinations.base import Paused, Rejected, Retry, TooLarge, user_agent
+from adcp_tracker.destinations.base import (
+    Paused,
+    Rejected,
+    RequestBody,
+    Retry,
+    TooLarge,
+    user_agent,
+)
 from adcp_tracker.destinations.error_codes import RPC_CODES, UNKNOWN
-from adcp_tracker.destinations.payload import RequestBody
 from adcp_tracker.destinations.responses import (
     Response,
     SellerError,

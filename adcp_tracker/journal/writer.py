@@ -20,8 +20,8 @@ from adcp_tracker._logging import logger
 from adcp_tracker._process import fork_detector
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal import _syscalls
+from adcp_tracker.journal._syscalls import FsyncError, GroupCommit
 from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, was_replaced
-from adcp_tracker.journal.fsync import FsyncError, GroupCommit
 from adcp_tracker.journal.records import HEADER_BYTES, Record, crc32, encode_record
 
 if TYPE_CHECKING:

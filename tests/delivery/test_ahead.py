@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge

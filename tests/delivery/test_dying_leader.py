@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure
 from adcp_tracker.journal.files import QueueDirectory

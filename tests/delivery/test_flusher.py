@@ -12,7 +12,7 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.delivery.outcomes import OutcomeHandler
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import OutcomeHandler, RetryPolicy
 from adcp_tracker.destinations.base import (
     Delivered,
     EventFailure,

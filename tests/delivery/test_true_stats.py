@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.stats import current_stats
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Retry

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from adcp_tracker import Agent, Interchange, Tracker
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from tests.destinations.rawseller import http, raw_seller
 from tests.support.booked import balanced
 from tests.support.destinations import RestlessClock, wait_until

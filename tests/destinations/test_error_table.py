@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from adcp_tracker import Agent, Interchange, Tracker
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.destinations.base import Timeouts
 from adcp_tracker.destinations.error_codes import CODES, FAMILIES, Action, ErrorRule
 from tests.destinations.rawseller import RawRequest, RawSeller, http, raw_seller, reset

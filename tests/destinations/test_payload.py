@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adcp_tracker.destinations.base import RequestBody
 from adcp_tracker.destinations.interchange import gzip
-from adcp_tracker.destinations.payload import RequestBody
 
 events = st.lists(st.dictionaries(st.text(max_size=5), st.integers(0, 99)).map(orjson.dumps))
 MEBIBYTE = 1024 * 1024

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.agent import Agent
-from adcp_tracker.destinations.base import Batch, Delivered, Rejected
+from adcp_tracker.destinations.base import Batch, Delivered, Rejected, redaction_of
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.destinations.redaction import redaction_of
 from adcp_tracker.destinations.responses import Response, decode
 from tests.destinations.rawseller import http, raw_seller
 

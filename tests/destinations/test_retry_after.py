@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.destinations.retry_after import clamp, rate_limit_delay, requested_delay
+from adcp_tracker.destinations.responses import clamp, rate_limit_delay, requested_delay
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 

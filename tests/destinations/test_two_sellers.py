@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Agent, Interchange, Tracker
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.sandbox import Sandbox
 from tests.support.booked import balanced, track
 from tests.support.destinations import HandClock, wait_until

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry
 from adcp_tracker.tracker import Tracker
 from tests.support.booked import balanced

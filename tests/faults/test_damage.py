@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.stats import Stats, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.journal.files import QueueDirectory

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal import _syscalls
+from adcp_tracker.journal._syscalls import FsyncError
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.journal.fsync import FsyncError
 from adcp_tracker.journal.records import parse
 from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import wait_until

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING
 from adcp_tracker.context import RequestContext
 from adcp_tracker.destinations.capabilities import read_capabilities
 from adcp_tracker.destinations.mcp import EventStream, is_protocol_error, outcome_from_mcp
-from adcp_tracker.destinations.responses import Response, decode, outcome_from_http
-from adcp_tracker.destinations.retry_after import LONGEST, SHORTEST, requested_delay
+from adcp_tracker.destinations.responses import (
+    LONGEST,
+    SHORTEST,
+    Response,
+    decode,
+    outcome_from_http,
+    requested_delay,
+)
 from adcp_tracker.journal.encryption import ENCRYPTED, Encryption
 from adcp_tracker.journal.records import EVENT, HEADER_BYTES, encode_record, parse
 from adcp_tracker.outbox.state import Span, State

@@ -16,7 +16,7 @@ import pytest
 
 from adcp_tracker import Agent, Interchange, Tracker
 from adcp_tracker.context import RequestContext, bind_context
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.exceptions import AdcpTrackerError
 from tests.support.seller import ADVERTISER, SOURCE, run_seller
 

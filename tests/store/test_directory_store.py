@@ -9,7 +9,7 @@ import pytest
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.encryption import Encryption

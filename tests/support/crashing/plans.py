@@ -13,7 +13,7 @@ import attrs
 
 from adcp_tracker import Tracker
 from adcp_tracker.context import RequestContext
-from adcp_tracker.delivery.retry import RetryPolicy
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.events.event import Event
 from adcp_tracker.events.rejected import RejectedEvent
 from adcp_tracker.journal.files import QueueDirectory
