@@ -41,8 +41,6 @@ def open_state(queue: Queue, names: DestinationNames) -> State:
         logger.error("outbox.rebuilt", error=str(error), set_aside=aside)
         state = _open(queue, names)
     names.add(state.destinations)
-    if state.is_new:
-        _recount_after_rebuild(state, queue)
     return state
 
 
@@ -62,26 +60,6 @@ def _open(queue: Queue, names: DestinationNames) -> State:
     except OutboxError:
         outbox.close()
         raise
-
-
-def _recount_after_rebuild(state: State, queue: Queue) -> None:
-    """Count the dead letters in a rebuilt state.
-
-    A letter whose event is still in a segment is decided again with it, unless nobody
-    knows its destination.
-    """
-    letters, present = queue.dead_letters, queue.segments.sizes()
-    decided_again: set[str] = set()
-    for key in () if letters.is_empty() else letters.keys():
-        if key.destination not in state.destinations:
-            continue
-        if key.segment in present:
-            decided_again.add(key.id)
-        else:
-            counts = state.destinations[key.destination].counts
-            counts.accepted += 1
-            counts.dead += 1
-    letters.remove(decided_again)
 
 
 def repair(
@@ -128,11 +106,12 @@ def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: 
 
 
 def _settle_letters(state: State, letters: DeadLetters, segments: Segments) -> Counter[str]:
-    """Make dead letters and counts agree after a crash.
+    """Make dead letters and counts agree after a crash, or in a state that was rebuilt.
 
     Letters are written before the state, so that none is lost. One that the state does not know
-    of is removed: its event is still to be frozen or sent, which decides anew. One that is gone
-    was on its way again as a new record, or discarded; it is no longer counted.
+    of is removed if its event is still to be frozen or sent, which decides anew; otherwise it is
+    counted. One that is gone was on its way again as a new record, or discarded; it is no longer
+    counted.
     """
     present = segments.sizes().keys()
     there: Counter[str] = Counter()

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.outbox.storage import DestinationNames, Store
 
-_LOOKING_SHARE = 50
-_LONG_SECONDS = 0.05
+_LOOKING_SHARE = 100
+_LONG_SECONDS = 0.02
 _LONGEST_LOOK_SECONDS = 5.0
 _CLOCK_TOLERANCE_SECONDS = 5.0
 _HELD_SECONDS = 1.0

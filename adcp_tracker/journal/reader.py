@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, sync_file
+from adcp_tracker.journal.files import (
+    open_secure,
+    sync_data,
+    sync_directory,
+    sync_file,
+    sync_volume,
+)
 from adcp_tracker.journal.records import erase_record, parse
 from adcp_tracker.journal.writer import SUFFIX, UNFINISHED_SUFFIX
 
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
 
 _EVIDENCE_BYTES = 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
-_CLOSED_AT_ONCE = 500
+_CLOSED_AT_ONCE = 5000
+_SYNCED_ONE_BY_ONE = 200
 _QUARANTINE_BYTES = 64 * 1024 * 1024
 _TICK_NS = 2_000_000_000
 
@@ -62,9 +68,10 @@ class SegmentStore:
         self._list()
         sizes = self._listed.copy()
         unchanged: list[str] = []
+        folder = str(self._folder)  # making a path of each name costs more than asking for it
         for name in self._growing.copy():
             try:
-                size = (self._folder / name).lstat().st_size
+                size = os.lstat(f"{folder}/{name}").st_size
             except FileNotFoundError:
                 del sizes[name]
                 continue
@@ -85,13 +92,13 @@ class SegmentStore:
         is_settled = time.time_ns() - changed_at > _TICK_NS
         self._changed_at = changed_at if is_settled else 0
         with os.scandir(self._folder) as entries:
-            names = sorted(each.name for each in entries if each.name.endswith(SUFFIX))
+            names = sorted(
+                each.name
+                for each in entries
+                if each.name.endswith(SUFFIX) and each.is_file(follow_symlinks=False)
+            )
         known = self._listed
-        self._listed = {
-            name: known.get(name, 0)
-            for name in names
-            if name in known or _is_regular(self._folder / name)
-        }
+        self._listed = {name: known.get(name, 0) for name in names}
         self._growing &= self._listed.keys()
         self._growing |= self._listed.keys() - known.keys()
 
@@ -209,12 +216,16 @@ class SegmentStore:
         """Sync what was appended since the last call.
 
         With it, a power cut costs at most what came after the last round.
+        Very many segments, as a new leader may find, are synced with their whole volume.
 
         Raises:
             OSError: If the disk does not take all of it; the next call tries the rest again.
         """
         sizes = self.sizes()
         grown = [name for name, size in sizes.items() if self._synced.get(name) != size]
+        if len(grown) > _SYNCED_ONE_BY_ONE and sync_volume(self._folder):
+            self._synced = sizes
+            return
         troubles = {name: _sync_file(self._folder / name) for name in grown}
         if grown:
             sync_directory(self._folder)
@@ -226,13 +237,6 @@ class SegmentStore:
         """Remove segments that a crashed process left unfinished."""
         for path in self._folder.glob(f"*{UNFINISHED_SUFFIX}"):
             _remove_if_abandoned(path)
-
-
-def _is_regular(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:  # deleted while we looked
-        return False
 
 
 def _lock(descriptor: int) -> bool:

@@ -206,12 +206,19 @@ class DeadLetterStore:
 
     def _keyed(self, path: Path) -> Iterator[tuple[Record, DeadLetterKey]]:
         for record in self._records(path):
-            if record.kind == ENVELOPED:
-                envelope = orjson.loads(record.body.partition(b"\t")[0])
-                # Another version's letter stays where it is, for that version to read.
-                with suppress(KeyError, TypeError, AttributeError):
-                    key = envelope["destination"], envelope["segment"], envelope["offset"]
-                    yield record, DeadLetterKey(*key, record.stop - record.start)
+            if record.kind != ENVELOPED:
+                continue
+            envelope = orjson.loads(record.body.partition(b"\t")[0])
+            try:
+                key = DeadLetterKey(
+                    envelope["destination"],
+                    envelope["segment"],
+                    envelope["offset"],
+                    record.stop - record.start,
+                )
+            except (KeyError, TypeError):
+                continue  # another version's letter stays where it is, for that version to read
+            yield record, key
 
     def undecrypted(self) -> int:
         """Return how many can't be decrypted because their key is missing."""

@@ -354,7 +354,6 @@ class State:
     Attributes:
         destinations: How far each has got, by name.
         deliveries: Each one's frozen batches, in order.
-        is_new: Whether nothing had been kept before.
 
     Raises:
         DamagedOutboxError: If the outbox holds something else.
@@ -365,7 +364,6 @@ class State:
         self._outbox = outbox
         self._saved = outbox.load()
         self._foreign: dict[str, bytes] = {}
-        self.is_new = not self._saved
         self.destinations: dict[str, DestinationState] = {}
         self.batches: dict[str, list[FrozenBatch]] = {}
         try:
