@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from adcp_tracker import _capture
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
-from adcp_tracker.events.codec import encode
+from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import MAX_CODE, MAX_EVENT_BYTES, EventType
-from adcp_tracker.events.policy import IGNORED_FOR_BOTS, drop_reason, strip_identifiers
 from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullError
@@ -24,8 +25,24 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.event_sources.rules import EventRules
     from adcp_tracker.events.event import Event
-    from adcp_tracker.events.policy import OnDenied
-    from adcp_tracker.settings import Settings
+    from adcp_tracker.settings import OnDenied, Settings
+
+
+NO_CONSENT: Final = "consent"
+"""The reason for dropping an event of a shopper who denied consent."""
+
+IGNORED_FOR_BOTS: Final = frozenset(
+    {
+        EventType.PAGE_VIEW,
+        EventType.VIEW_CONTENT,
+        EventType.SELECT_CONTENT,
+        EventType.SELECT_ITEM,
+        EventType.SEARCH,
+        EventType.VIEWED_CART,
+        EventType.CONTENT_VIEW,
+    }
+)
+"""Events of viewing a page. They mean nothing if a robot made the request."""
 
 _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
@@ -278,3 +295,26 @@ def _place(error: Exception) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+def drop_reason(event: Event, context: Context, on_denied: OnDenied) -> str | None:
+    """Return why an event must not be sent, in one word; ``None`` if it may be."""
+    if context.automated is not None and event.event_type in IGNORED_FOR_BOTS:
+        return context.automated
+    if context.consent is Consent.DENIED and on_denied == "drop":
+        return NO_CONSENT
+    return None
+
+
+def strip_identifiers(event: Event, context: Context) -> Event:
+    """Return an event without the shopper's identifiers if consent was denied.
+
+    The page's query is removed, too: it may contain a click id.
+    """
+    if context.consent is not Consent.DENIED:
+        return event
+    url = event.event_source_url
+    page = url and url.partition("?")[0]
+    stripped = attrs.evolve(event, user_match=None, event_source_url=page)
+    object.__setattr__(stripped, "omissions", event.omissions)
+    return stripped

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import EventSource
-    from adcp_tracker.events.policy import OnDenied
 
 
 Durability = Literal["process", "power"]
+OnDenied = Literal["drop", "strip"]
 WhenFull = Literal["drop_new", "raise"]
 Uploader = Literal["thread", "external"]
 

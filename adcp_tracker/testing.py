@@ -18,7 +18,7 @@ import attrs
 
 from adcp_tracker import _capture
 from adcp_tracker.destinations.base import Delivered
-from adcp_tracker.events.codec import decode
+from adcp_tracker.events.event import decode
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.model import EventType
 from adcp_tracker.tracker import Tracker

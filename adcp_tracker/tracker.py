@@ -19,7 +19,7 @@ from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event, derive_event_id
 from adcp_tracker.events.builder import lead_id as lead_event_id
-from adcp_tracker.events.codec import encode
+from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.encryption import encryption_from_keys

@@ -33,7 +33,7 @@ from adcp_tracker.destinations.base import (
 )
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event
-from adcp_tracker.events.codec import encode
+from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure

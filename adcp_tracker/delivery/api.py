@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker.events.codec import converter, encode
-from adcp_tracker.events.event import Event
-from adcp_tracker.events.money import parse_amount
+from adcp_tracker.events.event import Event, converter, encode
+from adcp_tracker.events.parsing import parse_amount
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.journal._syscalls import FsyncError
 from adcp_tracker.journal.records import ENVELOPED, with_envelope

@@ -1,13 +1,20 @@
-"""Parsing of times, and the values that stand for none."""
+"""Parse times and exact amounts, and know how many decimals each currency has."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from decimal import Context, Decimal, Inexact
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from adcp_tracker.events.money import MAX_NUMBER
+from adcp_tracker._signals import reraise_interruption
+from adcp_tracker.exceptions import FieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 Unvalidated: TypeAlias = Any
 """A value as it was given, which a rule is still to check."""
@@ -99,3 +106,235 @@ def _from_number(value: object) -> Unvalidated:
             if _FIRST_UNIX_TIME <= seconds < _LAST_UNIX_TIME:
                 return datetime.fromtimestamp(seconds, timezone.utc)
     return value
+
+
+_WITH_CENTS: Final = """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD
+    CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD
+    HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD
+    MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON
+    RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD
+    TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+"""
+_WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_WITH_MILLS: Final = "BHD IQD JOD KWD LYD OMR TND"
+_WITH_TENTHS_OF_MILLS: Final = "CLF UYW"
+
+DECIMALS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(_WITH_CENTS.split(), 2),
+    **dict.fromkeys(_WHOLE.split(), 0),
+    **dict.fromkeys(_WITH_MILLS.split(), 3),
+    **dict.fromkeys(_WITH_TENTHS_OF_MILLS.split(), 4),
+}
+"""The number of decimals of each ISO 4217 currency."""
+
+MAX_NUMBER: Final = 2**53
+"""Numbers are below this: every JSON parser holds them, and RFC 8785 can write them."""
+
+EXACT: Final = Context(prec=200, traps=[Inexact])
+"""A decimal context that raises instead of rounding, whatever the host's context is."""
+
+_WITHDRAWN_WITH_CENTS: Final = "CUC EEK GHC HRK LTL LVL MRO SKK SLL STD VEB VEF ZMK ZWL"
+_WITHDRAWN: Final[Mapping[str, int]] = {
+    **dict.fromkeys(_WITHDRAWN_WITH_CENTS.split(), 2),
+    "BYR": 0,
+}
+"""Currencies that have left ISO 4217, and that old orders still have."""
+
+PROVIDER_DECIMALS: Final[Mapping[str, Mapping[str, int]]] = {
+    "adyen": {"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2},
+    "gocardless": {},
+    "razorpay": {},
+    "square": {},
+    "stripe": {"ISK": 2, "MGA": 0, "UGX": 2},
+    "sumup": {"COP": 0, "HUF": 0},
+}
+"""Where a provider counts minor units otherwise than ISO 4217 does, as its own pages say."""
+
+_MAX_TEXT: Final = 64
+_MAX_DIGITS: Final = 100
+_NEAR: Final = 1e-9
+_NEAR_DECIMALS: Final = 4
+_PLAIN: Final = frozenset({int, float, Decimal, str, type(None)})
+_MONEY_PARTS: Final = ("gross", "shop_money", "shopMoney")
+_MONEY_CURRENCIES: Final = ("currency", "currency_code", "currencyCode", "amount_currency")
+_UNKNOWN: Final = 1000
+_CENT: Final = Decimal("0.01")
+CENTS: Final = frozenset(_WITH_CENTS.split())
+"""Currencies with two decimals, as most have."""
+
+_is_number: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?").fullmatch
+_is_integer: Final = re.compile(r"[+-]?[0-9]{1,16}").fullmatch
+_short: Final = Context(prec=_MAX_DIGITS, traps=[Inexact])
+
+
+def from_minor(amount: int | str | None, currency: str, *, provider: str | None = None) -> Decimal:
+    """Convert an amount in a currency's smallest unit, such as cents.
+
+    Args:
+        amount: As payment providers count it: 1999 is 19.99 USD, 1999 JPY, 1.999 KWD.
+            A string of digits is accepted.
+        currency: An ISO 4217 code, also in small letters or withdrawn.
+        provider: The provider, such as ``stripe``, if it counts some currencies
+            differently from ISO 4217.
+
+    Raises:
+        KeyError: If the currency isn't in ISO 4217, so that its units are unknown.
+        ValueError: If `amount` isn't a whole number, or `provider` is unknown.
+    """
+    number = unbox(amount)
+    if isinstance(number, str) and _is_integer(number.strip()):
+        number = int(number)
+    if type(number) is not int or abs(number) >= MAX_NUMBER:
+        raise ValueError("amount: expected a whole number of minor units below 2^53")
+    code = currency.strip().upper()
+    decimals = DECIMALS[code] if code in DECIMALS else _WITHDRAWN[code]
+    if provider is not None:
+        decimals = _minor_units(provider).get(code, decimals)
+    return Decimal(number).scaleb(-decimals, EXACT)
+
+
+def _minor_units(provider: str) -> Mapping[str, int]:
+    name = provider.strip().lower()
+    if name not in PROVIDER_DECIMALS:
+        expected = ", ".join(sorted(PROVIDER_DECIMALS))
+        raise ValueError(f"provider: expected one of {expected}")
+    return PROVIDER_DECIMALS[name]
+
+
+def unbox(value: object) -> object:
+    """Return the Python value of a NumPy scalar and of a subclass of int, float or Decimal."""
+    kind = type(value)
+    if kind in _PLAIN or kind is bool:
+        return value
+    if isinstance(value, Enum):
+        return unbox(value.value)
+    if kind.__module__.partition(".")[0] == "numpy" and getattr(value, "ndim", 1) == 0:
+        item = getattr(value, "item", None)
+        return value if item is None else item()
+    for plain in (int, float, Decimal):
+        if isinstance(value, plain):
+            return plain(value)
+    return value
+
+
+def parse_amount(value: object) -> object:
+    """Parse an amount. Return the value unchanged if it isn't one.
+
+    Args:
+        value: A number, a string with a number, or an object with an ``amount``.
+            A float is read by its decimal digits, not by its binary value; one that is
+            within 1e-9 of a ten-thousandth is that, as the sum of two prices is.
+    """
+    kind = type(value)
+    if kind is Decimal or kind is int:
+        return value
+    if kind is float:
+        return known_floats.get(value) or _from_float(value)  # type: ignore[call-overload, arg-type]
+    if isinstance(value, str) and not isinstance(value, Enum):
+        text = value.strip() if len(value) <= _MAX_TEXT else ""
+        return Decimal(text) if _is_number(text) else value
+    if kind is bool or value is None:
+        return value
+    plain = unbox(value)
+    if plain is not value:
+        return parse_amount(plain)
+    amount = parse_money(value)[0]
+    return value if amount is None else amount
+
+
+def parse_money(value: object, depth: int = 3) -> tuple[object, object]:
+    """Return the amount of a money object, and its currency as far as the object knows it.
+
+    Understands ``amount`` with ``currency``, ``value`` with ``currency``, prices with a
+    ``gross``, and Shopify's ``shopMoney``. Amounts that could be in minor units aren't read.
+
+    Returns:
+        The amount and the currency; ``(None, None)`` if `value` isn't a money object.
+    """
+    for name in _MONEY_PARTS:
+        part = _part(value, name)
+        if part is not None and depth:
+            return parse_money(part, depth - 1)
+    currency = next(filter(None, (_part(value, name) for name in _MONEY_CURRENCIES)), None)
+    amount = _part(value, "amount")
+    if amount is None and currency is not None:
+        amount = _part(value, "value")
+        if isinstance(value, Mapping) and type(amount) is int:
+            return None, None  # Adyen's, in minor units
+    if isinstance(amount, (str, int, float, Decimal)) or hasattr(amount, "item"):
+        return parse_amount(amount), currency
+    return None, None
+
+
+def _part(value: object, name: str) -> object:
+    if isinstance(value, Mapping):
+        return value.get(name)
+    try:
+        return getattr(value, name, None)
+    except Exception as error:  # noqa: BLE001 - the shop's own property
+        reraise_interruption(error)
+        return None
+
+
+def _from_float(value: float) -> Decimal:
+    near = round(value, _NEAR_DECIMALS)
+    amount = Decimal(repr(near if near and abs(near - value) <= _NEAR else value))
+    if value == value:  # noqa: PLR0124 - NaN is never found again
+        if len(known_floats) >= _MAX_FLOATS:
+            known_floats.clear()
+        known_floats[value] = amount
+    return amount
+
+
+_MAX_FLOATS: Final = 4096
+known_floats: Final[dict[float, Decimal]] = {}
+"""Amounts read before, as prices repeat."""
+
+
+def sum_lines(lines: Iterable[tuple[object, object]]) -> Decimal | None:
+    """Return the sum of quantity times price; ``None`` if any of them isn't a number."""
+    total = Decimal(0)
+    for quantity, price in lines:
+        if type(quantity) is not int or type(price) not in (int, Decimal):
+            return None
+        try:
+            total = EXACT.fma(quantity, price, total)  # type: ignore[arg-type]
+        except ArithmeticError:
+            return None
+    return total
+
+
+def fits_currency(amount: Decimal, currency: object) -> bool:
+    """Return whether `amount` has no more decimals than its currency."""
+    if type(currency) is not str or (amount.same_quantum(_CENT) and currency in CENTS):
+        return True
+    return not check_decimals(amount, currency, "$")
+
+
+def check_decimals(amount: Decimal, currency: object, path: str) -> tuple[FieldError, ...]:
+    """Return an error if `amount` has more decimals than its currency.
+
+    Trailing zeros don't count, so 59.9000 EUR and 1999.00 JPY are fine. A currency that is
+    not in ISO 4217 may have any number of decimals.
+
+    Returns:
+        One error or none.
+    """
+    allowed = DECIMALS.get(currency, _UNKNOWN) if isinstance(currency, str) else _UNKNOWN
+    found = _decimals(amount)
+    if found <= allowed:
+        return ()
+    return (FieldError(path, f"at most {allowed} decimals in {currency}", f"{found} of them"),)
+
+
+def _decimals(amount: Decimal) -> int:
+    try:
+        # A million digits are cut off before they become a tuple.
+        _, digits, exponent = _short.plus(amount).as_tuple()
+    except ArithmeticError:
+        return _UNKNOWN + 1
+    if not isinstance(exponent, int):  # Not finite; validation rejects it.
+        return 0
+    trailing = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return -exponent - trailing if any(digits) else 0

@@ -1,6 +1,6 @@
 """Read orders: a shop's own, and the payloads of shop systems and payment providers."""
 
-from adcp_tracker.events.money import from_minor
+from adcp_tracker.events.parsing import from_minor
 from adcp_tracker.orders.providers import (
     Refund,
     from_bigcommerce,

@@ -9,8 +9,14 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-from adcp_tracker.events.money import MAX_NUMBER, parse_amount, parse_money, unbox
-from adcp_tracker.events.parsing import is_absent, parse_time
+from adcp_tracker.events.parsing import (
+    MAX_NUMBER,
+    is_absent,
+    parse_amount,
+    parse_money,
+    parse_time,
+    unbox,
+)
 from adcp_tracker.orders._attributes import get_attribute
 
 _LAZY_TEXTS: Final = frozenset({"__proxy__", "LazyString", "LazyProxy", "_LazyString"})

@@ -34,8 +34,15 @@ from adcp_tracker.events.model import (
     EventType,
     UserMatch,
 )
-from adcp_tracker.events.money import CENTS, check_decimals, fits_currency, parse_amount, sum_lines
-from adcp_tracker.events.parsing import Unvalidated, is_absent
+from adcp_tracker.events.parsing import (
+    CENTS,
+    Unvalidated,
+    check_decimals,
+    fits_currency,
+    is_absent,
+    parse_amount,
+    sum_lines,
+)
 from adcp_tracker.events.rules import WRONG_TYPE, Check, InvalidField, below, json_value
 from adcp_tracker.events.validation import JsonDict, checks_of, fields_of
 from adcp_tracker.exceptions import FieldError

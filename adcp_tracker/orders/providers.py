@@ -14,8 +14,7 @@ from typing import Any, Final
 import attrs
 
 from adcp_tracker._formatting import describe
-from adcp_tracker.events.money import from_minor, parse_money
-from adcp_tracker.events.parsing import is_absent, parse_time
+from adcp_tracker.events.parsing import from_minor, is_absent, parse_money, parse_time
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders._conversions import parse_id, parse_total
 from adcp_tracker.orders.mapping import OrderMapping, value_at

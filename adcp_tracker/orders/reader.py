@@ -17,15 +17,16 @@ import attrs
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
 from adcp_tracker._signals import reraise_interruption
-from adcp_tracker.events.codec import converter
+from adcp_tracker.events.event import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
-from adcp_tracker.events.money import (
+from adcp_tracker.events.parsing import (
     CENTS,
+    is_absent,
     known_floats,
     parse_amount,
+    parse_time,
     unbox,
 )
-from adcp_tracker.events.parsing import is_absent, parse_time
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders._attributes import (
     class_attributes,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.codec import decode, encode
+from adcp_tracker.events.event import decode, encode
 from adcp_tracker.events.urls import normalize_url
 from adcp_tracker.exceptions import InvalidEventError
 from tests.conformance.installed import needs_sdk, objections

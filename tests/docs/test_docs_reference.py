@@ -17,9 +17,9 @@ import pytest
 import adcp_tracker
 from adcp_tracker import cli, exceptions, settings, testing
 from adcp_tracker.context import Automated
-from adcp_tracker.events.policy import NO_CONSENT
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.orders.names import CONTACT_FIELDS, ITEM_NAMES, ORDER_NAMES, PRODUCT_FIELDS
+from adcp_tracker.recorder import NO_CONSENT
 from adcp_tracker.settings import VARIABLES, Settings
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from tests.support import pages

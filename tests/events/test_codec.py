@@ -12,8 +12,17 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker.events.codec import converter, decode, encode
-from adcp_tracker.events.event import CustomData, Event, EventType, Surface, UniversalId, UserMatch
+from adcp_tracker.events.event import (
+    CustomData,
+    Event,
+    EventType,
+    Surface,
+    UniversalId,
+    UserMatch,
+    converter,
+    decode,
+    encode,
+)
 from adcp_tracker.events.urls import is_uri
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.sandbox.schema import check_event

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.money import DECIMALS, check_decimals, from_minor, parse_amount, sum_lines
+from adcp_tracker.events.parsing import (
+    DECIMALS,
+    check_decimals,
+    from_minor,
+    parse_amount,
+    sum_lines,
+)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adcp_tracker.events.builder import build_event
-from adcp_tracker.events.codec import decode
-from adcp_tracker.events.event import Content, CustomData, Event, EventType, UniversalId, UserMatch
+from adcp_tracker.events.event import (
+    Content,
+    CustomData,
+    Event,
+    EventType,
+    UniversalId,
+    UserMatch,
+    decode,
+)
 from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.events.rules import REASONS
 from adcp_tracker.exceptions import InvalidEventError

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from adcp_tracker.context import RequestContext
-from adcp_tracker.events.codec import encode
-from adcp_tracker.events.event import ActionSource, Content, Event, EventType, UserMatch
+from adcp_tracker.events.event import ActionSource, Content, Event, EventType, UserMatch, encode
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import (

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker.events.codec import converter, encode
+from adcp_tracker.events.event import converter, encode
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import purchase_event
 from adcp_tracker.orders.mapping import register_order

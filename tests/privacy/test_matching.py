@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker.events.codec import encode
+from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import UidType, UniversalId
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.privacy.matching import PersonMatcher, orders_of, person
