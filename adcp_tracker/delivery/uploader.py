@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger
-from adcp_tracker.delivery.advice import Advisor
 from adcp_tracker.delivery.outcomes import (
     MAX_BYTES,
     DeadLetterBuffer,
@@ -21,6 +20,7 @@ from adcp_tracker.delivery.recovery import open_state, repair
 from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Preloadable, Retry
+from adcp_tracker.events.advice import Advisor
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Batcher, limits

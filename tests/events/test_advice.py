@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker.delivery.advice import Advisor
+from adcp_tracker.events.advice import Advisor
 from tests.support.destinations import HandClock, ScriptedDestination
 
 if TYPE_CHECKING:
