@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -46,13 +48,32 @@ def print_json(document: object) -> None:
 
 def print_line(text: str = "", style: str = "", *, indent: int = 0) -> None:
     """Print one line."""
-    line = " " * indent + printable(text)
+    _write(" " * indent + printable(text), style)
+
+
+def _write(line: str, style: str = "") -> None:
     if not is_terminal():
         sys.stdout.write(line + "\n")
         return
     from rich.text import Text  # noqa: PLC0415 - not needed in a pipe
 
     _console().print(Text(line, style), soft_wrap=True)
+
+
+def print_text(text: str, style: str = "", *, indent: int = 0) -> None:
+    """Print sentences, broken between words if the screen's width is known."""
+    width = _width() - indent
+    if width <= 0:
+        print_line(text, style, indent=indent)
+        return
+    lines = textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
+    for line in lines or [""]:
+        print_line(line, style, indent=indent)
+
+
+def _width() -> int:
+    """Return the width of the screen; 0 in a pipe, unless ``COLUMNS`` says it."""
+    return shutil.get_terminal_size((0, 0)).columns
 
 
 def flush() -> None:
@@ -66,19 +87,32 @@ def print_error(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table with numbers right-aligned; plain columns if stdout is a pipe."""
-    if is_terminal():
-        _draw(columns, rows)
-        return
+    """Print a table with numbers right-aligned; plain columns if stdout is a pipe.
+
+    If it is wider than the screen, the first cell of each row gets a line of its own.
+    """
     cells = [list(columns), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    is_narrow = 0 < _width() < sum(widths) + len(_GAP) * (len(widths) - 1)
+    if is_terminal() and not is_narrow:
+        _draw(columns, rows)
+        return
     numeric = _numeric(columns, rows)
-    for row in cells:
-        line = _GAP.join(
+    styles = ["", *(_style_of(row) for row in rows)]
+    for row, style in zip(cells, styles, strict=True):
+        aligned = [
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(row, widths, numeric, strict=True)
-        )
-        sys.stdout.write(line.rstrip() + "\n")
+        ]
+        if is_narrow:
+            _write(row[0])
+            _write(_GAP + _GAP.join(aligned[1:]).rstrip(), style)
+        else:
+            _write(_GAP.join(aligned).rstrip())
+
+
+def _style_of(row: Sequence[object]) -> str:
+    return next((cell.style for cell in row if isinstance(cell, Styled)), "")
 
 
 def printable(cell: object) -> str:
@@ -240,31 +274,31 @@ def _print_reasons(
     name: str, books: DestinationStats, *, is_known: bool, is_uploaded: bool
 ) -> None:
     if books.paused:
-        print_line(f"{name} is paused; no event is lost: {books.paused}", "red")
+        print_text(f"{name} is paused; no event is lost: {books.paused}", "red")
     elif books.retrying:
         again = "retries automatically" if is_uploaded else "retries once a process uploads"
-        print_line(f"{name} {again}. The last attempt failed: {books.retrying}.")
+        print_text(f"{name} {again}. The last attempt failed: {books.retrying}.")
     if books.missing_keys:
-        print_line(
+        print_text(
             f"{name} has events that were encrypted with another key; no event is lost. "
             f"Add {books.missing_keys} to encryption_keys or ADCP_ENCRYPTION_KEYS.",
             "red",
         )
     if books.dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
-        print_line(f"{name} dropped {plural(sum(books.dropped.values()), 'event')}: {reasons}.")
+        print_text(f"{name} dropped {plural(sum(books.dropped.values()), 'event')}: {reasons}.")
     if books.unconfirmed:
-        print_line(
+        print_text(
             f"{name}: the seller accepted {books.unconfirmed:,} events without confirming that "
             "it processed them. Ask it why, and compare with: adcp-tracker reconcile",
             "yellow",
         )
     if books.match_quality is not None:
-        print_line(f"{name}: the seller could match {books.match_quality:.0%} of the last events.")
+        print_text(f"{name}: the seller could match {books.match_quality:.0%} of the last events.")
     for warning in books.warnings:
-        print_line(f"{name}: the seller warns: {warning}", "yellow")
+        print_text(f"{name}: the seller warns: {warning}", "yellow")
     if not is_known:
-        print_line(
+        print_text(
             f"{name} is not configured here. To drop it and its pending events, run: "
             f"adcp-tracker retire {name}",
             "yellow",

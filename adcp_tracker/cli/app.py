@@ -8,6 +8,7 @@ import typer
 
 from adcp_tracker._version import __version__
 from adcp_tracker.cli.check import check
+from adcp_tracker.cli.coach import coach
 from adcp_tracker.cli.dead_letters import dead, retire
 from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
@@ -29,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sandbox, status, flush, worker, check, explain, retire, reconcile):
+for command in (demo, sandbox, status, coach, flush, worker, check, explain, retire, reconcile):
     app.command()(command)
 app.add_typer(dead, name="dead")
 app.add_typer(sources, name="sources")

@@ -207,11 +207,11 @@ def check(  # noqa: PLR0913 - options, each by its name
 
 def _print_of_check(about: CheckItem) -> None:
     finding = about.finding
-    _output.print_line(
+    _output.print_text(
         f"{finding.level} {about.subject}: {finding.message}", _STYLES_CHECK[finding.level]
     )
     if finding.remedy:
-        _output.print_line(finding.remedy, indent=7)
+        _output.print_text(finding.remedy, indent=7)
     _output.flush()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import textwrap
 from collections import defaultdict
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -57,7 +56,6 @@ Destination = Annotated[
 ]
 _SHOWN: Final = ("id", "destination", "died_at", "code", "message", "remedy", "replayable")
 _UTC: Final = timezone.utc
-_WIDTH: Final = 78
 
 dead = typer.Typer(
     help="List, show, replay, edit or drop dead letters: events that could not be delivered.",
@@ -102,7 +100,7 @@ def list_letters(
 
 
 def _print_groups(letters: list[DeadLetter]) -> None:
-    """Print letters under their reason and destination, within 80 columns where ids are short."""
+    """Print letters under their reason and destination."""
     groups: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
     for letter in letters:
         groups[letter.reason, letter.destination].append(letter)
@@ -110,8 +108,7 @@ def _print_groups(letters: list[DeadLetter]) -> None:
         first = found[0]
         _output.print_line(f"{len(found):,} × {first.code} at {first.destination}", "yellow")
         for line in (first.message, first.remedy):
-            for part in textwrap.wrap(line, _WIDTH):
-                _output.print_line(part, indent=2)
+            _output.print_text(line, indent=2)
         _output.print_table(
             ("id", "died", "event"), [(each.id, _died_at(each), _event_id(each)) for each in found]
         )

@@ -151,12 +151,12 @@ def _print_verdict(state: str, errors: list[str], warnings: list[str]) -> None:
     style = {"error": "red", "warning": "yellow", "ok": "green"}.get(state, "")
     _output.print_line(f"State: {state}", style)
     for line in errors:
-        _output.print_line(line, "red", indent=2)
+        _output.print_text(line, "red", indent=2)
         if line == "No process uploads.":
             remedy = "Start your application, or run adcp-tracker worker or adcp-tracker flush."
-            _output.print_line(remedy, indent=2)
+            _output.print_text(remedy, indent=2)
     for line in warnings:
-        _output.print_line(line, "yellow", indent=2)
+        _output.print_text(line, "yellow", indent=2)
 
 
 def size(number: float) -> str:

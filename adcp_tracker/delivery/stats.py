@@ -100,6 +100,7 @@ class DestinationStats:
         match_quality: The latest share of events that the seller could match, 0–1.
         match_quality_by_hour: The mean share by hour since the epoch, for 7 days.
         advice: What is probably wrong with the events, seen in a sample of the latest ones.
+        sample: Counts over that sample: ``events``, each identifier, and what looks wrong.
         measures: What metrics need beside these counts.
     """
 
@@ -120,6 +121,7 @@ class DestinationStats:
     match_quality: float | None = None
     match_quality_by_hour: dict[str, float] = attrs.field(factory=dict, repr=False)
     advice: list[str] = attrs.field(factory=list)
+    sample: dict[str, int] = attrs.field(factory=dict, repr=False)
     measures: Measures = attrs.field(factory=Measures, repr=False)
 
 
@@ -230,6 +232,7 @@ class StatsCollector:
             warnings=list(state.report.warnings),
             match_quality=state.report.match_quality,
             advice=list(state.advice),
+            sample=dict(state.sample),
             match_quality_by_hour=state.report.match_means(),
             hourly=dict(state.counts.hourly),
             paused=f"{pause.code}: {pause.message} {pause.remedy}".strip() if pause else "",

@@ -70,7 +70,10 @@ class Uploader:
         self._batcher = Batcher(self.segments, self.state)
         self._collector = StatsCollector(self.segments, self.state)
         self._senders = {each.name: Sender(each, on_outcome) for each in config.destinations}
-        self._advisors = {name: Advisor(name, self._clock) for name in self._senders}
+        self._advisors = {
+            name: Advisor(name, self._clock, self.state.destinations[name].sample)
+            for name in self._senders
+        }
         self._in_flight: dict[str, tuple[FrozenBatch, BatchEvents]] = {}
         self._prefetched: dict[str, tuple[int, BatchEvents]] = {}
         self.dead_letter_buffer = DeadLetterBuffer(self.dead_letters, self.segments)
@@ -331,7 +334,8 @@ class Uploader:
         if not batch.attempts:
             advisor = self._advisors[batch.destination]
             advice = advisor.observe(events.payload, is_test=batch.test_event_code is not None)
-            self.state.destinations[batch.destination].advice = advice
+            state = self.state.destinations[batch.destination]
+            state.advice, state.sample = advice, advisor.sample.counts()
 
     def _apply_outcome(self, name: str) -> None:
         outcome = self._senders[name].take_outcome()

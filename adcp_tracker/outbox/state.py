@@ -299,6 +299,7 @@ class DestinationState:
         missing_keys: The keys that are missing to read some of its events; empty if none is.
         report: What its seller says beside its counts.
         advice: What is probably wrong with its events.
+        sample: Counts over a sample of its events.
         measures: What metrics need beside its counts.
     """
 
@@ -315,6 +316,7 @@ class DestinationState:
     missing_keys: str = ""
     report: SellerReport = attrs.field(factory=SellerReport)
     advice: list[str] = attrs.field(factory=list)
+    sample: dict[str, int] = attrs.field(factory=dict)
     measures: Measures = attrs.field(factory=Measures)
 
     def copy(self) -> DestinationState:

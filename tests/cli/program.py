@@ -109,7 +109,7 @@ def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
 
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would configure the program."""
-    unwanted = ("ADCP_", "NO_COLOR", "FORCE_COLOR")
+    unwanted = ("ADCP_", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
     return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker.events.advice import Advisor
+from adcp_tracker.events.advice import (
+    IDENTIFIERS,
+    Advisor,
+    EventSample,
+    find_suspicions,
+    identifier_shares,
+    missing_identifiers,
+)
+from adcp_tracker.events.model import UserMatch
 from tests.support.destinations import HandClock, ScriptedDestination
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ def event(number: int = 0, **fields: Any) -> bytes:  # noqa: ANN401 - any field
         "event_id": f"A-{number}",
         "event_type": "purchase",
         "event_time": _RECENT,
-        "user_match": {**_ALICE, "client_ip": f"10.0.0.{number}", "client_user_agent": f"{number}"},
+        "user_match": {**_ALICE, "client_ip": f"8.8.4.{number}", "client_user_agent": f"{number}"},
         "custom_data": _DATA,
     }
     return orjson.dumps({name: value for name, value in {**whole, **fields}.items() if value})
@@ -84,18 +93,18 @@ def test_one_address_or_browser_of_half_the_events_is_found_and_not_shown(
     for turn in range(30):
         batch = []
         for number in range(20):
-            value = "secret" if number % 2 else f"{turn}-{number}"
+            value = "9.9.9.9" if number % 2 else f"8.{turn}.8.{number}"
             batch.append(event(number, user_match={**_ALICE, field: value}))
         found = one.observe(batch, is_test=False)
     what = "IP address" if field == "client_ip" else "browser"
     assert [text.partition(".")[0] for text in found] == [f"Half of the events have one {what}"]
-    assert "secret" not in caplog.text + "".join(found)
+    assert "9.9.9.9" not in caplog.text + "".join(found)
 
 
 def test_an_address_without_a_browser_identifies_nobody() -> None:
     """Sellers match by both of them, or by what is the shopper's own."""
     one = advisor()
-    alone = [event(n, user_match={"client_ip": f"10.0.0.{n}"}) for n in range(20)]
+    alone = [event(n, user_match={"client_ip": f"8.8.4.{n}"}) for n in range(20)]
     (advice,) = one.observe(alone, is_test=False)
     assert "100% of the events have nothing to match them by" in advice
 
@@ -134,3 +143,123 @@ def test_random_ids_of_conversions_are_said_once_an_hour(
             tracker.track_lead(email="a@example.com")
         tracker.track_lead("L-1", email="a@example.com")
     assert caplog.text.count("event.random_id") == 1
+
+
+def codes(*events: bytes, currencies: frozenset[str] = frozenset()) -> list[str]:
+    """Return the codes of what is suspicious about events."""
+    sample = EventSample()
+    for each in events:
+        sample.add(orjson.loads(each), _NOW, is_test=False, currencies=currencies)
+    return [each.code for each in find_suspicions(sample.counts())]
+
+
+def priced(*values: object, currency: str = "EUR") -> list[bytes]:
+    """Return purchases with these values."""
+    return [event(n, custom_data={"value": v, "currency": currency}) for n, v in enumerate(values)]
+
+
+CENTS = [5990, 12345, 999, 2450, 10000, 4999, 1850, 7995, 899, 15990]
+AMOUNTS: dict[str, tuple[list[bytes], list[str]]] = {
+    "cents": (priced(*CENTS), ["cents"]),
+    "euros": (priced(*(each / 100 for each in CENTS)), []),
+    "whole and small": (priced(*(each // 100 for each in CENTS)), []),
+    "one with decimals in ten": (priced(*CENTS[:9], 59.90), []),
+    "fewer than ten": (priced(*CENTS[:9]), []),
+    "yen, which have no cents": (priced(*CENTS, currency="JPY"), []),
+    "mostly small": (priced(*[450] * 6, *[5990] * 4), []),
+    "half of them large": (priced(*[450] * 5, *[5990] * 5), ["cents"]),
+    "free orders": (priced(*[0] * 20), []),
+}
+
+
+@pytest.mark.parametrize("name", AMOUNTS)
+def test_amounts_that_look_like_cents_are_suspected(name: str) -> None:
+    """Nearly all are whole and at least half are large; a shop with round prices is not."""
+    events, expected = AMOUNTS[name]
+    assert codes(*events) == expected
+
+
+def at(address: str, count: int) -> list[bytes]:
+    """Return events from an address, each with a browser of its own."""
+    return [
+        event(n, user_match={**_ALICE, "client_ip": address, "client_user_agent": str(n)})
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["10.1.2.3", "172.16.0.9", "192.168.1.1", "127.0.0.1", "fd00::1", "169.254.1.1"]
+)
+def test_private_addresses_are_suspected(address: str) -> None:
+    """From a tenth of the events with an address; public ones are fine."""
+    public = [event(number) for number in range(18)]
+    assert codes(*public, *at(address, 2)) == ["private_address"]
+    assert codes(*public, *at(address, 1)) == []
+    assert codes(*public, *at("8.8.8.8", 2)) == []
+    assert codes(*public, *at("2a00:1450::1", 2)) == []
+
+
+def test_an_address_that_is_none_is_not_private() -> None:
+    """Validation has a word for it; it says nothing of proxies."""
+    assert codes(*[event(number) for number in range(9)], *at("here", 5)) == []
+
+
+def test_values_in_a_currency_that_the_event_source_does_not_accept_are_suspected() -> None:
+    """One is enough, as it is certain; without a list every currency is accepted."""
+    events = [*priced(*[5] * 9), *priced(5, currency="CHF")]
+    assert codes(*events, currencies=frozenset({"EUR"})) == ["other_currency"]
+    assert codes(*events, currencies=frozenset({"EUR", "CHF"})) == []
+    assert codes(*events) == []
+
+
+def test_the_share_of_events_with_each_identifier_is_counted() -> None:
+    """And what is missing, with what usually can be there."""
+    sample = EventSample()
+    for number in range(20):
+        match = {"click_id": "c"} if number < 5 else _ALICE
+        sample.add({"event_type": "lead", "user_match": match}, _NOW, is_test=False)
+    counts = sample.counts()
+    assert identifier_shares(counts) == {
+        "hashed_email": 0.75,
+        "hashed_phone": 0.0,
+        "uids": 0.0,
+        "click_id": 0.25,
+        "client_ip": 0.0,
+        "client_user_agent": 0.0,
+    }
+    assert list(missing_identifiers(counts)) == [
+        "hashed_phone",
+        "uids",
+        "client_ip",
+        "client_user_agent",
+    ]
+    assert identifier_shares({}) == missing_identifiers({"events": 9}) == {}
+
+
+def test_every_identifier_of_the_protocol_is_known() -> None:
+    """A new one needs its worth and the line that adds it."""
+    fields = {field.name for field in attrs.fields(UserMatch)} - {"click_id_type", "extra"}
+    assert fields == IDENTIFIERS.keys()
+
+
+def test_a_sample_follows_the_latest_events_and_goes_on_after_a_restart() -> None:
+    """Halved at a thousand; the counts alone are kept."""
+    sample = EventSample()
+    for _ in range(1000):
+        sample.add(orjson.loads(event(user_match=None)), _NOW, is_test=False)
+    assert sample.counts()["events"] == 500
+    again = EventSample(sample.counts())
+    for _ in range(499):
+        again.add(orjson.loads(event()), _NOW, is_test=False)
+    assert again.counts()["events"] == 999
+    assert again.counts()["hashed_email"] == 499
+    assert again.counts()["unidentified"] == 500
+
+
+def test_counts_hold_nothing_of_an_event() -> None:
+    """They are published and kept on disk."""
+    sample = EventSample()
+    sample.add(orjson.loads(event()), _NOW, is_test=True, currencies={"EUR"})
+    text = orjson.dumps(sample.counts()).decode()
+    assert all(type(each) is int for each in sample.counts().values())
+    assert not [part for part in ("8.8", "aaa", "EUR", "A-0") if part in text]
