@@ -29,7 +29,9 @@ Uploader = Literal["thread", "external"]
 _PREFIX = "ADCP_"
 _GIB = 1024 * 1024 * 1024
 _SURELY_A_TYPO = 0.85
-_IN_CODE_ALONE = "allow_http"
+_SHARED = frozenset({"event_source_id", "allow_http"})
+"""Settings of every destination, which make none by themselves."""
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
@@ -362,6 +364,15 @@ def _env_vars() -> Iterator[EnvVar]:
 
 TRACKER_VARIABLES = tuple(_env_vars())
 
+_ALLOW_HTTP = EnvVar(
+    "ADCP_ALLOW_HTTP",
+    "allow_http",
+    "`true` to allow unencrypted http to other machines on a network you trust, for every "
+    "destination.",
+    _flag,
+    "false",
+)
+
 INTERCHANGE_VARIABLES = (
     EnvVar("ADCP_ADVERTISER_ID", "advertiser_id", "The advertiser's id at the Interchange."),
     EnvVar("ADCP_API_KEY", "api_key", "The advertiser's API key."),
@@ -374,15 +385,17 @@ INTERCHANGE_VARIABLES = (
         "https://api.interchange.io/api/v2/buyer",
     ),
     EnvVar("ADCP_COMPRESSION", "compression", "`gzip` to compress requests.", str, "none"),
+    _ALLOW_HTTP,
 )
 
 AGENT_VARIABLES = (
     EnvVar("ADCP_AGENT_URL", "url", "The MCP URL of an AdCP agent."),
     EnvVar("ADCP_AGENT_TOKEN", "token", "Its bearer token."),
     EnvVar("ADCP_AGENT_VERSION", "adcp_version", "The AdCP version it speaks.", str, "3.1"),
+    _ALLOW_HTTP,
 )
 
-VARIABLES = TRACKER_VARIABLES + INTERCHANGE_VARIABLES + AGENT_VARIABLES
+VARIABLES = tuple(dict.fromkeys(TRACKER_VARIABLES + INTERCHANGE_VARIABLES + AGENT_VARIABLES))
 
 
 def settings_from_env(
@@ -412,14 +425,14 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
     source = environ.get("ADCP_EVENT_SOURCE_ID")
     destinations: list[Destination] = []
     interchange = _read(INTERCHANGE_VARIABLES, environ)
-    if interchange.keys() - {"event_source_id"}:
+    if interchange.keys() - _SHARED:
         from adcp_tracker.destinations.interchange import Interchange  # noqa: PLC0415 - as needed
 
         needed = ("ADCP_ADVERTISER_ID", "ADCP_API_KEY", "ADCP_EVENT_SOURCE_ID")
         _check_present(needed, environ, "the Interchange")
         destinations.append(_build(Interchange, INTERCHANGE_VARIABLES, interchange))
     agent = _read(AGENT_VARIABLES, environ)
-    if agent:
+    if agent.keys() - _SHARED:
         from adcp_tracker.destinations.agent import Agent  # noqa: PLC0415 - as needed
 
         needed = ("ADCP_AGENT_URL", "ADCP_AGENT_TOKEN", "ADCP_EVENT_SOURCE_ID")
@@ -443,8 +456,8 @@ def _build(
         for variable in variables:
             if variable.setting == at_fault:
                 message += f"; {at_fault} is set by {variable.name}"
-        if _IN_CODE_ALONE in message:
-            message += f", and no variable sets {_IN_CODE_ALONE}: make the destination in code"
+            elif f"{variable.setting}=" in message:  # the remedy
+                message += f", {variable.setting} by {variable.name}"
         raise ConfigurationError(message) from None
 
 

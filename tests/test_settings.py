@@ -94,6 +94,18 @@ def test_a_tracker_is_made_of_the_environment(tmp_path: Path) -> None:
     tracker.close()
 
 
+def test_http_is_allowed_by_a_variable_for_every_destination() -> None:
+    """It makes no destination by itself, and sends a key unencrypted only where it is set."""
+    here = {"ADCP_BASE_URL": "http://sandbox:8765", "ADCP_AGENT_URL": "http://sandbox:8765/mcp"}
+    interchange, agent = destinations_from_env(
+        {**INTERCHANGE, **AGENT, **here, "ADCP_ALLOW_HTTP": "true"}
+    )
+    assert isinstance(interchange, Interchange)
+    assert isinstance(agent, Agent)
+    assert (interchange.base_url, agent.url) == tuple(here.values())
+    assert destinations_from_env({"ADCP_ALLOW_HTTP": "true"}) == []
+
+
 def test_without_destinations_there_are_none() -> None:
     """An environment that describes no seller makes a tracker that keeps events."""
     assert destinations_from_env({"ADCP_EVENT_SOURCE_ID": "website_pixel"}) == []
@@ -134,7 +146,7 @@ def test_without_destinations_there_are_none() -> None:
         ({**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"}, "base_url"),
         (
             {**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"},
-            "; base_url is set by ADCP_BASE_URL, and no variable sets allow_http: make the dest",
+            "; base_url is set by ADCP_BASE_URL, allow_http by ADCP_ALLOW_HTTP",
         ),
         ({**AGENT, "ADCP_AGENT_VERSION": "2.0"}, "; adcp_version is set by ADCP_AGENT_VERSION"),
         ({**INTERCHANGE, "ADCP_BASE_URL": "ftp://x.example"}, "base_url"),
