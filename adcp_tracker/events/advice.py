@@ -18,7 +18,7 @@ import attrs
 import orjson
 
 from adcp_tracker._logging import ThrottledLogger
-from adcp_tracker.events.money import CENTS
+from adcp_tracker.events.parsing import CENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
