@@ -138,7 +138,7 @@ def _environment(
     advertiser, sources = next(iter(settings.advertisers.items()), ("none", ()))
     key = token or (settings.tokens[0] if settings.tokens else "any")
     return [
-        "ADCP_DIRECTORY=adcp-queue",
+        "ADCP_DIRECTORY=$PWD/adcp-queue",
         f"ADCP_EVENT_SOURCE_ID={next(iter(sources), 'none')}",
         f"ADCP_ADVERTISER_ID={advertiser} ADCP_API_KEY={key} ADCP_BASE_URL={base_url}",
         f"ADCP_AGENT_URL={agent_url} ADCP_AGENT_TOKEN={key}",
