@@ -1,9 +1,12 @@
-"""A queue in PostgreSQL, which any number of machines can share (extra ``postgresql``).
+"""A queue in a database, which any number of machines can share.
 
 Producers add rows to one intake table, in a transaction of the shop's own or in one of theirs.
 The leader moves them to a log of segments, which work like the segment files of a directory:
 bytes are appended, never moved, and a segment is deleted as a whole once it is delivered.
 Every write of a leader begins by checking its term in the same transaction.
+
+What differs between PostgreSQL and MySQL is in their :class:`Dialect`; no driver is imported
+before a database is opened. Statements take words in braces from the dialect, such as ``{now}``.
 """
 
 from __future__ import annotations
@@ -13,13 +16,12 @@ import os
 import secrets
 import socket
 import threading
+import time
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import ConfigurationError, LeadLostError, OutboxError
@@ -34,15 +36,14 @@ from adcp_tracker.journal.records import (
 from adcp_tracker.outbox.dead_letters import DeadLetterKey, decode_letters, encode_letter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.records import CorruptSpan
     from adcp_tracker.outbox.dead_letters import DeadLetter
 
-    Connection = psycopg.Connection[tuple[Any, ...]]
-    Cursor = psycopg.Cursor[tuple[Any, ...]]
+T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 2
 """A newer version only adds, so that an older release goes on working beside it."""
@@ -57,78 +58,103 @@ _COLLECT_ROWS: Final = 10_000
 _COLLECT_BYTES: Final = 8 * 1024 * 1024
 _SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _IDLE_SEGMENT_SECONDS: Final = 60.0
-_CONNECT_SECONDS: Final = 10
 _IDLE_CONNECTIONS: Final = 2
+_FRESH_SECONDS: Final = 1.0
+_TRIES: Final = 4
 _QUARANTINE_BYTES: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
+_MICROSECONDS: Final = 1_000_000
+"""A new segment is numbered by the time, so that no other queue, database or backup has its like.
+
+Batches are identified by their places in segments.
+"""
+_MOST_ROWS: Final = 2**62
 
 SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS adcp_schema (version integer NOT NULL);
+CREATE TABLE IF NOT EXISTS adcp_schema (version integer NOT NULL) {plain};
 CREATE TABLE IF NOT EXISTS adcp_queue (
     queue   integer PRIMARY KEY,
     term    bigint NOT NULL DEFAULT 0,
-    holder  text NOT NULL DEFAULT '',
-    until   timestamptz NOT NULL DEFAULT 'epoch',
-    wanted  timestamptz NOT NULL DEFAULT 'epoch',
+    holder  {name} NOT NULL,
+    until   double precision NOT NULL DEFAULT 0,
+    wanted  double precision NOT NULL DEFAULT 0,
     segment bigint NOT NULL DEFAULT 1,
-    begun   timestamptz NOT NULL DEFAULT 'epoch',
-    size    bigint NOT NULL DEFAULT 0,
-    stats   bytea NOT NULL DEFAULT '',
-    context_key bytea
-) WITH (fillfactor = 50);
+    begun   double precision NOT NULL DEFAULT 0,
+    size    integer NOT NULL DEFAULT 0,
+    stats   {bytes},
+    context_key {bytes}
+) {hot};
 CREATE TABLE IF NOT EXISTS adcp_intake (
-    id      bigint GENERATED ALWAYS AS IDENTITY,
+    id      {identity},
     queue   integer NOT NULL,
     records integer NOT NULL DEFAULT 1,
-    data    bytea NOT NULL,
+    data    {bytes} NOT NULL,
     PRIMARY KEY (queue, id)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
-        autovacuum_vacuum_cost_delay = 0);
-ALTER TABLE adcp_intake ALTER data SET STORAGE EXTERNAL;
+) {intake};
 CREATE TABLE IF NOT EXISTS adcp_log (
     queue   integer NOT NULL,
     segment bigint NOT NULL,
-    start   bigint NOT NULL,
-    stop    bigint NOT NULL,
+    start   integer NOT NULL,
+    stop    integer NOT NULL,
     records integer NOT NULL,
-    data    bytea NOT NULL,
+    data    {bytes} NOT NULL,
     PRIMARY KEY (queue, segment, start)
-);
-ALTER TABLE adcp_log ALTER data SET STORAGE EXTERNAL;
+) {plain};
 CREATE TABLE IF NOT EXISTS adcp_state (
-    queue integer, key text, value bytea NOT NULL, PRIMARY KEY (queue, key)
-) WITH (fillfactor = 50);
+    queue integer, name {name}, value {bytes} NOT NULL, PRIMARY KEY (queue, name)
+) {hot};
 CREATE TABLE IF NOT EXISTS adcp_dead_letter (
-    queue integer, id text, number bigint GENERATED ALWAYS AS IDENTITY, record bytea NOT NULL,
-    PRIMARY KEY (queue, id)
-);
-CREATE TABLE IF NOT EXISTS adcp_destination (
-    queue integer, name text, PRIMARY KEY (queue, name)
-);
-CREATE TABLE IF NOT EXISTS adcp_context (
-    queue integer, name text, data bytea NOT NULL, kept_at double precision NOT NULL,
+    queue integer, name {name}, number {identity}, record {bytes} NOT NULL,
     PRIMARY KEY (queue, name)
-);
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_destination (
+    queue integer, name {name}, PRIMARY KEY (queue, name)
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_context (
+    queue integer, name {name}, data {bytes} NOT NULL, kept_at double precision NOT NULL,
+    PRIMARY KEY (queue, name)
+) {plain};
 CREATE TABLE IF NOT EXISTS adcp_quarantine (
-    queue integer NOT NULL, place text NOT NULL, data bytea NOT NULL
-);
+    queue integer NOT NULL, place {name} NOT NULL, data {bytes} NOT NULL
+) {plain};
 CREATE TABLE IF NOT EXISTS adcp_gate (
-    destination text PRIMARY KEY, not_before timestamptz NOT NULL
-) WITH (fillfactor = 50);
+    destination {name} PRIMARY KEY, not_before double precision NOT NULL
+) {hot};
 CREATE TABLE IF NOT EXISTS adcp_origin (
-    queue integer, origin text, shipped bigint NOT NULL DEFAULT 0, ended timestamptz,
+    queue integer, origin {name}, shipped bigint NOT NULL DEFAULT 0, ended double precision,
     PRIMARY KEY (queue, origin)
-);
+) {plain};
 CREATE TABLE IF NOT EXISTS adcp_relay (
-    directory text PRIMARY KEY,
-    host      text NOT NULL,
-    stats     bytea NOT NULL DEFAULT '',
-    seen      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    emptied   timestamptz NOT NULL DEFAULT 'epoch',
+    directory {name} PRIMARY KEY,
+    host      {name} NOT NULL,
+    stats     {bytes},
+    seen      double precision NOT NULL DEFAULT 0,
+    emptied   double precision NOT NULL DEFAULT 0,
     is_closed boolean NOT NULL DEFAULT false
-) WITH (fillfactor = 50);
+) {hot};
 """
-"""Every statement can be run again. What is older than PostgreSQL 13 isn't supported."""
+"""Every statement can be run again. Times are seconds since 1970, by the database's clock."""
+
+WORDS: Final = {
+    "postgresql": {
+        "now": "date_part('epoch', clock_timestamp())",
+        "name": "text",
+        "bytes": "bytea",
+        "identity": "bigint GENERATED ALWAYS AS IDENTITY",
+        "plain": "",
+        "hot": "WITH (fillfactor = 50)",
+        "intake": "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,"
+        " autovacuum_vacuum_cost_delay = 0)",
+    },
+}
+"""What stands for the words in braces, by dialect."""
+
+_TUNING: Final = {
+    "postgresql": [  # so that substring() reads no more than its part
+        f"ALTER TABLE {table} ALTER data SET STORAGE EXTERNAL"
+        for table in ("adcp_intake", "adcp_log")
+    ],
+}
 
 _TEXTS: Final = {
     "adcp_intake": "data",
@@ -141,44 +167,29 @@ _TEXTS: Final = {
 }
 """Where a text of an event could stand."""
 
-_COLLECT: Final = """
-WITH near AS MATERIALIZED (
-    SELECT id, octet_length(data) AS size FROM adcp_intake
-    WHERE queue = %(queue)s ORDER BY id LIMIT %(rows)s
-), fits AS (
-    SELECT id FROM (SELECT id, size, sum(size) OVER (ORDER BY id) AS upto FROM near) AS sized
-    WHERE upto - size < %(bytes)s
-), taken AS (
-    DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN (SELECT id FROM fits)
-    RETURNING id, records, data
-)
-SELECT string_agg(data, ''::bytea ORDER BY id), sum(records)::int FROM taken
+_IS_FREE: Final = """
+SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
 """
 
 _ACQUIRE: Final = """
 UPDATE adcp_queue SET
-    term = term + (holder <> %(holder)s)::int,
+    term = CASE WHEN holder = %(holder)s THEN term ELSE term + 1 END,
     holder = %(holder)s,
-    until = clock_timestamp() + %(lease)s * interval '1 second'
-WHERE queue = %(queue)s AND (until < clock_timestamp() OR holder = %(holder)s)
-RETURNING term
+    until = {now} + %(lease)s
+WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
 """
 
-_FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR SHARE"
+_OWN_TERM: Final = "SELECT term FROM adcp_queue WHERE queue = %(queue)s AND holder = %(holder)s"
+
+_FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR UPDATE"
 
 _LOG_END: Final = """
-SELECT segment, size, begun < clock_timestamp() - %(seconds)s * interval '1 second',
-    greatest(segment + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
-FROM adcp_queue WHERE queue = %(queue)s
-"""
-"""A new segment is numbered by the time, so that no other queue, database or backup has its like.
-
-Batches are identified by their places in segments.
+SELECT segment, size, begun < {now} - %(seconds)s, {now} FROM adcp_queue WHERE queue = %(queue)s
 """
 
 _MOVE_LOG_END: Final = """
-UPDATE adcp_queue SET segment = %(segment)s, size = %(stop)s,
-    begun = CASE WHEN size = 0 THEN clock_timestamp() ELSE begun END
+UPDATE adcp_queue SET segment = %(segment)s,
+    begun = CASE WHEN size = 0 THEN {now} ELSE begun END, size = %(stop)s
 WHERE queue = %(queue)s
 """
 
@@ -192,28 +203,20 @@ FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
 """
 
 _READ: Final = """
-SELECT substring(data FROM greatest(%(start)s - start, 0)::int + 1
-    FOR (least(stop, %(stop)s) - greatest(start, %(start)s))::int)
+SELECT substring(data FROM greatest(%(start)s - start, 0) + 1
+    FOR least(stop, %(stop)s) - greatest(start, %(start)s))
 FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
     AND stop > %(start)s AND start < %(stop)s ORDER BY start
 """
 
-_OVERWRITE: Final = """
-UPDATE adcp_log SET data = overlay(data PLACING %(data)s FROM (%(start)s - start)::int + 1)
-WHERE queue = %(queue)s AND segment = %(segment)s AND start <= %(start)s AND stop > %(start)s
-"""
+_KNOW_GATE: Final = "INSERT INTO adcp_gate VALUES (%(destination)s, 0) "
 
 _HOLD: Final = """
-INSERT INTO adcp_gate VALUES
-    (%(destination)s, clock_timestamp() + %(seconds)s * interval '1 second')
-ON CONFLICT (destination) DO UPDATE
-    SET not_before = greatest(adcp_gate.not_before, excluded.not_before)
+UPDATE adcp_gate SET not_before = greatest(not_before, {now} + %(seconds)s)
+WHERE destination = %(destination)s
 """
 
-_HELD: Final = """
-SELECT destination, extract(epoch FROM not_before - clock_timestamp())::double precision
-FROM adcp_gate WHERE not_before > clock_timestamp()
-"""
+_HELD: Final = "SELECT destination, not_before - {now} FROM adcp_gate WHERE not_before > {now}"
 
 INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s, %(data)s)"
 """Adds one record; the one statement of producers."""
@@ -221,6 +224,113 @@ INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s,
 
 class DatabaseError(OutboxError, OSError):
     """The database can't be reached or refuses a statement; it is tried again."""
+
+
+class DeadlockError(DatabaseError):
+    """Transactions stood in each other's way, and this one was given up. Nothing has changed."""
+
+
+class Cursor(Protocol):
+    """What runs statements, as in PEP 249."""
+
+    description: Any
+    rowcount: int
+
+    def execute(self, statement: Any, values: Any = ..., /) -> Any:  # noqa: ANN401
+        """Run a statement."""
+
+    def executemany(self, statement: Any, values: Any, /) -> Any:  # noqa: ANN401
+        """Run a statement with each of some values."""
+
+    def fetchall(self) -> Any:  # noqa: ANN401
+        """Return the rows of the last statement."""
+
+
+class Connection(Protocol):
+    """A connection, as in PEP 249."""
+
+    def cursor(self) -> Any:  # noqa: ANN401
+        """Return a new cursor."""
+
+    def commit(self) -> None:
+        """Commit."""
+
+    def close(self) -> None:
+        """Close it; what was not committed has not happened."""
+
+
+class Dialect(Protocol):
+    """What differs between databases."""
+
+    location: str
+    """What messages call the database; without a password."""
+
+    errors: tuple[type[Exception], ...]
+    """What its driver raises."""
+
+    name: str
+    """Its name in :data:`WORDS`."""
+
+    def connect(self) -> Connection:
+        """Return a new connection, which isolates transactions as ``READ COMMITTED``."""
+
+    def code(self, error: Exception) -> str:
+        """Return the database's code for an error."""
+
+    def is_deadlock(self, error: Exception) -> bool:
+        """Return whether the same transaction can succeed when it is run again."""
+
+    def is_missing_table(self, error: Exception) -> bool:
+        """Return whether a table isn't there."""
+
+    def on_conflict(self, *columns: str) -> str:
+        """Return the end of an INSERT whose row may be there by its queue and name.
+
+        Args:
+            *columns: What takes the new values; without any, the row stays as it is.
+        """
+
+    def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
+        """Take the oldest rows out of the intake; return their data and number of records."""
+
+    def lock_schema(self, cursor: Cursor) -> None:
+        """Let only one process at a time create tables."""
+
+    def compact(self, tables: Collection[str]) -> None:
+        """Free what rows of an earlier version still hold."""
+
+    def close_inherited(self, connections: Sequence[Connection]) -> None:
+        """Let go of a parent's connections in a forked child; the parent goes on with them."""
+
+
+def _dialect(url: str) -> Dialect:
+    scheme = url.partition("://")[0]
+    if scheme in {"postgresql", "postgres"}:
+        from adcp_tracker.outbox._postgresql import PostgreSQL  # noqa: PLC0415 - an extra
+
+        return PostgreSQL(url)
+    raise ConfigurationError(
+        "queue: expected a URL such as 'postgresql://user@host/database', got another one"
+    )
+
+
+def schema_statements(dialect: str, queues: int = 1) -> list[str]:
+    """Return the statements that create the tables of queues ``0`` to ``queues - 1``.
+
+    They can be run again, and need no driver of this library's own.
+
+    Args:
+        dialect: ``"postgresql"`` or ``"mysql"``.
+        queues: How many queues there are.
+    """
+    tables = SCHEMA.format_map(WORDS[dialect]).split(";\n")[:-1]
+    rows = [
+        f"INSERT INTO adcp_queue (queue, holder) SELECT {queue}, '' FROM adcp_schema "  # noqa: S608 - a number
+        f"WHERE NOT EXISTS (SELECT 1 FROM adcp_queue WHERE queue = {queue})"
+        for queue in range(queues)
+    ]
+    version = f"INSERT INTO adcp_schema VALUES ({SCHEMA_VERSION})"  # noqa: S608 - a number
+    return [*tables, *_TUNING[dialect], "DELETE FROM adcp_schema", version, *rows]
 
 
 def migrate(url: str, queues: int = 1) -> None:
@@ -231,35 +341,43 @@ def migrate(url: str, queues: int = 1) -> None:
     """
     database = Database(url)
     with database.transaction() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('adcp_tracker'))")
-        cursor.execute(SCHEMA)
-        cursor.execute("DELETE FROM adcp_schema")
-        cursor.execute("INSERT INTO adcp_schema VALUES (%s)", (SCHEMA_VERSION,))
-        cursor.execute(
-            "INSERT INTO adcp_queue (queue) SELECT generate_series(0, %s) ON CONFLICT DO NOTHING",
-            (queues - 1,),
-        )
+        database.dialect.lock_schema(cursor)
+        for statement in schema_statements(database.dialect.name, queues):
+            cursor.execute(statement)
 
 
 class Database:
     """Connections to one database. Nothing in a session is relied on, so poolers may be used.
 
     Args:
-        url: How to connect, as libpq takes it.
+        url: How to connect, such as ``postgresql://user@host/database``.
+
+    Raises:
+        ConfigurationError: If the URL is invalid.
+        ImportError: If its driver isn't installed.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        try:
-            parts = conninfo_to_dict(url)
-        except psycopg.Error:  # its words would show the password
-            message = "queue: expected a URL such as 'postgresql://user@host/database'"
-            raise ConfigurationError(message) from None
-        self.location = f"postgresql://{parts.get('host', '')}/{parts.get('dbname', '')}"
-        self._lock = threading.Lock()
-        self._idle: list[Connection] = []
+        self.dialect = _dialect(url)
+        self.location = self.dialect.location
+        self._begin()
+
+    def _begin(self) -> None:
         self._pid = os.getpid()
-        self.close = weakref.finalize(self, _close_all, self._idle)
+        self._idle: list[tuple[float, Connection]] = []
+        self.close = weakref.finalize(self, _close_all, self._idle, self._pid)
+
+    def run(self, work: Callable[[Cursor], T]) -> T:
+        """Return what some work returns, in one transaction; after a deadlock it is run again.
+
+        Raises:
+            DatabaseError: If a statement fails; then nothing has changed.
+        """
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(DeadlockError), self.transaction() as cursor:
+                return work(cursor)
+        with self.transaction() as cursor:
+            return work(cursor)
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
@@ -270,65 +388,61 @@ class Database:
         """
         connection = self._take()
         try:
-            with connection.transaction(), connection.cursor() as cursor:
+            with contextlib.closing(connection.cursor()) as cursor:
                 yield cursor
-        except psycopg.Error as error:
-            connection.close()
+            connection.commit()
+        except self.dialect.errors as error:
+            self._discard(connection)
             raise self._error(error) from None
         except BaseException:
-            connection.close()
+            self._discard(connection)
             raise
-        self._give_back(connection)
-
-    @contextmanager
-    def statement(self) -> Iterator[Cursor]:
-        """Run a statement that can't be in a transaction, such as ``VACUUM``."""
-        connection = self._take()
-        try:
-            with connection.cursor() as cursor:
-                yield cursor
-        finally:
-            connection.close()
+        if len(self._idle) < _IDLE_CONNECTIONS:
+            self._idle.append((time.monotonic(), connection))
+        else:
+            self._discard(connection)
 
     def _take(self) -> Connection:
-        with self._lock:
-            if self._pid != os.getpid():  # psycopg leaves the parent's sockets alone
-                self._idle.clear()
-                self._pid = os.getpid()
-            if self._idle:
-                return self._idle.pop()
+        if self._pid != os.getpid():
+            self.dialect.close_inherited([connection for _, connection in self._idle])
+            self.close.detach()
+            self._begin()
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread took the last
+                used_at, connection = self._idle.pop()
+                if time.monotonic() - used_at < _FRESH_SECONDS or self._is_alive(connection):
+                    return connection
         try:
-            return psycopg.connect(
-                self._url,
-                autocommit=True,
-                prepare_threshold=None,
-                connect_timeout=_CONNECT_SECONDS,
-                application_name="adcp_tracker",
-                keepalives_idle=10,
-                tcp_user_timeout=20_000,
-            )
-        except psycopg.Error as error:
+            return self.dialect.connect()
+        except self.dialect.errors as error:
             raise self._error(error) from None
 
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if len(self._idle) < _IDLE_CONNECTIONS and not connection.closed:
-                self._idle.append(connection)
-                return
-        connection.close()
+    def _is_alive(self, connection: Connection) -> bool:
+        """Return whether the server still knows a connection; if not, close it."""
+        try:
+            connection.cursor().execute("SELECT 1")
+            connection.commit()
+        except self.dialect.errors:
+            self._discard(connection)
+            return False
+        return True
 
-    def _error(self, error: psycopg.Error) -> DatabaseError:
+    def _discard(self, connection: Connection) -> None:
+        with contextlib.suppress(*self.dialect.errors):
+            connection.close()
+
+    def _error(self, error: Exception) -> DatabaseError:
         """Return an error without the statement's values, which could be personal data."""
-        code = error.sqlstate or type(error).__name__
-        hint = (
-            "run adcp-tracker queue migrate" if error.sqlstate == "42P01" else "it is tried again"
-        )
-        return DatabaseError(f"{self.location}: the database failed with {code}; {hint}")
+        is_missing = self.dialect.is_missing_table(error)
+        hint = "run adcp-tracker queue migrate" if is_missing else "it is tried again"
+        kind = DeadlockError if self.dialect.is_deadlock(error) else DatabaseError
+        return kind(f"{self.location}: the database failed with {self.dialect.code(error)}; {hint}")
 
 
-def _close_all(connections: list[Connection]) -> None:
-    while connections:
-        connections.pop().close()
+def _close_all(connections: list[tuple[float, Connection]], pid: int) -> None:
+    while connections and pid == os.getpid():
+        with contextlib.suppress(Exception):  # one that is broken has ended already
+            connections.pop()[1].close()
 
 
 @attrs.frozen
@@ -351,40 +465,51 @@ class Tables:
         Raises:
             DatabaseError: If it fails.
         """
-        with self.database.transaction() as cursor:
-            return self.run(cursor, statement, **values)
+        return self.database.run(lambda cursor: self.run(cursor, statement, **values))
 
     def run(self, cursor: Cursor, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a statement in a transaction."""
-        cursor.execute(statement.encode(), {"queue": self.queue, **values})
-        return cursor.fetchall() if cursor.description else []
+        statement = statement.format_map(WORDS[self.database.dialect.name])
+        cursor.execute(statement, {"queue": self.queue, **values})
+        return list(cursor.fetchall()) if cursor.description else []
 
-    @contextmanager
-    def write(self) -> Iterator[Cursor]:
-        """Run a leader's transaction, which does nothing once another process leads.
+    def run_each(
+        self, cursor: Cursor, statement: str, column: str, values: Iterable[object]
+    ) -> int:
+        """Run a statement with each of the values of a column; return how many rows it met."""
+        rows = [{"queue": self.queue, column: value} for value in values]
+        if not rows:
+            return 0
+        cursor.executemany(statement, rows)
+        return cursor.rowcount
+
+    def write(self, work: Callable[[Cursor], T]) -> T:
+        """Return what a leader's work returns, in one transaction.
 
         Raises:
-            LeadLostError: If this term is over.
+            LeadLostError: If this term is over; then nothing has changed.
             DatabaseError: If a statement fails; then nothing has changed.
         """
-        with self.database.transaction() as cursor:
+
+        def fenced(cursor: Cursor) -> T:
             if not self.run(cursor, _FENCE, term=self.term):
                 raise LeadLostError(
                     f"{self.database.location} queue {self.queue}: another process leads by now"
                 )
-            yield cursor
+            return work(cursor)
+
+        return self.database.run(fenced)
 
     def update(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a statement in a leader's transaction of its own."""
-        with self.write() as cursor:
-            return self.run(cursor, statement, **values)
+        return self.write(lambda cursor: self.run(cursor, statement, **values))
 
 
 class DatabaseStore:
-    """Keeps a queue in PostgreSQL.
+    """Keeps a queue in a database.
 
     Args:
-        url: How to connect, as libpq takes it, such as ``postgresql://user@host/database``.
+        url: How to connect, such as ``postgresql://user@host/database``.
         queue: Which of the database's queues.
         encryption: Encrypts and decrypts events.
         lease_seconds: How long a leader keeps the lead without renewing it.
@@ -448,7 +573,7 @@ class DatabaseStore:
             rows = self._tables.query("SELECT stats FROM adcp_queue WHERE queue = %(queue)s")
         except DatabaseError:
             return b""
-        return rows[0][0] if rows else b""
+        return bytes(rows[0][0] or b"") if rows else b""
 
     def used_bytes(self) -> int:
         """Return the size of the queue: what was not collected yet, and the log."""
@@ -572,11 +697,17 @@ class DatabaseQueue:
     def quarantine_state(self) -> str:
         """Set a damaged state aside, and return where it is kept."""
         place = f"state-{secrets.token_hex(4)}"
-        self._tables.update(
-            "WITH gone AS (DELETE FROM adcp_state WHERE queue = %(queue)s RETURNING value) "
-            "INSERT INTO adcp_quarantine SELECT %(queue)s, %(place)s, value FROM gone",
-            place=place,
-        )
+
+        def move(cursor: Cursor) -> None:
+            self._tables.run(
+                cursor,
+                "INSERT INTO adcp_quarantine "
+                "SELECT queue, %(place)s, value FROM adcp_state WHERE queue = %(queue)s",
+                place=place,
+            )
+            self._tables.run(cursor, "DELETE FROM adcp_state WHERE queue = %(queue)s")
+
+        self._tables.write(move)
         return f"adcp_quarantine, place {place}"
 
     def write_stats(self, data: bytes) -> None:
@@ -587,7 +718,13 @@ class DatabaseQueue:
 
     def hold(self, destination: str, seconds: float) -> None:
         """Have every leader wait before the next request to a destination."""
-        self._tables.query(_HOLD, destination=destination, seconds=seconds)
+        know = _KNOW_GATE + self._tables.database.dialect.on_conflict()
+
+        def hold(cursor: Cursor) -> None:
+            self._tables.run(cursor, know, destination=destination)
+            self._tables.run(cursor, _HOLD, destination=destination, seconds=seconds)
+
+        self._tables.database.run(hold)
 
     def held(self) -> dict[str, float]:
         """Return for how many seconds each destination is to be left alone."""
@@ -595,8 +732,7 @@ class DatabaseQueue:
 
     def compact_state(self) -> None:
         """Free what rows of an earlier version still hold. Write-ahead logs keep their time."""
-        with self._tables.database.statement() as cursor, contextlib.suppress(psycopg.Error):
-            cursor.execute(f"VACUUM {', '.join(_TEXTS)}".encode())
+        self._tables.database.dialect.compact(_TEXTS)
 
     def places_with(self, texts: frozenset[str]) -> tuple[str, ...]:
         """Return the tables that contain one of some case-folded texts."""
@@ -608,16 +744,19 @@ class DatabaseQueue:
 
     def discard_quarantined(self) -> int:
         """Delete quarantined bytes and states; return how many there were."""
-        ((count,),) = self._tables.update(
-            "WITH gone AS (DELETE FROM adcp_quarantine WHERE queue = %(queue)s RETURNING place) "
-            "SELECT count(DISTINCT place) FROM gone"
-        )
-        return int(count)
+
+        def discard(cursor: Cursor) -> int:
+            where = "FROM adcp_quarantine WHERE queue = %(queue)s"
+            ((count,),) = self._tables.run(cursor, f"SELECT count(DISTINCT place) {where}")
+            self._tables.run(cursor, f"DELETE {where}")
+            return int(count)
+
+        return self._tables.write(discard)
 
     def _contains(self, table: str, texts: frozenset[str]) -> bool:
         column = _TEXTS[table]
         rows = self._tables.query(f"SELECT {column} FROM {table} WHERE queue = %(queue)s")  # noqa: S608 - both are constants
-        contents = (bytes(row[0]).decode(errors="replace").casefold() for row in rows)
+        contents = (bytes(row[0] or b"").decode(errors="replace").casefold() for row in rows)
         return any(text in content for content in contents for text in texts)
 
 
@@ -655,25 +794,34 @@ class DatabaseSegments:
 
     def _collect(self) -> bool:
         """Move records from the intake to the log; return whether there may be more."""
-        run = self._tables.run
-        with self._tables.write() as cursor:
-            ((data, records),) = run(cursor, _COLLECT, rows=_COLLECT_ROWS, bytes=_COLLECT_BYTES)
-            segment, start, is_old, new = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)[0]
+        run, dialect = self._tables.run, self._tables.database.dialect
+
+        def move(cursor: Cursor) -> tuple[tuple[int, int], bool] | None:
+            data, records = dialect.collect(
+                cursor, self._tables.queue, _COLLECT_ROWS, _COLLECT_BYTES
+            )
+            ((segment, start, is_old, now),) = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)
             self._check_end(segment, start)
-            is_full = start >= _SEGMENT_BYTES or (is_old and data is None)
-            if start and (is_full or (self._end is None and data is not None)):
+            is_full = start >= _SEGMENT_BYTES or (is_old and not data)
+            new = max(segment + 1, int(now * _MICROSECONDS))
+            if start and (is_full or (self._end is None and data)):
                 segment, start = new, 0
                 run(cursor, _MOVE_LOG_END, segment=segment, stop=0)
-            elif not start and data is not None:
+            elif not start and data:
                 segment = new
-            end = {"segment": segment, "stop": start + len(data or b"")}
-            if data is not None:
-                run(cursor, _APPEND, start=start, records=records, data=data, **end)
-                run(cursor, _MOVE_LOG_END, **end)
-        if data is None:
+            if not data:
+                return None
+            stop = start + len(data)
+            place = {"segment": segment, "start": start, "stop": stop}
+            run(cursor, _APPEND, records=records, data=data, **place)
+            run(cursor, _MOVE_LOG_END, **place)
+            return (segment, stop), len(data) >= _COLLECT_BYTES or records >= _COLLECT_ROWS
+
+        moved = self._tables.write(move)
+        if moved is None:
             return False
-        self._end = segment, end["stop"]
-        return len(data) >= _COLLECT_BYTES or records >= _COLLECT_ROWS
+        self._end, may_be_more = moved
+        return may_be_more
 
     def _check_end(self, segment: int, stop: int) -> None:
         """Check that the log ends where this leader left it.
@@ -711,7 +859,7 @@ class DatabaseSegments:
         place = {"segment": _number(name), "start": start, "stop": stop}
         inside = "start >= %(start)s AND stop <= %(stop)s"
         ((whole,),) = self._tables.query(
-            f"SELECT coalesce(sum(records), 0)::int {_OVERLAPPING} AND {inside}", **place
+            f"SELECT coalesce(sum(records), 0) {_OVERLAPPING} AND {inside}", **place
         )
         edges = self._tables.query(f"SELECT start, data {_OVERLAPPING} AND NOT ({inside})", **place)
         parts = (data[max(start - first, 0) : stop - first] for first, data in edges)
@@ -732,45 +880,92 @@ class DatabaseSegments:
         place = {"segment": _number(name), "start": 0, "stop": size}
         if not self.is_closed(name):
             return False
-        with self._tables.write() as cursor:
+
+        def delete(cursor: Cursor) -> bool:
             ((end,),) = self._tables.run(cursor, f"SELECT max(stop) {_OVERLAPPING}", **place)
             if end is not None and end != size:
                 return False
             self._tables.run(cursor, f"DELETE {_OVERLAPPING}", **place)
-        return True
+            return True
+
+        return self._tables.write(delete)
 
     def erase(self, name: str, records: Iterable[Record]) -> None:
         """Overwrite records, so that nothing of their content is left."""
-        with self._tables.write() as cursor:
+        records = list(records)
+
+        def overwrite(cursor: Cursor) -> None:
+            patches = []
             for record in records:
-                place = {"segment": _number(name), "start": record.start}
-                ((old,),) = self._tables.run(cursor, _READ, stop=record.stop, **place)
-                erased = erase_record(old, record.unpack()[0].get("only"))
-                self._tables.run(cursor, _OVERWRITE, data=erased, **place)
+                place = {"segment": _number(name), "start": record.start, "stop": record.stop}
+                ((old,),) = self._tables.run(cursor, _READ, **place)
+                only = record.unpack()[0].get("only")
+                patches.append((record.start, erase_record(bytes(old), only)))
+            self._patch(cursor, _number(name), patches)
+
+        self._tables.write(overwrite)
 
     def blank(self, name: str, spans: Iterable[CorruptSpan]) -> None:
         """Overwrite bytes that are no records, keeping their number of lines."""
-        with self._tables.write() as cursor:
-            for span in spans:
-                place = {"segment": _number(name), "start": span.start}
-                self._tables.run(cursor, _OVERWRITE, data=b" " * len(span.data), **place)
+        patches = [(span.start, b" " * len(span.data)) for span in spans]
+        self._tables.write(lambda cursor: self._patch(cursor, _number(name), patches))
+
+    def _patch(self, cursor: Cursor, segment: int, patches: list[tuple[int, bytes]]) -> None:
+        """Put bytes in place of others. A row is read and written once, whatever changes in it."""
+        rows = self._tables.run(
+            cursor,
+            "SELECT start, stop FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s",
+            segment=segment,
+        )
+        for start, stop in rows:
+            inside = [each for each in patches if each[0] < stop and start < each[0] + len(each[1])]
+            if not inside:
+                continue
+            place = {"segment": segment, "start": start, "stop": stop}
+            ((data,),) = self._tables.run(cursor, f"SELECT data {_OVERLAPPING}", **place)
+            self._tables.run(
+                cursor,
+                "UPDATE adcp_log SET data = %(data)s "
+                "WHERE queue = %(queue)s AND segment = %(segment)s AND start = %(start)s",
+                data=_patched(data, start, inside),
+                **place,
+            )
 
     def quarantine(self, name: str, data: bytes) -> None:
         """Keep bytes that were no record, up to a limit."""
-        self._tables.update(
-            "INSERT INTO adcp_quarantine SELECT %(queue)s, %(place)s, %(data)s "
-            "WHERE (SELECT coalesce(sum(octet_length(data)), 0) FROM adcp_quarantine "
-            "WHERE queue = %(queue)s AND place = %(place)s) < %(most)s",
-            place=name,
-            data=data[:_QUARANTINE_BYTES],
-            most=_QUARANTINE_BYTES,
-        )
+        values = {"place": name, "data": data[:_QUARANTINE_BYTES]}
+
+        def keep(cursor: Cursor) -> None:
+            ((size,),) = self._tables.run(
+                cursor,
+                "SELECT coalesce(sum(octet_length(data)), 0) FROM adcp_quarantine "
+                "WHERE queue = %(queue)s AND place = %(place)s",
+                **values,
+            )
+            if size < _QUARANTINE_BYTES:
+                self._tables.run(
+                    cursor,
+                    "INSERT INTO adcp_quarantine VALUES (%(queue)s, %(place)s, %(data)s)",
+                    **values,
+                )
+
+        self._tables.write(keep)
 
     def sync(self) -> None:
         """Have nothing to do: a commit is durable."""
 
     def remove_stale(self) -> None:
         """Have nothing to do: a transaction leaves nothing behind."""
+
+
+def _patched(data: bytes, first: int, patches: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return a row's data with other bytes at some places, which may reach beyond it."""
+    content = bytearray(data)
+    for place, new in patches:
+        start = max(place - first, 0)
+        stop = min(place - first + len(new), len(content))
+        content[start:stop] = new[start - place + first : stop - place + first]
+    return bytes(content)
 
 
 class DatabaseOutbox:
@@ -785,21 +980,27 @@ class DatabaseOutbox:
 
     def load(self) -> dict[str, bytes]:
         """Return everything in it."""
-        return dict(self._tables.query("SELECT key, value FROM adcp_state WHERE queue = %(queue)s"))
+        rows = self._tables.query("SELECT name, value FROM adcp_state WHERE queue = %(queue)s")
+        return {name: bytes(value) for name, value in rows}
 
     def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
         """Set and remove keys, all or none of them."""
-        with self._tables.write() as cursor:
-            self._tables.run(
+        end = self._tables.database.dialect.on_conflict("value")
+
+        def change(cursor: Cursor) -> None:
+            self._tables.run_each(
                 cursor,
-                "DELETE FROM adcp_state WHERE queue = %(queue)s AND key = ANY(%(keys)s)",
-                keys=list(removes),
+                "DELETE FROM adcp_state WHERE queue = %(queue)s AND name = %(name)s",
+                "name",
+                removes,
             )
-            cursor.executemany(
-                "INSERT INTO adcp_state VALUES (%s, %s, %s) "
-                "ON CONFLICT (queue, key) DO UPDATE SET value = excluded.value",
-                [(self._tables.queue, key, value) for key, value in puts.items()],
-            )
+            if puts:
+                cursor.executemany(
+                    f"INSERT INTO adcp_state (queue, name, value) VALUES (%s, %s, %s) {end}",  # noqa: S608 - a constant
+                    [(self._tables.queue, name, value) for name, value in puts.items()],
+                )
+
+        self._tables.write(change)
 
     def close(self) -> None:
         """Have nothing to close: connections belong to the database."""
@@ -829,24 +1030,24 @@ class DatabaseDeadLetters:
     def add(self, letters: Iterable[DeadLetter], now: float) -> None:
         """Write dead letters; one that is there already is left as it is."""
         del now
-        with self._tables.write() as cursor:
-            cursor.executemany(
-                "INSERT INTO adcp_dead_letter (queue, id, record) VALUES (%s, %s, %s) "
-                "ON CONFLICT DO NOTHING",
-                [
-                    (self._tables.queue, each.id, encode_letter(each, self._encryption))
-                    for each in letters
-                ],
+        rows = [
+            (self._tables.queue, each.id, encode_letter(each, self._encryption)) for each in letters
+        ]
+        end = self._tables.database.dialect.on_conflict()
+        if rows:
+            self._tables.write(
+                lambda cursor: cursor.executemany(
+                    "INSERT INTO adcp_dead_letter (queue, name, record) "  # noqa: S608 - a constant
+                    f"VALUES (%s, %s, %s) {end}",
+                    rows,
+                )
             )
 
     def remove(self, ids: Collection[str]) -> int:
         """Erase dead letters; return how many there were."""
-        return len(
-            self._tables.update(
-                "DELETE FROM adcp_dead_letter WHERE queue = %(queue)s AND id = ANY(%(ids)s) "
-                "RETURNING id",
-                ids=list(ids),
-            )
+        statement = "DELETE FROM adcp_dead_letter WHERE queue = %(queue)s AND name = %(name)s"
+        return self._tables.write(
+            lambda cursor: self._tables.run_each(cursor, statement, "name", ids)
         )
 
     def undecrypted(self) -> int:
@@ -886,10 +1087,11 @@ class DatabaseNames:
 
     def add(self, names: Iterable[str]) -> None:
         """Add names."""
-        self._tables.query(
-            "INSERT INTO adcp_destination SELECT %(queue)s, unnest(%(names)s::text[]) "
-            "ON CONFLICT DO NOTHING",
-            names=list(names),
+        end = self._tables.database.dialect.on_conflict()
+        statement = f"INSERT INTO adcp_destination VALUES (%(queue)s, %(name)s) {end}"  # noqa: S608 - a constant
+        names = sorted(set(names))
+        self._tables.database.run(
+            lambda cursor: self._tables.run_each(cursor, statement, "name", names)
         )
 
     def add_own(self) -> None:
@@ -922,11 +1124,20 @@ class DatabaseContexts:
 
     def key(self) -> bytes:
         """Return the signing key that all processes of the queue share; make it if needed."""
-        rows = self._tables.query(
-            "UPDATE adcp_queue SET context_key = coalesce(context_key, %(new)s) "
-            "WHERE queue = %(queue)s RETURNING context_key",
-            new=secrets.token_bytes(_KEY_BYTES),
-        )
+        new = secrets.token_bytes(_KEY_BYTES)
+
+        def make(cursor: Cursor) -> list[tuple[Any, ...]]:
+            self._tables.run(
+                cursor,
+                "UPDATE adcp_queue SET context_key = coalesce(context_key, %(new)s) "
+                "WHERE queue = %(queue)s",
+                new=new,
+            )
+            return self._tables.run(
+                cursor, "SELECT context_key FROM adcp_queue WHERE queue = %(queue)s"
+            )
+
+        rows = self._tables.database.run(make)
         if not rows:
             raise DatabaseError(f"{self._tables.database.location}: run adcp-tracker queue migrate")
         return bytes(rows[0][0])
@@ -949,10 +1160,9 @@ class DatabaseContexts:
 
     def write(self, name: str, data: bytes) -> None:
         """Keep data under a name, in place of what was there."""
+        end = self._tables.database.dialect.on_conflict("data", "kept_at")
         self._tables.query(
-            "INSERT INTO adcp_context VALUES (%(queue)s, %(name)s, %(data)s, %(now)s) "
-            "ON CONFLICT (queue, name) DO UPDATE SET data = excluded.data, "
-            "kept_at = excluded.kept_at",
+            f"INSERT INTO adcp_context VALUES (%(queue)s, %(name)s, %(data)s, %(now)s) {end}",  # noqa: S608 - a constant
             name=name,
             data=data,
             now=self._clock.now(),
@@ -966,9 +1176,10 @@ class DatabaseContexts:
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete what is kept under some names."""
-        self._tables.query(
-            "DELETE FROM adcp_context WHERE queue = %(queue)s AND name = ANY(%(names)s)",
-            names=list(names),
+        statement = "DELETE FROM adcp_context WHERE queue = %(queue)s AND name = %(name)s"
+        names = list(names)
+        self._tables.database.run(
+            lambda cursor: self._tables.run_each(cursor, statement, "name", names)
         )
 
     def remove_old(self, max_age: float, most: int) -> bool:
@@ -978,11 +1189,12 @@ class DatabaseContexts:
             oldest=self._clock.now() - max_age,
         )
         beyond = self._tables.query(
-            "DELETE FROM adcp_context WHERE queue = %(queue)s AND name IN ("
             "SELECT name FROM adcp_context WHERE queue = %(queue)s "
-            "ORDER BY kept_at DESC, name OFFSET %(most)s) RETURNING name",
+            "ORDER BY kept_at DESC, name LIMIT %(rest)s OFFSET %(most)s",
+            rest=_MOST_ROWS,
             most=most,
         )
+        self.remove(name for (name,) in beyond)
         return bool(beyond)
 
 
@@ -1027,13 +1239,24 @@ class LeaseLock:
         if self.is_held and self._holder is not threading.current_thread():
             return False
         asked_at = self._clock.monotonic()
-        rows = self._tables.query(_ACQUIRE, holder=self._name, lease=self._lease_seconds)
-        term = rows[0][0] if rows else 0
-        self._term = term
-        if term:
+        self._term = self._acquire()
+        if self._term:
             self._renewed_at = asked_at
             self._holder = threading.current_thread()
-        return bool(term)
+        return bool(self._term)
+
+    def _acquire(self) -> int:
+        """Return the term if the lead is free or this process's; 0 otherwise."""
+        values = {"holder": self._name, "lease": self._lease_seconds}
+        if not self._tables.query(_IS_FREE, **values):  # whoever waits locks nothing
+            return 0
+
+        def take(cursor: Cursor) -> int:
+            self._tables.run(cursor, _ACQUIRE, **values)
+            rows = self._tables.run(cursor, _OWN_TERM, **values)
+            return int(rows[0][0]) if rows else 0
+
+        return self._tables.database.run(take)
 
     def acquire(self, timeout: float) -> bool:
         """Ask the leader to step down, and take the lead within `timeout` seconds."""
@@ -1077,7 +1300,7 @@ class LeaseLock:
             self._is_requested = bool(
                 self._tables.query(
                     "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s "
-                    "AND wanted > clock_timestamp() - %(seconds)s * interval '1 second'",
+                    "AND wanted > {now} - %(seconds)s",
                     seconds=_REQUEST_SECONDS,
                 )
             )
@@ -1089,7 +1312,7 @@ class LeaseLock:
         if term:
             with contextlib.suppress(DatabaseError):
                 self._tables.query(
-                    "UPDATE adcp_queue SET until = 'epoch' "
+                    "UPDATE adcp_queue SET until = 0 "
                     "WHERE queue = %(queue)s AND term = %(term)s AND holder = %(holder)s",
                     term=term,
                     holder=self._name,
@@ -1100,8 +1323,5 @@ class LeaseLock:
         self._reset()
 
     def _set_wanted(self, *, wanted: bool) -> None:
-        self._tables.query(
-            "UPDATE adcp_queue SET wanted = CASE WHEN %(wanted)s THEN clock_timestamp() "
-            "ELSE 'epoch' END WHERE queue = %(queue)s",
-            wanted=wanted,
-        )
+        value = "{now}" if wanted else "0"
+        self._tables.query(f"UPDATE adcp_queue SET wanted = {value} WHERE queue = %(queue)s")  # noqa: S608 - a constant

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.storage import Store
 
 
-class TestDatabaseStore(StoreContract):
+class TestPostgresStore(StoreContract):
     """A database, with plain and with encrypted events."""
 
     @pytest.fixture(params=["plain", "encrypted"])
@@ -29,7 +29,7 @@ class TestDatabaseStore(StoreContract):
     def let_time_pass(self, store: Store) -> None:
         """A segment is closed by the leader, once nothing was added for a while."""
         with store.database.transaction() as cursor:  # type: ignore[attr-defined]
-            cursor.execute("UPDATE adcp_queue SET begun = 'epoch'")
+            cursor.execute("UPDATE adcp_queue SET begun = 0")
 
     @pytest.fixture
     def store(self, database: str, encryption: Encryption | None) -> DatabaseStore:
@@ -73,7 +73,7 @@ def test_a_leader_that_was_replaced_can_write_nothing(store: DatabaseStore, data
     """Each of its writes finds out in its own transaction."""
     old = _lead(store)
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("UPDATE adcp_queue SET until = 'epoch'")
+        connection.execute("UPDATE adcp_queue SET until = 0")
     new = _lead(DatabaseStore(database))
     new.open_outbox().apply({"a": b"new"}, [])
     for write in (
@@ -126,7 +126,7 @@ def test_no_two_segments_of_a_database_or_its_copy_have_the_same_name(database: 
         shard = DatabaseStore(database, number)
         shard.journal_writer().append(body(number), NOW_MS)
         with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute("UPDATE adcp_queue SET until = 'epoch'")
+            connection.execute("UPDATE adcp_queue SET until = 0")
         names += _lead(shard).segments.sizes()
     assert len(set(names)) == 3
     assert [name.partition("-")[2] for name in names] == ["", "1", "", ""]
