@@ -13,7 +13,7 @@ from adcp_tracker.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from adcp_tracker.outbox.database import Connection, Cursor
+    from adcp_tracker.outbox.schema import Connection, Cursor
 
 _CONNECT_SECONDS: Final = 10
 _DEADLOCKS: Final = {"40001", "40P01"}

@@ -1,0 +1,196 @@
+"""The tables of a queue in a database, and what differs between databases.
+
+No driver is needed here: an application's own migration can create the tables, and its own
+connection add records. Statements take words in braces from :data:`WORDS`, such as ``{now}``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+SCHEMA_VERSION: Final = 2
+"""A newer version only adds, so that an older release goes on working beside it."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS adcp_schema (version integer NOT NULL) {plain};
+CREATE TABLE IF NOT EXISTS adcp_queue (
+    queue   integer PRIMARY KEY,
+    term    bigint NOT NULL DEFAULT 0,
+    holder  {name} NOT NULL,
+    until   double precision NOT NULL DEFAULT 0,
+    wanted  double precision NOT NULL DEFAULT 0,
+    segment bigint NOT NULL DEFAULT 1,
+    begun   double precision NOT NULL DEFAULT 0,
+    size    integer NOT NULL DEFAULT 0,
+    stats   {bytes},
+    context_key {bytes}
+) {hot};
+CREATE TABLE IF NOT EXISTS adcp_intake (
+    id      {identity},
+    queue   integer NOT NULL,
+    records integer NOT NULL DEFAULT 1,
+    data    {bytes} NOT NULL,
+    PRIMARY KEY (queue, id)
+) {intake};
+CREATE TABLE IF NOT EXISTS adcp_log (
+    queue   integer NOT NULL,
+    segment bigint NOT NULL,
+    start   integer NOT NULL,
+    stop    integer NOT NULL,
+    records integer NOT NULL,
+    data    {bytes} NOT NULL,
+    PRIMARY KEY (queue, segment, start)
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_state (
+    queue integer, name {name}, value {bytes} NOT NULL, PRIMARY KEY (queue, name)
+) {hot};
+CREATE TABLE IF NOT EXISTS adcp_dead_letter (
+    queue integer, name {name}, number {identity}, record {bytes} NOT NULL,
+    PRIMARY KEY (queue, name)
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_destination (
+    queue integer, name {name}, PRIMARY KEY (queue, name)
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_context (
+    queue integer, name {name}, data {bytes} NOT NULL, kept_at double precision NOT NULL,
+    PRIMARY KEY (queue, name)
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_quarantine (
+    queue integer NOT NULL, place {name} NOT NULL, data {bytes} NOT NULL
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_gate (
+    destination {name} PRIMARY KEY, not_before double precision NOT NULL
+) {hot};
+CREATE TABLE IF NOT EXISTS adcp_origin (
+    queue integer, origin {name}, shipped bigint NOT NULL DEFAULT 0, ended double precision,
+    PRIMARY KEY (queue, origin)
+) {plain};
+CREATE TABLE IF NOT EXISTS adcp_relay (
+    directory {name} PRIMARY KEY,
+    host      {name} NOT NULL,
+    stats     {bytes},
+    seen      double precision NOT NULL DEFAULT 0,
+    emptied   double precision NOT NULL DEFAULT 0,
+    is_closed boolean NOT NULL DEFAULT false
+) {hot};
+"""
+"""Every statement can be run again. Times are seconds since 1970, by the database's clock."""
+
+WORDS: Final = {
+    "postgresql": {
+        "now": "date_part('epoch', clock_timestamp())",
+        "name": "text",
+        "bytes": "bytea",
+        "identity": "bigint GENERATED ALWAYS AS IDENTITY",
+        "plain": "",
+        "hot": "WITH (fillfactor = 50)",
+        "intake": "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,"
+        " autovacuum_vacuum_cost_delay = 0)",
+    },
+}
+"""What stands for the words in braces, by dialect."""
+
+_TUNING: Final = {
+    "postgresql": [  # so that substring() reads no more than its part
+        f"ALTER TABLE {table} ALTER data SET STORAGE EXTERNAL"
+        for table in ("adcp_intake", "adcp_log")
+    ],
+}
+
+INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s, %(data)s)"
+"""Adds one record; the one statement of producers."""
+
+
+def schema_statements(dialect: str, queues: int = 1) -> list[str]:
+    """Return the statements that create the tables of queues ``0`` to ``queues - 1``.
+
+    They can be run again, and need no driver of this library's own.
+
+    Args:
+        dialect: ``"postgresql"`` or ``"mysql"``.
+        queues: How many queues there are.
+    """
+    tables = SCHEMA.format_map(WORDS[dialect]).split(";\n")[:-1]
+    rows = [
+        f"INSERT INTO adcp_queue (queue, holder) SELECT {queue}, '' FROM adcp_schema "  # noqa: S608 - a number
+        f"WHERE NOT EXISTS (SELECT 1 FROM adcp_queue WHERE queue = {queue})"
+        for queue in range(queues)
+    ]
+    version = f"INSERT INTO adcp_schema VALUES ({SCHEMA_VERSION})"  # noqa: S608 - a number
+    return [*tables, *_TUNING[dialect], "DELETE FROM adcp_schema", version, *rows]
+
+
+class Cursor(Protocol):
+    """What runs statements, as in PEP 249."""
+
+    description: Any
+    rowcount: int
+
+    def execute(self, statement: Any, values: Any = ..., /) -> Any:  # noqa: ANN401
+        """Run a statement."""
+
+    def executemany(self, statement: Any, values: Any, /) -> Any:  # noqa: ANN401
+        """Run a statement with each of some values."""
+
+    def fetchall(self) -> Any:  # noqa: ANN401
+        """Return the rows of the last statement."""
+
+
+class Connection(Protocol):
+    """A connection, as in PEP 249."""
+
+    def cursor(self) -> Any:  # noqa: ANN401
+        """Return a new cursor."""
+
+    def commit(self) -> None:
+        """Commit."""
+
+    def close(self) -> None:
+        """Close it; what was not committed has not happened."""
+
+
+class Dialect(Protocol):
+    """What differs between databases."""
+
+    location: str
+    """What messages call the database; without a password."""
+
+    errors: tuple[type[Exception], ...]
+    """What its driver raises."""
+
+    name: str
+    """Its name in :data:`WORDS`."""
+
+    def connect(self) -> Connection:
+        """Return a new connection, which isolates transactions as ``READ COMMITTED``."""
+
+    def code(self, error: Exception) -> str:
+        """Return the database's code for an error."""
+
+    def is_deadlock(self, error: Exception) -> bool:
+        """Return whether the same transaction can succeed when it is run again."""
+
+    def is_missing_table(self, error: Exception) -> bool:
+        """Return whether a table isn't there."""
+
+    def on_conflict(self, *columns: str) -> str:
+        """Return the end of an INSERT whose row may be there by its queue and name.
+
+        Args:
+            *columns: What takes the new values; without any, the row stays as it is.
+        """
+
+    def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
+        """Take the oldest rows out of the intake; return their data and number of records."""
+
+    def lock_schema(self, cursor: Cursor) -> None:
+        """Let only one process at a time create tables."""
+
+    def compact(self, tables: Collection[str]) -> None:
+        """Free what rows of an earlier version still hold."""
+
+    def close_inherited(self, connections: Sequence[Connection]) -> None:
+        """Let go of a parent's connections in a forked child; the parent goes on with them."""
