@@ -49,11 +49,13 @@ from adcp_tracker.exceptions import (
     UnsafeDirectoryError,
     UnusableDirectoryError,
 )
+from adcp_tracker.hooks import DeliveredNotice, Hooks, PausedNotice, RejectedNotice
 from adcp_tracker.orders.explain import ExplainedField, Explanation, explain
 from adcp_tracker.orders.mapping import Constant, register_order
 from adcp_tracker.orders.providers import Refund
 from adcp_tracker.orders.reader import Order, OrderItem
 from adcp_tracker.outbox.dead_letters import DeadLetter
+from adcp_tracker.outbox.state import Histogram, Measures
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.erasure import ErasureReport
 from adcp_tracker.settings import Settings
@@ -76,6 +78,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterApi",
     "Delivered",
+    "DeliveredNotice",
     "Destination",
     "DestinationStats",
     "ErasureReport",
@@ -88,21 +91,26 @@ __all__ = [
     "ExplainedField",
     "Explanation",
     "FieldError",
+    "Histogram",
+    "Hooks",
     "HourRow",
     "Interchange",
     "InvalidEventError",
+    "Measures",
     "Omission",
     "Order",
     "OrderItem",
     "OutboxError",
     "Outcome",
     "Paused",
+    "PausedNotice",
     "PrivacyApi",
     "QueueFullError",
     "Reconciliation",
     "Refund",
     "Rejected",
     "RejectedEvent",
+    "RejectedNotice",
     "ReplayResult",
     "RequestContext",
     "Retry",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import EventSource
+    from adcp_tracker.hooks import DeliveredNotice, PausedNotice, RejectedNotice
 
 
 Durability = Literal["process", "power"]
@@ -277,6 +278,25 @@ class Settings:
         ),
     )
 
+    on_delivered: Callable[[DeliveredNotice], object] | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "Called with a DeliveredNotice after each request whose events a seller has.", None
+        ),
+    )
+    on_rejected: Callable[[RejectedNotice], object] | None = attrs.field(
+        default=None,
+        metadata=_about("Called with a RejectedNotice when events became dead letters.", None),
+    )
+    on_paused: Callable[[PausedNotice], object] | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "Called with a PausedNotice when a destination was paused, because its configuration "
+            "is wrong.",
+            None,
+        ),
+    )
+
     @property
     def location(self) -> str:
         """What messages call the place where events wait; never a password."""
@@ -299,6 +319,8 @@ class Settings:
             _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
         for name in ("strict", "handle_sigterm"):
             _check_flag(name, getattr(self, name))
+        for name in ("on_drop", "on_commit", "on_delivered", "on_rejected", "on_paused"):
+            _check_callable(name, getattr(self, name))
         _check_text("default_region", self.default_region)
         _check_code("test_event_code", self.test_event_code)
         if self.default_region is not None:
@@ -327,6 +349,9 @@ class TrackerSettings(TypedDict, total=False):
     event_sources: Iterable[EventSource]
     on_drop: Callable[[str], None] | None
     on_commit: Callable[[Callable[[], None]], bool] | None
+    on_delivered: Callable[[DeliveredNotice], object] | None
+    on_rejected: Callable[[RejectedNotice], object] | None
+    on_paused: Callable[[PausedNotice], object] | None
 
 
 @attrs.frozen
@@ -547,6 +572,11 @@ def _check_minimum(name: str, value: object, least: float, unit: str) -> None:
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name}: expected True or False, got {format_setting(value)}")
+
+
+def _check_callable(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{name}: expected a function, got {type(value).__name__}")
 
 
 def _check_region(given: str) -> None:

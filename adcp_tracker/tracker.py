@@ -22,6 +22,7 @@ from adcp_tracker.events.builder import lead_id as lead_event_id
 from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.hooks import Hooks
 from adcp_tracker.journal.encryption import encryption_from_keys
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event
@@ -89,6 +90,7 @@ class Tracker:
         privacy: Erase or export a person's data.
         contexts: Keep a shopper's context for a purchase to come.
         event_sources: Register event sources with sellers, and compare counts.
+        hooks: Add hooks to those of the settings.
 
     Raises:
         ConfigurationError: If a setting is invalid.
@@ -120,6 +122,12 @@ class Tracker:
         tokens = ContextTokens(contexts, chosen.context_keys, clock)
         self._context_store = store = ContextStore(contexts, tokens, clock)
         rules = EventRules(queue, self.destinations, chosen.event_sources)
+        self.hooks = Hooks(clock)
+        self.hooks.add(
+            on_delivered=chosen.on_delivered,
+            on_rejected=chosen.on_rejected,
+            on_paused=chosen.on_paused,
+        )
         self._pipeline = pipeline = Pipeline(
             chosen,
             UploaderConfig(
@@ -128,6 +136,7 @@ class Tracker:
                 _policy or RetryPolicy(random.random),
                 clock,
                 chosen.flush_interval,
+                hooks=self.hooks,
             ),
             maintenance=[rules.refresh],
             leader_maintenance=[store.sweep],

@@ -23,6 +23,7 @@ LAYERS = (
     {"_development"},
     {"journal"},
     {"outbox"},
+    {"hooks"},
     {"settings"},
     {"delivery"},
     {"event_sources"},
@@ -44,7 +45,7 @@ NEVER = {
 """What a layer must not import, although it is lower."""
 
 MOST_FILES = 155
-MOST_LINES_OF_CODE = 24_300
+MOST_LINES_OF_CODE = 24_500
 MOST_MEAN_FUNCTION_LINES = 9.0
 MOST_BRANCHES = 15
 

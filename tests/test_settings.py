@@ -46,7 +46,8 @@ def test_every_setting_is_an_argument_with_a_type() -> None:
 def test_every_plain_setting_has_a_variable() -> None:
     """Whatever the tracker can be told as text it can be told by the environment."""
     names = {field.name for field in attrs.fields(Settings)}
-    in_code = {"event_sources", "on_commit", "on_drop"}
+    hooks = {"on_commit", "on_delivered", "on_drop", "on_paused", "on_rejected"}
+    in_code = {"event_sources", *hooks}
     assert {variable.setting for variable in TRACKER_VARIABLES} == names - in_code
 
 

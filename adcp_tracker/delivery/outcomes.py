@@ -24,6 +24,7 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.destinations.error_codes import remedy_for
+from adcp_tracker.hooks import Hooks, PausedNotice, delivered_notice
 from adcp_tracker.outbox.batch import BatchEvents
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
@@ -31,6 +32,7 @@ from adcp_tracker.outbox.state import Pause
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from adcp_tracker.hooks import Notice
     from adcp_tracker.outbox.batch import LocatedEvent
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
     from adcp_tracker.outbox.storage import DeadLetters, Segments
@@ -120,6 +122,8 @@ class OutcomeHandler:
         events: Its records.
         now: Seconds since the epoch.
         log: Logs what may happen with every batch.
+        hooks: Which hooks there are.
+        notices: What to tell them once the state is committed.
     """
 
     state: State
@@ -128,6 +132,8 @@ class OutcomeHandler:
     events: BatchEvents
     now: float
     log: ThrottledLogger = attrs.field(factory=lambda: ThrottledLogger(SystemClock()))
+    hooks: Hooks = attrs.field(factory=Hooks)
+    notices: list[Notice] = attrs.field(factory=list)
 
     def apply(self, outcome: Outcome) -> list[DeadLetter]:
         """Apply an outcome.
@@ -171,7 +177,7 @@ class OutcomeHandler:
         counts.dead += len(failed)
         unconfirmed = sent - len(failed) - outcome.confirmed(sent, len(failed))
         counts.unconfirmed += unconfirmed
-        self._measure(failed)
+        self._measure(failed, unconfirmed)
         self._destination.report.add(outcome.warnings, outcome.match_quality, sent, self.now)
         if unconfirmed:
             self._log_unconfirmed(outcome, unconfirmed)
@@ -180,12 +186,23 @@ class OutcomeHandler:
         self.state.replace(self.batch)
         return self._dead_letters(failed)
 
-    def _measure(self, failed: Mapping[int, EventFailure]) -> None:
-        """Add the batch to the metrics, without the events that failed."""
+    def _measure(self, failed: Mapping[int, EventFailure], unconfirmed: int) -> None:
+        """Add the batch to the metrics and note it for hooks, without the events that failed."""
         times: Sequence[int] = self.events.times
         if failed:
             times = [time for place, time in enumerate(times) if place not in failed]
         self._destination.measures.deliver(times, self.now, len(self.events))
+        if self.hooks.delivered:
+            had = [each for place, each in enumerate(self.events.payload) if place not in failed]
+            notice = delivered_notice(
+                self.batch.destination,
+                had,
+                times,
+                unconfirmed=unconfirmed,
+                is_test=self.batch.test_event_code is not None,
+                at=self.now,
+            )
+            self.notices.append(notice)
 
     def _log_unconfirmed(self, outcome: Delivered, unconfirmed: int) -> None:
         self.log.warning(
@@ -329,11 +346,18 @@ class OutcomeHandler:
                 message=outcome.message,
                 remedy=outcome.remedy,
             )
+            self._note_pause(outcome)
         state.pause = Pause(outcome.code, outcome.message, outcome.remedy, since)
         state.resume_at = self.now + self.policy.probe_seconds
         again = attrs.evolve(self.batch, last_code=outcome.code, last_message=outcome.message)
         self.state.replace(self.batch, again)
         return []
+
+    def _note_pause(self, outcome: Paused) -> None:
+        if self.hooks.paused:
+            name, code = self.batch.destination, outcome.code
+            notice = PausedNotice(name, code, outcome.message, outcome.remedy, self.now)
+            self.notices.append(notice)
 
     def _split(self, *parts: BatchEvents, at_once: bool = True) -> None:
         """Replace the batch by smaller ones, each with its own identity."""

@@ -58,6 +58,7 @@ class Pipeline:
         self.is_remote = any(map(is_remote, config.destinations))
         self.reporter = make_reporter(config.destinations)
         self.clock = config.clock
+        self._hooks = config.hooks
         self._maintenance = tuple(maintenance)
         self._leader_maintenance = tuple(leader_maintenance)
         is_synchronous = settings.durability == "power"
@@ -174,6 +175,7 @@ class Pipeline:
         """Reset in the child after a fork."""
         self.buffer.reset_after_fork()
         self.flusher.reset_after_fork()
+        self._hooks.reset_after_fork()
         self.started = False
 
     def request_flush(self) -> None:
@@ -221,8 +223,10 @@ class Pipeline:
         self.journal.roll()
 
     def _shut_down(self, timeout: float) -> None:
-        """End the flusher, and unregister the hooks once no thread is left."""
+        """End the flusher, and unregister the process hooks once no thread is left."""
+        deadline = self.clock.monotonic() + timeout
         self.flusher.stop(timeout)
+        self._hooks.close(max(deadline - self.clock.monotonic(), 0.0))
         if self.reporter is not None:
             self.reporter.send()
         self.started = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker._logging import logger
 from adcp_tracker.destinations.base import Outcome, Retry
+from adcp_tracker.hooks import Hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +25,15 @@ class Sender:
     Args:
         destination: Where to.
         on_done: Called from the lane's thread after each outcome.
+        hooks: What is called around each request.
     """
 
-    def __init__(self, destination: Destination, on_done: Callable[[], None]) -> None:
+    def __init__(
+        self, destination: Destination, on_done: Callable[[], None], hooks: Hooks | None = None
+    ) -> None:
         self._destination = destination
         self._on_outcome = on_done
+        self._hooks = hooks or Hooks()
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -75,6 +80,12 @@ class Sender:
             self._on_outcome()
 
     def _try(self, batch: Batch) -> Outcome:
+        finish = self._hooks.begin_send(self._destination.name, batch)
+        outcome = self._call(batch)
+        finish(outcome)
+        return outcome
+
+    def _call(self, batch: Batch) -> Outcome:
         name = self._destination.name
         try:
             outcome: object = self._destination.send(batch)

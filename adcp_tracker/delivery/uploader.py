@@ -22,6 +22,7 @@ from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Preloadable, Retry
 from adcp_tracker.events.advice import Advisor
 from adcp_tracker.exceptions import OutboxError
+from adcp_tracker.hooks import Hooks, rejected_notices
 from adcp_tracker.outbox.batch import BLANK
 from adcp_tracker.outbox.batcher import Batcher, limits
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.outcomes import RetryPolicy
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.hooks import Notice
     from adcp_tracker.outbox.batch import BatchEvents
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch
@@ -69,7 +71,11 @@ class Uploader:
         self.state = open_state(queue, config.names)
         self._batcher = Batcher(self.segments, self.state)
         self._collector = StatsCollector(self.segments, self.state)
-        self._senders = {each.name: Sender(each, on_outcome) for each in config.destinations}
+        self._hooks = config.hooks
+        self._notices: list[Notice] = []
+        self._senders = {
+            each.name: Sender(each, on_outcome, config.hooks) for each in config.destinations
+        }
         self._advisors = {
             name: Advisor(name, self._clock, self.state.destinations[name].sample)
             for name in self._senders
@@ -169,6 +175,8 @@ class Uploader:
             self._throttled_log.warning(
                 "outbox.not_written", error=str(error), remedy="free some room on its volume"
             )
+        notices, self._notices = self._notices, []
+        self._hooks.post(notices)
 
     def _trim_dead_letters(self) -> None:
         """Keep each destination's dead letters within their limit; count those erased."""
@@ -343,8 +351,11 @@ class Uploader:
             return
         batch, events = self._in_flight.pop(name)
         policy, now = self._config.policy, self._clock.now()
-        handler = OutcomeHandler(self.state, policy, batch, events, now, self._throttled_log)
+        handler = OutcomeHandler(
+            self.state, policy, batch, events, now, self._throttled_log, self._hooks
+        )
         self._add_dead_letters(name, handler.apply(outcome))
+        self._notices += handler.notices
         self._tell_others(name, outcome)
         if not isinstance(outcome, Delivered):
             self._prefetched.pop(name, None)  # it may wait for long, and can be read again
@@ -372,6 +383,11 @@ class Uploader:
             counts.dead -= erased
             counts.dropped["erased"] += erased
         self.dead_letter_buffer.add(kept)
+        self._note_rejected(kept)
+
+    def _note_rejected(self, letters: Sequence[DeadLetter]) -> None:
+        if self._hooks.rejected:
+            self._notices += rejected_notices(letters)
 
     def _due_batch(self, name: str) -> tuple[FrozenBatch, BatchEvents] | None:
         """Return the first frozen batch that is due."""
@@ -450,6 +466,7 @@ class Uploader:
         """Freeze the next batches; return the first, or keep it for later."""
         sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
         self.dead_letter_buffer.add(sealed.dead_letters)
+        self._note_rejected(sealed.dead_letters)
         self._made_progress |= sealed.advanced
         for segment, data in sealed.corrupt_spans:
             self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
@@ -572,6 +589,7 @@ class UploaderConfig:
         clock: Where the time is read.
         idle_seconds: How long to wait when there is nothing to do.
         dead_letter_bytes: How much the dead letters of one destination may take.
+        hooks: What is called about deliveries.
         names: The names of all destinations that events are kept for.
     """
 
@@ -581,6 +599,7 @@ class UploaderConfig:
     clock: Clock
     idle_seconds: float
     dead_letter_bytes: int = MAX_BYTES
+    hooks: Hooks = attrs.field(factory=Hooks)
     names: DestinationNames = attrs.field(init=False)
 
     @names.default

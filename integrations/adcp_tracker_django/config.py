@@ -34,7 +34,8 @@ _DESTINATION_VARIABLES: Final = {
     variable.name.removeprefix(_PREFIX).lower(): variable.name
     for variable in (*INTERCHANGE_VARIABLES, *AGENT_VARIABLES)
 }
-_IMPORTED: Final = ("consent", "destinations", "on_commit", "on_drop")
+_HOOKS: Final = ("on_commit", "on_delivered", "on_drop", "on_paused", "on_rejected")
+_IMPORTED: Final = ("consent", "destinations", *_HOOKS)
 
 _integration: Integration | None = None
 _lock = threading.Lock()

@@ -252,7 +252,7 @@ def _shape(value: object, indent: str = "    ") -> Iterator[str]:
 
 
 def _key(key: str) -> str:
-    if key.isdigit():
+    if key.replace(".", "", 1).isdigit():
         return "<number>"
     return "<destination>" if ":" in key else key
 
