@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 from adcp_tracker.exceptions import UnsafeDirectoryError, UnusableDirectoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 _DIRECTORY_MODE = 0o700
 _SIZES_ASKED = 500
@@ -254,6 +254,88 @@ def was_replaced(descriptor: int, path: Path) -> bool:
         return not os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return True
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file if no other process has; return whether it is locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_orphaned(status: os.stat_result) -> bool:
+    """Return whether a locked file is held only by children of the process that locked it.
+
+    A server written in C may fork without Python's hooks. Its child inherits the lock, and
+    keeps it when the parent dies. It never writes under it: it finds out that it is a child first.
+
+    Linux names the process that took a lock, also when that has ended. Returns False wherever
+    that can't be told: on other systems, and where neither the lock's taker nor its holder is
+    visible. If another process has the taker's id by now, the taker counts as alive.
+    """
+    takers = _lock_takers(_read_text("/proc/locks").splitlines(), status)
+    if any(takers):
+        return all(map(_has_ended, takers))
+    # In a container, one that has ended is called 0; so is one outside. The child of one
+    # outside has no parent here.
+    holders = list(_lock_holders(status))
+    return bool(holders) and all(
+        _has_ended(taker) if taker else _parent_of(holder) for holder, taker in holders
+    )
+
+
+def _lock_takers(lines: Iterable[str], status: os.stat_result) -> list[int]:
+    """Return the ids of the processes that took a file's lock, from lines as in /proc/locks."""
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    found = [line.split()[1:6] for line in lines if " FLOCK " in line and "->" not in line]
+    return [int(fields[3]) for fields in found if fields[4] == device]
+
+
+def _lock_holders(status: os.stat_result) -> Iterator[tuple[int, int]]:
+    """Yield the processes that hold a file's lock, each with the one that took it."""
+    for name in _names("/proc"):
+        for number in _names(f"/proc/{name}/fd") if name.isdigit() else ():
+            with suppress(OSError):
+                if os.path.samestat(Path(f"/proc/{name}/fd/{number}").stat(), status):
+                    for line in _read_text(f"/proc/{name}/fdinfo/{number}").splitlines():
+                        if line.startswith("lock:") and " FLOCK " in line:
+                            yield int(name), int(line.split()[5])
+
+
+def _has_ended(process: int) -> bool:
+    """Return whether there is no such process, or none of its threads runs."""
+    state = _read_text(f"/proc/{process}/stat").rpartition(")")[2].split()
+    if state:
+        return state[0] in {"Z", "X"} and int(state[17]) <= 1
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _parent_of(process: int) -> int:
+    """Return the id of a process's parent; 0 if it is outside or unknown."""
+    fields = _read_text(f"/proc/{process}/stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [entry.name for entry in Path(folder).iterdir()]
+    except OSError:  # ended in the meantime, or another user's
+        return []
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -5,18 +5,19 @@ Writers only ever append; everything else that happens to a segment happens here
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from adcp_tracker.journal.files import (
+    is_orphaned,
     open_secure,
     sync_data,
     sync_directory,
     sync_file,
     sync_volume,
+    try_lock,
 )
 from adcp_tracker.journal.records import erase_record, parse
 from adcp_tracker.journal.writer import SUFFIX, UNFINISHED_SUFFIX
@@ -36,6 +37,7 @@ _CLOSED_AT_ONCE = 5000
 _SYNCED_ONE_BY_ONE = 200
 _QUARANTINE_BYTES = 64 * 1024 * 1024
 _TICK_NS = 2_000_000_000
+_ORPHAN_SECONDS = 30.0
 
 
 class SegmentStore:
@@ -58,6 +60,8 @@ class SegmentStore:
         self._listed: dict[str, int] = {}
         self._growing: set[str] = set()
         self._changed_at = 0
+        self._looked_at: dict[str, float] = {}
+        self._orphaned: set[str] = set()
 
     def sizes(self) -> dict[str, int]:
         """Return every segment's size in bytes by its name, oldest first.
@@ -140,9 +144,21 @@ class SegmentStore:
         """Return whether no process can write to the segment anymore."""
         descriptor = open_secure(self._folder / name, os.O_RDONLY)
         try:
-            return _lock(descriptor)
+            return self._has_no_writer(name, descriptor)
         finally:
             os.close(descriptor)
+
+    def _has_no_writer(self, name: str, descriptor: int) -> bool:
+        """Return whether a segment's lock is free, or its writer dead and the lock inherited."""
+        if try_lock(descriptor):
+            self._looked_at.pop(name, None)
+            return True
+        now = time.monotonic()
+        if now - self._looked_at.get(name, -_ORPHAN_SECONDS) >= _ORPHAN_SECONDS:
+            self._looked_at[name] = now
+            if is_orphaned(os.fstat(descriptor)):
+                self._orphaned.add(name)
+        return name in self._orphaned
 
     def delete(self, name: str, size: int) -> bool:
         """Delete a segment if it is closed and still of that size.
@@ -157,13 +173,15 @@ class SegmentStore:
         except FileNotFoundError:
             return True
         try:
-            if not _lock(descriptor) or os.fstat(descriptor).st_size != size:
+            if not self._has_no_writer(name, descriptor) or os.fstat(descriptor).st_size != size:
                 self._look_again(name)
                 return False
             path.unlink()
         finally:
             os.close(descriptor)
         self._synced.pop(name, None)
+        self._orphaned.discard(name)
+        self._looked_at.pop(name, None)
         return True
 
     def erase(self, name: str, records: Iterable[Record]) -> None:
@@ -239,14 +257,6 @@ class SegmentStore:
             _remove_if_abandoned(path)
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _sync_file(path: Path) -> OSError | None:
     """Sync a file if it exists; return the error if that fails."""
     try:
@@ -265,7 +275,7 @@ def _remove_if_abandoned(path: Path) -> None:
         return
     try:
         # A writer that is just about to lock it will find its name gone and begin another.
-        if _lock(descriptor):
+        if try_lock(descriptor):
             path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
