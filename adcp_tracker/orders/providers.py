@@ -14,9 +14,15 @@ from typing import Any, Final
 import attrs
 
 from adcp_tracker._formatting import describe
-from adcp_tracker.events.parsing import from_minor, is_absent, parse_money, parse_time
+from adcp_tracker.events.parsing import (
+    from_minor,
+    is_absent,
+    parse_id,
+    parse_money,
+    parse_time,
+    parse_total,
+)
 from adcp_tracker.exceptions import FieldError, InvalidEventError
-from adcp_tracker.orders._conversions import parse_id, parse_total
 from adcp_tracker.orders.mapping import OrderMapping, value_at
 from adcp_tracker.orders.reader import Order, make_order, to_item
 

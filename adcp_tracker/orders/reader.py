@@ -24,19 +24,6 @@ from adcp_tracker.events.parsing import (
     is_absent,
     known_floats,
     parse_amount,
-    parse_time,
-    unbox,
-)
-from adcp_tracker.exceptions import FieldError, InvalidEventError
-from adcp_tracker.orders._attributes import (
-    class_attributes,
-    get_attribute,
-    has_attribute,
-    is_loaded,
-    log_failure,
-    may_query,
-)
-from adcp_tracker.orders._conversions import (
     parse_brand,
     parse_country,
     parse_created_at,
@@ -47,8 +34,19 @@ from adcp_tracker.orders._conversions import (
     parse_product_id,
     parse_quantity,
     parse_text,
+    parse_time,
     parse_total,
     present,
+    unbox,
+)
+from adcp_tracker.exceptions import FieldError, InvalidEventError
+from adcp_tracker.orders._attributes import (
+    class_attributes,
+    get_attribute,
+    has_attribute,
+    is_loaded,
+    log_failure,
+    may_query,
 )
 from adcp_tracker.orders._foreign import FOREIGN_KEYS, reject_foreign_payload
 from adcp_tracker.orders.names import (
