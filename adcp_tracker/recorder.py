@@ -76,6 +76,7 @@ class Recorder:
         self._on_denied: OnDenied = settings.on_denied
         self._test_event_code = settings.test_event_code
         self._pipeline = pipeline
+        self._journal = pipeline.journal
         self._buffer = pipeline.buffer
         self._rules = rules
         self._on_commit = settings.on_commit
@@ -84,7 +85,7 @@ class Recorder:
         self._remote = pipeline.is_remote
         self._reporter = pipeline.reporter
 
-    def record(  # noqa: C901 - written out, as each call would show in every purchase
+    def record(  # noqa: C901, PLR0912 - written out, as each call would show in every purchase
         self, event: Event, body: bytes, context: Context | None, test_event_code: str | None
     ) -> Event | RejectedEvent:
         """Write a valid event to the journal, unless consent or a rule forbids it."""
@@ -112,9 +113,14 @@ class Recorder:
         if _capture.active is not None and (capture := self._capturing()) is not None:
             capture.add(event)
             return event
-        accepted_ms = time.time_ns() // _NS_PER_MS
+        accepted_ms, buffer = time.time_ns() // _NS_PER_MS, self._buffer
         if plain and code is None and self._on_commit is None and not event.omissions:
-            self._buffer.append(body, accepted_ms)
+            try:
+                self._journal.append(body, accepted_ms)
+            except OSError as error:
+                buffer.keep(error, body, accepted_ms)
+            if buffer.waiting or buffer.drop_counts:
+                buffer.flush_soon()
         else:
             self._write(event, body, accepted_ms, code, plain=plain)
         if not self._pipeline.started:

@@ -91,6 +91,10 @@ class WriteBuffer:
         raise_when_full: Raise instead of dropping when the queue has no room.
         on_drop: Called with the reason of each dropped event; what it raises is logged.
         memory_bytes: How much may wait in memory while the disk refuses everything.
+
+    Attributes:
+        waiting: Records that wait in memory until the disk takes them.
+        drop_counts: Dropped events by reason, until a record counts them.
     """
 
     def __init__(
@@ -112,16 +116,16 @@ class WriteBuffer:
     def reset(self) -> None:
         """Reset to the state of a new process."""
         self._lock = threading.RLock()
-        self._waiting: deque[_Waiting] = deque()
+        self.waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
-        self._drop_counts: Counter[str] = Counter()
+        self.drop_counts: Counter[str] = Counter()
         self._written_at = self._clock.monotonic()
         self._throttled_log = ThrottledLogger(self._clock)
 
     @property
     def in_memory(self) -> int:
         """How many events wait in memory until the disk takes them."""
-        return len(self._waiting)
+        return len(self.waiting)
 
     def append(self, event: bytes, accepted_ms: int) -> None:
         """Write a plain event.
@@ -136,10 +140,9 @@ class WriteBuffer:
         try:
             self._journal.append(event, accepted_ms)
         except OSError as error:
-            reraise_interruption(error)
-            self._on_disk_error(error, event, accepted_ms, EVENT)
-        if self._waiting or self._drop_counts:
-            self._maybe_flush()
+            self.keep(error, event, accepted_ms)
+        if self.waiting or self.drop_counts:
+            self.flush_soon()
 
     def append_enveloped(
         self, envelope: Mapping[str, object], event: bytes, accepted_ms: int
@@ -149,14 +152,13 @@ class WriteBuffer:
         try:
             self._journal.append_record(body, accepted_ms, ENVELOPED)
         except OSError as error:
-            reraise_interruption(error)
-            self._on_disk_error(error, body, accepted_ms, ENVELOPED)
+            self.keep(error, body, accepted_ms, ENVELOPED)
 
     def count_dropped(self, reason: str, count: int = 1) -> None:
         """Count dropped events."""
         self._journal.check_fork()
         with self._lock:
-            self._drop_counts[reason] += count
+            self.drop_counts[reason] += count
         if self._on_drop is not None:
             for _ in range(count):
                 self._call_on_drop(self._on_drop, reason)
@@ -171,8 +173,8 @@ class WriteBuffer:
     def give_up(self) -> None:
         """Count what the disk still refuses as dropped, when the process ends."""
         with self._lock:
-            left = len(self._waiting)
-            self._waiting.clear()
+            left = len(self.waiting)
+            self.waiting.clear()
             self._waiting_bytes = 0
         if left:
             self.count_dropped("disk", left)
@@ -190,12 +192,12 @@ class WriteBuffer:
         self._journal.check_fork()
         with self._lock:
             before = self.in_memory
-            self._waiting = deque(
+            self.waiting = deque(
                 each
-                for each in self._waiting
+                for each in self.waiting
                 if not is_unwanted(self._journal.decode(*each).unpack()[1])
             )
-            self._waiting_bytes = sum(len(each.body) for each in self._waiting)
+            self._waiting_bytes = sum(len(each.body) for each in self.waiting)
             gone = before - self.in_memory  # the others are counted where they are, on disk
         if gone:
             self.count_dropped("erased", gone)
@@ -216,11 +218,24 @@ class WriteBuffer:
                 "on_drop.raised", error=type(error).__name__, remedy="fix the callback"
             )
 
-    def _maybe_flush(self) -> None:
+    def flush_soon(self) -> None:
+        """Flush, if the last time is more than a second ago."""
         if self._clock.monotonic() - self._written_at >= _TELL_SECONDS:
             self.flush()
 
-    def _on_disk_error(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes) -> None:
+    def keep(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes = EVENT) -> None:
+        """Keep a record in memory that the journal did not take, or drop it if there is no room.
+
+        Args:
+            error: What the journal raised.
+            body: The record's body.
+            accepted_ms: When it was accepted.
+            kind: The record's kind.
+
+        Raises:
+            QueueFullError: If the queue is full, and only if it was told to raise then.
+        """
+        reraise_interruption(error)
         if isinstance(error, QueueFullError) and self._raise_when_full:
             raise error
         # First what becomes of the event: without a descriptor left, even a log may fail.
@@ -241,28 +256,28 @@ class WriteBuffer:
         with self._lock:
             if self._waiting_bytes + len(one.body) > self._memory_bytes:
                 return False
-            self._waiting.append(one)
+            self.waiting.append(one)
             self._waiting_bytes += len(one.body)
             return True
 
     def _write_waiting(self) -> None:
-        while self._waiting:
-            one = self._waiting[0]
+        while self.waiting:
+            one = self.waiting[0]
             try:
                 self._journal.append_record(*one)
             except OSError as error:
                 reraise_interruption(error)
                 self._written_at = self._clock.monotonic()
                 return
-            self._waiting.popleft()
+            self.waiting.popleft()
             self._waiting_bytes -= len(one.body)
 
     def _write_drop_counts(self) -> None:
         """Write the counts of dropped events as a record of their own."""
         self._written_at = self._clock.monotonic()
-        if not self._drop_counts:
+        if not self.drop_counts:
             return
-        told, self._drop_counts = self._drop_counts, Counter()
+        told, self.drop_counts = self.drop_counts, Counter()
         try:
             self._journal.append_reserved(
                 orjson.dumps(told), int(self._clock.now() * 1000), DROPPED
@@ -270,5 +285,5 @@ class WriteBuffer:
         except FsyncError:
             return  # it is in its segment; a second record would be counted twice
         except OSError as error:
-            self._drop_counts.update(told)
+            self.drop_counts.update(told)
             reraise_interruption(error)
