@@ -294,6 +294,13 @@ class Timeouts:
     total: float = 120.0
 
 
+def join_url(base: str, path: str) -> str:
+    """Return `base` with `path` behind its own path; its query stays and comes last."""
+    start, _, query = base.partition("?")
+    url = f"{start.rstrip('/')}/{path}"
+    return f"{url}{'&' if '?' in path else '?'}{query}" if query else url
+
+
 def user_agent() -> str:
     """Return the ``User-Agent`` header that the library sends."""
     return f"adcp_tracker/{__version__}"

@@ -15,6 +15,7 @@ from adcp_tracker.destinations.base import (
     Paused,
     Timeouts,
     event_failure,
+    join_url,
     request_body,
     user_agent,
 )
@@ -27,7 +28,6 @@ from adcp_tracker.destinations.responses import (
     to_check_result,
 )
 from adcp_tracker.destinations.validation import (
-    join_url,
     validate_choice,
     validate_common,
     validate_secret,

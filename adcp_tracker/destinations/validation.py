@@ -57,13 +57,6 @@ def validate_url(url: str, setting: str, *, allow_http: bool) -> str:
     return str(parsed)
 
 
-def join_url(base: str, path: str) -> str:
-    """Return `base` with `path` behind its own path; its query stays and comes last."""
-    start, _, query = base.partition("?")
-    url = f"{start.rstrip('/')}/{path}"
-    return f"{url}{'&' if '?' in path else '?'}{query}" if query else url
-
-
 def without_query(url: str) -> str:
     """Return `url` without its query, which may hold a secret."""
     return url.partition("?")[0]

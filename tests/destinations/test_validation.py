@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.agent import Agent
+from adcp_tracker.destinations.base import join_url
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.destinations.validation import join_url, validate_url
+from adcp_tracker.destinations.validation import validate_url
 from adcp_tracker.exceptions import ConfigurationError
 
 SECRET = "s3cr3tpassw0rd"
