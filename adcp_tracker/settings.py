@@ -29,6 +29,7 @@ Uploader = Literal["thread", "external"]
 
 _PREFIX = "ADCP_"
 _GIB = 1024 * 1024 * 1024
+_MOST_QUEUES = 10_000
 _SURELY_A_TYPO = 0.85
 _SHARED = frozenset({"event_source_id", "allow_http"})
 """Settings of every destination, which make none by themselves."""
@@ -47,6 +48,24 @@ def _path(given: object) -> str | None:
             f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}"
         )
     return str(given)
+
+
+def _queues(given: object) -> tuple[int, ...]:
+    """Return the numbers in a text such as ``0-3`` or ``0,2``, or in a number or a list."""
+    try:
+        if isinstance(given, str):
+            ranges = [[int(end) for end in part.split("-")] for part in given.split(",")]
+            numbers = [number for each in ranges for number in range(each[0], each[-1] + 1)]
+        else:
+            listed = given if isinstance(given, Iterable) else (given,)
+            numbers = [int(str(number)) for number in listed]
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or min(numbers) < 0 or len(numbers) > _MOST_QUEUES:
+        raise ConfigurationError(
+            f"queues: expected numbers of queues, such as '0-3', got {format_setting(str(given))}"
+        )
+    return tuple(sorted(set(numbers)))
 
 
 def _currency(given: str | None) -> str | None:
@@ -142,6 +161,16 @@ class Settings:
         metadata=_about(
             "The URL of a PostgreSQL database where events wait, in place of a directory, such as "
             "`postgresql://user@host/database`."
+        ),
+    )
+    queues: tuple[int, ...] = attrs.field(
+        default=(0,),
+        converter=_queues,
+        metadata=_about(
+            "Which queues of the database events are spread over, such as `0-3`. Several are "
+            "delivered by `adcp-tracker worker` alone.",
+            _queues,
+            "0",
         ),
     )
     durability: Durability = attrs.field(
@@ -315,6 +344,11 @@ class Settings:
         _check_choice("on_denied", self.on_denied, ("drop", "strip"))
         _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
         _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
+        if len(self.queues) > 1 and self.uploader == "thread":
+            raise ConfigurationError(
+                "queues: expected one queue for a tracker that uploads; pass "
+                "uploader='external', and run adcp-tracker worker"
+            )
         if self.max_bytes is not None:
             _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
         for name in ("strict", "handle_sigterm"):
@@ -331,6 +365,7 @@ class TrackerSettings(TypedDict, total=False):
     """The types of all :class:`Settings` but ``directory``, for editors and type checkers."""
 
     queue: str | None
+    queues: str | int | Sequence[int]
     durability: Durability
     flush_interval: float
     max_bytes: int | None

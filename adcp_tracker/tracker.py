@@ -37,6 +37,7 @@ from adcp_tracker.orders.reader import (
 )
 from adcp_tracker.outbox.directory import open_outbox
 from adcp_tracker.outbox.open import open_store
+from adcp_tracker.outbox.storage import Shards
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
 from adcp_tracker.recorder import Recorder, event_type_name
@@ -105,6 +106,7 @@ class Tracker:
         _clock: Clock | None = None,
         _policy: RetryPolicy | None = None,
         _outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+        _fleet: tuple[int, ...] = (),
         **settings: Unpack[TrackerSettings],
     ) -> None:
         self.settings = chosen = Settings(directory=directory, **settings)
@@ -117,7 +119,7 @@ class Tracker:
         if queue is not None and _capture.active is None:  # else nothing is written there
             queue.check_usable()
         encryption = encryption_from_keys(chosen.encryption_keys)
-        events = open_store(queue, chosen.queue, encryption, _outbox)
+        events = open_store(queue, chosen.queue, encryption, _outbox, Shards(chosen.queues, _fleet))
         contexts = events.contexts(clock)
         tokens = ContextTokens(contexts, chosen.context_keys, clock)
         self._context_store = store = ContextStore(contexts, tokens, clock)
@@ -725,7 +727,9 @@ class Tracker:
         Raises:
             TimeoutError: If another process did not hand over in time.
         """
-        return self._pipeline.run(lambda leader: remove_destination(leader, name), timeout)
+        return any(
+            self._pipeline.run_on_all(lambda leader: remove_destination(leader, name), timeout)
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -45,7 +45,7 @@ NEVER = {
 """What a layer must not import, although it is lower."""
 
 MOST_FILES = 155
-MOST_LINES_OF_CODE = 24_500
+MOST_LINES_OF_CODE = 25_200
 MOST_MEAN_FUNCTION_LINES = 9.0
 MOST_BRANCHES = 15
 

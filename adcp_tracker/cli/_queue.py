@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import attrs
 
 from adcp_tracker._clock import SystemClock
-from adcp_tracker.delivery.stats import Stats, StatsCollector, count_unclaimed, read_stats
+from adcp_tracker.delivery.stats import (
+    Stats,
+    StatsCollector,
+    add_up,
+    count_unclaimed,
+    read_stats,
+)
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.open import is_queue_url, open_store
 from adcp_tracker.outbox.state import State
-from adcp_tracker.outbox.storage import DamagedOutboxError
+from adcp_tracker.outbox.storage import DamagedOutboxError, Shards
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -54,7 +60,7 @@ def open_existing_queue(place: str | None) -> Store:
 
     place = _place(place)
     if is_queue_url(place):
-        store = open_store(None, place, encryption())
+        store = open_store(None, place, encryption(), shards=Shards(queue_numbers(place)))
         store.prepare()
         return store
     queue = QueueDirectory(place)
@@ -69,8 +75,15 @@ def open_existing_queue(place: str | None) -> Store:
     return open_store(queue, None, encryption())
 
 
-def make_tracker(directory: str | None, **overrides: object) -> Tracker:
+def make_tracker(
+    directory: str | None, fleet: tuple[int, ...] = (), **overrides: object
+) -> Tracker:
     """Create a tracker as configured; `overrides` replace settings.
+
+    Args:
+        directory: The queue's directory or URL; left out, the one that is configured.
+        fleet: The queues that workers share.
+        **overrides: Settings.
 
     Raises:
         ConfigurationError: If a variable is invalid.
@@ -78,7 +91,7 @@ def make_tracker(directory: str | None, **overrides: object) -> Tracker:
     from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
 
     settings = attrs.asdict(make_settings(directory, **overrides), recurse=False)
-    return Tracker(destinations(), **settings)
+    return Tracker(destinations(), _fleet=fleet, **settings)
 
 
 def make_settings(directory: str | None, **overrides: object) -> Settings:
@@ -98,18 +111,36 @@ def make_settings(directory: str | None, **overrides: object) -> Settings:
     is_url = is_queue_url(place)
     settings |= {"directory": None if is_url else place, "queue": place if is_url else None}
     settings |= overrides
-    return Settings(**settings)
+    found = Settings(**{**settings, "uploader": "external"})
+    is_external = len(found.queues) > 1 and "uploader" not in overrides
+    return found if is_external else Settings(**settings)
 
 
-def make_uploading_tracker(directory: str | None, **overrides: object) -> Tracker:
+def make_uploading_tracker(
+    directory: str | None, fleet: tuple[int, ...] = (), **overrides: object
+) -> Tracker:
     """Create a tracker that uploads, whatever ``ADCP_UPLOADER`` says.
 
     Raises:
         ConfigurationError: If a variable is invalid, or no destination is configured.
     """
-    tracker = make_tracker(directory, uploader="thread", **overrides)
+    tracker = make_tracker(directory, fleet, uploader="thread", **overrides)
     require_destinations(tracker.destinations)
     return tracker
+
+
+def queue_numbers(directory: str | None, given: str | None = None) -> tuple[int, ...]:
+    """Return the numbers of the queues to work on.
+
+    Args:
+        directory: The queue's directory or URL; left out, the one that is configured.
+        given: The numbers, as in ``0-3``; left out, those that are configured.
+
+    Raises:
+        ConfigurationError: If they are no numbers.
+    """
+    chosen = {} if given is None else {"queues": given}
+    return make_settings(directory, **chosen).queues
 
 
 def destinations() -> list[Destination]:
@@ -221,6 +252,20 @@ def read_status(store: Store, names: Collection[str]) -> QueueStatus:
     Raises:
         OutboxError: If the state can't be read at the moment.
     """
+    shards = store.shards()
+    if len(shards) == 1:
+        return _read_status(store, names)
+    parts = [_read_status(shard, names) for shard in shards]
+    leaders = [each.leader for each in parts]
+    return QueueStatus(
+        add_up([each.stats for each in parts]),
+        None if None in leaders else leaders[0],
+        sum(each.used_bytes for each in parts),
+        "; ".join(each.damage for each in parts if each.damage),
+    )
+
+
+def _read_status(store: Store, names: Collection[str]) -> QueueStatus:
     lock = store.leader_lock(SystemClock())
     used = store.used_bytes()
     if not lock.try_acquire():
@@ -286,6 +331,40 @@ def stopping(tracker: Tracker, grace: float | None = None) -> Iterator[Tracker]:
         raise
     finally:
         tracker.stop(grace)
+
+
+@contextmanager
+def uploading(
+    directory: str | None, queues: str | None = None, grace: float | None = None
+) -> Iterator[list[Tracker]]:
+    """Create a tracker that uploads for each queue, and stop them when the block ends.
+
+    Args:
+        directory: The queue's directory or URL; left out, the one that is configured.
+        queues: The numbers of a database's queues, as in ``0-3``.
+        grace: How long their last requests may take, in seconds.
+
+    Raises:
+        ConfigurationError: If a variable is invalid, or no destination is configured.
+        TimeoutError: If another process kept uploading.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - for a quick --help
+
+    numbers = queue_numbers(directory, queues)
+    fleet = numbers if len(numbers) > 1 else ()
+    with ExitStack() as stack:
+        made = [
+            make_uploading_tracker(directory, fleet, queues=number, handle_sigterm=False)
+            for number in numbers
+        ]
+        for tracker in made:
+            stack.enter_context(stopping(tracker, grace))
+        try:
+            yield made
+        finally:
+            if len(made) > 1:  # at the same time
+                with ThreadPoolExecutor(len(made)) as pool:
+                    list(pool.map(lambda tracker: tracker.stop(grace), made))
 
 
 def require_leader(stats: Stats, began: float, tracker: Tracker, timeout: float) -> None:

@@ -82,7 +82,7 @@ def list_letters(
         return EXIT_ATTENTION
     found, locked = (
         _find_letters(directory, code, destination),
-        _open_dead_letters(directory).undecrypted(),
+        sum(each.undecrypted() for each in _open_dead_letters(directory)),
     )
     newest = found[: -limit - 1 : -1]
     if as_json:
@@ -360,7 +360,8 @@ def _find_letters(
 ) -> list[DeadLetter]:
     return [
         letter
-        for letter in _open_dead_letters(directory)
+        for letters in _open_dead_letters(directory)
+        for letter in letters
         if code in (None, letter.code) and destination in (None, letter.destination)
     ]
 
@@ -384,7 +385,8 @@ def _is_unknown(destination: str | None, directory: str | None) -> bool:
 
     if destination is None:
         return False
-    known = {*configured_names(), *(letter.destination for letter in _open_dead_letters(directory))}
+    found = [letter for letters in _open_dead_letters(directory) for letter in letters]
+    known = {*configured_names(), *(letter.destination for letter in found)}
     if destination in known:
         return False
     known.update(read_status(open_existing_queue(directory), ()).stats.destinations)
@@ -395,8 +397,9 @@ def _is_unknown(destination: str | None, directory: str | None) -> bool:
     return True
 
 
-def _open_dead_letters(directory: str | None) -> DeadLetters:
-    return open_existing_queue(directory).open().dead_letters
+def _open_dead_letters(directory: str | None) -> list[DeadLetters]:
+    """Return the dead letters of each queue."""
+    return [shard.open().dead_letters for shard in open_existing_queue(directory).shards()]
 
 
 def _is_filtered(*filters: str | None) -> bool:

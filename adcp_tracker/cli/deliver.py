@@ -26,11 +26,11 @@ from adcp_tracker.cli._common import (
 )
 from adcp_tracker.cli._output import plural, print_stats
 from adcp_tracker.cli._queue import (
-    make_uploading_tracker,
     open_existing_queue,
     require_leader,
-    stopping,
+    uploading,
 )
+from adcp_tracker.delivery.stats import add_up
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -58,10 +58,13 @@ def flush(
     """
     open_existing_queue(directory)
     began = time.time()
-    with stopping(make_uploading_tracker(directory)) as tracker:
-        names = [destination.name for destination in tracker.destinations]
-        stats = flush_tracker(tracker, timeout, hidden=as_json)
-        require_leader(stats, began, tracker, timeout)
+    with uploading(directory) as trackers:
+        names = [destination.name for destination in trackers[0].destinations]
+        parts = []
+        for tracker in trackers:
+            parts.append(flush_tracker(tracker, timeout, hidden=as_json))
+            require_leader(parts[-1], began, tracker, timeout)
+        stats = add_up(parts)
     if as_json:
         _output.print_json(stats.as_json() | {"pending": stats.pending})
     else:
@@ -126,6 +129,13 @@ def worker(  # noqa: PLR0913 - options, each by its name
     create: Annotated[
         bool, typer.Option("--create", help="Create the directory if it does not exist.")
     ] = False,
+    queues: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Which queues of the database to share with other workers. [default: ADCP_QUEUES]",
+        ),
+    ] = None,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
@@ -139,17 +149,17 @@ def worker(  # noqa: PLR0913 - options, each by its name
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    tracker = make_uploading_tracker(directory, handle_sigterm=False)
-    _prepare(tracker.settings, create=create)
-    names = [destination.name for destination in tracker.destinations]
-    logger.info("worker.started", directory=tracker.settings.location, destinations=names)
-    with stopping(tracker, grace):
+    with uploading(directory, queues, grace) as trackers:
+        settings = trackers[0].settings
+        _prepare(settings, create=create)
+        names = [destination.name for destination in trackers[0].destinations]
+        logger.info("worker.started", directory=settings.location, destinations=names)
         if once:
-            _deliver_once(tracker, timeout)
+            _deliver_once(trackers, timeout)
         else:
-            _run_until_signal(tracker)
+            _run_until_signal(trackers)
         logger.info("worker.stopping", grace=grace)
-    stats = tracker.stop()
+    stats = add_up([tracker.stop() for tracker in trackers])
     _print(stats, as_json=as_json)
     return EXIT_ATTENTION if once and stats.pending else EXIT_OK
 
@@ -179,20 +189,23 @@ def _require_directory(path: str) -> None:
         pass  # creating it says what is wrong
 
 
-def _deliver_once(tracker: Tracker, timeout: float) -> None:
+def _deliver_once(trackers: list[Tracker], timeout: float) -> None:
     """Deliver pending events, or until a signal arrives."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.time()
     with suppress(KeyboardInterrupt):
-        require_leader(tracker.flush(timeout), began, tracker, timeout)
+        for tracker in trackers:
+            require_leader(tracker.flush(timeout), began, tracker, timeout)
 
 
-def _run_until_signal(tracker: Tracker) -> None:
+def _run_until_signal(trackers: list[Tracker]) -> None:
     """Deliver until a signal arrives."""
     with _stop_signals() as heard:
-        tracker.start()
-        while not select.select([heard], [], [], _LOOK_SECONDS)[0]:
-            tracker.start()  # does nothing while the thread runs
+        is_first = True
+        while is_first or not select.select([heard], [], [], _LOOK_SECONDS)[0]:
+            is_first = False
+            for tracker in trackers:
+                tracker.start()  # does nothing while the thread runs
 
 
 @contextmanager

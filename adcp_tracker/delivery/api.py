@@ -16,7 +16,7 @@ from adcp_tracker.journal.records import ENVELOPED, with_envelope
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.delivery.uploader import Uploader
@@ -39,7 +39,8 @@ class DeadLetterApi:
 
     def list(self) -> builtins.list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        return [*self._pipeline.store.open().dead_letters]
+        shards = self._pipeline.store.shards()
+        return [letter for shard in shards for letter in shard.open().dead_letters]
 
     def replay(
         self,
@@ -61,8 +62,10 @@ class DeadLetterApi:
             OSError: If the disk does not take them; then they stay where they are.
         """
         journal = self._pipeline.journal
-        return self._pipeline.run(
-            lambda leader: replay(leader, journal, ids, on_progress=on_progress), timeout
+        return _merge(
+            self._pipeline.run_on_all(
+                lambda leader: replay(leader, journal, ids, on_progress=on_progress), timeout
+            )
         )
 
     def correct(
@@ -90,7 +93,9 @@ class DeadLetterApi:
         ids = {each.id for each in letters if (each.segment, each.offset) in places}
         ids = ids or {letter_id}
         journal = self._pipeline.journal
-        return self._pipeline.run(lambda leader: replay(leader, journal, ids, body), timeout)
+        return _merge(
+            self._pipeline.run_on_all(lambda leader: replay(leader, journal, ids, body), timeout)
+        )
 
     def discard(self, ids: Collection[str], timeout: float = 10.0) -> int:
         """Give dead letters up for good, and return how many there were.
@@ -102,7 +107,7 @@ class DeadLetterApi:
         Raises:
             TimeoutError: If another process did not hand over in time.
         """
-        return self._pipeline.run(lambda leader: discard(leader, ids), timeout)
+        return sum(self._pipeline.run_on_all(lambda leader: discard(leader, ids), timeout))
 
 
 def _parse_json(text: bytes | str) -> object:
@@ -140,6 +145,14 @@ class ReplayResult:
     replayed: tuple[str, ...]
     refused: tuple[str, ...]
     unknown: tuple[str, ...]
+
+
+def _merge(results: Sequence[ReplayResult]) -> ReplayResult:
+    """Return the result of a replay in several queues; what one of them knows is known."""
+    replayed = {each for result in results for each in result.replayed}
+    refused = {each for result in results for each in result.refused} - replayed
+    unknown = {each for result in results for each in result.unknown} - replayed - refused
+    return ReplayResult(tuple(sorted(replayed)), tuple(sorted(refused)), tuple(sorted(unknown)))
 
 
 def replay(

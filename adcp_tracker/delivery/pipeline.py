@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.delivery.uploader import UploaderConfig
+    from adcp_tracker.outbox.storage import Store
     from adcp_tracker.settings import Settings
 
 Result = TypeVar("Result")
@@ -52,6 +53,7 @@ class Pipeline:
         leader_maintenance: Iterable[Callable[[], None]],
     ) -> None:
         self.store = config.store
+        self._config = config
         self.shutdown_timeout = settings.shutdown_timeout
         self._settings = settings
         self._has_destinations = bool(config.destinations)
@@ -159,6 +161,27 @@ class Pipeline:
         finally:
             if not self._uploads:
                 self.flusher.stop(timeout)
+
+    def run_on_all(self, command: Callable[[Uploader], Result], timeout: float) -> list[Result]:
+        """Run `command` for each queue of the store, one after the other.
+
+        Raises:
+            ConfigurationError: If no thread can run in this process.
+            TimeoutError: If another process did not hand over in time.
+        """
+        shards = self.store.shards()
+        if len(shards) == 1:
+            return [self.run(command, timeout)]
+        return [self._run_on(shard, command, timeout) for shard in shards]
+
+    def _run_on(
+        self, shard: Store, command: Callable[[Uploader], Result], timeout: float
+    ) -> Result:
+        flusher = Flusher(attrs.evolve(self._config, store=shard), _do_nothing)
+        try:
+            return flusher.run(command, timeout)
+        finally:
+            flusher.stop(timeout)
 
     def before_fork(self) -> None:
         """Close the database, which must not be open across a fork; freeze the journal."""
@@ -287,6 +310,10 @@ class Pipeline:
             task()
         if self.reporter is not None:
             self.reporter.send()
+
+
+def _do_nothing() -> None:
+    """Leave maintenance to the processes that deliver."""
 
 
 def _import_dependencies(*, uploads: bool) -> None:

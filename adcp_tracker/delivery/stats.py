@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from cattrs import BaseValidationError
@@ -16,7 +16,7 @@ from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
 from adcp_tracker.outbox.state import Measures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from adcp_tracker.outbox.state import FrozenBatch, State
     from adcp_tracker.outbox.storage import Queue, Segments, Store
@@ -283,10 +283,17 @@ def read_stats(store: Store) -> Stats:
 
 
 def current_stats(store: Store) -> Stats:
-    """Return the published counts plus what was appended since as pending.
+    """Return the published counts of all queues plus what was appended since as pending.
 
     Whatever has become of the process that published them: nothing that waits is left out.
     """
+    shards = store.shards()
+    if len(shards) == 1:
+        return _current_stats(store)
+    return add_up([_current_stats(shard) for shard in shards])
+
+
+def _current_stats(store: Store) -> Stats:
     stats = read_stats(store)
     if not stats.taken_at:
         return count_unclaimed(store)
@@ -308,10 +315,63 @@ def current_stats(store: Store) -> Stats:
     return attrs.evolve(stats, destinations=destinations, oldest_at=oldest)
 
 
+def add_up(parts: Sequence[Stats]) -> Stats:
+    """Return the counts of several queues as those of one."""
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys(name for each in parts for name in each.destinations)
+    oldest = [each.oldest_at for each in parts if each.oldest_at is not None]
+    latest = max(parts, key=lambda each: each.taken_at)
+    return attrs.evolve(
+        latest,
+        destinations={
+            name: _add_up([each.destinations[name] for each in parts if name in each.destinations])
+            for name in names
+        },
+        waiting=sum(each.waiting for each in parts),
+        taken_at=min((each.taken_at for each in parts if each.taken_at), default=0.0),
+        oldest_at=min(oldest, default=None),
+        counted=None,
+    )
+
+
+def _add_up(parts: Sequence[DestinationStats]) -> DestinationStats:
+    """Add counts; of what can't be added, the first or the worst stands for all."""
+
+    def total(name: str) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for each in parts:
+            found.update(getattr(each, name))
+        return dict(found)
+
+    def texts(name: str) -> list[str]:
+        return list(dict.fromkeys(text for each in parts for text in getattr(each, name)))
+
+    def first(name: str) -> str:
+        return next((text for each in parts if (text := getattr(each, name))), "")
+
+    summed: dict[str, Any] = {
+        name: sum(getattr(each, name) for each in parts)
+        for name in ("accepted", "delivered", "pending", "dead", "unconfirmed")
+    }
+    summed |= {name: total(name) for name in ("dropped", "omitted", "hourly")}
+    summed |= {name: texts(name) for name in ("warnings", "advice")}
+    summed |= {name: first(name) for name in ("paused", "retrying", "missing_keys")}
+    oldest = [each.oldest_at for each in parts if each.oldest_at is not None]
+    return attrs.evolve(
+        parts[0],
+        configured=any(each.configured for each in parts),
+        oldest_at=min(oldest, default=None),
+        measures=sum((each.measures for each in parts[1:]), parts[0].measures),
+        **summed,
+    )
+
+
 def _count_behind(store: Store, counted: Mapping[str, int]) -> int:
     """Return how many records were appended behind the places that were counted."""
     segments, count = store.open().segments, 0
     with suppress(OSError):
+        count += store.count_uncollected()
         for name, size in segments.sizes().items():
             if size > counted.get(name, 0):
                 with suppress(OSError):

@@ -12,12 +12,14 @@ database is opened.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import secrets
 import socket
 import threading
 import time
 import weakref
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -34,10 +36,17 @@ from adcp_tracker.journal.records import (
     parse,
 )
 from adcp_tracker.outbox.dead_letters import DeadLetterKey, decode_letters, encode_letter
-from adcp_tracker.outbox.schema import INSERT_RECORD, SCHEMA_VERSION, WORDS, schema_statements
+from adcp_tracker.outbox.schema import (
+    INSERT_RECORD,
+    SCHEMA_VERSION,
+    WORDS,
+    queue_of,
+    schema_statements,
+)
+from adcp_tracker.outbox.storage import Shards
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from adcp_tracker._clock import Clock
     from adcp_tracker.journal.encryption import Encryption
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FIRST: Final = Shards()
 LEASE_SECONDS: Final = 15.0
 _MARGIN_SECONDS: Final = 5.0
 _RENEW_PART: Final = 3
@@ -62,6 +72,9 @@ _FRESH_SECONDS: Final = 1.0
 _TRIES: Final = 4
 _QUARANTINE_BYTES: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
+_LEFT_SECONDS: Final = 1.0
+_PROCESS: Final = secrets.token_hex(6)
+"""Tells processes of equal ids on equally named machines apart, as in containers."""
 _MICROSECONDS: Final = 1_000_000
 """A new segment is numbered by the time, so that no other queue, database or backup has its like.
 
@@ -93,6 +106,10 @@ WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
 """
 
 _OWN_TERM: Final = "SELECT term FROM adcp_queue WHERE queue = %(queue)s AND holder = %(holder)s"
+
+_LEADS: Final = """
+SELECT queue, holder, {now} - until, wanted > {now} - %(seconds)s FROM adcp_queue ORDER BY queue
+"""
 
 _FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR UPDATE"
 
@@ -328,8 +345,8 @@ class DatabaseStore:
 
     Args:
         url: How to connect, such as ``postgresql://user@host/database``.
-        queue: Which of the database's queues.
         encryption: Encrypts and decrypts events.
+        shards: Which of the database's queues this process works on.
         lease_seconds: How long a leader keeps the lead without renewing it.
     """
 
@@ -338,15 +355,20 @@ class DatabaseStore:
     def __init__(
         self,
         url: str,
-        queue: int = 0,
         encryption: Encryption | None = None,
+        shards: Shards = _FIRST,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.database = Database(url)
         self.encryption = encryption
+        self._lease_seconds = lease_seconds
+        self._choose(shards)
+
+    def _choose(self, shards: Shards) -> None:
+        self._shards = shards
+        queue = shards.numbers[0]
         self.location = f"{self.database.location} queue {queue}"
         self._tables = Tables(self.database, queue)
-        self._lease_seconds = lease_seconds
 
     def prepare(self) -> None:
         """Check that the tables are there.
@@ -364,17 +386,28 @@ class DatabaseStore:
                 f"run adcp-tracker queue migrate"
             )
 
+    def shards(self) -> tuple[DatabaseStore, ...]:
+        """Return the store of each of its queues; itself if it has one."""
+        if len(self._shards.numbers) == 1:
+            return (self,)
+        return tuple(map(self._shard, self._shards.numbers))
+
+    def _shard(self, number: int) -> DatabaseStore:
+        shard = copy.copy(self)  # the connections are shared
+        shard._choose(Shards((number,)))  # noqa: SLF001 - its own class
+        return shard
+
     def open(self, term: int = 0) -> DatabaseQueue:
         """Return the queue for the leader of this term; for others, to read only."""
         return DatabaseQueue(attrs.evolve(self._tables, term=term), self.encryption)
 
     def journal_writer(self, **options: Any) -> DatabaseWriter:  # noqa: ANN401 - passed on
         """Return what adds this process's records, each in a transaction of its own."""
-        return DatabaseWriter(self._tables, self.encryption, **options)
+        return DatabaseWriter(self._tables, self.encryption, queues=self._shards.numbers, **options)
 
     def leader_lock(self, clock: Clock) -> LeaseLock:
         """Return this process's claim to lead."""
-        return LeaseLock(self._tables, clock, self._lease_seconds)
+        return LeaseLock(self._tables, clock, self._lease_seconds, self._shards.fleet)
 
     def destination_names(self, own: Iterable[str], clock: Clock) -> DatabaseNames:
         """Return the names of all destinations."""
@@ -393,6 +426,13 @@ class DatabaseStore:
             return b""
         return bytes(rows[0][0] or b"") if rows else b""
 
+    def count_uncollected(self) -> int:
+        """Return how many records are in no segment yet, until a leader collects them."""
+        ((count,),) = self._tables.query(
+            "SELECT coalesce(sum(records), 0) FROM adcp_intake WHERE queue = %(queue)s"
+        )
+        return int(count)
+
     def used_bytes(self) -> int:
         """Return the size of the queue: what was not collected yet, and the log."""
         ((size,),) = self._tables.query(
@@ -409,6 +449,7 @@ class DatabaseWriter:
     Args:
         tables: The queue's tables.
         encryption: Encrypts events.
+        queues: The queues that events are spread over.
         on_begin: Called before the first record.
         on_fork: Called by the first append in a child process.
         **options: What only a writer of files needs.
@@ -419,6 +460,7 @@ class DatabaseWriter:
         tables: Tables,
         encryption: Encryption | None,
         *,
+        queues: Sequence[int],
         on_begin: Callable[[], None] | None = None,
         on_fork: Callable[[], None] | None = None,
         **options: object,
@@ -426,6 +468,7 @@ class DatabaseWriter:
         del options
         self._tables = tables
         self._encryption = encryption
+        self._queues = queues
         self._on_begin = on_begin
         self._on_fork = on_fork
         self._has_begun = False
@@ -445,9 +488,10 @@ class DatabaseWriter:
         if not self._has_begun and self._on_begin is not None:
             self._on_begin()
         self._has_begun = True
+        tables = attrs.evolve(self._tables, queue=queue_of(body, self._queues))
         kept, kind = self.encode_for_disk(body, accepted_ms, kind)
         record = encode_record(kept, accepted_ms, kind)
-        self._tables.query(INSERT_RECORD, data=record)
+        tables.query(INSERT_RECORD, data=record)
 
     def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Append a record; a database keeps no reserve of its own."""
@@ -1016,6 +1060,47 @@ class DatabaseContexts:
         return bool(beyond)
 
 
+@attrs.frozen
+class Lead:
+    """Who leads a queue.
+
+    Attributes:
+        queue: Which queue.
+        worker: The process that leads it, or did last; empty if none ever did.
+        is_live: Whether its lease has not run out.
+        free_seconds: Since when nobody leads.
+        is_wanted: Whether somebody asks for it.
+    """
+
+    queue: int
+    worker: str
+    is_live: bool
+    free_seconds: float
+    is_wanted: bool
+
+
+def choose(leads: Sequence[Lead], queue: int, worker: str) -> str:
+    """Return what a worker that doesn't lead a queue does about it: take it, ask for it or wait.
+
+    Each worker takes up to its share of the queues; what nobody takes for a second is taken by
+    anybody. One that leads less than another by two asks for one of that one's queues. Only one
+    queue is handed over at a time, so that none changes hands for nothing.
+
+    Args:
+        leads: Who leads the queues that this worker may lead.
+        queue: Which queue.
+        worker: This worker.
+    """
+    held = Counter(each.worker for each in leads if each.is_live)
+    lead = next(each for each in leads if each.queue == queue)
+    share = -(-len(leads) // len(held.keys() | {worker}))
+    if not lead.is_live:
+        is_left = lead.free_seconds > _LEFT_SECONDS
+        return "take" if held[worker] < share or is_left else "wait"
+    is_over = held[lead.worker] >= held[worker] + 2
+    return "ask" if is_over and not any(each.is_wanted for each in leads) else "wait"
+
+
 class LeaseLock:
     """A process's claim to lead a queue: a lease, by the database's clock.
 
@@ -1025,17 +1110,23 @@ class LeaseLock:
         tables: The queue's tables.
         clock: Where the monotonic time is read.
         lease_seconds: How long the lead lasts without being renewed.
+        fleet: The queues that workers share fairly; empty if this process shares none.
     """
 
-    def __init__(self, tables: Tables, clock: Clock, lease_seconds: float) -> None:
+    def __init__(
+        self, tables: Tables, clock: Clock, lease_seconds: float, fleet: Sequence[int] = ()
+    ) -> None:
         self._tables = tables
+        self._fleet = frozenset(fleet)
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._safe_seconds = lease_seconds - min(_MARGIN_SECONDS, lease_seconds / _RENEW_PART)
         self._reset()
 
     def _reset(self) -> None:
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"
+        self._worker = f"{socket.gethostname()}:{os.getpid()}:{_PROCESS}"
+        self._name = f"{self._worker}:{secrets.token_hex(6)}"
+        self._asked_at = -_REQUEST_SECONDS
         self._term = 0
         self._renewed_at = 0.0
         self._looked_at = 0.0
@@ -1053,6 +1144,24 @@ class LeaseLock:
         return self._term
 
     def try_acquire(self) -> bool:
+        """Take the lead if it is free and within this worker's share; return whether it has it."""
+        if not self._fleet or self.is_held:
+            return self._take()
+        choice = choose(self._leads(), self._tables.queue, self._worker)
+        if choice == "ask":
+            self._asked_at = self._clock.monotonic()
+            self._set_wanted(wanted=True)
+        return choice == "take" and self._take()
+
+    def _leads(self) -> list[Lead]:
+        rows = self._tables.query(_LEADS, seconds=_REQUEST_SECONDS)
+        return [
+            Lead(queue, holder.rpartition(":")[0], free < 0, free, bool(is_wanted))
+            for queue, holder, free, is_wanted in rows
+            if queue in self._fleet
+        ]
+
+    def _take(self) -> bool:
         """Take the lead if it is free; return whether this thread has it."""
         if self.is_held and self._holder is not threading.current_thread():
             return False
@@ -1061,7 +1170,13 @@ class LeaseLock:
         if self._term:
             self._renewed_at = asked_at
             self._holder = threading.current_thread()
+            if self._has_asked():
+                self._asked_at = -_REQUEST_SECONDS
+                self._set_wanted(wanted=False)
         return bool(self._term)
+
+    def _has_asked(self) -> bool:
+        return self._clock.monotonic() - self._asked_at < _REQUEST_SECONDS
 
     def _acquire(self) -> int:
         """Return the term if the lead is free or this process's; 0 otherwise."""
@@ -1078,12 +1193,12 @@ class LeaseLock:
 
     def acquire(self, timeout: float) -> bool:
         """Ask the leader to step down, and take the lead within `timeout` seconds."""
-        if self.try_acquire():
+        if self._take():
             return True
         deadline = self._clock.monotonic() + timeout
         while self._clock.monotonic() < deadline:
             self._set_wanted(wanted=True)
-            if self.try_acquire():
+            if self._take():
                 self._set_wanted(wanted=False)
                 return True
             self._clock.sleep(_POLL_SECONDS)
@@ -1106,12 +1221,14 @@ class LeaseLock:
     def _renew(self) -> bool:
         before = self._term
         # A new term means that somebody else led in between.
-        if not self.try_acquire() or self._term != before:
+        if not self._take() or self._term != before:
             self._term = 0
         return self.is_held
 
     def is_requested(self) -> bool:
         """Return whether another process asks for the lead."""
+        if not self.is_held and self._has_asked():
+            return False
         now = self._clock.monotonic()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now
@@ -1130,7 +1247,7 @@ class LeaseLock:
         if term:
             with contextlib.suppress(DatabaseError):
                 self._tables.query(
-                    "UPDATE adcp_queue SET until = 0 "
+                    "UPDATE adcp_queue SET until = {now} "
                     "WHERE queue = %(queue)s AND term = %(term)s AND holder = %(holder)s",
                     term=term,
                     holder=self._name,

@@ -71,6 +71,10 @@ class DirectoryStore:
         """Create what is missing and check what is there."""
         self.directory.prepare()
 
+    def shards(self) -> tuple[DirectoryStore, ...]:
+        """Return itself: a directory is one queue."""
+        return (self,)
+
     def open(self, term: int = 0) -> DirectoryQueue:
         """Return the queue; a directory's lock can't be lost, so terms don't matter."""
         del term
@@ -104,6 +108,10 @@ class DirectoryStore:
     def contexts(self, clock: Clock) -> ContextFiles:
         """Return the contexts that are remembered for orders."""
         return ContextFiles(self.directory, clock)
+
+    def count_uncollected(self) -> int:
+        """Return none: each process writes to a segment of its own."""
+        return 0
 
     def used_bytes(self) -> int:
         """Return the size of the queue."""

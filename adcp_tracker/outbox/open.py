@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
+from adcp_tracker.outbox.storage import Shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.outbox.storage import Outbox, Store
 
+_FIRST = Shards()
 _SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -27,6 +29,7 @@ def open_store(
     url: str | None = None,
     encryption: Encryption | None = None,
     outbox: Callable[[QueueDirectory], Outbox] = open_outbox,
+    shards: Shards = _FIRST,
 ) -> Store:
     """Return the store of a directory, or of the queue at a URL.
 
@@ -35,6 +38,7 @@ def open_store(
         url: The URL of the queue otherwise.
         encryption: Encrypts and decrypts events.
         outbox: Opens the state of a directory.
+        shards: Which queues of the database this process works on.
 
     Raises:
         ConfigurationError: If the URL is invalid, or its driver isn't installed.
@@ -52,4 +56,4 @@ def open_store(
             f"queue: {error.name or 'psycopg'} is not installed. Run "
             f"pip install 'adcp-tracker[postgresql]'."
         ) from None
-    return DatabaseStore(url, encryption=encryption)
+    return DatabaseStore(url, encryption, shards)

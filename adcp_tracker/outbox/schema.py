@@ -6,7 +6,10 @@ connection add records. Statements take words in braces from :data:`WORDS`, such
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from adcp_tracker.journal.records import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -100,6 +103,8 @@ _TUNING: Final = {
     ],
 }
 
+_EVENT_ID: Final = re.compile(rb'"event_id":"([^"]*)"')
+
 INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s, %(data)s)"
 """Adds one record; the one statement of producers."""
 
@@ -150,6 +155,14 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Close it; what was not committed has not happened."""
+
+
+def queue_of(body: bytes, queues: Sequence[int]) -> int:
+    """Return the queue of an event's record: the same for the same event id."""
+    if len(queues) == 1:
+        return queues[0]
+    found = _EVENT_ID.search(body)
+    return queues[crc32(body if found is None else found[1]) % len(queues)]
 
 
 class Dialect(Protocol):

@@ -181,6 +181,9 @@ class Histogram:
         """Return a copy that doesn't change."""
         return Histogram(Counter(self.buckets), self.sum)
 
+    def __add__(self, other: Histogram) -> Histogram:
+        return Histogram(self.buckets + other.buckets, self.sum + other.sum)
+
     def observe(self, values: Iterable[float], bounds: Sequence[float]) -> None:
         """Count `values` by ascending `bounds`."""
         ordered = sorted(values)
@@ -220,6 +223,14 @@ class Measures:
         """Return a copy that doesn't change."""
         retries = Counter(self.retries)
         return Measures(self.accepted, self.latency.copy(), self.batches.copy(), retries)
+
+    def __add__(self, other: Measures) -> Measures:
+        return Measures(
+            self.accepted + other.accepted,
+            self.latency + other.latency,
+            self.batches + other.batches,
+            self.retries + other.retries,
+        )
 
     def deliver(self, times: Sequence[int], now: float, sent: int) -> None:
         """Add a request that the seller accepted.

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import attrs
+
 from adcp_tracker.exceptions import OutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from adcp_tracker._clock import Clock
@@ -26,6 +28,19 @@ if TYPE_CHECKING:
 
 class DamagedOutboxError(OutboxError):
     """What was read back is not what was written."""
+
+
+@attrs.frozen
+class Shards:
+    """Which queues of a database a process works on.
+
+    Attributes:
+        numbers: Those that its events are spread over. It leads the first.
+        fleet: Those that workers share fairly; empty if this process shares none.
+    """
+
+    numbers: tuple[int, ...] = (0,)
+    fleet: tuple[int, ...] = ()
 
 
 class Outbox(Protocol):
@@ -258,6 +273,9 @@ class Store(Protocol):
             OSError: If it can't be created or reached.
         """
 
+    def shards(self) -> Sequence[Store]:
+        """Return the store of each of its queues; itself if it has one."""
+
     def open(self, term: int = 0) -> Queue:
         """Return the queue for the leader of this term; for others, to read only."""
 
@@ -275,6 +293,9 @@ class Store(Protocol):
 
     def read_stats(self) -> bytes:
         """Return the counts that the leader last published; empty if there are none."""
+
+    def count_uncollected(self) -> int:
+        """Return how many records are in no segment yet, until a leader collects them."""
 
     def used_bytes(self) -> int:
         """Return the size of the queue."""

@@ -78,7 +78,7 @@ class PrivacyApi:
                 user, or is open to others. What was erased before stays erased.
             OSError: If the disk refuses the write.
         """
-        from adcp_tracker.privacy.erasure import Erasure  # noqa: PLC0415 - rarely needed
+        from adcp_tracker.privacy.erasure import Erasure, ErasureReport  # noqa: PLC0415 - rarely needed
         from adcp_tracker.privacy.matching import person  # noqa: PLC0415 - likewise
 
         whom = person(
@@ -92,7 +92,7 @@ class PrivacyApi:
         )
         buffer = self._pipeline.buffer
         erasure = Erasure(buffer, self._store, whom, follow)
-        report = self._pipeline.run(erasure, timeout)
+        report = ErasureReport.sum(self._pipeline.run_on_all(erasure, timeout))
         logger.info(
             "person.forgotten",
             events=report.events,
@@ -141,7 +141,8 @@ class PrivacyApi:
             default_region=default_region or self._default_region,
         )
         listing = Export(self._pipeline.buffer, self._store, whom, follow)
-        return self._pipeline.run(listing, timeout)
+        found = self._pipeline.run_on_all(listing, timeout)
+        return [each for items in found for each in items]
 
 
 class ContextApi:

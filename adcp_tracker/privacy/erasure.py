@@ -16,6 +16,8 @@ from adcp_tracker.privacy.matching import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.privacy.context_store import ContextStore
@@ -69,6 +71,20 @@ class ErasureReport:
     unreadable: int = 0
     undecrypted: int = 0
     leftover_files: tuple[str, ...] = ()
+
+    @classmethod
+    def sum(cls, reports: Sequence[ErasureReport]) -> ErasureReport:
+        """Return one report of several queues."""
+        sent: Counter[str] = Counter()
+        for each in reports:
+            sent.update(each.sent)
+        numbers = {
+            field.name: sum(getattr(each, field.name) for each in reports)
+            for field in attrs.fields(cls)
+            if field.default == 0
+        }
+        leftover = {name for each in reports for name in each.leftover_files}
+        return cls(sent=dict(sent), leftover_files=tuple(sorted(leftover)), **numbers)
 
     @property
     def is_complete(self) -> bool:

@@ -11,6 +11,7 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.outbox.database import DatabaseError, DatabaseStore, migrate
+from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ class TestPostgresStore(StoreContract):
     def store(self, database: str, encryption: Encryption | None) -> DatabaseStore:
         """Return one process's view."""
         migrate(database)
-        return DatabaseStore(database, 0, encryption)
+        return DatabaseStore(database, encryption)
 
     @pytest.fixture
     def other(self, database: str, encryption: Encryption | None) -> DatabaseStore:
         """Return another's."""
-        return DatabaseStore(database, 0, encryption)
+        return DatabaseStore(database, encryption)
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_no_two_segments_of_a_database_or_its_copy_have_the_same_name(database: 
     migrate(database, queues=2)
     names: list[str] = []
     for number in (0, 1, 0):
-        shard = DatabaseStore(database, number)
+        shard = DatabaseStore(database, shards=Shards((number,)))
         shard.journal_writer().append(body(number), NOW_MS)
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("UPDATE adcp_queue SET until = 0")
@@ -152,6 +153,6 @@ def test_a_wait_that_a_seller_asks_for_is_kept_by_all_queues(database: str) -> N
     store.open().hold("seller", 30.0)
     store.open().hold("seller", 5.0)
     store.open().hold("other", 0.0)
-    (held,) = DatabaseStore(database, 1).open().held().items()
+    (held,) = DatabaseStore(database, shards=Shards((1,))).open().held().items()
     assert held[0] == "seller"
     assert 20.0 < held[1] <= 30.0
