@@ -1,8 +1,11 @@
-"""In development, tell the page of a local seller what happens to events before sending.
+"""What is otherwise in development and in tests.
 
-Only used by trackers whose destinations are all on this machine. Nothing waits for it: reports
-are kept in memory, sent by the flusher's thread, and dropped if nobody takes them. A thread
-that tracks makes no system call for them: paths are made short when reports are sent.
+In development, a page of the local seller is told what happens to events before sending. Only
+trackers whose destinations are all on this machine do that. Nothing waits for it: reports are
+kept in memory, sent by the flusher's thread, and dropped if nobody takes them. A thread that
+tracks makes no system call for them: paths are made short when reports are sent.
+
+In tests, a capture can take events, so that they are neither recorded nor sent.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import time
 import warnings
 from collections import deque
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from adcp_tracker._process import fork_detector
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.events.event import Event
     from adcp_tracker.exceptions import FieldError
+
 
 _PATH: Final = "/_sandbox/reports"
 _MAX_PENDING: Final = 200
@@ -200,3 +204,25 @@ def _find_caller(frame: FrameType | None) -> FrameType | None:
 def _is_library(path: str) -> bool:
     """Return whether a file is part of the library, except for the demo's shop."""
     return _INTEGRATIONS in path or (path.startswith(_LIBRARY) and not path.startswith(_DEMO))
+
+
+class Capture(Protocol):
+    """Takes the events that trackers of this process track."""
+
+    strict: bool
+    """Whether an event that breaks a rule raises."""
+
+    def takes(self, *, remote: bool) -> bool:
+        """Return whether it takes a tracker's events; `remote` if those leave this machine."""
+
+    def add(self, event: Event) -> None:
+        """Take an event."""
+
+
+active: Capture | None = None
+"""What takes events now. Outside of tests, nothing does: see :mod:`adcp_tracker.testing`."""
+
+
+def capture_for(*, remote: bool) -> Capture | None:
+    """Return what takes a tracker's events now; ``None`` if they are recorded as usual."""
+    return active if active is not None and active.takes(remote=remote) else None

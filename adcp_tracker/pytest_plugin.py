@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker import _capture
+from adcp_tracker import _development
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -42,7 +42,7 @@ class _Guard:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and let nothing be sent beyond this machine."""
     config.addinivalue_line("markers", _MARK)
-    _capture.active = _Guard()
+    _development.active = _Guard()
     _name_a_directory()
 
 
@@ -59,19 +59,19 @@ def _name_a_directory() -> None:
 
 def pytest_unconfigure() -> None:
     """Record and send events as usual again."""
-    _capture.active = None
+    _development.active = None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let a test that is marked ``adcp_send`` send events."""
-    guard = _capture.active
+    guard = _development.active
     if item.get_closest_marker("adcp_send") is not None:
-        _capture.active = None
+        _development.active = None
     try:
         return (yield)
     finally:
-        _capture.active = guard
+        _development.active = guard
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker import _capture
+from adcp_tracker import _development
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
@@ -110,7 +110,7 @@ class Recorder:
                 plain = False
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self.reject(error, event.event_type)
-        if _capture.active is not None and (capture := self._capturing()) is not None:
+        if _development.active is not None and (capture := self._capturing()) is not None:
             capture.add(event)
             return event
         accepted_ms, buffer = time.time_ns() // _NS_PER_MS, self._buffer
@@ -184,9 +184,9 @@ class Recorder:
             )
             return False
 
-    def _capturing(self) -> _capture.Capture | None:
+    def _capturing(self) -> _development.Capture | None:
         """Return what takes the events of a test; they are neither written nor sent."""
-        return _capture.capture_for(remote=self._remote)
+        return _development.capture_for(remote=self._remote)
 
     def note_random_id(self, event_type: EventType | str) -> None:
         """Log that an event has no stable id: a repeated call would count it again."""

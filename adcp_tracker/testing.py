@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from adcp_tracker import _capture
+from adcp_tracker import _development
 from adcp_tracker.destinations.base import Delivered
 from adcp_tracker.events.event import decode
 from adcp_tracker.events.hashing import hash_email, hash_phone
@@ -243,9 +243,9 @@ def capture_events() -> Iterator[CapturedEvents]:
     Trackers are strict meanwhile: an event that breaks a rule raises. Events count as soon as
     they are tracked, whether or not a transaction around them is committed.
     """
-    before, events = _capture.active, CapturedEvents()
-    _capture.active = events
+    before, events = _development.active, CapturedEvents()
+    _development.active = events
     try:
         yield events
     finally:
-        _capture.active = before
+        _development.active = before

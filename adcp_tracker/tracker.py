@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
-from adcp_tracker import _capture
+from adcp_tracker import _development
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.context import current_context
 from adcp_tracker.delivery.api import DeadLetterApi, remove_destination
@@ -116,7 +116,7 @@ class Tracker:
         self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
         queue = None if chosen.directory is None else QueueDirectory(chosen.directory)
-        if queue is not None and _capture.active is None:  # else nothing is written there
+        if queue is not None and _development.active is None:  # else nothing is written there
             queue.check_usable()
         encryption = encryption_from_keys(chosen.encryption_keys)
         events = open_store(queue, chosen.queue, encryption, _outbox, Shards(chosen.queues, _fleet))

@@ -17,7 +17,6 @@ LAYERS = (
     {"_clock", "_formatting", "_logging", "_process"},
     {"context"},
     {"events"},
-    {"_capture"},
     {"orders"},
     {"destinations"},
     {"_development"},

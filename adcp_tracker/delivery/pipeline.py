@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from adcp_tracker import _capture, _process
+from adcp_tracker import _development, _process
 from adcp_tracker._development import make_reporter
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.flusher import Flusher
@@ -113,7 +113,7 @@ class Pipeline:
         self.buffer.flush()
         if self._uploads:
             self.flusher.flush(timeout)
-        elif self._has_destinations and _capture.capture_for(remote=self.is_remote) is None:
+        elif self._has_destinations and _development.capture_for(remote=self.is_remote) is None:
             self._await_worker(timeout)
         return self.stats()
 
@@ -268,7 +268,7 @@ class Pipeline:
     def _uploads(self) -> bool:
         """Whether a thread of this process may upload; else an external worker does."""
         wanted = self._settings.uploader == "thread" and self._has_destinations
-        if _capture.capture_for(remote=self.is_remote) is not None:
+        if _development.capture_for(remote=self.is_remote) is not None:
             return False
         return wanted and _process.threads_enabled()
 

@@ -1,25 +1,40 @@
-"""A queue in a directory of the local disk."""
+"""A queue in a directory of the local disk: its store, leader lock and known destinations."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
+import secrets
 import shutil
 import sqlite3
+import threading
+from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from adcp_tracker.exceptions import OutboxError
-from adcp_tracker.journal.files import open_secure, replace_file, sync_directory
+from adcp_tracker._clock import SystemClock
+from adcp_tracker._logging import ThrottledLogger, logger
+from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
+from adcp_tracker.journal.files import (
+    is_orphaned,
+    open_secure,
+    replace_file,
+    sync_directory,
+    sync_file,
+    try_lock,
+    was_replaced,
+    write_all,
+)
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.context_files import ContextFiles
 from adcp_tracker.outbox.dead_letters import DeadLetterStore
-from adcp_tracker.outbox.known_destinations import KnownDestinations
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from adcp_tracker._clock import Clock
@@ -211,3 +226,285 @@ def _contains(path: Path, texts: frozenset[str]) -> bool:
     except FileNotFoundError:  # gone in the meantime, as a segment that was delivered
         return False
     return any(each in content for each in texts)
+
+
+_STALE_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+_ORPHAN_SECONDS = 30.0
+_NONE = -1
+
+
+class FileLeaderLock:
+    """This process's claim to lead a directory.
+
+    Args:
+        directory: The queue directory, prepared.
+        clock: Where the time is read.
+    """
+
+    def __init__(self, directory: QueueDirectory, clock: Clock) -> None:
+        self._lock_path = directory.leader_lock
+        self._request_path = directory.leader_wanted
+        self._clock = clock
+        self._descriptor = _NONE
+        self._holder: threading.Thread | None = None
+        self._looked_at = -inf
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process leads."""
+        return self._descriptor != _NONE
+
+    @property
+    def term(self) -> int:
+        """Always 0: the kernel frees the lock only when its holder ends."""
+        return 0
+
+    def renew(self) -> bool:
+        """Return whether the lock is still the directory's own."""
+        return self.is_held and not self.is_stale
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the lock held is no longer the directory's.
+
+        Somebody deleted or moved the directory; another process can hold the new one's.
+        """
+        return self.is_held and was_replaced(self._descriptor, self._lock_path)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; return whether this thread holds it."""
+        if self.is_held and self._holder is not threading.current_thread():
+            return False
+        if self.is_stale:
+            self.release()
+        if self.is_held:
+            return True
+        descriptor = self._open_locked()
+        if descriptor == _NONE:
+            return False
+        self._holder = threading.current_thread()
+        self._descriptor = descriptor
+        return True
+
+    def _open_locked(self) -> int:
+        """Return the open lock file, locked by this process; -1 if another has it."""
+        descriptor = open_secure(self._lock_path, os.O_CREAT | os.O_RDWR)
+        if not try_lock(descriptor):
+            try:
+                return self._replace_orphaned(descriptor)
+            finally:
+                os.close(descriptor)
+        if was_replaced(descriptor, self._lock_path):
+            os.close(descriptor)
+            return _NONE
+        return descriptor
+
+    def _replace_orphaned(self, old: int) -> int:
+        """Replace the lock file if only children of its dead holder have it locked."""
+        now = self._clock.monotonic()
+        if now - self._looked_at < _ORPHAN_SECONDS:
+            return _NONE
+        self._looked_at = now
+        if not is_orphaned(os.fstat(old)):
+            return _NONE
+        folder = os.open(self._lock_path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # One process at a time replaces it.
+            if not try_lock(folder) or was_replaced(old, self._lock_path):
+                return _NONE
+            return self._replace(old)
+        finally:
+            os.close(folder)
+
+    def _replace(self, old: int) -> int:
+        draft = self._lock_path.with_name(f".{self._lock_path.name}")
+        draft.unlink(missing_ok=True)
+        new = open_secure(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.replace(self._lock_path)
+            if not is_orphaned(os.fstat(old)):
+                # The children have ended just now, and another process may have locked the old
+                # file. It finds that replaced, and lets go.
+                fcntl.flock(old, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(new)
+            raise
+        logger.warning(
+            "leader.replaced",
+            directory=str(self._lock_path.parent),
+            reason="the process that uploaded has ended, and its children keep its lock",
+        )
+        return new
+
+    def acquire(self, timeout: float) -> bool:
+        """Ask the holder to step down, and take the lock within `timeout` seconds."""
+        if self.try_acquire():
+            return True
+        deadline = self._clock.monotonic() + timeout
+        while self._clock.monotonic() < deadline:
+            self._request()
+            if self.try_acquire():
+                self._request_path.unlink(missing_ok=True)
+                return True
+            self._clock.sleep(_POLL_SECONDS)
+        return False
+
+    def is_requested(self) -> bool:
+        """Return whether another process asks for the lock.
+
+        A request that is not renewed goes stale: the process that made it has ended.
+        """
+        try:
+            asked_at = self._request_path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return abs(SystemClock.now() - asked_at) < _STALE_SECONDS  # as the file system has it
+
+    def release(self) -> None:
+        """Release the lock."""
+        descriptor, self._descriptor = self._descriptor, _NONE
+        if descriptor != _NONE:
+            os.close(descriptor)
+
+    def close_inherited(self) -> None:
+        """Close the lock inherited from the parent, which keeps it."""
+        self.release()
+
+    def _request(self) -> None:
+        descriptor = open_secure(self._request_path, os.O_CREAT | os.O_WRONLY)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_DRAFT = "."
+_MOST_BYTES = 64 * 1024
+_ATTEMPTS = 5
+
+
+class KnownDestinations:
+    """The names of destinations, one small file each.
+
+    Args:
+        directory: The queue directory.
+        own: The names of this process's destinations.
+        clock: Where the time is read.
+
+    Attributes:
+        own: The names of this process's destinations.
+    """
+
+    def __init__(
+        self, directory: QueueDirectory, own: Iterable[str] = (), clock: Clock | None = None
+    ) -> None:
+        self._folder = directory.destinations
+        self.own = tuple(own)
+        self._throttled_log = ThrottledLogger(clock or SystemClock())
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every name."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(_DRAFT):
+                    continue
+                name = self._read(self._folder / entry.name)
+                if name is not None:
+                    yield name
+
+    def add_own(self) -> None:
+        """Add this process's destinations without waiting for the disk.
+
+        A disk that takes none is logged, and tracking goes on: then only the database knows
+        them.
+        """
+        for name in self.own:
+            self._try(name, self._add_if_missing)
+
+    def add_own_synced(self) -> None:
+        """Add this process's destinations durably."""
+        self.add(self.own)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Add names durably; rewrite entries that can't be read.
+
+        What the disk refuses is logged, and tried again at the next call.
+
+        Raises:
+            UnsafeDirectoryError: If what is there is a link, another user's, or open to others.
+        """
+        for name in names:
+            self._try(name, self._add_synced)
+        with suppress(OSError):  # told by the next segment, whose name it does not take either
+            sync_directory(self._folder)
+
+    def remove(self, name: str) -> None:
+        """Remove a name."""
+        self._path(name).unlink(missing_ok=True)
+
+    def remove_stale(self) -> None:
+        """Remove what a process left that died while it added a name."""
+        for path in self._folder.glob(f"{_DRAFT}*"):
+            path.unlink(missing_ok=True)  # whoever lives yet finds it gone and makes another
+
+    def _try(self, name: str, enter: Callable[[str], None]) -> None:
+        try:
+            enter(name)
+        except UnsafeDirectoryError:
+            raise
+        except OSError as error:
+            self._throttled_log.warning(
+                "destination.not_entered",
+                destination=name,
+                error=str(error),
+                remedy="see to the queue's volume",
+            )
+
+    def _add_if_missing(self, name: str) -> None:
+        path = self._path(name)
+        if not path.exists():
+            self._write(path, name)
+
+    def _add_synced(self, name: str) -> None:
+        path = self._path(name)
+        if self._read(path) != name:
+            self._write(path, name)
+        sync_file(path)
+
+    def _path(self, name: str) -> Path:
+        # Names may be longer than a file's, and hold what none may.
+        return self._folder / hashlib.sha256(name.encode()).hexdigest()
+
+    def _read(self, path: Path) -> str | None:
+        """Return the name in a file; ``None`` if it is missing or incomplete."""
+        try:
+            with os.fdopen(open_secure(path, os.O_RDONLY), "rb") as file:
+                name = file.read(_MOST_BYTES).decode()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return name if self._path(name) == path else None
+
+    def _write(self, path: Path, name: str) -> None:
+        for attempt in range(_ATTEMPTS):
+            draft = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
+            try:
+                _make(draft, name.encode())
+                draft.replace(path)
+            except FileNotFoundError:  # a new leader swept it away
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
+            else:
+                return
+
+
+def _make(path: Path, content: bytes) -> None:
+    descriptor = open_secure(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)

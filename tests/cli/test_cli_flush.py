@@ -8,7 +8,7 @@ import pytest
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.directory import FileLeaderLock
 from tests.cli.program import NAME, fill, pointing_at, run
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from adcp_tracker._clock import SystemClock
 from adcp_tracker.cli.status import age, size
 from adcp_tracker.delivery.stats import DestinationStats, Stats, write_stats
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.directory import DirectoryStore
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.directory import DirectoryStore, FileLeaderLock
 from tests.cli.program import NAME, fill, pointing_at, run
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 

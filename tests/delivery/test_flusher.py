@@ -16,8 +16,7 @@ from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.directory import DirectoryStore
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.directory import DirectoryStore, FileLeaderLock
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Batch, Delivered, EventFailure, Paused
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.dead_letters import DeadLetterStore
-from adcp_tracker.outbox.known_destinations import KnownDestinations
+from adcp_tracker.outbox.directory import KnownDestinations
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:

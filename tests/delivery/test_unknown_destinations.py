@@ -10,7 +10,7 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker.destinations.base import Retry
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.known_destinations import KnownDestinations
+from adcp_tracker.outbox.directory import KnownDestinations
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
 

@@ -16,7 +16,7 @@ import pytest
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.directory import FileLeaderLock
 from tests.faults.logged import told
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until

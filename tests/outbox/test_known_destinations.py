@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.known_destinations import KnownDestinations
+from adcp_tracker.outbox.directory import KnownDestinations
 
 if TYPE_CHECKING:
     from pathlib import Path

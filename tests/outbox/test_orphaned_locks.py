@@ -14,7 +14,7 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal.files import QueueDirectory, is_orphaned
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.directory import FileLeaderLock
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:

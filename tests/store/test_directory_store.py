@@ -14,8 +14,7 @@ from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.directory import DirectoryStore
-from adcp_tracker.outbox.leader_lock import FileLeaderLock
+from adcp_tracker.outbox.directory import DirectoryStore, FileLeaderLock
 from tests.store.contract import NOW_MS, StoreContract, body
 from tests.support.destinations import MemoryOutbox, ScriptedDestination, wait_until
 
