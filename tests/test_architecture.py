@@ -29,7 +29,7 @@ LAYERS = (
     {"privacy"},
     {"recorder"},
     {"tracker"},
-    {"testing", "web"},
+    {"importing", "testing", "web"},
     {"sandbox"},
     {"cli", "pytest_plugin"},
 )
@@ -44,7 +44,7 @@ NEVER = {
 """What a layer must not import, although it is lower."""
 
 MOST_FILES = 155
-MOST_LINES_OF_CODE = 25_200
+MOST_LINES_OF_CODE = 26_400
 MOST_MEAN_FUNCTION_LINES = 9.0
 MOST_BRANCHES = 15
 

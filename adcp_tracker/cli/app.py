@@ -14,6 +14,7 @@ from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
 from adcp_tracker.cli.explain import explain
+from adcp_tracker.cli.import_ import import_
 from adcp_tracker.cli.queue import queue
 from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (demo, sandbox, status, coach, flush, worker, check, explain, retire, reconcile):
     app.command()(command)
+app.command("import")(import_)
 app.add_typer(dead, name="dead")
 app.add_typer(sources, name="sources")
 app.add_typer(queue, name="queue")

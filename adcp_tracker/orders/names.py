@@ -250,3 +250,52 @@ def canonical(name: str) -> str:
 def looks_like_quantity(name: str) -> bool:
     """Return whether a canonical name could be that of a number of pieces."""
     return not _QUANTITY_WORDS.isdisjoint(name.split("_"))
+
+
+_IDS_OF_CONVERSIONS: Final = """
+    transaction_id receipt_number receipt_no receipt invoice_number deal_id opportunity_id lead_id
+    record_id conversion_id
+"""
+
+CONVERSION_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "order_id": (*ORDER_ID_NAMES, *_IDS_OF_CONVERSIONS.split()),
+    "event_id": ("event_id",),
+    "event_type": ("event_type", "event_name", "conversion_type"),
+    "created_at": (
+        *ORDER_NAMES["created_at"],
+        "event_time",
+        "conversion_time",
+        "close_date",
+        "closed_at",
+        "sold_at",
+        "timestamp",
+        "date",
+        "time",
+    ),
+    "total": (*ORDER_NAMES["total"], "order_value", "conversion_value", "revenue"),
+    "currency": (*ORDER_NAMES["currency"], "conversion_currency", "amount_currency"),
+    "refund_id": ("refund_id", "refund_number", "credit_note"),
+    "refund_amount": ("refund_amount", "refunded_amount", "amount_refunded"),
+    "email": (*ORDER_NAMES["email"], "e_mail", "mail"),
+    "phone": ORDER_NAMES["phone"],
+    "country": (*ORDER_NAMES["country"], "billing_country"),
+    "client_ip": ORDER_NAMES["client_ip"],
+    "client_user_agent": ORDER_NAMES["client_user_agent"],
+    "event_source_url": ORDER_NAMES["event_source_url"],
+    "click_id": ORDER_NAMES["click_id"],
+    "click_id_type": ORDER_NAMES["click_id_type"],
+    "action_source": ("action_source",),
+    "custom_event_name": ("custom_event_name",),
+    "consent": ("consent", "ad_user_data"),
+    "items": ORDER_NAMES["items"],
+    "item_id": ("lineitem_sku", "item_sku", "item_id", "sku", "product_sku", "product_id"),
+    "item_quantity": ("lineitem_quantity", "item_quantity", "quantity", "qty"),
+    "item_price": ("lineitem_price", "item_price", "unit_price"),
+    "item_name": ("lineitem_name", "item_name", "product_name"),
+    "item_brand": ("item_brand", "brand"),
+    "gclid": ("gclid", "google_click_id", "google_ad_click_id"),
+    "fbclid": ("fbclid", "facebook_click_id"),
+    "msclkid": ("msclkid", "microsoft_click_id"),
+    "maid": ("maid", "madid"),
+}
+"""Names of a conversion's fields as columns of a file; the first one that is there is taken."""

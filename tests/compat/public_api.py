@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FILE = Path(__file__).with_name("public_api.txt")
 MODULES = [
     "adcp_tracker",
+    "adcp_tracker.importing",
     "adcp_tracker.testing",
     "adcp_tracker.sandbox",
     "adcp_tracker_asgi",
