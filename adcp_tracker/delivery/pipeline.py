@@ -79,6 +79,7 @@ class Pipeline:
             config.clock,
             raise_when_full=settings.when_full == "raise",
             on_drop=settings.on_drop,
+            retries=not self._wants_uploads and _process.threads_enabled(),
         )
         self.flusher = Flusher(config, self._run_maintenance)
         _import_dependencies(uploads=self._uploads)
@@ -267,10 +268,13 @@ class Pipeline:
     @property
     def _uploads(self) -> bool:
         """Whether a thread of this process may upload; else an external worker does."""
-        wanted = self._settings.uploader == "thread" and self._has_destinations
         if _development.capture_for(remote=self.is_remote) is not None:
             return False
-        return wanted and _process.threads_enabled()
+        return self._wants_uploads and _process.threads_enabled()
+
+    @property
+    def _wants_uploads(self) -> bool:
+        return self._settings.uploader == "thread" and self._has_destinations
 
     def _try_become_leader(self) -> bool:
         """Return whether this process uploads; become the one that does if there is none."""

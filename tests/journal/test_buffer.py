@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import orjson
@@ -68,6 +69,23 @@ def test_what_the_disk_refuses_waits_in_memory_and_is_written_later(
     assert [record.body for record in records(tmp_path)] == [
         b'{"event_id":"A-%d"}' % number for number in range(10)
     ]
+
+
+def test_where_no_uploader_runs_what_waits_is_written_without_another_event(
+    journal: FailingJournal, tmp_path: Path
+) -> None:
+    """A quiet shop's last order is not left in memory; the thread ends when nothing waits."""
+    buffer = WriteBuffer(journal, SystemClock(), memory_bytes=30, retries=True)
+    for error in (OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "disk")):
+        journal.error = error
+        buffer.append(b"x" * 20, NOW_MS)
+        buffer.append(b"x" * 20, NOW_MS)
+        (thread,) = (each for each in threading.enumerate() if each.name == "adcp-retry")
+        journal.error = None
+        thread.join(20)
+        assert not thread.is_alive()
+    assert buffer.in_memory == 0
+    assert [record.kind for record in records(tmp_path)] == [EVENT, DROPPED] * 2
 
 
 def test_memory_is_bounded_and_what_is_over_is_counted(
