@@ -9,7 +9,8 @@
     ├── UnsafeDirectoryError  (PermissionError)  other users could read or write the directory
     ├── QueueFullError        (OSError)          ``when_full="raise"`` and the queue has no room
     ├── OutboxError           (RuntimeError)     the queue's state can't be read or written
-    └── LeadLostError                            another process uploads by now
+    ├── LeadLostError                            another process uploads by now
+    └── OutsideTransactionError (RuntimeError)   ``outside_transaction="refuse"``, and none is open
 
 A message says what is wrong and where, what was expected, what was found and what to do.
 It never contains personal data or secrets.
@@ -98,6 +99,10 @@ class QueueFullError(AdcpTrackerError, OSError):
 
 class OutboxError(AdcpTrackerError, RuntimeError):
     """The queue's state can't be read or written."""
+
+
+class OutsideTransactionError(AdcpTrackerError, RuntimeError):
+    """An event was tracked outside of a transaction, and ``outside_transaction="refuse"``."""
 
 
 class LeadLostError(AdcpTrackerError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -16,7 +17,15 @@ from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import MAX_CODE, MAX_EVENT_BYTES, EventType
 from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.rules import errors_of, identifier
-from adcp_tracker.exceptions import FieldError, InvalidEventError, QueueFullError
+from adcp_tracker.exceptions import (
+    FieldError,
+    InvalidEventError,
+    OutsideTransactionError,
+    QueueFullError,
+)
+from adcp_tracker.journal.records import ENVELOPED, EVENT, encode_record, with_envelope
+from adcp_tracker.outbox.schema import queue_of
+from adcp_tracker.outbox.transactional import PendingRecord, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.event_sources.rules import EventRules
     from adcp_tracker.events.event import Event
+    from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.settings import OnDenied, Settings
 
 
@@ -79,7 +89,12 @@ class Recorder:
         self._journal = pipeline.journal
         self._buffer = pipeline.buffer
         self._rules = rules
-        self._on_commit = settings.on_commit
+        self._outbox = outbox = settings.transactional_outbox
+        self._transactional_events = frozenset(settings.transactional_events)
+        self._outside = settings.outside_transaction
+        self._savepoint = settings.savepoint
+        self._queues = settings.queues
+        self._on_commit = settings.on_commit or (None if outbox is None else outbox.defer)
         self._throttled_log = ThrottledLogger(pipeline.clock)
         self._hourly_log = ThrottledLogger(pipeline.clock, _HOUR_SECONDS)
         self._remote = pipeline.is_remote
@@ -132,37 +147,95 @@ class Recorder:
     def _write(
         self, event: Event, body: bytes, accepted_ms: int, code: str | None, *, plain: bool
     ) -> None:
-        """Write an event that needs an envelope, or that waits for a commit."""
+        """Write an event that needs an envelope, or that belongs to a transaction."""
         envelope = _envelope(event, code, plain=plain)
-
-        def write() -> None:
-            if envelope:
-                self._buffer.append_enveloped(envelope, body, accepted_ms)
-            else:
-                self._buffer.append(body, accepted_ms)
-
+        write = partial(self._append, envelope, body, accepted_ms)
         if self._on_commit is None:
             write()
-            self._log_omissions(event)
-            return
-        written = False
-
-        def write_later() -> None:
-            nonlocal written
-            if written:
-                return
-            written = True
-            try:
-                write()
-            except QueueFullError:
-                # No caller is left that could be told: the call has long returned.
-                self._buffer.count_dropped("full")
-                logger.warning("event.dropped", reason="full", after_commit=True)
-
-        if not self._is_deferred(write_later) and not written:
-            written = True
-            write()
+        elif not self._insert(event, envelope, body, accepted_ms, write):
+            self._write_on_commit(write)
         self._log_omissions(event)
+
+    def _append(self, envelope: dict[str, object], body: bytes, accepted_ms: int) -> None:
+        """Write an event to the journal."""
+        if envelope:
+            self._buffer.append_enveloped(envelope, body, accepted_ms)
+        else:
+            self._buffer.append(body, accepted_ms)
+
+    def _write_on_commit(self, write: Callable[[], None]) -> None:
+        """Write an event when the open transaction is committed; at once if there is none."""
+        late = _LateWrite(write, self._buffer)
+        if not self._is_deferred(late) and not late.is_done:
+            late.is_done = True
+            write()
+
+    def _insert(
+        self,
+        event: Event,
+        envelope: dict[str, object],
+        body: bytes,
+        accepted_ms: int,
+        write: Callable[[], None],
+    ) -> bool:
+        """Insert an event in the application's transaction; return whether it is dealt with."""
+        outbox = self._outbox
+        if outbox is None or event.event_type.value not in self._transactional_events:
+            return False
+        if envelope:
+            body, kind = with_envelope(envelope, body), ENVELOPED
+        else:
+            kind = EVENT
+        queue = queue_of(body, self._queues)
+        body, kind = self._journal.encode_for_disk(body, accepted_ms, kind)
+        record = encode_record(body, accepted_ms, kind)
+        late = _LateWrite(write, self._buffer)
+        pending = PendingRecord(record, queue, self._savepoint, late, self._count_failed_insert)
+        try:
+            if outbox.insert(pending):
+                return True
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
+            self._count_failed_insert(error)
+            return False
+        return self._handle_outside(event, pending)
+
+    def _handle_outside(self, event: Event, pending: PendingRecord) -> bool:
+        """Do what is set for events outside of a transaction; return whether it is done."""
+        if self._outside == "refuse":
+            name = event.event_type.value
+            message = f"{name}: expected an open transaction, got none; open one around the call"
+            if self._strict:
+                raise OutsideTransactionError(message)
+            self._count_dropped("outside_transaction", event)
+            self._throttled_log.warning(
+                "event.dropped", reason="outside_transaction", field=name, error=message
+            )
+            return True
+        if self._outside == "commit":
+            self._write_on_commit(partial(self._commit, pending))
+            return True
+        return False
+
+    def _commit(self, pending: PendingRecord) -> None:
+        """Insert an event in a transaction of its own; if that fails, write it to the journal."""
+        try:
+            if self._outbox is not None:
+                self._outbox.commit(pending.record, pending.queue)
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
+            self._count_failed_insert(error)
+            pending.write()
+
+    def _count_failed_insert(self, error: Exception) -> None:
+        """Count an event that couldn't be inserted, and log why."""
+        self._pipeline.count_failed_insert()
+        self._throttled_log.warning(
+            "event.not_inserted",
+            error=describe_error(error),
+            remedy="see that the tables are there and may be written to: manage.py migrate, or "
+            "adcp-tracker queue migrate; the event is written to the journal after the commit",
+        )
 
     def _log_omissions(self, event: Event) -> None:
         for each in event.omissions:
@@ -254,6 +327,25 @@ class Recorder:
         if self._reporter is not None:
             self._reporter.rejected(event_id, event_type, error.errors, line)
         return RejectedEvent(event_type, event_id, error.errors)
+
+
+@attrs.define(eq=False)
+class _LateWrite:
+    """A write that is made once, after a commit. No caller is left then that could be told."""
+
+    write: Callable[[], None]
+    buffer: WriteBuffer
+    is_done: bool = False
+
+    def __call__(self) -> None:
+        if self.is_done:
+            return
+        self.is_done = True
+        try:
+            self.write()
+        except QueueFullError:
+            self.buffer.count_dropped("full")
+            logger.warning("event.dropped", reason="full", after_commit=True)
 
 
 def _envelope(event: Event, code: str | None, *, plain: bool) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 import attrs
 
 from adcp_tracker._formatting import as_tuple, format_quantity, format_setting
-from adcp_tracker.events.model import MAX_CODE
+from adcp_tracker.events.model import MAX_CODE, EventType
 from adcp_tracker.events.rules import errors_of, identifier, is_currency
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -20,20 +20,22 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import EventSource
     from adcp_tracker.hooks import DeliveredNotice, PausedNotice, RejectedNotice
+    from adcp_tracker.outbox.transactional import TransactionalOutbox
 
 
 Durability = Literal["process", "power"]
 OnDenied = Literal["drop", "strip"]
 WhenFull = Literal["drop_new", "raise"]
 Uploader = Literal["thread", "external"]
+OutsideTransaction = Literal["journal", "commit", "refuse"]
 
 _PREFIX = "ADCP_"
 _GIB = 1024 * 1024 * 1024
 _MOST_QUEUES = 10_000
 _SURELY_A_TYPO = 0.85
+_OUTSIDE = ("journal", "commit", "refuse")
 _SHARED = frozenset({"event_source_id", "allow_http"})
 """Settings of every destination, which make none by themselves."""
-
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
@@ -119,8 +121,25 @@ def _flag(text: str) -> bool:
     return word in _TRUE
 
 
-def _secrets(text: str) -> tuple[str, ...]:
+def _words(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _event_types(given: Iterable[EventType | str] | str) -> tuple[str, ...]:
+    """Return names of event types.
+
+    Raises:
+        ConfigurationError: If one isn't a type of the protocol.
+    """
+    known = [each.value for each in EventType]
+    names = tuple(str(getattr(each, "value", each)) for each in as_tuple(given))
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"transactional_events: expected types of events such as 'purchase', got "
+                f"{format_setting(name, known)}"
+            )
+    return names
 
 
 def _about(
@@ -266,7 +285,7 @@ class Settings:
         metadata=_about(
             "Keys that sign shoppers' contexts, separated by commas. The first one signs; all "
             "can verify.",
-            _secrets,
+            _words,
             "a key kept in the directory",
         ),
     )
@@ -277,7 +296,7 @@ class Settings:
         metadata=_about(
             "Keys that encrypt events on disk, separated by commas. The first one encrypts; all "
             "can decrypt.",
-            _secrets,
+            _words,
             "nothing is encrypted",
         ),
     )
@@ -287,6 +306,49 @@ class Settings:
         metadata=_about(
             "What the destinations' event sources accept; left out, what the last sync or list "
             "learned.",
+            None,
+        ),
+    )
+    transactional_events: tuple[str, ...] = attrs.field(
+        default=(
+            "purchase",
+            "refund",
+            "lead",
+            "subscribe",
+            "start_trial",
+            "complete_registration",
+        ),
+        converter=_event_types,
+        metadata=_about(
+            "With a `transactional_outbox`, the types of events that are inserted in the "
+            "application's transaction, separated by commas. Others wait for its commit.",
+            _words,
+            "purchase, refund, lead, subscribe, start_trial, complete_registration",
+        ),
+    )
+    outside_transaction: OutsideTransaction | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "What to do with such an event outside of a transaction: `journal` writes it to the "
+            "directory or the `queue`, `commit` inserts it in a transaction of its own, "
+            "`refuse` drops and counts it, or raises OutsideTransactionError if `strict`.",
+            default="none: `journal` with a directory or a `queue`, else `commit`",
+        ),
+    )
+    savepoint: bool = attrs.field(
+        default=True,
+        metadata=_about(
+            "Insert events in a savepoint, so that an insert that fails doesn't break the "
+            "application's transaction.",
+            _flag,
+        ),
+    )
+    transactional_outbox: TransactionalOutbox | None = attrs.field(
+        default=None,
+        repr=False,
+        metadata=_about(
+            "Inserts events through the connection of the application's own transaction: "
+            '`adcp_tracker_sqlalchemy.SessionOutbox`, or in Django `QUEUE = "transaction"`.',
             None,
         ),
     )
@@ -329,10 +391,18 @@ class Settings:
     @property
     def location(self) -> str:
         """What messages call the place where events wait; never a password."""
+        if self.directory is None and self.queue is None:
+            return "the application's database"
         return self.directory or "the queue in PostgreSQL"
 
+    @property
+    def has_store(self) -> bool:
+        """Whether events wait where this process can read them, and not only write them."""
+        return self.directory is not None or self.queue is not None
+
     def __attrs_post_init__(self) -> None:
-        if (self.directory is None) == (self.queue is None):
+        is_producer = self.transactional_outbox is not None and not self.has_store
+        if not is_producer and (self.directory is None) == (self.queue is None):
             got = "neither" if self.queue is None else "both"
             raise ConfigurationError(
                 f"directory: expected a directory where events wait, or the URL of a queue, got "
@@ -342,6 +412,13 @@ class Settings:
         _check_choice("when_full", self.when_full, ("drop_new", "raise"))
         _check_choice("uploader", self.uploader, ("thread", "external"))
         _check_choice("on_denied", self.on_denied, ("drop", "strip"))
+        if self.outside_transaction is not None:
+            _check_choice("outside_transaction", self.outside_transaction, _OUTSIDE)
+        if is_producer and self.outside_transaction == "journal":
+            raise ConfigurationError(
+                "outside_transaction: expected a directory for 'journal', got none; set "
+                "directory=, or use 'commit' or 'refuse'"
+            )
         _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
         _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
         if len(self.queues) > 1 and self.uploader == "thread":
@@ -351,7 +428,7 @@ class Settings:
             )
         if self.max_bytes is not None:
             _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
-        for name in ("strict", "handle_sigterm"):
+        for name in ("strict", "handle_sigterm", "savepoint"):
             _check_flag(name, getattr(self, name))
         for name in ("on_drop", "on_commit", "on_delivered", "on_rejected", "on_paused"):
             _check_callable(name, getattr(self, name))
@@ -382,6 +459,10 @@ class TrackerSettings(TypedDict, total=False):
     context_keys: str | bytes | Sequence[str | bytes]
     encryption_keys: str | bytes | Sequence[str | bytes]
     event_sources: Iterable[EventSource]
+    transactional_events: Iterable[EventType | str]
+    outside_transaction: OutsideTransaction | None
+    savepoint: bool
+    transactional_outbox: TransactionalOutbox | None
     on_drop: Callable[[str], None] | None
     on_commit: Callable[[Callable[[], None]], bool] | None
     on_delivered: Callable[[DeliveredNotice], object] | None

@@ -36,7 +36,7 @@ from adcp_tracker.orders.reader import (
     quick_values,
 )
 from adcp_tracker.outbox.directory import open_outbox
-from adcp_tracker.outbox.open import open_store
+from adcp_tracker.outbox.open import open_producer_store, open_store
 from adcp_tracker.outbox.storage import Shards
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context
@@ -119,7 +119,11 @@ class Tracker:
         if queue is not None and _development.active is None:  # else nothing is written there
             queue.check_usable()
         encryption = encryption_from_keys(chosen.encryption_keys)
-        events = open_store(queue, chosen.queue, encryption, _outbox, Shards(chosen.queues, _fleet))
+        shards, outbox = Shards(chosen.queues, _fleet), chosen.transactional_outbox
+        if outbox is None or chosen.has_store:
+            events = open_store(queue, chosen.queue, encryption, _outbox, shards)
+        else:
+            events = open_producer_store(outbox, encryption, shards)
         contexts = events.contexts(clock)
         tokens = ContextTokens(contexts, chosen.context_keys, clock)
         self._context_store = store = ContextStore(contexts, tokens, clock)

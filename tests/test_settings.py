@@ -47,7 +47,7 @@ def test_every_plain_setting_has_a_variable() -> None:
     """Whatever the tracker can be told as text it can be told by the environment."""
     names = {field.name for field in attrs.fields(Settings)}
     hooks = {"on_commit", "on_delivered", "on_drop", "on_paused", "on_rejected"}
-    in_code = {"event_sources", *hooks}
+    in_code = {"event_sources", "transactional_outbox", *hooks}
     assert {variable.setting for variable in TRACKER_VARIABLES} == names - in_code
 
 

@@ -56,7 +56,7 @@ class Pipeline:
         self._config = config
         self.shutdown_timeout = settings.shutdown_timeout
         self._settings = settings
-        self._has_destinations = bool(config.destinations)
+        self._has_destinations = bool(config.destinations) and settings.has_store
         self.is_remote = any(map(is_remote, config.destinations))
         self.reporter = make_reporter(config.destinations)
         self.clock = config.clock
@@ -86,6 +86,7 @@ class Pipeline:
         # Nothing to start where this process doesn't upload, or where the thread runs.
         self.started = not self._uploads
         self._closed = self._is_retired = False
+        self._failed_inserts = 0
         _process.register(self, sigterm=settings.handle_sigterm)
         if settings.uploader == "thread" and not _process.threads_enabled():
             logger.warning(
@@ -148,9 +149,14 @@ class Pipeline:
         """Run `command` in the process that uploads, which this one becomes for it.
 
         Raises:
-            ConfigurationError: If no thread can run in this process.
+            ConfigurationError: If this process can't read the queue, or run a thread.
             TimeoutError: If another process did not hand over in time.
         """
+        if not self._settings.has_store:
+            raise ConfigurationError(
+                f"queue: expected the URL of {self.store.location}, got none; this process only "
+                f"inserts events, so set queue= or use the command line"
+            )
         if not _process.threads_enabled():
             raise ConfigurationError(
                 "threads: this uWSGI process runs without threads. Start it with "
@@ -200,6 +206,7 @@ class Pipeline:
         self.buffer.reset_after_fork()
         self.flusher.reset_after_fork()
         self._hooks.reset_after_fork()
+        self._failed_inserts = 0
         self.started = False
 
     def request_flush(self) -> None:
@@ -260,10 +267,16 @@ class Pipeline:
         if not self.flusher.has_ended or self.buffer.in_memory:
             self._register_hooks()
 
+    def count_failed_insert(self) -> None:
+        """Count an event that couldn't be inserted in the application's transaction."""
+        self._failed_inserts += 1
+
     def _add_local_counts(self, stats: Stats) -> Stats:
         """Add what only this process knows."""
-        in_memory = self.buffer.in_memory
-        return attrs.evolve(stats, in_memory=in_memory) if in_memory else stats
+        in_memory, failed = self.buffer.in_memory, self._failed_inserts
+        if not (in_memory or failed):
+            return stats
+        return attrs.evolve(stats, in_memory=in_memory, failed_inserts=failed)
 
     @property
     def _uploads(self) -> bool:

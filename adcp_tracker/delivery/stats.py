@@ -137,6 +137,8 @@ class Stats:
         oldest_at: When the oldest event that any destination waits for was accepted.
         in_memory: Events that only the asking process has, in its memory, since the disk
             refuses to take them.
+        failed_inserts: How many events the asking process could not insert in the application's
+            transaction; they went to the journal instead.
         host: The name of the machine of the process that uploads.
         counted: Up to where each segment was counted, in bytes; ``None`` if that isn't known.
     """
@@ -147,6 +149,7 @@ class Stats:
     leader: int = 0
     oldest_at: float | None = None
     in_memory: int = 0
+    failed_inserts: int = 0
     host: str = ""
     counted: dict[str, int] | None = attrs.field(default=None, repr=False)
 
@@ -211,7 +214,9 @@ class StatsCollector:
         ages = [books.oldest_at for books in destinations.values() if books.oldest_at is not None]
         oldest = min(ages, default=oldest_waiting(self._segments, sizes, {}) if waiting else None)
         host = os.uname().nodename
-        return Stats(destinations, waiting, now, os.getpid(), oldest, 0, host, dict(sizes))
+        return Stats(
+            destinations, waiting, now, os.getpid(), oldest, host=host, counted=dict(sizes)
+        )
 
     def _collect_one(
         self, name: str, sizes: Mapping[str, int], *, configured: bool
@@ -369,9 +374,10 @@ def _add_up(parts: Sequence[DestinationStats]) -> DestinationStats:
 
 def _count_behind(store: Store, counted: Mapping[str, int]) -> int:
     """Return how many records were appended behind the places that were counted."""
-    segments, count = store.open().segments, 0
+    count = 0
     with suppress(OSError):
         count += store.count_uncollected()
+        segments = store.open().segments
         for name, size in segments.sizes().items():
             if size > counted.get(name, 0):
                 with suppress(OSError):

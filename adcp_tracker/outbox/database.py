@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from adcp_tracker._logging import logger
+from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.exceptions import ConfigurationError, LeadLostError, OutboxError
 from adcp_tracker.journal.records import (
     EVENT,
@@ -44,6 +45,7 @@ from adcp_tracker.outbox.schema import (
     schema_statements,
 )
 from adcp_tracker.outbox.storage import Shards
+from adcp_tracker.outbox.transactional import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.records import CorruptSpan
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.schema import Connection, Cursor, Dialect
+    from adcp_tracker.outbox.storage import Queue, Store
+    from adcp_tracker.outbox.transactional import TransactionalOutbox
 
 T = TypeVar("T")
 
@@ -403,7 +407,10 @@ class DatabaseStore:
 
     def journal_writer(self, **options: Any) -> DatabaseWriter:  # noqa: ANN401 - passed on
         """Return what adds this process's records, each in a transaction of its own."""
-        return DatabaseWriter(self._tables, self.encryption, queues=self._shards.numbers, **options)
+        return DatabaseWriter(self._insert, self.encryption, queues=self._shards.numbers, **options)
+
+    def _insert(self, record: bytes, queue: int) -> None:
+        attrs.evolve(self._tables, queue=queue).query(INSERT_RECORD, data=record)
 
     def leader_lock(self, clock: Clock) -> LeaseLock:
         """Return this process's claim to lead."""
@@ -447,7 +454,7 @@ class DatabaseWriter:
     """Adds this process's records to the intake, each in a transaction of its own.
 
     Args:
-        tables: The queue's tables.
+        insert: Inserts a record in a queue.
         encryption: Encrypts events.
         queues: The queues that events are spread over.
         on_begin: Called before the first record.
@@ -457,7 +464,7 @@ class DatabaseWriter:
 
     def __init__(
         self,
-        tables: Tables,
+        insert: Callable[[bytes, int], object],
         encryption: Encryption | None,
         *,
         queues: Sequence[int],
@@ -466,7 +473,7 @@ class DatabaseWriter:
         **options: object,
     ) -> None:
         del options
-        self._tables = tables
+        self._insert = insert
         self._encryption = encryption
         self._queues = queues
         self._on_begin = on_begin
@@ -488,10 +495,9 @@ class DatabaseWriter:
         if not self._has_begun and self._on_begin is not None:
             self._on_begin()
         self._has_begun = True
-        tables = attrs.evolve(self._tables, queue=queue_of(body, self._queues))
+        queue = queue_of(body, self._queues)
         kept, kind = self.encode_for_disk(body, accepted_ms, kind)
-        record = encode_record(kept, accepted_ms, kind)
-        tables.query(INSERT_RECORD, data=record)
+        self._insert(encode_record(kept, accepted_ms, kind), queue)
 
     def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Append a record; a database keeps no reserve of its own."""
@@ -1260,3 +1266,188 @@ class LeaseLock:
     def _set_wanted(self, *, wanted: bool) -> None:
         value = "{now}" if wanted else "0"
         self._tables.query(f"UPDATE adcp_queue SET wanted = {value} WHERE queue = %(queue)s")  # noqa: S608 - a constant
+
+
+class ProducerStore:
+    """The store of a process that only inserts events, and has neither directory nor ``queue``.
+
+    Workers deliver what it inserts. It reads nothing back, so it needs no other right.
+
+    Args:
+        outbox: Inserts the records.
+        encryption: Encrypts events.
+        shards: Which queues events are spread over.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self, outbox: TransactionalOutbox, encryption: Encryption | None, shards: Shards
+    ) -> None:
+        self._outbox = outbox
+        self._shards = shards
+        self._encryption = encryption
+        self.location = outbox.location
+
+    def prepare(self) -> None:
+        """Have nothing to create: migrations do."""
+
+    def open(self, term: int = 0) -> Queue:
+        """Refuse: this process can't read the queue.
+
+        Raises:
+            DatabaseError: Always.
+        """
+        del term
+        raise self._error()
+
+    def journal_writer(self, **options: Any) -> DatabaseWriter:  # noqa: ANN401 - passed on
+        """Return what inserts records outside of the application's transactions."""
+        return DatabaseWriter(
+            self._insert, self._encryption, queues=self._shards.numbers, **options
+        )
+
+    def leader_lock(self, clock: Clock) -> NoLock:
+        """Return a lock that this process never gets."""
+        del clock
+        return NoLock()
+
+    def destination_names(self, own: Iterable[str], clock: Clock) -> NoNames:
+        """Return no names: workers know them."""
+        del clock
+        return NoNames(tuple(own))
+
+    def contexts(self, clock: Clock) -> NoContexts:
+        """Return a store that keeps no contexts."""
+        del clock
+        return NoContexts(self._error)
+
+    def read_stats(self) -> bytes:
+        """Return no counts: workers have them."""
+        return b""
+
+    def used_bytes(self) -> int:
+        """Return 0: it isn't known here."""
+        return 0
+
+    def count_uncollected(self) -> int:
+        """Return 0: it isn't known here."""
+        return 0
+
+    def shards(self) -> Sequence[Store]:
+        """Return this store alone."""
+        return [self]
+
+    def _insert(self, record: bytes, queue: int) -> None:
+        try:
+            self._outbox.commit(record, queue)
+        except Exception as error:  # noqa: BLE001 - each driver has its own
+            reraise_interruption(error)
+            raise DatabaseError(
+                f"{self.location}: the event wasn't inserted, {describe_error(error)}; it is "
+                f"tried again"
+            ) from None
+
+    def _error(self) -> OSError:
+        return DatabaseError(
+            f"{self.location}: expected a queue that can be read, got one that this process only "
+            f"inserts into; set queue= to its URL"
+        )
+
+
+class NoLock:
+    """The leader lock of a process that can't lead."""
+
+    is_held = False
+    term = 0
+
+    def try_acquire(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def acquire(self, timeout: float) -> bool:
+        """Return ``False``."""
+        del timeout
+        return False
+
+    def renew(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def is_requested(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def release(self) -> None:
+        """Have nothing to release."""
+
+    def close_inherited(self) -> None:
+        """Have nothing to close."""
+
+
+@attrs.define
+class NoNames:
+    """The destinations of a process that doesn't write down their names.
+
+    Attributes:
+        own: The names of this process's destinations.
+    """
+
+    own: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.own)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Have nothing to add to."""
+
+    def add_own(self) -> None:
+        """Have nothing to add to."""
+
+    add_own_synced = add_own
+
+    def remove(self, name: str) -> None:
+        """Have nothing to remove."""
+
+    def remove_stale(self) -> None:
+        """Have nothing to remove."""
+
+
+@attrs.frozen
+class NoContexts:
+    """Keeps no contexts. Tokens work, with ``context_keys``.
+
+    Attributes:
+        error: Makes the error that says so.
+    """
+
+    error: Callable[[], OSError]
+
+    def key(self) -> bytes:
+        """Refuse."""
+        raise self.error()
+
+    def is_there(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def read(self, name: str) -> bytes | None:
+        """Return ``None``."""
+        del name
+        return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Refuse."""
+        del name, data
+        raise self.error()
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return iter(())
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Have nothing to delete."""
+
+    def remove_old(self, max_age: float, most: int) -> bool:
+        """Have nothing to delete."""
+        del max_age, most
+        return False

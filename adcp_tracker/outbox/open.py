@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.outbox.storage import Outbox, Store
+    from adcp_tracker.outbox.transactional import TransactionalOutbox
 
 _FIRST = Shards()
 _SCHEMES = ("postgresql://", "postgres://")
@@ -57,3 +58,12 @@ def open_store(
             f"pip install 'adcp-tracker[postgresql]'."
         ) from None
     return DatabaseStore(url, encryption, shards)
+
+
+def open_producer_store(
+    outbox: TransactionalOutbox, encryption: Encryption | None, shards: Shards
+) -> Store:
+    """Return the store of a process that only inserts events in the application's database."""
+    from adcp_tracker.outbox.database import ProducerStore  # noqa: PLC0415 - for those who use it
+
+    return ProducerStore(outbox, encryption, shards)

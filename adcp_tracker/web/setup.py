@@ -91,7 +91,7 @@ def _tracker(
     options: dict[str, object], environ: Mapping[str, str] | None, *, debug: bool
 ) -> Tracker:
     settings = {"strict": debug, **settings_from_env(environ, CAPTURE_OPTIONS), **options}
-    if not settings.keys() & {"directory", "queue"}:
+    if not settings.keys() & {"directory", "queue", "transactional_outbox"}:
         raise ConfigurationError(
             "directory: expected a directory for events, got nothing. "
             "Set the option, or ADCP_DIRECTORY; or set queue, or ADCP_QUEUE"

@@ -6,12 +6,14 @@ The setting is read when it is first needed, and again when a test overrides it.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
+from django.core import mail
 from django.utils.crypto import salted_hmac
 from django.utils.module_loading import import_string
 
@@ -20,6 +22,7 @@ from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker.web.setup import TRACKER_OPTIONS, Integration, configure
 from adcp_tracker_django.on_commit import run_on_commit
+from adcp_tracker_django.outbox import DjangoOutbox, database_url
 
 if TYPE_CHECKING:
     from adcp_tracker import Tracker
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 SETTING: Final = "ADCP_TRACKER"
 COMMIT_AWARE: Final = "commit_aware"
+USING: Final = "using"
+IN_TRANSACTION: Final = "transaction"
 
 _PREFIX: Final = "ADCP_"
 _CONTEXT_KEYS: Final = "ADCP_CONTEXT_KEYS"
@@ -74,6 +79,7 @@ def make_integration(**changes: object) -> Integration:
         options = {**read_options(getattr(settings, SETTING, {})), **changes}
         _check_names(options)
         commit_aware = _pop_commit_aware(options)
+        _choose_outbox(options, commit_aware=commit_aware)
         return configure(
             _import_paths(options),
             debug=settings.DEBUG,
@@ -134,7 +140,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _check_names(options: Mapping[str, object]) -> None:
     """Check the names of all keys, including those that describe a destination."""
-    known = {COMMIT_AWARE, *CAPTURE_OPTIONS, *TRACKER_OPTIONS, *_DESTINATION_VARIABLES}
+    known = {COMMIT_AWARE, USING, *CAPTURE_OPTIONS, *TRACKER_OPTIONS, *_DESTINATION_VARIABLES}
     for name in options.keys() - known:
         close = difflib.get_close_matches(name, sorted(known), 1)
         hint = f"Did you mean {close[0].upper()!r}?" if close else "See the table of settings"
@@ -148,9 +154,35 @@ def _pop_commit_aware(options: dict[str, object]) -> bool:
     return value
 
 
+def _choose_outbox(options: dict[str, object], *, commit_aware: bool) -> None:
+    """Have events inserted in transactions if the queue is ``"transaction"``.
+
+    Without a directory, the queue is read and written outside of transactions over connections
+    of the library's own. Not in tests: those would see nothing of a test's transaction, and
+    Django couldn't drop the test database while they are open.
+    """
+    using = options.pop(USING, None)
+    if options.get("queue") != IN_TRANSACTION:
+        if using is not None:
+            raise ConfigurationError(f"{USING}: expected with QUEUE = {IN_TRANSACTION!r}")
+        return
+    alias = "default" if using is None else str(using)
+    options["transactional_outbox"] = DjangoOutbox(alias, commit_aware=commit_aware)
+    del options["queue"]
+    elsewhere = options.get("directory") or os.environ.get("ADCP_DIRECTORY")
+    if not elsewhere and not _runs_tests() and importlib.util.find_spec("psycopg") is not None:
+        options["queue"] = database_url(alias)
+
+
+def _runs_tests() -> bool:
+    return hasattr(mail, "outbox")  # as Django's documentation tells test runs from others
+
+
 def _environ(options: dict[str, object]) -> dict[str, str]:
     """Turn the options that describe a destination into environment variables."""
     environ = {_CONTEXT_KEYS: ",".join(_context_keys()), **os.environ}
+    if "transactional_outbox" in options:
+        environ.pop("ADCP_QUEUE", None)
     flat = [name for name in _DESTINATION_VARIABLES if name in options]
     if flat and "destinations" in options:
         raise ConfigurationError(

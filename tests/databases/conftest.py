@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING
 
+import django
 import pytest
 
 from tests.support.postgres import run_postgres
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.postgres import PostgresServer
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.integrations.django.shop.settings")
+django.setup()
 
 _NUMBERS = itertools.count()
 

@@ -114,7 +114,7 @@ def test_the_page_names_every_setting_check_and_command() -> None:
         variable.name.removeprefix("ADCP_")
         for variable in (*INTERCHANGE_VARIABLES, *AGENT_VARIABLES)
     }
-    others = {"DESTINATIONS", "COMMIT_AWARE"}
+    others = {"DESTINATIONS", "COMMIT_AWARE", "USING"}
     table = TEXT[TEXT.index("| keys |") : TEXT.index("can be dotted paths")]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     named = re.findall(r"`([A-Z_]+)`", " ".join(rows))
