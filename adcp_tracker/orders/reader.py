@@ -48,18 +48,19 @@ from adcp_tracker.orders._attributes import (
     log_failure,
     may_query,
 )
-from adcp_tracker.orders._foreign import FOREIGN_KEYS, reject_foreign_payload
 from adcp_tracker.orders.names import (
     CLIENT_FIELDS,
     CLIENT_NAMES,
     CONTACT_FIELDS,
     CONTACT_NAMES,
+    FOREIGN_KEYS,
     ITEM_NAMES,
     ORDER_ID_NAMES,
     ORDER_NAMES,
     PRODUCT_FIELDS,
     canonical,
     looks_like_quantity,
+    reject_foreign_payload,
 )
 
 MAX_LINES: Final = 10_000

@@ -25,7 +25,6 @@ from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, current_context
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.bots import PREFETCH_HEADERS, is_prefetch, match_user_agent
 from adcp_tracker.web.click_ids import (
     Click,
     ClickCookie,
@@ -44,7 +43,7 @@ from adcp_tracker.web.consent import (
 )
 from adcp_tracker.web.options import CaptureSettings
 from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, page_url
-from adcp_tracker.web.request import HeaderNames
+from adcp_tracker.web.request import PREFETCH_HEADERS, HeaderNames, is_prefetch, match_user_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

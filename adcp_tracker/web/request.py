@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from adcp_tracker._logging import logger
 from adcp_tracker._signals import reraise_interruption
@@ -12,6 +13,7 @@ from adcp_tracker._signals import reraise_interruption
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from adcp_tracker.context import Automated
     from adcp_tracker.tracker import Tracker
 
 
@@ -238,3 +240,74 @@ def start_safely(tracker: Tracker) -> None:
     except Exception as error:  # noqa: BLE001 - a page must be served all the same
         reraise_interruption(error)
         logger.warning("flusher.not_started", error=type(error).__name__)
+
+
+LINK_PREVIEWS = (
+    "facebookexternalhit",
+    "facebot",
+    "twitterbot",
+    "slackbot",
+    "slack-imgproxy",
+    "linkedinbot",
+    "telegrambot",
+    "discordbot",
+    r"whatsapp/\d",
+    "skypeuripreview",
+    "pinterestbot",
+    "redditbot",
+    "snap url preview",
+    "vkshare",
+    "embedly",
+    "iframely",
+    "bitlybot",
+    r"mastodon/\d",
+    "google-pagerenderer",
+)
+"""Parts of the user agents of services that fetch a page to show a preview card."""
+
+CRAWLERS = (
+    r"(?<!cu)bot\b",
+    "crawler",
+    "spider",
+    "slurp",
+    "mediapartners-google",
+    "google-inspectiontool",
+    "googleother",
+    "facebookcatalog",
+    "meta-externalagent",
+    "ia_archiver",
+    "bytespider",
+    "scrapy/",
+    "headlesschrome",
+    "phantomjs",
+    "chrome-lighthouse",
+    "pingdom",
+    "uptimerobot",
+    "statuscake",
+    "site24x7",
+    "datadog/synthetics",
+    "gtmetrix",
+)
+"""Parts of the user agents of robots and monitors. CUBOT is a brand of phones."""
+
+_AGENTS = re.compile(
+    f"(?P<link_preview>{'|'.join(LINK_PREVIEWS)})|(?P<crawler>{'|'.join(CRAWLERS)})",
+    re.IGNORECASE | re.ASCII,
+)
+PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+_PREFETCH = re.compile(r"\s*(?:prefetch|prerender|preview)\b", re.IGNORECASE)
+
+
+def match_user_agent(user_agent: str) -> Automated | None:
+    """Return what kind of robot calls itself `user_agent`; ``None`` for a browser."""
+    match = _AGENTS.search(user_agent)
+    return cast("Automated", match.lastgroup) if match else None
+
+
+def is_prefetch(request: Request) -> bool:
+    """Return whether a browser fetched or rendered this page ahead of time.
+
+    The browser says so in a header, whose name has changed over the years. The shopper may
+    never see the page.
+    """
+    return any(_PREFETCH.match(line) for name in PREFETCH_HEADERS for line in request.header(name))

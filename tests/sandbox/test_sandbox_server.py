@@ -26,7 +26,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.sandbox import Sandbox, SandboxConfig, run
 from adcp_tracker.sandbox.__main__ import main
 from adcp_tracker.sandbox.config import Body, Connection, InjectedFault, structure
-from adcp_tracker.sandbox.fault_menu import FAULTS
+from adcp_tracker.sandbox.page import FAULTS
 from adcp_tracker.sandbox.seller import Seller
 from adcp_tracker.sandbox.server import bind, make_server
 from adcp_tracker.sandbox.timeline import Entry

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adcp_tracker.web.bots import is_prefetch, match_user_agent
 from adcp_tracker.web.capture import Capture
-from adcp_tracker.web.request import AsgiRequest
+from adcp_tracker.web.request import AsgiRequest, is_prefetch, match_user_agent
 
 CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
