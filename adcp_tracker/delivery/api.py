@@ -146,6 +146,14 @@ class ReplayResult:
     refused: tuple[str, ...]
     unknown: tuple[str, ...]
 
+    def __str__(self) -> str:
+        parts = [f"{len(self.replayed)} on their way again"]
+        if self.refused:
+            parts.append(f"{len(self.refused)} cannot be sent as they are")
+        if self.unknown:
+            parts.append(f"{len(self.unknown)} not there any more")
+        return f"Dead letters: {', '.join(parts)}."
+
 
 def _merge(results: Sequence[ReplayResult]) -> ReplayResult:
     """Return the result of a replay in several queues; what one of them knows is known."""

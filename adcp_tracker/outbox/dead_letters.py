@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -28,6 +30,7 @@ from adcp_tracker.journal.records import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
+    from typing import TypeGuard
 
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
@@ -39,6 +42,10 @@ _SUFFIX = ".log"
 _converter = make_converter(omit_if_default=True)
 
 
+HIDDEN = "•••"
+"""Stands for each value that identifies the shopper, where dead letters are shown."""
+
+_SHOPPER = "user_match"
 _PLACE = re.compile(r"\$[\w.\[\]]*")
 _INDEX = re.compile(r"\[\d+\]")
 
@@ -82,10 +89,40 @@ class DeadLetter:
         place = _PLACE.match(self.message)
         return f"{self.code} {_INDEX.sub('[]', place[0])}" if place else self.code
 
+    def masked_event(self) -> dict[str, object]:
+        """Return the event with :data:`HIDDEN` for each value that identifies the shopper."""
+        event: dict[str, object] = orjson.loads(self.event)
+        match = event.get(_SHOPPER)
+        return {**event, _SHOPPER: dict.fromkeys(match, HIDDEN)} if _is_object(match) else event
+
+    def unmask_event(self, text: str) -> dict[str, object]:
+        """Return a corrected event with the hidden values that were left as they were.
+
+        Args:
+            text: The event as JSON, from :meth:`masked_event`.
+
+        Raises:
+            ValueError: If it is no JSON object.
+        """
+        event = json.loads(text, parse_float=Decimal)
+        if not _is_object(event):
+            raise ValueError("expected an object")
+        match, known = event.get(_SHOPPER), orjson.loads(self.event).get(_SHOPPER)
+        if not (_is_object(match) and _is_object(known)):
+            return event
+        restored = {
+            name: known.get(name) if value == HIDDEN else value for name, value in match.items()
+        }
+        return {**event, _SHOPPER: restored}
+
     def summary(self) -> dict[str, object]:
         """Return it for display, as a JSON-serializable dict."""
         shown = attrs.asdict(self, filter=lambda field, _: field.name != "event")
         return {"id": self.id, **shown, "event": orjson.loads(self.event)}
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)
 
 
 def encode_letter(letter: DeadLetter, encryption: Encryption | None) -> bytes:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import datetime, timezone
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import attrs
@@ -26,15 +24,12 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from adcp_tracker import ReplayResult
     from adcp_tracker.outbox.dead_letters import DeadLetter as Letter
 
 _PER_PAGE = 50
 _HANDOVER_SECONDS = 5.0
 _TEMPLATE = "admin/adcp_tracker/deadletter/change_list.html"
 _NAME = "adcp_tracker_deadletter_changelist"
-_SHOPPER = "user_match"
-_HIDDEN = "•••"
 
 
 @attrs.frozen
@@ -59,9 +54,7 @@ def to_row(letter: Letter) -> Row:
 
     The page shows which identifiers an event has, but not their values.
     """
-    event = orjson.loads(letter.event)
-    if isinstance(event.get(_SHOPPER), dict):
-        event[_SHOPPER] = dict.fromkeys(event[_SHOPPER], _HIDDEN)
+    event = letter.masked_event()
     return Row(
         letter,
         datetime.fromtimestamp(letter.died_at, timezone.utc),
@@ -159,7 +152,7 @@ def _correct(letter_id: str, text: str) -> tuple[str, int]:
     dead_letters = get_tracker().dead_letters
     try:
         letter = next(each for each in dead_letters.list() if each.id == letter_id)
-        event = _unmasked(json.loads(text, parse_float=Decimal), orjson.loads(letter.event))
+        event = letter.unmask_event(text)
         done = dead_letters.correct(letter_id, event, timeout=_HANDOVER_SECONDS)
     except StopIteration:
         return "This letter is not there any more.", messages.WARNING
@@ -169,20 +162,7 @@ def _correct(letter_id: str, text: str) -> tuple[str, int]:
         return f"The corrected event is not JSON: {error}", messages.ERROR
     except (OSError, RuntimeError) as error:
         return str(error), messages.ERROR
-    return _told(done)
-
-
-def _unmasked(event: object, before: dict[str, object]) -> dict[str, object]:
-    """Return a corrected event with the hidden values that were left as they were."""
-    if not isinstance(event, dict):
-        raise ValueError("expected an object")  # noqa: TRY004 - as for other JSON
-    match, known = event.get(_SHOPPER), before.get(_SHOPPER)
-    if isinstance(match, dict) and isinstance(known, dict):
-        restored = {
-            name: known.get(name) if hint == _HIDDEN else hint for name, hint in match.items()
-        }
-        return {**event, _SHOPPER: restored}
-    return event
+    return str(done), messages.SUCCESS if done.replayed else messages.WARNING
 
 
 def _replayed(ids: set[str]) -> tuple[str, int]:
@@ -190,14 +170,4 @@ def _replayed(ids: set[str]) -> tuple[str, int]:
         done = get_tracker().dead_letters.replay(ids, timeout=_HANDOVER_SECONDS)
     except (OSError, RuntimeError) as error:
         return str(error), messages.ERROR
-    return _told(done)
-
-
-def _told(done: ReplayResult) -> tuple[str, int]:
-    parts = [f"{len(done.replayed)} on their way again"]
-    if done.refused:
-        parts.append(f"{len(done.refused)} cannot be sent as they are")
-    if done.unknown:
-        parts.append(f"{len(done.unknown)} not there any more")
-    level = messages.SUCCESS if done.replayed else messages.WARNING
-    return f"Dead letters: {', '.join(parts)}.", level
+    return str(done), messages.SUCCESS if done.replayed else messages.WARNING

@@ -62,6 +62,17 @@ def test_the_page_shows_letters_and_counters(seller: Sandbox) -> None:
     assert 'type="checkbox"' not in text
 
 
+def test_the_page_shows_what_the_seller_says_of_the_events() -> None:
+    """How many it could match, and its warnings; beside advice from a sample."""
+    for number in range(20):
+        get_tracker().track_purchase({"id": f"P-{number}", "email": "alice@example.com"})
+    get_tracker().flush(10)
+    text = client_of("view_deadletter").get(PAGE).content.decode()
+    assert '<td class="number">100%</td>' in text
+    assert "the seller warns: 20 purchases without value and currency" in text
+    assert "100% of the purchases have no value or currency." in text
+
+
 def test_what_came_from_outside_is_escaped(seller: Sandbox) -> None:
     """An event's text is shown as text, wherever it stands."""
     refuse_one(seller, NASTY)
