@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlencode
 
+import attrs
 import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_OK, AsJson, command
+from adcp_tracker.cli._queue import make_settings, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.outbox.open import is_queue_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import builtins
+    from collections.abc import Callable, Collection, Mapping
 
+    from adcp_tracker.delivery.api import ReplayResult
+    from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox import SandboxConfig
     from adcp_tracker.sandbox.timeline import Entry
+    from adcp_tracker.tracker import Tracker
 
 _LATE: Final = ("repeated", "trimmed", "dropped")
 
@@ -47,6 +56,16 @@ def sandbox(  # noqa: PLR0913 - options
         str | None,
         typer.Option(metavar="PATH", help="Write the port to this file once it listens."),
     ] = None,
+    directory: Annotated[
+        str | None,
+        typer.Option(
+            "--directory",
+            "-d",
+            "--queue",
+            metavar="PATH|URL",
+            help="Your application's queue, to show, correct and replay its dead letters.",
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Don't print a line per event.")
     ] = False,
@@ -54,8 +73,9 @@ def sandbox(  # noqa: PLR0913 - options
 ) -> int:
     """Run a strict local seller to send events to.
 
-    Speaks the Interchange REST API and MCP, and shows on a page what it receives. Stop it with
-    Ctrl-C or SIGTERM.
+    Speaks the Interchange REST API and MCP, and shows on a page what it receives and how well
+    it matches. With --directory, the page also has the dead letters of your application. Stop
+    it with Ctrl-C or SIGTERM.
     """
     require_sandbox()
     from adcp_tracker.sandbox import run  # noqa: PLC0415 - needs an extra
@@ -67,11 +87,50 @@ def sandbox(  # noqa: PLR0913 - options
         host=host,
         port=port,
         port_file=None if port_file is None else Path(port_file),
-        on_ready=_announcement(settings, token, as_json=as_json),
+        on_ready=_announcement(settings, token, directory, as_json=as_json),
         on_event=None if quiet or as_json else _print_entry,
         token=token,
+        dead_letters=None if directory is None else QueueDeadLetters(directory),
     )
     return EXIT_OK
+
+
+class QueueDeadLetters:
+    """The dead letters of a queue, for the page. Nothing is sent from here.
+
+    Args:
+        place: The queue's directory or URL. It may be created later.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._lock = threading.Lock()
+
+    def list(self) -> builtins.list[DeadLetter]:
+        """Return every dead letter, oldest first."""
+        return list(open_existing_queue(self._place).open().dead_letters)
+
+    def replay(self, ids: Collection[str], timeout: float = 10.0) -> ReplayResult:
+        """Send dead letters again, by the process that uploads."""
+        with self._lock, stopping(self._tracker()) as tracker:
+            return tracker.dead_letters.replay(ids, timeout)
+
+    def correct(
+        self, letter_id: str, event: Mapping[str, object], timeout: float = 10.0
+    ) -> ReplayResult:
+        """Send a corrected event in place of the one in a dead letter, likewise."""
+        with self._lock, stopping(self._tracker()) as tracker:
+            return tracker.dead_letters.correct(letter_id, event, timeout)
+
+    def _tracker(self) -> Tracker:
+        """Return a tracker without destinations, so that it can't send anything."""
+        from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
+
+        open_existing_queue(self._place)
+        settings = make_settings(
+            self._place, max_bytes=None, uploader="external", handle_sigterm=False
+        )
+        return Tracker((), **attrs.asdict(settings, recurse=False))
 
 
 def _print_entry(entry: Entry) -> None:
@@ -112,7 +171,7 @@ def _settings(config: str) -> SandboxConfig:
 
 
 def _announcement(
-    settings: SandboxConfig, token: str | None, *, as_json: bool
+    settings: SandboxConfig, token: str | None, directory: str | None, *, as_json: bool
 ) -> Callable[[str], None]:
     def announce(origin: str) -> None:
         public = origin.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
@@ -125,7 +184,7 @@ def _announcement(
         else:
             _output.print_line(f"The local seller is running. See its page: {page}")
             _output.print_line("To send events to it, set:")
-            for line in _environment(settings, token, base_url, agent_url):
+            for line in _environment(settings, token, base_url, agent_url, directory):
                 _output.print_line(f"export {line}", indent=4)
         _output.flush()
 
@@ -133,13 +192,25 @@ def _announcement(
 
 
 def _environment(
-    settings: SandboxConfig, token: str | None, base_url: str, agent_url: str
+    settings: SandboxConfig,
+    token: str | None,
+    base_url: str,
+    agent_url: str,
+    directory: str | None,
 ) -> list[str]:
     advertiser, sources = next(iter(settings.advertisers.items()), ("none", ()))
     key = token or (settings.tokens[0] if settings.tokens else "any")
     return [
-        "ADCP_DIRECTORY=$PWD/adcp-queue",
+        _place(directory),
         f"ADCP_EVENT_SOURCE_ID={next(iter(sources), 'none')}",
         f"ADCP_ADVERTISER_ID={advertiser} ADCP_API_KEY={key} ADCP_BASE_URL={base_url}",
         f"ADCP_AGENT_URL={agent_url} ADCP_AGENT_TOKEN={key}",
     ]
+
+
+def _place(directory: str | None) -> str:
+    if directory is None:
+        return "ADCP_DIRECTORY=$PWD/adcp-queue"
+    if is_queue_url(directory):
+        return "ADCP_QUEUE=…"  # it may have a password
+    return f"ADCP_DIRECTORY={shlex.quote(str(Path(directory).absolute()))}"

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 import orjson
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
-from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig, structure
 from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.middleware import read_json, read_whole_number
+from adcp_tracker.sandbox.panels import correct_letter, count_letters, replay_letters
 from adcp_tracker.sandbox.seller import LogRequest
 from adcp_tracker.sandbox.timeline import Report
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     _Action = Callable[[Seller, Request, object], object]
 
 _DEFAULT_LIMIT = 100
+_SLOW = "/_sandbox/dead-letters/"
+"""Below it, requests wait for a queue, and so in a thread."""
 
 
 def admin_routes(seller: Seller) -> list[Route]:
@@ -37,6 +41,7 @@ def admin_routes(seller: Seller) -> list[Route]:
         "counts": _counts,
         "faults": _list_faults,
         "config": _config,
+        "dead-letters/count": _count_letters,
     }
     writes: dict[str, _Action] = {
         "faults": _add_faults,
@@ -45,6 +50,8 @@ def admin_routes(seller: Seller) -> list[Route]:
         "clear": _clear,
         "reports": _report,
         "entry/{number}/resend": _resend,
+        "dead-letters/replay": _replay,
+        "dead-letters/correct": _correct,
     }
     routes = [(name, "GET", read) for name, read in reads.items()]
     routes += [(name, "POST", write) for name, write in writes.items()]
@@ -60,12 +67,21 @@ def _endpoint(seller: Seller, action: _Action) -> Callable[[Request], Awaitable[
         body = await request.body()
         try:
             content = _decode(request, body)
-            result = action(seller, request, content)
-        except ConfigurationError as error:
+            is_slow = request.url.path.startswith(_SLOW)
+            result = await (
+                run_in_threadpool(action, seller, request, content)
+                if is_slow
+                else _at_once(action, seller, request, content)
+            )
+        except (AdcpTrackerError, OSError) as error:
             return _json({"error": str(error)}, 400)
         return _json(result)
 
     return answer
+
+
+async def _at_once(action: _Action, seller: Seller, request: Request, content: object) -> object:
+    return action(seller, request, content)
 
 
 def _decode(request: Request, body: bytes) -> object:
@@ -177,6 +193,18 @@ def _resend(seller: Seller, request: Request, _content: object) -> object:
     except ApiError as error:
         return {"result": f"Rejected: {error.code}"}
     return {"result": "Sent again" if answer["events_processed"] else "Rejected"}
+
+
+def _count_letters(seller: Seller, _request: Request, _content: object) -> object:
+    return {"count": count_letters(seller)}
+
+
+def _replay(seller: Seller, _request: Request, content: object) -> object:
+    return replay_letters(seller, content)
+
+
+def _correct(seller: Seller, _request: Request, content: object) -> object:
+    return correct_letter(seller, content)
 
 
 def _report(seller: Seller, _request: Request, content: object) -> object:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from adcp_tracker.events.advice import IDENTIFIERS
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
 from adcp_tracker.sandbox.timeline import OUTCOMES
 
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN: Final = 20_000
 _MAX_LINES: Final = 2_000
-_IDENTIFIERS: Final = {
-    "hashed_email": ("E-mail address, hashed", "Matches on every device. Ask for it at checkout."),
-    "hashed_phone": ("Phone number, hashed", "Matches on every device, also without e-mail."),
-    "uids": ("User ids", "Match exactly, where you and the seller share an id."),
-    "click_id": ("Click id", "Ties the event to the ad click that led to it."),
-    "client_ip": ("IP address", "Helps to match together with the browser."),
-    "client_user_agent": ("Browser", "Helps to match together with the IP address."),
-}
 
 
 def render_entry(entry: Entry, seller: Seller, origin: str) -> dict[str, object]:
@@ -152,10 +145,10 @@ def _render_identity(entry: Entry) -> str:
     match = event.get("user_match")
     present = match if isinstance(match, Mapping) else {}
     rows = "".join(
-        f"<tr><th scope='row'>{label}</th>"
+        f"<tr><th scope='row'>{each.label}</th>"
         + ("<td class='yes'>✓ sent</td>" if name in present else "<td class='no'>missing</td>")
-        + f"<td>{worth}</td></tr>"
-        for name, (label, worth) in _IDENTIFIERS.items()
+        + f"<td>{each.worth}</td></tr>"
+        for name, each in IDENTIFIERS.items()
     )
     head = "<tr><th scope='col'>Identifier</th><th scope='col'>State</th><th scope='col'>Use</th>"
     return f"<table><thead>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -15,12 +15,15 @@ from string import Template
 from typing import TYPE_CHECKING, Final
 
 import orjson
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
 from adcp_tracker.sandbox.details import render_entry
 from adcp_tracker.sandbox.middleware import read_whole_number
+from adcp_tracker.sandbox.panels import export_letters, render_coach, render_letters
 from adcp_tracker.sandbox.timeline import OUTCOMES, Filter
 
 if TYPE_CHECKING:
@@ -104,7 +107,12 @@ _POLL_SECONDS: Final = 0.2
 _MAX_MONEY: Final = 24
 _MAX_CHIPS: Final = 12
 _MAX_FAULTS: Final = 5
-_COUNTS: Final = {"good": "delivered", "bad": "rejected", "duplicates": "repeated"}
+_COUNTS: Final = {
+    "good": "delivered",
+    "bad": "rejected",
+    "duplicates": "repeated",
+    "lost": "unconfirmed",
+}
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src data:; script-src 'self'; style-src 'self'; "
@@ -138,6 +146,24 @@ def page_routes(seller: Seller) -> list[Route]:
         is_fragment = "x-fragment" in request.headers
         return HTMLResponse(html if is_fragment else _HEAD + html, headers=_HEADERS)
 
+    async def panel(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in PANELS:
+            return HTMLResponse(_GONE, 404, headers=_HEADERS)
+        title, render = PANELS[name]
+        body = await run_in_threadpool(render, seller)
+        html = template("panel.html").substitute(name=name, title=title, body=body)
+        is_fragment = "x-fragment" in request.headers
+        return HTMLResponse(html if is_fragment else _HEAD + html, headers=_HEADERS)
+
+    async def export(request: Request) -> Response:
+        try:
+            lines = await run_in_threadpool(export_letters, seller, request.query_params)
+        except (AdcpTrackerError, OSError) as error:
+            return HTMLResponse(escape(str(error)), 400, headers=_HEADERS)
+        name = {"Content-Disposition": 'attachment; filename="dead-letters.ndjson"'}
+        return Response(lines, headers=_HEADERS | name, media_type="application/x-ndjson")
+
     async def stream(request: Request) -> Response:
         body = _stream(seller, request)
         return StreamingResponse(body, headers=_HEADERS, media_type="text/event-stream")
@@ -147,8 +173,16 @@ def page_routes(seller: Seller) -> list[Route]:
         Route("/_static/{name}", _send_static),
         Route("/_sandbox/entry/{number}", entry),
         Route("/_sandbox/stream", stream),
+        Route("/_sandbox/dead-letters/export", export),
+        Route("/_sandbox/panel/{name}", panel),
     ]
 
+
+PANELS: Final = {
+    "coach": ("Match coach", render_coach),
+    "dead-letters": ("Dead letters", render_letters),
+}
+"""Each panel's title, and what renders it."""
 
 _HEAD: Final = (
     '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Event</title>'

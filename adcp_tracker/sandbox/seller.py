@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker.sandbox.event_sources import EventSource
     from adcp_tracker.sandbox.schema import Dialect
+    from adcp_tracker.sandbox.store import DeadLetterAccess
 
 
 _DAY_S = 86_400
@@ -196,6 +197,7 @@ class Seller:
         idempotency: Responses by idempotency key.
         sessions: Open MCP sessions.
         crash: Stops the seller at once.
+        dead_letters: The dead letters of a tracker, for its page.
     """
 
     def __init__(
@@ -215,6 +217,7 @@ class Seller:
         self.idempotency = IdempotencyStore(now)
         self.sessions: set[str] = set()
         self.crash: Callable[[], None] = _do_nothing
+        self.dead_letters: DeadLetterAccess | None = None
 
     def reset(self) -> None:
         """Discard events, faults and event sources; keep the settings."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from typing_extensions import Self
 
-    from adcp_tracker.sandbox.store import BadEvent, GoodEvent, SeenRequest
+    from adcp_tracker.sandbox.store import BadEvent, DeadLetterAccess, GoodEvent, SeenRequest
     from adcp_tracker.sandbox.timeline import Entry
 
 
@@ -189,6 +189,7 @@ def run(  # noqa: PLR0913 - options
     on_ready: Callable[[str], None] | None = None,
     on_event: Callable[[Entry], None] | None = None,
     token: str | None = None,
+    dead_letters: DeadLetterAccess | None = None,
 ) -> None:
     """Run the local seller in the foreground until a signal stops it.
 
@@ -200,6 +201,7 @@ def run(  # noqa: PLR0913 - options
         on_ready: Called with the seller's origin once it listens.
         on_event: Called with each new row of the page's timeline.
         token: Required for the page and, in place of the config's tokens, for all calls.
+        dead_letters: The dead letters to show on the page, such as ``tracker.dead_letters``.
 
     Raises:
         ConfigurationError: If `host` is not a loopback address and there is no `token`, the
@@ -209,6 +211,7 @@ def run(  # noqa: PLR0913 - options
     seller = Seller(config if token is None else attrs.evolve(config, tokens=(token,)))
     seller.crash = lambda: os._exit(_DIED)
     seller.timeline.listener = on_event
+    seller.dead_letters = dead_letters
     server = make_server(seller, token)
     # Ctrl-C is the normal way to stop it.
     with bind(host, port, any_address=bool(token)) as sock, contextlib.suppress(KeyboardInterrupt):
@@ -388,6 +391,10 @@ class Sandbox:
     def configure(self, **changes: Any) -> None:  # noqa: ANN401 - each setting has its own type
         """Change settings of :class:`SandboxConfig` while it runs."""
         self._seller.configure(attrs.evolve(self._seller.config, **changes))
+
+    def show_dead_letters(self, dead_letters: DeadLetterAccess) -> None:
+        """Show the dead letters of a tracker on the page: its ``tracker.dead_letters``."""
+        self._seller.dead_letters = dead_letters
 
     def reset(self) -> None:
         """Discard events, faults and registered event sources."""

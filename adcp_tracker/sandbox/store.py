@@ -7,7 +7,7 @@ import math
 import threading
 from collections import Counter, OrderedDict, deque
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 import orjson
@@ -15,8 +15,10 @@ import orjson
 from adcp_tracker.sandbox.failures import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    import builtins
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox.config import SandboxConfig
     from adcp_tracker.sandbox.schema import Issue
 
@@ -135,6 +137,19 @@ class SeenRequest:
     received_at: float
     key_prefix: str = ""
     status: int = 0
+
+
+class DeadLetterAccess(Protocol):
+    """The dead letters of a tracker, such as ``tracker.dead_letters``."""
+
+    def list(self) -> builtins.list[DeadLetter]:
+        """Return every dead letter, oldest first."""
+
+    def replay(self, ids: Collection[str], timeout: float = ...) -> object:
+        """Send dead letters again; the text of the result says what became of them."""
+
+    def correct(self, letter_id: str, event: Mapping[str, object], timeout: float = ...) -> object:
+        """Send a corrected event in place of the one in a dead letter."""
 
 
 class EventStore:

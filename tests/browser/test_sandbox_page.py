@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -364,6 +365,91 @@ def test_what_a_tracker_did_not_send_is_shown_too(
     open_row(browser, "Rejected before sending")
     browser.wait_for(lambda: "test_sandbox_page.py:" in browser.text("#drawer"))
     assert "← " in browser.text("#drawer pre")
+
+
+def in_cents(number: int) -> dict[str, object]:
+    """Return a recent purchase whose amount is in cents."""
+    match = {"client_ip": f"8.8.4.{number}", "client_user_agent": f"Mozilla/5.0 {number}"}
+    return event(
+        f"A-{2000 + number}",
+        event_time=datetime.now(timezone.utc).isoformat(),
+        user_match=match | ({"hashed_email": "f" * 64} if number % 2 else {}),
+        custom_data={"value": 5990 + number, "currency": "EUR"},
+    )
+
+
+def open_panel(browser: Browser, name: str) -> None:
+    """Open a panel by its button."""
+    browser.find(f"#{name}").click()
+    browser.wait_for(lambda: browser.find_all("#drawer .panel"))
+
+
+def bury(browser: Browser, seller: Sandbox, tracker: Tracker) -> None:
+    """Have one event that the seller refuses and one that is invalid among the dead letters."""
+    seller.show_dead_letters(tracker.dead_letters)
+    seller.configure(refuse_events={"L-1": "INVALID_EVENT_TIME"})
+    tracker.track_lead(event_id="L-1", email="alice@example.com")
+    tracker.track_purchase({"id": "A-1", "total": "lots", "currency": "EUR"})
+    tracker.flush(10)
+    seller.configure(refuse_events={})
+    browser.visit(seller.origin)
+    browser.wait_for(lambda: browser.text("#letter-count") == "2")
+    open_panel(browser, "letters")
+
+
+def test_dead_letters_are_corrected_and_replayed(
+    browser: Browser, open_seller: Sandbox, tracker: Tracker
+) -> None:
+    """An invalid one once its event is right, the other once the seller takes it."""
+    bury(browser, open_seller, tracker)
+    invalid = "#drawer .letters:has(textarea)"
+    sections = browser.find_all(invalid)
+    at = next(at for at, each in enumerate(sections) if "custom_data.value" in each.text)
+    browser.run(f"document.querySelectorAll('{invalid} details')[{at}].open = true")
+    sections[at].find_element("css selector", "[data-correct]").click()
+    browser.wait_for(lambda: "expected a number" in browser.text("#drawer .result"))
+    browser.run(
+        f"const area = document.querySelectorAll('{invalid} textarea')[{at}];"
+        "area.value = area.value.replace('\"a string of 4 characters\"', '59.9')"
+    )
+    sections[at].find_element("css selector", "[data-correct]").click()
+    browser.wait_for(lambda: "1 on their way again" in browser.text("#drawer .result"))
+    browser.wait_for(lambda: browser.text("#letter-count") == "1")
+
+    browser.find("#drawer [data-replay=chosen]").click()
+    browser.wait_for(lambda: "No dead letter was chosen" in browser.text("#drawer .result"))
+    browser.find("#drawer [name=letter]").click()
+    browser.find("#drawer [data-replay=chosen]").click()
+    browser.wait_for(lambda: "There are none." in browser.text("#drawer"))
+    browser.wait_for(lambda: browser.text("#letter-count") == "0")
+    browser.wait_for(lambda: open_seller.counts["good"] == 2)
+    assert [each for each in browser.complaints() if "400" not in each] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_panels_are_readable(  # noqa: PLR0913, PLR0917 - fixtures
+    scheme: str, browser: Browser, open_seller: Sandbox, tracker: Tracker, screen: Screen, axe: str
+) -> None:
+    """Match coach and dead letters, on a wide and on a narrow screen."""
+    screen.use(scheme)
+    screen.resize(1440, 900)
+    bury(browser, open_seller, tracker)
+    send(open_seller, *(in_cents(number) for number in range(20)))
+    browser.run("document.querySelector('#drawer .letters:last-child details').open = true")
+    shoot(browser, f"sandbox-dead-letters-{scheme}")
+    assert serious(browser, axe) == []
+    open_panel(browser, "coach")
+    browser.wait_for(lambda: "as if they were in cents" in browser.text("#drawer"))
+    shoot(browser, f"sandbox-coach-{scheme}")
+    assert serious(browser, axe) == []
+    contrasts = browser.run(CONTRASTS)
+    assert [pair for pair in contrasts if pair[1] < READABLE] == []
+    screen.resize(390, 844, mobile=True)
+    for name in ("coach", "letters"):
+        browser.visit(open_seller.origin)
+        open_panel(browser, name)
+        assert browser.run("return document.documentElement.scrollWidth") <= 390
+        assert serious(browser, axe) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -34,7 +34,9 @@ setInterval(() => {
 }, 3000);
 
 function replace(id, html) {
-  if ($(id).innerHTML !== html) $(id).innerHTML = html;
+  const isNew = $(id).innerHTML !== html;
+  if (isNew) $(id).innerHTML = html;
+  return isNew;
 }
 
 function listen(after) {
@@ -45,7 +47,7 @@ function listen(after) {
   source.onmessage = (message) => {
     const news = JSON.parse(message.data);
     if (news.reload) { load(); return; }
-    replace("counts", news.counts);
+    if (replace("counts", news.counts)) countLettersSoon();
     replace("faults", news.faults);
     mergeChips(news.chips);
     if (news.added) addRows(news.rows, news.added);
@@ -103,8 +105,38 @@ async function openEntry(link) {
   $("drawer").querySelector("h2").focus();
 }
 
+// The number of dead letters: after what the seller did, and once the tracker has stored them.
+async function countLetters() {
+  try {
+    const answer = await fetch("/_sandbox/dead-letters/count", {cache: "no-store"});
+    $("letter-count").textContent = (await answer.json()).count ?? "";
+  } catch { /* the state says that it does not answer */ }
+}
+
+let counting = [];
+function countLettersSoon() {
+  counting.forEach(clearTimeout);
+  counting = [setTimeout(countLetters, 300), setTimeout(countLetters, 2000)];
+}
+
+async function sendLetters(button) {
+  const panel = $("drawer").querySelector(".panel");
+  const chosen = [...panel.querySelectorAll("[name=letter]:checked")].map((each) => each.value);
+  const {replay, correct} = button.dataset;
+  const wanted = {all: {all: true}, chosen: {ids: chosen}}[replay] ?? (replay && JSON.parse(replay));
+  button.disabled = true;
+  const answer = correct
+    ? await post("/_sandbox/dead-letters/correct", {id: correct, event: $(`event-${correct}`).value})
+    : await post("/_sandbox/dead-letters/replay", wanted);
+  const news = await answer.json();
+  if (answer.ok) await openEntry($("letters"));
+  else button.disabled = false;
+  $("drawer").querySelector(".result").textContent = news.result ?? news.error;
+  countLettersSoon();
+}
+
 function closeEntry(refocus = true) {
-  for (const each of document.querySelectorAll("#timeline [aria-current]")) each.removeAttribute("aria-current");
+  for (const each of document.querySelectorAll("[aria-current]")) each.removeAttribute("aria-current");
   $("drawer").hidden = true;
   $("drawer").replaceChildren();
   if (refocus) (opener && $(opener) || $("timeline")).focus();
@@ -136,11 +168,20 @@ $("timeline").addEventListener("click", (event) => {
   openEntry(link);
 });
 
+for (const name of ["coach", "letters"]) {
+  $(name).addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    openEntry($(name));
+  });
+}
+
 $("drawer").addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if (button.classList.contains("close")) closeEntry();
   if (button.dataset.copy) copy(button);
+  if (button.dataset.replay || button.dataset.correct) sendLetters(button);
   if (button.dataset.resend) {
     const answer = await post(`/_sandbox/entry/${button.dataset.resend}/resend`, {});
     const news = await answer.json();
@@ -197,3 +238,4 @@ if (matchMedia("(max-width: 55rem)").matches && !query().replace("q=", "")) $("m
 $("shown").dataset.total ??= $("shown").textContent.split(" of ")[1].replaceAll(",", "");
 setShown(Number($("shown").dataset.total));
 listen(document.body.dataset.last);
+countLetters();

@@ -1,0 +1,247 @@
+"""The panels of the page: how well events match, and the dead letters of a tracker.
+
+Dead letters are read and replayed in the tracker's queue, which the seller itself has nothing
+to do with: a real seller never sees them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from html import escape
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import orjson
+
+from adcp_tracker.events.advice import (
+    IDENTIFIERS,
+    EventSample,
+    find_suspicions,
+    identifier_shares,
+    missing_identifiers,
+)
+from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
+from adcp_tracker.sandbox.seller import match_quality, warnings_about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from starlette.datastructures import QueryParams
+
+    from adcp_tracker.outbox.dead_letters import DeadLetter
+    from adcp_tracker.sandbox.seller import Seller
+    from adcp_tracker.sandbox.store import DeadLetterAccess
+    from adcp_tracker.sandbox.timeline import Entry
+
+_MOST_EVENTS: Final = 500
+_MOST_SHOWN: Final = 50
+_HANDOVER_SECONDS: Final = 10.0
+_RECEIVED: Final = frozenset({"delivered", "rejected"})
+_WITHOUT_QUEUE: Final = (
+    "<p>The seller doesn't know your queue. To list, correct and replay its dead letters here, "
+    "start the seller with:</p><pre tabindex='0'>adcp-tracker sandbox --directory adcp-queue</pre>"
+)
+
+
+def render_coach(seller: Seller) -> str:
+    """Return how well the received events match, and what to change."""
+    entries = list(islice(_received(seller), _MOST_EVENTS))
+    if not entries:
+        return "<p>No event has been received yet.</p>"
+    sample = EventSample()
+    for entry in entries:
+        source = seller.sources.find(*entry.destination.split("/", 1))
+        sample.add(
+            _decoded(entry),
+            entry.at,
+            is_test=entry.test_event_code is not None,
+            currencies=source.value_currencies if source else (),
+        )
+    counts = sample.counts()
+    return (
+        f"<p>The newest {len(entries):,} events that were received.</p>{_render_shares(counts)}"
+        f"{_render_answer(seller, entries)}{_render_suspicions(counts)}{_render_missing(counts)}"
+    )
+
+
+def _received(seller: Seller) -> Iterator[Entry]:
+    for entry in seller.timeline.newest_first():
+        if entry.outcome in _RECEIVED and entry.body and isinstance(entry.decoded(), Mapping):
+            yield entry
+
+
+def _decoded(entry: Entry) -> Mapping[str, object]:
+    event = entry.decoded()
+    return event if isinstance(event, Mapping) else {}
+
+
+def _render_shares(counts: Mapping[str, int]) -> str:
+    rows = "".join(
+        f"<tr><th scope='row'>{IDENTIFIERS[name].label}</th><td>{share:.0%}</td>"
+        f"<td>{IDENTIFIERS[name].worth}</td></tr>"
+        for name, share in identifier_shares(counts).items()
+    )
+    heads = "".join(f"<th scope='col'>{each}</th>" for each in ("Identifier", "Events", "Use"))
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _render_answer(seller: Seller, entries: list[Entry]) -> str:
+    """Say what the seller answers about the events that it accepted."""
+    accepted = [_decoded(each) for each in entries if each.outcome == "delivered"]
+    warnings = "".join(
+        f"<li>{escape(each)}</li>" for each in warnings_about(accepted, seller.now())
+    )
+    lost = seller.store.counts().get("lost", 0)
+    if lost:
+        warnings += f"<li>{lost:,} events were accepted, but not confirmed as processed</li>"
+    listed = f"<h3>The seller warns</h3><ul>{warnings}</ul>" if warnings else ""
+    return f"<p>Match quality of the accepted events: {match_quality(accepted):.0%}</p>{listed}"
+
+
+def _render_suspicions(counts: Mapping[str, int]) -> str:
+    found = find_suspicions(counts)
+    if not found:
+        return "<h3>Suspicious</h3><p>Nothing.</p>"
+    items = "".join(
+        f"<li><strong>{escape(each.problem)}</strong> {escape(each.remedy)}</li>" for each in found
+    )
+    note = "<p>On your own machine, one address and one browser are normal.</p>"
+    is_local = {each.code for each in found} & {"one_address", "one_browser"}
+    return f"<h3>Suspicious</h3><ul class='suspicions'>{items}</ul>{note if is_local else ''}"
+
+
+def _render_missing(counts: Mapping[str, int]) -> str:
+    items = "".join(
+        f"<li><strong>{IDENTIFIERS[name].label}: {share:.0%}</strong> "
+        f"<code>{escape(IDENTIFIERS[name].remedy)}</code></li>"
+        for name, share in missing_identifiers(counts).items()
+    )
+    return f"<h3>Missing identifiers</h3><ul>{items}</ul>" if items else ""
+
+
+def count_letters(seller: Seller) -> int | None:
+    """Return how many dead letters there are; ``None`` if that is unknown."""
+    if seller.dead_letters is None:
+        return None
+    try:
+        return len(seller.dead_letters.list())
+    except (AdcpTrackerError, OSError):
+        return None
+
+
+def render_letters(seller: Seller) -> str:
+    """Return all dead letters, grouped by reason and destination."""
+    if seller.dead_letters is None:
+        return _WITHOUT_QUEUE
+    try:
+        letters = seller.dead_letters.list()
+    except (AdcpTrackerError, OSError) as error:
+        return f"<p>{escape(str(error))}</p>"
+    if not letters:
+        return "<p>There are none.</p>"
+    groups: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
+    for letter in reversed(letters):
+        groups[letter.reason, letter.destination].append(letter)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return (
+        "<p class='actions'><button type='button' data-replay='all'>Replay all</button>"
+        "<button type='button' data-replay='chosen'>Replay chosen</button>"
+        "<a class='button' href='/_sandbox/dead-letters/export' download>Export</a></p>"
+        + "".join(_render_group(*name, found) for name, found in ordered)
+    )
+
+
+def _render_group(reason: str, destination: str, letters: list[DeadLetter]) -> str:
+    first = letters[0]
+    query = escape(urlencode({"reason": reason, "destination": destination}))
+    more = f", the newest {_MOST_SHOWN} shown" if len(letters) > _MOST_SHOWN else ""
+    group = escape(orjson.dumps({"reason": reason, "destination": destination}).decode())
+    replay = f"<button type='button' data-replay='{group}'>Replay these</button>"
+    if not any(letter.replayable for letter in letters):
+        replay = ""
+    return (
+        f"<section class='letters'><h3>{len(letters):,} × {escape(reason)} "
+        f"<small>at {escape(destination)}{more}</small></h3>"
+        f"<p>{escape(first.message)}</p><p class='summary'>{escape(first.remedy)}</p>"
+        f"<p class='actions'>{replay}<a class='button' download "
+        f"href='/_sandbox/dead-letters/export?{query}'>Export</a></p>"
+        f"<ul>{''.join(map(_render_letter, letters[:_MOST_SHOWN]))}</ul></section>"
+    )
+
+
+def _render_letter(letter: DeadLetter) -> str:
+    event = letter.masked_event()
+    what = " ".join(str(event.get(name, "")) for name in ("event_type", "event_id")).strip()
+    moment = datetime.fromtimestamp(letter.died_at).astimezone()
+    chosen = (
+        f"<input type='checkbox' name='letter' value='{letter.id}' "
+        f"aria-label='Choose {escape(what)}'> "
+        if letter.replayable
+        else ""
+    )
+    text = escape(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
+    return (
+        f"<li>{chosen}<details><summary>{escape(what)} <small>{moment:%H:%M:%S}</small></summary>"
+        f"<label for='event-{letter.id}'>The event; leave ••• as it is</label>"
+        f"<textarea id='event-{letter.id}' rows='14' spellcheck='false'>{text}</textarea>"
+        f"<button type='button' class='main' data-correct='{letter.id}'>Correct and send</button>"
+        "</details></li>"
+    )
+
+
+def export_letters(seller: Seller, query: QueryParams) -> bytes:
+    """Return dead letters as one JSON object per line, without the shopper's identifiers."""
+    wanted = {name: query[name] for name in ("reason", "destination") if name in query}
+    lines = [
+        orjson.dumps({**letter.summary(), "event": letter.masked_event()})
+        for letter in _select(_access(seller).list(), wanted)
+    ]
+    return b"".join(line + b"\n" for line in lines)
+
+
+def replay_letters(seller: Seller, content: object) -> object:
+    """Replay dead letters: ``{"ids": […]}``, those of a reason and destination, or all."""
+    asked = content if isinstance(content, Mapping) else {}
+    letters = _access(seller).list()
+    ids = asked.get("ids")
+    if isinstance(ids, list):
+        chosen = {str(each) for each in ids}
+    elif asked.get("all") is True or "reason" in asked:
+        chosen = {letter.id for letter in _select(letters, asked)}
+    else:
+        raise ConfigurationError("body: expected ids, a reason, or all.")
+    if not chosen:
+        raise ConfigurationError("No dead letter was chosen.")
+    return {"result": str(_access(seller).replay(chosen, _HANDOVER_SECONDS))}
+
+
+def correct_letter(seller: Seller, content: object) -> object:
+    """Send the corrected event of a dead letter: ``{"id": …, "event": "JSON"}``."""
+    asked = content if isinstance(content, Mapping) else {}
+    letter_id, text = str(asked.get("id", "")), asked.get("event")
+    letter = next((each for each in _access(seller).list() if each.id == letter_id), None)
+    if letter is None or not isinstance(text, str):
+        raise ConfigurationError("This dead letter is not there any more.")
+    try:
+        event = letter.unmask_event(text)
+    except ValueError as error:
+        raise ConfigurationError(f"The corrected event is not JSON: {error}") from None
+    return {"result": str(_access(seller).correct(letter_id, event, _HANDOVER_SECONDS))}
+
+
+def _access(seller: Seller) -> DeadLetterAccess:
+    if seller.dead_letters is None:
+        raise ConfigurationError("The seller doesn't know your queue; use --directory.")
+    return seller.dead_letters
+
+
+def _select(letters: Iterable[DeadLetter], wanted: Mapping[str, object]) -> list[DeadLetter]:
+    return [
+        letter
+        for letter in letters
+        if wanted.get("reason", letter.reason) == letter.reason
+        and wanted.get("destination", letter.destination) == letter.destination
+    ]
