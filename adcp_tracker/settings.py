@@ -209,6 +209,14 @@ class Settings:
         default=2 * _GIB,
         metadata=_about("The maximum size of the directory in bytes; `none` for no limit.", _size),
     )
+    max_destination_bytes: int | None = attrs.field(
+        default=None,
+        metadata=_about(
+            "How many bytes may wait for one destination; beyond it, its oldest events are dropped "
+            "and counted. By default half of `max_bytes` if there are several destinations.",
+            _size,
+        ),
+    )
     when_full: WhenFull = attrs.field(
         default="drop_new",
         metadata=_about(
@@ -426,8 +434,9 @@ class Settings:
                 "queues: expected one queue for a tracker that uploads; pass "
                 "uploader='external', and run adcp-tracker worker"
             )
-        if self.max_bytes is not None:
-            _check_minimum("max_bytes", self.max_bytes, 1, "bytes")
+        for name in ("max_bytes", "max_destination_bytes"):
+            if getattr(self, name) is not None:
+                _check_minimum(name, getattr(self, name), 1, "bytes")
         for name in ("strict", "handle_sigterm", "savepoint"):
             _check_flag(name, getattr(self, name))
         for name in ("on_drop", "on_commit", "on_delivered", "on_rejected", "on_paused"):
@@ -446,6 +455,7 @@ class TrackerSettings(TypedDict, total=False):
     durability: Durability
     flush_interval: float
     max_bytes: int | None
+    max_destination_bytes: int | None
     when_full: WhenFull
     uploader: Uploader
     strict: bool

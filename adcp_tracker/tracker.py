@@ -142,6 +142,8 @@ class Tracker:
                 _policy or RetryPolicy(random.random),
                 clock,
                 chosen.flush_interval,
+                max_bytes=chosen.max_bytes,
+                destination_bytes=chosen.max_destination_bytes,
                 hooks=self.hooks,
             ),
             maintenance=[rules.refresh],

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.hooks import Notice
     from adcp_tracker.outbox.batch import BatchEvents
+    from adcp_tracker.outbox.batcher import BatchResult
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.outbox.storage import DestinationNames, Store
@@ -110,6 +111,8 @@ class Uploader:
         sizes = self.segments.sizes()
         for destination in self._config.destinations:
             self._apply_outcome(destination.name)
+        self._drop_excess(sizes)
+        for destination in self._config.destinations:
             self._send_prefetched(destination.name)
         outgoing = [
             dispatched
@@ -465,19 +468,23 @@ class Uploader:
     ) -> tuple[FrozenBatch, BatchEvents] | None:
         """Freeze the next batches; return the first, or keep it for later."""
         sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
-        self.dead_letter_buffer.add(sealed.dead_letters)
-        self._note_rejected(sealed.dead_letters)
-        self._made_progress |= sealed.advanced
-        for segment, data in sealed.corrupt_spans:
-            self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
-            self._quarantine(segment, data)
-        for segment, error in sealed.unreadable:
-            self._log_unreadable(segment, error)
+        self._take_over(sealed)
         self._log_missing_keys(destination.name)
         at_hand = sealed.batches if ahead else sealed.batches[1:]
         if at_hand:
             self._prefetched[destination.name] = at_hand[0][0].number, at_hand[0][1]
         return sealed.batches[0] if sealed.batches else None
+
+    def _take_over(self, found: BatchResult) -> None:
+        """Store what was read besides events to send."""
+        self.dead_letter_buffer.add(found.dead_letters)
+        self._note_rejected(found.dead_letters)
+        self._made_progress |= found.advanced
+        for segment, data in found.corrupt_spans:
+            self._throttled_log.warning("segment.damaged", segment=segment, bytes=len(data))
+            self._quarantine(segment, data)
+        for segment, error in found.unreadable:
+            self._log_unreadable(segment, error)
 
     def _log_missing_keys(self, name: str) -> None:
         keys = self.state.destinations[name].missing_keys
@@ -494,6 +501,43 @@ class Uploader:
             self.segments.quarantine(segment, data)
         except OSError as error:
             self._throttled_log.warning("evidence.not_kept", segment=segment, error=str(error))
+
+    def _drop_excess(self, sizes: Mapping[str, int]) -> None:
+        """Drop the oldest events of each destination for which too much waits.
+
+        One that takes nothing must not fill the queue for the others.
+        """
+        limit, names = self._config.destination_bytes, list(self.state.destinations)
+        if limit is None and self._config.max_bytes is not None and len(names) > 1:
+            limit = self._config.max_bytes // 2
+        if limit is None or sum(sizes.values()) <= limit:
+            return
+        for name in names:
+            cursors, batches = self.state.destinations[name].cursors, self.state.batches[name]
+            waiting = sum(max(size - cursors.get(each, 0), 0) for each, size in sizes.items())
+            excess = waiting + sum(batch.size for batch in batches) - limit
+            if excess > 0:
+                self._drop_oldest(name, excess + limit // 10, sizes)
+
+    def _drop_oldest(self, name: str, excess: int, sizes: Mapping[str, int]) -> None:
+        """Drop frozen batches that aren't in flight, then the events that follow."""
+        dropped, on_way = 0, self._in_flight.get(name)
+        for batch in list(self.state.batches[name]):
+            if excess > 0 and not (on_way and on_way[0].number == batch.number):
+                self.state.replace(batch)
+                excess -= batch.size
+                dropped += batch.count
+        self._prefetched.pop(name, None)
+        self.state.destinations[name].counts.dropped["full"] += dropped
+        skipped, found = self._batcher.drop_oldest(name, sizes, excess, self._clock.now())
+        self._take_over(found)
+        if dropped + skipped:
+            self._throttled_log.warning(
+                "destination.full",
+                destination=name,
+                events=dropped + skipped,
+                remedy="see why nothing is delivered to it, or raise max_destination_bytes",
+            )
 
     def _delete_finished(self, sizes: Mapping[str, int]) -> None:
         """Delete the segments that no destination needs any more."""
@@ -589,6 +633,9 @@ class UploaderConfig:
         clock: Where the time is read.
         idle_seconds: How long to wait when there is nothing to do.
         dead_letter_bytes: How much the dead letters of one destination may take.
+        max_bytes: How much may wait in all; ``None`` for no limit.
+        destination_bytes: How much may wait for one destination; ``None`` for half of `max_bytes`
+            if there are several.
         hooks: What is called about deliveries.
         names: The names of all destinations that events are kept for.
     """
@@ -599,6 +646,8 @@ class UploaderConfig:
     clock: Clock
     idle_seconds: float
     dead_letter_bytes: int = MAX_BYTES
+    max_bytes: int | None = None
+    destination_bytes: int | None = None
     hooks: Hooks = attrs.field(factory=Hooks)
     names: DestinationNames = attrs.field(init=False)
 

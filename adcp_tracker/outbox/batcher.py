@@ -25,7 +25,7 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from adcp_tracker.journal.records import Record
+    from adcp_tracker.journal.records import PlainRecords, Record
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
     from adcp_tracker.outbox.storage import Segments
 
@@ -158,19 +158,45 @@ class Batcher:
             now: Seconds since the epoch, for dead letters.
         """
         state = self._state.destinations[destination.name]
-        draft = state.copy()
-        one = _SegmentScan(
-            self._segments, destination, draft, self.missing_keys, now, BatchBuilder()
-        )
+        draft, groups = state.copy(), BatchBuilder()
+        one = _SegmentScan(self._segments, destination, draft, self.missing_keys, now, groups)
         for name, size in sizes.items():
             one.read(name, size)
         # An error until here leaves the cursors where they were: in front of what was read.
         state.cursors, state.counts = draft.cursors, draft.counts
         state.missing_keys = self.missing_keys.keys(destination.name, state.cursors)
-        for code, events in one.groups:
+        for code, events in groups:
             frozen = self._state.freeze(destination.name, events.spans(), len(events), code)
             one.result.batches.append((frozen, events))
         return one.result
+
+    def drop_oldest(
+        self, name: str, sizes: Mapping[str, int], excess: int, now: float
+    ) -> tuple[int, BatchResult]:
+        """Move a destination's cursors past its oldest events, and count those as ``full``.
+
+        Args:
+            name: The destination's.
+            sizes: Each segment's size, the oldest first.
+            excess: How many bytes to drop at least; whole segments are dropped.
+            now: Seconds since the epoch, for dead letters.
+
+        Returns:
+            How many events were dropped, and what else was come upon.
+        """
+        state = self._state.destinations[name]
+        draft = attrs.evolve(state.copy(), max_events=None, max_bytes=None)
+        dropped = _Dropped()
+        scan = _SegmentScan(self._segments, _Anything(name), draft, self.missing_keys, now, dropped)
+        for segment, size in sizes.items():
+            if excess <= 0:
+                break
+            before = draft.cursors.get(segment, 0)
+            scan.read(segment, size)
+            excess -= draft.cursors.get(segment, 0) - before
+        draft.counts.dropped["full"] += dropped.count
+        state.cursors, state.counts = draft.cursors, draft.counts
+        return dropped.count, scan.result
 
     def read(self, batch: FrozenBatch) -> BatchEvents:
         """Return a batch's events that can be read from disk now."""
@@ -221,6 +247,46 @@ class Batcher:
                     start += end
 
 
+class _Groups(Protocol):
+    """Where a scan puts the events that it reads."""
+
+    def add(self, test_event_code: str | None, event: LocatedEvent) -> None:
+        """Add an event."""
+
+    def add_plain(self, segment: str, plain: PlainRecords) -> None:
+        """Add live events of one segment."""
+
+
+class _Dropped:
+    """Counts events instead of keeping them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, test_event_code: str | None, event: LocatedEvent) -> None:
+        """Count an event."""
+        del test_event_code, event
+        self.count += 1
+
+    def add_plain(self, segment: str, plain: PlainRecords) -> None:
+        """Count events."""
+        del segment
+        self.count += len(plain.events)
+
+
+@attrs.frozen
+class _Anything:
+    """A destination as far as it matters to what is dropped."""
+
+    name: str
+    max_events: int = 1 << 60
+    max_bytes: int = 1 << 60
+
+    def check(self, event: Mapping[str, object]) -> None:
+        """Accept the event: it is not sent."""
+        del event
+
+
 class _SegmentScan:
     """One pass over the segments for one destination."""
 
@@ -231,7 +297,7 @@ class _SegmentScan:
         state: DestinationState,
         locks: MissingKeys,
         now: float,
-        groups: BatchBuilder,
+        groups: _Groups,
     ) -> None:
         self._segments = segments
         self._missing_keys = locks

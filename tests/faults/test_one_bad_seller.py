@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
-from adcp_tracker.destinations.base import Delivered, EventFailure
+from adcp_tracker.destinations.base import Delivered, EventFailure, Retry
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.reader import SegmentStore
+from adcp_tracker.journal.records import DROPPED
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
 from adcp_tracker.outbox.directory import DirectoryStore
@@ -48,6 +50,105 @@ def test_dead_letters_of_one_seller_take_no_room_from_events(tmp_path: Path) -> 
         wait_until(lambda: tracker.stats().pending == 0)
     assert len(set(good.ids)) == 1000
     assert tracker.close(20.0).total().dropped == {}
+
+
+def _away(_: Batch) -> Outcome:
+    return Retry("refused", "nobody answers")
+
+
+@pytest.mark.parametrize("own_limit", [None, 16 * 1024])
+@pytest.mark.parametrize("known", [True, False])
+def test_events_of_a_seller_that_is_away_take_no_room_from_the_others(
+    tmp_path: Path, own_limit: int | None, *, known: bool
+) -> None:
+    """Its oldest are dropped and counted for it alone, also if no process knows it any more."""
+    away = ScriptedDestination("away", outcomes=[_away] * 100_000)
+    good = ScriptedDestination("good")
+
+    def make(*destinations: ScriptedDestination) -> Tracker:
+        return Tracker(
+            destinations,
+            directory=tmp_path / "queue",
+            max_bytes=64 * 1024,
+            max_destination_bytes=own_limit,
+            flush_interval=0.01,
+            handle_sigterm=False,
+        )
+
+    with make(away, good) as tracker:
+        track(tracker, 1)
+        wait_until(lambda: len(good.ids) == 1)
+    tracker = make(away, good) if known else make(good)
+    for first in range(1, 1001, 50):
+        track(tracker, 50, first=first)
+        wait_until(lambda: tracker.stats().destinations["good"].pending == 0)
+    stats = tracker.stop(20.0)
+    assert len(good.ids) == len(set(good.ids)) == 1001
+    assert stats.destinations["good"].dropped == {}
+    books = stats.destinations["away"]
+    assert books.dropped.keys() == {"full"}
+    assert books.accepted == 1001 == books.pending + books.dropped["full"]
+    assert books.pending
+
+
+def test_the_newest_events_are_kept_for_a_seller_that_was_away(tmp_path: Path) -> None:
+    """What was dropped is never sent; what is kept is sent once; both are counted."""
+    seller = ScriptedDestination(outcomes=[_away])
+    directory = QueueDirectory(tmp_path / "queue")
+    journal = JournalWriter(directory, segment_bytes=1000)
+    store = DirectoryStore(directory)
+    clock = SystemClock()
+    config = UploaderConfig(
+        store, [seller], RetryPolicy(lambda: 0.0), clock, 1.0, destination_bytes=10_000
+    )
+    journal.append_record(b'{"full":3}', NOW_MS, DROPPED)
+    for number in range(1000):
+        journal.append(b'{"event_id":"A-%03d"}' % number, NOW_MS)
+    uploader = Uploader(config, lambda: None)
+    wait_until(lambda: uploader.run_once() >= 0 and uploader.is_drained())
+    books = uploader.stats().destinations["scripted"]
+    uploader.close()
+    sent = sorted(set(seller.ids))
+    assert sent == [f"A-{number:03d}" for number in range(1000 - len(sent), 1000)]
+    assert len(sent) * 48 <= 10_000
+    assert (books.accepted, books.delivered) == (1003, len(sent))
+    assert books.dropped == {"full": 1003 - len(sent)}
+
+
+def test_a_batch_in_flight_is_never_dropped(tmp_path: Path) -> None:
+    """Its answer is booked; a batch that waits for its retry is dropped with the oldest."""
+    answer = threading.Event()
+
+    def late(_: Batch) -> Outcome:
+        answer.wait(20.0)
+        return Delivered()
+
+    seller = ScriptedDestination(outcomes=[late], max_events=10)
+    directory = QueueDirectory(tmp_path / "queue")
+    journal = JournalWriter(directory, segment_bytes=1000)
+    config = UploaderConfig(
+        DirectoryStore(directory),
+        [seller],
+        RetryPolicy(lambda: 0.0),
+        SystemClock(),
+        1.0,
+        destination_bytes=10_000,
+    )
+    for number in range(10):
+        journal.append(b'{"event_id":"A-%03d"}' % number, NOW_MS)
+    uploader = Uploader(config, lambda: None)
+    wait_until(lambda: uploader.run_once() >= 0 and len(seller.batches) == 1)
+    for number in range(10, 1000):
+        journal.append(b'{"event_id":"A-%03d"}' % number, NOW_MS)
+    uploader.run_once()
+    dropped = uploader.stats().destinations["scripted"].dropped["full"]
+    answer.set()
+    wait_until(lambda: uploader.run_once() >= 0 and uploader.is_drained())
+    books = uploader.stats().destinations["scripted"]
+    uploader.close()
+    assert dropped > 500
+    assert seller.ids[:10] == [f"A-{number:03d}" for number in range(10)]
+    assert books.delivered == len(seller.ids) == 1000 - dropped
 
 
 @pytest.mark.parametrize("limit", [2000, 20_000])
