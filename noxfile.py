@@ -72,7 +72,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def databases(session: nox.Session) -> None:
-    """Keep queues in real PostgreSQL servers, which are killed and cut off."""
+    """Keep queues in real database servers, which are killed and cut off."""
     _pytest(session, "-m", "databases")
 
 

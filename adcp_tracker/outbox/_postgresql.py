@@ -78,12 +78,12 @@ class PostgreSQL:
         """Return whether a table isn't there."""
         return self.code(error) == _MISSING_TABLE
 
-    def on_conflict(self, *columns: str) -> str:
+    def on_conflict(self, key: str, *columns: str) -> str:
         """Return the end of an INSERT whose row may be there."""
         if not columns:
-            return "ON CONFLICT DO NOTHING"
+            return f"ON CONFLICT ({key}) DO NOTHING"
         new = ", ".join(f"{column} = excluded.{column}" for column in columns)
-        return f"ON CONFLICT (queue, name) DO UPDATE SET {new}"
+        return f"ON CONFLICT ({key}) DO UPDATE SET {new}"
 
     def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
         """Take the oldest rows out of the intake, in one statement."""

@@ -84,6 +84,14 @@ _MICROSECONDS: Final = 1_000_000
 
 Batches are identified by their places in segments.
 """
+_EXTRAS: Final = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+}
+"""Which extra has the driver, by scheme."""
+
 _MOST_ROWS: Final = 2**62
 
 _TEXTS: Final = {
@@ -162,14 +170,31 @@ class DeadlockError(DatabaseError):
 
 
 def _dialect(url: str) -> Dialect:
-    scheme = url.partition("://")[0]
-    if scheme in {"postgresql", "postgres"}:
-        from adcp_tracker.outbox._postgresql import PostgreSQL  # noqa: PLC0415 - an extra
+    """Return the dialect of a URL.
 
-        return PostgreSQL(url)
-    raise ConfigurationError(
-        "queue: expected a URL such as 'postgresql://user@host/database', got another one"
-    )
+    Raises:
+        ConfigurationError: If the URL is invalid, or its driver isn't installed.
+    """
+    scheme = url.partition("://")[0]
+    extra = _EXTRAS.get(scheme)
+    if extra is None:
+        raise ConfigurationError(
+            "queue: expected a URL such as 'postgresql://user@host/database' or "
+            "'mysql://user@host/database', got another one"
+        )
+    try:
+        if extra == "postgresql":
+            from adcp_tracker.outbox._postgresql import PostgreSQL  # noqa: PLC0415 - an extra
+
+            return PostgreSQL(url)
+        from adcp_tracker.outbox._mysql import MySQL  # noqa: PLC0415 - an extra
+
+        return MySQL(url)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"queue: the driver {error.name!r} is not installed. Run "
+            f"pip install 'adcp-tracker[{extra}]'."
+        ) from None
 
 
 def migrate(url: str, queues: int = 1) -> None:
@@ -192,8 +217,7 @@ class Database:
         url: How to connect, such as ``postgresql://user@host/database``.
 
     Raises:
-        ConfigurationError: If the URL is invalid.
-        ImportError: If its driver isn't installed.
+        ConfigurationError: If the URL is invalid, or its driver isn't installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -586,7 +610,7 @@ class DatabaseQueue:
 
     def hold(self, destination: str, seconds: float) -> None:
         """Have every leader wait before the next request to a destination."""
-        know = _KNOW_GATE + self._tables.database.dialect.on_conflict()
+        know = _KNOW_GATE + self._tables.database.dialect.on_conflict("destination")
 
         def hold(cursor: Cursor) -> None:
             self._tables.run(cursor, know, destination=destination)
@@ -853,7 +877,7 @@ class DatabaseOutbox:
 
     def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
         """Set and remove keys, all or none of them."""
-        end = self._tables.database.dialect.on_conflict("value")
+        end = self._tables.database.dialect.on_conflict("queue, name", "value")
 
         def change(cursor: Cursor) -> None:
             self._tables.run_each(
@@ -901,7 +925,7 @@ class DatabaseDeadLetters:
         rows = [
             (self._tables.queue, each.id, encode_letter(each, self._encryption)) for each in letters
         ]
-        end = self._tables.database.dialect.on_conflict()
+        end = self._tables.database.dialect.on_conflict("queue, name")
         if rows:
             self._tables.write(
                 lambda cursor: cursor.executemany(
@@ -955,7 +979,7 @@ class DatabaseNames:
 
     def add(self, names: Iterable[str]) -> None:
         """Add names."""
-        end = self._tables.database.dialect.on_conflict()
+        end = self._tables.database.dialect.on_conflict("queue, name")
         statement = f"INSERT INTO adcp_destination VALUES (%(queue)s, %(name)s) {end}"  # noqa: S608 - a constant
         names = sorted(set(names))
         self._tables.database.run(
@@ -1028,7 +1052,7 @@ class DatabaseContexts:
 
     def write(self, name: str, data: bytes) -> None:
         """Keep data under a name, in place of what was there."""
-        end = self._tables.database.dialect.on_conflict("data", "kept_at")
+        end = self._tables.database.dialect.on_conflict("queue, name", "data", "kept_at")
         self._tables.query(
             f"INSERT INTO adcp_context VALUES (%(queue)s, %(name)s, %(data)s, %(now)s) {end}",  # noqa: S608 - a constant
             name=name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.directory import DirectoryStore, open_outbox
 from adcp_tracker.outbox.storage import Shards
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.transactional import TransactionalOutbox
 
 _FIRST = Shards()
-_SCHEMES = ("postgresql://", "postgres://")
 
 
 def is_queue_url(place: str) -> bool:
@@ -46,18 +44,9 @@ def open_store(
     """
     if directory is not None:
         return DirectoryStore(directory, encryption, outbox)
-    if not isinstance(url, str) or not url.startswith(_SCHEMES):
-        raise ConfigurationError(
-            "queue: expected a URL such as 'postgresql://user@host/database', got another one"
-        )
-    try:
-        from adcp_tracker.outbox.database import DatabaseStore  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigurationError(
-            f"queue: {error.name or 'psycopg'} is not installed. Run "
-            f"pip install 'adcp-tracker[postgresql]'."
-        ) from None
-    return DatabaseStore(url, encryption, shards)
+    from adcp_tracker.outbox.database import DatabaseStore  # noqa: PLC0415 - rarely needed
+
+    return DatabaseStore(str(url), encryption, shards)
 
 
 def open_producer_store(

@@ -93,6 +93,15 @@ WORDS: Final = {
         "intake": "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,"
         " autovacuum_vacuum_cost_delay = 0)",
     },
+    "mysql": {
+        "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1e6)",
+        "name": "varchar(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        "bytes": "longblob",
+        "identity": "bigint NOT NULL AUTO_INCREMENT UNIQUE",
+        "plain": "ENGINE = InnoDB",
+        "hot": "ENGINE = InnoDB",
+        "intake": "ENGINE = InnoDB",
+    },
 }
 """What stands for the words in braces, by dialect."""
 
@@ -101,6 +110,7 @@ _TUNING: Final = {
         f"ALTER TABLE {table} ALTER data SET STORAGE EXTERNAL"
         for table in ("adcp_intake", "adcp_log")
     ],
+    "mysql": [],
 }
 
 _EVENT_ID: Final = re.compile(rb'"event_id":"([^"]*)"')
@@ -189,10 +199,11 @@ class Dialect(Protocol):
     def is_missing_table(self, error: Exception) -> bool:
         """Return whether a table isn't there."""
 
-    def on_conflict(self, *columns: str) -> str:
-        """Return the end of an INSERT whose row may be there by its queue and name.
+    def on_conflict(self, key: str, *columns: str) -> str:
+        """Return the end of an INSERT whose row may be there.
 
         Args:
+            key: The columns of the table's primary key.
             *columns: What takes the new values; without any, the row stays as it is.
         """
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import django
 import pytest
 
+from tests.support.mariadb import run_mariadb
 from tests.support.postgres import run_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.mariadb import MariaDBServer
     from tests.support.postgres import PostgresServer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.integrations.django.shop.settings")
@@ -27,6 +29,26 @@ def postgres() -> Iterator[PostgresServer]:
     """Run a PostgreSQL server."""
     with run_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDBServer]:
+    """Run a MariaDB server."""
+    with run_mariadb() as server:
+        yield server
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def any_server(request: pytest.FixtureRequest) -> PostgresServer | MariaDBServer:
+    """Return a server of each kind."""
+    server: PostgresServer | MariaDBServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def any_database(any_server: PostgresServer | MariaDBServer) -> str:
+    """Return the URL of an empty database of each kind."""
+    return any_server.create(f"test_{next(_NUMBERS)}")
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
-"""A queue in PostgreSQL keeps the contract of stores, and what a shared one needs besides."""
+"""A queue in a database keeps the contract of stores, and what a shared one needs besides."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
-from adcp_tracker.outbox.database import DatabaseError, DatabaseStore, migrate
+from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
 
@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.storage import Store
 
 
-class TestPostgresStore(StoreContract):
+@pytest.fixture
+def database(any_database: str) -> str:
+    """Return the URL of an empty database; each test runs over every kind."""
+    return any_database
+
+
+def _change(database: str, *statements: str) -> None:
+    with Database(database).transaction() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+class TestDatabaseStore(StoreContract):
     """A database, with plain and with encrypted events."""
 
     @pytest.fixture(params=["plain", "encrypted"])
@@ -73,8 +85,7 @@ def test_migrating_again_changes_nothing(database: str, store: DatabaseStore) ->
 def test_a_leader_that_was_replaced_can_write_nothing(store: DatabaseStore, database: str) -> None:
     """Each of its writes finds out in its own transaction."""
     old = _lead(store)
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("UPDATE adcp_queue SET until = 0")
+    _change(database, "UPDATE adcp_queue SET until = 0")
     new = _lead(DatabaseStore(database))
     new.open_outbox().apply({"a": b"new"}, [])
     for write in (
@@ -103,8 +114,7 @@ def test_a_lead_ends_by_its_own_clock_before_the_lease(store: DatabaseStore, dat
     clock = Clock()
     lock = store.leader_lock(clock)
     assert lock.try_acquire()
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE adcp_queue RENAME TO adcp_away")
+    _change(database, "ALTER TABLE adcp_queue RENAME TO adcp_away")
     clock.ahead = 0.5
     assert lock.renew()
     clock.ahead = 0.8
@@ -114,9 +124,9 @@ def test_a_lead_ends_by_its_own_clock_before_the_lease(store: DatabaseStore, dat
 def test_an_error_shows_no_value(store: DatabaseStore) -> None:
     """Statements carry events; a message names the place and the kind of error."""
     with pytest.raises(DatabaseError) as caught, store.database.transaction() as cursor:
-        cursor.execute("SELECT %s::int", ("alice@example.com",))
+        cursor.execute("INSERT INTO adcp_schema VALUES (%s)", ("alice@example.com",))
     assert "alice" not in str(caught.value)
-    assert "22P02" in str(caught.value)
+    assert re.search("failed with (22P02|1366);", str(caught.value))
 
 
 def test_no_two_segments_of_a_database_or_its_copy_have_the_same_name(database: str) -> None:
@@ -126,8 +136,7 @@ def test_no_two_segments_of_a_database_or_its_copy_have_the_same_name(database: 
     for number in (0, 1, 0):
         shard = DatabaseStore(database, shards=Shards((number,)))
         shard.journal_writer().append(body(number), NOW_MS)
-        with psycopg.connect(database, autocommit=True) as connection:
-            connection.execute("UPDATE adcp_queue SET until = 0")
+        _change(database, "UPDATE adcp_queue SET until = 0")
         names += _lead(shard).segments.sizes()
     assert len(set(names)) == 3
     assert [name.partition("-")[2] for name in names] == ["", "1", "", ""]
@@ -139,9 +148,9 @@ def test_a_log_that_went_back_ends_the_lead(store: DatabaseStore, database: str)
     for _ in range(2):
         store.journal_writer().append(body(1), NOW_MS)
         queue.segments.sizes()
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("DELETE FROM adcp_log WHERE start > 0")
-        connection.execute("UPDATE adcp_queue SET size = size / 2")
+    _change(
+        database, "DELETE FROM adcp_log WHERE start > 0", "UPDATE adcp_queue SET size = size / 2"
+    )
     with pytest.raises(LeadLostError):
         queue.segments.sizes()
 

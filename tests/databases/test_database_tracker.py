@@ -1,4 +1,4 @@
-"""Trackers and workers over one queue in PostgreSQL, as on several machines."""
+"""Trackers and workers over one queue in a database, as on several machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import ConfigurationError, RequestContext, Tracker
-from adcp_tracker.outbox.database import migrate
+from adcp_tracker.outbox.database import Database, migrate
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
@@ -20,6 +20,7 @@ from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.mariadb import MariaDBServer
     from tests.support.postgres import PostgresServer
     from tests.support.seller import SellerProcess
 
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 def order(number: int) -> dict[str, object]:
     """Return an order."""
     return {"id": f"A-{number}", "total": "59.90", "currency": "EUR", "email": "a@example.com"}
+
+
+# PyMySQL leaves the socket of a refused connection to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture
+def database(any_database: str) -> str:
+    """Return the URL of an empty database; each test runs over every kind."""
+    return any_database
 
 
 @pytest.fixture
@@ -79,17 +90,17 @@ def test_a_person_is_erased_for_all_machines(url: str) -> None:
 
 
 def test_while_the_database_is_away_events_wait_in_memory(
-    postgres: PostgresServer, url: str
+    any_server: PostgresServer | MariaDBServer, url: str
 ) -> None:
     """A checkout never breaks, and nothing is lost when it is back."""
     seller = RecordingDestination()
     with Tracker([seller], queue=url, flush_interval=0.05) as tracker:
         tracker.track_purchase(order(1))
         wait_until(lambda: len(seller.events) == 1)
-        postgres.kill()
+        any_server.kill()
         tracker.track_purchase(order(2))
         assert tracker.stats().in_memory == 1
-        postgres.start()
+        any_server.start()
         wait_until(lambda: len(seller.events) == 2)
 
 
@@ -152,9 +163,7 @@ def test_workers_take_over_from_one_that_is_killed(url: str, seller_process: Sel
 
 
 def _leader_pid(url: str) -> int:
-    import psycopg  # noqa: PLC0415 - here alone
-
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT holder FROM adcp_queue").fetchone()
-    assert row is not None
-    return int(row[0].split(":")[1])
+    with Database(url).transaction() as cursor:
+        cursor.execute("SELECT holder FROM adcp_queue")
+        ((holder,),) = cursor.fetchall()
+    return int(holder.split(":")[1])

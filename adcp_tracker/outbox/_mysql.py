@@ -1,0 +1,154 @@
+"""MariaDB 10.6 and MySQL 8, and newer, by PyMySQL or mysqlclient (extra ``mysql``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from adcp_tracker.exceptions import ConfigurationError
+
+try:
+    import pymysql as _driver
+except ImportError:
+    import MySQLdb as _driver  # noqa: N813 - either of two
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from adcp_tracker.outbox.schema import Connection, Cursor
+
+_CONNECT_SECONDS: Final = 10
+_ANSWER_SECONDS: Final = 30
+_PORT: Final = 3306
+_DEADLOCK: Final = "1213"
+_MISSING_TABLE: Final = "1146"
+_OPTIONS: Final = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key")
+_INHERITED: list[Connection] = []
+"""A parent's connections, kept for ever: to close one would end the parent's session."""
+
+_SESSION: Final = (
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION wait_timeout = 20, innodb_lock_wait_timeout = 10",
+)
+"""A process that stops in the middle of a transaction doesn't keep others from the lead."""
+
+_LOCK_SCHEMA: Final = "SELECT GET_LOCK('adcp_tracker', 60)"
+
+_SIZES: Final = """
+SELECT id, octet_length(data) FROM adcp_intake
+WHERE queue = %(queue)s ORDER BY id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+"""
+
+_TAKE: Final = """
+SELECT records, data FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s ORDER BY id
+"""
+
+_DELETE: Final = "DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s"
+
+
+class MySQL:
+    """The dialect of MariaDB and MySQL.
+
+    Args:
+        url: How to connect, such as ``mysql://user@host/database``.
+    """
+
+    name = "mysql"
+    errors: tuple[type[Exception], ...] = (_driver.Error,)
+
+    def __init__(self, url: str) -> None:
+        self._options = _connect_options(url)
+        host = self._options.get("unix_socket") or self._options["host"]
+        self.location = f"mysql://{host}/{self._options['database']}"
+
+    def connect(self) -> Connection:
+        """Return a new connection."""
+        connection: Connection = _driver.connect(
+            **self._options,
+            charset="utf8mb4",
+            sql_mode="TRADITIONAL",
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_ANSWER_SECONDS,
+            write_timeout=_ANSWER_SECONDS,
+            autocommit=False,
+        )
+        cursor = connection.cursor()
+        for statement in _SESSION:
+            cursor.execute(statement)
+        return connection
+
+    def code(self, error: Exception) -> str:
+        """Return the number of an error; the rest of its text may hold values."""
+        number = error.args[0] if error.args else None
+        return str(number) if isinstance(number, int) and number else type(error).__name__
+
+    def is_deadlock(self, error: Exception) -> bool:
+        """Return whether the same transaction can succeed when it is run again."""
+        return self.code(error) == _DEADLOCK
+
+    def is_missing_table(self, error: Exception) -> bool:
+        """Return whether a table isn't there."""
+        return self.code(error) == _MISSING_TABLE
+
+    def on_conflict(self, key: str, *columns: str) -> str:
+        """Return the end of an INSERT whose row may be there."""
+        first = key.partition(",")[0]
+        new = ", ".join(f"{column} = VALUES({column})" for column in columns)
+        return f"ON DUPLICATE KEY UPDATE {new or f'{first} = {first}'}"
+
+    def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
+        """Take the oldest rows out of the intake that no other transaction still adds."""
+        cursor.execute(_SIZES, {"queue": queue, "rows": rows})
+        ids, total = [], 0
+        for number, length in cursor.fetchall():
+            if total >= size:
+                break
+            ids.append(number)
+            total += length
+        if not ids:
+            return b"", 0
+        values = {"queue": queue, "ids": ids}
+        cursor.execute(_TAKE, values)
+        taken = cursor.fetchall()
+        cursor.execute(_DELETE, values)
+        return b"".join(data for _, data in taken), sum(records for records, _ in taken)
+
+    def lock_schema(self, cursor: Cursor) -> None:
+        """Let only one process at a time create tables, until its connection is closed."""
+        cursor.execute(_LOCK_SCHEMA)
+
+    def compact(self, tables: Collection[str]) -> None:
+        """Have nothing to do: InnoDB purges old versions of rows by itself."""
+
+    def close_inherited(self, connections: Sequence[Connection]) -> None:
+        """Leave a parent's connections as they are."""
+        _INHERITED.extend(connections)
+
+
+def _connect_options(url: str) -> dict[str, Any]:
+    """Return what a URL says, as both drivers take it.
+
+    Raises:
+        ConfigurationError: If it is invalid. No part of it is repeated, as it holds a password.
+    """
+    try:
+        parts = urlsplit(url)
+        given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        port = parts.port or _PORT
+    except ValueError:
+        given, port = {"": ""}, 0
+    database = unquote(parts.path.removeprefix("/")) if port else ""
+    if not database or not given.keys() <= set(_OPTIONS):
+        raise ConfigurationError(
+            "queue: expected a URL such as 'mysql://user:password@host/database', with no other "
+            f"options than {', '.join(_OPTIONS)}"
+        )
+    options: dict[str, Any] = {"database": database, "port": port, "host": parts.hostname or ""}
+    if "unix_socket" in given:
+        options["unix_socket"] = given["unix_socket"]
+    ssl = {name.removeprefix("ssl_"): path for name, path in given.items() if "ssl" in name}
+    return options | {
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        **({"ssl": ssl} if ssl else {}),
+    }
