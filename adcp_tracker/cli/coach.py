@@ -80,9 +80,10 @@ def coach(*, directory: Directory = None, as_json: AsJson = False) -> int:
     of any event. Exits with 1 if something is suspicious.
     """
     store = open_existing_queue(directory)
-    queue = store.open()
-    letters = list(queue.dead_letters)
-    views = [_view_of_queue(store, queue, letters), *_views_of_destinations(store)]
+    sent = list(_views_of_destinations(store))
+    queues = [shard.open() for shard in store.shards()]
+    letters = [letter for each in queues for letter in each.dead_letters]
+    views = [_view_of_queue(store, queues, letters), *sent]
     reasons = Counter((each.reason, each.destination, each.remedy) for each in letters)
     if as_json:
         _output.print_json(_document(store, views, reasons))
@@ -92,12 +93,15 @@ def coach(*, directory: Directory = None, as_json: AsJson = False) -> int:
     return EXIT_ATTENTION if is_suspicious else EXIT_OK
 
 
-def _view_of_queue(store: Store, queue: Queue, letters: list[DeadLetter]) -> View:
+def _view_of_queue(store: Store, queues: list[Queue], letters: list[DeadLetter]) -> View:
     """Look at the newest events in the queue, sent or not, and at dead letters."""
     sample, currencies = EventSample(), _accepted_currencies(store)
-    segments = queue.segments
-    found = itertools.chain(_newest_records(segments), _lost_letters(segments, letters))
-    for event, tracked_at, is_test in itertools.islice(found, _MOST_EVENTS):
+    segments = [each.segments for each in queues]
+    most = _MOST_EVENTS // len(segments)
+    found = [*(itertools.islice(_newest_records(each), most) for each in segments)]
+    found.append(itertools.islice(_lost_letters(segments, letters), _MOST_EVENTS))
+    every = itertools.islice(itertools.chain(*found), _MOST_EVENTS)
+    for event, tracked_at, is_test in every:
         sample.add(event, tracked_at, is_test=is_test, currencies=currencies)
     counts = sample.counts()
     number = plural(counts.get("events", 0), "event")
@@ -131,10 +135,10 @@ def _decode(
 
 
 def _lost_letters(
-    segments: Segments, letters: list[DeadLetter]
+    segments: list[Segments], letters: list[DeadLetter]
 ) -> Iterator[tuple[dict[str, object], float, bool]]:
     """Yield the events of dead letters that are whole and in no segment anymore."""
-    kept = segments.sizes().keys()
+    kept = {name for each in segments for name in each.sizes()}
     places = set()
     for letter in letters:
         place = letter.segment, letter.offset

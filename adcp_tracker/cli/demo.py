@@ -153,7 +153,7 @@ def _run_shop(directory: str | None, port: int) -> int:
         suppress(KeyboardInterrupt),
     ):
         app = make_shop(path, destinations_at(seller, agent=False), f"{seller.origin}/")
-        seller.show_dead_letters(app.state.tracker.dead_letters)
+        seller.show_dead_letters(app.state.adcp_tracker.dead_letters)
         _output.print_line(f"Seller's page: {seller.origin}/")
         _output.print_line(f"Shop: http://127.0.0.1:{sock.getsockname()[1]}/?gclid=demo-click-1")
         _output.print_line(

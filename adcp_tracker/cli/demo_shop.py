@@ -48,14 +48,13 @@ def make_shop(directory: str, destinations: Iterable[Destination], page: str) ->
         page: The address of the seller's page, to link to.
     """
     app = FastAPI(openapi_url=None)
-    tracker = AdcpTracker(
+    AdcpTracker(
         app,
         directory=directory,
         destinations=list(destinations),
         consent=ConsentCookie(_CONSENT),
         flush_interval=0.2,
     )
-    app.state.tracker = tracker
     app.state.orders = {}
     app.state.page = page
     app.include_router(router)

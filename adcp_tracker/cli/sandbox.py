@@ -108,7 +108,8 @@ class QueueDeadLetters:
 
     def list(self) -> builtins.list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        return list(open_existing_queue(self._place).open().dead_letters)
+        shards = open_existing_queue(self._place).shards()
+        return [letter for shard in shards for letter in shard.open().dead_letters]
 
     def replay(self, ids: Collection[str], timeout: float = 10.0) -> ReplayResult:
         """Send dead letters again, by the process that uploads."""

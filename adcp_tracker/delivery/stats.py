@@ -359,7 +359,7 @@ def _add_up(parts: Sequence[DestinationStats]) -> DestinationStats:
         name: sum(getattr(each, name) for each in parts)
         for name in ("accepted", "delivered", "pending", "dead", "unconfirmed")
     }
-    summed |= {name: total(name) for name in ("dropped", "omitted", "hourly")}
+    summed |= {name: total(name) for name in ("dropped", "omitted", "hourly", "sample")}
     summed |= {name: texts(name) for name in ("warnings", "advice")}
     summed |= {name: first(name) for name in ("paused", "retrying", "missing_keys")}
     oldest = [each.oldest_at for each in parts if each.oldest_at is not None]

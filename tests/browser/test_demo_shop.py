@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("selenium", reason="selenium is not installed (extra browser)")
 pytest.importorskip("fastapi", reason="FastAPI is not installed (extra fastapi)")
 
+from selenium.webdriver.common.keys import Keys
+
 from tests.cli.program import start
 
 if TYPE_CHECKING:
@@ -67,3 +69,6 @@ def test_every_step_in_the_shop_appears_on_the_page(
     )
     browser.wait_for(lambda: "demo-click-1" in browser.text("#drawer pre"))
     assert "demo_shop.py:" in browser.text("#drawer")
+    browser.press(Keys.ESCAPE)
+    browser.find("#letters").click()
+    browser.wait_for(lambda: "There are none." in browser.text("#drawer"))

@@ -131,6 +131,8 @@ def test_the_command_line_migrates_and_shows_a_queue(database: str) -> None:
         tracker.track_purchase(order(1))
     status = _run("status", "--json", ADCP_QUEUE=database)
     assert json.loads(status.stdout)["waiting"] == 1, status.stdout
+    coach = _run("coach", "--json", "--queue", database)
+    assert [each["events"] for each in json.loads(coach.stdout)["views"]] == [1], coach.stderr
 
 
 def test_workers_take_over_from_one_that_is_killed(url: str, seller_process: SellerProcess) -> None:
