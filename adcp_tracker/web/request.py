@@ -193,9 +193,13 @@ class AsgiRequest(Request):
     def header(self, name: str) -> Sequence[str]:
         """Return every line of the header `name`, in order; nothing if it is absent."""
         wanted = _scope_key(name)
-        if wanted not in self._by_name():
+        by_name = self._headers or self._by_name()
+        last = by_name.get(wanted)
+        if last is None:
             return ()
         lines: Sequence[tuple[bytes, bytes]] = self._scope["headers"]  # type: ignore[assignment]  # as the ASGI specification has it
+        if len(lines) == len(by_name):  # no name comes twice
+            return [last.decode("latin-1")]
         return [value.decode("latin-1") for key, value in lines if key == wanted]
 
     def has_any(self, names: HeaderNames) -> bool:
