@@ -194,9 +194,11 @@ class Recorder:
         try:
             if outbox.insert(pending):
                 return True
-        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+        except Exception as error:
             reraise_interruption(error)
             self._count_failed_insert(error)
+            if not self._savepoint:
+                raise  # the application's transaction is lost
             return False
         return self._handle_outside(event, pending)
 

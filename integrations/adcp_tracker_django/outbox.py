@@ -63,7 +63,9 @@ class DjangoOutbox:
         try:
             row = {"queue": pending.queue, "data": pending.record}
             _insert(connection, row, savepoint=pending.savepoint)
-        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+        except Exception as error:
+            if not pending.savepoint:
+                raise
             pending.failed(error)
             _write_after_commit(pending.write)
         return True

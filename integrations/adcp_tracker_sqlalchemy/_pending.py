@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Write = Callable[[], None]
 
 Transaction = TypeVar("Transaction")
+Kept = TypeVar("Kept")
 
 _moments = itertools.count()
 
@@ -31,6 +32,7 @@ class PendingWrites(Generic[Transaction]):
     _scopes: list[object] = attrs.field(factory=list)
     _held: dict[Transaction, list[Write]] = attrs.field(factory=dict)
     _outcomes: dict[Transaction, bool] = attrs.field(factory=dict)
+    _committing: Transaction | None = None
 
     def use(self, scope: object) -> None:
         """Note that the session is used in a request, task or thread."""
@@ -45,6 +47,29 @@ class PendingWrites(Generic[Transaction]):
     def add(self, transaction: Transaction, write: Write) -> None:
         """Defer `write` until `transaction` ends."""
         self._held.setdefault(transaction, []).append(write)
+
+    def holds(self, kind: type[Write]) -> bool:
+        """Return whether a deferred write is of a kind."""
+        return any(isinstance(each, kind) for writes in self._held.values() for each in writes)
+
+    def take(self, kind: type[Kept]) -> list[Kept]:
+        """Remove the deferred writes of a kind, and return them in their order."""
+        taken: list[Kept] = []
+        for transaction, writes in self._held.items():
+            taken += [each for each in writes if isinstance(each, kind)]
+            self._held[transaction] = [each for each in writes if not isinstance(each, kind)]
+        return taken
+
+    def is_final_commit(self, savepoint: Transaction | None) -> bool:
+        """Return whether the session's outermost transaction is about to be committed.
+
+        SQLAlchemy tells of each commit before it makes it, also of savepoints. If it tells twice
+        in the same savepoint, the first one was of the whole transaction, which was committed
+        while the savepoint was open.
+        """
+        is_second = savepoint is not None and savepoint is self._committing
+        self._committing = savepoint
+        return savepoint is None or is_second
 
     def decide(self, transaction: Transaction, *, committed: bool) -> None:
         """Note how `transaction` will end."""

@@ -56,6 +56,9 @@ class SessionCommitHook:
     Args:
         sessions: What makes the sessions, or one of them.
 
+    Attributes:
+        target: What SQLAlchemy takes to listen to these sessions.
+
     Raises:
         ConfigurationError: If `sessions` is anything else.
     """
@@ -63,7 +66,7 @@ class SessionCommitHook:
     def __init__(self, sessions: Sessions) -> None:
         self._open: WeakSet[Session] = WeakSet()
         self._lock = threading.Lock()
-        target = _listener_target(sessions)
+        self.target = target = _listener_target(sessions)
         for name, listener in (
             ("after_transaction_create", self._on_use),
             ("after_begin", self._on_use),
@@ -87,6 +90,11 @@ class SessionCommitHook:
             return False
         pending.add(transaction, write)
         return True
+
+    def pending(self, session: Session) -> PendingWrites[SessionTransaction] | None:
+        """Return the deferred writes of a session; ``None`` if it has no transaction."""
+        found: PendingWrites[SessionTransaction] | None = session.info.get(_PENDING)
+        return found
 
     def _session_in_scope(self) -> Session | None:
         """Return the session last used by this request, task or thread, if it has a transaction."""

@@ -326,7 +326,11 @@ def test_without_a_savepoint_an_insert_that_fails_takes_the_order_along(
     with configured(DIRECTORY=with_directory, SAVEPOINT=False):
         with transaction.atomic("orders"):
             buy(1)
-        with missing_table(), transaction.atomic("orders"):
+        with (
+            missing_table(),
+            pytest.raises(Exception, match="adcp_intake"),
+            transaction.atomic("orders"),
+        ):
             buy(2)
         assert (inserted(), orders(), journaled(with_directory)) == (["A-1"], ["A-1"], [])
 
