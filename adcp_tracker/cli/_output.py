@@ -303,3 +303,14 @@ def _print_reasons(
             f"adcp-tracker retire {name}",
             "yellow",
         )
+
+
+_LEVELS = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+def print_check(level: str, subject: str, message: str, remedy: str) -> None:
+    """Print the result of a check at once, as others may take long."""
+    print_text(f"{level} {subject}: {message}", _LEVELS[level])
+    if remedy:
+        print_text(remedy, indent=7)
+    flush()

@@ -130,9 +130,6 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-_STYLES_CHECK = {"ok": "green", "warning": "yellow", "error": "red"}
-
-
 @command
 def check(  # noqa: PLR0913 - options, each by its name
     *,
@@ -192,7 +189,8 @@ def check(  # noqa: PLR0913 - options, each by its name
     for about in run_checks(directory, send_event=event, test_code=test_code):
         found.append(about)
         if not as_json:
-            _print_of_check(about)
+            finding = about.finding
+            _output.print_check(finding.level, about.subject, finding.message, finding.remedy)
     is_well = not any(about.finding.level == "error" for about in found)
     if as_json:
         documents = [{"about": each.subject} | attrs.asdict(each.finding) for each in found]
@@ -203,16 +201,6 @@ def check(  # noqa: PLR0913 - options, each by its name
             "green" if is_well else "red",
         )
     return EXIT_OK if is_well else EXIT_ATTENTION
-
-
-def _print_of_check(about: CheckItem) -> None:
-    finding = about.finding
-    _output.print_text(
-        f"{finding.level} {about.subject}: {finding.message}", _STYLES_CHECK[finding.level]
-    )
-    if finding.remedy:
-        _output.print_text(finding.remedy, indent=7)
-    _output.flush()
 
 
 _USUAL_CODE: Final = "adcp-tracker-check"

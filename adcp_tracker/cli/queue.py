@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import EXIT_OK, Directory, command
-from adcp_tracker.cli._queue import open_existing_queue, queue_url
+from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
+from adcp_tracker.cli._queue import open_existing_queue, queue_numbers, queue_url
+from adcp_tracker.outbox.storage import Shards
 
 queue = typer.Typer(no_args_is_help=True, help="Create and check the tables of a queue.")
 
@@ -37,8 +38,18 @@ def migrate(
 
 @queue.command()
 @command
-def check(*, url: Directory = None) -> int:
-    """Check that the tables of a queue are there, in the version that this release needs."""
-    store = open_existing_queue(queue_url(url))
-    _output.print_line(f"{store.location}: {store.used_bytes():,} bytes of events wait.")
-    return EXIT_OK
+def check(*, url: Directory = None, as_json: AsJson = False) -> int:
+    """Check the tables, who delivers, and what in the database may lose or slow events.
+
+    Exits with 1 if there is a warning or an error.
+    """
+    from adcp_tracker.outbox.database import DatabaseStore  # noqa: PLC0415 - an extra
+
+    numbers = Shards(queue_numbers(url))
+    found = DatabaseStore(queue_url(url), shards=numbers).conditions()
+    if as_json:
+        _output.print_json({"findings": [each._asdict() for each in found]})
+    else:
+        for each in found:
+            _output.print_check(each.level, "queue", each.message, each.remedy)
+    return EXIT_OK if all(each.level == "ok" for each in found) else EXIT_ATTENTION

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.outbox.schema import Condition
 
 try:
     import pymysql as _driver
@@ -13,7 +15,7 @@ except ImportError:
     import MySQLdb as _driver  # noqa: N813 - either of two
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from adcp_tracker.outbox.schema import Connection, Cursor
 
@@ -44,6 +46,12 @@ SELECT records, data FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s 
 """
 
 _DELETE: Final = "DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s"
+
+_MAY_DELETE: Final = "DELETE FROM adcp_log WHERE 1 = 0"
+_LONGEST: Final = """
+SELECT coalesce(max(timestampdiff(SECOND, trx_started, now())), 0) FROM information_schema.innodb_trx
+"""
+_LONG_SECONDS: Final = 300
 
 
 class MySQL:
@@ -123,6 +131,37 @@ class MySQL:
     def close_inherited(self, connections: Sequence[Connection]) -> None:
         """Leave a parent's connections as they are."""
         _INHERITED.extend(connections)
+
+    def condition(self, cursor: Cursor) -> Iterator[Condition]:
+        """Look at rights, durability and transactions that stay open."""
+        try:
+            cursor.execute(_MAY_DELETE)
+            yield Condition("ok", "This user may read and write all tables, as a worker must.")
+        except _driver.Error:
+            yield Condition(
+                "warning",
+                "This user lacks the right DELETE on adcp_log.",
+                "A worker needs all rights; the application INSERT alone.",
+            )
+        cursor.execute("SELECT @@innodb_flush_log_at_trx_commit")
+        ((flush,),) = cursor.fetchall()
+        if int(flush) == 1:
+            yield Condition("ok", "A commit is on the server's disk before it returns.")
+        else:
+            yield Condition(
+                "warning",
+                f"innodb_flush_log_at_trx_commit is {flush}.",
+                "A crash of the server loses orders and events of the last moments.",
+            )
+        with contextlib.suppress(_driver.Error):  # few may look at others' transactions
+            cursor.execute(_LONGEST)
+            ((seconds,),) = cursor.fetchall()
+            if seconds > _LONG_SECONDS:
+                yield Condition(
+                    "warning",
+                    f"A transaction is open for {seconds:,} s.",
+                    "It keeps old versions of rows from being purged. See SHOW PROCESSLIST.",
+                )
 
 
 def _connect_options(url: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.outbox.schema import Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from adcp_tracker.outbox.schema import Connection, Cursor
 
@@ -31,6 +32,26 @@ WITH near AS MATERIALIZED (
     RETURNING id, records, data
 )
 SELECT coalesce(string_agg(data, ''::bytea ORDER BY id), ''), coalesce(sum(records), 0) FROM taken
+"""
+
+_OLD_SNAPSHOT_SECONDS: Final = 300.0
+_MANY_DEAD_ROWS: Final = 1_000_000
+_RIGHTS: Final = """
+SELECT coalesce(string_agg(wanted.name || ' on ' || tables.tablename, ', '), '')
+FROM pg_tables AS tables,
+    (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS wanted (name)
+WHERE tables.schemaname = current_schema AND tables.tablename LIKE 'adcp\\_%'
+    AND NOT has_table_privilege(quote_ident(tables.tablename), wanted.name)
+"""
+_OLDEST_SNAPSHOT: Final = """
+SELECT coalesce(max(date_part('epoch', now() - xact_start)), 0)
+FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND datname = current_database()
+"""
+_DEAD_ROWS: Final = """
+SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables WHERE relname LIKE 'adcp\\_%'
+"""
+_STANDBYS: Final = """
+SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication
 """
 
 
@@ -103,3 +124,51 @@ class PostgreSQL:
 
     def close_inherited(self, connections: Sequence[Connection]) -> None:
         """Have nothing to do: psycopg leaves a parent's sockets alone."""
+
+    def condition(self, cursor: Cursor) -> Iterator[Condition]:
+        """Look at rights, durability, standbys, old snapshots and dead rows."""
+
+        def value(statement: str) -> Any:  # noqa: ANN401 - of any column
+            cursor.execute(statement)
+            return cursor.fetchall()[0][0]
+
+        missing = value(_RIGHTS)
+        if missing:
+            yield Condition(
+                "warning",
+                f"This user lacks the rights {missing}.",
+                "A worker needs them all; the application INSERT alone.",
+            )
+        else:
+            yield Condition("ok", "This user may read and write all tables, as a worker must.")
+        yield self._durability(value("SHOW synchronous_commit"), value("SHOW fsync"))
+        cursor.execute(_STANDBYS)
+        ((standbys, synchronous),) = cursor.fetchall()
+        if standbys and not synchronous:
+            yield Condition(
+                "warning",
+                f"All {standbys} standbys are asynchronous.",
+                "A failover loses orders and events that they have not received.",
+            )
+        seconds = float(value(_OLDEST_SNAPSHOT))
+        if seconds > _OLD_SNAPSHOT_SECONDS:
+            yield Condition(
+                "warning",
+                f"A transaction is open for {seconds:,.0f} s.",
+                "It keeps VACUUM from freeing rows, which slows the queue. "
+                "See pg_stat_activity, and set idle_in_transaction_session_timeout.",
+            )
+        dead = int(value(_DEAD_ROWS))
+        if dead > _MANY_DEAD_ROWS:
+            yield Condition(
+                "warning", f"The tables have {dead:,} dead rows.", "See that autovacuum runs."
+            )
+
+    def _durability(self, commit: str, fsync: str) -> Condition:
+        if commit == "off" or fsync == "off":
+            return Condition(
+                "warning",
+                f"synchronous_commit is {commit}, and fsync is {fsync}.",
+                "A crash of the server loses orders and events of the last moments.",
+            )
+        return Condition("ok", "A commit is on the server's disk before it returns.")

@@ -41,6 +41,7 @@ from adcp_tracker.outbox.schema import (
     INSERT_RECORD,
     SCHEMA_VERSION,
     WORDS,
+    Condition,
     queue_of,
     schema_statements,
 )
@@ -413,6 +414,35 @@ class DatabaseStore:
                 f"{self.location}: expected tables of version {SCHEMA_VERSION}, got {got}; "
                 f"run adcp-tracker queue migrate"
             )
+
+    def conditions(self) -> list[Condition]:
+        """Return what matters to the queue about its database.
+
+        Raises:
+            DatabaseError: If the tables aren't there, or the database can't be reached.
+        """
+        self.prepare()
+        found = [Condition("ok", f"The tables have version {SCHEMA_VERSION} or newer.")]
+        look = self.database.dialect.condition
+        found += self.database.run(lambda cursor: list(look(cursor)))
+        shards = self.shards()
+        found += [shard._leadership() for shard in shards]  # noqa: SLF001 - its own class
+        with contextlib.suppress(DatabaseError):  # this user may not read them, as was said
+            waiting = sum(shard.count_uncollected() for shard in shards)
+            size = sum(shard.used_bytes() for shard in shards)
+            found.append(Condition("ok", f"{waiting:,} new events wait; {size:,} bytes are used."))
+        return found
+
+    def _leadership(self) -> Condition:
+        ((left,),) = self._tables.query(
+            "SELECT until - {now} FROM adcp_queue WHERE queue = %(queue)s"
+        )
+        number = self._tables.queue
+        if left > 0:
+            return Condition("ok", f"Queue {number} is delivered.")
+        return Condition(
+            "warning", f"Nobody delivers queue {number}.", "Start adcp-tracker worker."
+        )
 
     def shards(self) -> tuple[DatabaseStore, ...]:
         """Return the store of each of its queues; itself if it has one."""

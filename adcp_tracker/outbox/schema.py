@@ -7,12 +7,12 @@ connection add records. Statements take words in braces from :data:`WORDS`, such
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from adcp_tracker.journal.records import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 SCHEMA_VERSION: Final = 2
 """A newer version only adds, so that an older release goes on working beside it."""
@@ -138,6 +138,20 @@ def schema_statements(dialect: str, queues: int = 1) -> list[str]:
     return [*tables, *_TUNING[dialect], "DELETE FROM adcp_schema", version, *rows]
 
 
+class Condition(NamedTuple):
+    """Something about a database that matters to a queue.
+
+    Attributes:
+        level: ``"ok"``, ``"warning"`` or ``"error"``.
+        message: What was found.
+        remedy: What to do about it; empty if nothing.
+    """
+
+    level: Literal["ok", "warning", "error"]
+    message: str
+    remedy: str = ""
+
+
 class Cursor(Protocol):
     """What runs statements, as in PEP 249."""
 
@@ -218,3 +232,6 @@ class Dialect(Protocol):
 
     def close_inherited(self, connections: Sequence[Connection]) -> None:
         """Let go of a parent's connections in a forked child; the parent goes on with them."""
+
+    def condition(self, cursor: Cursor) -> Iterator[Condition]:
+        """Look at what the server's settings and state mean for a queue."""

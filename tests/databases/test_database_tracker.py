@@ -126,7 +126,10 @@ def test_the_command_line_migrates_and_shows_a_queue(database: str) -> None:
     missing = _run("status", "--queue", database)
     assert (missing.returncode, "queue migrate" in missing.stderr) == (3, True)
     assert _run("queue", "migrate", "--queue", database).returncode == 0
-    assert _run("queue", "check", ADCP_QUEUE=database).returncode == 0
+    check = _run("queue", "check", ADCP_QUEUE=database)
+    assert (check.returncode, check.stderr) == (1, "")
+    assert "Nobody delivers queue 0." in check.stdout
+    assert "A commit is on the server" in check.stdout
     with Tracker([RecordingDestination()], queue=database, uploader="external") as tracker:
         tracker.track_purchase(order(1))
     status = _run("status", "--json", ADCP_QUEUE=database)
