@@ -49,7 +49,8 @@ _DELETE: Final = "DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN %(id
 
 _MAY_DELETE: Final = "DELETE FROM adcp_log WHERE 1 = 0"
 _LONGEST: Final = """
-SELECT coalesce(max(timestampdiff(SECOND, trx_started, now())), 0) FROM information_schema.innodb_trx
+SELECT coalesce(max(timestampdiff(SECOND, trx_started, now())), 0)
+FROM information_schema.innodb_trx
 """
 _LONG_SECONDS: Final = 300
 
