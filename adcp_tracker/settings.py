@@ -178,8 +178,9 @@ class Settings:
         default=None,
         repr=False,
         metadata=_about(
-            "The URL of a PostgreSQL database where events wait, in place of a directory, such as "
-            "`postgresql://user@host/database`."
+            "The URL of a PostgreSQL database where events wait, such as "
+            "`postgresql://user@host/database`. With a directory as well, events are written "
+            "there first and shipped to the database."
         ),
     )
     queues: tuple[int, ...] = attrs.field(
@@ -410,11 +411,10 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         is_producer = self.transactional_outbox is not None and not self.has_store
-        if not is_producer and (self.directory is None) == (self.queue is None):
-            got = "neither" if self.queue is None else "both"
+        if not is_producer and not self.has_store:
             raise ConfigurationError(
-                f"directory: expected a directory where events wait, or the URL of a queue, got "
-                f"{got}; pass directory='/var/lib/shop/adcp', or queue='postgresql://…'"
+                "directory: expected a directory where events wait, or the URL of a queue, got "
+                "neither; pass directory='/var/lib/shop/adcp', or queue='postgresql://…'"
             )
         _check_choice("durability", self.durability, ("process", "power"))
         _check_choice("when_full", self.when_full, ("drop_new", "raise"))
@@ -429,7 +429,8 @@ class Settings:
             )
         _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
         _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
-        if len(self.queues) > 1 and self.uploader == "thread":
+        is_relay = self.directory is not None
+        if len(self.queues) > 1 and self.uploader == "thread" and not is_relay:
             raise ConfigurationError(
                 "queues: expected one queue for a tracker that uploads; pass "
                 "uploader='external', and run adcp-tracker worker"

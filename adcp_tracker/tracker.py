@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from adcp_tracker.events.builder import EventFields, TrackOptions
     from adcp_tracker.events.event import Event
     from adcp_tracker.events.rejected import RejectedEvent
+    from adcp_tracker.outbox.database import DatabaseStore
     from adcp_tracker.outbox.storage import Outbox
     from adcp_tracker.settings import TrackerSettings
 
@@ -78,7 +79,8 @@ class Tracker:
     Args:
         destinations: Where events go. Without one, they wait on disk.
         directory: Where events wait: a directory of one user, on a local disk. Give ``queue``
-            instead to keep them in a PostgreSQL database.
+            instead to keep them in a PostgreSQL database, or both to write them to the directory
+            and ship them to the database.
         **settings: The other fields of :class:`.Settings`, each by its name. Those to look at
             first: ``default_region`` for phone numbers without a country code, ``on_denied``
             for events without consent, ``strict`` to raise instead of logging, and
@@ -124,6 +126,12 @@ class Tracker:
             events = open_store(queue, chosen.queue, encryption, _outbox, shards)
         else:
             events = open_producer_store(outbox, encryption, shards)
+        relay_to = None
+        if queue is not None and chosen.queue is not None:
+            relay_to = cast(
+                "DatabaseStore",
+                open_store(None, chosen.queue, encryption, shards=Shards(chosen.queues)),
+            )
         contexts = events.contexts(clock)
         tokens = ContextTokens(contexts, chosen.context_keys, clock)
         self._context_store = store = ContextStore(contexts, tokens, clock)
@@ -138,12 +146,13 @@ class Tracker:
             chosen,
             UploaderConfig(
                 events,
-                self.destinations,
+                self.destinations if relay_to is None else (),
                 _policy or RetryPolicy(random.random),
                 clock,
                 chosen.flush_interval,
                 max_bytes=chosen.max_bytes,
                 destination_bytes=chosen.max_destination_bytes,
+                relay_to=relay_to,
                 hooks=self.hooks,
             ),
             maintenance=[rules.refresh],

@@ -107,9 +107,11 @@ def make_settings(directory: str | None, **overrides: object) -> Settings:
 
     host = _host.get()
     settings = settings_from_env() if host is None else attrs.asdict(host.settings, recurse=False)
-    place = _place(directory)
-    is_url = is_queue_url(place)
-    settings |= {"directory": None if is_url else place, "queue": place if is_url else None}
+    is_relay = settings.get("directory") and settings.get("queue")
+    if directory is not None or not is_relay:
+        place = _place(directory)
+        is_url = is_queue_url(place)
+        settings |= {"directory": None if is_url else place, "queue": place if is_url else None}
     settings |= overrides
     found = Settings(**{**settings, "uploader": "external"})
     is_external = len(found.queues) > 1 and "uploader" not in overrides
@@ -125,7 +127,9 @@ def make_uploading_tracker(
         ConfigurationError: If a variable is invalid, or no destination is configured.
     """
     tracker = make_tracker(directory, fleet, uploader="thread", **overrides)
-    require_destinations(tracker.destinations)
+    is_relay = tracker.settings.directory is not None and tracker.settings.queue is not None
+    if not is_relay:
+        require_destinations(tracker.destinations)
     return tracker
 
 
@@ -352,10 +356,13 @@ def uploading(
 
     numbers = queue_numbers(directory, queues)
     fleet = numbers if len(numbers) > 1 else ()
+    each: Sequence[Sequence[int]] = [(number,) for number in numbers]
+    if make_settings(directory).directory is not None:  # one process ships for all queues
+        fleet, each = (), [numbers]
     with ExitStack() as stack:
         made = [
-            make_uploading_tracker(directory, fleet, queues=number, handle_sigterm=False)
-            for number in numbers
+            make_uploading_tracker(directory, fleet, queues=chosen, handle_sigterm=False)
+            for chosen in each
         ]
         for tracker in made:
             stack.enter_context(stopping(tracker, grace))

@@ -39,7 +39,7 @@ class DeadLetterApi:
 
     def list(self) -> builtins.list[DeadLetter]:
         """Return every dead letter, oldest first."""
-        shards = self._pipeline.store.shards()
+        shards = self._pipeline.shards()
         return [letter for shard in shards for letter in shard.open().dead_letters]
 
     def replay(

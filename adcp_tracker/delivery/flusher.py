@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -22,10 +22,12 @@ from adcp_tracker.exceptions import AdcpTrackerError, LeadLostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from adcp_tracker.delivery.relay import Relay
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.delivery.uploader import UploaderConfig
 
     Result = TypeVar("Result")
+    Leader = Uploader | Relay
 
 
 FORK_WAIT_SECONDS = 5.0
@@ -88,6 +90,15 @@ class ForkBarrier:
         fork.over.wait(FORK_WAIT_SECONDS)
         if after is not None:
             after()
+
+
+def stats_of(leader: Leader) -> Stats:
+    """Return the counts of whoever leads."""
+    return leader.stats()
+
+
+def _is_drained(leader: Leader) -> bool:
+    return leader.is_drained()
 
 
 def is_other_live_thread(thread: threading.Thread) -> bool:
@@ -157,7 +168,7 @@ class Flusher:
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
         self._leader_lock = self._config.store.leader_lock(self._clock)
-        self._commands: deque[Callable[[Uploader], None]] = deque()
+        self._commands: deque[Callable[[Any], None]] = deque()
         self._flushes: list[_Flush] = []
         self._fork_barrier = ForkBarrier(self._wake.set)
         self._throttled_log = ThrottledLogger(self._clock)
@@ -232,9 +243,9 @@ class Flusher:
             flush.done.wait(timeout)
         finally:
             self._flushes.remove(flush)
-        return self._run_or(Uploader.is_drained, _HANDOVER_SECONDS, default=False)
+        return self._run_or(_is_drained, _HANDOVER_SECONDS, default=False)
 
-    def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
+    def run(self, command: Callable[[Any], Result], timeout: float) -> Result:
         """Run a command in the leader's thread.
 
         Args:
@@ -247,7 +258,7 @@ class Flusher:
         self.start()
         future: Future[Result] = Future()
 
-        def do(uploader: Uploader) -> None:
+        def do(uploader: Leader) -> None:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(command(uploader))
@@ -271,7 +282,7 @@ class Flusher:
         """Return this leader's counts, or the published ones and what waits."""
         starting = self.is_running and not read_stats(self._config.store).leader
         if self.is_leading or starting:
-            found = self._run_or(Uploader.stats, FORK_WAIT_SECONDS, default=None)
+            found = self._run_or(stats_of, FORK_WAIT_SECONDS, default=None)
             if found is not None:
                 return found
         return current_stats(self._config.store)
@@ -330,9 +341,7 @@ class Flusher:
             destination.after_fork()
         self.reset()
 
-    def _run_or(
-        self, command: Callable[[Uploader], Result], timeout: float, default: Result
-    ) -> Result:
+    def _run_or(self, command: Callable[[Any], Result], timeout: float, default: Result) -> Result:
         try:
             return self.run(command, timeout)
         except (TimeoutError, AdcpTrackerError, OSError):
@@ -392,7 +401,7 @@ class Flusher:
 
     def _run_as_leader(self) -> None:
         try:
-            uploader = Uploader(self._config, self._wake.set, self._leader_lock.term)
+            uploader = self._make_leader()
             try:
                 self._upload(uploader)
             except LeadLostError:
@@ -404,7 +413,14 @@ class Flusher:
         finally:
             self._leader_lock.release()
 
-    def _upload(self, uploader: Uploader) -> None:
+    def _make_leader(self) -> Leader:
+        if self._config.relay_to is None:
+            return Uploader(self._config, self._wake.set, self._leader_lock.term)
+        from adcp_tracker.delivery.relay import Relay  # noqa: PLC0415 - for those who relay
+
+        return Relay(self._config, self._leader_lock.term)
+
+    def _upload(self, uploader: Leader) -> None:
         """Upload round by round until there is a reason to stop."""
         logger.debug("leader.elected", directory=self._config.store.location)
         self._maintained_at = self._clock.monotonic()
@@ -429,7 +445,7 @@ class Flusher:
                 f"directory was deleted or moved, find out by whom."
             )
 
-    def _serve_requests(self, uploader: Uploader) -> None:
+    def _serve_requests(self, uploader: Leader) -> None:
         """Run commands, answer flushes and do maintenance between two rounds."""
         self._wait_for_fork(uploader)
         while self._commands:
@@ -437,13 +453,13 @@ class Flusher:
         self._answer_flushes(uploader)
         self._run_maintenance(uploader)
 
-    def _wait_for_fork(self, uploader: Uploader | None = None) -> None:
+    def _wait_for_fork(self, uploader: Leader | None = None) -> None:
         if uploader is None:
             self._fork_barrier.wait(None, None)
         else:
             self._fork_barrier.wait(uploader.close_state, uploader.reopen_state)
 
-    def _answer_flushes(self, uploader: Uploader) -> None:
+    def _answer_flushes(self, uploader: Leader) -> None:
         if not self._flushes or uploader.is_sending:
             return
         drained = uploader.is_drained()
@@ -453,7 +469,7 @@ class Flusher:
             if drained or hopeless:
                 flush.done.set()
 
-    def _run_maintenance(self, uploader: Uploader | None = None) -> None:
+    def _run_maintenance(self, uploader: Leader | None = None) -> None:
         now = self._clock.monotonic()
         if now - self._maintained_at >= self._config.idle_seconds or self._stopping:
             self._maintained_at = now
@@ -463,7 +479,7 @@ class Flusher:
         if uploader is not None and self._should_publish(uploader, now):
             self._publish(uploader)
 
-    def _sync(self, uploader: Uploader) -> None:
+    def _sync(self, uploader: Leader) -> None:
         """Sync segments; what fails is synced again later."""
         try:
             uploader.segments.sync()
@@ -472,7 +488,7 @@ class Flusher:
                 "segments.not_synced", error=str(error), remedy="see to the queue's volume"
             )
 
-    def _should_publish(self, uploader: Uploader, now: float) -> bool:
+    def _should_publish(self, uploader: Leader, now: float) -> bool:
         """Return whether it is time to publish stats.
 
         Counting all that waits takes a while. So it does not come in between two requests,
@@ -484,7 +500,7 @@ class Flusher:
         intervals = (now - self._published_at) / interval
         return intervals >= (_BEHIND_INTERVALS if uploader.is_sending else 1)
 
-    def _publish(self, uploader: Uploader) -> None:
+    def _publish(self, uploader: Leader) -> None:
         """Publish stats; uploading goes on if that fails."""
         began = self._published_at = self._clock.monotonic()
         try:
@@ -495,7 +511,7 @@ class Flusher:
             )
         self._counting_seconds = self._clock.monotonic() - began
 
-    def _drain(self, uploader: Uploader) -> None:
+    def _drain(self, uploader: Leader) -> None:
         """Wait for requests in flight: another leader must not send them too.
 
         Whatever goes wrong meanwhile, or has gone wrong before, is no reason not to.

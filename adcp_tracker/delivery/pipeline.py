@@ -9,19 +9,18 @@ import attrs
 from adcp_tracker import _development, _process
 from adcp_tracker._development import make_reporter
 from adcp_tracker._logging import logger
-from adcp_tracker.delivery.flusher import Flusher
+from adcp_tracker.delivery.flusher import Flusher, stats_of
 from adcp_tracker.delivery.stats import current_stats
-from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.destinations.validation import is_remote
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.writer import segment_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from adcp_tracker.delivery.stats import Stats
-    from adcp_tracker.delivery.uploader import UploaderConfig
+    from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
     from adcp_tracker.outbox.storage import Store
     from adcp_tracker.settings import Settings
 
@@ -56,8 +55,9 @@ class Pipeline:
         self._config = config
         self.shutdown_timeout = settings.shutdown_timeout
         self._settings = settings
-        self._has_destinations = bool(config.destinations) and settings.has_store
-        self.is_remote = any(map(is_remote, config.destinations))
+        is_relay = config.relay_to is not None
+        self._has_destinations = (bool(config.destinations) or is_relay) and settings.has_store
+        self.is_remote = is_relay or any(map(is_remote, config.destinations))
         self.reporter = make_reporter(config.destinations)
         self.clock = config.clock
         self._hooks = config.hooks
@@ -123,7 +123,7 @@ class Pipeline:
         """Return the stats of the directory; never restart a closed flusher for it."""
         self.journal.check_fork()
         if self._uploads and not (self._closed or self.flusher.is_running):
-            found = self._try_run(Uploader.stats, _CLAIM_SECONDS) or self.flusher.stats()
+            found = self._try_run(stats_of, _CLAIM_SECONDS) or self.flusher.stats()
         else:
             found = self.flusher.stats()
         return self._add_local_counts(found)
@@ -176,15 +176,45 @@ class Pipeline:
             ConfigurationError: If no thread can run in this process.
             TimeoutError: If another process did not hand over in time.
         """
-        shards = self.store.shards()
-        if len(shards) == 1:
+        shards = self.shards()
+        if self._config.relay_to is None and len(shards) == 1:
             return [self.run(command, timeout)]
         return [self._run_on(shard, command, timeout) for shard in shards]
+
+    def shards(self) -> Sequence[Store]:
+        """Return the queues that events are delivered from."""
+        return (self._config.relay_to or self.store).shards()
+
+    def ship_all(self, timeout: float) -> tuple[str, ...]:
+        """Have every relay ship what it has.
+
+        Returns:
+            The machines that could not be asked.
+
+        Raises:
+            TimeoutError: If this one can't ship in time.
+        """
+        store = self._config.relay_to
+        if store is None and not self.store.is_shared:
+            return ()
+        from adcp_tracker.delivery.relay import await_relays  # noqa: PLC0415 - rarely needed
+
+        if store is not None and self.flush(timeout).pending:
+            raise TimeoutError(
+                f"{self.store.location}: expected to ship all events to {store.location} within "
+                f"{timeout:g} s, and some are left; see that the database can be reached"
+            )
+        return await_relays(store or self.store, self.clock, timeout)
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether events are shipped to a database, and delivered from there."""
+        return self._config.relay_to is not None
 
     def _run_on(
         self, shard: Store, command: Callable[[Uploader], Result], timeout: float
     ) -> Result:
-        flusher = Flusher(attrs.evolve(self._config, store=shard), _do_nothing)
+        flusher = Flusher(attrs.evolve(self._config, store=shard, relay_to=None), _do_nothing)
         try:
             return flusher.run(command, timeout)
         finally:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from adcp_tracker.hooks import Notice
     from adcp_tracker.outbox.batch import BatchEvents
     from adcp_tracker.outbox.batcher import BatchResult
+    from adcp_tracker.outbox.database import DatabaseStore
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.outbox.storage import DestinationNames, Store
@@ -637,6 +638,7 @@ class UploaderConfig:
         destination_bytes: How much may wait for one destination; ``None`` for half of `max_bytes`
             if there are several.
         hooks: What is called about deliveries.
+        relay_to: Where the directory's records are shipped, in place of being delivered.
         names: The names of all destinations that events are kept for.
     """
 
@@ -649,6 +651,7 @@ class UploaderConfig:
     max_bytes: int | None = None
     destination_bytes: int | None = None
     hooks: Hooks = attrs.field(factory=Hooks)
+    relay_to: DatabaseStore | None = None
     names: DestinationNames = attrs.field(init=False)
 
     @names.default

@@ -455,6 +455,11 @@ class DatabaseStore:
         shard._choose(Shards((number,)))  # noqa: SLF001 - its own class
         return shard
 
+    def tables(self, number: int) -> Tables:
+        """Return the tables of one of its queues, chosen by any number."""
+        numbers = self._shards.numbers
+        return attrs.evolve(self._tables, queue=numbers[number % len(numbers)])
+
     def open(self, term: int = 0) -> DatabaseQueue:
         """Return the queue for the leader of this term; for others, to read only."""
         return DatabaseQueue(attrs.evolve(self._tables, term=term), self.encryption)

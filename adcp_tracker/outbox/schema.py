@@ -119,6 +119,12 @@ INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s,
 """Adds one record; the one statement of producers."""
 
 
+INSERT_PIECE: Final = (
+    "INSERT INTO adcp_intake (queue, records, data) VALUES (%(queue)s, %(records)s, %(data)s)"
+)
+"""Adds several records that follow each other."""
+
+
 def schema_statements(dialect: str, queues: int = 1) -> list[str]:
     """Return the statements that create the tables of queues ``0`` to ``queues - 1``.
 

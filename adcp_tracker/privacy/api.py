@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import attrs
+
 from adcp_tracker._logging import logger
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.context import RequestContext, current_context
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
     from adcp_tracker.privacy.erasure import ErasureReport
-    from adcp_tracker.privacy.matching import Uid
+    from adcp_tracker.privacy.matching import Person, Uid
 
 
 class PrivacyApi:
@@ -78,7 +80,11 @@ class PrivacyApi:
                 user, or is open to others. What was erased before stays erased.
             OSError: If the disk refuses the write.
         """
-        from adcp_tracker.privacy.erasure import Erasure, ErasureReport  # noqa: PLC0415 - rarely needed
+        from adcp_tracker.privacy.erasure import (  # noqa: PLC0415 - rarely needed
+            Erasure,
+            ErasureReport,
+            erase_copies,
+        )
         from adcp_tracker.privacy.matching import person  # noqa: PLC0415 - likewise
 
         whom = person(
@@ -91,8 +97,15 @@ class PrivacyApi:
             default_region=default_region or self._default_region,
         )
         buffer = self._pipeline.buffer
-        erasure = Erasure(buffer, self._store, whom, follow)
+        unreached = self._pipeline.ship_all(timeout)
+
+        def erase_shipped(person: Person) -> None:
+            self._pipeline.run(lambda leader: erase_copies(leader, person), timeout)
+
+        copies = erase_shipped if self._pipeline.is_relay else None
+        erasure = Erasure(buffer, self._store, whom, follow, copies)
         report = ErasureReport.sum(self._pipeline.run_on_all(erasure, timeout))
+        report = attrs.evolve(report, unreached=unreached)
         logger.info(
             "person.forgotten",
             events=report.events,
@@ -140,6 +153,7 @@ class PrivacyApi:
             event_id=event_id,
             default_region=default_region or self._default_region,
         )
+        self._pipeline.ship_all(timeout)
         listing = Export(self._pipeline.buffer, self._store, whom, follow)
         found = self._pipeline.run_on_all(listing, timeout)
         return [each for items in found for each in items]

@@ -16,8 +16,9 @@ from adcp_tracker.privacy.matching import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from adcp_tracker.delivery.relay import Relay
     from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.privacy.context_store import ContextStore
@@ -34,6 +35,10 @@ _SENT_BEFORE = "Ask every seller to delete what was delivered earlier; the queue
 _IN_FLIGHT = "Erase again shortly: {} in a request and can't be taken back."
 _UNSEARCHED = "Erase again with your context_keys: {} signed by other keys."
 _UNDECRYPTED = "Erase again with every key in encryption_keys: {} can't be decrypted."
+_UNREACHED = (
+    "Erase again once {} can reach the database, or there: what they have not shipped was not "
+    "searched."
+)
 _LEFTOVER = "Check {}: they still contain something of the person, for example in another's event."
 
 
@@ -58,6 +63,8 @@ class ErasureReport:
             removed whole.
         undecrypted: Events and dead letters encrypted with a missing key.
         leftover_files: Files that still contain something of the person.
+        unreached: Machines whose relay is silent or behind, so that what they have not shipped to
+            the database was not searched.
     """
 
     events: int = 0
@@ -71,6 +78,7 @@ class ErasureReport:
     unreadable: int = 0
     undecrypted: int = 0
     leftover_files: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
 
     @classmethod
     def sum(cls, reports: Sequence[ErasureReport]) -> ErasureReport:
@@ -89,7 +97,8 @@ class ErasureReport:
     @property
     def is_complete(self) -> bool:
         """Whether nothing of the person is left in the queue."""
-        return not (self.in_flight or self.unsearched or self.undecrypted or self.leftover_files)
+        left = self.in_flight or self.unsearched or self.undecrypted or self.leftover_files
+        return not (left or self.unreached)
 
     @property
     def remaining_steps(self) -> tuple[str, ...]:
@@ -106,6 +115,8 @@ class ErasureReport:
             told.insert(0, _UNDECRYPTED.format(_count(self.undecrypted, "event", "events")))
         if self.leftover_files:
             told.insert(0, _LEFTOVER.format(", ".join(self.leftover_files)))
+        if self.unreached:
+            told.insert(0, _UNREACHED.format(", ".join(self.unreached)))
         return tuple(told)
 
     def as_json(self) -> dict[str, object]:
@@ -113,6 +124,7 @@ class ErasureReport:
         return {
             **attrs.asdict(self),
             "leftover_files": list(self.leftover_files),
+            "unreached": list(self.unreached),
             "is_complete": self.is_complete,
             "remaining_steps": list(self.remaining_steps),
         }
@@ -133,6 +145,7 @@ class Erasure:
     memory: ContextStore
     person: Person
     follow: bool = True
+    erase_copies: Callable[[Person], object] | None = None
 
     def __call__(self, uploader: Uploader) -> ErasureReport:
         """Erase the person and return a report.
@@ -149,6 +162,8 @@ class Erasure:
             one for each in result.events for one in status.of(each.segment, each.record).items()
         )
         _erase(uploader, result)
+        if self.erase_copies is not None:
+            self.erase_copies(result.person)
         in_memory = self.intake.erase(matcher.owns)
         in_flight = uploader.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
@@ -187,7 +202,12 @@ class Erasure:
         write_stats(uploader.queue, uploader.stats())
 
 
-def _erase(uploader: Uploader, result: SearchResult) -> None:
+def erase_copies(leader: Uploader | Relay, person: Person) -> None:
+    """Erase a person from the segments that a relay has shipped and not deleted yet."""
+    _erase(leader, search(leader, person, follow=False))
+
+
+def _erase(uploader: Uploader | Relay, result: SearchResult) -> None:
     for segment in sorted({match.segment for match in result.events}):
         records = [match.record for match in result.events if match.segment == segment]
         uploader.segments.erase(segment, records)

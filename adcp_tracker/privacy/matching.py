@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Uid = str | UniversalId | Mapping[str, object]
     """A universal id: a plain text matches any type."""
 
+    from adcp_tracker.delivery.relay import Relay
     from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.storage import Segments
@@ -253,7 +254,7 @@ class SearchResult:
         return frozenset(order for event in events for order in orders_of(_decoded(event)))
 
 
-def search(uploader: Uploader, person: Person, *, follow: bool) -> SearchResult:
+def search(uploader: Uploader | Relay, person: Person, *, follow: bool) -> SearchResult:
     """Search segments and dead letters.
 
     Args:
@@ -268,7 +269,7 @@ def search(uploader: Uploader, person: Person, *, follow: bool) -> SearchResult:
     return _search_once(uploader, attrs.evolve(person, order_ids=person.order_ids | orders))
 
 
-def _search_once(uploader: Uploader, person: Person) -> SearchResult:
+def _search_once(uploader: Uploader | Relay, person: Person) -> SearchResult:
     owns = PersonMatcher(person).owns
     result = SearchResult(person, undecrypted=uploader.dead_letters.undecrypted())
     for name, size in uploader.segments.sizes().items():
