@@ -227,7 +227,7 @@ class Relay:
     def _load(self) -> None:
         """Learn from the database what was shipped before."""
         tables = self._tables("")
-        conflict = tables.database.dialect.on_conflict()
+        conflict = tables.database.dialect.on_conflict("directory")
         tables.query(_KNOW_RELAY + conflict, directory=self._directory, host=self._host)
         self._tell()
         ((stats,),) = tables.query(_LOAD, directory=self._directory)
@@ -298,7 +298,7 @@ class Relay:
 
         def ship(cursor: Cursor) -> None:
             if not piece.start:
-                conflict = tables.database.dialect.on_conflict()
+                conflict = tables.database.dialect.on_conflict("queue, origin")
                 tables.run(cursor, _KNOW_ORIGIN + conflict, **values)
             tables.run(cursor, _MOVE, **values)
             if cursor.rowcount != 1:
