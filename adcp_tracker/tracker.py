@@ -692,12 +692,17 @@ class Tracker:
 
         return await asyncio.to_thread(self.flush, timeout)
 
-    def stats(self) -> Stats:
-        """Return the stats of this directory, all processes together.
+    def stats(self, *, live: bool = True) -> Stats:
+        """Return the stats of this queue, all processes together.
 
         A closed tracker stays closed: it returns the stats that were last written.
+
+        Args:
+            live: Whether to count now if this process uploads or can, which may wait for a
+                request to be prepared. Otherwise the uploading process's latest counts are
+                taken, up to a second old, and every process returns the same.
         """
-        return self._pipeline.stats()
+        return self._pipeline.stats(live=live)
 
     def close(self, timeout: float | None = None) -> Stats:
         """Deliver what can be delivered in time, and end the flusher; the rest stays on disk.

@@ -134,6 +134,7 @@ _GATHER_SECONDS = 0.1
 _BEHIND_INTERVALS = 2
 _COUNTING_SHARE = 100
 _LONG_SECONDS = 0.02
+_LATE_SECONDS = 1.0
 
 
 @attrs.define(eq=False)
@@ -173,6 +174,7 @@ class Flusher:
         self._fork_barrier = ForkBarrier(self._wake.set)
         self._throttled_log = ThrottledLogger(self._clock)
         self._maintained_at = 0.0
+        self._due_at = 0.0
         self._published_at = 0.0
         self._counting_seconds = 0.0
         self._woken_at = -_GATHER_SECONDS
@@ -186,6 +188,12 @@ class Flusher:
     def has_ended(self) -> bool:
         """Whether no thread runs, not even one that is still ending."""
         return not any(is_other_live_thread(each) for each in self._threads())
+
+    @property
+    def overdue(self) -> float:
+        """For how many seconds the thread should have gone on and has not."""
+        late = 0.0 if self._thread is None else self._clock.monotonic() - self._due_at
+        return late if late > _LATE_SECONDS else 0.0
 
     @property
     def is_leading(self) -> bool:
@@ -206,6 +214,7 @@ class Flusher:
             # behind that nobody knows of, or the next start would begin a second.
             thread = threading.Thread(target=self._run, name="adcp_tracker", daemon=True)
             self._thread = thread
+            self._due_at = self._clock.monotonic()
             try:
                 thread.start()
             except RuntimeError:
@@ -526,4 +535,6 @@ class Flusher:
             uploader.close()
 
     def _sleep(self, seconds: float) -> None:
+        self._due_at = self._clock.monotonic() + max(seconds, 0.0)
         self._wake.wait(max(seconds, 0.0))
+        self._due_at = min(self._due_at, self._clock.monotonic())

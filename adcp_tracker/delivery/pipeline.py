@@ -119,9 +119,11 @@ class Pipeline:
             self._await_worker(timeout)
         return self.stats()
 
-    def stats(self) -> Stats:
-        """Return the stats of the directory; never restart a closed flusher for it."""
+    def stats(self, *, live: bool = True) -> Stats:
+        """Return the stats of the queue; never restart a closed flusher for it."""
         self.journal.check_fork()
+        if not live:
+            return self._add_local_counts(current_stats(self.store))
         if self._uploads and not (self._closed or self.flusher.is_running):
             found = self._try_run(stats_of, _CLAIM_SECONDS) or self.flusher.stats()
         else:
@@ -303,10 +305,14 @@ class Pipeline:
 
     def _add_local_counts(self, stats: Stats) -> Stats:
         """Add what only this process knows."""
-        in_memory, failed = self.buffer.in_memory, self._failed_inserts
-        if not (in_memory or failed):
+        in_memory, failed, overdue = (
+            self.buffer.in_memory,
+            self._failed_inserts,
+            self.flusher.overdue,
+        )
+        if not (in_memory or failed or overdue):
             return stats
-        return attrs.evolve(stats, in_memory=in_memory, failed_inserts=failed)
+        return attrs.evolve(stats, in_memory=in_memory, failed_inserts=failed, overdue=overdue)
 
     @property
     def _uploads(self) -> bool:

@@ -139,6 +139,8 @@ class Stats:
             refuses to take them.
         failed_inserts: How many events the asking process could not insert in the application's
             transaction; they went to the journal instead.
+        overdue: For how many seconds the asking process's uploading thread should have gone on
+            and has not; 0 if all is well or none runs.
         host: The name of the machine of the process that uploads.
         counted: Up to where each segment was counted, in bytes; ``None`` if that isn't known.
     """
@@ -150,6 +152,7 @@ class Stats:
     oldest_at: float | None = None
     in_memory: int = 0
     failed_inserts: int = 0
+    overdue: float = 0.0
     host: str = ""
     counted: dict[str, int] | None = attrs.field(default=None, repr=False)
 
@@ -336,6 +339,9 @@ def add_up(parts: Sequence[Stats]) -> Stats:
         waiting=sum(each.waiting for each in parts),
         taken_at=min((each.taken_at for each in parts if each.taken_at), default=0.0),
         oldest_at=min(oldest, default=None),
+        in_memory=sum(each.in_memory for each in parts),
+        failed_inserts=sum(each.failed_inserts for each in parts),
+        overdue=max(each.overdue for each in parts),
         counted=None,
     )
 

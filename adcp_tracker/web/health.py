@@ -1,7 +1,9 @@
 """The health of a tracker, for the endpoints ``/healthz`` and ``/readyz``.
 
-Liveness says that the process answers. Readiness says that it can record events durably: it
-fails while the disk refuses them, so that they would be lost with the process. A seller that is
+Liveness of a web process says that it answers. Liveness of a process whose only work is to
+deliver says that its uploading thread goes on, too: a restart may help if it is stuck.
+Readiness says that the process can record events durably. It fails while the queue can't be used,
+or while the disk refuses events, so that they would be lost with the process. A seller that is
 down fails neither, because events wait for it on disk.
 """
 
@@ -13,10 +15,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._signals import reraise_interruption
+from adcp_tracker.journal.files import QueueDirectory
 
 if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
+STUCK_SECONDS = 60.0
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
@@ -38,9 +42,16 @@ class Health:
         return json.dumps(self.details).encode() + b"\n"
 
 
-def liveness() -> Health:
-    """Return that the process answers."""
-    return Health(200, {"status": "ok"})
+def liveness(tracker: Tracker | None = None) -> Health:
+    """Return whether the process goes on.
+
+    Args:
+        tracker: The tracker of a process that only delivers; left out, answering is enough.
+    """
+    overdue = 0.0 if tracker is None else tracker.stats(live=False).overdue
+    if overdue < STUCK_SECONDS:
+        return Health(200, {"status": "ok"})
+    return Health(503, {"status": "error", "error": "stuck", "overdue": round(overdue, 1)})
 
 
 def readiness(tracker: Tracker) -> Health:
@@ -50,7 +61,8 @@ def readiness(tracker: Tracker) -> Health:
         tracker: The application's tracker. Its stats are read, which takes a file or a query.
     """
     try:
-        stats = tracker.stats()
+        _check_queue(tracker)
+        stats = tracker.stats(live=False)
     except Exception as error:  # noqa: BLE001 - an error is an answer here
         reraise_interruption(error)
         return Health(503, {"status": "error", "error": type(error).__name__})
@@ -70,9 +82,23 @@ def readiness(tracker: Tracker) -> Health:
     )
 
 
-def health_at(path: str, tracker: Tracker) -> Health | None:
-    """Return the answer for a path that ends in ``/healthz`` or ``/readyz``; else ``None``."""
+def _check_queue(tracker: Tracker) -> None:
+    """Raise if events can't be recorded. Creates nothing."""
+    if tracker.settings.directory is None:
+        tracker.prepare()
+    else:
+        QueueDirectory(tracker.settings.directory).check_usable()
+
+
+def health_at(path: str, tracker: Tracker, *, delivers: bool = False) -> Health | None:
+    """Return the answer for a path that ends in ``/healthz`` or ``/readyz``; else ``None``.
+
+    Args:
+        path: The path of a request.
+        tracker: The process's tracker.
+        delivers: Whether to deliver is all that the process does.
+    """
     name = path.rpartition("/")[2]
     if name == "healthz":
-        return liveness()
+        return liveness(tracker if delivers else None)
     return readiness(tracker) if name == "readyz" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,13 +12,14 @@ from fastapi import FastAPI
 from flask import Flask
 
 from adcp_tracker import Tracker
-from adcp_tracker.web.health import readiness
+from adcp_tracker.web.health import liveness, readiness
 from adcp_tracker_asgi import health_app as asgi_health
 from adcp_tracker_fastapi import AdcpTracker as FastAPITracker
 from adcp_tracker_fastapi import health_router
 from adcp_tracker_flask import AdcpTracker as FlaskTracker
 from adcp_tracker_flask import health
 from adcp_tracker_wsgi import health_app as wsgi_health
+from tests.support.destinations import HandClock, ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,3 +99,41 @@ def test_events_that_only_memory_has_are_not_safe(tmp_path: Path) -> None:
     finally:
         (tmp_path / "queue" / "segments").unlink(missing_ok=True)
         tracker.close()
+
+
+def test_a_directory_that_cannot_be_used_is_not_ready(tmp_path: Path) -> None:
+    """Before any event is lost, and without creating anything."""
+    tracker = Tracker(directory=tmp_path / "queue")
+    assert readiness(tracker).status == 200
+    assert not (tmp_path / "queue").exists()
+    (tmp_path / "queue").mkdir(mode=0o777)
+    (tmp_path / "queue").chmod(0o777)
+    assert readiness(tracker).details["error"] == "UnusableDirectoryError"
+    tracker.close()
+
+
+def test_a_worker_whose_thread_stands_still_is_not_alive(tmp_path: Path) -> None:
+    """A web process that answers is alive all the same: a restart of the shop would cost more."""
+    gate, reached = threading.Event(), threading.Event()
+    clock = HandClock()
+    tracker = Tracker([ScriptedDestination()], directory=tmp_path / "queue", _clock=clock)
+
+    def hang(_: object) -> None:
+        reached.set()
+        gate.wait(30.0)
+
+    stuck = threading.Thread(target=tracker._pipeline.run, args=(hang, 30.0))  # noqa: SLF001 - nothing public hangs
+    try:
+        assert liveness(tracker).status == 200
+        stuck.start()
+        assert reached.wait(20.0)
+        clock.time += 59.0
+        assert liveness(tracker).status == 200
+        clock.time += 2.0
+        assert liveness(tracker).status == 503
+        assert liveness().status == 200
+    finally:
+        gate.set()
+        stuck.join()
+    wait_until(lambda: liveness(tracker).status == 200)
+    tracker.stop(5.0)
