@@ -32,6 +32,7 @@ class DeliveredNotice:
         destination: The name of the destination.
         event_ids: The events' ids, without those that the seller rejected.
         accepted_at: When each was tracked, in seconds since the epoch.
+        sent: How many events the request had.
         unconfirmed: How many of them the seller doesn't say it processed.
         is_test: Whether they were sent with a test event code.
         at: When the seller had them, in seconds since the epoch.
@@ -40,6 +41,7 @@ class DeliveredNotice:
     destination: str
     event_ids: tuple[str, ...]
     accepted_at: tuple[float, ...]
+    sent: int
     unconfirmed: int
     is_test: bool
     at: float
@@ -230,6 +232,7 @@ def delivered_notice(  # noqa: PLR0913 - the facts of a delivery, each by its na
     events: Iterable[bytes],
     times: Iterable[int],
     *,
+    sent: int,
     unconfirmed: int,
     is_test: bool,
     at: float,
@@ -238,7 +241,7 @@ def delivered_notice(  # noqa: PLR0913 - the facts of a delivery, each by its na
     kept = [pair for pair in zip(events, times, strict=True) if pair[0] != BLANK]
     ids = tuple(_id_of(event) for event, _ in kept)
     accepted_at = tuple(time / 1000 for _, time in kept)
-    return DeliveredNotice(destination, ids, accepted_at, unconfirmed, is_test, at)
+    return DeliveredNotice(destination, ids, accepted_at, sent, unconfirmed, is_test, at)
 
 
 def rejected_notices(letters: Sequence[DeadLetter]) -> list[RejectedNotice]:

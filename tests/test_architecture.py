@@ -29,7 +29,7 @@ LAYERS = (
     {"privacy"},
     {"recorder"},
     {"tracker"},
-    {"importing", "testing", "web"},
+    {"importing", "metrics", "testing", "web"},
     {"sandbox"},
     {"cli", "pytest_plugin"},
 )

@@ -53,7 +53,7 @@ def test_delivered_events_are_told_with_their_ids(make: Make) -> None:
 
     (notice,) = told
     assert (notice.destination, notice.event_ids) == (NAME, ("L-0", "L-2"))
-    assert (notice.unconfirmed, notice.is_test) == (1, False)
+    assert (notice.sent, notice.unconfirmed, notice.is_test) == (3, 1, False)
     assert began - 1 < notice.accepted_at[0] <= notice.at <= time.time()
 
 
@@ -156,7 +156,7 @@ def test_what_waits_for_a_slow_hook_is_bounded(caplog: pytest.LogCaptureFixture)
     ids, times = ("L-1",) * 60_000, (0.0,) * 60_000
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
-            hooks.post([DeliveredNotice(NAME, ids, times, 0, is_test=False, at=0.0)])
+            hooks.post([DeliveredNotice(NAME, ids, times, 60_000, 0, is_test=False, at=0.0)])
     gate.set()
     hooks.close(20.0)
     assert len(told) == 2

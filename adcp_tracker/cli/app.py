@@ -15,6 +15,7 @@ from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
 from adcp_tracker.cli.explain import explain
 from adcp_tracker.cli.import_ import import_
+from adcp_tracker.cli.metrics import metrics
 from adcp_tracker.cli.queue import queue
 from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
@@ -31,7 +32,19 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, sandbox, status, coach, flush, worker, check, explain, retire, reconcile):
+for command in (
+    demo,
+    sandbox,
+    status,
+    metrics,
+    coach,
+    flush,
+    worker,
+    check,
+    explain,
+    retire,
+    reconcile,
+):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(dead, name="dead")

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,6 +35,7 @@ from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.settings import Settings
@@ -126,6 +127,21 @@ def worker(  # noqa: PLR0913 - options, each by its name
         ),
     ] = 10.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log at DEBUG level.")] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="ADDRESS",
+            help="Serve /metrics, /healthz and /readyz there, as in 9464 or 0.0.0.0:9464. "
+            "Without a host, only this machine can ask.",
+        ),
+    ] = None,
+    opentelemetry: Annotated[
+        bool,
+        typer.Option(
+            "--opentelemetry", help="Report metrics and spans to the OpenTelemetry SDK's providers."
+        ),
+    ] = False,
     create: Annotated[
         bool, typer.Option("--create", help="Create the directory if it does not exist.")
     ] = False,
@@ -149,11 +165,16 @@ def worker(  # noqa: PLR0913 - options, each by its name
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    with uploading(directory, queues, grace) as trackers:
+    with ExitStack() as stack, uploading(directory, queues, grace) as trackers:
         settings = trackers[0].settings
         _prepare(settings, create=create)
         names = [destination.name for destination in trackers[0].destinations]
         logger.info("worker.started", directory=settings.location, destinations=names)
+        if opentelemetry:
+            from adcp_tracker.metrics import instrument  # noqa: PLC0415 - for a quick --help
+
+            instrument(*trackers)
+        stack.enter_context(_serving(metrics, trackers))
         if once:
             _deliver_once(trackers, timeout)
         else:
@@ -162,6 +183,15 @@ def worker(  # noqa: PLR0913 - options, each by its name
     stats = add_up([tracker.stop() for tracker in trackers])
     _print(stats, as_json=as_json)
     return EXIT_ATTENTION if once and stats.pending else EXIT_OK
+
+
+def _serving(metrics: str | None, trackers: list[Tracker]) -> AbstractContextManager[None]:
+    """Serve metrics at an address while the block runs, if there is one."""
+    if metrics is None:
+        return nullcontext()
+    from adcp_tracker.cli.metrics import serving  # noqa: PLC0415 - for a quick --help
+
+    return serving(metrics, trackers)
 
 
 def _prepare(settings: Settings, *, create: bool) -> None:

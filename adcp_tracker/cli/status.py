@@ -20,9 +20,7 @@ _UNITS = ("bytes", "kB", "MB", "GB")
 _STEP = 1000
 _MINUTE = 60
 _SILENT_SECONDS = 60.0
-_EXPECTED_DROPS = frozenset(
-    {"consent", "crawler", "erased", "link_preview", "operator", "prefetch"}
-)
+EXPECTED_DROPS = frozenset({"consent", "crawler", "erased", "link_preview", "operator", "prefetch"})
 
 
 @command
@@ -94,7 +92,7 @@ def _warnings(stats: Stats) -> list[str]:
     """Return what was lost of events, and what is probably wrong with them."""
     warnings = []
     for name, books in stats.destinations.items():
-        lost = {why: count for why, count in books.dropped.items() if why not in _EXPECTED_DROPS}
+        lost = {why: count for why, count in books.dropped.items() if why not in EXPECTED_DROPS}
         if lost:
             reasons = ", ".join(f"{count:,} {why}" for why, count in lost.items())
             warnings.append(f"{name} dropped {plural(sum(lost.values()), 'event')}: {reasons}.")

@@ -198,6 +198,7 @@ class OutcomeHandler:
                 self.batch.destination,
                 had,
                 times,
+                sent=len(self.events),
                 unconfirmed=unconfirmed,
                 is_test=self.batch.test_event_code is not None,
                 at=self.now,

@@ -33,6 +33,7 @@ FILE = Path(__file__).with_name("public_api.txt")
 MODULES = [
     "adcp_tracker",
     "adcp_tracker.importing",
+    "adcp_tracker.metrics",
     "adcp_tracker.testing",
     "adcp_tracker.sandbox",
     "adcp_tracker_asgi",

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 import adcp_tracker
-from adcp_tracker import cli, exceptions, settings, testing
+from adcp_tracker import cli, exceptions, metrics, settings, testing
 from adcp_tracker.context import Automated
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.orders.names import CONTACT_FIELDS, ITEM_NAMES, ORDER_NAMES, PRODUCT_FIELDS
@@ -69,6 +69,7 @@ ADAPTERS: Final = ("asgi", "django", "fastapi", "flask", "sqlalchemy", "wsgi")
     "module",
     [
         adcp_tracker,
+        metrics,
         exceptions,
         testing,
         *(importlib.import_module(f"adcp_tracker_{name}") for name in ADAPTERS),
