@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox.timeline import Entry
     from adcp_tracker.tracker import Tracker
 
+_DIRECTORY: Final = "adcp-queue"
 _LATE: Final = ("repeated", "trimmed", "dropped")
 
 
@@ -57,7 +58,7 @@ def sandbox(  # noqa: PLR0913 - options
         typer.Option(metavar="PATH", help="Write the port to this file once it listens."),
     ] = None,
     directory: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--directory",
             "-d",
@@ -65,7 +66,7 @@ def sandbox(  # noqa: PLR0913 - options
             metavar="PATH|URL",
             help="Your application's queue, to show, correct and replay its dead letters.",
         ),
-    ] = None,
+    ] = _DIRECTORY,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Don't print a line per event.")
     ] = False,
@@ -74,8 +75,8 @@ def sandbox(  # noqa: PLR0913 - options
     """Run a strict local seller to send events to.
 
     Speaks the Interchange REST API and MCP, and shows on a page what it receives and how well
-    it matches. With --directory, the page also has the dead letters of your application. Stop
-    it with Ctrl-C or SIGTERM.
+    it matches. The page also has the dead letters of the application in --directory. Stop it
+    with Ctrl-C or SIGTERM.
     """
     require_sandbox()
     from adcp_tracker.sandbox import run  # noqa: PLC0415 - needs an extra
@@ -90,7 +91,7 @@ def sandbox(  # noqa: PLR0913 - options
         on_ready=_announcement(settings, token, directory, as_json=as_json),
         on_event=None if quiet or as_json else _print_entry,
         token=token,
-        dead_letters=None if directory is None else QueueDeadLetters(directory),
+        dead_letters=QueueDeadLetters(directory),
     )
     return EXIT_OK
 
@@ -172,7 +173,7 @@ def _settings(config: str) -> SandboxConfig:
 
 
 def _announcement(
-    settings: SandboxConfig, token: str | None, directory: str | None, *, as_json: bool
+    settings: SandboxConfig, token: str | None, directory: str, *, as_json: bool
 ) -> Callable[[str], None]:
     def announce(origin: str) -> None:
         public = origin.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
@@ -197,7 +198,7 @@ def _environment(
     token: str | None,
     base_url: str,
     agent_url: str,
-    directory: str | None,
+    directory: str,
 ) -> list[str]:
     advertiser, sources = next(iter(settings.advertisers.items()), ("none", ()))
     key = token or (settings.tokens[0] if settings.tokens else "any")
@@ -209,9 +210,9 @@ def _environment(
     ]
 
 
-def _place(directory: str | None) -> str:
-    if directory is None:
-        return "ADCP_DIRECTORY=$PWD/adcp-queue"
+def _place(directory: str) -> str:
+    if directory == _DIRECTORY:
+        return f"ADCP_DIRECTORY=$PWD/{_DIRECTORY}"
     if is_queue_url(directory):
         return "ADCP_QUEUE=…"  # it may have a password
     return f"ADCP_DIRECTORY={shlex.quote(str(Path(directory).absolute()))}"

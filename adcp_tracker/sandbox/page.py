@@ -144,7 +144,7 @@ def page_routes(seller: Seller) -> list[Route]:
             return HTMLResponse(_GONE, 404, headers=_HEADERS)
         html = template("entry.html").substitute(render_entry(found, seller, _origin(request)))
         is_fragment = "x-fragment" in request.headers
-        return HTMLResponse(html if is_fragment else _HEAD + html, headers=_HEADERS)
+        return HTMLResponse(html if is_fragment else _head("Event") + html, headers=_HEADERS)
 
     async def panel(request: Request) -> Response:
         name = request.path_params["name"]
@@ -154,7 +154,7 @@ def page_routes(seller: Seller) -> list[Route]:
         body = await run_in_threadpool(render, seller)
         html = template("panel.html").substitute(name=name, title=title, body=body)
         is_fragment = "x-fragment" in request.headers
-        return HTMLResponse(html if is_fragment else _HEAD + html, headers=_HEADERS)
+        return HTMLResponse(html if is_fragment else _head(title) + html, headers=_HEADERS)
 
     async def export(request: Request) -> Response:
         try:
@@ -184,10 +184,14 @@ PANELS: Final = {
 }
 """Each panel's title, and what renders it."""
 
-_HEAD: Final = (
-    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Event</title>'
-    '<link rel="stylesheet" href="/_static/page.css">'
-)
+
+def _head(title: str) -> str:
+    return (
+        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        '<link rel="stylesheet" href="/_static/page.css">'
+    )
+
+
 _GONE: Final = '<article><h2 tabindex="-1">This event is no longer kept.</h2></article>'
 
 

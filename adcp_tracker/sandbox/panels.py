@@ -24,6 +24,7 @@ from adcp_tracker.events.advice import (
     missing_identifiers,
 )
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
+from adcp_tracker.outbox.dead_letters import HIDDEN
 from adcp_tracker.sandbox.seller import match_quality, warnings_about
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ _MOST_EVENTS: Final = 500
 _MOST_SHOWN: Final = 50
 _HANDOVER_SECONDS: Final = 10.0
 _RECEIVED: Final = frozenset({"delivered", "rejected"})
-_WITHOUT_QUEUE: Final = (
-    "<p>The seller doesn't know your queue. To list, correct and replay its dead letters here, "
-    "start the seller with:</p><pre tabindex='0'>adcp-tracker sandbox --directory adcp-queue</pre>"
+_HOW_TO_NAME: Final = (
+    "<p>To list, correct and replay the dead letters of your application here, start the seller "
+    "with its directory:</p><pre tabindex='0'>adcp-tracker sandbox --directory adcp-queue</pre>"
 )
 
 
@@ -135,21 +136,26 @@ def count_letters(seller: Seller) -> int | None:
 def render_letters(seller: Seller) -> str:
     """Return all dead letters, grouped by reason and destination."""
     if seller.dead_letters is None:
-        return _WITHOUT_QUEUE
+        return f"<p>The seller doesn't know your application's queue.</p>{_HOW_TO_NAME}"
     try:
         letters = seller.dead_letters.list()
     except (AdcpTrackerError, OSError) as error:
-        return f"<p>{escape(str(error))}</p>"
+        return f"<p>{escape(str(error))}</p>{_HOW_TO_NAME}"
     if not letters:
         return "<p>There are none.</p>"
     groups: defaultdict[tuple[str, str], list[DeadLetter]] = defaultdict(list)
     for letter in reversed(letters):
         groups[letter.reason, letter.destination].append(letter)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return (
-        "<p class='actions'><button type='button' data-replay='all'>Replay all</button>"
+    replay = (
+        "<button type='button' data-replay='all'>Replay all</button>"
         "<button type='button' data-replay='chosen'>Replay chosen</button>"
-        "<a class='button' href='/_sandbox/dead-letters/export' download>Export</a></p>"
+    )
+    if not any(letter.replayable for letter in letters):
+        replay = ""
+    return (
+        f"<p class='actions'>{replay}<a class='button' download "
+        "href='/_sandbox/dead-letters/export'>Export</a></p>"
         + "".join(_render_group(*name, found) for name, found in ordered)
     )
 
@@ -183,9 +189,10 @@ def _render_letter(letter: DeadLetter) -> str:
         else ""
     )
     text = escape(orjson.dumps(event, option=orjson.OPT_INDENT_2).decode())
+    label = f"The event; leave {HIDDEN} as it is" if HIDDEN in text else "The event"
     return (
         f"<li>{chosen}<details><summary>{escape(what)} <small>{moment:%H:%M:%S}</small></summary>"
-        f"<label for='event-{letter.id}'>The event; leave ••• as it is</label>"
+        f"<label for='event-{letter.id}'>{label}</label>"
         f"<textarea id='event-{letter.id}' rows='14' spellcheck='false'>{text}</textarea>"
         f"<button type='button' class='main' data-correct='{letter.id}'>Correct and send</button>"
         "</details></li>"

@@ -150,13 +150,17 @@ def test_a_terminal_gets_colour_unless_it_wants_none() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_local_seller_serves_until_it_is_stopped(number: signal.Signals) -> None:
+def test_the_local_seller_serves_until_it_is_stopped(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     """It says where it listens, as a script can read it, and ends well."""
-    sandbox = start("sandbox", "--port", "0", "--json")
+    sandbox = start("sandbox", "--port", "0", "--directory", tmp_path / "later", "--json")
     try:
         assert sandbox.stdout is not None
         told = json.loads(sandbox.stdout.readline())
         assert httpx.get(f"{told['page']}/_sandbox/counts").json()["received"] == 0
+        letters = httpx.get(f"{told['page']}/_sandbox/panel/dead-letters").text
+        assert "later: expected a queue of events, got no such directory" in letters
         sandbox.send_signal(number)
         _, err = sandbox.communicate(timeout=_LONGEST_SECONDS)
     finally:

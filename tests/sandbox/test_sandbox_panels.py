@@ -40,7 +40,9 @@ def tracker(seller: Sandbox, tmp_path: Path) -> Iterator[Tracker]:
         base_url=seller.url,
         name="shop",
     )
-    with Tracker([destination], directory=tmp_path / "queue", handle_sigterm=False) as made:
+    with Tracker(
+        [destination], directory=tmp_path / "queue", flush_interval=0.05, handle_sigterm=False
+    ) as made:
         yield made
 
 
@@ -91,6 +93,7 @@ def test_a_queue_may_come_later(seller: Sandbox, tmp_path: Path) -> None:
     """The panel says what it waits for."""
     seller.show_dead_letters(QueueDeadLetters(str(tmp_path / "later")))
     assert "no such directory" in panel(seller)
+    assert "adcp-tracker sandbox --directory" in panel(seller)
     assert count(seller) is None
     assert post(seller, "replay", {"all": True})[0] == 400
     with Tracker(directory=tmp_path / "later", uploader="external") as tracker:
@@ -134,7 +137,7 @@ def test_what_is_chosen_is_replayed(
     if expected:
         assert answer == {"result": f"Dead letters: {expected} on their way again."}
         watched.start()
-        seller.wait_for(expected)
+        seller.wait_for(expected, 20)
     else:
         assert status == 400
     assert count(seller) == 2 - expected
@@ -158,7 +161,7 @@ def test_a_dead_letter_is_corrected_and_sent(seller: Sandbox, watched: Tracker) 
     status, answer = post(seller, "correct", {"id": letter.id, "event": json.dumps(event)})
     assert (status, answer["result"]) == (200, "Dead letters: 1 on their way again.")
     watched.start()
-    seller.wait_for(1)
+    seller.wait_for(1, 20)
     assert seller.events[0]["event_id"] == "L-9"
     assert seller.events[0]["user_match"] == {"hashed_email": HASHED}
 
