@@ -105,11 +105,6 @@ class TrackOptions(EventFields, total=False):
 _DIGEST_BYTES = 16
 
 
-def purchase_id(order_id: str) -> str:
-    """Name the purchase of an order, which there is one of: by the order's own id."""
-    return order_id
-
-
 def refund_id(order_id: str, refund_id: str | None = None) -> str:
     """Return the event id of an order's refund.
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig
 
 
-Recovery = Literal["transient", "correctable", "terminal"]
-
 _MOST_LISTED = 100
 """The maximum number of locations listed in one error."""
 

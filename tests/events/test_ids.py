@@ -9,14 +9,13 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.builder import derive_event_id, lead_id, purchase_id, random_id, refund_id
+from adcp_tracker.events.builder import derive_event_id, lead_id, random_id, refund_id
 
 parts = st.lists(st.text(), max_size=4)
 
 
 def test_ids_never_change() -> None:
     """Sellers deduplicate by id for weeks, so an id outlives a version of this library."""
-    assert purchase_id("1001") == "1001"
     assert refund_id("1001") == "1001:refund"
     assert refund_id("1001", "R-7") == "1001:refund:R-7"
     assert lead_id("L-17") == "L-17"
