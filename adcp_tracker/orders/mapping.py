@@ -12,7 +12,7 @@ from adcp_tracker._formatting import is_similar
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.orders._attributes import get_attribute, log_failure
+from adcp_tracker.orders._shapes import get_attribute, log_failure
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.orders.reader import (
     OrderItem,

@@ -40,7 +40,7 @@ from adcp_tracker.events.parsing import (
     unbox,
 )
 from adcp_tracker.exceptions import FieldError, InvalidEventError
-from adcp_tracker.orders._attributes import (
+from adcp_tracker.orders._shapes import (
     class_attributes,
     get_attribute,
     has_attribute,
