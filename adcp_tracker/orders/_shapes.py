@@ -1,19 +1,46 @@
-"""Read attributes of a shop's own objects without queries, errors or side effects.
+"""The shape of an order's source: which names it has, and how they are read.
 
-Related objects are looked at only if they are loaded: Django keeps those in a field cache,
-SQLAlchemy tells what is unloaded. Neither framework is imported for that.
+Attributes of a shop's own objects are read without queries, errors or side effects. Related
+objects are looked at only if they are loaded: Django keeps those in a field cache, SQLAlchemy
+tells what is unloaded. Neither framework is imported for that.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache, partial
+from itertools import islice
 from types import MethodType
 from typing import Any, Final
 
+import attrs
+
 from adcp_tracker._logging import logger
 from adcp_tracker._signals import reraise_interruption
+from adcp_tracker.events.parsing import parse_text
+from adcp_tracker.orders.names import (
+    FOREIGN_KEYS,
+    ORDER_ID_NAMES,
+    SHOPIFY_ID_NAMES,
+    SHOPIFY_KEY,
+    canonical,
+    looks_like_quantity,
+)
+
+Convert = Callable[[Any], object]
+Get = Callable[[str], object]
+
+TEXT: Final = (str, parse_text)
+"""How a field is converted that has no conversion of its own."""
+
+_MAX_KEYS: Final = 1000
+_ESSENTIAL: Final = 4
+"""So many fields of an order, and of a line, are read even if that takes a query."""
+_SHOPIFY_KEYS: Final = frozenset({SHOPIFY_KEY, "legacy_resource_id"})
+_WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
 
 _MISSING: Final = object()
 _BUILTIN: Final = frozenset({"builtins", "types"})
@@ -115,3 +142,152 @@ def log_failure(source: object, name: str, error: Exception) -> None:
         attribute=name,
         error=type(error).__name__,
     )
+
+
+@attrs.frozen
+class FieldPlan:
+    """Which names a source of one shape has for each field.
+
+    Attributes:
+        steps: For each field that the source may have: its place, its names with the best
+            first, the type that needs no conversion, and the conversion.
+        texts: The steps for texts as a dictionary takes them: the best name, and the others.
+        others: The other steps, likewise.
+        related: The names of related objects that may hold further fields.
+        id_names: The names of the order's id with their usual spelling, if there are several.
+        foreign: Whether the source has keys of a payload that can't be read as an order.
+        unsure: Whether it has a number of pieces under a name that wasn't read.
+        open: Whether sources of this shape may have names that can't be listed.
+        is_plain: Whether no field depends on anything but the values of its own names.
+    """
+
+    steps: tuple[tuple[int, tuple[str, ...], type, Convert], ...]
+    texts: tuple[tuple[int, str, Convert, tuple[str, ...]], ...] = ()
+    others: tuple[tuple[int, str, type, Convert, tuple[str, ...]], ...] = ()
+    related: tuple[str, ...] = ()
+    id_names: tuple[tuple[str, str], ...] = ()
+    foreign: bool = False
+    unsure: bool = False
+    open: bool = False
+    is_plain: bool = attrs.field(init=False)
+
+    @is_plain.default
+    def _plainness(self) -> bool:
+        return bool(self.steps) and not (self.related or self.id_names or self.foreign)
+
+
+def shape_of(source: object) -> tuple[tuple[object, ...], Iterable[object] | None]:
+    """Return what decides which names a source has, and those names if they can be listed."""
+    if isinstance(source, dict):
+        keys: tuple[object, ...] = tuple(islice(source, _MAX_KEYS))
+        return keys, keys
+    kind: Any = type(source)
+    own = tuple(islice(getattr(source, "__dict__", ()), _MAX_KEYS))
+    declared = class_attributes(kind)
+    return ((kind,), None) if declared is None else ((kind, *own), (*declared, *own))
+
+
+def plan_fields(
+    names: Mapping[str, tuple[str, ...]],
+    conversions: Mapping[str, tuple[type, Convert]],
+    related: tuple[str, ...],
+    available: Iterable[object] | None,
+) -> FieldPlan:
+    """Plan which of the available names to read each field from.
+
+    Args:
+        names: What a source may call each field.
+        conversions: Which type of value a field takes unchanged, and how it converts others.
+        related: Names of related objects that may hold further fields.
+        available: The names that the source has; ``None`` if they can't be listed.
+    """
+    spelling = None if available is None else _spellings(available)
+    steps = []
+    for index, (field, usual) in enumerate(names.items()):
+        ready, convert = conversions.get(field, TEXT)
+        present = spelled(usual, spelling)
+        if present:
+            steps.append((index, tuple(name for name, _ in present), ready, convert))
+    id_names: tuple[tuple[str, str], ...] = ()
+    if "order_id" in names:
+        shopify = spelling is not None and not _SHOPIFY_KEYS.isdisjoint(spelling)
+        id_names = spelled(SHOPIFY_ID_NAMES if shopify else ORDER_ID_NAMES, spelling)
+        if id_names and steps[0][0] != 0:
+            steps.insert(0, (0, (id_names[0][0],), *conversions["order_id"]))
+        if not id_names[1:]:
+            id_names = ()
+        elif steps[0][0] == 0:
+            steps[0] = (0, (), *conversions["order_id"])
+    keys: Iterable[str] = spelling or ()
+    return FieldPlan(
+        tuple(steps),
+        tuple(
+            (index, names[0], convert, names[1:])
+            for index, names, ready, convert in steps
+            if names and ready is str
+        ),
+        tuple(
+            (index, names[0], ready, convert, names[1:])
+            for index, names, ready, convert in steps
+            if names and ready is not str
+        ),
+        tuple(name for name, _ in spelled(related, spelling)),
+        id_names,
+        not FOREIGN_KEYS.isdisjoint(keys),
+        any(map(looks_like_quantity, keys)),
+        spelling is None,
+    )
+
+
+def _spellings(available: Iterable[object]) -> dict[str, str]:
+    """Map the usual spelling of names to the one a source has; the usual one wins."""
+    texts = [name for name in available if isinstance(name, str)]
+    spelled = {canonical(name): name for name in reversed(texts)}
+    spelled.update({name: name for name in texts if name in spelled})
+    return spelled
+
+
+def spelled(
+    names: Iterable[str], spelling: Mapping[str, str] | None
+) -> tuple[tuple[str, str], ...]:
+    """Return the names a source has, as it spells them and as they are usually spelled."""
+    if spelling is not None:
+        return tuple((spelling[name], name) for name in names if name in spelling)
+    return tuple((spelled, name) for name in names for spelled in {name: 0, camel(name): 0})
+
+
+@cache
+def camel(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
+
+
+def unfold(source: object) -> object:
+    """Return a mapping, a database row or a series of pandas as a dictionary."""
+    kind = type(source)
+    if kind is dict:
+        return source
+    if isinstance(source, Mapping):
+        return {key: source[key] for key in islice(source, _MAX_KEYS)}
+    if kind.__module__.partition(".")[0] in _WITH_TO_DICT and hasattr(kind, "to_dict"):
+        return source.to_dict()  # type: ignore[attr-defined]  # a pandas.Series, a StripeObject
+    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
+        return {key: source[key] for key in islice(source.keys(), _MAX_KEYS)}  # type: ignore[attr-defined, index]
+    return source
+
+
+def getter(source: object, plan: FieldPlan) -> Get:
+    """Return what gets a value by its name; of an object, only what is loaded or essential."""
+    if isinstance(source, dict):
+        return source.get
+    if not has_attribute(source, "_state") and not has_attribute(source, "_sa_instance_state"):
+        return partial(get_attribute, source)
+    essential = {name for index, names, *_ in plan.steps if index < _ESSENTIAL for name in names}
+    essential.update(name for name, _ in plan.id_names)
+    queries = may_query()
+
+    def get(name: str) -> object:
+        if is_loaded(source, name) or (queries and name in essential):
+            return get_attribute(source, name)
+        return None
+
+    return get

@@ -27,6 +27,21 @@ ORDER_ID_NAMES: Final = (
 )
 """Names of an order's id; the first one with a value wins."""
 
+PRIMARY_KEY: Final = "id"
+UNSURE_ID: Final = "number"
+"""A name of the order's id, and in some shops of the number of its pieces."""
+
+SHOPIFY_KEY: Final = "admin_graphql_api_id"
+"""A key that only payloads of Shopify have."""
+
+SHOPIFY_ID_NAMES: Final = (
+    "order_id",
+    "legacy_resource_id",
+    PRIMARY_KEY,
+    "order_number",
+    UNSURE_ID,
+)
+
 ORDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "order_id": ORDER_ID_NAMES,
     "total": (

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
-from functools import cache, partial, singledispatch
+from functools import cache, singledispatch
 from itertools import islice
 from operator import attrgetter, is_
 from typing import Any, Final, NoReturn
@@ -33,7 +32,6 @@ from adcp_tracker.events.parsing import (
     parse_price,
     parse_product_id,
     parse_quantity,
-    parse_text,
     parse_time,
     parse_total,
     present,
@@ -41,25 +39,35 @@ from adcp_tracker.events.parsing import (
 )
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders._shapes import (
-    class_attributes,
+    TEXT,
+    Convert,
+    FieldPlan,
+    Get,
+    camel,
     get_attribute,
+    getter,
     has_attribute,
     is_loaded,
     log_failure,
     may_query,
+    plan_fields,
+    shape_of,
+    spelled,
+    unfold,
 )
 from adcp_tracker.orders.names import (
     CLIENT_FIELDS,
     CLIENT_NAMES,
     CONTACT_FIELDS,
     CONTACT_NAMES,
-    FOREIGN_KEYS,
     ITEM_NAMES,
-    ORDER_ID_NAMES,
     ORDER_NAMES,
+    PRIMARY_KEY,
     PRODUCT_FIELDS,
+    SHOPIFY_ID_NAMES,
+    SHOPIFY_KEY,
+    UNSURE_ID,
     canonical,
-    looks_like_quantity,
     reject_foreign_payload,
 )
 
@@ -71,12 +79,7 @@ class TooManyLines:
     """Stands for the lines of an order that has more than :data:`MAX_LINES`."""
 
 
-_KEY: Final = "id"
-_UNSURE: Final = "number"
-_SHOPIFY: Final = "admin_graphql_api_id"
-_SHOPIFY_NAMES: Final = ("order_id", "legacy_resource_id", _KEY, "order_number", _UNSURE)
 _SHOPIFY_GID: Final = "gid://shopify/Order/"
-_MAX_KEYS: Final = 1000
 _MAX_PLANS: Final = 256
 _UTC: Final = timezone.utc
 _LINE_ID: Final = "id"
@@ -84,9 +87,6 @@ _PART_OF_A_LINE: Final = "parent_item_id"
 
 Trace = dict[str, str]
 """Which name each field was read from, for :func:`.explain`."""
-
-_Convert = Callable[[Any], object]
-_Get = Callable[[str], object]
 
 
 @attrs.frozen
@@ -251,7 +251,7 @@ def _is_nan(total: object) -> bool:
 
 def _convert(index: int, field: str, value: object) -> Any:  # noqa: ANN401 - of the field's type
     """Convert a field of an :class:`Order`. Return the value itself if nothing changes."""
-    _, convert = _orders.conversions.get(field, _TEXT)
+    _, convert = _orders.conversions.get(field, TEXT)
     converted: Any = convert(value)
     if converted is None:
         return _orders.defaults[index]
@@ -317,9 +317,9 @@ def read_order(
     Raises:
         InvalidEventError: If it has none of an order's fields.
     """
-    source = _unfold(source)
+    source = unfold(source)
     plan = _orders.plan_for(source)
-    get = _getter(source, plan)
+    get = getter(source, plan)
     values = _orders.read_with(plan, get, trace, given or {})
     return _completed(source, values, plan, get, trace, given or {})
 
@@ -328,7 +328,7 @@ def _completed(  # noqa: PLR0913, PLR0917 - what is known of an order while it i
     source: object,
     values: list[Any],
     plan: FieldPlan,
-    get: _Get,
+    get: Get,
     trace: Trace | None = None,
     given: Mapping[str, object] = EMPTY,
 ) -> list[Any]:
@@ -354,7 +354,7 @@ def _reject(source: object) -> NoReturn:
     raise InvalidEventError([FieldError("$", expected, got)])
 
 
-def choose_id(source: object, get: _Get, plan: FieldPlan, trace: Trace | None = None) -> object:
+def choose_id(source: object, get: Get, plan: FieldPlan, trace: Trace | None = None) -> object:
     """Return the id of an order that has several names for it.
 
     Args:
@@ -365,15 +365,15 @@ def choose_id(source: object, get: _Get, plan: FieldPlan, trace: Trace | None = 
     """
     last: object = None
     names = plan.id_names
-    if plan.open and get(_SHOPIFY) is not None:
-        names = _spelled(_SHOPIFY_NAMES, None)
+    if plan.open and get(SHOPIFY_KEY) is not None:
+        names = spelled(SHOPIFY_ID_NAMES, None)
     for name, usual in names:
         value = get(name)
         if is_absent(value):
             continue
         value = unbox(value)
         if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
-            if usual == _UNSURE and type(value) is int and not is_absent(get(_KEY)):
+            if usual == UNSURE_ID and type(value) is int and not is_absent(get(PRIMARY_KEY)):
                 _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
             if trace is not None:
                 trace["order_id"] = name
@@ -393,38 +393,6 @@ def _warn_once(kind: str) -> None:
 
 
 @attrs.frozen
-class FieldPlan:
-    """Which names a source of one shape has for each field.
-
-    Attributes:
-        steps: For each field that the source may have: its place, its names with the best
-            first, the type that needs no conversion, and the conversion.
-        texts: The steps for texts as a dictionary takes them: the best name, and the others.
-        others: The other steps, likewise.
-        related: The names of related objects that may hold further fields.
-        id_names: The names of the order's id with their usual spelling, if there are several.
-        foreign: Whether the source has keys of a payload that can't be read as an order.
-        unsure: Whether it has a number of pieces under a name that wasn't read.
-        open: Whether sources of this shape may have names that can't be listed.
-        is_plain: Whether no field depends on anything but the values of its own names.
-    """
-
-    steps: tuple[tuple[int, tuple[str, ...], type, _Convert], ...]
-    texts: tuple[tuple[int, str, _Convert, tuple[str, ...]], ...] = ()
-    others: tuple[tuple[int, str, type, _Convert, tuple[str, ...]], ...] = ()
-    related: tuple[str, ...] = ()
-    id_names: tuple[tuple[str, str], ...] = ()
-    foreign: bool = False
-    unsure: bool = False
-    open: bool = False
-    is_plain: bool = attrs.field(init=False)
-
-    @is_plain.default
-    def _plainness(self) -> bool:
-        return bool(self.steps) and not (self.related or self.id_names or self.foreign)
-
-
-@attrs.frozen
 class OrderReader:
     """Reads one class from sources of many shapes; each shape is planned once.
 
@@ -440,7 +408,7 @@ class OrderReader:
     """
 
     names: Mapping[str, tuple[str, ...]]
-    conversions: Mapping[str, tuple[type, _Convert]]
+    conversions: Mapping[str, tuple[type, Convert]]
     defaults: Sequence[object]
     related: tuple[str, ...] = ()
     plans: dict[object, FieldPlan] = attrs.field(factory=dict)
@@ -449,9 +417,9 @@ class OrderReader:
         """Read the values of `source`, in the order of the class's fields."""
         if type(source) is dict and trace is None:
             return self.read_dict(source)
-        source = _unfold(source)
+        source = unfold(source)
         plan = self.plan_for(source)
-        return plan, self.read_with(plan, _getter(source, plan), trace, {})
+        return plan, self.read_with(plan, getter(source, plan), trace, {})
 
     def read_dict(self, source: dict[Any, Any]) -> tuple[FieldPlan, list[Any]]:
         """Read a dictionary, as most are, without a call for each of its values."""
@@ -479,7 +447,7 @@ class OrderReader:
         return plan, values
 
     def read_with(
-        self, plan: FieldPlan, get: _Get, trace: Trace | None, given: Mapping[str, object]
+        self, plan: FieldPlan, get: Get, trace: Trace | None, given: Mapping[str, object]
     ) -> list[Any]:
         """Read the values of any source, beside those that are given."""
         values = [*self.defaults]
@@ -495,95 +463,25 @@ class OrderReader:
                         trace[fields[index]] = name
                     break
         for field, value in given.items():
-            _, convert = self.conversions.get(field, _TEXT)
+            _, convert = self.conversions.get(field, TEXT)
             if value is not None and (value := convert(value)) is not None:
                 values[fields.index(field)] = value
         return values
 
     def plan_for(self, source: object) -> FieldPlan:
         """Return the plan for a source of this shape."""
-        if isinstance(source, dict):
-            shape: tuple[object, ...] = tuple(islice(source, _MAX_KEYS))
-            available: Iterable[object] | None = shape
-        else:
-            kind: Any = type(source)
-            own = tuple(islice(getattr(source, "__dict__", ()), _MAX_KEYS))
-            declared = class_attributes(kind)
-            shape = (kind,) if declared is None else (kind, *own)
-            available = None if declared is None else (*declared, *own)
+        shape, available = shape_of(source)
         plan = self.plans.get(shape)
         if plan is None:
             if len(self.plans) >= _MAX_PLANS:
                 self.plans.clear()
-            plan = self.plans.setdefault(shape, self._plan(available))
+            made = plan_fields(self.names, self.conversions, self.related, available)
+            plan = self.plans.setdefault(shape, made)
         return plan
-
-    def _plan(self, available: Iterable[object] | None) -> FieldPlan:
-        spelling = None if available is None else _spellings(available)
-        steps = []
-        for index, (field, names) in enumerate(self.names.items()):
-            ready, convert = self.conversions.get(field, _TEXT)
-            present = _spelled(names, spelling)
-            if present:
-                steps.append((index, tuple(name for name, _ in present), ready, convert))
-        id_names: tuple[tuple[str, str], ...] = ()
-        if "order_id" in self.names:
-            shopify = spelling is not None and not _SHOPIFY_KEYS.isdisjoint(spelling)
-            id_names = _spelled(_SHOPIFY_NAMES if shopify else ORDER_ID_NAMES, spelling)
-            if id_names and steps[0][0] != 0:
-                steps.insert(0, (0, (id_names[0][0],), *self.conversions["order_id"]))
-            if not id_names[1:]:
-                id_names = ()
-            elif steps[0][0] == 0:
-                steps[0] = (0, (), *self.conversions["order_id"])
-        keys: Iterable[str] = spelling or ()
-        return FieldPlan(
-            tuple(steps),
-            tuple(
-                (index, names[0], convert, names[1:])
-                for index, names, ready, convert in steps
-                if names and ready is str
-            ),
-            tuple(
-                (index, names[0], ready, convert, names[1:])
-                for index, names, ready, convert in steps
-                if names and ready is not str
-            ),
-            tuple(name for name, _ in _spelled(self.related, spelling)),
-            id_names,
-            not FOREIGN_KEYS.isdisjoint(keys),
-            any(map(looks_like_quantity, keys)),
-            spelling is None,
-        )
-
-
-_SHOPIFY_KEYS: Final = frozenset({_SHOPIFY, "legacy_resource_id"})
-
-
-def _spellings(available: Iterable[object]) -> dict[str, str]:
-    """Map the usual spelling of names to the one a source has; the usual one wins."""
-    texts = [name for name in available if isinstance(name, str)]
-    spelled = {canonical(name): name for name in reversed(texts)}
-    spelled.update({name: name for name in texts if name in spelled})
-    return spelled
-
-
-def _spelled(
-    names: Iterable[str], spelling: Mapping[str, str] | None
-) -> tuple[tuple[str, str], ...]:
-    """Return the names a source has, as it spells them and as they are usually spelled."""
-    if spelling is not None:
-        return tuple((spelling[name], name) for name in names if name in spelling)
-    return tuple((spelled, name) for name in names for spelled in {name: 0, _camel(name): 0})
-
-
-@cache
-def _camel(name: str) -> str:
-    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
 
 
 def _first_value(
-    source: Mapping[Any, object], names: tuple[str, ...], convert: _Convert, default: object
+    source: Mapping[Any, object], names: tuple[str, ...], convert: Convert, default: object
 ) -> object:
     for name in names:
         value = source[name]
@@ -592,40 +490,8 @@ def _first_value(
     return default
 
 
-def _unfold(source: object) -> object:
-    """Return a mapping, a database row or a series of pandas as a dictionary."""
-    kind = type(source)
-    if kind is dict:
-        return source
-    if isinstance(source, Mapping):
-        return {key: source[key] for key in islice(source, _MAX_KEYS)}
-    if kind.__module__.partition(".")[0] in _WITH_TO_DICT and hasattr(kind, "to_dict"):
-        return source.to_dict()  # type: ignore[attr-defined]  # a pandas.Series, a StripeObject
-    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
-        return {key: source[key] for key in islice(source.keys(), _MAX_KEYS)}  # type: ignore[attr-defined, index]
-    return source
-
-
-def _getter(source: object, plan: FieldPlan) -> _Get:
-    """Return what gets a value by its name; of an object, only what is loaded or essential."""
-    if isinstance(source, dict):
-        return source.get
-    if not has_attribute(source, "_state") and not has_attribute(source, "_sa_instance_state"):
-        return partial(get_attribute, source)
-    essential = {name for index, names, *_ in plan.steps if index < _EMAIL for name in names}
-    essential.update(name for name, _ in plan.id_names)
-    queries = may_query()
-
-    def get(name: str) -> object:
-        if is_loaded(source, name) or (queries and name in essential):
-            return get_attribute(source, name)
-        return None
-
-    return get
-
-
 def _finish_order(
-    source: object, values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | None
+    source: object, values: list[Any], plan: FieldPlan, get: Get, trace: Trace | None
 ) -> None:
     """Fill in what depends on several fields of an order."""
     if plan.foreign and isinstance(source, dict):
@@ -648,7 +514,7 @@ def _finish_order(
             _fill_client(source, values, plan.related, trace)
 
 
-def _finish_money(values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | None) -> None:
+def _finish_money(values: list[Any], plan: FieldPlan, get: Get, trace: Trace | None) -> None:
     """Take a total's own currency, and a currency in capital letters."""
     if type(values[_TOTAL]) is tuple:
         values[_TOTAL], own = values[_TOTAL]
@@ -663,7 +529,7 @@ def _finish_money(values: list[Any], plan: FieldPlan, get: _Get, trace: Trace | 
         values[_CURRENCY] = parse_currency(values[_CURRENCY])
 
 
-def _not_a_number(plan: FieldPlan, get: _Get) -> object:
+def _not_a_number(plan: FieldPlan, get: Get) -> object:
     """Return a total that is NaN and no null: the shop's sum went wrong, so it's an error."""
     for index, names, *_ in plan.steps:
         if index == _TOTAL:
@@ -674,7 +540,7 @@ def _not_a_number(plan: FieldPlan, get: _Get) -> object:
     return None
 
 
-def _aware_time(plan: FieldPlan, get: _Get, naive: object, trace: Trace | None) -> object:
+def _aware_time(plan: FieldPlan, get: Get, naive: object, trace: Trace | None) -> object:
     """Prefer a time with an offset, or one whose name says that it is UTC, to a naive one."""
     for index, names, *_ in plan.steps:
         for name in names if index == _CREATED_AT else ():
@@ -792,9 +658,9 @@ def read_item(
 def _read_any_item(
     source: object, trace: Trace | None, given: Mapping[str, object]
 ) -> tuple[FieldPlan, list[Any]]:
-    source = _unfold(source)
+    source = unfold(source)
     plan = _items.plan_for(source)
-    values = _items.read_with(plan, _getter(source, plan), trace, given)
+    values = _items.read_with(plan, getter(source, plan), trace, given)
     if plan.related and "id" not in given:
         values[0] = _product_id(source, plan, values[0])
     return plan, values
@@ -892,7 +758,7 @@ def _whole_lines(lines: list[Any]) -> Iterable[object]:
     """Leave out the parts of bundles and configurable products, as Magento lists them."""
     first = lines[0] if lines else None
     if type(first) is dict and _PART_OF_A_LINE in first:
-        return [line for line in lines if is_absent(_member(_unfold(line), _PART_OF_A_LINE))]
+        return [line for line in lines if is_absent(_member(unfold(line), _PART_OF_A_LINE))]
     return lines
 
 
@@ -932,8 +798,7 @@ class _Raw:
 
 
 _LINK_KEYS: Final = frozenset({"url", "resource", "href"})
-_WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
-_CLIENT_KEYS: Final = frozenset({*CLIENT_FIELDS, *map(_camel, CLIENT_FIELDS)})
+_CLIENT_KEYS: Final = frozenset({*CLIENT_FIELDS, *map(camel, CLIENT_FIELDS)})
 _FIELDS: Final = list(ORDER_NAMES)
 _TOTAL: Final = _FIELDS.index("total")
 _CURRENCY: Final = _FIELDS.index("currency")
@@ -944,7 +809,6 @@ _CREATED_AT: Final = _FIELDS.index("created_at")
 _CLIENT_IP: Final = _FIELDS.index("client_ip")
 _USER_AGENT: Final = _FIELDS.index("client_user_agent")
 COUNTRY: Final = _FIELDS.index("country")
-_TEXT: Final = (str, parse_text)
 
 _orders: Final = OrderReader(
     ORDER_NAMES,
