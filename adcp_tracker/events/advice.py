@@ -179,9 +179,10 @@ class EventSample:
         self._counts.update(["events", *(name for name in IDENTIFIERS if name in match)])
         self._counts.update(_signs(event, match, data, now))
         self._counts["test"] += is_test
-        if currencies and data.get("currency") is not None:
+        currency = data.get("currency")
+        if currencies and isinstance(currency, str):
             self._counts["with_currency"] += 1
-            self._counts["other_currency"] += data["currency"] not in currencies
+            self._counts["other_currency"] += currency not in currencies
         for kind, name in (("address", "client_ip"), ("browser", "client_user_agent")):
             value = match.get(name)
             if isinstance(value, str):
@@ -218,10 +219,11 @@ def _signs(
         yield "old"
     if _is_private(match.get("client_ip")):
         yield "private_address"
-    value = data.get("value")
-    if isinstance(value, (int, float)) and value and data.get("currency") in CENTS:
+    value, currency = data.get("value"), data.get("currency")
+    has_cents = isinstance(currency, str) and currency in CENTS
+    if has_cents and isinstance(value, (int, float)) and value:
         yield "amounts"
-        if value == int(value):
+        if value % 1 == 0:
             yield "whole_amounts"
             if value >= _LARGE_AMOUNT:
                 yield "large_amounts"

@@ -315,7 +315,10 @@ def test_a_letter_goes_only_where_it_died(make: Make) -> None:
     tracker = make(failing, other)
     track(tracker, 1)
     tracker.flush(10.0)
-    tracker.dead_letters.replay([letter.id for letter in tracker.dead_letters.list()])
+    seen: list[tuple[int, int]] = []
+    ids = [letter.id for letter in tracker.dead_letters.list()]
+    tracker.dead_letters.replay(ids, on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(number, len(ids)) for number in range(1, len(ids) + 1)]
     tracker.flush(10.0)
     assert failing.ids == other.ids == ["L-0"]
     assert books(tracker, "other").accepted == 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adcp_tracker import Tracker
 from adcp_tracker.events.advice import (
@@ -254,6 +256,30 @@ def test_a_sample_follows_the_latest_events_and_goes_on_after_a_restart() -> Non
     assert again.counts()["events"] == 999
     assert again.counts()["hashed_email"] == 499
     assert again.counts()["unidentified"] == 500
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+_PARTS = st.dictionaries(
+    st.sampled_from(["client_ip", "client_user_agent", "uids", "value", "currency"]), _JSON
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["event_type", "event_time"]), _JSON),
+    _PARTS | _JSON,
+    _PARTS | _JSON,
+)
+def test_any_event_can_be_looked_at(event: dict[str, Any], match: object, data: object) -> None:
+    """The local seller gets events from everybody, and shows what it got."""
+    sample = EventSample()
+    whole = event | {"user_match": match, "custom_data": data}
+    for _ in range(20):
+        sample.add(whole, _NOW, is_test=False, currencies={"EUR"})
+    assert sample.counts()["events"] == 20
+    assert all(str(each) for each in find_suspicions(sample.counts()))
 
 
 def test_counts_hold_nothing_of_an_event() -> None:
