@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 
 import attrs
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adcp_tracker.hooks import DeliveredNotice, PausedNotice, RejectedNotice
     from adcp_tracker.outbox.transactional import TransactionalOutbox
 
+Made = TypeVar("Made")
 
 Durability = Literal["process", "power"]
 OnDenied = Literal["drop", "strip"]
@@ -544,10 +545,28 @@ AGENT_VARIABLES = (
     EnvVar("ADCP_AGENT_URL", "url", "The MCP URL of an AdCP agent."),
     EnvVar("ADCP_AGENT_TOKEN", "token", "Its bearer token."),
     EnvVar("ADCP_AGENT_VERSION", "adcp_version", "The AdCP version it speaks.", str, "3.1"),
+    EnvVar(
+        "ADCP_AGENT_PROTOCOL",
+        "protocol",
+        "`mcp` or `a2a`.",
+        str,
+        "MCP, or A2A if the agent offers only that",
+    ),
     _ALLOW_HTTP,
 )
 
-VARIABLES = tuple(dict.fromkeys(TRACKER_VARIABLES + INTERCHANGE_VARIABLES + AGENT_VARIABLES))
+OAUTH_VARIABLES = (
+    EnvVar("ADCP_OAUTH_TOKEN_URL", "token_url", "Where tokens are issued."),
+    EnvVar("ADCP_OAUTH_CLIENT_ID", "client_id", "The client's id."),
+    EnvVar("ADCP_OAUTH_CLIENT_SECRET", "client_secret", "The client's secret."),
+    EnvVar("ADCP_OAUTH_SCOPE", "scope", "The scopes to ask for, separated by spaces."),
+    EnvVar("ADCP_OAUTH_AUDIENCE", "audience", "The API that the token is for."),
+)
+"""OAuth client credentials, for each destination without an API key or a token of its own."""
+
+VARIABLES = tuple(
+    dict.fromkeys(TRACKER_VARIABLES + INTERCHANGE_VARIABLES + AGENT_VARIABLES + OAUTH_VARIABLES)
+)
 
 
 def settings_from_env(
@@ -581,25 +600,47 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
         from adcp_tracker.destinations.interchange import Interchange  # noqa: PLC0415 - as needed
 
         needed = ("ADCP_ADVERTISER_ID", "ADCP_API_KEY", "ADCP_EVENT_SOURCE_ID")
-        _check_present(needed, environ, "the Interchange")
+        interchange |= _credentials(environ, "ADCP_API_KEY", needed, "the Interchange")
         destinations.append(_build(Interchange, INTERCHANGE_VARIABLES, interchange))
     agent = _read(AGENT_VARIABLES, environ)
     if agent.keys() - _SHARED:
         from adcp_tracker.destinations.agent import Agent  # noqa: PLC0415 - as needed
 
         needed = ("ADCP_AGENT_URL", "ADCP_AGENT_TOKEN", "ADCP_EVENT_SOURCE_ID")
-        _check_present(needed, environ, "an agent")
+        agent |= _credentials(environ, "ADCP_AGENT_TOKEN", needed, "an agent")
+        if "auth" in agent:
+            agent["key_secret"] = environ["ADCP_OAUTH_CLIENT_SECRET"]
         agent["event_source_id"] = source
         destinations.append(_build(Agent, AGENT_VARIABLES, agent))
     return destinations
 
 
+def _credentials(
+    environ: Mapping[str, str], key: str, needed: tuple[str, ...], what: str
+) -> dict[str, object]:
+    """Return the OAuth credentials of a destination that has no key; check what it needs.
+
+    Raises:
+        ConfigurationError: If a variable is missing.
+    """
+    oauth = _read((*OAUTH_VARIABLES, _ALLOW_HTTP), environ)
+    if environ.get(key) or not oauth.keys() - _SHARED:
+        _check_present(needed, environ, what)
+        return {}
+    _check_present(tuple(name for name in needed if name != key), environ, what)
+    names = tuple(variable.name for variable in OAUTH_VARIABLES[:3])
+    _check_present(names, environ, "OAuth client credentials")
+    from adcp_tracker.destinations.auth import ClientCredentials  # noqa: PLC0415 - as needed
+
+    return {"auth": _build(ClientCredentials, OAUTH_VARIABLES, oauth)}
+
+
 def _build(
-    kind: Callable[..., Destination],
+    kind: Callable[..., Made],
     variables: tuple[EnvVar, ...],
     arguments: Mapping[str, object],
-) -> Destination:
-    """Make a destination; if an argument is invalid, name the variable that sets it."""
+) -> Made:
+    """Make an object; if an argument is invalid, name the variable that sets it."""
     try:
         return kind(**arguments)
     except ConfigurationError as error:

@@ -11,9 +11,11 @@ import attrs
 import pytest
 
 from adcp_tracker import Agent, ConfigurationError, Interchange, Tracker
+from adcp_tracker.destinations.auth import ClientCredentials
 from adcp_tracker.settings import (
     AGENT_VARIABLES,
     INTERCHANGE_VARIABLES,
+    OAUTH_VARIABLES,
     TRACKER_VARIABLES,
     VARIABLES,
     Settings,
@@ -63,7 +65,8 @@ def test_every_setting_reaches_the_tracker(tmp_path: Path) -> None:
 
 def test_destinations_take_what_their_variables_set() -> None:
     """The tables name real arguments."""
-    for variables, kind in ((INTERCHANGE_VARIABLES, Interchange), (AGENT_VARIABLES, Agent)):
+    kinds = {Interchange: INTERCHANGE_VARIABLES, Agent: AGENT_VARIABLES}
+    for kind, variables in {**kinds, ClientCredentials: OAUTH_VARIABLES}.items():
         parameters = inspect.signature(kind).parameters
         assert {variable.setting for variable in variables} <= set(parameters)
 
@@ -112,6 +115,28 @@ def test_without_destinations_there_are_none() -> None:
     assert destinations_from_env({"ADCP_EVENT_SOURCE_ID": "website_pixel"}) == []
 
 
+def test_oauth_credentials_stand_in_for_a_key_or_a_token() -> None:
+    """For each destination that has none of its own; an agent speaks the protocol that is set."""
+    oauth = {
+        "ADCP_OAUTH_TOKEN_URL": "https://login.example/token",
+        "ADCP_OAUTH_CLIENT_ID": "shop",
+        "ADCP_OAUTH_CLIENT_SECRET": "secret-that-nobody-may-see",
+        "ADCP_OAUTH_SCOPE": "events.write",
+    }
+    none = {"ADCP_API_KEY": "", "ADCP_AGENT_TOKEN": "", "ADCP_AGENT_PROTOCOL": "a2a"}
+    interchange, agent = destinations_from_env({**INTERCHANGE, **AGENT, **oauth, **none})
+    assert isinstance(interchange, Interchange)
+    assert isinstance(agent, Agent)
+    for each in (interchange, agent):
+        assert isinstance(each.auth, ClientCredentials)
+        assert each.auth.scope == "events.write"
+        assert "nobody" not in repr(each)
+    assert (agent.protocol, agent.key_secret) == ("a2a", oauth["ADCP_OAUTH_CLIENT_SECRET"])
+    (with_key,) = destinations_from_env({**INTERCHANGE, **oauth})
+    assert isinstance(with_key, Interchange)
+    assert with_key.auth is None
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
@@ -144,6 +169,11 @@ def test_without_destinations_there_are_none() -> None:
         ({"ADCP_API_KEY": "x"}, "expected ADCP_ADVERTISER_ID and ADCP_EVENT_SOURCE_ID to be set"),
         ({"ADCP_ADVERTISER_ID": "1"}, "expected ADCP_API_KEY and ADCP_EVENT_SOURCE_ID to be set"),
         ({"ADCP_AGENT_URL": "https://x.example/"}, "an agent: expected ADCP_AGENT_TOKEN and"),
+        (
+            {**AGENT, "ADCP_AGENT_TOKEN": "", "ADCP_OAUTH_CLIENT_ID": "shop"},
+            "OAuth client credentials: expected ADCP_OAUTH_TOKEN_URL and ADCP_OAUTH_CLIENT_SECRET",
+        ),
+        ({**AGENT, "ADCP_AGENT_PROTOCOL": "soap"}, "; protocol is set by ADCP_AGENT_PROTOCOL"),
         ({**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"}, "base_url"),
         (
             {**INTERCHANGE, "ADCP_BASE_URL": "http://x.example"},

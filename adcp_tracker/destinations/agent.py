@@ -15,6 +15,7 @@ from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker.destinations.a2a import A2aClient, find_card
 from adcp_tracker.destinations.base import (
     CheckResult,
+    Delivered,
     Paused,
     Rejected,
     RequestBody,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 _TOOL = "log_event"
 _MAJOR = b"3"
 _NO_MCP = frozenset({"MCP_VERSION_UNSUPPORTED"})
+_UIDS_OMITTED = "user_match.uids unsupported"
 _ONLY_A2A = "The agent has an A2A card. Set protocol to 'a2a', or leave it out."
 _REDISCOVER_SECONDS = 3600.0
 _NO_TOOL = Paused(
@@ -152,11 +154,13 @@ class Agent:
         unwanted = self._filter_unsupported(batch)
         if unwanted:
             return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
-        batch = self._without_unsupported_uids(batch)
+        batch, omitted = self._without_unsupported_uids(batch)
         answer = self._client.call(_TOOL, self._arguments(batch))
         if not isinstance(answer, Answer):
             return answer
         outcome = self._client.outcome(answer, len(batch.events))
+        if omitted and isinstance(outcome, Delivered):
+            return attrs.evolve(outcome, omitted=omitted)
         return self._reinterpret_missing_tool(outcome)
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
@@ -249,22 +253,26 @@ class Agent:
             if failure is not None
         )
 
-    def _without_unsupported_uids(self, batch: Batch) -> Batch:
+    def _without_unsupported_uids(self, batch: Batch) -> tuple[Batch, dict[str, int]]:
         """Return the batch without universal ids that the agent doesn't match.
 
         It has another key then, because the same key must not come with other bytes.
+
+        Returns:
+            The batch, and from how many events ids were left out, by ``field reason``.
         """
         info, version = self._agent_info, self._negotiated_version
         taken = info.capabilities.uid_types if info else frozenset()
         if not taken and version == ADCP_VERSIONS[-1]:
-            return batch
+            return batch, {}
         cut = [without_uids(event, taken, version) for event in batch.events]
         dropped = Counter(kind for _, kinds in cut for kind in kinds)
         if not dropped:
-            return batch
+            return batch, {}
         self._log.warning("event.uids_left_out", destination=self.name, uid_types=dict(dropped))
         marked = batch.identity + "\0".join(sorted(dropped)).encode()
-        return attrs.evolve(batch, events=[event for event, _ in cut], identity=marked)
+        left = attrs.evolve(batch, events=[event for event, _ in cut], identity=marked)
+        return left, {_UIDS_OMITTED: sum(bool(kinds) for _, kinds in cut)}
 
     def _call_tool(
         self, tool: str, arguments: Mapping[str, object]

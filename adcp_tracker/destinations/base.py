@@ -75,6 +75,8 @@ class Delivered:
         nameless_failures: How many failures the seller reports without saying of which event.
         is_confirmed: Whether the seller says that it processed the events. If not, it only
             accepted them.
+        omitted: Fields that were left out because the seller doesn't accept them, as
+            ``field reason``, with the number of events.
     """
 
     failures: tuple[EventFailure, ...] = ()
@@ -86,6 +88,7 @@ class Delivered:
     wait: float | None = None
     nameless_failures: int = 0
     is_confirmed: bool = True
+    omitted: Mapping[str, int] = attrs.field(factory=dict)
 
     def confirmed(self, sent: int, failed: int) -> int:
         """Return how many events the seller says it processed.

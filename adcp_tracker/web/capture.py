@@ -42,7 +42,7 @@ from adcp_tracker.web.consent import (
     opts_out_globally,
 )
 from adcp_tracker.web.options import CaptureSettings
-from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, page_url
+from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, is_allowed_host, page_url
 from adcp_tracker.web.request import PREFETCH_HEADERS, HeaderNames, is_prefetch, match_user_agent
 
 if TYPE_CHECKING:
@@ -339,6 +339,8 @@ class Capture:
         is_called_by_script = "empty" in request.header("Sec-Fetch-Dest")
         for host in (client.host, request.host):
             if not host or (host is client.host and not request.accepts_host(host)):
+                continue
+            if not is_allowed_host(host, self.settings.allowed_hosts):
                 continue
             page = _calling_page(request, host) if is_called_by_script else None
             if page is not None:

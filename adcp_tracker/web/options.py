@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
 
 
-_LISTS = ("trusted_proxies", "query_allow", "click_ids")
+_LISTS = ("trusted_proxies", "allowed_hosts", "query_allow", "click_ids")
 _SWITCHES = ("platform_click_cookies", "honour_gpc", "detect_automation")
 _TEXTS = ("ip_header", "consent_unanswered")
 _OPTIONAL_TEXTS = (
@@ -42,6 +42,9 @@ class CaptureSettings:
         ip_header: The header that holds the client's address.
         proto_header: The header that holds the scheme; ``None`` trusts no header.
         host_header: The header that holds the host; ``None`` trusts no header.
+        allowed_hosts: The site's hosts; ``.shop.example`` means that domain and all below it.
+            A page's URL never names another. Empty allows all; Django's ``ALLOWED_HOSTS`` is
+            checked in any case.
         query_allow: Query parameters to keep in the page's URL besides click ids and
             ``utm_*``; a star at the end means any ending.
         click_ids: Query parameters that hold a click id, besides the known ones.
@@ -65,6 +68,7 @@ class CaptureSettings:
     ip_header: str = "X-Forwarded-For"
     proto_header: str | None = "X-Forwarded-Proto"
     host_header: str | None = "X-Forwarded-Host"
+    allowed_hosts: Sequence[str] = ()
     query_allow: Sequence[str] = ()
     click_ids: Sequence[str] = ()
     click_cookie: str | None = "adcp_click"
@@ -166,6 +170,7 @@ class CaptureOptions(TypedDict, total=False):
     ip_header: str
     proto_header: str | None
     host_header: str | None
+    allowed_hosts: Sequence[str]
     query_allow: Sequence[str]
     click_ids: Sequence[str]
     click_cookie: str | None

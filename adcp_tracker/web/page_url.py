@@ -16,7 +16,7 @@ from adcp_tracker.events.urls import is_uri
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MAX_LENGTH = 2048
 """The longest URL. Longer ones break in browsers and proxies, and are rarely pages."""
@@ -24,6 +24,7 @@ MAX_LENGTH = 2048
 ALLOWED_QUERY = ("utm_*",)
 """Query parameters to keep besides click ids; a star at the end means any ending."""
 
+_PORT = re.compile(r":[0-9]*$")
 _HOST = re.compile(
     r"(?P<name>[a-z0-9_](?:[a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -99,6 +100,23 @@ class QueryFilter:
                 kept.append(clean)
                 room -= len(clean) + 1
         return "&".join(kept)
+
+
+def is_allowed_host(host: str, allowed: Sequence[str]) -> bool:
+    """Return whether a host is one of those that a site allows, whatever its port.
+
+    Args:
+        host: The host, with or without port.
+        allowed: The hosts; ``.shop.example`` means that domain and all below it. If there are
+            none, every host is allowed.
+    """
+    if not allowed:
+        return True
+    name = _PORT.sub("", host.lower()).rstrip(".")
+    return any(
+        name == each or (each.startswith(".") and (name.endswith(each) or name == each[1:]))
+        for each in map(str.lower, allowed)
+    )
 
 
 def page_url(scheme: str, host: str, path: str, query: str, allow: QueryFilter) -> str | None:

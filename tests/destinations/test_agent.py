@@ -683,7 +683,7 @@ def test_no_seller_sees_what_it_says_it_does_not_take(
 
 
 def test_universal_ids_that_a_seller_does_not_match_cost_no_event(tmp_path: Path) -> None:
-    """They are left out of the request, under another key, and the log says so."""
+    """They are left out of the request, under another key, logged and counted as omitted."""
     tracking: dict[str, object] = {"supported_uid_types": ["uid2"]}
     uids = [{"type": "id5", "value": "x"}, {"type": "uid2", "value": "y"}]
     with raw_seller(choosy(tracking)) as seller:
@@ -693,6 +693,7 @@ def test_universal_ids_that_a_seller_does_not_match_cost_no_event(tmp_path: Path
             tracker.track_lead("one", user_match={"uids": uids[:1]})
             books = tracker.flush(20.0).total()
         assert (books.delivered, books.dead) == (2, 0)
+        assert books.omitted == {"user_match.uids unsupported": 2}
         bodies = [json.loads(request.body) for request in seller.requests]
     calls = [
         body["params"]["arguments"] for body in bodies if "arguments" in body.get("params", {})

@@ -411,3 +411,21 @@ class ForgottenEnum:
 def test_a_readers_answer_is_checked(answer: object, consent: Consent) -> None:
     """An answer that isn't one of the four never counts as permission."""
     assert begin(CaptureSettings(consent=ForgottenEnum(answer))).consent is consent
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "own", "page"),
+    [
+        ("www.shop.example", "10.0.0.1", "https://www.shop.example/thanks"),
+        ("SHOP.example:8443", "10.0.0.1", "https://shop.example:8443/thanks"),
+        ("evil.example", "shop.example", "https://shop.example/thanks"),
+        ("shop.example.evil.example", "shop.example", "https://shop.example/thanks"),
+        ("evilshop.example", "evil.example", None),
+    ],
+)
+def test_a_page_is_on_one_of_the_allowed_hosts(forwarded: str, own: str, page: str | None) -> None:
+    """Neither a forged forwarded host nor a forged Host header becomes the page's address."""
+    settings = CaptureSettings(trusted_proxies=["10.0.0.0/8"], allowed_hosts=[".shop.example"])
+    headers = {"HTTP_X_FORWARDED_HOST": forwarded, "HTTP_X_FORWARDED_PROTO": "https"}
+    context = begin(settings, REMOTE_ADDR="10.0.0.2", HTTP_HOST=own, **headers)
+    assert context.event_source_url == page
