@@ -24,6 +24,17 @@ django.setup()
 _NUMBERS = itertools.count()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the tests that end processes and servers."""
+    group = parser.getgroup("databases", "tests with database servers")
+    group.addoption(
+        "--database-points", default="share", help="points where a worker ends: a number or all"
+    )
+    group.addoption(
+        "--database-rounds", type=int, default=3, help="how often a server under load is killed"
+    )
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Run a PostgreSQL server."""
