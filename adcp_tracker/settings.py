@@ -179,9 +179,9 @@ class Settings:
         default=None,
         repr=False,
         metadata=_about(
-            "The URL of a PostgreSQL database where events wait, such as "
-            "`postgresql://user@host/database`. With a directory as well, events are written "
-            "there first and shipped to the database."
+            "The URL of a PostgreSQL, MariaDB or MySQL database where events wait, such as "
+            "`postgresql://user@host/database` or `mysql://user@host/database`. With a directory "
+            "as well, events are written there first and shipped to the database."
         ),
     )
     queues: tuple[int, ...] = attrs.field(
@@ -403,7 +403,7 @@ class Settings:
         """What messages call the place where events wait; never a password."""
         if self.directory is None and self.queue is None:
             return "the application's database"
-        return self.directory or "the queue in PostgreSQL"
+        return self.directory or "the queue in the database"
 
     @property
     def has_store(self) -> bool:

@@ -79,8 +79,8 @@ class Tracker:
     Args:
         destinations: Where events go. Without one, they wait on disk.
         directory: Where events wait: a directory of one user, on a local disk. Give ``queue``
-            instead to keep them in a PostgreSQL database, or both to write them to the directory
-            and ship them to the database.
+            instead to keep them in a PostgreSQL, MariaDB or MySQL database, or both to write them
+            to the directory and ship them to the database.
         **settings: The other fields of :class:`.Settings`, each by its name. Those to look at
             first: ``default_region`` for phone numbers without a country code, ``on_denied``
             for events without consent, ``strict`` to raise instead of logging, and

@@ -104,7 +104,7 @@ Directory = Annotated[
         "-d",
         "--queue",
         metavar="PATH|URL",
-        help="The queue's directory, or its URL in PostgreSQL. [default: ADCP_DIRECTORY]",
+        help="The queue's directory, or its database's URL. [default: ADCP_DIRECTORY]",
     ),
 ]
 Handover = Annotated[

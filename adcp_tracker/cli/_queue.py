@@ -207,8 +207,8 @@ def queue_url(given: str | None) -> str:
     place = os.environ.get("ADCP_QUEUE") if given is None else given
     if not place or not is_queue_url(place):
         raise ConfigurationError(
-            "queue: expected a URL such as 'postgresql://user@host/database'; use --queue or set "
-            "ADCP_QUEUE"
+            "queue: expected a URL such as 'postgresql://user@host/database' or "
+            "'mysql://user@host/database'; use --queue or set ADCP_QUEUE"
         )
     return place
 

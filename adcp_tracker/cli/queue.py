@@ -1,4 +1,4 @@
-"""``adcp-tracker queue``: the tables of a queue in PostgreSQL."""
+"""``adcp-tracker queue``: the tables of a queue in a database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def migrate(
     ] = 1,
     url: Directory = None,
 ) -> int:
-    """Create the tables of a queue in PostgreSQL, or bring them up to date.
+    """Create the tables of a queue in a database, or bring them up to date.
 
     Safe to run again, as at each deployment. Needs a user who may create tables; the
     application and the workers don't.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.schema import Condition
+from adcp_tracker.outbox.schema import MIGRATE, RIGHTS, Condition
 
 try:
     import pymysql as _driver
@@ -15,7 +15,7 @@ except ImportError:
     import MySQLdb as _driver  # noqa: N813 - either of two
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from adcp_tracker.outbox.schema import Connection, Cursor
 
@@ -23,7 +23,7 @@ _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 30
 _PORT: Final = 3306
 _DEADLOCK: Final = "1213"
-_MISSING_TABLE: Final = "1146"
+_HINTS: Final = {"1146": MIGRATE} | dict.fromkeys(("1044", "1045", "1142", "1143"), RIGHTS)
 _OPTIONS: Final = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key")
 _INHERITED: list[Connection] = []
 """A parent's connections, kept for ever: to close one would end the parent's session."""
@@ -64,6 +64,7 @@ class MySQL:
 
     name = "mysql"
     errors: tuple[type[Exception], ...] = (_driver.Error,)
+    hints: Mapping[str, str] = _HINTS
 
     def __init__(self, url: str) -> None:
         self._options = _connect_options(url)
@@ -94,10 +95,6 @@ class MySQL:
     def is_deadlock(self, error: Exception) -> bool:
         """Return whether the same transaction can succeed when it is run again."""
         return self.code(error) == _DEADLOCK
-
-    def is_missing_table(self, error: Exception) -> bool:
-        """Return whether a table isn't there."""
-        return self.code(error) == _MISSING_TABLE
 
     def on_conflict(self, key: str, *columns: str) -> str:
         """Return the end of an INSERT whose row may be there."""

@@ -9,16 +9,16 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.schema import Condition
+from adcp_tracker.outbox.schema import MIGRATE, RIGHTS, Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from adcp_tracker.outbox.schema import Connection, Cursor
 
 _CONNECT_SECONDS: Final = 10
 _DEADLOCKS: Final = {"40001", "40P01"}
-_MISSING_TABLE: Final = "42P01"
+_HINTS: Final = {"42P01": MIGRATE, "42501": RIGHTS, "28000": RIGHTS, "28P01": RIGHTS}
 
 _COLLECT: Final = """
 WITH near AS MATERIALIZED (
@@ -63,6 +63,7 @@ class PostgreSQL:
     """
 
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
+    hints: Mapping[str, str] = _HINTS
     name = "postgresql"
 
     def __init__(self, url: str) -> None:
@@ -94,10 +95,6 @@ class PostgreSQL:
     def is_deadlock(self, error: Exception) -> bool:
         """Return whether the same transaction can succeed when it is run again."""
         return self.code(error) in _DEADLOCKS
-
-    def is_missing_table(self, error: Exception) -> bool:
-        """Return whether a table isn't there."""
-        return self.code(error) == _MISSING_TABLE
 
     def on_conflict(self, key: str, *columns: str) -> str:
         """Return the end of an INSERT whose row may be there."""

@@ -93,6 +93,7 @@ _EXTRAS: Final = {
 }
 """Which extra has the driver, by scheme."""
 
+_CHECK_SERVER: Final = "check the user and password, and that it runs; it is tried again"
 _MOST_ROWS: Final = 2**62
 
 _TEXTS: Final = {
@@ -279,7 +280,7 @@ class Database:
         try:
             return self.dialect.connect()
         except self.dialect.errors as error:
-            raise self._error(error) from None
+            raise self._error(error, _CHECK_SERVER) from None
 
     def _is_alive(self, connection: Connection) -> bool:
         """Return whether the server still knows a connection; if not, close it."""
@@ -295,12 +296,12 @@ class Database:
         with contextlib.suppress(*self.dialect.errors):
             connection.close()
 
-    def _error(self, error: Exception) -> DatabaseError:
+    def _error(self, error: Exception, hint: str = "it is tried again") -> DatabaseError:
         """Return an error without the statement's values, which could be personal data."""
-        is_missing = self.dialect.is_missing_table(error)
-        hint = "run adcp-tracker queue migrate" if is_missing else "it is tried again"
+        code = self.dialect.code(error)
+        hint = self.dialect.hints.get(code, hint)
         kind = DeadlockError if self.dialect.is_deadlock(error) else DatabaseError
-        return kind(f"{self.location}: the database failed with {self.dialect.code(error)}; {hint}")
+        return kind(f"{self.location}: the database failed with {code}; {hint}")
 
 
 def _close_all(connections: list[tuple[float, Connection]], pid: int) -> None:

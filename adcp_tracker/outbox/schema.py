@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 from adcp_tracker.journal.records import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 SCHEMA_VERSION: Final = 2
 """A newer version only adds, so that an older release goes on working beside it."""
@@ -158,6 +158,10 @@ class Condition(NamedTuple):
     remedy: str = ""
 
 
+MIGRATE: Final = "run adcp-tracker queue migrate"
+RIGHTS: Final = "check the user and password, and its rights on the tables"
+
+
 class Cursor(Protocol):
     """What runs statements, as in PEP 249."""
 
@@ -204,6 +208,9 @@ class Dialect(Protocol):
     errors: tuple[type[Exception], ...]
     """What its driver raises."""
 
+    hints: Mapping[str, str]
+    """What to do about an error, by its code; any other is tried again."""
+
     name: str
     """Its name in :data:`WORDS`."""
 
@@ -215,9 +222,6 @@ class Dialect(Protocol):
 
     def is_deadlock(self, error: Exception) -> bool:
         """Return whether the same transaction can succeed when it is run again."""
-
-    def is_missing_table(self, error: Exception) -> bool:
-        """Return whether a table isn't there."""
 
     def on_conflict(self, key: str, *columns: str) -> str:
         """Return the end of an INSERT whose row may be there.

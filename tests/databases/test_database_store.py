@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from tests.store.contract import NOW_MS, StoreContract, body
 
 if TYPE_CHECKING:
     from adcp_tracker.outbox.database import DatabaseQueue
+    from adcp_tracker.outbox.schema import Cursor
     from adcp_tracker.outbox.storage import Store
 
 
@@ -165,3 +168,32 @@ def test_a_wait_that_a_seller_asks_for_is_kept_by_all_queues(database: str) -> N
     (held,) = DatabaseStore(database, shards=Shards((1,))).open().held().items()
     assert held[0] == "seller"
     assert 20.0 < held[1] <= 30.0
+
+
+def test_a_deadlock_is_run_again(store: DatabaseStore, database: str) -> None:
+    """Two transactions that lock the same rows in turns both happen."""
+    migrate(database, queues=2)
+    both_began = threading.Barrier(2)
+    tries: list[int] = []
+
+    def change(first: int, second: int) -> None:
+        is_first_try = True
+
+        def work(cursor: Cursor) -> None:
+            nonlocal is_first_try
+            tries.append(first)
+            add = "UPDATE adcp_queue SET term = term + 1 WHERE queue = %s"
+            cursor.execute(add, (first,))
+            if is_first_try:
+                is_first_try = False
+                both_began.wait(60)
+            cursor.execute(add, (second,))
+
+        store.database.run(work)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(change, (0, 1), (1, 0)))
+    with store.database.transaction() as cursor:
+        cursor.execute("SELECT term FROM adcp_queue ORDER BY queue")
+        assert [row[0] for row in cursor.fetchall()] == [2, 2]
+    assert len(tries) == 3

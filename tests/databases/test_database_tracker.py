@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import ConfigurationError, RequestContext, Tracker
-from adcp_tracker.outbox.database import Database, migrate
+from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.support.mariadb import MariaDBServer
     from tests.support.postgres import PostgresServer
     from tests.support.seller import SellerProcess
@@ -168,3 +170,64 @@ def _leader_pid(url: str) -> int:
         cursor.execute("SELECT holder FROM adcp_queue")
         ((holder,),) = cursor.fetchall()
     return int(holder.split(":")[1])
+
+
+APPLICATION_RIGHTS = (
+    "SELECT ON adcp_schema",
+    "SELECT, UPDATE (context_key) ON adcp_queue",
+    "INSERT ON adcp_intake",
+    "SELECT, INSERT, UPDATE (queue) ON adcp_destination",
+    "SELECT, INSERT, UPDATE, DELETE ON adcp_context",
+)
+"""What docs/howto/several-machines.md gives an application that doesn't deliver."""
+
+
+def _create_user(url: str, rights: Iterable[str]) -> str:
+    """Create a user with some rights on a database, and return its URL."""
+    name = f"shop_{url.partition('?')[0].rpartition('_')[2]}"
+    with Database(url).transaction() as cursor:
+        if url.startswith("mysql"):
+            user = f"{name}@localhost"
+            cursor.execute(f"CREATE USER {user} IDENTIFIED BY 'p@ss'")
+        else:
+            user = name
+            cursor.execute(f"CREATE ROLE {user} LOGIN")
+        for each in rights:
+            cursor.execute(f"GRANT {each} TO {user}")
+    return f"{url.partition('://')[0]}://{name}:p%40ss@{url.partition('@')[2]}"
+
+
+def test_an_application_needs_few_rights(url: str) -> None:
+    """It adds events and contexts, and can neither read events nor steer delivery."""
+    application = _create_user(url, APPLICATION_RIGHTS)
+    shopper = RequestContext(client_ip="203.0.113.9", client_user_agent="Mozilla/5.0")
+    with Tracker([RecordingDestination()], queue=application, uploader="external") as shop:
+        shop.contexts.remember("A-1", context=shopper)
+        event = shop.track_purchase(order(1))
+        assert event.user_match.client_ip == "203.0.113.9"  # type: ignore[union-attr]
+        assert shop.stats().in_memory == 0
+    seller = RecordingDestination()
+    with Tracker([seller], queue=url) as worker:
+        worker.flush(30)
+    assert [event.event_id for event in seller.events] == ["A-1"]
+    with pytest.raises(DatabaseError, match="its rights on the tables"):
+        DatabaseStore(application).used_bytes()
+
+
+def test_a_wrong_password_is_not_repeated(url: str) -> None:
+    """A message says where, and what to look at."""
+    wrong = url.partition("://")[0] + "://nobody:s3cret@" + url.partition("@")[2]
+    with pytest.raises(DatabaseError) as caught:
+        DatabaseStore(wrong).prepare()
+    assert "s3cret" not in str(caught.value)
+    assert "check the user and password" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["mysql://u:s3cret@[::/shop", "mysql://u:s3cret@h", "mysql://u:s3cret@h/shop?ssl=1"]
+)
+def test_an_invalid_url_is_not_repeated(wrong: str) -> None:
+    """It says what is expected, without the password."""
+    with pytest.raises(ConfigurationError, match="queue: expected a URL") as caught:
+        DatabaseStore(wrong)
+    assert "s3cret" not in str(caught.value)
