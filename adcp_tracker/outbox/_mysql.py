@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 30
+_PACKET_BYTES: Final = 16 * 1024 * 1024
 _PORT: Final = 3306
 _DEADLOCK: Final = "1213"
 _HINTS: Final = {"1146": MIGRATE} | dict.fromkeys(("1044", "1045", "1142", "1143"), RIGHTS)
@@ -150,6 +151,14 @@ class MySQL:
                 "warning",
                 f"innodb_flush_log_at_trx_commit is {flush}.",
                 "A crash of the server loses orders and events of the last moments.",
+            )
+        cursor.execute("SELECT @@max_allowed_packet")
+        ((most,),) = cursor.fetchall()
+        if most < _PACKET_BYTES:
+            yield Condition(
+                "error",
+                f"max_allowed_packet is {most:,} bytes.",
+                f"Set it to {_PACKET_BYTES:,} or more: the leader writes rows of 8 MiB.",
             )
         with contextlib.suppress(_driver.Error):  # few may look at others' transactions
             cursor.execute(_LONGEST)
