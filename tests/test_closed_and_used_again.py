@@ -47,7 +47,7 @@ os.waitpid(child, 0)
 """
 
 
-def test_the_books_of_a_closed_tracker_bring_nothing_to_life(tmp_path: Path) -> None:
+def test_the_stats_of_a_closed_tracker_start_nothing(tmp_path: Path) -> None:
     """Whoever looks at them after the end finds what was delivered, and no thread is there."""
     away = ScriptedDestination(outcomes=[Paused("NOT_FOUND", "unknown", "mend it")])
     tracker = Tracker([away], directory=tmp_path, handle_sigterm=False)

@@ -40,7 +40,7 @@ def make(tmp_path: Path) -> Make:
     return partial(Tracker, directory=tmp_path / "q", handle_sigterm=False, flush_interval=0.02)
 
 
-def test_delivered_events_are_told_with_their_ids(make: Make) -> None:
+def test_delivered_events_are_reported_with_their_ids(make: Make) -> None:
     """The notice comes after the counts, and has nothing of a person."""
     told: list[DeliveredNotice] = []
     failure = EventFailure("C", "m", event_id="L-1")
@@ -76,7 +76,7 @@ def test_odd_ids_are_whole(make: Make) -> None:
     assert (notice.event_ids, notice.is_test) == (('a"b\\c-ü',), True)
 
 
-def test_rejected_events_are_told_by_reason(make: Make) -> None:
+def test_rejected_events_are_reported_by_reason(make: Make) -> None:
     """Whether the library or the seller rejected them."""
     told: list[RejectedNotice] = []
     failures = tuple(EventFailure(code, "m", index=at) for at, code in enumerate("CDC"))
@@ -93,7 +93,7 @@ def test_rejected_events_are_told_by_reason(make: Make) -> None:
     assert "dead edit" in next(each.remedy for each in told if each.code == "INVALID_EVENT")
 
 
-def test_a_pause_is_told_once(make: Make) -> None:
+def test_a_pause_is_reported_once(make: Make) -> None:
     """Probes that find the same cause are no news."""
     told: list[PausedNotice] = []
     paused = Paused("AUTH_INVALID", "Bad token", "Use another.")

@@ -263,7 +263,7 @@ def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
 
 
 @pytest.mark.parametrize("uploader", ["thread", "external"])
-def test_what_is_dropped_after_a_close_is_told_at_the_exit(tmp_path: Path, uploader: str) -> None:
+def test_drops_after_a_close_are_logged_at_exit(tmp_path: Path, uploader: str) -> None:
     """The books know of it although nothing else was tracked since."""
     body = f"""
         from adcp_tracker.context import Consent, RequestContext
@@ -312,7 +312,7 @@ def test_a_process_that_never_tracked_says_nothing_at_its_end(tmp_path: Path) ->
     assert not (tmp_path / "q").exists()
 
 
-def test_a_tracker_let_go_is_forgotten(tmp_path: Path) -> None:
+def test_an_unused_tracker_is_unregistered(tmp_path: Path) -> None:
     """The hooks hold no tracker alive."""
     tracker = Tracker([ScriptedDestination()], directory=tmp_path, handle_sigterm=False)
     assert tracker._pipeline in _process._registered_objects  # noqa: SLF001 - there is nothing else to see

@@ -186,7 +186,7 @@ def test_oauth_credentials_stand_in_for_a_key_or_a_token() -> None:
         ({**AGENT, "ADCP_AGENT_URL": "http://seller.example/mcp"}, "url"),
     ],
 )
-def test_a_wrong_environment_is_told_clearly(
+def test_a_wrong_environment_is_reported_clearly(
     tmp_path: Path, environ: dict[str, str], message: str
 ) -> None:
     """What is wrong, what was expected, what was got; and no credential in it."""
@@ -286,7 +286,7 @@ SHOP: dict[str, Any] = {
         ({"destinations": 7}, "such as Interchange(…), got int"),
     ],
 )
-def test_a_common_mistake_is_told_with_its_remedy(
+def test_a_common_mistake_is_reported_with_its_remedy(
     settings: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
     """What is wrong is named as it was given, before anything is made."""
@@ -308,7 +308,7 @@ def test_a_common_mistake_is_told_with_its_remedy(
         ({"base_url": "ftp://seller.example"}, "got scheme 'ftp'"),
     ],
 )
-def test_a_wrong_destination_is_told_without_its_secret(
+def test_a_wrong_destination_is_reported_without_its_secret(
     settings: dict[str, Any], told: str
 ) -> None:
     """What is wrong with a credential is said without a character of it."""

@@ -547,7 +547,7 @@ def test_a_test_event_code_marks_its_whole_request(make: Make) -> None:
     assert {batch.test_event_code for batch in destination.batches} == {None, "TEST1"}
 
 
-def test_a_held_event_is_written_when_it_is_let_go(make: Make, tmp_path: Path) -> None:
+def test_a_held_event_is_written_when_it_is_released(make: Make, tmp_path: Path) -> None:
     """Whoever holds a write decides when, and whether, it is made."""
     held: list[Callable[[], None]] = []
 

@@ -279,7 +279,7 @@ def test_details_show_what_is_wrong_and_what_was_sent(
     assert browser.complaints() == []
 
 
-def test_a_seller_is_broken_and_mended(
+def test_a_seller_is_broken_and_fixed(
     browser: Browser, open_seller: Sandbox, tracker: Tracker, screen: Screen
 ) -> None:
     """A fault counts down as requests fail; what was tracked meanwhile arrives in the end."""

@@ -40,7 +40,7 @@ def bury(directory: Path, count: int = 3, **changes: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_refused_event_is_replayed_once_the_seller_is_mended(
+def test_a_rejected_event_is_replayed_once_the_seller_is_fixed(
     tmp_path: Path, seller: Sandbox
 ) -> None:
     """What the seller refused is listed, shown, sent again and then delivered."""
@@ -122,7 +122,7 @@ def test_letters_are_dropped_only_when_somebody_means_it(tmp_path: Path) -> None
     assert [each.id for each in DeadLetterStore(QueueDirectory(tmp_path))] == [ids[2]]
 
 
-def test_a_letter_nobody_knows_is_said_to_be_unknown(tmp_path: Path) -> None:
+def test_an_unknown_dead_letter_is_said_to_be_unknown(tmp_path: Path) -> None:
     """Neither showing nor replaying makes anything up."""
     ids = bury(tmp_path)
     shown = run("dead", "show", "nonsense", "--directory", tmp_path)

@@ -35,7 +35,7 @@ def test_an_order_in_a_file_is_explained_field_by_field(tmp_path: Path) -> None:
     assert "alice" not in ended.out
 
 
-def test_what_a_purchase_lacks_is_told_by_the_exit_code(tmp_path: Path) -> None:
+def test_what_a_purchase_lacks_sets_the_exit_code(tmp_path: Path) -> None:
     """A value without a currency and without a shopper needs attention."""
     path = tmp_path / "order.json"
     path.write_text(json.dumps({"id": "A-1001", "total": "59.90"}))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
-def test_a_destination_that_is_gone_is_forgotten_with_what_waits(
+def test_a_destination_that_is_gone_is_removed_with_its_events(
     tmp_path: Path, seller: Sandbox
 ) -> None:
     """Only one that is not configured any more, and only when somebody means it."""

@@ -150,7 +150,9 @@ def test_another_destination_than_the_configured_is_pointed_out(
 
 
 @pytest.mark.slow
-def test_a_damaged_state_is_told_and_left_to_be_rebuilt(tmp_path: Path, seller: Sandbox) -> None:
+def test_a_damaged_state_is_reported_and_left_to_be_rebuilt(
+    tmp_path: Path, seller: Sandbox
+) -> None:
     """Looking neither repairs nor hides it."""
     fill(tmp_path, "A-1")
     run("flush", "--directory", tmp_path, **pointing_at(seller))

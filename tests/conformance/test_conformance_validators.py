@@ -78,7 +78,7 @@ def test_the_schema_takes_every_event_that_the_library_made(event: Event) -> Non
 
 @thoroughly()
 @given(wire=spoilt_events())
-def test_spoilt_events_are_judged_alike_or_for_a_written_reason(wire: dict[str, Any]) -> None:
+def test_spoilt_events_are_checked_alike_or_for_a_written_reason(wire: dict[str, Any]) -> None:
     """What the library lets through, the schema takes; what it alone refuses has a reason."""
     faults = faults_of(wire)
     if not faults:

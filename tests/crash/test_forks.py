@@ -185,7 +185,7 @@ os._exit(0)
 """
 
 
-def test_a_child_forked_by_a_server_in_c_keeps_nobody_from_uploading(tmp_path: Path) -> None:
+def test_a_child_forked_by_a_server_in_c_stops_no_process_from_uploading(tmp_path: Path) -> None:
     """Once it tracks, it lets go of its parent's claim; its own events are delivered too."""
     ready, seller = tmp_path / "ready", ScriptedDestination()
     server = os.fork()

@@ -100,7 +100,7 @@ def test_nothing_is_frozen_ahead_for_a_seller_that_has_taken_nothing(
         assert frozen(leadership) == [6]
 
 
-def test_a_lane_keeps_no_batch_that_it_has_sent() -> None:
+def test_a_sender_keeps_no_batch_that_it_has_sent() -> None:
     """A batch of megabytes is let go before the next one comes, which may be long."""
     seller = ScriptedDestination()
     lane = Sender(seller, lambda: None)

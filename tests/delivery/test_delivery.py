@@ -185,7 +185,7 @@ def test_a_retry_survives_the_process(make: Make) -> None:
     assert len(well.delivered) == 4
 
 
-def test_a_pause_is_probed_rarely_and_ends_when_mended(make: Make) -> None:
+def test_a_pause_is_probed_rarely_and_ends_when_fixed(make: Make) -> None:
     """A wrong credential keeps everything and asks once in five minutes."""
     clock = HandClock()
     destination = ScriptedDestination()
@@ -384,7 +384,7 @@ def test_the_next_takes_over_when_the_leader_dies(make: Make, tmp_path: Path) ->
     assert books(tracker).delivered == 50
 
 
-def test_other_processes_see_the_books_while_a_request_takes_long(
+def test_other_processes_see_the_stats_while_a_request_takes_long(
     make: Make, tmp_path: Path
 ) -> None:
     """They are written a little late then, but they are."""

@@ -125,7 +125,7 @@ def test_a_batch_is_sent_only_once_it_is_kept_and_is_the_same_from_then_on(
     assert [list(batch.events) for batch in office.seller.batches] == sent
 
 
-def test_a_dead_letter_is_on_the_disk_before_its_event_is_settled(office: Office) -> None:
+def test_a_dead_letter_is_on_the_disk_before_the_outcome_of_its_event(office: Office) -> None:
     """Else a death between the two would leave the event nowhere, and only the books know it."""
     office.track(1)
     office.seller.outcomes.append(_refuse)

@@ -187,9 +187,7 @@ def test_no_thread_begins_to_upload_in_the_middle_of_a_fork(
     assert opening.begun.wait(WAIT_S)
 
 
-def test_a_fork_waits_for_a_thread_that_was_told_to_end_and_has_not(
-    flusher: Flusher, opening: Opening
-) -> None:
+def test_a_fork_waits_for_a_thread_that_is_stopping(flusher: Flusher, opening: Opening) -> None:
     """It may have the database open yet."""
     opening.may_go_on.clear()
     flusher.start()
@@ -259,7 +257,7 @@ def test_a_fork_waits_for_no_request_before_a_hand_over(
     rival.release()
 
 
-def test_a_fork_waits_for_no_request_of_a_thread_that_was_told_to_end(
+def test_a_fork_waits_for_no_request_of_a_thread_that_is_stopping(
     tmp_path: Path, flusher: Flusher, opening: Opening, seller: ScriptedDestination
 ) -> None:
     """It stands still as well, however often it was told."""

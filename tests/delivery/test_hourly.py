@@ -45,7 +45,7 @@ def test_only_the_last_35_days_are_kept() -> None:
     assert counts.delivered == 35 * 24 + 7
 
 
-def test_hours_are_in_the_books_and_survive_a_restart(tmp_path: Path) -> None:
+def test_hours_are_in_the_stats_and_survive_a_restart(tmp_path: Path) -> None:
     """What was delivered in an hour is there for a later process; failed events are not in it."""
     clock = HandClock(START)
     failing = Delivered(failures=(EventFailure("INVALID_EVENT", "no", event_id="L-1"),))

@@ -154,7 +154,7 @@ def test_an_error_while_a_request_is_on_its_way_sends_nothing_twice(tmp_path: Pa
     assert (seller.ids, seller.most) == (["A-1"], 1)
 
 
-def test_a_segment_that_cannot_be_synced_ends_no_leadership(
+def test_a_segment_that_cannot_be_synced_stops_no_leader(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is synced later, and meanwhile the request on its way stays where it is known."""

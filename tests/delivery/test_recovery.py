@@ -34,7 +34,7 @@ def run(directory: Path, *destinations: ScriptedDestination, ids: tuple[str, ...
     return tracker
 
 
-def test_letters_removed_before_the_books_were_written_leave_the_books(tmp_path: Path) -> None:
+def test_dead_letters_removed_before_the_stats_were_written_leave_the_stats(tmp_path: Path) -> None:
     """Whoever died between the two had put them on their way again, or given them up."""
     tracker = run(tmp_path, ScriptedDestination(outcomes=[refuse_all]), ids=("A-1", "A-2", "A-3"))
     first, *_ = tracker.dead_letters.list()

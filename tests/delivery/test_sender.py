@@ -29,7 +29,7 @@ def no_more_threads() -> Iterator[None]:
     threading.stack_size(usual)
 
 
-def test_a_lane_does_not_hold_up_whoever_sends() -> None:
+def test_a_sender_does_not_block_its_caller() -> None:
     """The outcome is there once the seller has answered."""
     seller = ScriptedDestination()
     seller.gate.clear()

@@ -27,7 +27,7 @@ def queue_with(path: Path, *times: int) -> SegmentStore:
     return SegmentStore(directory)
 
 
-def test_the_oldest_is_the_first_that_was_not_sealed(tmp_path: Path) -> None:
+def test_the_oldest_is_the_first_that_is_in_no_batch(tmp_path: Path) -> None:
     """What a destination has dealt with already does not wait."""
     segments = queue_with(tmp_path, NOON_MS, NOON_MS + 5000)
     sizes = segments.sizes()
@@ -44,7 +44,7 @@ def test_a_batch_on_its_way_waits_too(tmp_path: Path) -> None:
     assert oldest_waiting(segments, {name: size}, {name: size // 2}, [batch]) == NOON_MS / 1000
 
 
-def test_nothing_waits_where_all_is_sealed_or_gone(tmp_path: Path) -> None:
+def test_nothing_waits_where_all_is_in_batches_or_gone(tmp_path: Path) -> None:
     """A segment that is sealed, was deleted or holds no record has no age."""
     segments = queue_with(tmp_path, NOON_MS)
     sizes = segments.sizes()

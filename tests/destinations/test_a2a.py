@@ -156,7 +156,7 @@ def test_a_card_elsewhere_gets_no_credential() -> None:
 
 
 @pytest.mark.parametrize("payload", [None, [], {}, {"name": 5}, {"name": "x", "skills": 7}, "card"])
-def test_any_card_is_borne(payload: Any) -> None:  # noqa: ANN401 - JSON
+def test_any_card_is_accepted(payload: Any) -> None:  # noqa: ANN401 - JSON
     """What isn't a card is none, and wrong types in one are ignored."""
     found = read_card(payload, "https://seller.example/")
     assert found is None or found.url == "https://seller.example/"

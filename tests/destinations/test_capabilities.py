@@ -163,7 +163,7 @@ def test_capabilities_are_read() -> None:
         ),
     )
 )
-def test_any_capabilities_are_borne(payload: object) -> None:
+def test_any_capabilities_are_accepted(payload: object) -> None:
     """A wrong type is as good as silence, and whatever is rejected has a code."""
     rejection = read_capabilities(payload).rejection({"event_type": "purchase"})
     assert rejection is None or rejection[0].isupper()

@@ -121,7 +121,7 @@ def test_success_is_read_from_structure_or_text(message: object) -> None:
     assert outcome_from_mcp(message, OK, 2) == Delivered(received=2, processed=2)
 
 
-def test_a_replay_is_told() -> None:
+def test_a_replayed_answer_is_marked() -> None:
     """An answer of an earlier try is not counted twice."""
     outcome = outcome_from_mcp(result({**TAKEN, "replayed": True}), OK, 2)
     assert isinstance(outcome, Delivered)

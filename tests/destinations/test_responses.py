@@ -68,7 +68,7 @@ def test_an_event_listed_twice_fails_once() -> None:
     assert [failure.code for failure in outcome.failures] == ["ONE"]
 
 
-def test_failures_without_a_name_are_told_as_a_warning() -> None:
+def test_failures_without_a_name_become_a_warning() -> None:
     """What cannot be matched to an event is at least said."""
     listed: list[object] = [{"code": "X"}, 7, {"event_id": "evil\x00"}]
     outcome = outcome_from_http(said({**TAKEN, "partial_failures": listed}), COUNT)

@@ -66,7 +66,7 @@ def test_a_stream_without_an_answer_has_none(stream: str) -> None:
 
 
 @given(st.lists(st.binary() | st.sampled_from([b"data:", b"\n", b"\r", b"\r\n", b"{}"])))
-def test_any_bytes_are_borne(pieces: list[bytes]) -> None:
+def test_any_bytes_are_accepted(pieces: list[bytes]) -> None:
     """No stream raises, and where it is cut makes no difference."""
     cut, whole = EventStream(is_wanted), EventStream(is_wanted)
     for piece in pieces:

@@ -109,7 +109,7 @@ def test_a_batch_across_the_hour_is_no_difference() -> None:
 
 
 @pytest.mark.parametrize(("said", "difference"), [(9, -1), (10, 0), (12, 0), (13, 0), (14, 1)])
-def test_a_day_is_compared_as_closely_as_the_books_allow(said: int, difference: int) -> None:
+def test_a_day_is_compared_as_closely_as_the_stats_allow(said: int, difference: int) -> None:
     """Of the hour in which the last 24 began, nobody can tell which part is counted."""
     found = compare(Received(last_day=said), {START - 24: 3, START - 4: 10, START - 25: 50})
     assert found.difference == difference
@@ -127,7 +127,7 @@ def test_trouble_is_no_agreement() -> None:
 
 
 @pytest.mark.parametrize("make", [interchange, agent])
-def test_real_books_agree_with_a_real_seller(
+def test_real_stats_agree_with_a_real_seller(
     make: Callable[[Sandbox], Destination], tmp_path: Path
 ) -> None:
     """Live events agree; tests are counted by nobody; what was lost is told to the event."""

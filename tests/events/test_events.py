@@ -80,7 +80,7 @@ def test_events_can_be_pickled_and_copied() -> None:
     assert pickle.loads(pickle.dumps(EMPTY)) is EMPTY  # noqa: S301 - our own bytes
 
 
-def test_an_evolved_event_is_judged_and_written_anew() -> None:
+def test_an_evolved_event_is_checked_and_encoded_again() -> None:
     """A changed copy is as valid as the event it was made from."""
     assert b"B-2" in attrs.evolve(event(), event_id="B-2").json
     with pytest.raises(InvalidEventError):

@@ -441,7 +441,7 @@ def test_universal_ids_are_sent_as_they_are() -> None:
     assert match.uids == (UniversalId(UidType.UID2, "A=="), UniversalId(UidType.ID5, "ID5*x"))
 
 
-def test_both_refusals_are_told_at_once() -> None:
+def test_both_rejections_are_reported_at_once() -> None:
     """Whoever mends the address need not find out about the number afterwards."""
     with pytest.raises(InvalidEventError) as caught:
         user_match(email="alice", phone="020 7946 0958")
@@ -456,7 +456,7 @@ def test_both_refusals_are_told_at_once() -> None:
     | st.text(max_size=12)
     | st.emails()
 )
-def test_an_address_is_judged_alike_with_spaces_around_it(raw: str) -> None:
+def test_an_address_is_checked_alike_with_spaces_around_it(raw: str) -> None:
     """The short way of plain addresses takes, refuses and hashes what the long one does."""
     try:
         hashed: str | None = hash_email(f" {raw} ")

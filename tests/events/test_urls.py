@@ -102,7 +102,7 @@ def test_escaping_keeps_the_meaning(text: str) -> None:
 
 
 @given(st.text(max_size=60) | st.text("htps:/@[]%#?.x1", max_size=60))
-def test_any_text_is_judged(text: str) -> None:
+def test_any_text_is_checked(text: str) -> None:
     """Whatever it is, it becomes a URI or nothing."""
     uri = normalize_url(text)
     assert uri is None or is_uri(uri)

@@ -312,7 +312,7 @@ _json = st.recursive(
 
 @share
 @given(st.binary(max_size=60) | _json.map(orjson.dumps))
-def test_books_that_cannot_be_read_are_empty(tmp_path: Path, content: bytes) -> None:
+def test_stats_that_cannot_be_read_are_empty(tmp_path: Path, content: bytes) -> None:
     """Books are for looking at: what is no books is no reason to fail in a host's process."""
     directory = QueueDirectory(tmp_path / "queue")
     directory.prepare()

@@ -92,7 +92,7 @@ def test_a_segment_that_cannot_be_begun_waits_for_room(
     assert balanced(tracker).dropped == {}
 
 
-def test_a_full_volume_is_drained_in_one_leadership(
+def test_a_full_volume_is_drained_by_one_leader(
     make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
 ) -> None:
     """State and books cannot be written; events are sent once all the same, and give room."""
@@ -278,7 +278,7 @@ def test_a_replay_that_finds_no_room_can_be_made_again(
     assert tracker.dead_letters.list() == []
 
 
-def test_letters_that_the_disk_cannot_let_go_are_not_sent_twice(
+def test_dead_letters_that_the_disk_cannot_remove_are_not_sent_twice(
     make: Make, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are withdrawn at once, and erased as soon as it can be done; the books know."""

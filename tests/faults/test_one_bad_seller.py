@@ -210,7 +210,7 @@ def test_very_many_dead_letters_are_keyed_without_reading_them(tmp_path: Path) -
     assert sum(key.size for key in keys) == sum(p.stat().st_size for p in directory.dead.iterdir())
 
 
-def test_the_books_of_a_bad_seller_balance(tmp_path: Path) -> None:
+def test_the_stats_of_a_bad_seller_balance(tmp_path: Path) -> None:
     """Across a restart, too."""
     bad = ScriptedDestination(outcomes=[_reject_all] * 100)
     with Tracker([bad], directory=tmp_path / "queue", handle_sigterm=False) as tracker:

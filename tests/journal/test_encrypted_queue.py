@@ -150,7 +150,7 @@ def test_keys_are_rotated_without_losing_anything(queue: Path) -> None:
     assert records(queue) == []
 
 
-def test_plain_and_sealed_events_wait_side_by_side(queue: Path) -> None:
+def test_plain_and_encrypted_events_wait_side_by_side(queue: Path) -> None:
     """Keys may be given to a queue that has plain events, and to some of its processes."""
     with shop(queue, keys=()) as plain, shop(queue) as sealing:
         for number in range(4):
@@ -245,7 +245,7 @@ def letters_of(queue: Path, keys: Sequence[bytes]) -> list[str]:
     return [str(orjson.loads(letter.event)["event_id"]) for letter in found]
 
 
-def test_dead_letters_are_sealed_and_replayed(queue: Path) -> None:
+def test_dead_letters_are_encrypted_and_replayed(queue: Path) -> None:
     """They are read by whoever has the key, and go back sealed."""
     destination = ScriptedDestination(outcomes=[refuse])
     with shop(queue, destination) as tracker:
@@ -286,7 +286,7 @@ def test_dead_letters_without_their_key_are_kept(queue: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_person_is_found_and_erased_behind_the_seal(queue: Path) -> None:
+def test_a_person_is_found_and_erased_in_encrypted_events(queue: Path) -> None:
     """Export lists and forget erases what is sealed, waiting and dead, and what is plain."""
     destination = ScriptedDestination(outcomes=[refuse, Retry("http_503", "down")])
     with shop(queue, destination) as tracker, shop(queue, keys=()) as plain:
@@ -338,7 +338,7 @@ class FailingJournal(EncryptedJournalWriter):
         super().append_record(body, accepted_ms, kind)
 
 
-def test_what_waits_in_memory_is_sealed_as_well(queue: Path) -> None:
+def test_what_waits_in_memory_is_encrypted_as_well(queue: Path) -> None:
     """An event the disk refuses is held as it will be written, once sealed, and erased there."""
     encryption = Encryption([KEY])
     journal = FailingJournal(encryption, QueueDirectory(queue))
@@ -385,7 +385,7 @@ def test_one_key_needs_no_list(queue: Path) -> None:
     assert [each.kind for each in records(queue)] == [ENCRYPTED_EVENT]
 
 
-def test_a_forked_worker_seals_on_its_own(queue: Path) -> None:
+def test_a_forked_worker_encrypts_on_its_own(queue: Path) -> None:
     """Parent and child share a key and nothing else, and both are delivered."""
     with shop(queue) as tracker:
         track_others(tracker, 2)
@@ -403,7 +403,7 @@ def test_a_forked_worker_seals_on_its_own(queue: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_line_reads_what_is_sealed(queue: Path, seller: Sandbox) -> None:
+def test_the_command_line_reads_encrypted_events(queue: Path, seller: Sandbox) -> None:
     """With the key in the environment it delivers and lists; without, it says what is missing."""
     with shop(queue) as tracker:
         track_others(tracker, 2)

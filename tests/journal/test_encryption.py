@@ -45,7 +45,7 @@ def encryption() -> Encryption:
 
 
 @given(body=st.binary(max_size=2000), accepted_ms=st.integers(0, 9_999_999_999_999))
-def test_what_is_sealed_is_opened_again(
+def test_what_is_encrypted_is_decrypted_again(
     encryption: Encryption, body: bytes, accepted_ms: int
 ) -> None:
     """Any body comes back as it was, and stays one line with one tab on its way."""
@@ -56,7 +56,7 @@ def test_what_is_sealed_is_opened_again(
         assert encryption.parse(line, 7) == ([record], [])
 
 
-def test_what_is_sealed_tells_nothing(encryption: Encryption) -> None:
+def test_what_is_encrypted_tells_nothing(encryption: Encryption) -> None:
     """The same event sealed twice has nothing in common but its header and its key's name."""
     one, two = sealed(encryption), sealed(encryption)
     assert b"A-1" not in one
@@ -73,7 +73,7 @@ def test_another_key_opens_nothing_and_damages_nothing(encryption: Encryption) -
         assert key_id_of(record) == key_id_of(parse(sealed(encryption))[0][0]) != "unknown"
 
 
-def test_the_first_key_seals_and_all_of_them_open(encryption: Encryption) -> None:
+def test_the_first_key_encrypts_and_all_of_them_decrypt(encryption: Encryption) -> None:
     """Keys are rotated by putting a new one in front."""
     both = Encryption([OTHER, KEY])
     records, _ = both.parse(sealed(encryption) + sealed(both))

@@ -159,7 +159,7 @@ def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
     assert body(1) in written(directory)
 
 
-def test_a_segment_is_let_go_though_the_disk_does_not_confirm_it(directory: QueueDirectory) -> None:
+def test_a_segment_is_closed_though_the_disk_does_not_confirm_it(directory: QueueDirectory) -> None:
     """A host that closes its tracker sees no error, and nothing keeps the segment in use."""
     journal = JournalWriter(directory, synchronous=True, sync=Disk([False, True]))
     journal.append(body(1), NOW_MS)

@@ -241,7 +241,7 @@ def test_room_that_comes_free_is_used(directory: QueueDirectory) -> None:
     assert written(directory) == [body(7)]
 
 
-def test_a_short_write_is_sealed_off(directory: QueueDirectory) -> None:
+def test_a_short_write_ends_its_segment(directory: QueueDirectory) -> None:
     """A record that the disk took in part is never followed by another in its segment."""
     failing = ShortWrites(_syscalls.write_holding_gil())
     journal = JournalWriter(directory, append=failing)

@@ -71,7 +71,7 @@ def test_a_payload_that_is_no_order_is_not_explained() -> None:
         ),
     ],
 )
-def test_what_a_purchase_lacks_is_told(
+def test_what_a_purchase_lacks_is_shown(
     order: dict[str, object], context: RequestContext | None, problems: list[str]
 ) -> None:
     """A value, a currency, anything that identifies the shopper."""

@@ -333,7 +333,7 @@ def test_a_lead_is_known_by_its_id() -> None:
 # --- refusals --------------------------------------------------------------------------
 
 
-def test_every_fault_of_an_order_is_told_at_once() -> None:
+def test_every_error_of_an_order_is_reported_at_once() -> None:
     """Identity, money and lines, each with its path in the event."""
     order = to_order(
         {

@@ -314,7 +314,7 @@ def test_the_better_name_wins() -> None:
     assert to_item({"id": "sock", "product": {"name": "Sock"}}) == OrderItem("sock")
 
 
-def test_many_shapes_are_forgotten_again() -> None:
+def test_many_shapes_are_dropped_again() -> None:
     """Mappings of ever new keys do not fill the memory."""
     for number in range(600):
         assert to_order({"id": number, f"key {number}": 1}).order_id == str(number)

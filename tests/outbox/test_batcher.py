@@ -200,7 +200,7 @@ def test_an_invalid_event_is_a_dead_letter_that_cannot_be_replayed(desk: Desk) -
     assert (letter.code, letter.message, letter.replayable) == ("INVALID_EVENT", "$.x: bad", False)
 
 
-def test_counts_of_dropped_events_reach_the_books(desk: Desk) -> None:
+def test_counts_of_dropped_events_reach_the_stats(desk: Desk) -> None:
     """What was let go before it became a record is accepted and dropped, by reason."""
     desk.journal.append_record(b'{"full":3,"consent":2}', NOW_MS, DROPPED)
     desk.seal()

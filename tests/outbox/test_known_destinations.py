@@ -84,7 +84,7 @@ def test_a_link_in_place_of_an_entry_is_refused(directory: QueueDirectory, tmp_p
         list(roster)
 
 
-def test_a_folder_that_takes_nothing_keeps_nobody_from_tracking(
+def test_a_folder_that_takes_nothing_stops_no_tracking(
     directory: QueueDirectory,
 ) -> None:
     """The names are one more safety, and not worth an event."""

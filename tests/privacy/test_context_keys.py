@@ -66,7 +66,9 @@ def test_a_key_is_its_owners_alone(directory: QueueDirectory) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"zz" * 32, b"\xff" * 64, b"00" * 31])
-def test_a_damaged_key_is_told_with_the_remedy(directory: QueueDirectory, content: bytes) -> None:
+def test_a_damaged_key_is_reported_with_the_remedy(
+    directory: QueueDirectory, content: bytes
+) -> None:
     """A short key is never used; the message does not repeat what is there."""
     key_of(directory)
     directory.context_key.write_bytes(content)

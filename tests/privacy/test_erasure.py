@@ -190,9 +190,7 @@ def test_what_is_on_its_way_cannot_be_called_back_and_is_said(make: Make, queue:
         Delivered(),
     ],
 )
-def test_no_outcome_brings_back_who_was_forgotten(
-    make: Make, queue: Path, outcome: Outcome
-) -> None:
+def test_no_outcome_brings_back_an_erased_person(make: Make, queue: Path, outcome: Outcome) -> None:
     """Whatever a seller answers to what it was sent before, no letter tells of the person."""
     destination = ScriptedDestination(outcomes=[outcome])
     destination.gate.clear()
@@ -214,7 +212,7 @@ def test_no_outcome_brings_back_who_was_forgotten(
         Rejected("BAD", "bad"),
     ],
 )
-def test_who_was_forgotten_on_the_way_and_is_refused_is_erased_and_no_dead_letter(
+def test_a_person_erased_during_a_rejected_request_leaves_no_dead_letter(
     make: Make, outcome: Outcome
 ) -> None:
     """There is nothing left that could be mended and sent again."""
@@ -296,7 +294,7 @@ def test_a_replayed_event_is_erased_for_the_one_it_goes_to(make: Make, queue: Pa
 
 
 @pytest.mark.parametrize("keys", [(), (b"k" * 32,)], ids=["plain", "sealed"])
-def test_a_replayed_event_erased_before_it_is_looked_at_is_in_nobody_elses_books(
+def test_a_replayed_event_erased_before_it_is_read_counts_for_no_other_destination(
     make: Make, keys: tuple[bytes, ...]
 ) -> None:
     """Its record still says whom it was for, and nothing else."""
@@ -412,7 +410,7 @@ def test_other_events_of_the_same_order_are_followed(make: Make) -> None:
     assert tracker.privacy.erase(click_id=CLICK).events == 1
 
 
-def test_forgetting_again_finds_nothing(make: Make) -> None:
+def test_erasing_again_finds_nothing(make: Make) -> None:
     """It can be done again at any time, and changes nothing then."""
     tracker = make(ScriptedDestination(outcomes=[DOWN]))
     track_others(tracker, 2)
@@ -456,7 +454,7 @@ def test_a_batch_that_was_read_ahead_is_read_again(tmp_path: Path) -> None:
     assert destination.ids == ["bob-1", "bob-2"]
 
 
-def test_what_has_come_back_is_settled_first(tmp_path: Path) -> None:
+def test_outcomes_are_applied_first(tmp_path: Path) -> None:
     """An answer that is already here makes it sent, and not on its way."""
     directory, arrived = QueueDirectory(tmp_path / "queue"), threading.Event()
     put(directory, ("alice", None))
@@ -501,7 +499,7 @@ OUTCOMES: list[Outcome] = [DOWN, Delivered(), Rejected("BAD", "bad"), Retry("x",
     st.integers(0, 3),
     st.sampled_from([400, 10_000]),
 )
-def test_wherever_it_stands_the_books_balance_and_the_person_is_gone(  # noqa: PLR0913, PLR0917 - drawn
+def test_wherever_an_event_is_the_stats_balance_and_the_person_is_gone(  # noqa: PLR0913, PLR0917 - drawn
     tmp_path_factory: pytest.TempPathFactory,
     people: list[tuple[str, dict[str, str] | None]],
     outcomes: list[Outcome],

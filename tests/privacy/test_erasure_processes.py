@@ -125,7 +125,7 @@ def test_the_process_that_uploads_hands_over_and_goes_on_without_the_person(
     assert balanced(stats).delivered == 3
 
 
-def test_writers_go_on_while_somebody_is_forgotten(make: Make, tmp_path: Path) -> None:
+def test_writers_go_on_while_a_person_is_erased(make: Make, tmp_path: Path) -> None:
     """They lose nothing of anybody else's; what they still write of the person is found next."""
     queue = tmp_path / "queue"
     here = make(uploader="external")

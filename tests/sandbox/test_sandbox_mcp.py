@@ -470,7 +470,7 @@ def test_only_the_beginning_of_a_key_is_kept(client: McpClient, seller: Sandbox)
     assert AUTHORIZED["Authorization"] not in repr(seller.requests)
 
 
-def test_capabilities_are_told(client: McpClient, seller: Sandbox) -> None:
+def test_capabilities_are_shown(client: McpClient, seller: Sandbox) -> None:
     """What the seller can do is told in AdCP's own shape."""
     seller.configure(versions=("3.0",), idempotency_ttl_s=60)
     answer = client.use("get_adcp_capabilities")["structuredContent"]

@@ -374,7 +374,7 @@ def test_waiting_for_events(seller: Sandbox) -> None:
         seller.wait_for(4, timeout=0.01)
 
 
-def test_reset_forgets_all_but_the_settings(seller: Sandbox) -> None:
+def test_reset_clears_all_but_the_settings(seller: Sandbox) -> None:
     """After a reset nothing came and nothing fails, but the settings stand."""
     seller.configure(max_events=7)
     send(seller, make_event("a"))
@@ -438,7 +438,7 @@ def test_any_json_is_answered_or_refused(event: object, strict: bool) -> None:  
 
 
 @given(st.datetimes(), st.integers(-1439, 1439))
-def test_events_of_any_time_are_judged(moment: object, minutes: int) -> None:
+def test_events_of_any_time_are_checked(moment: object, minutes: int) -> None:
     """The first and the last years of the calendar have an age, too."""
     sign = "-" if minutes < 0 else "+"
     offset = f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"

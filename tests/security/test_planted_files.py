@@ -135,7 +135,7 @@ def test_a_pipe_in_place_of_a_file_holds_nobody_up(directory: QueueDirectory, na
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["books.json", "segments/x.log"])
-def test_a_pipe_in_place_of_what_the_books_are_read_from_holds_nobody_up(
+def test_a_pipe_in_place_of_the_published_stats_blocks_no_reader(
     directory: QueueDirectory, name: str
 ) -> None:
     """It counts for nothing."""
@@ -275,7 +275,7 @@ def test_dead_letters_wait_until_their_folder_is_one_again(
 
 
 @pytest.mark.parametrize("name", ["damaged", "remembered"])
-def test_forgetting_removes_nothing_through_a_link(
+def test_erasing_removes_nothing_through_a_link(
     directory: QueueDirectory, away: Path, name: str
 ) -> None:
     """It says what is in its way, and can be done again."""
@@ -337,7 +337,7 @@ def test_what_was_not_remembered_here_is_left_where_it_is(directory: QueueDirect
     assert {path.name for path in directory.remembered.iterdir()} == names
 
 
-def test_books_are_neither_read_nor_written_through_a_link(
+def test_stats_are_neither_read_nor_written_through_a_link(
     directory: QueueDirectory, precious: Path
 ) -> None:
     """They are put in the place of whatever stands there, and the link's target is left alone."""
@@ -351,7 +351,7 @@ def test_books_are_neither_read_nor_written_through_a_link(
     assert precious.read_bytes() == b'{"waiting": 7}'
 
 
-def test_books_are_not_written_into_a_queue_that_is_a_link_by_now(
+def test_stats_are_not_written_into_a_queue_that_became_a_link(
     directory: QueueDirectory, tmp_path: Path
 ) -> None:
     """Those that are published while the queue is in use are not put into what it leads to."""
@@ -377,7 +377,7 @@ def test_the_database_writes_through_no_link(
     assert f"{name}: expected a file, got a link; remove it" in caplog.text
 
 
-def test_books_count_nothing_through_a_link(directory: QueueDirectory, precious: Path) -> None:
+def test_stats_count_nothing_through_a_link(directory: QueueDirectory, precious: Path) -> None:
     """Not even the lines of what it leads to."""
     (directory.segments / "x.log").symlink_to(precious)
     assert count_unclaimed(DirectoryStore(directory)) == Stats()

@@ -161,7 +161,7 @@ def test_the_cookie_is_first_party_and_out_of_reach_for_scripts() -> None:
     assert ClickCookie(secure=False).set(click, https=True) == plain
 
 
-def test_the_cookie_can_be_renamed_shared_and_forgotten() -> None:
+def test_the_cookie_can_be_renamed_shared_and_expired() -> None:
     """Name, lifetime and domain are the site's choice, for setting and expiring alike."""
     cookie = ClickCookie(name="ad", max_age_days=1, domain="shop.example")
     shared = "Path=/; Domain=shop.example; HttpOnly; SameSite=Lax"

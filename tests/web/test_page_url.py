@@ -55,7 +55,7 @@ def test_a_host_that_no_browser_visits_makes_no_url(host: str) -> None:
     assert page_url("https", host, "/", "", ALLOW) is None
 
 
-def test_a_disguised_name_is_judged_by_what_it_means() -> None:
+def test_a_disguised_name_is_checked_by_what_it_means() -> None:
     """Percent-encoding a name neither hides it nor smuggles it in."""
     assert url("/", "%67clid=1") == "https://shop.example/?%67clid=1"
     assert url("/", "utm_source%26token=1") == "https://shop.example/?utm_source%26token=1"

@@ -171,7 +171,7 @@ def test_many_letters_come_in_pages() -> None:
 
 
 @pytest.mark.slow
-def test_a_directory_that_cannot_be_read_is_told(configure: Configure, seller: Sandbox) -> None:
+def test_a_directory_that_cannot_be_read_is_reported(configure: Configure, seller: Sandbox) -> None:
     """The page says what is wrong instead of failing."""
     refuse_one(seller)
     with configure() as options:

@@ -63,7 +63,7 @@ def test_flush_says_what_is_left(env: dict[str, str], seller_process: SellerProc
 
 
 @pytest.mark.parametrize("command", ["status", "flush", "worker"])
-def test_a_mistake_is_told_without_traceback(
+def test_a_mistake_is_reported_without_traceback(
     command: str, env: dict[str, str], tmp_path: Path
 ) -> None:
     """A directory open to others is refused with the remedy, and exit code 2."""

@@ -186,7 +186,7 @@ def test_debug_mode_makes_it_strict(debug: bool, tmp_path: Path) -> None:  # noq
     assert tracker.settings.strict is debug
 
 
-def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
+def test_mistakes_are_reported_with_a_remedy(tmp_path: Path) -> None:
     """At start where that can be, and else at the first use."""
     app = FastAPI()
     request = Request({"type": "http", "app": app})

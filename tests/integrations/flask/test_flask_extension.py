@@ -73,7 +73,7 @@ def test_debug_mode_makes_it_strict(debug: bool, tmp_path: Path) -> None:  # noq
     assert tracker.settings.strict is debug
 
 
-def test_mistakes_are_told_with_a_remedy(tmp_path: Path) -> None:
+def test_mistakes_are_reported_with_a_remedy(tmp_path: Path) -> None:
     """At start, and not at the first purchase."""
     app = Flask("shop")
     with app.app_context(), pytest.raises(ConfigurationError, match="Call AdcpTracker"):
