@@ -14,7 +14,7 @@ from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.events.event import encode
-from adcp_tracker.events.model import MAX_CODE, MAX_EVENT_BYTES, EventType
+from adcp_tracker.events.model import IGNORED_FOR_BOTS, MAX_CODE, MAX_EVENT_BYTES, EventType
 from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import (
@@ -40,19 +40,6 @@ if TYPE_CHECKING:
 
 NO_CONSENT: Final = "consent"
 """The reason for dropping an event of a shopper who denied consent."""
-
-IGNORED_FOR_BOTS: Final = frozenset(
-    {
-        EventType.PAGE_VIEW,
-        EventType.VIEW_CONTENT,
-        EventType.SELECT_CONTENT,
-        EventType.SELECT_ITEM,
-        EventType.SEARCH,
-        EventType.VIEWED_CART,
-        EventType.CONTENT_VIEW,
-    }
-)
-"""Events of viewing a page. They mean nothing if a robot made the request."""
 
 _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000

@@ -17,7 +17,7 @@ from adcp_tracker.delivery.pipeline import Pipeline
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
-from adcp_tracker.events.builder import build_event, derive_event_id
+from adcp_tracker.events.builder import build_event, derive_event_id, with_currency
 from adcp_tracker.events.builder import lead_id as lead_event_id
 from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
@@ -115,6 +115,7 @@ class Tracker:
         self.destinations = validate_destinations(destinations)
         self._strict = self.settings.strict
         self._default_region = chosen.default_region
+        self._default_currency = chosen.default_currency
         self._order_defaults = order_defaults(chosen.default_currency, chosen.naive_times)
         clock = _clock or SystemClock()
         queue = None if chosen.directory is None else QueueDirectory(chosen.directory)
@@ -349,6 +350,9 @@ class Tracker:
                 details["event_id"] = derive_event_id(event_type_name(event_type), key)
             elif details.get("event_id") is None:
                 self._recorder.note_random_id(event_type)
+            if self._default_currency is not None:
+                given = details.get("custom_data")
+                details["custom_data"] = with_currency(given, self._default_currency)
             event = build_event(
                 event_type,
                 now=datetime.now(_UTC),

@@ -19,6 +19,7 @@ from freezegun import freeze_time
 
 from adcp_tracker import (
     Consent,
+    CustomData,
     Event,
     EventType,
     InvalidEventError,
@@ -32,6 +33,7 @@ from adcp_tracker import (
     UserMatch,
     bind_context,
 )
+from adcp_tracker.testing import RecordingTracker
 from tests.support.destinations import ScriptedDestination, wait_until
 
 if TYPE_CHECKING:
@@ -758,3 +760,24 @@ def test_a_strict_tracker_leaves_nothing_out(make: Make) -> None:
 def test_a_leads_id_may_be_what_a_database_gives(make: Make, lead_id: int | UUID) -> None:
     """As an order's id may."""
     assert make(strict=True).track_lead(lead_id, email=EMAIL).event_id == str(lead_id)
+
+
+@pytest.mark.parametrize(
+    ("data", "currency"),
+    [
+        ({"value": 5}, "EUR"),
+        ({"value": 5, "currency": ""}, "EUR"),
+        ({"value": 5, "currency": "USD"}, "USD"),
+        (CustomData(value=Decimal(5)), "EUR"),
+        (CustomData(value=Decimal(5), currency="USD"), "USD"),
+        ({"content_name": "Brochure"}, None),
+        ({"value": ""}, None),
+    ],
+)
+def test_a_lead_with_a_value_has_the_default_currency(data: Any, currency: str | None) -> None:  # noqa: ANN401 - any form
+    """As an order has; a lead without a value has no currency."""
+    with RecordingTracker(default_currency="EUR", strict=False) as tracker:
+        tracker.track_lead("L-1", custom_data=data)
+        tracker.track("subscribe", key="S-1", custom_data=data)
+    for event in tracker.events:
+        assert (event.custom_data and event.custom_data.currency) == currency

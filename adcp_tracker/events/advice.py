@@ -8,6 +8,7 @@ alone.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from datetime import datetime, timezone
 from hashlib import blake2b
@@ -18,6 +19,7 @@ import attrs
 import orjson
 
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker.events.model import IGNORED_FOR_BOTS
 from adcp_tracker.events.parsing import CENTS
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ _HALF: Final = 0.5
 _NEARLY_ALL: Final = 0.95
 _LARGE_AMOUNT: Final = 1000
 _KEY: Final = os.urandom(16)
+_RANDOM_ID: Final = re.compile(r"[0-9a-f]{32}")
+_REPEATABLE: Final = frozenset({*(each.value for each in IGNORED_FOR_BOTS), "purchase", "refund"})
+"""Types of events that have their order's id, or that may well happen again and again."""
 
 
 @attrs.frozen
@@ -219,6 +224,7 @@ def _signs(
         yield "old"
     if _is_private(match.get("client_ip")):
         yield "private_address"
+    yield from _signs_of_id(event)
     value, currency = data.get("value"), data.get("currency")
     has_cents = isinstance(currency, str) and currency in CENTS
     if has_cents and isinstance(value, (int, float)) and value:
@@ -227,6 +233,13 @@ def _signs(
             yield "whole_amounts"
             if value >= _LARGE_AMOUNT:
                 yield "large_amounts"
+
+
+def _signs_of_id(event: Mapping[str, object]) -> Iterator[str]:
+    if str(event.get("event_type")) not in _REPEATABLE:
+        yield "conversions"
+        if _RANDOM_ID.fullmatch(str(event.get("event_id"))):
+            yield "random_ids"
 
 
 def _is_private(address: object) -> bool:
@@ -316,6 +329,14 @@ _QUESTIONS: Final = (
         "{} of the events are more than 7 days old, which is too late for many attribution "
         "windows.",
         "Track them sooner, and check created_at.",
+    ),
+    _Question(
+        "random_id",
+        "random_ids",
+        "conversions",
+        _FEW,
+        "{} of the leads and other conversions have a random id, so a repeated call counts twice.",
+        "Pass key= or event_id=.",
     ),
     _Question(
         "test_code",

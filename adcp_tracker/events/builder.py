@@ -10,6 +10,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from uuid import UUID
 
+import attrs
+
 from adcp_tracker._formatting import is_name
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.events.event import Event, encode_event, event_of
@@ -17,6 +19,7 @@ from adcp_tracker.events.hashing import identify
 from adcp_tracker.events.model import (
     MAX_EVENT_BYTES,
     ActionSource,
+    CustomData,
     EventType,
     UserMatch,
 )
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from adcp_tracker.context import Context
-    from adcp_tracker.events.model import CustomData, Surface, UniversalId
+    from adcp_tracker.events.model import Surface, UniversalId
 
 
 class EventFields(TypedDict, total=False):
@@ -228,6 +231,18 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
         "ext": get("ext"),
     }
     return finish_event(fields, errors, now, context, strict=strict)
+
+
+def with_currency(
+    data: CustomData | Mapping[str, object] | None, currency: str
+) -> CustomData | Mapping[str, object] | None:
+    """Return an event's data with a currency if it has a value and none of its own."""
+    if isinstance(data, CustomData):
+        is_priced = not is_absent(data.value) and is_absent(data.currency)
+        return attrs.evolve(data, currency=currency) if is_priced else data
+    if isinstance(data, Mapping) and not is_absent(data.get("value")):
+        return {**data, "currency": currency} if is_absent(data.get("currency")) else data
+    return data
 
 
 def _unknown(name: str) -> FieldError:

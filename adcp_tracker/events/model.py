@@ -110,6 +110,20 @@ class EventType(str, Enum):
     CUSTOM = "custom"
 
 
+IGNORED_FOR_BOTS = frozenset(
+    {
+        EventType.PAGE_VIEW,
+        EventType.VIEW_CONTENT,
+        EventType.SELECT_CONTENT,
+        EventType.SELECT_ITEM,
+        EventType.SEARCH,
+        EventType.VIEWED_CART,
+        EventType.CONTENT_VIEW,
+    }
+)
+"""Events of viewing a page. They mean nothing if a robot made the request."""
+
+
 class ActionSource(str, Enum):
     """Where an event happened."""
 

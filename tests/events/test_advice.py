@@ -155,6 +155,21 @@ def codes(*events: bytes, currencies: frozenset[str] = frozenset()) -> list[str]
     return [each.code for each in find_suspicions(sample.counts())]
 
 
+@pytest.mark.parametrize(
+    ("name", "event_id", "found"),
+    [
+        ("lead", "0123456789abcdef0123456789abcdef", ["random_id"]),
+        ("lead", "lead:0123456789abcdef0123456789abcdef", []),
+        ("lead", "L-17", []),
+        ("page_view", "0123456789abcdef0123456789abcdef", []),
+        ("purchase", "0123456789abcdef0123456789abcdef", []),
+    ],
+)
+def test_random_ids_are_advised_against(name: str, event_id: str, found: list[str]) -> None:
+    """Where a repeated call would count twice, and a better id exists."""
+    assert codes(*(event(n, event_type=name, event_id=event_id) for n in range(20))) == found
+
+
 def priced(*values: object, currency: str = "EUR") -> list[bytes]:
     """Return purchases with these values."""
     return [event(n, custom_data={"value": v, "currency": currency}) for n, v in enumerate(values)]
