@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -195,7 +195,7 @@ def _document(
 
 def _print(store: Store, views: list[View], reasons: Counter[tuple[str, str, str]]) -> None:
     _output.print_text(f"Match coach: {store.location}")
-    for view in views:
+    for view in _merge_equal(views):
         _print_view(view)
     if not any(each.counts for each in views):
         _output.print_text(
@@ -217,9 +217,24 @@ def _print(store: Store, views: list[View], reasons: Counter[tuple[str, str, str
     if reasons:
         _output.print_line()
         _output.print_line("Dead letters; see adcp-tracker dead list")
+    kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for (reason, name, remedy), count in reasons.most_common():
-        _output.print_text(f"{count:,} × {reason} at {name}", "red", indent=2)
+        kinds[reason, remedy].append(f"{count:,} at {name}")
+    for (reason, remedy), places in kinds.items():
+        _output.print_text(f"{reason}: {', '.join(places)}", "red", indent=2)
         _output.print_text(remedy, indent=6)
+
+
+def _merge_equal(views: list[View]) -> list[View]:
+    """Return the views with events, those that differ in their names alone as one."""
+    merged: dict[object, View] = {}
+    for view in views:
+        if view.counts or view.warnings:
+            key = (tuple(sorted(view.counts.items())), view.match_quality, view.warnings)
+            before = merged.get(key)
+            name = view.name if before is None else f"{before.name}, {view.name}"
+            merged[key] = attrs.evolve(view, name=name)
+    return list(merged.values())
 
 
 def _print_view(view: View) -> None:

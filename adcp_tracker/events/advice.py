@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker._clock import Clock
 
-_SAMPLE: Final = 20
+_LOOKED_AT: Final = 50
+_VALUES_KEPT: Final = 20
 _LEAST: Final = 10
 _HALVED_AT: Final = 1000
 _INTERVAL_SECONDS: Final = 3600.0
@@ -135,7 +136,7 @@ class _Frequent:
     def add(self, value: str) -> None:
         self.total += 1
         hashed = blake2b(value.encode("utf-8", "replace"), digest_size=8, key=_KEY).digest()
-        if hashed in self._counts or len(self._counts) < _SAMPLE:
+        if hashed in self._counts or len(self._counts) < _VALUES_KEPT:
             self._counts[hashed] = self._counts.get(hashed, 0) + 1
             return
         self._counts = {name: count - 1 for name, count in self._counts.items() if count > 1}
@@ -147,7 +148,7 @@ class _Frequent:
     @property
     def most(self) -> int:
         """About how many have the most frequent value, at most this many."""
-        missed = self.total // (_SAMPLE + 1)
+        missed = self.total // (_VALUES_KEPT + 1)
         return max(self._counts.values(), default=-missed) + missed
 
 
@@ -430,7 +431,7 @@ class Advisor:
     def observe(self, events: Sequence[bytes], *, is_test: bool) -> list[str]:
         """Look at a few events of a batch; return all advice, and log it once an hour."""
         now = self._clock.now()
-        for event in events[:: max(len(events) // _SAMPLE, 1)]:
+        for event in events[:: max(len(events) // _LOOKED_AT, 1)]:
             found = orjson.loads(event)
             if found:  # else it was erased meanwhile
                 self.sample.add(found, now, is_test=is_test)

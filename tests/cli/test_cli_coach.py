@@ -114,7 +114,7 @@ def test_delivered_events_are_known_by_the_counts_of_a_sample(
     ended = run("coach", "--directory", tmp_path, "--json")
     queue, sent = ended.json["views"]
     assert (queue["name"], queue["events"]) == ("queue", 0)
-    assert (sent["name"], sent["events"]) == (NAME, 20)
+    assert (sent["name"], sent["events"]) == (NAME, 40)
     assert sent["identifiers"]["hashed_email"] == 0.5
     assert suspicions(sent) == ["no_value"]
     assert sent["match_quality"] == 0.75
@@ -133,7 +133,7 @@ def test_dead_letters_are_grouped_by_reason(tmp_path: Path) -> None:
         3,
     )
     assert ended.json["views"][0]["events"] == 3
-    assert "3 × INVALID_EVENT_TIME" in run("coach", "--directory", tmp_path).out
+    assert f"INVALID_EVENT_TIME: 3 at {NAME}" in run("coach", "--directory", tmp_path).out
 
 
 def test_an_empty_queue_has_nothing_to_look_at(tmp_path: Path) -> None:
