@@ -58,7 +58,6 @@ _FIRST_EVENTS: Final = 3
 _FIRST_REASONS: Final = 5
 _TELL_ROWS: Final = 500
 _WAIT_SECONDS: Final = 0.05
-_PATIENCE_SECONDS: Final = 120.0
 _UTC: Final = timezone.utc
 
 
@@ -141,6 +140,7 @@ class Import:
         *,
         errors: str | os.PathLike[str] | None = None,
         again: bool = False,
+        patience: float = 120.0,
         on_progress: Callable[[int, int | None], None] | None = None,
     ) -> ImportReport:
         """Record an event for each row; go on where an interrupted import of the file ended.
@@ -152,6 +152,8 @@ class Import:
                 is created when there is one, readable only by its owner. Left out, it is
                 beside the imported file, with ``.rejected`` in its name.
             again: Import a file again that has been imported.
+            patience: How many seconds to wait for room in the queue, and for a disk that
+                accepts nothing.
             on_progress: Called with the number of rows done and their total, about.
 
         Raises:
@@ -170,7 +172,7 @@ class Import:
             if progress.report.repeated:
                 return progress.report
             with _Rejects(self.source, progress.errors, progress.errors_bytes) as rejects:
-                recorder = _TrackerSink(tracker)
+                recorder = _TrackerSink(tracker, patience)
                 self._import(recorder, _defaults(tracker), progress, rejects, on_progress)
             progress.finish()
             return progress.report
@@ -336,8 +338,9 @@ class _Sellers:
 class _TrackerSink:
     """Records events with a tracker, and waits where it would drop one."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, patience: float) -> None:
         self._tracker = tracker
+        self._patience = patience
         self._sellers = _Sellers(tracker.destinations)
         self._recorder = tracker._recorder  # noqa: SLF001 - an import is a way of tracking
         self._buffer = tracker._pipeline.buffer  # noqa: SLF001 - likewise
@@ -346,7 +349,7 @@ class _TrackerSink:
     def record(self, built: Built) -> str:
         """Record an event durably."""
         self._sellers.check(built.event)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 self._recorder.record(built.event, built.event.json, built.context, None)
@@ -485,7 +488,7 @@ class _Progress:
             ConfigurationError: If the file was changed since its import was interrupted, if
                 that had other options, or if another process imports it.
         """
-        folder = _folder(tracker)
+        folder = progress_folder(tracker)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = folder / f"{wanted.digest}.json"
         if not again:
@@ -533,7 +536,7 @@ class _Progress:
         os.fsync(self._descriptor)
 
 
-def _folder(tracker: Tracker) -> Path:
+def progress_folder(tracker: Tracker) -> Path:
     """Return where progress is kept: in the queue's directory, or else in the user's own."""
     if tracker.settings.directory is not None:
         return Path(tracker.settings.directory) / "imports"

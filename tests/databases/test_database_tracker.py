@@ -15,10 +15,12 @@ from adcp_tracker import ConfigurationError, RequestContext, Tracker
 from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
+from tests.support.importing import sale, write
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from tests.support.mariadb import MariaDBServer
     from tests.support.postgres import PostgresServer
@@ -62,6 +64,25 @@ def test_events_of_many_trackers_are_delivered_once_by_one(url: str) -> None:
         f"A-{number}" for number in range(30)
     )
     assert (stats.total().delivered, stats.pending) == (30, 0)
+
+
+def test_a_file_is_imported_into_a_queue_of_several_machines(url: str, tmp_path: Path) -> None:
+    """Its progress is kept in the user's own directory; another run does nothing."""
+    file = write(tmp_path / "till.csv", *[sale(number) for number in range(20)])
+    for repeated in (False, True):
+        ended = _run(
+            *("import", str(file), "--yes", "--json", "--queue", url),
+            XDG_STATE_HOME=str(tmp_path / "state"),
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["repeated"] is repeated
+    seller = RecordingDestination()
+    with Tracker([seller], queue=url) as worker:
+        assert not worker.flush(30).pending
+
+    expected = {f"S-{number}" for number in range(20)}
+    assert {event.event_id for event in seller.events} == expected
+    assert len(seller.events) == len(expected)
 
 
 def test_another_machine_finds_the_context_of_an_order(url: str) -> None:
