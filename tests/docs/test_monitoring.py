@@ -52,7 +52,11 @@ def dashboard() -> list[str]:
     variables = {each["name"] for each in board["templating"]["list"]}
     used = set(re.findall(r"\$(\w+)", " ".join(found))) - {"__rate_interval"}
     assert used <= variables
-    return [each.replace("$__rate_interval", "5m").replace("$destination", ".*") for each in found]
+    return [
+        each.replace("$__rate_interval", "5m").replace("$destination", ".*").replace("$over", over)
+        for each in found
+        for over in ("sum", "max")
+    ]
 
 
 def test_the_page_has_the_table_of_the_code() -> None:
