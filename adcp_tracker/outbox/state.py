@@ -241,7 +241,10 @@ class Measures:
             sent: How many events the request had.
         """
         now_ms = now * 1000
-        self.latency.observe([max(now_ms - time, 0.0) / 1000 for time in times], LATENCY_SECONDS)
+        latencies = [(now_ms - time) / 1000 for time in times]
+        if latencies and min(latencies) < 0.0:  # the clock was set back
+            latencies = [max(each, 0.0) for each in latencies]
+        self.latency.observe(latencies, LATENCY_SECONDS)
         self.batches.observe([sent], BATCH_EVENTS)
 
     def retry(self, code: str) -> None:
