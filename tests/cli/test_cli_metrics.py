@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import signal
 import socket
 import subprocess
@@ -14,22 +12,20 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from adcp_tracker import Stats, Tracker
+from adcp_tracker import Tracker
 from adcp_tracker.cli.metrics import serving
-from adcp_tracker.delivery.stats import DestinationStats
 from adcp_tracker.exceptions import ConfigurationError
 from tests.cli.program import NAME, clean_environment, fill, pointing_at, run, start
 from tests.support.destinations import ScriptedDestination, wait_until
 
 pytest.importorskip("prometheus_client", reason="an extra")
 
-from tests.support.scraping import booked, run_receiver, scrape
+from tests.support.scraping import booked, books_of, run_receiver, scrape, scraped, url_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker.sandbox import Sandbox
-    from tests.support.scraping import Samples
 
 _DELIVERED = "adcp_events_delivered_total", frozenset({("destination", NAME)})
 
@@ -64,34 +60,6 @@ def test_a_text_file_is_replaced_at_once(tmp_path: Path) -> None:
     missing = run("metrics", "-d", tmp_path / "queue", "--textfile", tmp_path / "no" / "a.prom")
     assert missing.code == 3
     assert "No such file or directory" in missing.err
-
-
-def url_of(worker: subprocess.Popen[str]) -> str:
-    """Return where a worker serves its metrics, as its log says."""
-    assert worker.stderr is not None
-    for line in worker.stderr:
-        found = re.search(r"url='(http://127\.0\.0\.1:\d+)/metrics'", line)
-        if found:
-            return found[1]
-    raise AssertionError(f"it ended with {worker.wait()}")
-
-
-def scraped(url: str) -> Samples:
-    """Return what a worker's metrics say now."""
-    answer = httpx.get(f"{url}/metrics")
-    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-    return scrape(answer.text)
-
-
-def books_of(out: str) -> Stats:
-    """Return the statistics that a worker printed at its end."""
-    books = json.loads(out)["destinations"]
-    names = [field.name for field in DestinationStats.__attrs_attrs__]
-    kept = {
-        name: {key: value for key, value in one.items() if key in names and key != "measures"}
-        for name, one in books.items()
-    }
-    return Stats({name: DestinationStats(**one) for name, one in kept.items()})
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
@@ -9,15 +11,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from adcp_tracker import DestinationStats, Stats
 from adcp_tracker.metrics import METRICS
 from adcp_tracker.outbox.state import Histogram
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
-
-    from adcp_tracker import Stats
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """Values by the name of a sample and its labels."""
@@ -142,6 +145,34 @@ def run_receiver() -> Iterator[Exported]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def url_of(worker: subprocess.Popen[str]) -> str:
+    """Return where a worker serves its metrics, as its log says."""
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        found = re.search(r"url='(http://127\.0\.0\.1:\d+)/metrics'", line)
+        if found:
+            return found[1]
+    raise AssertionError(f"it ended with {worker.wait()}")
+
+
+def scraped(url: str) -> Samples:
+    """Return what a worker's metrics say now."""
+    answer = httpx.get(f"{url}/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    return scrape(answer.text)
+
+
+def books_of(out: str) -> Stats:
+    """Return the statistics that a worker printed at its end."""
+    books = json.loads(out)["destinations"]
+    names = [field.name for field in DestinationStats.__attrs_attrs__]
+    kept = {
+        name: {key: value for key, value in one.items() if key in names and key != "measures"}
+        for name, one in books.items()
+    }
+    return Stats({name: DestinationStats(**one) for name, one in kept.items()})
 
 
 def odd_histogram() -> Histogram:
