@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from adcp_tracker._logging import logger
-from adcp_tracker.destinations.base import user_agent
+from adcp_tracker.destinations.base import request_headers
 from adcp_tracker.destinations.error_codes import TASK_STATUSES
-from adcp_tracker.destinations.mcp import Answer, outcome_from_rpc_error, pick_answer
+from adcp_tracker.destinations.mcp import Answer, adcp_error, outcome_from_rpc_error, pick_answer
 from adcp_tracker.destinations.responses import (
     CODE_LENGTH,
     Response,
@@ -180,13 +180,15 @@ class A2aClient:
 
     def _card(self) -> AgentCard:
         if self.card is None:
-            self.card = find_card(self.http, self.url, self._headers()) or AgentCard(self.url)
+            self.card = find_card(
+                self.http, self.url, request_headers(self.credential)
+            ) or AgentCard(self.url)
             self.session_count += 1
             logger.info("agent.card", version=self.card.version, url=urlsplit(self.card.url).netloc)
         return self.card
 
     def _send(self, card: AgentCard, skill: str, arguments: RequestBody) -> Answer | Retry | Paused:
-        number, headers = next(self._ids), self._headers()
+        number, headers = next(self._ids), request_headers(self.credential)
         # 0.3 servers and those without the extension know the arguments by another name.
         is_new = card.version == _NEWEST
         name = "input" if is_new and card.has_extension else "parameters"
@@ -201,15 +203,6 @@ class A2aClient:
         if not isinstance(response, Response):
             return response
         return Answer(response, pick_answer(response.json(), number, is_strict=response.is_success))
-
-    def _headers(self) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": user_agent(),
-        }
-        return headers if self.credential is None else headers | {"Authorization": self.credential}
 
 
 _NEW: Final = '{"message":{"messageId":"%s","role":"ROLE_USER","parts":[{"data":{"skill":"%s","%s":'
@@ -234,7 +227,7 @@ def outcome_from_a2a(message: object, response: Response, count: int) -> Outcome
         return outcome_from_http(response, count)
     task = _task(message)
     bodies = [*_artifact_bodies(task), *_status_bodies(task)]
-    found = next(filter(None, map(_adcp_error, bodies)), None)
+    found = next(filter(None, map(adcp_error, bodies)), None)
     found = found or next(filter(None, map(find_error, bodies)), None)
     if found is not None:
         replayed = any(body.get("replayed") is True for body in bodies)
@@ -247,11 +240,6 @@ def outcome_from_a2a(message: object, response: Response, count: int) -> Outcome
     if state in _LATER:
         report = {"status": state, **(report or {})}
     return outcome_from_task(report, response, count)
-
-
-def _adcp_error(body: Mapping[str, object]) -> Mapping[str, object] | None:
-    found = body.get("adcp_error")
-    return found if isinstance(found, dict) and found else None
 
 
 def _task(message: object) -> Mapping[str, object]:

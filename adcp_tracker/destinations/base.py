@@ -309,6 +309,24 @@ def user_agent() -> str:
     return f"adcp_tracker/{__version__}"
 
 
+def request_headers(
+    authorization: str | None = None, accept: str = "application/json"
+) -> dict[str, str]:
+    """Return the headers of a request with a JSON body.
+
+    Args:
+        authorization: The credential, if the request has one.
+        accept: The types of a response that are understood.
+    """
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": accept,
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent(),
+    }
+    return headers if authorization is None else {"Authorization": authorization, **headers}
+
+
 # Each piece costs three system calls, and each of them may wait for the interpreter lock.
 _PIECE_BYTES = 1024 * 1024
 

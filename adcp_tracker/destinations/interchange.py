@@ -17,7 +17,7 @@ from adcp_tracker.destinations.base import (
     event_failure,
     join_url,
     request_body,
-    user_agent,
+    request_headers,
 )
 from adcp_tracker.destinations.responses import (
     Response,
@@ -245,15 +245,7 @@ class Interchange:
         return join_url(self.base_url, f"advertisers/{quote(self.advertiser_id, safe='')}/{path}")
 
     def _headers(self) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": user_agent(),
-        }
-        if self.api_key is None:
-            return headers
-        return {"Authorization": f"Bearer {self.api_key}", **headers}
+        return request_headers(None if self.api_key is None else f"Bearer {self.api_key}")
 
     def _check_source(self) -> CheckResult:
         """Return whether the Interchange lists the event source."""

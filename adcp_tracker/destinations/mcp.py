@@ -24,7 +24,7 @@ from adcp_tracker.destinations.base import (
     RequestBody,
     Retry,
     TooLarge,
-    user_agent,
+    request_headers,
 )
 from adcp_tracker.destinations.error_codes import RPC_CODES, UNKNOWN
 from adcp_tracker.destinations.responses import (
@@ -72,7 +72,7 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
         )
     error, result = message.get("error"), message.get("result")
     content = result.get("structuredContent") if isinstance(result, dict) else None
-    if isinstance(error, dict) and _adcp_error(content) is None:
+    if isinstance(error, dict) and adcp_error(content) is None:
         return outcome_from_rpc_error(error, response, count)
     if isinstance(result, dict):
         return _result(result, response, count)
@@ -84,7 +84,7 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
 def is_protocol_error(message: object) -> bool:
     """Return whether a JSON-RPC error has an AdCP error in it."""
     error = message.get("error") if isinstance(message, dict) else None
-    return isinstance(error, dict) and _adcp_error(error.get("data")) is not None
+    return isinstance(error, dict) and adcp_error(error.get("data")) is not None
 
 
 def structured(result: Mapping[str, object]) -> dict[str, object] | None:
@@ -98,7 +98,7 @@ def structured(result: Mapping[str, object]) -> dict[str, object] | None:
 
 def _result(result: Mapping[str, object], response: Response, count: int) -> Outcome:
     content, text = result.get("structuredContent"), _text_object(result)
-    found = _adcp_error(content) or _adcp_error(text) or find_error(content) or find_error(text)
+    found = adcp_error(content) or adcp_error(text) or find_error(content) or find_error(text)
     if found is not None:
         replayed = any(isinstance(b, dict) and b.get("replayed") is True for b in (content, text))
         return outcome_from_error(read_error(found, replayed=replayed), response, count)
@@ -116,7 +116,7 @@ def _result(result: Mapping[str, object], response: Response, count: int) -> Out
 def outcome_from_rpc_error(error: Mapping[str, object], response: Response, count: int) -> Outcome:
     """Return the outcome of a JSON-RPC error in the response to `count` events."""
     data = error.get("data")
-    found = _adcp_error(data)
+    found = adcp_error(data)
     if found is None and isinstance(data, dict) and isinstance(data.get("code"), str):
         found = data
     if found is not None:
@@ -134,7 +134,8 @@ def outcome_from_rpc_error(error: Mapping[str, object], response: Response, coun
     return apply_rule(row, said, response, count)
 
 
-def _adcp_error(body: object) -> Mapping[str, object] | None:
+def adcp_error(body: object) -> Mapping[str, object] | None:
+    """Return the error of AdCP in a result, if it has one."""
     found = body.get("adcp_error") if isinstance(body, dict) else None
     return found if isinstance(found, dict) and found else None
 
@@ -449,14 +450,7 @@ class McpSession:
         return self.http.request("POST", self.url, {**self._headers(), **named}, body, stop_when)
 
     def _headers(self) -> dict[str, str]:
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json, text/event-stream",
-            "Accept-Encoding": "identity",
-            "User-Agent": user_agent(),
-        }
-        if self.credential is not None:
-            headers["Authorization"] = self.credential
+        headers = request_headers(self.credential, "application/json, text/event-stream")
         if self._session is not None:
             headers["Mcp-Session-Id"] = self._session
         if self._protocol is not None:
