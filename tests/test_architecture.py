@@ -17,6 +17,7 @@ LAYERS = (
     {"_clock", "_formatting", "_logging", "_process"},
     {"context"},
     {"events"},
+    {"_advice"},
     {"orders"},
     {"destinations"},
     {"_development"},

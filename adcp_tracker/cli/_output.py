@@ -60,9 +60,16 @@ def _write(line: str, style: str = "") -> None:
     _console().print(Text(line, style), soft_wrap=True)
 
 
-def print_text(text: str, style: str = "", *, indent: int = 0) -> None:
-    """Print sentences, broken between words if the screen's width is known."""
-    width = _width() - indent
+def print_text(text: str, style: str = "", *, indent: int = 0, unknown: int = 0) -> None:
+    """Print sentences, broken between words.
+
+    Args:
+        text: The sentences.
+        style: Their colour on a terminal.
+        indent: How many spaces each line begins with.
+        unknown: The width to use if that of the screen is unknown; 0 breaks nothing then.
+    """
+    width = (_width() or unknown) - indent
     if width <= 0:
         print_line(text, style, indent=indent)
         return

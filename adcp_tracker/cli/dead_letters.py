@@ -56,6 +56,7 @@ Destination = Annotated[
 ]
 _SHOWN: Final = ("id", "destination", "died_at", "code", "message", "remedy", "replayable")
 _UTC: Final = timezone.utc
+_COLUMNS: Final = 80
 
 dead = typer.Typer(
     help="List, show, replay, edit or drop dead letters: events that could not be delivered.",
@@ -108,7 +109,8 @@ def _print_groups(letters: list[DeadLetter]) -> None:
         first = found[0]
         _output.print_line(f"{len(found):,} × {first.code} at {first.destination}", "yellow")
         for line in (first.message, first.remedy):
-            _output.print_text(line, indent=2)
+            if line:
+                _output.print_text(line, indent=2, unknown=_COLUMNS)
         _output.print_table(
             ("id", "died", "event"), [(each.id, _died_at(each), _event_id(each)) for each in found]
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from adcp_tracker._advice import Advisor
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker.delivery.outcomes import (
     MAX_BYTES,
@@ -20,7 +21,6 @@ from adcp_tracker.delivery.recovery import open_state, repair
 from adcp_tracker.delivery.sender import Sender
 from adcp_tracker.delivery.stats import StatsCollector
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Preloadable, Retry
-from adcp_tracker.events.advice import Advisor
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.hooks import Hooks, rejected_notices
 from adcp_tracker.outbox.batch import BLANK

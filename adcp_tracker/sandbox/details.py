@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from adcp_tracker.events.advice import IDENTIFIERS
+from adcp_tracker._advice import IDENTIFIERS
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
 from adcp_tracker.sandbox.timeline import OUTCOMES
 

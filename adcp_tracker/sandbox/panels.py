@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from adcp_tracker.events.advice import (
+from adcp_tracker._advice import (
     IDENTIFIERS,
     EventSample,
     find_suspicions,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker import Tracker
-from adcp_tracker.events.advice import (
+from adcp_tracker._advice import (
     IDENTIFIERS,
     Advisor,
     EventSample,
