@@ -23,12 +23,11 @@ from adcp_tracker.cli._output import plural
 from adcp_tracker.cli._queue import destinations, make_settings, open_existing_queue, read_status
 from adcp_tracker.event_sources.rules import declared, load
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import DROPPED, ERASED, HEADER_BYTES, UNDECRYPTED, accepted_ms
-from adcp_tracker.outbox.open import is_queue_url
+from adcp_tracker.outbox.directory import DirectoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.dead_letters import DeadLetter
@@ -83,7 +82,7 @@ def coach(*, directory: Directory = None, as_json: AsJson = False) -> int:
     sent = list(_views_of_destinations(store))
     queues = [shard.open() for shard in store.shards()]
     letters = [letter for each in queues for letter in each.dead_letters]
-    views = [_view_of_queue(store, queues, letters), *sent]
+    views = [_view_of_queue(queues, letters, _accepted_currencies(store, directory)), *sent]
     reasons = Counter((each.reason, each.destination, each.remedy) for each in letters)
     if as_json:
         _output.print_json(_document(store, views, reasons))
@@ -93,9 +92,11 @@ def coach(*, directory: Directory = None, as_json: AsJson = False) -> int:
     return EXIT_ATTENTION if is_suspicious else EXIT_OK
 
 
-def _view_of_queue(store: Store, queues: list[Queue], letters: list[DeadLetter]) -> View:
+def _view_of_queue(
+    queues: list[Queue], letters: list[DeadLetter], currencies: Collection[str]
+) -> View:
     """Look at the newest events in the queue, sent or not, and at dead letters."""
-    sample, currencies = EventSample(), _accepted_currencies(store)
+    sample = EventSample()
     segments = [each.segments for each in queues]
     most = _MOST_EVENTS // len(segments)
     found = [*(itertools.islice(_newest_records(each), most) for each in segments)]
@@ -148,12 +149,11 @@ def _lost_letters(
             yield orjson.loads(letter.event), letter.died_at, is_test
 
 
-def _accepted_currencies(store: Store) -> frozenset[str]:
+def _accepted_currencies(store: Store, directory: str | None) -> frozenset[str]:
     """Return the currencies that every known event source accepts; empty if any is fine."""
-    is_directory = not is_queue_url(store.location)
-    known = load(QueueDirectory(store.location)) if is_directory else {}
+    known = load(store.directory) if isinstance(store, DirectoryStore) else {}
     with suppress(ConfigurationError):  # the coach needs no configuration
-        sources = make_settings(store.location).event_sources
+        sources = make_settings(directory).event_sources
         known |= declared({each.event_source_id: each for each in sources}, destinations())
     lists = [each.value_currencies for each in known.values() if each.value_currencies]
     return frozenset.intersection(*lists) if lists else frozenset()
