@@ -26,6 +26,7 @@ from adcp_tracker.journal.files import open_secure, replace_file, sync_directory
 from adcp_tracker.journal.records import DROPPED, crc32, encode_record
 from adcp_tracker.outbox.database import DatabaseStore
 from adcp_tracker.outbox.schema import INSERT_PIECE
+from adcp_tracker.outbox.state import Measures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,13 +167,15 @@ class Relay:
         shipped = counts.pop("", 0)
         waiting = sum(self._count_waiting(name, size) for name, size in sizes.items())
         oldest = oldest_waiting(self.segments, sizes, self._shipped)
+        accepted = shipped + waiting + sum(counts.values())
         stats = DestinationStats(
-            accepted=shipped + waiting + sum(counts.values()),
+            accepted=accepted,
             delivered=shipped,
             pending=waiting,
             dropped=dict(counts),
             retrying=self._error,
             oldest_at=oldest,
+            measures=Measures(accepted),
         )
         now = self._clock.now()
         return Stats(

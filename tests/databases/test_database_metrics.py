@@ -10,14 +10,16 @@ import httpx
 import pytest
 
 from adcp_tracker import Tracker
+from adcp_tracker.metrics import render
 from adcp_tracker.outbox.database import migrate
 from tests.cli.program import NAME, pointing_at, start
 from tests.support.destinations import wait_until
 from tests.support.postgres import run_postgres
-from tests.support.scraping import booked, books_of, scraped, url_of
+from tests.support.scraping import booked, books_of, scrape, scraped, url_of
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from adcp_tracker.sandbox import Sandbox
 
@@ -86,6 +88,19 @@ def test_several_queues_are_added_up(database: str, seller: Sandbox) -> None:
         worker.kill()
         worker.communicate()
     assert books_of(out).destinations[NAME].delivered == 12
+
+
+def test_a_relay_reports_what_its_machine_shipped(tmp_path: Path, database: str) -> None:
+    """Its directory's numbers are those of one destination, so that both can be scraped."""
+    migrate(database)
+    with Tracker(directory=tmp_path / "q", queue=database, handle_sigterm=False) as shop:
+        shop.track_purchase({"id": "A-1", "total": "5.00", "currency": "EUR"})
+        at = frozenset({("destination", "relay")})
+        expected = {
+            ("adcp_events_accepted_total", at): 1.0,
+            ("adcp_events_delivered_total", at): 1.0,
+        }
+        wait_until(lambda: scrape(render(shop.stats(live=False))).items() >= expected.items())
 
 
 def test_a_worker_without_its_database_is_not_ready(seller: Sandbox) -> None:
