@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, MAPPING, OURS, SITES, STORES
+from tests.bench.subjects import (
+    CLIENTS,
+    FLOOR,
+    IMPORTS,
+    JOURNAL,
+    MAPPING,
+    OURS,
+    OVER_POSTGRESQL,
+    QUEUES,
+    SITES,
+    STORES,
+)
 from tests.bench.tasks import OTHER, Key, Task
 
 if TYPE_CHECKING:
@@ -21,7 +32,11 @@ _APPENDS = 20_000
 _BESIDE_CALLS = 5_000
 _SMALL_BACKLOG = 10_000
 _COMPARED = frozenset({"call", "delivery", "middleware"})
-_ALWAYS = {OURS, MAPPING, JOURNAL, FLOOR, "adcp_tracker", "httpx"}
+_ALWAYS = {OURS, MAPPING, JOURNAL, FLOOR, OVER_POSTGRESQL, "adcp_tracker", "httpx"}
+_JOBS = frozenset({"procrastinate_jobs", "celery_jobs"})
+_BATCH = 1_000
+BATCHES = "batches"
+"""The variant of a queue whose jobs are batches, which somebody else made."""
 
 
 QUICK_ONLY = frozenset(
@@ -83,7 +98,7 @@ def _followed(section: Section) -> Iterable[Task]:
 
 def known_names() -> frozenset[str]:
     """Give every name that ``--only`` may take."""
-    subjects = {subject.name for subject in (*CLIENTS, *STORES, *SITES, *IMPORTS)}
+    subjects = {subject.name for subject in (*CLIENTS, *STORES, *SITES, *IMPORTS, *QUEUES)}
     return frozenset(SECTIONS) | subjects
 
 
@@ -163,6 +178,16 @@ def _served(scale: Scale) -> list[Task]:
     return _each(SITES, "served", "served", calls=scale.calls)
 
 
+def _queues(scale: Scale) -> list[Task]:
+    jobs = [subject for subject in QUEUES if subject.name in _JOBS]
+    others = [subject for subject in QUEUES if subject.name not in _JOBS]
+    return [
+        *_each(others, "queues", "queued", events=scale.put, size=1),
+        *_each(jobs, "queues", "queued", events=scale.jobs, size=1),
+        *_each(jobs, "queues", "queued", BATCHES, events=scale.put, size=_BATCH),
+    ]
+
+
 def _imports(scale: Scale) -> list[Task]:
     return _each(IMPORTS, "imports", "imports", repeats=scale.import_repeats)
 
@@ -181,4 +206,5 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
     "middleware": (lambda scale: scale.long_rounds, _middleware),
     "served": (lambda scale: scale.long_rounds, _served),
     "imports": (lambda scale: scale.long_rounds, _imports),
+    "queues": (lambda scale: scale.rounds, _queues),
 }

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench.plan import THREADS
+from tests.bench.plan import BATCHES, THREADS
 from tests.bench.results import Results, Series
-from tests.bench.subjects import CLIENTS, FLOOR, IMPORTS, JOURNAL, OURS, SITES, STORES
+from tests.bench.subjects import (
+    CLIENTS,
+    FLOOR,
+    IMPORTS,
+    JOURNAL,
+    OURS,
+    OVER_POSTGRESQL,
+    QUEUES,
+    SITES,
+    STORES,
+)
 from tests.bench.tables import NOTHING, Table, mebibytes, number, ratio
 from tests.bench.tasks import Key
 
@@ -294,6 +304,36 @@ def _imports(results: Results) -> Iterator[Table]:
     yield Table("Import into a fresh interpreter", header, rows)
 
 
+def _queues(results: Results) -> Iterator[Table]:
+    ours = Key("queues", OVER_POSTGRESQL)
+    rows = []
+    for subject in _present(results, QUEUES, "queues"):
+        for variant, name in (("", ""), (BATCHES, ", a job per 1,000 events")):
+            key = Key("queues", subject.name, variant)
+            if key not in results.rounds and key not in results.problems:
+                continue
+            rows.append(
+                [
+                    _label(results, subject, "queues") + name,
+                    subject.survives,
+                    number(results.median(key, "rate")),
+                    _versus(results, ours, key, "rate"),
+                    number(results.median(key, "put p50")),
+                    _versus(results, ours, key, "put p50"),
+                    number(results.median(key, "requests"), 0),
+                    _percent(results.median(key, "share")),
+                ]
+            )
+    header = ["queue", "survives", "events/s", "PostgreSQL / this", "put p50 µs/event"]
+    yield Table(
+        "Delivered from a full queue to three sellers",
+        [*header, "PostgreSQL / this", "requests", "arrived"],
+        rows,
+        "From the workers' beginning until each event has arrived everywhere. To put an event is "
+        "to commit it for all three; a batch of a peer is made before the clock starts.",
+    )
+
+
 _SECTIONS = {
     "call": _call,
     "beside": _beside,
@@ -305,6 +345,7 @@ _SECTIONS = {
     "middleware": _middleware,
     "served": _served,
     "imports": _imports,
+    "queues": _queues,
 }
 
 

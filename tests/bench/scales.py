@@ -22,6 +22,8 @@ class Scale:
         queued: How many queue up in the library.
         traced: How many queue up while every allocation is traced.
         import_repeats: Imports per measurement.
+        put: How many events wait in a queue before its workers begin.
+        jobs: How many, where each is a job of its own for each destination.
     """
 
     name: str
@@ -36,10 +38,40 @@ class Scale:
     queued: int
     traced: int
     import_repeats: int
+    put: int = 2_000
+    jobs: int = 100
 
 
-QUICK = Scale("quick", 3, 1, 3_000, 1.5, 0.3, (1, 4), 20_000, 10_000, 100_000, 2_000, 1)
+QUICK = Scale("quick", 3, 1, 3_000, 1.5, 0.3, (1, 4), 20_000, 10_000, 100_000, 2_000, 1, 5_000, 100)
 DEFAULT = Scale(
-    "default", 5, 3, 20_000, 3.0, 0.5, (1, 2, 4, 8), 100_000, 100_000, 1_000_000, 10_000, 3
+    "default",
+    5,
+    3,
+    20_000,
+    3.0,
+    0.5,
+    (1, 2, 4, 8),
+    100_000,
+    100_000,
+    1_000_000,
+    10_000,
+    3,
+    20_000,
+    500,
 )
-FULL = Scale("full", 9, 7, 50_000, 5.0, 1.0, (1, 2, 4, 8), 100_000, 1_000_000, 1_000_000, 10_000, 5)
+FULL = Scale(
+    "full",
+    9,
+    7,
+    50_000,
+    5.0,
+    1.0,
+    (1, 2, 4, 8),
+    100_000,
+    1_000_000,
+    1_000_000,
+    10_000,
+    5,
+    50_000,
+    1_000,
+)

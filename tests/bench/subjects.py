@@ -58,6 +58,19 @@ STORES = (
     Subject("persistqueue_put", "persist-queue SQLite", "persist-queue", "power cut"),
 )
 
+OVER_POSTGRESQL = "adcp_postgresql"
+OVER_DIRECTORY = "adcp_directory"
+
+QUEUES = (
+    Subject(OVER_DIRECTORY, "adcp_tracker, directory", "adcp-tracker", "SIGKILL"),
+    Subject(OVER_POSTGRESQL, "adcp_tracker, PostgreSQL", "psycopg", "power cut"),
+    Subject("adcp_mariadb", "adcp_tracker, MariaDB", "PyMySQL", "power cut"),
+    Subject("skip_locked", "SKIP LOCKED by hand, 1,000 a claim", "psycopg", "power cut"),
+    Subject("procrastinate_jobs", "procrastinate", "procrastinate", "power cut"),
+    Subject("celery_jobs", "Celery + Redis", "redis", "a second after it"),
+)
+"""Queues that several machines can share, but for the first."""
+
 SITES = (
     Subject("django_site", "Django, a new project's middleware", "django", ""),
     Subject("flask_site", "Flask", "flask", ""),

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.bench.results import Results, Series
-from tests.bench.subjects import CLIENTS, FLOOR, JOURNAL, MAPPING, OURS
+from tests.bench.subjects import (
+    CLIENTS,
+    FLOOR,
+    JOURNAL,
+    MAPPING,
+    OURS,
+    OVER_DIRECTORY,
+    OVER_POSTGRESQL,
+)
 from tests.bench.tables import NOTHING, Table
 from tests.bench.tasks import OTHER, Key
 
@@ -56,6 +64,7 @@ def targets(results: Results) -> list[Target]:
         *_of_the_view(results),
         *_of_the_other(results),
         _of_the_import(results),
+        *_of_the_queues(results),
     ]
 
 
@@ -220,3 +229,21 @@ def _other(key: Key) -> Key:
 def _of_the_import(results: Results) -> Target:
     found = _ratio(results, _of("imports", "adcp_tracker"), "httpx", "ms")
     return Target("import, to httpx", 1.3, found)
+
+
+def _of_the_queues(results: Results) -> Iterator[Target]:
+    ours = _of("queues", OVER_POSTGRESQL)
+    for label, peer, least in (
+        ("procrastinate's, a job per event", "procrastinate_jobs", 50.0),
+        ("Celery's over Redis, a job per event", "celery_jobs", 20.0),
+        ("SKIP LOCKED by hand", "skip_locked", 1.5),
+        ("the library's over a directory", OVER_DIRECTORY, 0.35),
+    ):
+        found = _ratio(results, ours, peer, "rate")
+        yield Target(f"events/s from PostgreSQL, to {label}", least, found, at_least=True)
+    for label, peer, most in (
+        ("Celery's three delays", "celery_jobs", 1.0),
+        ("procrastinate's three defers", "procrastinate_jobs", 0.5),
+    ):
+        found = _ratio(results, ours, peer, "put p50")
+        yield Target(f"an event committed to PostgreSQL, p50, to {label}", most, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.bench.subjects import (
     JOURNAL,
     MAPPING,
     OURS,
+    QUEUES,
     SITES,
     STORES,
     Subject,
@@ -36,6 +38,7 @@ from tests.bench.timing import percentile, summarize
 
 _EVENTS = 250
 _TINY = scales.Scale("tiny", 1, 1, 200, 0.2, 0.05, (2,), 500, 500, 2_000, 200, 1)
+_OTHERS = {"middleware", "queues", "served"}
 _PEERS = [client for client in CLIENTS if client.name not in {OURS, MAPPING}]
 
 
@@ -140,7 +143,7 @@ def test_each_peer_delivers_every_event_to_the_sink(client: Subject) -> None:
 @pytest.mark.timeout(600)
 def test_a_run_measures_the_library_in_every_section_and_tells_it_in_tables() -> None:
     """The smallest run there can be, of what nobody else needs to be installed for."""
-    wanted = [section for section in plan.SECTIONS if section not in {"middleware", "served"}]
+    wanted = [section for section in plan.SECTIONS if section not in _OTHERS]
     sections = [
         Section(section.name, section.rounds, tuple(filter(_is_ours, section.tasks)))
         for section in plan.sections(_TINY, frozenset(wanted))
@@ -164,6 +167,16 @@ def test_each_store_appends_in_several_processes(store: Subject) -> None:
     _skip_unless_installed(store)
     task = Task(Key("append", store.name, "processes-2"), "append", {"workers": 2, "seconds": 0.05})
     assert measure(task)["rate"] > 0
+
+
+@pytest.mark.parametrize("queue", QUEUES, ids=lambda subject: subject.name)
+def test_each_queue_delivers_every_event_to_all_destinations(queue: Subject) -> None:
+    """What is timed as delivery has delivered all of it, also as jobs of many events."""
+    _skip_unless_installed(queue)
+    if queue.name == "celery_jobs" and shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    task = Task(Key("queues", queue.name), "queued", {"events": 100, "size": 50})
+    assert measure(task)["share"] == 1
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda subject: subject.name)
