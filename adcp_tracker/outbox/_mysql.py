@@ -31,7 +31,7 @@ _INHERITED: list[Connection] = []
 
 _SESSION: Final = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION wait_timeout = 20, innodb_lock_wait_timeout = 10",
+    "SET SESSION wait_timeout = 10, innodb_lock_wait_timeout = 10",
 )
 """A process that stops in the middle of a transaction doesn't keep others from the lead."""
 
