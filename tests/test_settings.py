@@ -25,7 +25,10 @@ from adcp_tracker.settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from adcp_tracker.outbox.transactional import PendingRecord
 
 INTERCHANGE = {
     "ADCP_ADVERTISER_ID": "12345",
@@ -322,3 +325,55 @@ def test_every_variable_is_explained() -> None:
     """The table that the documentation prints has a sentence for each."""
     assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
     assert all(variable.meaning.endswith(".") for variable in VARIABLES)
+
+
+def test_importing_the_library_loads_no_driver_and_no_framework() -> None:
+    """A local queue pays nothing for the databases that others keep theirs in."""
+    heavy = {
+        "psycopg",
+        "pymysql",
+        "MySQLdb",
+        "sqlalchemy",
+        "django",
+        "adcp_tracker.outbox.database",
+    }
+    code = f"import sys, adcp_tracker; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_where_there_is_only_an_outbox_no_journal_can_be_asked_for() -> None:
+    """Whatever can't be done is said when the tracker is made."""
+    outbox = _NoOutbox()
+    assert not Settings(transactional_outbox=outbox).has_store
+    with pytest.raises(ConfigurationError, match="expected a directory for 'journal', got none"):
+        Settings(transactional_outbox=outbox, outside_transaction="journal")
+    with pytest.raises(ConfigurationError, match="outside_transaction: expected 'journal' or"):
+        Settings(transactional_outbox=outbox, outside_transaction="wait")  # type: ignore[arg-type]
+
+
+def test_a_tracker_that_only_inserts_says_what_it_can_not_do() -> None:
+    """It has no counts and no dead letters; whoever asks is told to name the queue."""
+    tracker = Tracker(transactional_outbox=_NoOutbox())
+    tracker.track_purchase({"id": "A-1", "total": 1, "currency": "EUR"})
+    assert (tracker.stats().in_memory, tracker.flush().total().accepted) == (1, 1)
+    with pytest.raises(OSError, match="only inserts into; set queue="):
+        tracker.dead_letters.list()
+    with pytest.raises(ConfigurationError, match="queue: expected the URL of the shop's"):
+        tracker.privacy.erase(email="a@example.com")
+    tracker.close()
+
+
+class _NoOutbox:
+    """An outbox without a transaction, whose database is away."""
+
+    location = "the shop's database"
+
+    def insert(self, pending: PendingRecord) -> bool:
+        return not pending.record
+
+    def commit(self, record: bytes, queue: int) -> None:
+        raise ConnectionError(f"{len(record)} bytes for queue {queue}")
+
+    def defer(self, write: Callable[[], None]) -> bool:
+        return write is None

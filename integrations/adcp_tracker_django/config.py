@@ -6,7 +6,6 @@ The setting is read when it is first needed, and again when a test overrides it.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
 import threading
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from adcp_tracker.settings import AGENT_VARIABLES, INTERCHANGE_VARIABLES
 from adcp_tracker.web.options import CAPTURE_OPTIONS
 from adcp_tracker.web.setup import TRACKER_OPTIONS, Integration, configure
 from adcp_tracker_django.on_commit import run_on_commit
-from adcp_tracker_django.outbox import DjangoOutbox, database_url
+from adcp_tracker_django.outbox import DjangoOutbox, database_url, has_worker_driver
 
 if TYPE_CHECKING:
     from adcp_tracker import Tracker
@@ -170,7 +169,7 @@ def _choose_outbox(options: dict[str, object], *, commit_aware: bool) -> None:
     options["transactional_outbox"] = DjangoOutbox(alias, commit_aware=commit_aware)
     del options["queue"]
     elsewhere = options.get("directory") or os.environ.get("ADCP_DIRECTORY")
-    if not elsewhere and not _runs_tests() and importlib.util.find_spec("psycopg") is not None:
+    if not elsewhere and not _runs_tests() and has_worker_driver(alias):
         options["queue"] = database_url(alias)
 
 

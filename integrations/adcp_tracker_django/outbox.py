@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _SAVEPOINT: Final = "SAVEPOINT adcp_tracker"
 _RELEASE: Final = "RELEASE SAVEPOINT adcp_tracker"
 _ROLLBACK: Final = "ROLLBACK TO SAVEPOINT adcp_tracker"
+_DRIVERS: Final = {"postgresql": ("psycopg",), "mysql": ("pymysql", "MySQLdb")}
 _NOT_LIBPQ: Final = frozenset({"server_side_binding", "isolation_level", "assume_role", "pool"})
 
 
@@ -86,19 +89,34 @@ class DjangoOutbox:
         return self._commit_aware and run_on_commit(write)
 
 
+def has_worker_driver(using: str) -> bool:
+    """Return whether a driver of workers is installed, to read the queue with."""
+    names = _DRIVERS[connections[using].vendor]
+    return any(importlib.util.find_spec(name) is not None for name in names)
+
+
 def database_url(using: str) -> str:
-    """Return the URL of one of the site's PostgreSQL databases."""
-    given = connections[using].settings_dict
+    """Return the URL of one of the site's databases."""
+    vendor, given = connections[using].vendor, connections[using].settings_dict
+    host, port = given["HOST"], given["PORT"]
+    options = given["OPTIONS"]
+    if vendor == "mysql":
+        query = {f"ssl_{name}": path for name, path in options.get("ssl", {}).items()}
+        if host.startswith("/"):
+            query["unix_socket"], host = host, "localhost"
+        place = f"{host or 'localhost'}:{port}" if port else host or "localhost"
+    else:
+        query = {
+            name: value
+            for name, value in options.items()
+            if isinstance(value, (str, int)) and name not in _NOT_LIBPQ
+        }
+        query |= {name: value for name, value in (("host", host), ("port", port)) if value}
+        place = ""
     password = f":{quote(given['PASSWORD'], safe='')}" if given["PASSWORD"] else ""
     user = f"{quote(given['USER'], safe='')}{password}@" if given["USER"] else ""
-    options = {
-        name: value
-        for name, value in given["OPTIONS"].items()
-        if isinstance(value, (str, int)) and name not in _NOT_LIBPQ
-    }
-    place = {"host": given["HOST"], "port": given["PORT"]}
-    query = urlencode({**options, **{name: value for name, value in place.items() if value}})
-    return f"postgresql://{user}/{quote(given['NAME'] or '', safe='')}?{query}".rstrip("?")
+    name = quote(given["NAME"] or "", safe="")
+    return f"{vendor}://{user}{place}/{name}?{urlencode(query)}".rstrip("?")
 
 
 def _has_transaction(connection: Connection) -> bool:
@@ -121,7 +139,7 @@ def _insert(connection: Connection, row: Row, *, savepoint: bool) -> None:
     The cursor is the driver's own, so that an event's data is in no log of statements.
     """
     try:
-        with connection.create_cursor() as cursor:
+        with closing(connection.create_cursor()) as cursor:
             if not savepoint:
                 cursor.execute(INSERT_RECORD, row)
             else:
@@ -150,7 +168,7 @@ def _takes_several_statements(connection: Connection) -> bool:
 def _is_rolled_back(connection: Connection) -> bool:
     """Roll back to the savepoint; return whether the transaction is usable again."""
     try:
-        with connection.create_cursor() as cursor:
+        with closing(connection.create_cursor()) as cursor:
             cursor.execute(_ROLLBACK)
             cursor.execute(_RELEASE)
     except Exception:  # noqa: BLE001 - whatever it is, the transaction is lost
@@ -162,7 +180,7 @@ def _commit(connection: Connection, row: Row) -> None:
     """Insert a record on a connection without a transaction."""
     connection.ensure_connection()
     try:
-        with connection.create_cursor() as cursor:
+        with closing(connection.create_cursor()) as cursor:
             cursor.execute(INSERT_RECORD, row)
     except Exception:
         connection.close()  # it may be broken; Django opens another one

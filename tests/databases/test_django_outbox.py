@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from tests.support.mariadb import MariaDBServer
     from tests.support.postgres import PostgresServer
 
 ALIASES = ("orders", "stock")
@@ -484,3 +485,48 @@ def test_the_migration_creates_what_queue_migrate_creates(database: str) -> None
         cursor.execute(query)
         assert cursor.fetchall() == expected
     call_command("makemigrations", "adcp_tracker", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.fixture
+def maria(mariadb: MariaDBServer) -> Iterator[str]:
+    """Add a MariaDB database to the shop's own, migrated, on a driver of the shop's choice."""
+    import pymysql  # noqa: PLC0415 - here alone
+
+    pymysql.version_info = (2, 2, 7, "final", 0)  # what Django asks of mysqlclient
+    pymysql.install_as_MySQLdb()
+    mariadb.create("shop")
+    known = connections.settings
+    added = {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": "shop",
+        "USER": "root",
+        "HOST": str(mariadb.socket),
+    }
+    known["maria"] = connections.configure_settings({"default": {}, "maria": added})["maria"]
+    call_command("migrate", "adcp_tracker", verbosity=0, database="maria")
+    with connections["maria"].schema_editor() as editor:
+        editor.create_model(Order)
+    yield "maria"
+    connections["maria"].close()
+    del connections["maria"]
+    del known["maria"]
+
+
+def test_mariadb_has_events_in_its_transactions(maria: str) -> None:
+    """With its own migration, savepoints, a failing insert, and a worker's view of it."""
+    seller = RecordingDestination()
+    with configured(USING=maria, DESTINATIONS=[seller], FLUSH_INTERVAL=0.05):
+        with transaction.atomic(maria):
+            buy(1, maria)
+            with rolled_back(maria):
+                buy(2, maria)
+        with rolled_back(maria):
+            buy(3, maria)
+        with connections[maria].cursor() as cursor:
+            cursor.execute("ALTER TABLE adcp_intake RENAME TO adcp_away")
+        with transaction.atomic(maria):
+            buy(4, maria)
+        with connections[maria].cursor() as cursor:
+            cursor.execute("ALTER TABLE adcp_away RENAME TO adcp_intake")
+        assert not get_tracker().flush(20).pending
+    assert sorted(event.event_id for event in seller.events) == orders(maria) == ["A-1", "A-4"]

@@ -26,6 +26,9 @@ pytestmark = pytest.mark.slow
 _ELSEWHERE = "integrations/"
 """Pages about frameworks are run by the frameworks' own tests, under their own servers."""
 
+_WITH_A_DATABASE = "docs/howto/transactional.md"
+"""It is run where the tests of databases are."""
+
 
 def _pages() -> list[str]:
     found = [pages.ROOT / "README.md", *(pages.ROOT / "docs").rglob("*.md")]
@@ -34,7 +37,8 @@ def _pages() -> list[str]:
 
 
 def _has_examples(name: str) -> bool:
-    return any(block.language in pages.RUN for block in pages.blocks(pages.ROOT / name))
+    found = pages.blocks(pages.ROOT / name)
+    return name != _WITH_A_DATABASE and any(block.language in pages.RUN for block in found)
 
 
 def _run(page: Path, seller: Sandbox, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,252 @@
+"""A shop whose checkouts end in every way, and whose process is killed at random moments.
+
+Run as ``python -m tests.support.checkouts KIND COUNT SEED``, with ``SHOP_DATABASE`` naming a
+PostgreSQL database. A parent that has imported everything forks one shop after the other, lets it
+work for a moment, kills it, and has the next one go on behind the last checkout begun.
+
+A checkout keeps one order and perhaps another in a savepoint, tracks each, and is committed or
+rolled back, in part or in whole. It never looks at how that ended: what is in the table of orders
+is what was bought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import mmap
+import os
+import random
+import signal
+import struct
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from adcp_tracker import Tracker
+
+    Checkout: TypeAlias = "Callable[[Plan | None], None]"
+
+CREATE = "CREATE TABLE orders (id text PRIMARY KEY)"
+_INSERT = "INSERT INTO orders (id) VALUES ('{}')"
+_LONGEST_LIFE_S = 0.4
+_POLL_S = 0.001
+
+
+class ChangedMindError(Exception):
+    """The shopper goes away."""
+
+
+class Plan:
+    """How one checkout goes, by its number alone. Without a plan, connections are closed."""
+
+    def __init__(self, kind: str, seed: int, number: int) -> None:
+        choose = random.Random(f"{kind} {seed} {number}")  # noqa: S311 - a plan, no secret
+        self.order = f"{kind}-{number}"
+        self.part = f"{kind}-{number}-part"
+        self.has_part = choose.random() < 0.5
+        self.part_fails = choose.random() < 0.5
+        self.fails = choose.random() < 0.3
+
+
+def track(tracker: Tracker, order: str) -> None:
+    """Track a purchase."""
+    tracker.track_purchase(
+        {"id": order, "total": "59.90", "currency": "EUR", "email": "a@b.example"}
+    )
+
+
+def django_shop(url: str) -> Checkout:
+    """Return what does a checkout in Django."""
+    import django  # noqa: PLC0415 - one of three
+    from django.conf import settings  # noqa: PLC0415 - one of three
+
+    place = urlsplit(url)
+    settings.configure(
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": place.path[1:],
+                "USER": place.username,
+                "HOST": parse_qs(place.query)["host"][0],
+            }
+        },
+        INSTALLED_APPS=["adcp_tracker_django"],
+        ADCP_TRACKER={"QUEUE": "transaction", "UPLOADER": "external", "DESTINATIONS": []},
+        SECRET_KEY="not-a-secret",
+    )
+    django.setup()
+    from django.db import connection, transaction  # noqa: PLC0415 - settings are there now
+
+    from adcp_tracker_django import get_tracker  # noqa: PLC0415 - settings are there now
+
+    def buy(order: str, *, fails: bool) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_INSERT.format(order))
+        track(get_tracker(), order)
+        if fails:
+            raise ChangedMindError
+
+    def checkout(plan: Plan | None) -> None:
+        if plan is None:
+            connection.close()
+            return
+        with transaction.atomic():
+            buy(plan.order, fails=False)
+            if plan.has_part:
+                with suppress(ChangedMindError), transaction.atomic():
+                    buy(plan.part, fails=plan.part_fails)
+            if plan.fails:
+                raise ChangedMindError
+
+    return checkout
+
+
+def sqlalchemy_shop(url: str) -> Checkout:
+    """Return what does a checkout in SQLAlchemy."""
+    from sqlalchemy import create_engine, text  # noqa: PLC0415 - one of three
+    from sqlalchemy.orm import sessionmaker  # noqa: PLC0415 - one of three
+
+    from adcp_tracker import Tracker  # noqa: PLC0415 - one of three
+    from adcp_tracker_sqlalchemy import SessionOutbox  # noqa: PLC0415 - one of three
+
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    sessions = sessionmaker(engine)
+    tracker = Tracker(transactional_outbox=SessionOutbox(sessions))
+
+    def checkout(plan: Plan | None) -> None:
+        if plan is None:
+            engine.dispose()
+            return
+        with sessions.begin() as session:
+            session.execute(text(_INSERT.format(plan.order)))
+            track(tracker, plan.order)
+            if plan.has_part:
+                with suppress(ChangedMindError), session.begin_nested():
+                    session.execute(text(_INSERT.format(plan.part)))
+                    track(tracker, plan.part)
+                    if plan.part_fails:
+                        raise ChangedMindError
+            if plan.fails:
+                raise ChangedMindError
+
+    return checkout
+
+
+def asynchronous_shop(url: str) -> Checkout:
+    """Return what does a checkout in an asynchronous session of SQLAlchemy."""
+    from sqlalchemy import text  # noqa: PLC0415 - one of three
+    from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine  # noqa: PLC0415
+
+    from adcp_tracker import Tracker  # noqa: PLC0415 - one of three
+    from adcp_tracker_sqlalchemy import SessionOutbox  # noqa: PLC0415 - one of three
+
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    sessions = async_sessionmaker(engine)
+    tracker = Tracker(transactional_outbox=SessionOutbox(sessions))
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def work(plan: Plan) -> None:
+        async with sessions.begin() as session:
+            await session.execute(text(_INSERT.format(plan.order)))
+            track(tracker, plan.order)
+            if plan.has_part:
+                with suppress(ChangedMindError):
+                    async with session.begin_nested():
+                        await session.execute(text(_INSERT.format(plan.part)))
+                        track(tracker, plan.part)
+                        if plan.part_fails:
+                            raise ChangedMindError
+            if plan.fails:
+                raise ChangedMindError
+
+    def checkout(plan: Plan | None) -> None:
+        if plan is None:
+            loops.pop().run_until_complete(engine.dispose())
+            return
+        if not loops:
+            loops.append(asyncio.new_event_loop())
+        loops[0].run_until_complete(work(plan))
+
+    return checkout
+
+
+SHOPS: dict[str, Callable[[str], Checkout]] = {
+    "django": django_shop,
+    "sqlalchemy": sqlalchemy_shop,
+    "asynchronous": asynchronous_shop,
+}
+
+
+def run(kind: str, count: int, seed: int) -> int:
+    """Do `count` checkouts, in as many shops as it takes; return how many were killed."""
+    url = os.environ["SHOP_DATABASE"]
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    checkout = SHOPS[kind](url)
+    _warm_up(checkout, kind)
+    begun = mmap.mmap(-1, 8)  # shared with the shops
+    killed = 0
+    while (first := _number(begun)) < count:
+        shop = os.fork()
+        if not shop:
+            _work(checkout, begun, lambda number: Plan(kind, seed, number), first, count)
+        ended = 0
+        while _number(begun) == first and not ended:
+            time.sleep(_POLL_S)
+            ended, status = os.waitpid(shop, os.WNOHANG)
+        if not ended:
+            time.sleep(chance.uniform(0, _LONGEST_LIFE_S))
+            os.kill(shop, signal.SIGKILL)
+            _, status = os.waitpid(shop, 0)
+        killed += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status) and status:
+            raise SystemExit(f"a shop failed: {status}")
+    return killed
+
+
+def _warm_up(checkout: Checkout, kind: str) -> None:
+    """Have everything imported before the first fork, so that a shop has time for checkouts."""
+    with suppress(ChangedMindError):
+        checkout(Plan(kind, 0, -1))
+    checkout(None)
+    gc.freeze()
+
+
+def _number(begun: mmap.mmap) -> int:
+    (number,) = struct.unpack("q", begun[:8])
+    return int(number)
+
+
+def _work(
+    checkout: Checkout,
+    begun: mmap.mmap,
+    plan: Callable[[int], Plan],
+    first: int,
+    count: int,
+) -> None:
+    code = 1
+    try:
+        for number in range(first, count):
+            begun[:8] = struct.pack("q", number + 1)
+            with suppress(ChangedMindError):
+                checkout(plan(number))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def bought(url: str) -> list[Any]:
+    """Return the ids of the orders that were committed."""
+    with psycopg.connect(url) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM orders")]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))}\n")
