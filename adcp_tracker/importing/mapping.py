@@ -590,7 +590,7 @@ class RowReader:
         for column, allowed in self._plan.where.items():
             value = value_at(row.values, column)
             if str("" if value is None else value).strip().casefold() not in allowed:
-                raise Skipped(f"{column} is another than wanted")
+                raise Skipped(f"{column} has none of the wanted values")
 
     def _event_type(self, values: Mapping[str, Any]) -> str:
         given = values.get("event_type")
@@ -611,7 +611,7 @@ class RowReader:
         options: dict[str, Any] = {
             "strict": False,
             "default_region": values.get("country") or self._region,
-            "event_time": self._time(values.get("created_at")),
+            "event_time": self._time(_with_clock(values)),
         }
         source = values.get("action_source") or self._plan.action_source
         if source is not None:
@@ -774,6 +774,13 @@ def _context(values: Mapping[str, Any]) -> RequestContext | None:
     if word in _DENIED:
         return RequestContext(consent=Consent.DENIED)
     _fail("consent", "granted or denied", describe(given))
+
+
+def _with_clock(values: Mapping[str, Any]) -> object:
+    """Return the time of a row, whose day and time of day can be in two columns."""
+    day, clock = values.get("created_at"), values.get("time_of_day")
+    is_day = (isinstance(day, str) and ":" not in day) or type(day) is date
+    return f"{day} {clock}" if is_day and clock is not None else day
 
 
 def _parsed_items(text: str) -> object:

@@ -287,6 +287,7 @@ CONVERSION_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "date",
         "time",
     ),
+    "time_of_day": ("time_of_day", "time"),
     "total": (*ORDER_NAMES["total"], "order_value", "conversion_value", "revenue"),
     "currency": (*ORDER_NAMES["currency"], "conversion_currency", "amount_currency"),
     "refund_id": ("refund_id", "refund_number", "credit_note"),

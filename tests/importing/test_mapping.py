@@ -25,9 +25,13 @@ _UTC = timezone.utc
 def _dry(
     tmp_path: Path, text: str, options: ImportOptions | None = None, name: str = "rows.csv"
 ) -> ImportReport:
+    return Import.open(_write(tmp_path, text, name), options).dry_run()
+
+
+def _write(tmp_path: Path, text: str, name: str = "rows.csv") -> Path:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return Import.open(path, options).dry_run()
+    return path
 
 
 def _events(report: ImportReport) -> list[dict[str, Any]]:
@@ -300,6 +304,21 @@ def test_a_row_needs_a_time_that_is_sure(tmp_path: Path) -> None:
     assert "--timezone" in reasons[3]
     assert "--dates mdy or dmy" in reasons[4]
     assert "got a string of 4 characters" in reasons[5]
+
+
+def test_the_time_of_day_can_have_its_own_column(tmp_path: Path) -> None:
+    """As in the exports of many tills; it changes nothing about a time that has one."""
+    rows = "id,Date,Time\nA-1,27.11.2026,16:30\nA-2,2026-11-27,16:30:10\n"
+    more = "A-3,2026-11-27 10:00,16:30\nA-4,27.11.2026,\n"
+
+    report = Import.open(_write(tmp_path, rows + more), ImportOptions(timezone="UTC")).dry_run()
+
+    assert [each["event_time"] for each in _events(report)] == [
+        "2026-11-27T16:30:00Z",
+        "2026-11-27T16:30:10Z",
+        "2026-11-27T10:00:00Z",
+    ]
+    assert report.events == 4
 
 
 def test_json_rows_have_objects_and_lists(tmp_path: Path) -> None:

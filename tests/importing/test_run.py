@@ -205,7 +205,6 @@ def test_a_tracker_that_could_drop_events_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_queue_is_waited_for(tmp_path: Path, seller: Sandbox) -> None:
     """Nothing is dropped: events are delivered until there is room."""
-    seller.fail(status=503, times=2)
     rows = 400
     file = write(tmp_path / "till.csv", *[sale(n) for n in range(rows)])
     with Tracker(
