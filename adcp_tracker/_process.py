@@ -194,10 +194,10 @@ def _call_each(calls: list[Callable[[], None]]) -> None:
         try:
             call()
         except OSError as error:
-            logger.error("lifecycle.failed", step=name, error=str(error))
+            logger.error("process_hook.failed", step=name, error=str(error))
         except Exception as error:  # noqa: BLE001 - the others are to be told all the same
             # The message isn't logged, since it may contain personal data.
-            logger.error("lifecycle.failed", step=name, error=type(error).__name__)
+            logger.error("process_hook.failed", step=name, error=type(error).__name__)
 
 
 def _chain_sigterm() -> None:

@@ -311,7 +311,7 @@ class Recorder:
             "event.invalid",
             event_id=event_id,
             event_type=event_type,
-            faults=[str(each) for each in error.errors],
+            errors=[str(each) for each in error.errors],
         )
         if self._reporter is not None:
             self._reporter.rejected(event_id, event_type, error.errors, line)

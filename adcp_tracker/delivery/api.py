@@ -137,7 +137,7 @@ class ReplayResult:
 
     Attributes:
         replayed: The ids of letters that are on their way again.
-        refused: Those that cannot be sent as they are: their faults are in the event,
+        refused: Those that cannot be sent as they are: their errors are in the event,
             or their destination is no longer known.
         unknown: Those that are no letter's.
     """

@@ -494,7 +494,7 @@ class Flusher:
             uploader.segments.sync()
         except OSError as error:
             self._throttled_log.warning(
-                "segments.not_synced", error=str(error), remedy="see to the queue's volume"
+                "segments.not_synced", error=str(error), remedy="check the queue's volume"
             )
 
     def _should_publish(self, uploader: Leader, now: float) -> bool:
@@ -516,7 +516,7 @@ class Flusher:
             write_stats(uploader.queue, uploader.stats())
         except OSError as error:
             self._throttled_log.warning(
-                "books.not_written", error=str(error), remedy="see to the queue's volume"
+                "stats.not_written", error=str(error), remedy="check the queue's volume"
             )
         self._counting_seconds = self._clock.monotonic() - began
 

@@ -501,7 +501,7 @@ class Uploader:
         try:
             self.segments.quarantine(segment, data)
         except OSError as error:
-            self._throttled_log.warning("evidence.not_kept", segment=segment, error=str(error))
+            self._throttled_log.warning("quarantine.not_written", segment=segment, error=str(error))
 
     def _drop_excess(self, sizes: Mapping[str, int]) -> None:
         """Drop the oldest events of each destination for which too much waits.
@@ -577,7 +577,7 @@ class Uploader:
             self._throttled_log.warning(
                 "segment.not_deleted",
                 reason=f"{name}: {error}",
-                remedy="see to the queue's volume and to the rights of the file",
+                remedy="check the queue's volume and to the rights of the file",
             )
             return False
 

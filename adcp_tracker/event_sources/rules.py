@@ -154,12 +154,12 @@ class EventRules:
         Raises:
             InvalidEventError: If no event source accepts it, and the tracker is strict.
         """
-        faults = [None if rule is None else rule.field_error(event) for rule in self.known or ()]
-        broken = [fault for fault in faults if fault is not None]
+        found = [None if rule is None else rule.field_error(event) for rule in self.known or ()]
+        broken = [fault for fault in found if fault is not None]
         if not broken:
             return False
-        logger.warning("event.unsuited", faults=[str(fault) for fault in broken])
-        if strict and len(broken) == len(faults):
+        logger.warning("event.not_accepted", errors=[str(each) for each in broken])
+        if strict and len(broken) == len(found):
             raise InvalidEventError(broken)
         return True
 

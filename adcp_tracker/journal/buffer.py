@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MEMORY_BYTES = 16 * 1024 * 1024
 _TELL_SECONDS = 1.0
-_REMEDY = "see to the queue's volume"
+_REMEDY = "check the queue's volume"
 
 
 class _Waiting(NamedTuple):

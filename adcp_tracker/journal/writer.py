@@ -403,7 +403,7 @@ class JournalWriter:
             "segment.not_rolled",
             directory=str(self._directory.path),
             error=str(error),
-            remedy="see to the queue's volume, and to how many files the process may open",
+            remedy="check the queue's volume, and to how many files the process may open",
         )
 
     def _is_unlinked(self) -> bool:

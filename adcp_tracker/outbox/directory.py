@@ -459,7 +459,7 @@ class KnownDestinations:
                 "destination.not_entered",
                 destination=name,
                 error=str(error),
-                remedy="see to the queue's volume",
+                remedy="check the queue's volume",
             )
 
     def _add_if_missing(self, name: str) -> None:

@@ -107,7 +107,7 @@ class PrivacyApi:
         report = ErasureReport.sum(self._pipeline.run_on_all(erasure, timeout))
         report = attrs.evolve(report, unreached=unreached)
         logger.info(
-            "person.forgotten",
+            "person.erased",
             events=report.events,
             dead_letters=report.dead_letters,
             complete=report.is_complete,
@@ -258,5 +258,5 @@ def _hashed(hash_of: Callable[[str], str], raw: str | None) -> str | None:
         return hash_of(raw) if raw else None
     except InvalidEventError as error:
         # The order matters more than finding its context by this.
-        logger.warning("context.without_owner", faults=[str(each) for each in error.errors])
+        logger.warning("context.without_owner", errors=[str(each) for each in error.errors])
         return None

@@ -260,7 +260,7 @@ class ContextStore:
         try:
             is_full = self._contexts.remove_old(THIRTY_DAYS, self._most)
         except OSError as error:
-            self._tokens.throttled_log.warning("remembered.not_swept", error=str(error))
+            self._tokens.throttled_log.warning("contexts.not_swept", error=str(error))
             return
         if is_full:
             logger.warning(

@@ -112,7 +112,7 @@ def test_a_full_volume_is_drained_by_one_leader(
 
     def is_refused() -> int:
         ballast.fill()  # each segment that is deleted makes room
-        return told(caplog)["books.not_written"]
+        return told(caplog)["stats.not_written"]
 
     wait_until(is_refused)
     assert sorted(seller.ids) == sorted(ids)
@@ -219,7 +219,7 @@ def test_evidence_that_cannot_be_kept_holds_nothing_up(
     wait_until(lambda: balanced(tracker).delivered == 20)
     assert set(seller.ids) == {"L-0", *ids} - {"L-2"}
     assert balanced(tracker).dropped == {"damaged": 1}
-    assert told(caplog)["evidence.not_kept"] == 1
+    assert told(caplog)["quarantine.not_written"] == 1
 
 
 def test_a_process_that_starts_on_a_full_volume_waits_for_room(

@@ -306,7 +306,7 @@ def test_the_sweep_removes_nothing_through_a_link(
     memory = _memory(directory, HandClock())
     memory.sweep()
     assert _is_untouched(away)
-    assert "remembered.not_swept" in caplog.text
+    assert "contexts.not_swept" in caplog.text
     assert f"{directory.remembered}: expected a directory, got a link" in caplog.text
 
 
