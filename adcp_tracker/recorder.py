@@ -300,7 +300,8 @@ class Recorder:
     def _store_rejected(self, error: InvalidEventError, event_type: str) -> RejectedEvent:
         """Write a dead letter first, and report it then."""
         kept = {"event_type": event_type, **error.event}
-        event_id = str(kept.get("event_id", ""))
+        is_named = all(each.path != "$.event_id" for each in error.errors)
+        event_id = str(kept.get("event_id", "")) if is_named else ""
         message = str(error)[:_LONGEST_MESSAGE]
         envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
         line = encode_within(kept, MAX_EVENT_BYTES)

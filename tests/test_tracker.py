@@ -781,3 +781,12 @@ def test_a_lead_with_a_value_has_the_default_currency(data: Any, currency: str |
         tracker.track("subscribe", key="S-1", custom_data=data)
     for event in tracker.events:
         assert (event.custom_data and event.custom_data.currency) == currency
+
+
+@pytest.mark.parametrize("order_id", [None, "", "x" * 300, object()])
+def test_a_rejected_event_without_a_valid_id_has_none(tmp_path: Path, order_id: object) -> None:
+    """A description of what was found is no id."""
+    with Tracker(directory=tmp_path, uploader="external", handle_sigterm=False) as tracker:
+        event = tracker.track_purchase({"id": order_id, "total": "5.00", "currency": "EUR"})
+    assert isinstance(event, RejectedEvent)
+    assert event.event_id == ""

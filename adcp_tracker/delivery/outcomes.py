@@ -177,7 +177,7 @@ class OutcomeHandler:
         counts.dead += len(failed)
         unconfirmed = sent - len(failed) - outcome.confirmed(sent, len(failed))
         counts.unconfirmed += unconfirmed
-        counts.omitted.update(outcome.omitted)
+        counts.omitted.update(outcome.omitted or {})
         self._measure(failed, unconfirmed)
         self._destination.report.add(outcome.warnings, outcome.match_quality, sent, self.now)
         if unconfirmed:

@@ -76,7 +76,7 @@ class Delivered:
         is_confirmed: Whether the seller says that it processed the events. If not, it only
             accepted them.
         omitted: Fields that were left out because the seller doesn't accept them, as
-            ``field reason``, with the number of events.
+            ``field reason``, with the number of events; ``None`` if there are none.
     """
 
     failures: tuple[EventFailure, ...] = ()
@@ -88,7 +88,7 @@ class Delivered:
     wait: float | None = None
     nameless_failures: int = 0
     is_confirmed: bool = True
-    omitted: Mapping[str, int] = attrs.field(factory=dict)
+    omitted: Mapping[str, int] | None = None
 
     def confirmed(self, sent: int, failed: int) -> int:
         """Return how many events the seller says it processed.
