@@ -196,6 +196,24 @@ def test_amounts_that_look_like_cents_are_suspected(name: str) -> None:
     assert codes(*events) == expected
 
 
+@pytest.mark.parametrize("field", ["client_ip", "client_user_agent"])
+def test_a_value_that_a_third_of_the_events_have_is_not_suspected(field: str) -> None:
+    """A large customer's office, or the browser of the year; half is too many."""
+    usual = [event(number) for number in range(20)]
+    assert codes(*usual, *[event(40, user_match={**_ALICE, field: "8.8.8.8"})] * 10) == []
+    found = codes(*usual, *[event(40, user_match={**_ALICE, field: "8.8.8.8"})] * 20)
+    assert found == ["one_address" if field == "client_ip" else "one_browser"]
+
+
+@pytest.mark.parametrize(
+    ("event_time", "expected"),
+    [("2025-12-25T23:00:00Z", []), ("2025-12-24T23:00:00Z", ["too_old"])],
+)
+def test_events_older_than_a_week_are_late(event_time: str, expected: list[str]) -> None:
+    """A day less is fine."""
+    assert codes(*[event(number, event_time=event_time) for number in range(10)]) == expected
+
+
 def at(address: str, count: int) -> list[bytes]:
     """Return events from an address, each with a browser of its own."""
     return [

@@ -36,9 +36,13 @@ def order(number: int, **changes: object) -> dict[str, object]:
     return usual | changes
 
 
-def fill(directory: Path, count: int = 20, **changes: object) -> None:
+def fill(
+    directory: Path, count: int = 20, test_event_code: str | None = None, **changes: object
+) -> None:
     """Leave purchases in a queue."""
-    with Tracker(directory=directory, uploader="external") as tracker:
+    with Tracker(
+        directory=directory, uploader="external", test_event_code=test_event_code
+    ) as tracker:
         for number in range(count):
             tracker.track_purchase(order(number, **changes))
 
@@ -86,6 +90,16 @@ def test_what_is_suspicious_in_a_queue_is_shown_with_the_line_to_change(tmp_path
         assert line in ended.out
     assert "10.0.0.1" not in ended.out
     assert "httpx" not in ended.out
+
+
+def test_a_test_code_left_on_is_suspicious(tmp_path: Path) -> None:
+    """From half of the events."""
+    fill(tmp_path, count=9, test_event_code="T")
+    fill(tmp_path, count=11)
+    assert run("coach", "--directory", tmp_path).code == 0
+    fill(tmp_path, count=2, test_event_code="T")
+    ended = run("coach", "--directory", tmp_path, "--json")
+    assert suspicions(ended.json["views"][0]) == ["test_code"]
 
 
 def test_currencies_are_compared_with_what_the_event_source_accepts(tmp_path: Path) -> None:
