@@ -88,6 +88,9 @@ class MySQL:
             cursor.execute(statement)
         return connection
 
+    def begin(self, cursor: Cursor) -> None:
+        """Have nothing to do: the first statement begins a transaction."""
+
     def code(self, error: Exception) -> str:
         """Return the number of an error; the rest of its text may hold values."""
         number = error.args[0] if error.args else None

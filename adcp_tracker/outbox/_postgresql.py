@@ -20,6 +20,10 @@ _CONNECT_SECONDS: Final = 10
 _DEADLOCKS: Final = {"40001", "40P01"}
 _HINTS: Final = {"42P01": MIGRATE, "42501": RIGHTS, "28000": RIGHTS, "28P01": RIGHTS}
 
+_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+)
+
 _COLLECT: Final = """
 WITH near AS MATERIALIZED (
     SELECT id, octet_length(data) AS size FROM adcp_intake
@@ -85,8 +89,15 @@ class PostgreSQL:
             keepalives_idle=10,
             tcp_user_timeout=20_000,
         )
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.autocommit = True
         return connection
+
+    def begin(self, cursor: Cursor) -> None:
+        """Begin a transaction, which the server ends if this process is paused or cut off in it.
+
+        So its locks are gone before its lease is, and another process can lead.
+        """
+        cursor.execute(_BEGIN)
 
     def code(self, error: Exception) -> str:
         """Return the SQLSTATE of an error."""

@@ -254,6 +254,7 @@ class Database:
         connection = self._take()
         try:
             with contextlib.closing(connection.cursor()) as cursor:
+                self.dialect.begin(cursor)
                 yield cursor
             connection.commit()
         except self.dialect.errors as error:

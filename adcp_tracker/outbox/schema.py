@@ -217,6 +217,9 @@ class Dialect(Protocol):
     def connect(self) -> Connection:
         """Return a new connection, which isolates transactions as ``READ COMMITTED``."""
 
+    def begin(self, cursor: Cursor) -> None:
+        """Begin a transaction."""
+
     def code(self, error: Exception) -> str:
         """Return the database's code for an error."""
 

@@ -18,7 +18,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_USER = "postgres" if os.geteuid() == 0 else None
+USER = "postgres" if os.geteuid() == 0 else None
 """The server refuses to run as root."""
 
 _SETTINGS = {
@@ -64,7 +64,7 @@ class PostgresServer:
         for name, value in _SETTINGS.items():
             command += ["-c", f"{name}={value}"]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, user=_USER)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, user=USER)
         while subprocess.run(
             [BIN / "pg_isready", "-q", "-h", self.directory], check=False
         ).returncode:
@@ -99,11 +99,11 @@ def run_postgres() -> Iterator[PostgresServer]:
     assert BIN is not None, "PostgreSQL is not installed"
     directory = Path(tempfile.mkdtemp(prefix="adcp-pg-"))
     try:
-        if _USER is not None:
-            shutil.chown(directory, _USER)
+        if USER is not None:
+            shutil.chown(directory, USER)
         initdb = [str(BIN / "initdb"), "-D", f"{directory}/data", "-U", "postgres"]
         subprocess.run(
-            [*initdb, "--auth=trust", "-N"], check=True, stdout=subprocess.DEVNULL, user=_USER
+            [*initdb, "--auth=trust", "-N"], check=True, stdout=subprocess.DEVNULL, user=USER
         )
         server = PostgresServer(directory)
         server.start()
