@@ -117,10 +117,16 @@ def _render_suspicions(counts: Mapping[str, int]) -> str:
 def _render_missing(counts: Mapping[str, int]) -> str:
     items = "".join(
         f"<li><strong>{IDENTIFIERS[name].label}: {share:.0%}</strong> "
-        f"<code>{escape(IDENTIFIERS[name].remedy)}</code></li>"
+        f"{_render_remedy(IDENTIFIERS[name].remedy)}</li>"
         for name, share in missing_identifiers(counts).items()
     )
     return f"<h3>Missing identifiers</h3><ul>{items}</ul>" if items else ""
+
+
+def _render_remedy(remedy: str) -> str:
+    """Return a line of code as such, and a sentence as text."""
+    text = escape(remedy)
+    return f"<code>{text}</code>" if remedy.startswith("tracker.") else text
 
 
 def count_letters(seller: Seller) -> int | None:
