@@ -320,7 +320,7 @@ class Relay:
         self._is_loaded = False  # what was committed may be more than what was heard
         delay = self._config.policy.delay(self._failures)
         self._next_attempt_at = self._clock.now() + delay
-        self._log.warning("relay.waiting", error=str(error), remedy="see to the queue's database")
+        self._log.warning("relay.waiting", error=str(error), remedy="check the queue's database")
 
     def _published(self) -> Mapping[str, int]:
         """Return the counts that were published last, while the database can't be asked."""

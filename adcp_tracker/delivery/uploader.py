@@ -428,7 +428,7 @@ class Uploader:
         self._throttled_log.warning(
             "segment.unreadable",
             reason=f"{segment}: {error}",
-            remedy="see to the disk and to the rights of the file; its events wait until then",
+            remedy="check the disk and the rights of the file; its events wait until then",
         )
 
     def _drop_missing(self, batch: FrozenBatch, events: BatchEvents) -> FrozenBatch | None:
