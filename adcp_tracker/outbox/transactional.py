@@ -76,7 +76,7 @@ def check_dialect(option: str, name: str) -> None:
 
 def describe_error(error: Exception) -> str:
     """Return the kind of a database's error; its words could be personal data."""
-    if isinstance(error, AdcpTrackerError):
+    if isinstance(error, (AdcpTrackerError, OSError)):
         return str(error)
     causes: list[BaseException | None] = [error, error.__cause__, getattr(error, "orig", None)]
     codes = [

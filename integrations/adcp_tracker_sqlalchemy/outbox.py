@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.schema import schema_statements
-from adcp_tracker.outbox.transactional import check_dialect
+from adcp_tracker.outbox.transactional import PendingRecord, check_dialect, describe_error
 from adcp_tracker_sqlalchemy.on_commit import SessionCommitHook
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-    from adcp_tracker.outbox.transactional import PendingRecord
     from adcp_tracker_sqlalchemy.on_commit import Sessions
 
     Bind: TypeAlias = "Engine | Connection | AsyncEngine | AsyncConnection"
@@ -120,17 +120,28 @@ class SessionOutbox:
         return self._hook(_HeldRecord(pending))
 
     def commit(self, record: bytes, queue: int) -> None:
-        """Insert a record in a transaction of its own."""
-        row: Row = {"queue": queue, "data": record}
-        if isinstance(self._engine, Connection):  # as tests bind sessions to one
-            with self._engine.begin_nested():
-                self._engine.execute(_INSERT, row)
-        elif self._engine.dialect.is_async:
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(asyncio.run, _commit_async(self._engine, row)).result()
-        else:
-            with self._engine.begin() as connection:
-                connection.execute(_INSERT, row)
+        """Insert a record in a transaction of its own, or with the session that is open.
+
+        A second connection beside an open session's could wait for others that wait for one, too.
+        """
+        alone = partial(self._commit_alone, {"queue": queue, "data": record})
+        pending = PendingRecord(record, queue, savepoint=True, write=alone, failed=_ignore)
+        if not self._hook(_HeldRecord(pending)):
+            alone()
+
+    def _commit_alone(self, row: Row) -> None:
+        try:
+            if isinstance(self._engine, Connection):  # as tests bind sessions to one
+                with self._engine.begin_nested():
+                    self._engine.execute(_INSERT, row)
+            elif self._engine.dialect.is_async:
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(asyncio.run, _commit_async(self._engine, row)).result()
+            else:
+                with self._engine.begin() as connection:
+                    connection.execute(_INSERT, row)
+        except Exception as error:  # noqa: BLE001 - each driver has its own
+            raise OSError(f"{self.location}: {describe_error(error)}") from None
 
     def defer(self, write: Callable[[], None]) -> bool:
         """Call `write` after the commit of the open session; ``False`` if none is open."""
@@ -172,6 +183,10 @@ class SessionOutbox:
             _report(held, error)
             return held if _is_rolled_back(savepoint) else ()
         return ()
+
+
+def _ignore(error: Exception) -> None:
+    """Leave an error to the insert that is made after the commit."""
 
 
 def _report(held: Sequence[_HeldRecord], error: Exception) -> None:

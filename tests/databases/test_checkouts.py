@@ -24,7 +24,7 @@ from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 if TYPE_CHECKING:
     from tests.support.seller import SellerProcess
 
-COUNT = int(os.environ.get("CHECKOUTS", "200"))
+COUNT = int(os.environ.get("CHECKOUTS", "100"))
 LONGEST_S = 60.0 + COUNT * 0.1
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from tests.support.mariadb import MariaDBServer
+
 
 class Base(DeclarativeBase):
     """All tables."""
@@ -397,3 +399,43 @@ def test_migrations_of_the_shop_can_leave_the_queue_alone() -> None:
     assert is_queue_table("adcp_intake", "table", {})
     assert not is_queue_table("orders", "table", {})
     assert not is_queue_table("adcp_x", "column", {})
+
+
+def test_an_event_that_is_rejected_beside_an_open_session_asks_for_no_second_connection(
+    engine: Engine, database: str
+) -> None:
+    """A pool that is used up can't make a checkout wait: its dead letter comes with the commit."""
+    small = create_engine(engine.url, pool_size=1, max_overflow=0, pool_timeout=60)
+    sessions = sessionmaker(small)
+    with Tracker(transactional_outbox=SessionOutbox(sessions)) as tracker:
+        with sessions.begin() as session:
+            session.add(Order(id="A-1"))
+            session.flush()
+            tracker.track_purchase({"id": "A-1", "total": "much", "currency": "EUR"})
+        assert orders(database) == ["A-1"]
+        assert inserted(database) == ["A-1"]
+    small.dispose()
+
+
+def test_mariadb_has_events_in_its_transactions(mariadb: MariaDBServer) -> None:
+    """Savepoints, a failing insert, and a worker's view of it."""
+    url = mariadb.create("alchemy")
+    engine = create_engine(url.replace("mysql:", "mysql+pymysql:"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE orders (id varchar(20) PRIMARY KEY)"))
+        create_tables(connection)
+    sessions, seller = sessionmaker(engine), RecordingDestination()
+    outbox = SessionOutbox(sessions)
+    with Tracker([seller], queue=url, transactional_outbox=outbox, flush_interval=0.05) as tracker:
+        with sessions.begin() as session:
+            session.add(Order(id="A-1"))
+            buy(tracker, "A-1")
+            with rolled_back(session):
+                session.add(Order(id="A-2"))
+                buy(tracker, "A-2")
+        with missing_table(engine), sessions.begin() as session:
+            session.add(Order(id="A-3"))
+            buy(tracker, "A-3")
+        assert not tracker.flush(20).pending
+    assert sorted(each.event_id for each in seller.events) == ["A-1", "A-3"]
+    engine.dispose()
