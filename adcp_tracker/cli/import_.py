@@ -74,11 +74,16 @@ def import_(  # noqa: PLR0913 - options, each by its name
     ] = None,
     event_type: Annotated[
         str | None,
-        typer.Option(metavar="TYPE", help="The type of the events. [default: purchase]"),
+        typer.Option(
+            metavar="TYPE",
+            help="The type of events without one. [default: purchase, or the preset's]",
+        ),
     ] = None,
     action_source: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Where they happened. [default: in_store]"),
+        typer.Option(
+            metavar="SOURCE", help="Where they happened. [default: in_store, or the preset's]"
+        ),
     ] = None,
     timezone: Annotated[
         str | None,

@@ -474,6 +474,26 @@ def _where(
     return wanted
 
 
+_PATHS: Final = {
+    "$.custom_data.value": "total",
+    "$.custom_data.currency": "currency",
+    "$.custom_data.order_id": "order_id",
+    "$.event_id": "order_id",
+    "$.action_source": "action_source",
+    "$.custom_event_name": "custom_event_name",
+}
+
+
+def reasons(error: InvalidEventError, plan: Plan) -> str:
+    """Return why a row is invalid, each reason by the column that it is about."""
+    found: dict[str, None] = {}
+    for each in error.errors:
+        field = _PATHS.get(each.path, each.path)
+        column, *_ = plan.fields.get(field, (field,))
+        found[f"{column}: expected {each.expected}, got {each.got}"] = None
+    return "; ".join(found)
+
+
 class Skipped(Exception):  # noqa: N818 - no error
     """A row isn't to be imported; the message says why."""
 
@@ -542,11 +562,14 @@ class RowReader:
     Args:
         plan: Which column is which field.
         defaults: What a row lacks.
+
+    Attributes:
+        plan: The same.
     """
 
     def __init__(self, plan: Plan, defaults: Defaults) -> None:
         options = plan.options
-        self._plan = plan
+        self.plan = self._plan = plan
         self._fields = [(name, each) for name, each in plan.fields.items() if name not in _ITEM]
         self._items = [(name, plan.fields[name]) for name in _ITEM if name in plan.fields]
         self._constants = options.constants
@@ -639,8 +662,7 @@ class RowReader:
                 return None
             return lead_event_id(key) if kind == "lead" else derive_event_id(kind, key)
         if "order_id" in self._plan.fields and self._plan.has_ids:
-            column = self._plan.fields["order_id"][0]
-            _fail("order_id", f"an id in the column {column!r}, as other rows have", "a blank cell")
+            _fail("order_id", "an id, as other rows have", "a blank cell")
         parts = (f"{name}={value}" for name, value in sorted(found.items()))
         return derive_event_id(kind, "row", *parts)
 

@@ -37,6 +37,7 @@ from adcp_tracker.importing.mapping import (
     Skipped,
     grouped,
     make_plan,
+    reasons,
     zone_of,
 )
 from adcp_tracker.journal.files import open_secure
@@ -273,7 +274,10 @@ def _import_one(
         return
     except QueueFullError:
         raise
-    except (InvalidEventError, RefusedRow) as error:
+    except InvalidEventError as error:
+        _reject(group, reasons(error, reader.plan), report, rejects)
+        return
+    except RefusedRow as error:
         _reject(group, str(error), report, rejects)
         return
     except (ValueError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:

@@ -241,7 +241,7 @@ def test_a_blank_id_among_others_is_rejected(tmp_path: Path) -> None:
     report = _dry(tmp_path, "id,total,currency,time\n,1,EUR,2026-11-27T10:00Z\n")
 
     assert report.events == 0
-    assert "order_id: expected an id in the column 'id'" in report.reasons[2]
+    assert report.reasons[2] == "id: expected an id, as other rows have, got a blank cell"
 
 
 def test_ids_are_those_of_the_librarys_own_calls(tmp_path: Path) -> None:
@@ -454,7 +454,7 @@ def test_the_other_presets_read_what_their_files_say(tmp_path: Path) -> None:
     assert purchase["user_match"]["hashed_email"] == hash_email("kim@example.com")
     assert lead["event_type"] == "lead"
     assert lead["user_match"]["uids"][0]["type"] == "maid"
-    assert meta.reasons[4].startswith("event_type: expected a type of the protocol")
+    assert meta.reasons[4].startswith("event_name: expected a type of the protocol")
 
     woo = _events(_dry(tmp_path, _WOOCOMMERCE, ImportOptions(preset="woocommerce", timezone="UTC")))
     assert woo[0]["event_time"] == "2026-09-06T06:29:00Z"
