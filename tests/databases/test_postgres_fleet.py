@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker import ConfigurationError, Tracker
+from adcp_tracker.destinations.base import Retry
 from adcp_tracker.outbox.database import Lead, choose, migrate
 from adcp_tracker.outbox.schema import queue_of
 from adcp_tracker.testing import RecordingDestination
@@ -101,6 +102,25 @@ def test_the_api_works_on_all_queues(url: str) -> None:
     assert len(seller.events) == 15
     assert stats.destinations[seller.name].delivered == 15
     assert stats.pending == 0
+
+
+def test_all_queues_leave_a_seller_alone_that_asks_one_of_them(url: str) -> None:
+    """A `Retry-After` counts for the seller, whoever was told."""
+    limited = RecordingDestination(answer=lambda _: Retry("rate_limited", "later", retry_after=60))
+    other = RecordingDestination()
+    with Tracker([limited], queue=url, flush_interval=0.05) as first:
+        first.track_purchase({"id": "A-1", "total": "5.00", "currency": "EUR"})
+        wait_until(lambda: limited.batches)
+        with psycopg.connect(url) as connection:
+            gate = "SELECT 1 FROM adcp_gate WHERE not_before > 0"
+            wait_until(lambda: connection.execute(gate).fetchall())
+        with Tracker([other], queue=url, queues=1, flush_interval=0.05) as second:
+            second.track_purchase({"id": "A-2", "total": "5.00", "currency": "EUR"})
+            assert second.flush(3.0).pending == 1
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("UPDATE adcp_gate SET not_before = 0")
+            wait_until(lambda: len(other.events) == 1)
+        first.stop(0.0)
 
 
 class Fleet:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from adcp_tracker import Consent, RequestContext, Tracker
-from adcp_tracker.outbox.database import migrate
+from adcp_tracker.outbox.database import Database, migrate
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 
@@ -44,8 +44,10 @@ def _deliver(url: str, **settings: object) -> list[str]:
     return sorted(event.event_id for event in seller.events)
 
 
-def test_events_are_shipped_and_segments_deleted(tmp_path: Path, url: str) -> None:
+def test_events_are_shipped_and_segments_deleted(tmp_path: Path, any_database: str) -> None:
     """The directory is empty then, and its stats say what became of all."""
+    url = any_database
+    migrate(url)
     with Tracker(directory=tmp_path / "q", queue=url, flush_interval=0.05) as shop:
         for number in range(100):
             shop.track_purchase(order(number))
@@ -54,8 +56,9 @@ def test_events_are_shipped_and_segments_deleted(tmp_path: Path, url: str) -> No
     assert stats.pending == 0
     assert not list((tmp_path / "q" / "segments").iterdir())
     assert _deliver(url) == sorted(f"A-{number}" for number in range(100))
-    with psycopg.connect(url) as connection:
-        assert connection.execute("SELECT is_closed FROM adcp_relay").fetchall() == [(True,)]
+    with Database(url).transaction() as cursor:
+        cursor.execute("SELECT is_closed FROM adcp_relay")
+        assert [bool(row[0]) for row in cursor.fetchall()] == [True]
 
 
 def test_refused_and_dropped_events_are_shipped_too(tmp_path: Path, url: str) -> None:
