@@ -207,7 +207,6 @@ REASONS: dict[str, str] = {
     "adcp_tracker.events.validation:encode": "one pass over an event, in every purchase",
     "adcp_tracker.orders.events:_contents": "one pass over the lines, in every purchase",
     "adcp_tracker.orders.events:_purchase": "a branch for each field, in every purchase",
-    "adcp_tracker.orders._shapes:plan_fields": "a branch for each way to find a field",
     "adcp_tracker.orders.reader:read_dict": "one pass over a mapping, in every purchase",
     "adcp_tracker.recorder:record": "written out, as each call would show in every purchase",
 }

@@ -33,6 +33,9 @@ from adcp_tracker.orders.names import (
 Convert = Callable[[Any], object]
 Get = Callable[[str], object]
 
+_Step = tuple[int, tuple[str, ...], type, Convert]
+"""A field's place, the names to read it from, the type that needs no conversion, and that."""
+
 TEXT: Final = (str, parse_text)
 """How a field is converted that has no conversion of its own."""
 
@@ -161,7 +164,7 @@ class FieldPlan:
         is_plain: Whether no field depends on anything but the values of its own names.
     """
 
-    steps: tuple[tuple[int, tuple[str, ...], type, Convert], ...]
+    steps: tuple[_Step, ...]
     texts: tuple[tuple[int, str, Convert, tuple[str, ...]], ...] = ()
     others: tuple[tuple[int, str, type, Convert, tuple[str, ...]], ...] = ()
     related: tuple[str, ...] = ()
@@ -202,7 +205,7 @@ def plan_fields(
         available: The names that the source has; ``None`` if they can't be listed.
     """
     spelling = None if available is None else _spellings(available)
-    steps = []
+    steps: list[_Step] = []
     for index, (field, usual) in enumerate(names.items()):
         ready, convert = conversions.get(field, TEXT)
         present = spelled(usual, spelling)
@@ -210,14 +213,7 @@ def plan_fields(
             steps.append((index, tuple(name for name, _ in present), ready, convert))
     id_names: tuple[tuple[str, str], ...] = ()
     if "order_id" in names:
-        shopify = spelling is not None and not _SHOPIFY_KEYS.isdisjoint(spelling)
-        id_names = spelled(SHOPIFY_ID_NAMES if shopify else ORDER_ID_NAMES, spelling)
-        if id_names and steps[0][0] != 0:
-            steps.insert(0, (0, (id_names[0][0],), *conversions["order_id"]))
-        if not id_names[1:]:
-            id_names = ()
-        elif steps[0][0] == 0:
-            steps[0] = (0, (), *conversions["order_id"])
+        id_names = _plan_id(steps, conversions["order_id"], spelling)
     keys: Iterable[str] = spelling or ()
     return FieldPlan(
         tuple(steps),
@@ -237,6 +233,21 @@ def plan_fields(
         any(map(looks_like_quantity, keys)),
         spelling is None,
     )
+
+
+def _plan_id(
+    steps: list[_Step], conversion: tuple[type, Convert], spelling: Mapping[str, str] | None
+) -> tuple[tuple[str, str], ...]:
+    """Plan which name to read an order's id from; return its names if there are several."""
+    shopify = spelling is not None and not _SHOPIFY_KEYS.isdisjoint(spelling)
+    names = spelled(SHOPIFY_ID_NAMES if shopify else ORDER_ID_NAMES, spelling)
+    if names and steps[0][0] != 0:
+        steps.insert(0, (0, (names[0][0],), *conversion))
+    if not names[1:]:
+        return ()
+    if steps[0][0] == 0:
+        steps[0] = (0, (), *conversion)
+    return names
 
 
 def _spellings(available: Iterable[object]) -> dict[str, str]:
