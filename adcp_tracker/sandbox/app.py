@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
+from adcp_tracker.sandbox.a2a import a2a_routes
 from adcp_tracker.sandbox.admin import admin_routes
 from adcp_tracker.sandbox.mcp import mcp_routes
 from adcp_tracker.sandbox.page import page_routes
@@ -161,7 +162,7 @@ def create_app(
         token: Required for the page and for ``/_sandbox``; then requests may name any host.
     """
     seller = Seller(config) if seller is None else seller
-    routes = [rest_routes, mcp_routes, admin_routes, page_routes]
+    routes = [rest_routes, mcp_routes, a2a_routes, admin_routes, page_routes]
     app = Starlette(
         routes=[route for make in routes for route in make(seller)],
         middleware=[

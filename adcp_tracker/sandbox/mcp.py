@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import orjson
@@ -268,6 +268,10 @@ def _with_envelope(answer: dict[str, object], call: ToolCall, version: str) -> d
     return envelope | answer
 
 
+_STATELESS = "2026-07-28"
+_META = "io.modelcontextprotocol/"
+_VERSION_REFUSED = -32022
+_HEADER_MISMATCH = -32001
 _PROTOCOLS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _INVALID_REQUEST = -32600
 _METHOD_NOT_FOUND = -32601
@@ -282,7 +286,7 @@ def mcp_routes(seller: Seller) -> list[Route]:
     """Return the routes of the MCP endpoint."""
 
     async def post(request: Request) -> Response:
-        return await _Post(seller, request).answer()
+        return await McpPost(seller, request).answer()
 
     async def delete(request: Request) -> Response:
         seller.sessions.discard(request.headers.get(_SESSION, ""))
@@ -295,8 +299,10 @@ def mcp_routes(seller: Seller) -> list[Route]:
 
 
 @attrs.define
-class _Post:
+class McpPost:
     """Handles one POST request."""
+
+    protocol: ClassVar[str] = "MCP"
 
     seller: Seller
     request: Request
@@ -309,6 +315,7 @@ class _Post:
         self.responses = McpResponses(self.seller.config, None)
 
     async def answer(self) -> Response:
+        """Return the response, after logging the request."""
         limits: Mapping[str, str] = {}
         self.seller.timeline.open_request()
         try:
@@ -323,7 +330,7 @@ class _Post:
             response,
             call=self.call,
             body=self.body,
-            via="MCP",
+            via=self.protocol,
             key=self.key,
         )
         return response
@@ -333,13 +340,16 @@ class _Post:
         body = await read_body(self.request, config)
         self.body = body
         check_token(self.request, config)
+        self._check_accepted()
+        if not self.request.headers.get("content-type", "").startswith(_JSON):
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"The body must be {_JSON}.")
+        return decode(body, self.request, config)
+
+    def _check_accepted(self) -> None:
         accepted = self.request.headers.get("accept", "")
         if _JSON not in accepted or _EVENTS not in accepted:
             message = f"The client must accept {_JSON} and {_EVENTS}."
             raise ApiError(406, "NOT_ACCEPTABLE", message)
-        if not self.request.headers.get("content-type", "").startswith(_JSON):
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", f"The body must be {_JSON}.")
-        return decode(body, self.request, config)
 
     async def _handle(self, message: object) -> Response:
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
@@ -355,10 +365,30 @@ class _Post:
         fault = self.seller.faults.take(self.call)
         if fault is not None and fault.forget_session:
             self.seller.sessions.clear()
-        return self._check_session(method) or await self._dispatch(message, params, fault)
+        refused = self._check_stateless(method, params) or self._check_session(method)
+        return refused or await self._dispatch(message, params, fault)
+
+    @property
+    def _is_stateless(self) -> bool:
+        return self.request.headers.get("mcp-protocol-version") == _STATELESS
+
+    def _check_stateless(self, method: str, params: Mapping[str, object]) -> Response | None:
+        """Check what revision 2026-07-28 demands, if it is spoken or nothing else is."""
+        if not self._is_stateless:
+            refusal = "Unsupported protocol version"
+            is_new = self.seller.config.stateless
+            return self.responses.protocol_error(_VERSION_REFUSED, refusal, 400) if is_new else None
+        headers, meta = self.request.headers, params.get("_meta")
+        told = meta.get(f"{_META}protocolVersion") if isinstance(meta, dict) else None
+        name = params.get("name") if method == "tools/call" else None
+        named = (headers.get("mcp-method"), headers.get("mcp-name"), told)
+        if named == (method, name, _STATELESS):
+            return None
+        message = "The headers and _meta don't say what the message does"
+        return self.responses.protocol_error(_HEADER_MISMATCH, message, 400)
 
     def _check_session(self, method: str) -> Response | None:
-        if method == "initialize" or not self.seller.config.sessions:
+        if method == "initialize" or self._is_stateless or not self.seller.config.sessions:
             return None
         session = self.request.headers.get(_SESSION)
         if session is None:
@@ -395,6 +425,9 @@ class _Post:
             return Response(status_code=202)
         if method == "initialize":
             return self._initialize(params)
+        if method == "server/discover" and self._is_stateless:
+            versions = [_STATELESS] if self.seller.config.stateless else [_STATELESS, *_PROTOCOLS]
+            return self.responses.result({"supportedVersions": versions})
         if method == "ping":
             return self.responses.result({})
         if method == "tools/list":
