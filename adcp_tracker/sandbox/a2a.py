@@ -45,14 +45,15 @@ class A2aResponses(McpResponses):
 
     def _task(self, state: str, data: dict[str, object]) -> Response:
         is_new = self.version == "1.0"
-        kinds = ({}, {}) if is_new else ({"kind": "task"}, {"kind": "data"})
-        task = {
-            **kinds[0],
+        part: dict[str, object] = {"data": data} if is_new else {"kind": "data", "data": data}
+        task: dict[str, object] = {
             "id": "1",
             "contextId": "1",
             "status": {"state": f"TASK_STATE_{state.upper()}" if is_new else state},
-            "artifacts": [{"artifactId": "1", "parts": [{**kinds[1], "data": data}]}],
+            "artifacts": [{"artifactId": "1", "parts": [part]}],
         }
+        if not is_new:
+            task["kind"] = "task"
         return self.result({"task": task} if is_new else task)
 
 
