@@ -36,7 +36,7 @@ def _sender() -> httpx.Client:
     return httpx.Client(timeout=60)
 
 
-@app.task(name="send")  # type: ignore[untyped-decorator]
+@app.task(name="send")
 def send(destination: int, events: str) -> None:
     """Send events to one destination."""
     _sender().post(f"{os.environ['BENCH_SINK']}/{destination}", content=events).raise_for_status()

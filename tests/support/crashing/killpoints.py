@@ -40,6 +40,7 @@ UNTRACED = (
     "event_sources",
     "events",
     "exceptions.py",
+    "importing",
     "orders",
     "sandbox",
     "settings.py",
