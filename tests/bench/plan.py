@@ -206,5 +206,8 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
     "middleware": (lambda scale: scale.long_rounds, _middleware),
     "served": (lambda scale: scale.long_rounds, _served),
     "imports": (lambda scale: scale.long_rounds, _imports),
-    "queues": (lambda scale: scale.rounds, _queues),
+    "queues": (
+        lambda scale: scale.rounds if scale.name == "quick" else scale.long_rounds,
+        _queues,
+    ),
 }
