@@ -77,6 +77,7 @@ _FRESH_SECONDS: Final = 1.0
 _TRIES: Final = 4
 _QUARANTINE_BYTES: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
+_SILENT_SECONDS: Final = 300.0
 _LEFT_SECONDS: Final = 1.0
 _PROCESS: Final = secrets.token_hex(6)
 """Tells processes of equal ids on equally named machines apart, as in containers."""
@@ -120,6 +121,11 @@ WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
 """
 
 _OWN_TERM: Final = "SELECT term FROM adcp_queue WHERE queue = %(queue)s AND holder = %(holder)s"
+
+_SILENT_RELAYS: Final = """
+SELECT host, directory, {now} - seen FROM adcp_relay
+WHERE seen < {now} - %(seconds)s AND NOT is_closed ORDER BY host, directory
+"""
 
 _LEADS: Final = """
 SELECT queue, holder, {now} - until, wanted > {now} - %(seconds)s FROM adcp_queue ORDER BY queue
@@ -432,8 +438,21 @@ class DatabaseStore:
         with contextlib.suppress(DatabaseError):  # this user may not read them, as was said
             waiting = sum(shard.count_uncollected() for shard in shards)
             size = sum(shard.used_bytes() for shard in shards)
+            found += self._relays()
             found.append(Condition("ok", f"{waiting:,} new events wait; {size:,} bytes are used."))
         return found
+
+    def _relays(self) -> list[Condition]:
+        """Return which relays are silent, although they have not shipped all."""
+        rows = self._tables.query(_SILENT_RELAYS, seconds=_SILENT_SECONDS)
+        return [
+            Condition(
+                "warning",
+                f"The relay on {host} ({directory[:8]}) has been silent for {seconds:,.0f} s.",
+                "Events may be left there: start it, or adcp-tracker worker beside it.",
+            )
+            for host, directory, seconds in rows
+        ]
 
     def _leadership(self) -> Condition:
         ((left,),) = self._tables.query(

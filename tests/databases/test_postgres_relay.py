@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from adcp_tracker import Consent, RequestContext, Tracker
-from adcp_tracker.outbox.database import Database, migrate
+from adcp_tracker.outbox.database import Database, DatabaseStore, migrate
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 
@@ -187,7 +187,9 @@ def test_a_person_is_erased_from_the_relay_and_the_database(tmp_path: Path, url:
             person = {"email": f"{number % 2}@example.com"}
             (shop if number < 2 else other).track_purchase({**order(number), **person})
         report = shop.privacy.erase(email="1@example.com")
+        warnings = [each.message for each in DatabaseStore(url).conditions()]
         assert shop.stats().destinations["relay"].dropped == {}
+    assert any(each.startswith("The relay on web-9 (01234567)") for each in warnings)
     assert report.events == 2
     assert report.unreached == ("web-9 (01234567)",)
     assert not report.is_complete
