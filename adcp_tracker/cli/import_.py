@@ -168,7 +168,8 @@ def import_(  # noqa: PLR0913 - options, each by its name
         _print_plan(found)
     if dry_run:
         return _check(found, directory, errors, as_json=as_json)
-    if found.plan.guessed and not confirm("Import with these columns?", yes=yes):
+    unsure = found.plan.guessed or found.plan.problems
+    if unsure and not confirm("Import with these columns?", yes=yes):
         return EXIT_ATTENTION
     with stopping(make_tracker(directory, when_full="raise")) as tracker:
         report = _run(found, tracker, errors, again=again, as_json=as_json)

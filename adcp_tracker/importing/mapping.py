@@ -362,6 +362,10 @@ class Plan:
                 "No column has an id, so each row's id is a digest of its values: rows that are "
                 "alike count once."
             )
+        preset = PRESETS.get(self.options.preset or "", _PLAIN)
+        if preset.where and not self.where:
+            names = " or ".join(name for each in preset.where for name in each)
+            found.append(f"No column {names} says which rows are conversions: all are taken.")
         return found
 
 

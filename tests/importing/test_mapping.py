@@ -410,6 +410,22 @@ def test_a_preset_reads_the_columns_of_its_files(tmp_path: Path, preset: str) ->
     assert not report.omitted
 
 
+def test_what_a_file_lacks_is_said_before_it_is_imported(tmp_path: Path) -> None:
+    """Deals without a stage could all be lost ones."""
+    deals = _write(tmp_path, "Record ID,Close Date\n1,2026-11-27\n")
+    plain = _write(tmp_path, "time\n2026-11-27\n", "plain.csv")
+
+    crm = Import.open(deals, ImportOptions(preset="hubspot")).plan.problems
+    bare = Import.open(plain).plan.problems
+
+    assert any("deal_stage says which rows are conversions" in each for each in crm)
+    assert [each.partition(",")[0] for each in bare] == [
+        "No column has the value",
+        "No column identifies the person",
+        "No column has an id",
+    ]
+
+
 def test_a_shopify_order_has_a_row_for_each_item(tmp_path: Path) -> None:
     """The rows are one order; an item without an SKU has its name."""
     report = _dry(tmp_path, _SHOPIFY, ImportOptions(preset="shopify"))
