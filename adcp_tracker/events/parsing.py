@@ -158,6 +158,8 @@ _NEAR: Final = 1e-9
 _NEAR_DECIMALS: Final = 4
 _PLAIN: Final = frozenset({int, float, Decimal, str, type(None)})
 _MONEY_PARTS: Final = ("gross", "shop_money", "shopMoney")
+_SCALES: Final = ("fractionDigits", "scale", "exponent", "precision")
+_MOST_DECIMALS: Final = 4
 _MONEY_CURRENCIES: Final = ("currency", "currency_code", "currencyCode", "amount_currency")
 _UNKNOWN: Final = 1000
 _CENT: Final = Decimal("0.01")
@@ -248,7 +250,8 @@ def parse_money(value: object, depth: int = 3) -> tuple[object, object]:
     """Return the amount of a money object, and its currency as far as the object knows it.
 
     Understands ``amount`` with ``currency``, ``value`` with ``currency``, prices with a
-    ``gross``, and Shopify's ``shopMoney``. Amounts that could be in minor units aren't read.
+    ``gross``, Shopify's ``shopMoney``, and integers whose number of decimals stands beside them,
+    as commercetools and Dinero have it. Other amounts that could be in minor units aren't read.
 
     Returns:
         The amount and the currency; ``(None, None)`` if `value` isn't a money object.
@@ -259,6 +262,9 @@ def parse_money(value: object, depth: int = 3) -> tuple[object, object]:
             return parse_money(part, depth - 1)
     currency = next(filter(None, (_part(value, name) for name in _MONEY_CURRENCIES)), None)
     amount = _part(value, "amount")
+    scaled = _scaled(value, amount) if isinstance(value, Mapping) else None
+    if scaled is not None:
+        return scaled, currency
     if amount is None and currency is not None:
         amount = _part(value, "value")
         if isinstance(value, Mapping) and type(amount) is int:
@@ -266,6 +272,15 @@ def parse_money(value: object, depth: int = 3) -> tuple[object, object]:
     if isinstance(amount, (str, int, float, Decimal)) or hasattr(amount, "item"):
         return parse_amount(amount), currency
     return None, None
+
+
+def _scaled(money: Mapping[str, object], amount: object) -> Decimal | None:
+    """Return an amount in minor units whose number of decimals its mapping says."""
+    whole = money.get("centAmount", amount)
+    decimals = next((money[name] for name in _SCALES if name in money), None)
+    if type(whole) is not int or type(decimals) is not int or not 0 <= decimals <= _MOST_DECIMALS:
+        return None
+    return Decimal(whole).scaleb(-decimals, EXACT) if abs(whole) < MAX_NUMBER else None
 
 
 def _part(value: object, name: str) -> object:
@@ -349,6 +364,7 @@ _is_country: Final = re.compile(r"[A-Za-z]{2}").fullmatch
 _CODE_LENGTH: Final = 3
 _MAX_QUANTITY_DIGITS: Final = 16
 _MAX_ID_BITS: Final = 1024
+_MAX_ID_DIGITS: Final = 27
 
 
 def parse_id(value: object) -> object:
@@ -360,6 +376,8 @@ def parse_id(value: object) -> object:
     value = unbox(value)
     if type(value) is float and value.is_integer() and abs(value) < MAX_NUMBER:
         return str(int(value))  # as pandas keeps integers in a column with gaps
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _MAX_ID_DIGITS:
+        return str(int(value)) if value % 1 == 0 else value  # Oracle's NUMBER comes as a Decimal
     if type(value) is int and value.bit_length() <= _MAX_ID_BITS:
         return str(value)
     return value

@@ -406,3 +406,48 @@ def test_the_quick_way_reads_what_the_traced_one_reads(order: dict[str, Any]) ->
     assert repr(read_order(order, trace)) == repr(quick)
     assert set(trace) <= set(ORDER_NAMES)
     assert orjson.dumps(trace)
+
+
+@pytest.mark.parametrize(
+    ("order_id", "text"),
+    [
+        (Decimal(1001), "1001"),
+        (Decimal("1001.00"), "1001"),
+        (Decimal("1E+3"), "1000"),
+        (1001.0, "1001"),
+        (Decimal("1001.5"), None),
+        (Decimal("Infinity"), None),
+        (Decimal("1E+1000000"), None),
+    ],
+)
+def test_a_whole_number_of_any_kind_is_an_id(order_id: object, text: str | None) -> None:
+    """Oracle's NUMBER comes as a Decimal; what has a fraction or no end is no id."""
+    found = to_order({**ORDER, "id": order_id}).order_id
+    assert (found if isinstance(found, str) else None) == text
+
+
+@pytest.mark.parametrize(
+    ("money", "amount"),
+    [
+        ({"type": "centPrecision", "centAmount": 5990, "fractionDigits": 2}, "59.90"),
+        ({"amount": 5990, "currency": "EUR", "precision": 2}, "59.90"),
+        ({"amount": 5990, "currency": "EUR", "scale": 3}, "5.990"),
+        ({"amount": 5990, "currency": "JPY", "exponent": 0}, "5990"),
+        ({"amount": 5990, "currency": "EUR"}, "5990"),
+        ({"amount": "59.90", "currency": "EUR", "precision": 2}, "59.90"),
+        ({"amount": 5990, "currency": "EUR", "precision": 20}, "5990"),
+        ({"amount": 5990, "currency": "EUR", "precision": True}, "5990"),
+    ],
+)
+def test_minor_units_are_read_where_their_decimals_are_said(
+    money: dict[str, object], amount: str
+) -> None:
+    """As commercetools and Dinero say them; nothing is guessed without."""
+    assert parse_amount(money) == Decimal(amount)
+
+
+@given(st.integers(-(2**60), 2**60), st.integers(-3, 9), st.sampled_from(["scale", "precision"]))
+def test_no_scale_makes_an_amount_that_was_not_meant(amount: int, decimals: int, name: str) -> None:
+    """It is scaled by what is said, or taken as it is."""
+    read = parse_amount({"amount": amount, "currency": "EUR", name: decimals})
+    assert read in {Decimal(amount), Decimal(amount).scaleb(-decimals)}
