@@ -180,8 +180,8 @@ def _runs_tests() -> bool:
 def _environ(options: dict[str, object]) -> dict[str, str]:
     """Turn the options that describe a destination into environment variables."""
     environ = {_CONTEXT_KEYS: ",".join(_context_keys()), **os.environ}
-    if "transactional_outbox" in options:
-        environ.pop("ADCP_QUEUE", None)
+    if "transactional_outbox" in options and _runs_tests():
+        environ.pop("ADCP_QUEUE", None)  # it isn't the test's database
     flat = [name for name in _DESTINATION_VARIABLES if name in options]
     if flat and "destinations" in options:
         raise ConfigurationError(

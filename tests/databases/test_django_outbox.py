@@ -23,6 +23,7 @@ from adcp_tracker.testing import RecordingDestination
 from adcp_tracker_django import get_tracker
 from adcp_tracker_django.testing import capture_transaction_events
 from tests.integrations.django.shop.models import Order
+from tests.support.destinations import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,6 +209,19 @@ def test_other_events_wait_for_the_commit_in_the_journal(with_directory: Path) -
     with rolled_back():
         get_tracker().track_page_view(event_id="gone", event_source_url="https://shop.example/")
     assert (inserted(), journaled(with_directory)) == (["A-1"], ["view"])
+
+
+def test_what_is_in_the_directory_can_be_relayed(
+    with_directory: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then all events are in one queue, those of orders by their transactions."""
+    monkeypatch.setenv("ADCP_QUEUE", postgres.url("shop_orders"))
+    with configured(DIRECTORY=with_directory, FLUSH_INTERVAL=0.05):
+        with transaction.atomic("orders"):
+            buy(1)
+            get_tracker().track_page_view(event_id="view", event_source_url="https://shop.example/")
+        get_tracker().flush(20)
+        wait_until(lambda: sorted(inserted()) == ["A-1", "view"])
 
 
 def test_the_types_of_events_can_be_chosen(with_directory: Path) -> None:
