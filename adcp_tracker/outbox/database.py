@@ -77,6 +77,7 @@ _FRESH_SECONDS: Final = 1.0
 _TRIES: Final = 4
 _QUARANTINE_BYTES: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
+_MOST_UNSURE: Final = 1000
 _SILENT_SECONDS: Final = 300.0
 _LEFT_SECONDS: Final = 1.0
 _PROCESS: Final = secrets.token_hex(6)
@@ -121,6 +122,14 @@ WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
 """
 
 _OWN_TERM: Final = "SELECT term FROM adcp_queue WHERE queue = %(queue)s AND holder = %(holder)s"
+
+_IS_THERE: Final = """
+SELECT 1 FROM adcp_intake WHERE queue = %(queue)s AND data = %(data)s
+UNION ALL
+SELECT 1 FROM (
+    SELECT data FROM adcp_log WHERE queue = %(queue)s ORDER BY segment DESC, start DESC LIMIT 20
+) AS latest WHERE position(%(data)s IN data) > 0
+"""
 
 _SILENT_RELAYS: Final = """
 SELECT host, directory, {now} - seen FROM adcp_relay
@@ -399,6 +408,7 @@ class DatabaseStore:
         self.database = Database(url)
         self.encryption = encryption
         self._lease_seconds = lease_seconds
+        self._unsure: set[bytes] = set()
         self._choose(shards)
 
     def _choose(self, shards: Shards) -> None:
@@ -490,7 +500,20 @@ class DatabaseStore:
         return DatabaseWriter(self._insert, self.encryption, queues=self._shards.numbers, **options)
 
     def _insert(self, record: bytes, queue: int) -> None:
-        attrs.evolve(self._tables, queue=queue).query(INSERT_RECORD, data=record)
+        """Insert a record, unless it was committed by a try whose answer was lost."""
+        tables = attrs.evolve(self._tables, queue=queue)
+        if record in self._unsure:
+            with contextlib.suppress(DatabaseError):  # this user may not read
+                if tables.query(_IS_THERE, data=record):
+                    self._unsure.discard(record)
+                    return
+        try:
+            tables.query(INSERT_RECORD, data=record)
+        except DatabaseError:
+            if len(self._unsure) < _MOST_UNSURE:
+                self._unsure.add(record)
+            raise
+        self._unsure.discard(record)
 
     def leader_lock(self, clock: Clock) -> LeaseLock:
         """Return this process's claim to lead."""

@@ -197,3 +197,29 @@ def test_a_deadlock_is_run_again(store: DatabaseStore, database: str) -> None:
         cursor.execute("SELECT term FROM adcp_queue ORDER BY queue")
         assert [row[0] for row in cursor.fetchall()] == [2, 2]
     assert len(tries) == 3
+
+
+def test_a_record_whose_commit_was_not_heard_of_is_not_added_again(
+    store: DatabaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for first, where producers add it and where leaders move it to."""
+    writer = store.journal_writer()
+    run = store.database.run
+
+    def run_and_be_cut_off(work: object) -> None:
+        run(work)  # type: ignore[arg-type]  # a transaction's work
+        raise DatabaseError("cut off")
+
+    for number in (1, 2):
+        with monkeypatch.context() as cut:
+            cut.setattr(store.database, "run", run_and_be_cut_off)
+            with pytest.raises(DatabaseError, match="cut off"):
+                writer.append(body(number), NOW_MS)
+        if number == 2:
+            segments = _lead(store).segments
+            ((name, size),) = segments.sizes().items()
+        writer.append(body(number), NOW_MS)
+    assert store.count_uncollected() == 0
+    assert segments.count(name, 0, size) == 2
+    writer.append(body(2), NOW_MS)
+    assert store.count_uncollected() == 1
