@@ -148,6 +148,7 @@ _MOST_WARNINGS = 20
 _ID_LENGTH = 256
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _LATER_STATUSES = frozenset({"submitted", "working"})
+_BAD_REQUEST = 400
 _COUNTS = ("events_received", "events_processed")
 # What a seller repeats of a request can't be the report on it.
 _ECHOES = frozenset({"context", "ext", "input", "params", "arguments", "request"})
@@ -220,16 +221,27 @@ def _unreadable(response: Response) -> Retry:
     """Retry a few times: the seller reports success, but not of what.
 
     A web page comes from somebody in between, and a stream begins before the seller has read
-    the events; so a page or a broken stream doesn't count as a success.
+    the events; so a page or a broken stream doesn't count as a success. Nor does a body that
+    says of itself that it is none: its tries are counted and end in dead letters.
     """
+    is_denied = any(map(_denies_success, unwrapped(response.json())))
     is_page = response.media_type in _PAGE_TYPES
     is_broken_stream = response.media_type == "text/event-stream" and bool(response.truncated)
     return Retry(
         code=response.truncated or ("not_json" if is_page else "unreadable_answer"),
         message=f"HTTP {response.status}, but the body isn't a response to log_event.",
         retry_after=requested_delay(response.headers, None, response.now),
-        is_success=not (is_page or is_broken_stream),
+        budgeted=is_denied,
+        is_success=not (is_page or is_broken_stream or is_denied),
     )
+
+
+def _denies_success(body: Mapping[str, object]) -> bool:
+    """Return whether a body without an error and counts says that the request failed."""
+    flags = (body.get("success"), body.get("ok"), body.get("successful"))
+    code = body.get("code", body.get("statusCode"))
+    is_error_code = type(code) is int and code >= _BAD_REQUEST
+    return any(flag is False for flag in flags) or body.get("error") is True or is_error_code
 
 
 def _get(table: Mapping[str, object], name: str) -> object:

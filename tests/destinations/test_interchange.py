@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import httpx
 import pytest
 
 from adcp_tracker import __version__
@@ -474,3 +475,25 @@ def test_a_probe_without_a_seller_is_a_fault() -> None:
     [finding] = destination.probe()
     destination.close()
     assert finding.level == "error"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False},
+        {"ok": False, "data": None},
+        {"error": True},
+        {"status": 0, "code": 500, "data": None, "error": None},
+        {"result": {"success": False}},
+        {"statusCode": 503, "message": "later"},
+    ],
+)
+def test_a_success_that_says_it_is_none_is_not_believed(body: dict[str, Any]) -> None:
+    """Its events are never counted as accepted; the tries are counted and end in dead letters."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=body))
+    seller = Interchange(
+        advertiser_id="1", event_source_id="s", api_key="k" * 20, transport=transport
+    )
+    outcome = seller.send(Batch([b'{"event_id":"A"}'], b"i"))
+    assert isinstance(outcome, Retry)
+    assert (outcome.is_success, outcome.budgeted) == (False, True)
