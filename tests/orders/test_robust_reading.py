@@ -422,7 +422,7 @@ def test_the_quick_way_reads_what_the_traced_one_reads(order: dict[str, Any]) ->
 )
 def test_a_whole_number_of_any_kind_is_an_id(order_id: object, text: str | None) -> None:
     """Oracle's NUMBER comes as a Decimal; what has a fraction or no end is no id."""
-    found = to_order({**ORDER, "id": order_id}).order_id
+    found: object = to_order({**ORDER, "id": order_id}).order_id
     assert (found if isinstance(found, str) else None) == text
 
 
