@@ -122,6 +122,7 @@ def _write_counts(folder: Path, tracer: Tracer) -> None:
 def _track(tracker: Tracker, folder: Path, *ids: str) -> None:
     """Track events, and write down each that was acknowledged."""
     for name in ids:
+        append(folder / "tracked", f"{name}\n".encode())
         person = {"email": SHOPPER} if name.startswith("person-") else {}
         tracker.track("purchase", event_id=name, **person)  # type: ignore[arg-type]
         if not tracker._pipeline.buffer.in_memory:  # noqa: SLF001 - stats would take long
