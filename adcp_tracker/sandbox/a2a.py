@@ -103,7 +103,6 @@ def a2a_routes(seller: Seller) -> list[Route]:
     return [
         Route("/a2a", post, methods=["POST"]),
         Route("/a2a/.well-known/agent-card.json", card),
-        Route("/.well-known/agent-card.json", card),
     ]
 
 

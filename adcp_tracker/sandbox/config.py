@@ -68,8 +68,8 @@ class SandboxConfig:
         summary_delay_s: By how many seconds the hourly summary lags behind.
         seed: The seed of the random numbers used for ``share`` in faults.
         sessions: Whether MCP requires a session.
-        stateless: Whether MCP speaks only revision 2026-07-28, which has no sessions. It is
-            spoken in any case.
+        stateless: ``True`` if MCP speaks only revision 2026-07-28, which has no sessions;
+            ``False`` if it speaks only older ones; ``None`` if it speaks all of them.
         sse: Whether MCP responds with server-sent events instead of JSON.
         versions: The protocol versions of the MCP endpoint, oldest first.
         status: The ``status`` in MCP responses; ``None`` leaves it out, as many sellers do.
@@ -104,7 +104,7 @@ class SandboxConfig:
     summary_delay_s: float = 0.0
     seed: int = 0
     sessions: bool = True
-    stateless: bool = False
+    stateless: bool | None = None
     sse: bool = False
     versions: tuple[AdcpVersion, ...] = ("3.0", "3.1", "3.2")
     status: str | None = "completed"

@@ -370,7 +370,8 @@ class McpPost:
 
     @property
     def _is_stateless(self) -> bool:
-        return self.request.headers.get("mcp-protocol-version") == _STATELESS
+        is_asked = self.request.headers.get("mcp-protocol-version") == _STATELESS
+        return is_asked and self.seller.config.stateless is not False
 
     def _check_stateless(self, method: str, params: Mapping[str, object]) -> Response | None:
         """Check what revision 2026-07-28 demands, if it is spoken or nothing else is."""

@@ -365,13 +365,16 @@ def test_a_seller_of_other_lines_pauses_with_those_it_speaks(seller: Sandbox) ->
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 413])
-def test_a_session_that_cannot_be_opened_pauses(shop: Agent, seller: Sandbox, status: int) -> None:
+def test_a_session_that_cannot_be_opened_pauses(seller: Sandbox, status: int) -> None:
     """No event was sent, so none is rejected, halved or searched for."""
+    seller.configure(stateless=False)  # else the agent needs no session
+    destination = agent(seller.mcp_url)
     seller.fail(on="initialize", status=status, place="http")
-    outcome = shop.send(batch())
+    outcome = destination.send(batch())
     assert isinstance(outcome, Paused)
     assert outcome.remedy
-    assert isinstance(shop.send(batch()), Delivered)
+    assert isinstance(destination.send(batch()), Delivered)
+    destination.close()
 
 
 @pytest.mark.parametrize("fault", [{"status": 503, "place": "http"}, {"body": "not_json"}])
@@ -380,6 +383,7 @@ def test_trouble_before_the_events_costs_them_nothing(
     seller: Sandbox, on: str, fault: dict[str, Any]
 ) -> None:
     """Opening may fail and is tried again; the rest is not needed to deliver."""
+    seller.configure(stateless=False)
     destination = agent(seller.mcp_url)
     seller.fail(on=on, **fault)
     outcome = destination.send(batch())

@@ -47,8 +47,8 @@ def test_what_is_refused_over_a2a_is_told(settings: dict[str, Any], outcome: typ
     assert isinstance(answer, outcome)
 
 
-@pytest.mark.parametrize("stateless", [False, True])
-def test_mcp_without_sessions_is_spoken(tmp_path: Path, *, stateless: bool) -> None:
+@pytest.mark.parametrize("stateless", [None, True])
+def test_mcp_without_sessions_is_spoken(tmp_path: Path, *, stateless: bool | None) -> None:
     """Beside the older revisions, or alone."""
     with run_seller(stateless=stateless) as seller:
         destination = agent(seller, "/mcp")

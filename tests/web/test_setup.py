@@ -80,7 +80,7 @@ def test_debug_mode_makes_a_tracker_strict_unless_told(
         ({}, "directory: expected a directory"),
         ({"directory": "x", "trusted_proxy": []}, "Did you mean 'trusted_proxies'?"),
         ({"directory": "x", "flush_intervall": 1}, "Did you mean 'flush_interval'?"),
-        ({"directory": "x", "colour": "red"}, "Known are click_cookie, "),
+        ({"directory": "x", "colour": "red"}, "Known are allowed_hosts, click_cookie, "),
         ({"directory": "x", "destinations": SELLER}, "a list of destinations"),
         ({"directory": "x", "destinations": [SELLER, "agent"]}, r"got str at \[1\]"),
         ({"directory": "x", "destinations": [Interchange]}, r"got type at \[0\]"),
