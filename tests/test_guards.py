@@ -247,6 +247,7 @@ def test_a_context_manager_in_a_thread_needs_no_signals(tmp_path: Path) -> None:
     assert _sigterm_handler() is before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warned", ["default", "error"])
 def test_a_rejected_event_is_loud_where_all_destinations_are_local(
     tmp_path: Path, warned: str

@@ -182,6 +182,7 @@ def test_a_fork_leaves_notices_to_the_parent() -> None:
     assert told == ["A", "B"]
 
 
+@pytest.mark.slow
 def test_a_send_is_accompanied_and_never_disturbed(make: Make) -> None:
     """What raises before or after a request changes nothing about its outcome."""
     seen: list[str] = []

@@ -80,6 +80,7 @@ def test_names_follow_the_conventions() -> None:
         assert metric.bounds == tuple(sorted(metric.bounds))
 
 
+@pytest.mark.slow
 def test_a_scrape_has_the_figures_of_the_stats(make: Make) -> None:
     """Read by Prometheus' own client, every number is the one that stats() has."""
     with a_bad_day(make, _BUSY) as tracker:
@@ -176,6 +177,7 @@ def test_a_histogram_of_another_version_is_read() -> None:
     assert (buckets["5"], buckets["10"], buckets["86400"], buckets["+Inf"]) == (0, 2, 2, 3)
 
 
+@pytest.mark.slow
 def test_an_export_has_the_figures_of_the_stats(make: Make) -> None:
     """Read back by a receiver of OTLP, with a span for each request."""
     with run_receiver() as exported:
@@ -232,6 +234,7 @@ def test_a_process_that_does_not_deliver_exports_no_counts(make: Make, tmp_path:
     subprocess.run([sys.executable, "-c", _SHOP, str(tmp_path / "q")], check=True)
 
 
+@pytest.mark.slow
 def test_without_its_extra_it_says_what_to_install() -> None:
     """A missing package is named with the command that installs it."""
     code = (
@@ -242,6 +245,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     assert "pip install 'adcp-tracker[prometheus]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_library_loads_none_of_it() -> None:
     """Importing and using a tracker imports no client, no SDK and no HTTP server."""
     code = (

@@ -63,17 +63,20 @@ def run(tmp_path: Path, body: str) -> tuple[int, list[str]]:
     return process.returncode, ids.read_text().split() if ids.exists() else []
 
 
+@pytest.mark.slow
 def test_a_clean_exit_delivers(tmp_path: Path) -> None:
     """A program that just ends has its events delivered, and says nothing."""
     assert run(tmp_path, "track(make(), 'a', 'b')") == (0, ["a", "b"])
 
 
+@pytest.mark.slow
 def test_an_exception_delivers(tmp_path: Path) -> None:
     """An unhandled exception is the host's; the events are delivered."""
     code, ids = run(tmp_path, "track(make(), 'a')\nraise SystemExit('expected')")
     assert (code, ids) == (1, ["a"])
 
 
+@pytest.mark.slow
 def test_sigterm_without_a_handler_delivers_and_ends_as_it_would(tmp_path: Path) -> None:
     """The default of SIGTERM is kept: the process dies of the signal, after a flush."""
     code, ids = run(
@@ -82,6 +85,7 @@ def test_sigterm_without_a_handler_delivers_and_ends_as_it_would(tmp_path: Path)
     assert (code, ids) == (-signal.SIGTERM, ["a"])
 
 
+@pytest.mark.slow
 def test_the_hosts_handler_is_called(tmp_path: Path) -> None:
     """A handler that was there before us still has its say, and may end the process."""
     body = """
@@ -93,6 +97,7 @@ def test_the_hosts_handler_is_called(tmp_path: Path) -> None:
     assert run(tmp_path, body) == (7, ["a"])
 
 
+@pytest.mark.slow
 def test_a_handler_that_comes_after_us_is_left_alone(tmp_path: Path) -> None:
     """We never put ourselves in a handler's place."""
     body = """
@@ -105,6 +110,7 @@ def test_a_handler_that_comes_after_us_is_left_alone(tmp_path: Path) -> None:
     assert run(tmp_path, body) == (8, ["a"])
 
 
+@pytest.mark.slow
 def test_an_ignored_sigterm_stays_ignored(tmp_path: Path) -> None:
     """A process that ignores SIGTERM goes on."""
     body = """
@@ -116,6 +122,7 @@ def test_an_ignored_sigterm_stays_ignored(tmp_path: Path) -> None:
     assert run(tmp_path, body) == (3, ["a"])
 
 
+@pytest.mark.slow
 def test_sigterm_in_the_middle_of_a_flush_does_not_hang(tmp_path: Path) -> None:
     """The handler takes no lock that the interrupted code may hold."""
     body = """
@@ -240,6 +247,7 @@ def test_what_is_tracked_after_a_close_and_a_flush_is_delivered_at_the_exit(
     assert run(tmp_path, body) == (0, ["a", "b"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["flush()", "dead_letters.discard(['unknown'])"])
 def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
     tmp_path: Path, call: str
@@ -262,6 +270,7 @@ def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
     assert run(tmp_path, body) == (0, ["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uploader", ["thread", "external"])
 def test_drops_after_a_close_are_logged_at_exit(tmp_path: Path, uploader: str) -> None:
     """The books know of it although nothing else was tracked since."""
@@ -363,6 +372,7 @@ def test_an_inherited_lock_is_given_back(tmp_path: Path) -> None:
     os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_trackers_with_hanging_sellers_share_one_shutdown_timeout(tmp_path: Path) -> None:
     """The healthy ones deliver meanwhile, in whichever order they were made."""
     body = """

@@ -158,6 +158,7 @@ def test_an_empty_queue_has_nothing_to_look_at(tmp_path: Path) -> None:
     assert "There is nothing to look at yet" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["coach", "status", "dead list"])
 def test_everything_fits_into_80_columns(tmp_path: Path, command: str) -> None:
     """No line is longer, and no word is broken."""

@@ -43,6 +43,7 @@ def faults_of(order: dict[str, Any], *, strict: bool) -> tuple[FieldError, ...]:
     return ()
 
 
+@pytest.mark.slow
 def test_a_script_gets_five_numbers_that_balance() -> None:
     """All that is accepted is delivered or dead, and that is all the JSON says."""
     ended = run("demo", "--json", ADCP_FLUSH_INTERVAL="nonsense")

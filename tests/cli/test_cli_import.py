@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adcp_tracker.sandbox import Sandbox
 
 
+@pytest.mark.slow
 def test_a_file_is_delivered(tmp_path: Path, seller: Sandbox) -> None:
     """The plan comes first, then what became of the rows; again, nothing is done."""
     file, queue = write(tmp_path / "till.csv", sale(1), sale(2)), tmp_path / "queue"
@@ -36,6 +37,7 @@ def test_a_file_is_delivered(tmp_path: Path, seller: Sandbox) -> None:
     assert seller.times_received("S-1") == 1
 
 
+@pytest.mark.slow
 def test_guessed_columns_need_an_answer(tmp_path: Path) -> None:
     """In a pipe, nobody can be asked, and nothing is recorded; given columns need none."""
     file, queue = write(tmp_path / "till.csv", sale(1)), tmp_path / "queue"
@@ -132,6 +134,7 @@ def test_mistakes_end_before_anything_is_recorded(
     assert not (tmp_path / "queue").exists()
 
 
+@pytest.mark.slow
 def test_parquet_is_imported_as_well(tmp_path: Path) -> None:
     """Its name tells what it is."""
     pa = pytest.importorskip("pyarrow")

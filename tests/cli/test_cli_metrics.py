@@ -42,6 +42,7 @@ def test_they_are_printed_without_a_seller(tmp_path: Path, seller: Sandbox) -> N
     assert found["adcp_events_pending", _DELIVERED[1]] == 1
 
 
+@pytest.mark.slow
 def test_a_text_file_is_replaced_at_once(tmp_path: Path) -> None:
     """Everybody may read it, nothing else is left beside it, and a failure leaves the old one."""
     folder = tmp_path / "textfile"
@@ -143,6 +144,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, seller: Sandbox) -> None:
     assert f"can't listen on {port}: Address already in use." in ended.err
 
 
+@pytest.mark.slow
 def test_a_silent_client_blocks_nobody(tmp_path: Path) -> None:
     """Each connection has a thread of its own, and IPv6 is served, too."""
     with (

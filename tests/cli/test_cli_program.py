@@ -119,6 +119,7 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_reader_may_leave(tmp_path: Path) -> None:
     """Piped into ``head``, it ends without complaint."""
     reading, writing = os.pipe()

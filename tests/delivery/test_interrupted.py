@@ -140,6 +140,7 @@ def test_a_destination_whose_code_fails_costs_no_event(
     assert "somebody's destination" not in caplog.text
 
 
+@pytest.mark.slow
 def test_an_error_while_a_request_is_on_its_way_sends_nothing_twice(tmp_path: Path) -> None:
     """The lead is kept until the answer is there and settled."""
     seller, clock = _Crowded(), _Failing()

@@ -56,6 +56,7 @@ def _descriptors_beneath(folder: Path) -> int:
     return sum(target.startswith(str(folder)) for target in targets)
 
 
+@pytest.mark.slow
 def test_an_unreferenced_tracker_delivers_and_ends_its_threads(tmp_path: Path) -> None:
     """Closed or not: a thousand of them must not be a thousand threads."""
     known = set(threading.enumerate())

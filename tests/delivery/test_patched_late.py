@@ -55,17 +55,20 @@ def _run(code: str, directory: Path) -> str:
     return ended.stdout + ended.stderr[-2000:] * bool(ended.returncode)
 
 
+@pytest.mark.slow
 def test_a_tracker_made_before_patching_delivers_from_greenlets(tmp_path: Path) -> None:
     """The uploading thread becomes a greenlet, and waits as greenlets do."""
     assert _run(_MADE + "expected = 20" + _PATCHED, tmp_path).split()[:3] == ["20", "20", "True"]
 
 
+@pytest.mark.slow
 def test_a_tracker_imports_no_framework(tmp_path: Path) -> None:
     """Django is installed here, and none of its settings."""
     code = _MADE + 'track(1); tracker.close(); print([m for m in sys.modules if "django" in m])'
     assert _run(code, tmp_path).strip() == "[]"
 
 
+@pytest.mark.slow
 def test_diskcache_is_whole_for_others(tmp_path: Path) -> None:
     """What the tracker imports of it hides nothing from the host, before or after."""
     after = _MADE + "import diskcache; print(diskcache.Cache.__name__, diskcache.Index.__name__)"

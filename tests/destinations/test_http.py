@@ -165,6 +165,7 @@ def test_each_way_to_fail_has_its_word(client: HttpClient, script: Script, code:
         assert code_of(post(client, seller.origin)) == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [drip_headers, drip_body, drip_without_length])
 def test_a_seller_that_drips_is_cut_off(script: Script) -> None:
     """Each byte begins the read timeout anew, so only the deadline ends such an answer."""
@@ -176,6 +177,7 @@ def test_a_seller_that_drips_is_cut_off(script: Script) -> None:
         client.close()
 
 
+@pytest.mark.slow
 def test_a_deadline_that_passed_before_the_connection_stood_cuts_it_then() -> None:
     """While a seller does not accept there is nothing to cut, and later it must not drip on."""
     client = HttpClient(Timeouts(connect=10.0, read=5.0, write=5.0, total=0.3))
@@ -212,6 +214,7 @@ def test_a_deadline_that_passed_before_the_connection_stood_cuts_it_then() -> No
     assert (code, is_cut_in_time) == ("deadline", True)
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_cut_is_not_used_again() -> None:
     """After a deadline the next call starts afresh and succeeds."""
     once = threading.Event()
@@ -476,6 +479,7 @@ atexit.register(lambda: print(client.request("POST", sys.argv[1], {}, b"{}").sta
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_can_still_call() -> None:
     """Newer Pythons start no thread at exit, so the call then goes without a deadline."""
     with raw_seller(answering(http(200, b"{}"))) as seller:

@@ -20,6 +20,7 @@ MINUTES = 60
 PER_MINUTE = 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", ["interchange", "agent"])
 def test_an_hour_without_one_seller(away: str, tmp_path: Path) -> None:
     """The other gets each event in the minute it was tracked; the first catches up, once each."""

@@ -143,6 +143,7 @@ def test_each_destination_is_compared_with_its_own_events(
     assert received == [3, 3]
 
 
+@pytest.mark.slow
 def test_reconcile_shows_the_interchanges_hours(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

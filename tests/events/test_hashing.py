@@ -337,6 +337,7 @@ def test_what_is_no_address_is_not_hashed(raw: str) -> None:
         hash_email(raw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["geocoder", "carrier", "timezone", "geodata"])
 def test_the_small_package_of_phonenumbers_will_do(missing: str) -> None:
     """The package phonenumberslite is the module without the names of places and carriers."""

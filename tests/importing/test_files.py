@@ -128,6 +128,7 @@ def test_a_row_with_too_few_or_too_many_cells_is_a_problem(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_an_endless_cell_is_a_problem_of_bounded_size(tmp_path: Path) -> None:
     """A quote that is never closed doesn't read the file into memory."""
     content = b'id,note\nA-1,"' + b"x\n" * 300_000 + b"A-2,fine\n"

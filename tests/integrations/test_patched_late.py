@@ -58,6 +58,7 @@ def run(program: str, directory: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_other_greenlets_go_on_while_an_event_is_delivered(tmp_path: Path) -> None:
     """Nothing that waits was bound before gevent patched: no thread stops the whole process."""
     assert run(_LATE, tmp_path) == ["1"]

@@ -71,6 +71,7 @@ def test_what_the_disk_refuses_waits_in_memory_and_is_written_later(
     ]
 
 
+@pytest.mark.slow
 def test_where_no_uploader_runs_what_waits_is_written_without_another_event(
     journal: FailingJournal, tmp_path: Path
 ) -> None:

@@ -245,6 +245,7 @@ tracker.close()
 """
 
 
+@pytest.mark.slow
 def test_another_process_finds_it_and_reads_tokens(make: Make, tmp_path: Path) -> None:
     """A worker of a task queue on the same machine needs nothing but the directory."""
     tracker = make()

@@ -686,6 +686,7 @@ def test_the_stream_sends_new_rows_and_counters(seller: Sandbox) -> None:
     assert json.loads(first.removeprefix("data: ")) == {"reload": True}
 
 
+@pytest.mark.slow
 def test_of_a_hundred_thousand_events_a_page_shows_a_few(seller: Sandbox) -> None:
     """A page stays short, whatever the filter, and says how many there are."""
     entries = (Entry("delivered", f"id-{number}", "purchase", "REST") for number in range(100_000))

@@ -6,6 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+
 from adcp_tracker import Interchange, Tracker
 from tests.cli.program import run
 from tests.destinations.rawseller import http, raw_seller
@@ -15,8 +17,6 @@ from tests.support.destinations import wait_until
 if TYPE_CHECKING:
     import socket
     from pathlib import Path
-
-    import pytest
 
     from tests.destinations.rawseller import RawRequest, RawSeller
 
@@ -30,6 +30,7 @@ def repeat(_: RawSeller, connection: socket.socket, request: RawRequest) -> None
     connection.sendall(http(401, json.dumps(answer).encode()))
 
 
+@pytest.mark.slow
 def test_a_repeated_credential_is_in_no_log_no_file_and_no_status(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
