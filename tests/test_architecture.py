@@ -44,8 +44,8 @@ NEVER = {
 }
 """What a layer must not import, although it is lower."""
 
-MOST_FILES = 150
-MOST_LINES_OF_CODE = 28_700
+MOST_FILES = 151
+MOST_LINES_OF_CODE = 28_900
 MOST_MEAN_FUNCTION_LINES = 9.0
 MOST_BRANCHES = 15
 

@@ -14,6 +14,7 @@ from adcp_tracker.cli._output import print_error, printable
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
     ConfigurationError,
+    InvalidEventError,
     OutboxError,
     UnsafeDirectoryError,
 )
@@ -70,7 +71,7 @@ def command(body: Callable[P, int]) -> Callable[P, None]:
 
 def describe_error(error: AdcpTrackerError | OSError) -> tuple[int, str]:
     """Return the exit code and the message for an error."""
-    if isinstance(error, (ConfigurationError, UnsafeDirectoryError)):
+    if isinstance(error, (ConfigurationError, InvalidEventError, UnsafeDirectoryError)):
         return EXIT_USAGE, str(error)
     if isinstance(error, TimeoutError):
         return EXIT_BUSY, str(error)

@@ -16,6 +16,7 @@ from adcp_tracker.cli.event_sources import reconcile, sources
 from adcp_tracker.cli.explain import explain
 from adcp_tracker.cli.import_ import import_
 from adcp_tracker.cli.metrics import metrics
+from adcp_tracker.cli.privacy import erase, export
 from adcp_tracker.cli.queue import queue
 from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import status
@@ -42,6 +43,8 @@ for command in (
     worker,
     check,
     explain,
+    erase,
+    export,
     retire,
     reconcile,
 ):
