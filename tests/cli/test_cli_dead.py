@@ -173,8 +173,7 @@ def invalid_letter(directory: Path, seller: Sandbox) -> str:
     return str(letter["id"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["set", "file", "order"])
+@pytest.mark.parametrize("how", ["set", "file", pytest.param("order", marks=pytest.mark.slow)])
 def test_an_invalid_event_is_corrected_and_delivered(
     tmp_path: Path, seller: Sandbox, how: str
 ) -> None:
@@ -199,7 +198,6 @@ def test_an_invalid_event_is_corrected_and_delivered(
     assert run("dead", "list", "--json", "--directory", queue).json["count"] == 0
 
 
-@pytest.mark.slow
 def test_a_correction_that_is_still_invalid_keeps_the_letter(
     tmp_path: Path, seller: Sandbox
 ) -> None:
