@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 RUN = frozenset({"python", "console"})
-SHOWN = frozenset({"text", "ini", "toml", "json", "bash", "docker", "html", "nginx", "yaml"})
+SHOWN = frozenset({"text", "ini", "toml", "json", "bash", "docker", "html", "nginx", "sql", "yaml"})
 
 _FENCE = re.compile(r"^( *)(`{3,})([^\s`]*)")  # what colons fence, as tabs, is part of the page
 _FILE = re.compile(r"# ([a-z_./]+\.py)\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,6 +49,7 @@ _MOST_BYTES = 1024 * 1024  # segments are a sixteenth of it
 _LARGE = "x" * 5_000
 _SEGMENT_EVENTS = 30
 _STEADY_EVENTS = 60
+_STEADY_ROUNDS = 5
 _STEADY_S = 0.004
 _MOST_BESIDE = 300
 _THREADS = 3
@@ -220,10 +223,15 @@ def _closing(shop: Shop) -> None:
 
 
 def _steady(shop: Shop) -> None:
-    """One event after the other, for a seller that is away."""
-    for number in range(_STEADY_EVENTS):
+    """One event after the other, for a seller that is away, until some rounds were published."""
+    books, rounds = shop.folder / "queue" / "books.json", set[int]()
+    for number in itertools.count():
         shop.track(f"{AWAY}{number}")
         time.sleep(_STEADY_S)
+        with suppress(FileNotFoundError):
+            rounds.add(books.stat().st_mtime_ns)
+        if number >= _STEADY_EVENTS and len(rounds) >= _STEADY_ROUNDS:
+            return
 
 
 def _forget_at_once(shop: Shop) -> None:
