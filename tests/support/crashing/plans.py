@@ -227,7 +227,8 @@ def _steady(shop: Shop) -> None:
     books, rounds = shop.folder / "queue" / "books.json", set[int]()
     for number in itertools.count():
         shop.track(f"{AWAY}{number}")
-        time.sleep(_STEADY_S)
+        # Few more on a slow machine, as there is room for some hundred of them.
+        time.sleep(_STEADY_S if number < _STEADY_EVENTS else 0.5)
         with suppress(FileNotFoundError):
             rounds.add(books.stat().st_mtime_ns)
         if number >= _STEADY_EVENTS and len(rounds) >= _STEADY_ROUNDS:
