@@ -122,7 +122,7 @@ def test_while_the_database_is_away_events_wait_in_memory(
         tracker.track_purchase(order(2))
         assert tracker.stats().in_memory == 1
         any_server.start()
-        wait_until(lambda: len(seller.events) == 2)
+        wait_until(lambda: len(seller.events) == 2, 60)  # it may wait for its own lease
 
 
 def test_a_directory_or_a_queue_is_needed() -> None:

@@ -81,7 +81,7 @@ def check_a_survivor_delivers(
         with serve(command, _environment(folder, seller, "0.1"), folder) as survivor:
             seller.reset()
             leader.kill(worker)
-            seller.wait_for(1, timeout=20)
+            seller.wait_for(1, timeout=60)  # the wait after a 503 grows while both start
             survivor.stop()
     assert list(map(told, seller.events)) == [bought.seen]
 
