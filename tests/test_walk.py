@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(adcp_tracker.__file__).parent
 SELLER = PACKAGE / "sandbox"
-ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
+ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 MOST_FROM_CALL_TO_DISK = 9
 MOST_FROM_DISK_TO_ANSWER = 20

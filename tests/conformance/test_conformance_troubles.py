@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adcp_tracker import Agent, Tracker
+from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.destinations.base import Timeouts
 from tests.conformance.installed import needs_sdk
 from tests.conformance.selling import SOURCE, TOKEN, SdkSeller
@@ -27,10 +28,19 @@ COUNT = 40
 IDS = [f"order-{number}" for number in range(COUNT)]
 
 
+class Impatient(RetryPolicy):
+    """Waits a second at most, so that a test ends however often a seller is asked in vain."""
+
+    def delay(self, failures: int, retry_after: float | None = None) -> float:
+        """Return the seconds to wait."""
+        return min(super().delay(failures, retry_after), 1.0)
+
+
 def selling(seller: SdkSeller, directory: Path, **more: Any) -> Tracker:  # noqa: ANN401 - settings differ
     """Return a tracker that sends to the SDK's seller."""
     agent = Agent(url=seller.url, event_source_id=SOURCE, token=TOKEN, **more)
-    return Tracker([agent], directory=directory, flush_interval=0.05)
+    policy = Impatient(lambda: 0.5)
+    return Tracker([agent], directory=directory, flush_interval=0.05, _policy=policy)
 
 
 def place_orders(directory: Path) -> None:
