@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 CREATE = "CREATE TABLE orders (id text PRIMARY KEY)"
 _INSERT = "INSERT INTO orders (id) VALUES ('{}')"
-_LONGEST_LIFE_S = 0.4
+_MOST_CHECKOUTS = 10
+_LONGEST_S = 0.005
 _POLL_S = 0.001
 
 
@@ -197,12 +198,12 @@ def run(kind: str, count: int, seed: int) -> int:
         shop = os.fork()
         if not shop:
             _work(checkout, begun, lambda number: Plan(kind, seed, number), first, count)
-        ended = 0
-        while _number(begun) == first and not ended:
+        ended, enough = 0, first + chance.randrange(1, _MOST_CHECKOUTS)
+        while _number(begun) < enough and not ended:
             time.sleep(_POLL_S)
             ended, status = os.waitpid(shop, os.WNOHANG)
         if not ended:
-            time.sleep(chance.uniform(0, _LONGEST_LIFE_S))
+            time.sleep(chance.uniform(0, _LONGEST_S))
             os.kill(shop, signal.SIGKILL)
             _, status = os.waitpid(shop, 0)
         killed += os.WIFSIGNALED(status)
