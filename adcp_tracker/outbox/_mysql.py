@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -74,15 +75,20 @@ class MySQL:
 
     def connect(self) -> Connection:
         """Return a new connection."""
-        connection: Connection = _driver.connect(
-            **self._options,
-            charset="utf8mb4",
-            sql_mode="TRADITIONAL",
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_ANSWER_SECONDS,
-            write_timeout=_ANSWER_SECONDS,
-            autocommit=False,
-        )
+        try:
+            connection: Connection = _driver.connect(
+                **self._options,
+                charset="utf8mb4",
+                sql_mode="TRADITIONAL",
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_ANSWER_SECONDS,
+                write_timeout=_ANSWER_SECONDS,
+                autocommit=False,
+            )
+        except _driver.Error as error:
+            # PyMySQL 1.2 leaves a Unix socket open that it could not connect. Its error keeps it.
+            traceback.clear_frames(error.__traceback__)
+            raise
         cursor = connection.cursor()
         for statement in _SESSION:
             cursor.execute(statement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import django
@@ -66,3 +67,14 @@ def any_database(any_server: PostgresServer | MariaDBServer) -> str:
 def database(postgres: PostgresServer) -> str:
     """Return the URL of an empty database."""
     return postgres.create(f"test_{next(_NUMBERS)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let PyMySQL 1.2 leave Unix sockets open that it could not connect, as it does."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(
+                pytest.mark.filterwarnings(
+                    r"ignore:unclosed <socket\.socket fd=\d+, family=1,:ResourceWarning"
+                )
+            )

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
 from adcp_tracker import Tracker
 from adcp_tracker.metrics import render
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker.sandbox import Sandbox
 
-# PyMySQL leaves the socket of a refused connection to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 _AT = frozenset({("destination", NAME)})
 _DELIVERED = ("adcp_events_delivered_total", _AT)

@@ -30,10 +30,6 @@ def order(number: int) -> dict[str, object]:
     return {"id": f"A-{number}", "total": "59.90", "currency": "EUR", "email": "a@example.com"}
 
 
-# PyMySQL leaves the socket of a refused connection to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
 @pytest.fixture
 def database(any_database: str) -> str:
     """Return the URL of an empty database; each test runs over every kind."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,15 @@ def _bin() -> Path | None:
 BIN = _bin()
 
 
+def _runs(pid: int) -> bool:
+    """Return whether a process has not ended; one that nobody has waited for has."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
+
+
 @attrs.define
 class PostgresServer:
     """A server under test.
@@ -73,11 +83,15 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill the server and all of its processes, as a power cut would."""
         assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)  # or it may start one more while they are listed
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        pids = [self.process.pid, *map(int, children.read_text().split())]
-        for pid in pids:
+        backends = [int(pid) for pid in children.read_text().split()]
+        for pid in [*backends, self.process.pid]:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        while any(_runs(pid) for pid in backends):
+            time.sleep(0.001)
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
