@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.delivery.outcomes import RetryPolicy
-from adcp_tracker.delivery.sender import Sender
-from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
+from adcp_tracker.delivery.uploader import Sender, Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry, TooLarge
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.writer import JournalWriter

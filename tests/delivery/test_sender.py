@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adcp_tracker.delivery.sender import Sender
+from adcp_tracker.delivery.uploader import Sender
 from adcp_tracker.destinations.base import Batch, Delivered, Outcome, Retry
 from tests.support.destinations import ScriptedDestination, wait_until
 
