@@ -35,8 +35,7 @@ from adcp_tracker.orders.reader import (
     order_values,
     quick_values,
 )
-from adcp_tracker.outbox.directory import open_outbox
-from adcp_tracker.outbox.open import open_producer_store, open_store
+from adcp_tracker.outbox.directory import open_outbox, open_producer_store, open_store
 from adcp_tracker.outbox.storage import Shards
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, fill_from_context

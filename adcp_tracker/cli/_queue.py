@@ -18,7 +18,7 @@ from adcp_tracker.delivery.stats import (
     read_stats,
 )
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.open import is_queue_url, open_store
+from adcp_tracker.outbox.directory import is_queue_url, open_store
 from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError, Shards
 

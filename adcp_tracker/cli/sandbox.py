@@ -18,7 +18,7 @@ from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_OK, AsJson, command
 from adcp_tracker.cli._queue import make_settings, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.open import is_queue_url
+from adcp_tracker.outbox.directory import is_queue_url
 
 if TYPE_CHECKING:
     import builtins
