@@ -11,7 +11,7 @@ import pytest
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.exceptions import ConfigurationError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.context_files import ContextFiles
+from adcp_tracker.outbox.directory import ContextFiles
 
 _ROOT = Path(__file__).parents[2]
 _WAIT_S = 30.0
@@ -20,7 +20,7 @@ ASKS = """
 import sys
 from adcp_tracker._clock import SystemClock
 from adcp_tracker.journal.files import QueueDirectory
-from adcp_tracker.outbox.context_files import ContextFiles
+from adcp_tracker.outbox.directory import ContextFiles
 print("ready", flush=True)
 sys.stdin.readline()
 print(ContextFiles(QueueDirectory(sys.argv[1]), SystemClock()).key().hex())

@@ -22,9 +22,8 @@ from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.records import EVENT, encode_record, parse
-from adcp_tracker.outbox.context_files import ContextFiles
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
-from adcp_tracker.outbox.directory import DirectoryStore, FileLeaderLock, open_outbox
+from adcp_tracker.outbox.directory import ContextFiles, DirectoryStore, FileLeaderLock, open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
 from adcp_tracker.privacy.matching import person
 from adcp_tracker.tracker import Tracker
