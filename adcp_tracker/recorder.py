@@ -24,8 +24,7 @@ from adcp_tracker.exceptions import (
     QueueFullError,
 )
 from adcp_tracker.journal.records import ENVELOPED, EVENT, encode_record, with_envelope
-from adcp_tracker.outbox.schema import queue_of
-from adcp_tracker.outbox.transactional import PendingRecord, describe_error
+from adcp_tracker.outbox.schema import PendingRecord, describe_error, queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.event_sources.model import EventSource
     from adcp_tracker.hooks import DeliveredNotice, PausedNotice, RejectedNotice
-    from adcp_tracker.outbox.transactional import TransactionalOutbox
+    from adcp_tracker.outbox.schema import TransactionalOutbox
 
 Made = TypeVar("Made")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from adcp_tracker.outbox.transactional import PendingRecord
+    from adcp_tracker.outbox.schema import PendingRecord
 
 INTERCHANGE = {
     "ADCP_ADVERTISER_ID": "12345",

@@ -42,11 +42,11 @@ from adcp_tracker.outbox.schema import (
     SCHEMA_VERSION,
     WORDS,
     Condition,
+    describe_error,
     queue_of,
     schema_statements,
 )
 from adcp_tracker.outbox.storage import Shards
-from adcp_tracker.outbox.transactional import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -55,9 +55,8 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.records import CorruptSpan
     from adcp_tracker.outbox.dead_letters import DeadLetter
-    from adcp_tracker.outbox.schema import Connection, Cursor, Dialect
+    from adcp_tracker.outbox.schema import Connection, Cursor, Dialect, TransactionalOutbox
     from adcp_tracker.outbox.storage import Queue, Store
-    from adcp_tracker.outbox.transactional import TransactionalOutbox
 
 T = TypeVar("T")
 

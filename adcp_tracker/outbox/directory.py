@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from adcp_tracker._clock import Clock
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
+    from adcp_tracker.outbox.schema import TransactionalOutbox
     from adcp_tracker.outbox.storage import Outbox, Store
-    from adcp_tracker.outbox.transactional import TransactionalOutbox
 
 
 def open_outbox(directory: QueueDirectory) -> Outbox:

@@ -13,14 +13,13 @@ from django.db import connections
 from django.db.utils import ConnectionDoesNotExist
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.schema import INSERT_RECORD
-from adcp_tracker.outbox.transactional import check_dialect
+from adcp_tracker.outbox.schema import INSERT_RECORD, check_dialect
 from adcp_tracker_django.on_commit import run_on_commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.outbox.transactional import PendingRecord
+    from adcp_tracker.outbox.schema import PendingRecord
 
     Connection = Any
     Row = dict[str, object]

@@ -16,8 +16,12 @@ from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.schema import schema_statements
-from adcp_tracker.outbox.transactional import PendingRecord, check_dialect, describe_error
+from adcp_tracker.outbox.schema import (
+    PendingRecord,
+    check_dialect,
+    describe_error,
+    schema_statements,
+)
 from adcp_tracker_sqlalchemy.on_commit import SessionCommitHook
 
 if TYPE_CHECKING:
