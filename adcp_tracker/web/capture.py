@@ -42,8 +42,16 @@ from adcp_tracker.web.consent import (
     opts_out_globally,
 )
 from adcp_tracker.web.options import CaptureSettings
-from adcp_tracker.web.page_url import ALLOWED_QUERY, QueryFilter, is_allowed_host, page_url
-from adcp_tracker.web.request import PREFETCH_HEADERS, HeaderNames, is_prefetch, match_user_agent
+from adcp_tracker.web.request import (
+    ALLOWED_QUERY,
+    PREFETCH_HEADERS,
+    HeaderNames,
+    QueryFilter,
+    is_allowed_host,
+    is_prefetch,
+    match_user_agent,
+    page_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

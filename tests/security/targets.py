@@ -36,7 +36,7 @@ from adcp_tracker.web.client_ip import (
     parse_node,
 )
 from adcp_tracker.web.consent import read_tc_string
-from adcp_tracker.web.page_url import MAX_LENGTH, QueryFilter, page_url
+from adcp_tracker.web.request import MAX_LENGTH, QueryFilter, page_url
 from tests.support.destinations import MemoryOutbox
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.web.page_url import MAX_LENGTH, QueryFilter, page_url
+from adcp_tracker.web.request import MAX_LENGTH, QueryFilter, page_url
 
 ALLOW = QueryFilter(["utm_*", "gclid", "Sku"])
 
