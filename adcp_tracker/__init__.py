@@ -51,8 +51,13 @@ from adcp_tracker.exceptions import (
     UnusableDirectoryError,
 )
 from adcp_tracker.hooks import DeliveredNotice, Hooks, PausedNotice, RejectedNotice
-from adcp_tracker.orders.explain import ExplainedField, Explanation, explain
-from adcp_tracker.orders.mapping import Constant, register_order
+from adcp_tracker.orders.mapping import (
+    Constant,
+    ExplainedField,
+    Explanation,
+    explain,
+    register_order,
+)
 from adcp_tracker.orders.providers import Refund
 from adcp_tracker.orders.reader import Order, OrderItem
 from adcp_tracker.outbox.dead_letters import DeadLetter

@@ -26,7 +26,7 @@ from adcp_tracker.hooks import Hooks
 from adcp_tracker.journal.encryption import encryption_from_keys
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event
-from adcp_tracker.orders.explain import explained_kinds, log_first
+from adcp_tracker.orders.mapping import explained_kinds, log_first
 from adcp_tracker.orders.providers import Refund
 from adcp_tracker.orders.reader import (
     COUNTRY,

@@ -16,7 +16,7 @@ import typer
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.orders.explain import explain as explain_order
+from adcp_tracker.orders.mapping import explain as explain_order
 
 
 @command

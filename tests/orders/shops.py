@@ -15,7 +15,7 @@ from uuid import UUID
 import attrs
 
 from adcp_tracker import Order, orders
-from adcp_tracker.orders.explain import explain
+from adcp_tracker.orders.mapping import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
