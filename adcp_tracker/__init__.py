@@ -25,7 +25,7 @@ from adcp_tracker.event_sources.model import Account, EventSource
 from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation
 from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
 from adcp_tracker.events.builder import EventFields, TrackOptions
-from adcp_tracker.events.event import Event
+from adcp_tracker.events.event import Event, RejectedEvent
 from adcp_tracker.events.model import (
     ActionSource,
     Content,
@@ -37,7 +37,6 @@ from adcp_tracker.events.model import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.rejected import RejectedEvent
 from adcp_tracker.events.validation import Omission
 from adcp_tracker.exceptions import (
     AdcpTrackerError,

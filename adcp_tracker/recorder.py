@@ -13,9 +13,8 @@ from adcp_tracker._formatting import describe
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
-from adcp_tracker.events.event import encode
+from adcp_tracker.events.event import RejectedEvent, encode, encode_within, redact_rejected
 from adcp_tracker.events.model import IGNORED_FOR_BOTS, MAX_CODE, MAX_EVENT_BYTES, EventType
-from adcp_tracker.events.rejected import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import (
     FieldError,

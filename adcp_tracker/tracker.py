@@ -60,8 +60,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.events.builder import EventFields, TrackOptions
-    from adcp_tracker.events.event import Event
-    from adcp_tracker.events.rejected import RejectedEvent
+    from adcp_tracker.events.event import Event, RejectedEvent
     from adcp_tracker.outbox.database import DatabaseStore
     from adcp_tracker.outbox.storage import Outbox
     from adcp_tracker.settings import TrackerSettings

@@ -24,7 +24,7 @@ from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command
 from adcp_tracker.cli.deliver import flush_tracker
 from adcp_tracker.cli.sandbox import require_sandbox
-from adcp_tracker.events.rejected import RejectedEvent
+from adcp_tracker.events.event import RejectedEvent
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import attrs
 
 from adcp_tracker._formatting import is_name
 from adcp_tracker._signals import reraise_interruption
-from adcp_tracker.events.event import Event, encode_event, event_of
+from adcp_tracker.events.event import Event, encode_event, event_of, redact_rejected
 from adcp_tracker.events.hashing import identify
 from adcp_tracker.events.model import (
     MAX_EVENT_BYTES,
@@ -24,7 +24,6 @@ from adcp_tracker.events.model import (
     UserMatch,
 )
 from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time
-from adcp_tracker.events.rejected import redact_rejected
 from adcp_tracker.events.rules import (
     MAX_URL,
     TOO_LARGE,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adcp_tracker.events.rejected import encode_within
+from adcp_tracker.events.event import encode_within
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import plain_purchase_event, purchase_event, to_order
 from adcp_tracker.orders.reader import order_values

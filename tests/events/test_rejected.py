@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.rejected import encode_within
+from adcp_tracker.events.event import encode_within
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 _PARTS = st.dictionaries(st.sampled_from("abcdefgh"), st.lists(_TEXTS, max_size=20) | _TEXTS)

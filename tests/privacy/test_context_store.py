@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adcp_tracker._clock import Clock
-    from adcp_tracker.events.event import Event
-    from adcp_tracker.events.rejected import RejectedEvent
+    from adcp_tracker.events.event import Event, RejectedEvent
 
     Make = Callable[..., Tracker]
 

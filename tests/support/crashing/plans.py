@@ -16,8 +16,7 @@ import attrs
 from adcp_tracker import Tracker
 from adcp_tracker.context import RequestContext
 from adcp_tracker.delivery.outcomes import RetryPolicy
-from adcp_tracker.events.event import Event
-from adcp_tracker.events.rejected import RejectedEvent
+from adcp_tracker.events.event import Event, RejectedEvent
 from adcp_tracker.journal.files import QueueDirectory
 from tests.support.crashing.erasing import GONE, KEYS, SHOPPER, address_of, forget
 from tests.support.crashing.ledger import (
