@@ -23,7 +23,7 @@ from adcp_tracker.events.model import (
     EventType,
     UserMatch,
 )
-from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time
+from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time, strip_page_url
 from adcp_tracker.events.rules import (
     MAX_URL,
     TOO_LARGE,
@@ -33,7 +33,6 @@ from adcp_tracker.events.rules import (
     below,
     instant,
 )
-from adcp_tracker.events.urls import strip_page_url
 from adcp_tracker.events.validation import JsonDict, omissions_of
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime  # noqa: TC003 - cattrs resolves the fields' types
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -75,6 +75,7 @@ __all__ = [
     "CustomData",
     "Event",
     "EventType",
+    "RejectedEvent",
     "Surface",
     "SurfaceCategory",
     "UidType",
@@ -380,21 +381,21 @@ def encode_within(kept: Mapping[str, object], most_bytes: int) -> bytes:
         kept: What was kept.
         most_bytes: The size.
     """
-    line = _dump(kept)
+    line = _encode_kept(kept)
     data = kept.get("custom_data")
     parts = dict(data) if isinstance(data, dict) else {}
-    sizes = {name: len(_dump(part)) for name, part in parts.items()}
+    sizes = {name: len(_encode_kept(part)) for name, part in parts.items()}
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if len(line) <= most_bytes:
             break
         parts[name] = describe(parts[name])
-        line = _dump({**kept, "custom_data": parts})
+        line = _encode_kept({**kept, "custom_data": parts})
     if len(line) <= most_bytes:
         return line
-    return _dump({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
+    return _encode_kept({name: _value(kept[name], "", set()) for name in _KNOWN_BY if name in kept})
 
 
-def _dump(kept: object) -> bytes:
+def _encode_kept(kept: object) -> bytes:
     return orjson.dumps(kept, _number)
 
 

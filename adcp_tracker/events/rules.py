@@ -21,8 +21,7 @@ import attrs
 import orjson
 
 from adcp_tracker._formatting import describe, format_choice, format_code, format_number, is_name
-from adcp_tracker.events.parsing import MAX_NUMBER, parse_amount, unbox
-from adcp_tracker.events.urls import normalize_url
+from adcp_tracker.events.parsing import MAX_NUMBER, normalize_url, parse_amount, unbox
 from adcp_tracker.exceptions import FieldError
 
 if TYPE_CHECKING:

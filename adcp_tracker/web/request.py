@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from adcp_tracker._logging import logger
 from adcp_tracker._signals import reraise_interruption
-from adcp_tracker.events.urls import is_uri
+from adcp_tracker.events.parsing import is_uri
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:

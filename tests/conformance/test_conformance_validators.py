@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.events.event import decode, encode
-from adcp_tracker.events.urls import normalize_url
+from adcp_tracker.events.parsing import normalize_url
 from adcp_tracker.exceptions import InvalidEventError
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.reasons import REASONS, Reason, unexplained

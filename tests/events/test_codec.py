@@ -23,7 +23,7 @@ from adcp_tracker.events.event import (
     decode,
     encode,
 )
-from adcp_tracker.events.urls import is_uri
+from adcp_tracker.events.parsing import is_uri
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.sandbox.schema import check_event
 from tests.support.events import NOW, events, mended_events, plain_events

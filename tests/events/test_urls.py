@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.urls import is_uri, normalize_url, strip_page_url
+from adcp_tracker.events.parsing import is_uri, normalize_url, strip_page_url
 from tests.support.events import browsers_urls
 
 GOOD = [

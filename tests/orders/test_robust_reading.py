@@ -18,8 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.events.hashing import hash_email, hash_phone
-from adcp_tracker.events.parsing import is_absent, parse_amount, parse_time
-from adcp_tracker.events.urls import normalize_url, strip_page_url
+from adcp_tracker.events.parsing import (
+    is_absent,
+    normalize_url,
+    parse_amount,
+    parse_time,
+    strip_page_url,
+)
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.orders.reader import TooManyLines, order_values, read_order, to_item, to_order
