@@ -25,7 +25,7 @@ from adcp_tracker.events.parsing import CENTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
 
 _LOOKED_AT: Final = 50
 _VALUES_KEPT: Final = 20

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import structlog
     from structlog.typing import EventDict
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
 
 _KEY_FIELDS = ("field", "reason", "destination", "segment", "error")
 _VARIABLE_PARTS = re.compile(r"\S*\d\S*")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import orjson
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.outbox.batch import BLANK, event_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.destinations.base import Batch, Outcome
     from adcp_tracker.outbox.dead_letters import DeadLetter
 

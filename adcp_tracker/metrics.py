@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker._version import __version__
 from adcp_tracker.delivery.stats import add_up
 from adcp_tracker.destinations.base import Delivered, Paused, Rejected, Retry, TooLarge

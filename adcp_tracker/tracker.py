@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
 from adcp_tracker import _development
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.context import current_context
 from adcp_tracker.delivery.api import DeadLetterApi, remove_destination
 from adcp_tracker.delivery.outcomes import RetryPolicy
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.stats import (
     Stats,
     StatsCollector,

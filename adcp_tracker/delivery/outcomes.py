@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import attrs
 import orjson
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger, logger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.destinations.base import (
     Delivered,
     EventFailure,

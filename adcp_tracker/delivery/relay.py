@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.delivery.uploader import UploaderConfig
     from adcp_tracker.outbox.database import Tables
     from adcp_tracker.outbox.directory import DirectoryStore

@@ -11,7 +11,7 @@ import attrs
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
 from adcp_tracker.outbox.state import Measures
 

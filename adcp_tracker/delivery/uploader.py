@@ -30,7 +30,7 @@ from adcp_tracker.outbox.batcher import Batcher, limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.delivery.outcomes import RetryPolicy
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import orjson
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger, logger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.destinations.a2a import A2aClient, find_card
 from adcp_tracker.destinations.base import (
     CheckResult,

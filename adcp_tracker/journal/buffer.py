@@ -23,7 +23,7 @@ from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, with_envelop
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.journal.records import Record
 
 _MEMORY_BYTES = 16 * 1024 * 1024

@@ -15,8 +15,8 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import logger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker._process import fork_detector
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal import _syscalls
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.journal.files import QueueDirectory
 
 SEGMENT_BYTES = 8 * 1024 * 1024

@@ -51,7 +51,7 @@ from adcp_tracker.outbox.storage import Shards
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.records import CorruptSpan
     from adcp_tracker.outbox.dead_letters import DeadLetter

@@ -15,8 +15,8 @@ from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger, logger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal.files import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.outbox.schema import TransactionalOutbox

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.journal.buffer import Journal
     from adcp_tracker.journal.records import CorruptSpan, Record
     from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterKey

@@ -16,7 +16,7 @@ from adcp_tracker.privacy.context_token import THIRTY_DAYS, TokenSigner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.context import Context
     from adcp_tracker.orders.reader import Order
     from adcp_tracker.outbox.storage import Contexts

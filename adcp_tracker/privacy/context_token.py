@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from adcp_tracker._clock import Clock, SystemClock
 from adcp_tracker._formatting import as_tuple
+from adcp_tracker._platform import Clock, SystemClock
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
 

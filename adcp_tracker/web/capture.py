@@ -20,8 +20,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from adcp_tracker._clock import SystemClock
 from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker._platform import SystemClock
 from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, current_context
 from adcp_tracker.exceptions import ConfigurationError
@@ -56,7 +56,7 @@ from adcp_tracker.web.request import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.context import Automated
     from adcp_tracker.web.request import Request
 

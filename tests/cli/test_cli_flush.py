@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import FileLeaderLock
 from tests.cli.program import NAME, fill, pointing_at, run

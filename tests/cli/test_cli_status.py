@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Interchange, Tracker
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.cli.status import age, size
 from adcp_tracker.delivery.stats import DestinationStats, Stats, write_stats
 from adcp_tracker.journal.files import QueueDirectory

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.destinations.base import Retry
 from tests.support.destinations import ScriptedDestination, wait_until
 

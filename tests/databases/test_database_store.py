@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig

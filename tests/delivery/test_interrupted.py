@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.records import encode_event
 from adcp_tracker.outbox.directory import open_outbox
 from tests.support.destinations import ScriptedDestination, wait_until

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.stats import current_stats
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig

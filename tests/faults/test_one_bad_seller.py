@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Delivered, EventFailure, Retry

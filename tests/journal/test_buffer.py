@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.files import QueueDirectory
@@ -177,7 +177,7 @@ def test_a_callback_that_raises_breaks_no_checkout(
 
 _WITHOUT_DESCRIPTORS = """
 import os, resource, sys
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.buffer import WriteBuffer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.stats import read_stats
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected, Retry
 from adcp_tracker.exceptions import ConfigurationError

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal._syscalls import FsyncError
 from adcp_tracker.journal.buffer import WriteBuffer

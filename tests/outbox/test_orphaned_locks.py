@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.files import QueueDirectory, is_orphaned
 from adcp_tracker.outbox.directory import FileLeaderLock
 from tests.support.destinations import ScriptedDestination, wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import ConfigurationError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import ContextFiles
@@ -18,7 +18,7 @@ _WAIT_S = 30.0
 
 ASKS = """
 import sys
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import ContextFiles
 print("ready", flush=True)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.context import Consent, RequestContext, bind_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
@@ -29,7 +29,7 @@ from tests.support.persons import reader, remembered_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.events.event import Event, RejectedEvent
 
     Make = Callable[..., Tracker]

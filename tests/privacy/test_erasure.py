@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.context import RequestContext
 from adcp_tracker.delivery.stats import write_stats
 from adcp_tracker.destinations.base import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.context import RequestContext
 from adcp_tracker.delivery.stats import Stats, count_unclaimed, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.records import ENVELOPED, ERASED, CorruptSpan
 from adcp_tracker.outbox.dead_letters import DeadLetter
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.flusher import Flusher
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import UploaderConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
 
 
 class TestDirectoryStore(StoreContract):

@@ -6,7 +6,7 @@ import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from adcp_tracker._clock import SystemClock
+from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.journal.buffer import WriteBuffer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from adcp_tracker._clock import Clock
+    from adcp_tracker._platform import Clock
     from adcp_tracker.delivery.stats import DestinationStats, Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption

@@ -31,7 +31,7 @@ _SUPPORT = Path(__file__).parent
 UNTRACED = (
     "__init__.py",
     "__main__.py",
-    "_clock.py",
+    "_platform.py",
     "_formatting.py",
     "_logging.py",
     "cli",
