@@ -21,8 +21,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker._process import fork_detector
-from adcp_tracker._signals import reraise_interruption
 from adcp_tracker.destinations.validation import is_loopback
 
 if TYPE_CHECKING:

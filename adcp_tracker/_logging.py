@@ -11,7 +11,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from adcp_tracker._signals import raised_by_signal_handler
+from adcp_tracker._platform import raised_by_signal_handler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import attrs
 from adcp_tracker import _development
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker._signals import raised_by_signal_handler, reraise_interruption
+from adcp_tracker._platform import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.events.event import RejectedEvent, encode, encode_within, redact_rejected
 from adcp_tracker.events.model import IGNORED_FOR_BOTS, MAX_CODE, MAX_EVENT_BYTES, EventType

@@ -15,7 +15,7 @@ import pytest
 
 from adcp_tracker import Event, Interchange, QueueFullError, RejectedEvent, RequestContext, Tracker
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import raised_by_signal_handler
+from adcp_tracker._platform import raised_by_signal_handler
 from tests.support.destinations import ScriptedDestination
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 

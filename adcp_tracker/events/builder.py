@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 
 from adcp_tracker._formatting import is_name
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.event import Event, encode_event, event_of, redact_rejected
 from adcp_tracker.events.hashing import identify
 from adcp_tracker.events.model import (

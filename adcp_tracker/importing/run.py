@@ -23,7 +23,7 @@ import orjson
 
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.context import Consent
 from adcp_tracker.exceptions import ConfigurationError, InvalidEventError, QueueFullError
 from adcp_tracker.importing.files import open_source

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import orjson
 
 from adcp_tracker._logging import ThrottledLogger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.exceptions import QueueFullError
 from adcp_tracker.journal._syscalls import FsyncError
 from adcp_tracker.journal.records import DROPPED, ENVELOPED, EVENT, with_envelope

@@ -19,7 +19,7 @@ from typing import Any, Final
 import attrs
 
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.parsing import parse_text
 from adcp_tracker.orders.names import (
     FOREIGN_KEYS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import attrs
 
 from adcp_tracker._formatting import format_number
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
     MISSING_ID,

@@ -10,7 +10,7 @@ import attrs
 
 from adcp_tracker._formatting import describe, is_similar
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
 from adcp_tracker.orders._shapes import get_attribute, log_failure

@@ -15,7 +15,7 @@ import attrs
 
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.event import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
 from adcp_tracker.events.parsing import (

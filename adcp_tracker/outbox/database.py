@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.exceptions import ConfigurationError, LeadLostError, OutboxError
 from adcp_tracker.journal.records import (
     EVENT,

@@ -8,7 +8,7 @@ from uuid import UUID
 import attrs
 
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.context import RequestContext, current_context
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.exceptions import AdcpTrackerError, InvalidEventError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, without_identifiers
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.privacy.context_token import THIRTY_DAYS, TokenSigner

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker._logging import ThrottledLogger
-from adcp_tracker._platform import SystemClock
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import SystemClock, reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.click_ids import (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.journal.files import QueueDirectory
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, unquote
 
 from adcp_tracker._logging import logger
-from adcp_tracker._signals import reraise_interruption
+from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.parsing import is_uri
 from adcp_tracker.exceptions import ConfigurationError
 
