@@ -1,4 +1,7 @@
-"""Fail at import, with the remedy, where the library can't work. Imported first of all."""
+"""What the library needs of its platform: a supported system, the clock, and signals.
+
+Imported first of all: where the library can't work, it fails at import with the remedy.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import adcp_tracker
 PACKAGE = Path(adcp_tracker.__file__).parent
 
 LAYERS = (
-    {"exceptions", "_platform", "_signals", "_version"},
-    {"_clock", "_formatting", "_logging", "_process"},
+    {"exceptions", "_platform", "_version"},
+    {"_formatting", "_logging", "_process"},
     {"context"},
     {"events"},
     {"_advice"},
@@ -44,7 +44,7 @@ NEVER = {
 }
 """What a layer must not import, although it is lower."""
 
-MOST_FILES = 151
+MOST_FILES = 141
 MOST_LINES_OF_CODE = 28_900
 MOST_MEAN_FUNCTION_LINES = 9.0
 MOST_BRANCHES = 15
