@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from adcp_tracker._version import __version__
-from adcp_tracker.cli.check import check
+from adcp_tracker.cli.check import check, explain
 from adcp_tracker.cli.coach import coach
 from adcp_tracker.cli.dead_letters import dead, retire
 from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
-from adcp_tracker.cli.explain import explain
 from adcp_tracker.cli.import_ import import_
 from adcp_tracker.cli.metrics import metrics
 from adcp_tracker.cli.privacy import erase, export
