@@ -14,11 +14,10 @@ from adcp_tracker.cli.deliver import flush, worker
 from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
 from adcp_tracker.cli.import_ import import_
-from adcp_tracker.cli.metrics import metrics
 from adcp_tracker.cli.privacy import erase, export
 from adcp_tracker.cli.queue import queue
 from adcp_tracker.cli.sandbox import sandbox
-from adcp_tracker.cli.status import status
+from adcp_tracker.cli.status import metrics, status
 
 app = typer.Typer(
     help="Inspect and deliver a queue of conversion events. Configured by ADCP_* variables.",

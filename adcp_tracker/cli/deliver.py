@@ -189,7 +189,7 @@ def _serving(metrics: str | None, trackers: list[Tracker]) -> AbstractContextMan
     """Serve metrics at an address while the block runs, if there is one."""
     if metrics is None:
         return nullcontext()
-    from adcp_tracker.cli.metrics import serving  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli.status import serving  # noqa: PLC0415 - for a quick --help
 
     return serving(metrics, trackers)
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker.cli.metrics import serving
+from adcp_tracker.cli.status import serving
 from adcp_tracker.exceptions import ConfigurationError
 from tests.cli.program import NAME, clean_environment, fill, pointing_at, run, start
 from tests.support.destinations import ScriptedDestination, wait_until
