@@ -57,8 +57,8 @@ def run(
             "run: pip install 'adcp-tracker[cli]'\n"
         )
         return 2
-    from adcp_tracker.cli._queue import using_tracker  # noqa: PLC0415 - needs the extra
     from adcp_tracker.cli.app import app  # noqa: PLC0415 - needs the extra
+    from adcp_tracker.cli.queue import using_tracker  # noqa: PLC0415 - needs the extra
 
     with using_tracker(tracker):
         try:

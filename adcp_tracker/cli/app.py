@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from adcp_tracker._version import __version__
-from adcp_tracker.cli._queue import queue
 from adcp_tracker.cli.check import check, explain
 from adcp_tracker.cli.coach import coach
 from adcp_tracker.cli.dead_letters import dead, retire
@@ -16,6 +15,7 @@ from adcp_tracker.cli.demo import demo
 from adcp_tracker.cli.event_sources import reconcile, sources
 from adcp_tracker.cli.import_ import import_
 from adcp_tracker.cli.privacy import erase, export
+from adcp_tracker.cli.queue import queue
 from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import metrics, status
 

@@ -21,7 +21,7 @@ import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
-from adcp_tracker.cli._queue import (
+from adcp_tracker.cli.queue import (
     destinations,
     make_settings,
     open_existing_queue,

@@ -20,7 +20,7 @@ from adcp_tracker._advice import (
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.cli._output import plural
-from adcp_tracker.cli._queue import destinations, make_settings, open_existing_queue, read_status
+from adcp_tracker.cli.queue import destinations, make_settings, open_existing_queue, read_status
 from adcp_tracker.event_sources.rules import declared, load
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.records import DROPPED, ERASED, HEADER_BYTES, UNDECRYPTED, accepted_ms

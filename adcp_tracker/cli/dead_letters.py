@@ -26,7 +26,7 @@ from adcp_tracker.cli._common import (
     confirm,
 )
 from adcp_tracker.cli._output import plural
-from adcp_tracker.cli._queue import (
+from adcp_tracker.cli.queue import (
     configured_names,
     make_tracker,
     open_existing_queue,
@@ -35,7 +35,7 @@ from adcp_tracker.cli._queue import (
 from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
 
 if TYPE_CHECKING:
-    from adcp_tracker.cli._queue import QueueStatus
+    from adcp_tracker.cli.queue import QueueStatus
     from adcp_tracker.delivery.api import ReplayResult
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.events.builder import EventFields
@@ -383,7 +383,7 @@ def _print_replay_json(outcome: ReplayResult) -> None:
 
 def _is_unknown(destination: str | None, directory: str | None) -> bool:
     """Return whether nothing is known of a destination; print an error if so."""
-    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
 
     if destination is None:
         return False
@@ -470,7 +470,7 @@ def retire(
     Its pending events are dropped; until you do this, they are kept on disk. Its dead letters
     are kept. Exits with 1 if it is unknown or still in use.
     """
-    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
 
     queue = open_existing_queue(directory)
     with stopping(make_tracker(directory)) as tracker:

@@ -25,7 +25,7 @@ from adcp_tracker.cli._common import (
     command,
 )
 from adcp_tracker.cli._output import plural, print_stats
-from adcp_tracker.cli._queue import (
+from adcp_tracker.cli.queue import (
     open_existing_queue,
     require_leader,
     uploading,

@@ -12,7 +12,7 @@ import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
-from adcp_tracker.cli._queue import (
+from adcp_tracker.cli.queue import (
     destinations,
     make_tracker,
     open_existing_queue,
@@ -77,7 +77,7 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     Exits with 1 if the counts differ or a seller does not answer. Hours that ended less than an
     hour ago are shown, but not compared: sellers may still be counting them.
     """
-    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - likewise
     from adcp_tracker.event_sources import reconciliation  # noqa: PLC0415 - likewise
 

@@ -24,8 +24,8 @@ from adcp_tracker.cli._common import (
     confirm,
 )
 from adcp_tracker.cli._output import plural
-from adcp_tracker.cli._queue import make_tracker, stopping
 from adcp_tracker.cli.deliver import flush_tracker
+from adcp_tracker.cli.queue import make_tracker, stopping
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.importing import Import, ImportOptions, ImportReport
 from adcp_tracker.importing.files import value_at

@@ -20,7 +20,7 @@ from adcp_tracker.cli._common import (
     confirm,
 )
 from adcp_tracker.cli._output import plural
-from adcp_tracker.cli._queue import make_tracker, open_existing_queue, stopping
+from adcp_tracker.cli.queue import make_tracker, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
 
 _STDIN = "-"

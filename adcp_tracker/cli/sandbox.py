@@ -16,7 +16,7 @@ import typer
 
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_OK, AsJson, command
-from adcp_tracker.cli._queue import make_settings, open_existing_queue, stopping
+from adcp_tracker.cli.queue import make_settings, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.directory import is_queue_url
 

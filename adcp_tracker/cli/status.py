@@ -18,13 +18,13 @@ from adcp_tracker._logging import logger
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.cli._output import plural, print_stats, state_of
-from adcp_tracker.cli._queue import configured_names, open_existing_queue
+from adcp_tracker.cli.queue import configured_names, open_existing_queue
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from adcp_tracker.cli._queue import QueueStatus
+    from adcp_tracker.cli.queue import QueueStatus
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.tracker import Tracker
 
@@ -52,7 +52,7 @@ def status(
     1 for an error: a destination is paused, events are dead or can't be decrypted, or events
     are pending while no process uploads or the one that does is stuck.
     """
-    from adcp_tracker.cli._queue import read_status  # noqa: PLC0415 - for a quick --help
+    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
 
     queue = open_existing_queue(directory)
     names = configured_names()

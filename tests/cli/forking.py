@@ -14,10 +14,10 @@ import runpy
 import sys
 from typing import Any
 
-import adcp_tracker.cli._queue
 import adcp_tracker.cli.app
 import adcp_tracker.cli.check
 import adcp_tracker.cli.demo
+import adcp_tracker.cli.queue
 import adcp_tracker.sandbox  # noqa: F401 - what takes long to import is imported once
 
 
