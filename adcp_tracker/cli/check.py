@@ -1,4 +1,4 @@
-"""``adcp-tracker check``: test the configuration, the directory and each destination."""
+"""``adcp-tracker check`` and ``explain``: the configuration, and how an order is read."""
 
 from __future__ import annotations
 

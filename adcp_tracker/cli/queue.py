@@ -1,4 +1,4 @@
-"""Open a queue and read its status."""
+"""The queue that a command works on, and ``adcp-tracker queue``: its tables in a database."""
 
 from __future__ import annotations
 

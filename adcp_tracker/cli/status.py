@@ -1,4 +1,4 @@
-"""``adcp-tracker status``: the state of the queue."""
+"""``adcp-tracker status`` and ``metrics``, and the address where a worker serves metrics."""
 
 from __future__ import annotations
 
