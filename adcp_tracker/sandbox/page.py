@@ -21,9 +21,8 @@ from starlette.routing import Route
 
 from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
-from adcp_tracker.sandbox.details import render_entry
 from adcp_tracker.sandbox.middleware import read_whole_number
-from adcp_tracker.sandbox.panels import export_letters, render_coach, render_letters
+from adcp_tracker.sandbox.panels import export_letters, render_coach, render_entry, render_letters
 from adcp_tracker.sandbox.timeline import OUTCOMES, Filter
 
 if TYPE_CHECKING:
