@@ -19,7 +19,6 @@ from adcp_tracker.sandbox.middleware import (
     log_request,
     read_body,
 )
-from adcp_tracker.sandbox.operations import sync_sources
 from adcp_tracker.sandbox.schema import (
     ACTION_SOURCES,
     EVENT_TYPES,
@@ -28,7 +27,7 @@ from adcp_tracker.sandbox.schema import (
     UID_TYPES_3_0,
     Issue,
 )
-from adcp_tracker.sandbox.seller import LogRequest, validation_error
+from adcp_tracker.sandbox.seller import LogRequest, sync_sources, validation_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

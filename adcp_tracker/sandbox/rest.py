@@ -18,9 +18,14 @@ from adcp_tracker.sandbox.middleware import (
     read_body,
     read_whole_number,
 )
-from adcp_tracker.sandbox.operations import list_sources, summarize, sync_sources
 from adcp_tracker.sandbox.schema import Issue
-from adcp_tracker.sandbox.seller import LogRequest, validation_error
+from adcp_tracker.sandbox.seller import (
+    LogRequest,
+    list_sources,
+    summarize,
+    sync_sources,
+    validation_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
