@@ -8,7 +8,7 @@ import attrs
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adcp_tracker.sandbox.mcp import TOOLS, McpPost, McpResponses
+from adcp_tracker.sandbox.agent import TOOLS, McpPost, McpResponses
 
 if TYPE_CHECKING:
     from starlette.requests import Request

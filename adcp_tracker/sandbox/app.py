@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 
 from adcp_tracker.sandbox.a2a import a2a_routes
 from adcp_tracker.sandbox.admin import admin_routes
-from adcp_tracker.sandbox.mcp import mcp_routes
+from adcp_tracker.sandbox.agent import mcp_routes
 from adcp_tracker.sandbox.page import page_routes
 from adcp_tracker.sandbox.rest import rest_routes
 from adcp_tracker.sandbox.seller import Seller
