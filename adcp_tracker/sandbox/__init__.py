@@ -15,7 +15,6 @@ except ImportError as error:  # pragma: no cover - shown in a process of its own
         name=error.name,
     ) from error
 
-from adcp_tracker.sandbox.app import create_app
 from adcp_tracker.sandbox.config import (
     DEFAULT_ADVERTISER,
     DEFAULT_SOURCE,
@@ -23,7 +22,7 @@ from adcp_tracker.sandbox.config import (
     InjectedFault,
     SandboxConfig,
 )
-from adcp_tracker.sandbox.server import Sandbox, run
+from adcp_tracker.sandbox.server import Sandbox, create_app, run
 
 __all__ = [
     "DEFAULT_ADVERTISER",

@@ -1,4 +1,4 @@
-"""The panels of the page: how well events match, and the dead letters of a tracker.
+"""The panels of the page: how well events match, dead letters, and the details of one entry.
 
 Dead letters are read and replayed in the tracker's queue, which the seller itself has nothing
 to do with: a real seller never sees them.

@@ -1,4 +1,4 @@
-"""Run the local seller under uvicorn: in a thread, or in the foreground."""
+"""The seller as an ASGI application, and uvicorn: in a thread, or in the foreground."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 
 import attrs
 import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import replace_file
-from adcp_tracker.sandbox.app import create_app
+from adcp_tracker.sandbox.admin import admin_routes
+from adcp_tracker.sandbox.agent import a2a_routes, mcp_routes
 from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig
 from adcp_tracker.sandbox.failures import TRANSPORT, reset_transport
+from adcp_tracker.sandbox.middleware import LoopbackOnly, PageToken, SameOriginOnly
+from adcp_tracker.sandbox.page import page_routes
+from adcp_tracker.sandbox.rest import rest_routes
 from adcp_tracker.sandbox.seller import Seller
 
 if TYPE_CHECKING:
@@ -40,6 +46,31 @@ _BACKLOG = 128
 _DIED = 70
 _IPV4 = 4
 _TURNS = 4
+
+
+def create_app(
+    config: SandboxConfig | None = None, *, seller: Seller | None = None, token: str | None = None
+) -> Starlette:
+    """Build the local seller as an ASGI application.
+
+    Connection faults only work under the server of :class:`~.Sandbox` or :func:`~.run`.
+
+    Args:
+        config: The seller's settings; ignored if `seller` is given.
+        seller: The seller to serve.
+        token: Required for the page and for ``/_sandbox``; then requests may name any host.
+    """
+    seller = Seller(config) if seller is None else seller
+    routes = [rest_routes, mcp_routes, a2a_routes, admin_routes, page_routes]
+    app = Starlette(
+        routes=[route for make in routes for route in make(seller)],
+        middleware=[
+            Middleware(LoopbackOnly) if token is None else Middleware(PageToken, token),
+            Middleware(SameOriginOnly),
+        ],
+    )
+    app.state.seller = seller
+    return app
 
 
 class BreakableProtocol(H11Protocol):
