@@ -11,9 +11,8 @@ if TYPE_CHECKING:
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.model import Account, EventSource
+    from adcp_tracker.event_sources.model import Account, EventSource, SourcesReport
     from adcp_tracker.event_sources.reconciliation import Reconciliation
-    from adcp_tracker.event_sources.reports import SourcesReport
     from adcp_tracker.event_sources.rules import EventRules
 
 

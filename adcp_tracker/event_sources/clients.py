@@ -13,15 +13,14 @@ from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.destinations.capabilities import parse_version
 from adcp_tracker.destinations.interchange import Interchange, list_event_sources
-from adcp_tracker.event_sources.reports import is_count, parse_reports
+from adcp_tracker.event_sources.model import is_count, parse_reports
 from adcp_tracker.events.model import NEWER_EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.model import Account, EventSource
-    from adcp_tracker.event_sources.reports import SourceReport
+    from adcp_tracker.event_sources.model import Account, EventSource, SourceReport
     from adcp_tracker.events.rules import AdcpVersion
 
     Answer = dict[str, object] | CheckResult

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from adcp_tracker.destinations.base import Destination, EventFailure
-    from adcp_tracker.event_sources.model import EventSource
-    from adcp_tracker.event_sources.reports import SourceReport
+    from adcp_tracker.event_sources.model import EventSource, SourceReport
     from adcp_tracker.events.event import Event
     from adcp_tracker.journal.files import QueueDirectory
 

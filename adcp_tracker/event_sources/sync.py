@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from adcp_tracker._logging import logger
 from adcp_tracker.destinations.base import CheckResult
 from adcp_tracker.event_sources.clients import client_for
-from adcp_tracker.event_sources.model import unique_sources
-from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
+from adcp_tracker.event_sources.model import SourceReport, SourcesReport, unique_sources
 from adcp_tracker.event_sources.rules import from_report
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.model import Account, EventSource
-    from adcp_tracker.event_sources.reports import SourceReport
+    from adcp_tracker.event_sources.model import Account, EventSource, SourceReport
 
 HOUR = 3600.0
 START = 495_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.event_sources.reports import Health, Setup, SourceReport, parse_reports
+from adcp_tracker.event_sources.model import Health, Setup, SourceReport, parse_reports
 
 
 def test_the_protocols_own_answer() -> None:

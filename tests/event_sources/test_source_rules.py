@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import InvalidEventError, RejectedEvent, Tracker
-from adcp_tracker.event_sources.model import EventSource
-from adcp_tracker.event_sources.reports import SourceReport, SourcesReport
+from adcp_tracker.event_sources.model import EventSource, SourceReport, SourcesReport
 from adcp_tracker.event_sources.rules import SourceRule, load, save
 from adcp_tracker.event_sources.sync import rules_from
 from adcp_tracker.journal.files import QueueDirectory

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.reports import SourcesReport
+    from adcp_tracker.event_sources.model import SourcesReport
     from adcp_tracker.sandbox import Sandbox
     from tests.destinations.rawseller import RawRequest, RawSeller
 
