@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from adcp_tracker._logging import logger
+from adcp_tracker.delivery.stats import DestinationStats
+from adcp_tracker.destinations.base import CheckResult
+from adcp_tracker.event_sources.clients import client_for
+from adcp_tracker.event_sources.model import SourceReport, SourcesReport, unique_sources
+from adcp_tracker.event_sources.rules import from_report
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
-    from adcp_tracker.event_sources.model import Account, EventSource, SourcesReport
+    from adcp_tracker.event_sources.clients import EventSourceClient
+    from adcp_tracker.event_sources.model import Account, EventSource
     from adcp_tracker.event_sources.reconciliation import Reconciliation
-    from adcp_tracker.event_sources.rules import EventRules
+    from adcp_tracker.event_sources.rules import EventRules, SourceRule
 
 
 class EventSourceApi:
@@ -60,15 +68,13 @@ class EventSourceApi:
         Raises:
             ConfigurationError: If two sources have the same id.
         """
-        from adcp_tracker.event_sources import sync  # noqa: PLC0415 - rarely used
-
         wanted = tuple(sources)
-        reports = sync.sync_sources(
+        reports = sync_sources(
             self._destinations, wanted, account, delete_missing=delete_missing, dry_run=dry_run
         )
         if not dry_run:
             known = self._rules.stored()
-            self._rules.learn(sync.rules_from(reports, self._destinations, wanted, known))
+            self._rules.learn(rules_from(reports, self._destinations, wanted, known))
         return reports
 
     def list(self, *, account: Account | None = None) -> builtins.list[SourcesReport]:
@@ -77,11 +83,9 @@ class EventSourceApi:
         Args:
             account: Whose. Agents need it; the Interchange knows its advertiser.
         """
-        from adcp_tracker.event_sources import sync  # noqa: PLC0415 - rarely used
-
-        reports = sync.list_sources(self._destinations, account)
+        reports = list_sources(self._destinations, account)
         known = self._rules.stored()
-        self._rules.learn(sync.rules_from(reports, self._destinations, known=known))
+        self._rules.learn(rules_from(reports, self._destinations, known=known))
         return reports
 
     def reconcile(
@@ -93,13 +97,177 @@ class EventSourceApi:
             hours: How many hours to look back, besides the current one.
             account: Whose events. Agents need it; the Interchange knows its advertiser.
         """
-        from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - rarely used
-        from adcp_tracker.event_sources import reconciliation  # noqa: PLC0415 - likewise
-
         known = self._stats().destinations
         return [
-            reconciliation.reconcile(
-                each, known.get(each.name, DestinationStats()), account, hours, time.time()
-            )
+            reconcile(each, known.get(each.name, DestinationStats()), account, hours, time.time())
             for each in self._destinations
         ]
+
+
+_UNSUPPORTED: Final = CheckResult(
+    "error", "This kind of destination doesn't manage event sources.", "Ask the seller."
+)
+_COMPARED_FIELDS: Final = ("name", "event_types", "value_currencies", "action_source")
+
+
+def list_sources(
+    destinations: Iterable[Destination], account: Account | None = None
+) -> list[SourcesReport]:
+    """Return which event sources each destination's seller knows."""
+    return [_report(destination, _list(destination, account)) for destination in destinations]
+
+
+def sync_sources(
+    destinations: Iterable[Destination],
+    sources: Iterable[EventSource],
+    account: Account | None = None,
+    *,
+    delete_missing: bool = False,
+    dry_run: bool = False,
+) -> list[SourcesReport]:
+    """Register event sources with each destination's seller.
+
+    Args:
+        destinations: The destinations.
+        sources: The event sources to register.
+        account: The account they belong to, for agents.
+        delete_missing: Whether to delete the account's other event sources.
+        dry_run: Whether to only return what would change.
+
+    Raises:
+        ConfigurationError: If two sources have the same id.
+    """
+    wanted = unique_sources(sources)
+    reports = []
+    for destination in destinations:
+        found: tuple[SourceReport, ...] | CheckResult = _UNSUPPORTED
+        client = client_for(destination)
+        if client is not None:
+            sync = _plan if dry_run else _sync
+            found = sync(client, wanted, account, delete_missing=delete_missing)
+        reports.append(_report(destination, found))
+    return reports
+
+
+def rules_from(
+    reports: Iterable[SourcesReport],
+    destinations: Iterable[Destination],
+    wanted: Iterable[EventSource] = (),
+    known: Mapping[str, SourceRule] | None = None,
+) -> dict[str, SourceRule | None]:
+    """Return the rule of each destination's own event source by the reports.
+
+    A deleted event source is ``None``; one without a response is missing.
+
+    Args:
+        reports: What the sellers say.
+        destinations: The destinations.
+        wanted: The event sources as they were registered, if they were.
+        known: The rules that were known before, for what a seller doesn't say.
+    """
+    before = known or {}
+    own = {each.name: getattr(each, "event_source_id", None) for each in destinations}
+    wishes = {source.event_source_id: source for source in wanted}
+    rules: dict[str, SourceRule | None] = {}
+    for report in reports:
+        for each in report.sources:
+            if each.event_source_id == own.get(report.destination) and not each.has_failed:
+                is_gone = each.action == "deleted"
+                wish = wishes.get(each.event_source_id)
+                rules[report.destination] = (
+                    None if is_gone else from_report(each, wish, before.get(report.destination))
+                )
+    return rules
+
+
+def _list(
+    destination: Destination, account: Account | None
+) -> tuple[SourceReport, ...] | CheckResult:
+    client = client_for(destination)
+    return _UNSUPPORTED if client is None else client.list(account)
+
+
+def _report(
+    destination: Destination, found: tuple[SourceReport, ...] | CheckResult
+) -> SourcesReport:
+    if not isinstance(found, CheckResult):
+        return SourcesReport(destination.name, found)
+    logger.error(
+        "sources.no_answer",
+        destination=destination.name,
+        reason=found.message,
+        remedy=found.remedy,
+    )
+    return SourcesReport(destination.name, problem=found)
+
+
+def _sync(
+    client: EventSourceClient,
+    wanted: Sequence[EventSource],
+    account: Account | None,
+    *,
+    delete_missing: bool,
+) -> tuple[SourceReport, ...] | CheckResult:
+    found = client.sync(wanted, account, delete_missing=delete_missing)
+    if isinstance(found, CheckResult):
+        return found
+    named = {report.event_source_id for report in found}
+    missing = (each for each in wanted if each.event_source_id not in named)
+    return (*found, *(_unconfirmed(each) for each in missing))
+
+
+def _unconfirmed(source: EventSource) -> SourceReport:
+    words = "The seller's response doesn't mention this event source. Sync it again, or ask."
+    return SourceReport(source.event_source_id, source.name, "unconfirmed", errors=(words,))
+
+
+def _plan(
+    client: EventSourceClient,
+    wanted: Sequence[EventSource],
+    account: Account | None,
+    *,
+    delete_missing: bool,
+) -> tuple[SourceReport, ...] | CheckResult:
+    """Return what a sync would do, as far as the seller's list shows."""
+    known = client.validate(wanted, delete_missing=delete_missing) or client.list(account)
+    if isinstance(known, CheckResult):
+        return known
+    by_id = {report.event_source_id: report for report in known}
+    found = [_planned_action(source, by_id) for source in wanted]
+    if delete_missing:
+        named = {source.event_source_id for source in wanted}
+        missing = (each for each in known if each.event_source_id not in named)
+        found += [
+            SourceReport(each.event_source_id, each.name, "deleted", each.managed_by)
+            for each in missing
+            if each.managed_by != "seller"
+        ]
+    return tuple(found)
+
+
+def _planned_action(source: EventSource, known: Mapping[str, SourceReport]) -> SourceReport:
+    before = known.get(source.event_source_id)
+    action = "created"
+    if before is not None:
+        action = (
+            "updated"
+            if any(_differs(source, before, name) for name in _COMPARED_FIELDS)
+            else "unchanged"
+        )
+    types, currencies = source.event_types or None, source.value_currencies or None
+    return SourceReport(
+        source.event_source_id,
+        source.name,
+        action,
+        event_types=types,
+        value_currencies=currencies,
+        action_source=source.action_source or "",
+    )
+
+
+def _differs(source: EventSource, before: SourceReport, name: str) -> bool:
+    wish, shown = getattr(source, name), getattr(before, name)
+    if isinstance(shown, tuple):
+        return set(wish) != set(shown)
+    # A seller may know more than it shows.
+    return bool(shown or name == "name") and (wish or "") != shown

@@ -21,7 +21,7 @@ DAY_HOURS: Final = 24
 LATE_HOURS: Final = 1
 """How many hours late a seller may still count events."""
 
-_UNSUPPORTED: Final = CheckResult(
+_NO_COUNTS: Final = CheckResult(
     "warning", "This kind of destination has no counts.", "Compare with the seller's own reports."
 )
 
@@ -107,7 +107,7 @@ def reconcile(
     start = stop - 1 - hours
     client = client_for(destination)
     if client is None:
-        return Reconciliation(destination.name, problem=_UNSUPPORTED)
+        return Reconciliation(destination.name, problem=_NO_COUNTS)
     answer = client.count_received(account, start, stop)
     if isinstance(answer, CheckResult):
         return Reconciliation(destination.name, problem=answer)

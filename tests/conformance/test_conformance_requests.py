@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from adcp_tracker import Agent
 from adcp_tracker.destinations.base import Batch, Delivered
+from adcp_tracker.event_sources.api import list_sources, sync_sources
 from adcp_tracker.event_sources.model import Account, EventSource
-from adcp_tracker.event_sources.sync import list_sources, sync_sources
 from adcp_tracker.events.model import NEWER_EVENT_TYPES, ActionSource, EventType, SurfaceCategory
 from tests.conformance.installed import needs_sdk, objections
 from tests.conformance.trying import thoroughly

@@ -13,8 +13,8 @@ import pytest
 
 from adcp_tracker import Agent, Interchange
 from adcp_tracker.destinations.base import Batch, Delivered, Paused
+from adcp_tracker.event_sources.api import list_sources, sync_sources
 from adcp_tracker.event_sources.model import Account, EventSource
-from adcp_tracker.event_sources.sync import list_sources, sync_sources
 from tests.destinations.rawseller import answering, http, raw_seller
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN, run_seller
 

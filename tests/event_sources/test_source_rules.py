@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import InvalidEventError, RejectedEvent, Tracker
+from adcp_tracker.event_sources.api import rules_from
 from adcp_tracker.event_sources.model import EventSource, SourceReport, SourcesReport
 from adcp_tracker.event_sources.rules import SourceRule, load, save
-from adcp_tracker.event_sources.sync import rules_from
 from adcp_tracker.journal.files import QueueDirectory
 from tests.event_sources.asking import ACCOUNT, agent, interchange
 from tests.support.destinations import wait_until

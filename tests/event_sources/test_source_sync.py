@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from adcp_tracker import Agent, Interchange, Tracker
+from adcp_tracker.event_sources.api import list_sources, rules_from, sync_sources
 from adcp_tracker.event_sources.clients import InterchangeClient, Received
 from adcp_tracker.event_sources.model import Account, EventSource
-from adcp_tracker.event_sources.sync import list_sources, rules_from, sync_sources
 from tests.destinations.rawseller import http, raw_seller
 from tests.event_sources.asking import ACCOUNT, agent, interchange
 from tests.support.destinations import ScriptedDestination
