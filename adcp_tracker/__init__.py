@@ -20,9 +20,8 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.event_sources.api import EventSourceApi
+from adcp_tracker.event_sources.api import EventSourceApi, HourRow, Reconciliation
 from adcp_tracker.event_sources.model import Account, EventSource, SourceReport, SourcesReport
-from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation
 from adcp_tracker.events.builder import EventFields, TrackOptions
 from adcp_tracker.events.event import Event, RejectedEvent
 from adcp_tracker.events.model import (

@@ -22,8 +22,8 @@ from adcp_tracker.cli.queue import (
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from adcp_tracker.event_sources.api import HourRow, Reconciliation
     from adcp_tracker.event_sources.model import Account, Health, Setup, SourceReport, SourcesReport
-    from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation
 
 
 AccountId = Annotated[

@@ -10,8 +10,8 @@ import pytest
 from adcp_tracker import Tracker
 from adcp_tracker.delivery.stats import DestinationStats
 from adcp_tracker.destinations.base import CheckResult
+from adcp_tracker.event_sources.api import HourRow, Reconciliation, reconcile
 from adcp_tracker.event_sources.clients import EventSourceClient, Received
-from adcp_tracker.event_sources.reconciliation import HourRow, Reconciliation, reconcile
 from adcp_tracker.sandbox import Sandbox
 from tests.event_sources.asking import ACCOUNT, agent, interchange
 from tests.support.destinations import HandClock, ScriptedDestination
