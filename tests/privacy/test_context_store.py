@@ -20,8 +20,12 @@ from adcp_tracker.context import Consent, RequestContext, bind_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import ContextFiles
-from adcp_tracker.privacy.context_store import MOST_REMEMBERED, ContextStore, ContextTokens
-from adcp_tracker.privacy.context_token import TokenSigner
+from adcp_tracker.privacy.context_store import (
+    MOST_REMEMBERED,
+    ContextStore,
+    ContextTokens,
+    TokenSigner,
+)
 from adcp_tracker.tracker import Tracker
 from tests.support.destinations import HandClock, ScriptedDestination, wait_until
 from tests.support.persons import reader, remembered_tokens

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.context import Automated, Consent, RequestContext
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.privacy.context_token import MAX_CHARACTERS, TokenReading, TokenSigner
+from adcp_tracker.privacy.context_store import MAX_CHARACTERS, TokenReading, TokenSigner
 
 KEY = "0123456789abcdef-current"
 OLD_KEY = b"0123456789abcdef-former"

@@ -27,7 +27,7 @@ from adcp_tracker.journal.encryption import ENCRYPTED, Encryption
 from adcp_tracker.journal.records import EVENT, HEADER_BYTES, encode_record, parse
 from adcp_tracker.outbox.state import Span, State
 from adcp_tracker.outbox.storage import DamagedOutboxError
-from adcp_tracker.privacy.context_token import TokenSigner
+from adcp_tracker.privacy.context_store import TokenSigner
 from adcp_tracker.web.click_ids import ClickNames, read_cookie
 from adcp_tracker.web.client_ip import (
     ProxyTrust,

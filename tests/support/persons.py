@@ -12,8 +12,7 @@ from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.directory import ContextFiles, DirectoryStore, open_outbox
-from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
-from adcp_tracker.privacy.context_token import TokenSigner
+from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, TokenSigner
 from adcp_tracker.privacy.erasure import Erasure
 
 if TYPE_CHECKING:

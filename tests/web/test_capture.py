@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker.context import Consent, Context, RequestContext, bind_context, current_context
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.privacy.context_token import TokenSigner
+from adcp_tracker.privacy.context_store import TokenSigner
 from adcp_tracker.web.capture import Capture, LazyContext
 from adcp_tracker.web.consent import ConsentCookie
 from adcp_tracker.web.options import CaptureSettings

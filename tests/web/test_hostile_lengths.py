@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from adcp_tracker.privacy.context_token import TokenSigner
+from adcp_tracker.privacy.context_store import TokenSigner
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.consent import (
     ConsentCookie,
