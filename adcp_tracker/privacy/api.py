@@ -141,7 +141,7 @@ class PrivacyApi:
             UnsafeDirectoryError: If a folder or file of the queue is a link, belongs to another
                 user, or is open to others.
         """
-        from adcp_tracker.privacy.export import Export  # noqa: PLC0415 - rarely needed
+        from adcp_tracker.privacy.erasure import Export  # noqa: PLC0415 - rarely needed
         from adcp_tracker.privacy.matching import person  # noqa: PLC0415 - likewise
 
         whom = person(
