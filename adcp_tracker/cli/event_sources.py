@@ -78,14 +78,14 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     """
     from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - likewise
-    from adcp_tracker.event_sources import reconciliation  # noqa: PLC0415 - likewise
+    from adcp_tracker.event_sources import api  # noqa: PLC0415 - likewise
 
     whose = parse_account(account, brand, operator)
     found = destinations()
     require_destinations(found)
     stats = read_status(open_existing_queue(directory), [each.name for each in found]).stats
     results = [
-        reconciliation.reconcile(
+        api.reconcile(
             each, stats.destinations.get(each.name, DestinationStats()), whose, hours, time.time()
         )
         for each in found

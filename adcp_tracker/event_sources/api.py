@@ -1,4 +1,4 @@
-"""``tracker.event_sources``: sync, list and reconcile."""
+"""``tracker.event_sources``: sync, list, and compare what sellers say they received."""
 
 from __future__ import annotations
 

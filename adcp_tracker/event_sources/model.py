@@ -1,4 +1,4 @@
-"""EventSource, Account, and the TOML and JSON files that describe them."""
+"""EventSource, Account, the files that describe them, and what sellers report of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conversion event: its JSON, and a typed view of it.
+"""The conversion event: its JSON, a typed view of it, and what is kept of a rejected one.
 
 All the protocol's rules are checked once, for the whole event, when it is made. An event that
 exists is valid and has its final JSON, so nothing after it checks or writes again. Its fields

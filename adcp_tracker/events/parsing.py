@@ -1,4 +1,4 @@
-"""Parse times, exact amounts and the other values of orders, as shops keep them."""
+"""Parse times, exact amounts, URLs and the other values of orders, as shops keep them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""register_order, and mappings that say where an order's fields are."""
+"""register_order, mappings that say where an order's fields are, and explain()."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue in a directory of the local disk: its store, leader lock and known destinations."""
+"""A queue in a directory: its store, leader lock, destinations and remembered contexts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a queue in a database, and what differs between databases.
+"""The tables of a queue in a database, what differs between databases, and TransactionalOutbox.
 
 No driver is needed here: an application's own migration can create the tables, and its own
 connection add records. Statements take words in braces from :data:`WORDS`, such as ``{now}``.

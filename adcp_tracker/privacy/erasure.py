@@ -1,4 +1,4 @@
-"""Erase a person's data from the queue."""
+"""Erase or export a person: the two commands that a leader runs on the queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Request protocol; WSGI and ASGI readers."""
+"""Request protocol; WSGI and ASGI readers; the URL of the page."""
 
 from __future__ import annotations
 
