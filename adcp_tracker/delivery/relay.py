@@ -57,7 +57,7 @@ UPDATE adcp_relay SET host = %(host)s, seen = {now}, emptied = greatest(emptied,
     is_closed = %(is_closed)s
 WHERE directory = %(directory)s
 """
-_NOW: Final = "SELECT {now} FROM adcp_relay WHERE directory = %(directory)s"
+_NOW: Final = "SELECT {now}, stats FROM adcp_relay WHERE directory = %(directory)s"
 _FORGET: Final = "DELETE FROM adcp_origin WHERE ended < {now} - %(seconds)s"
 _SHIPPED: Final = """
 SELECT shipped FROM adcp_origin WHERE queue = %(queue)s AND origin = %(origin)s
@@ -153,8 +153,8 @@ class Relay:
         return self._config.idle_seconds
 
     def is_drained(self) -> bool:
-        """Return whether everything is shipped."""
-        return self._is_shipped(self.segments.sizes())
+        """Return whether everything is shipped, as far as the database could be asked."""
+        return self._is_loaded and self._is_shipped(self.segments.sizes())
 
     def next_attempt_at(self) -> float:
         """Return the time of the next attempt, in seconds since the epoch."""
@@ -207,9 +207,11 @@ class Relay:
         self.is_abandoned = True
 
     def _ship_all(self) -> None:
-        if not self._is_loaded:
+        rows = self._tables("").query(_NOW, directory=self._directory) if self._is_loaded else []
+        if not rows or _counts(rows[0][1]) != self._counts:  # a standby may have lagged behind
             self._load()
-        ((now,),) = self._tables("").query(_NOW, directory=self._directory)
+            rows = self._tables("").query(_NOW, directory=self._directory)
+        now = rows[0][0]
         sizes = self.segments.sizes()
         for name, size in sizes.items():
             self._ship_segment(name, size)
@@ -235,7 +237,8 @@ class Relay:
         self._tell()
         ((stats,),) = tables.query(_LOAD, directory=self._directory)
         self._sure.clear()
-        self._counts = Counter(json.loads(bytes(stats)) if stats else {})
+        self._lines.clear()
+        self._counts = _counts(stats)
         self._is_loaded = True
         tables.query(_FORGET, seconds=_KEPT_SECONDS)
 
@@ -340,6 +343,11 @@ class Relay:
                 shipped_to = upto
         self._lines[name] = [counted, total, shipped_to, shipped]
         return total - shipped
+
+
+def _counts(stats: bytes | None) -> Counter[str]:
+    """Return the counts that are kept in the database."""
+    return Counter(json.loads(bytes(stats)) if stats else {})
 
 
 def _directory_id(path: Path) -> str:

@@ -84,7 +84,8 @@ _PROCESS: Final = secrets.token_hex(6)
 _MICROSECONDS: Final = 1_000_000
 """A new segment is numbered by the time, so that no other queue, database or backup has its like.
 
-Batches are identified by their places in segments.
+Batches are identified by their places in segments. So are terms: a standby that takes over may
+not have heard of the last ones.
 """
 _EXTRAS: Final = {
     "postgresql": "postgresql",
@@ -96,6 +97,8 @@ _EXTRAS: Final = {
 
 _CHECK_SERVER: Final = "check the user and password, and that it runs; it is tried again"
 _MOST_ROWS: Final = 2**62
+_REVISION: Final = "revision"
+_REVISION_BYTES: Final = 8
 
 _TEXTS: Final = {
     "adcp_intake": "data",
@@ -114,7 +117,8 @@ SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND (until < {now} OR holder = 
 
 _ACQUIRE: Final = """
 UPDATE adcp_queue SET
-    term = CASE WHEN holder = %(holder)s THEN term ELSE term + 1 END,
+    term = CASE WHEN holder = %(holder)s THEN term
+        ELSE greatest(term + 1, floor({now} * %(microseconds)s)) END,
     holder = %(holder)s,
     until = {now} + %(lease)s
 WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
@@ -140,6 +144,8 @@ SELECT queue, holder, {now} - until, wanted > {now} - %(seconds)s FROM adcp_queu
 """
 
 _FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR UPDATE"
+
+_STATE_REVISION: Final = "SELECT value FROM adcp_state WHERE queue = %(queue)s AND name = %(name)s"
 
 _LOG_END: Final = """
 SELECT segment, size, begun < {now} - %(seconds)s, {now} FROM adcp_queue WHERE queue = %(queue)s
@@ -730,6 +736,19 @@ class DatabaseQueue:
         return any(text in content for content in contents for text in texts)
 
 
+def _went_back(tables: Tables, what: str) -> LeadLostError:
+    """Log that the database lost what this leader committed, and return the error to raise."""
+    logger.error(
+        "queue.went_back",
+        queue=tables.queue,
+        remedy="the database lost what it had committed: use a synchronous standby",
+    )
+    return LeadLostError(
+        f"{tables.database.location} queue {tables.queue}: expected the {what} as this process "
+        f"left it, got an earlier one"
+    )
+
+
 def _number(segment: str) -> int:
     """Return the number of a segment; its name ends with its queue, but for the first queue."""
     return int(segment.partition("-")[0])
@@ -801,12 +820,7 @@ class DatabaseSegments:
                 leader begins from what is there.
         """
         if self._end is not None and (segment, stop) < self._end:
-            logger.error(
-                "queue.went_back",
-                queue=self._tables.queue,
-                remedy="the database lost what it had committed: use a synchronous standby",
-            )
-            raise LeadLostError(f"{self._tables.database.location}: the log ends before its end")
+            raise _went_back(self._tables, "log")
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
@@ -941,36 +955,56 @@ def _patched(data: bytes, first: int, patches: Iterable[tuple[int, bytes]]) -> b
 class DatabaseOutbox:
     """The state of a queue.
 
+    Each change has a random revision. A database that has none of those that it may have, as a
+    standby that lagged behind, is not gone on with from memory.
+
     Args:
         tables: The queue's tables.
     """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._revisions = {b""}
 
     def load(self) -> dict[str, bytes]:
         """Return everything in it."""
         rows = self._tables.query("SELECT name, value FROM adcp_state WHERE queue = %(queue)s")
-        return {name: bytes(value) for name, value in rows}
+        state = {name: bytes(value) for name, value in rows}
+        self._revisions = {state.pop(_REVISION, b"")}
+        return state
 
     def apply(self, puts: Mapping[str, bytes], removes: Collection[str]) -> None:
-        """Set and remove keys, all or none of them."""
+        """Set and remove keys, all or none of them.
+
+        Raises:
+            LeadLostError: If the state isn't the one that this process left.
+            DatabaseError: If the database can't be reached.
+        """
         end = self._tables.database.dialect.on_conflict("queue, name", "value")
+        revision = secrets.token_bytes(_REVISION_BYTES)
+        puts = {**puts, _REVISION: revision}
 
         def change(cursor: Cursor) -> None:
+            found = self._tables.run(cursor, _STATE_REVISION, name=_REVISION)
+            if (bytes(found[0][0]) if found else b"") not in self._revisions:
+                raise _went_back(self._tables, "state")
             self._tables.run_each(
                 cursor,
                 "DELETE FROM adcp_state WHERE queue = %(queue)s AND name = %(name)s",
                 "name",
                 removes,
             )
-            if puts:
-                cursor.executemany(
-                    f"INSERT INTO adcp_state (queue, name, value) VALUES (%s, %s, %s) {end}",  # noqa: S608 - a constant
-                    [(self._tables.queue, name, value) for name, value in puts.items()],
-                )
+            cursor.executemany(
+                f"INSERT INTO adcp_state (queue, name, value) VALUES (%s, %s, %s) {end}",  # noqa: S608 - a constant
+                [(self._tables.queue, name, value) for name, value in puts.items()],
+            )
 
-        self._tables.write(change)
+        try:
+            self._tables.write(change)
+        except DatabaseError:  # it may have been committed all the same
+            self._revisions.add(revision)
+            raise
+        self._revisions = {revision}
 
     def close(self) -> None:
         """Have nothing to close: connections belong to the database."""
@@ -1288,7 +1322,11 @@ class LeaseLock:
 
     def _acquire(self) -> int:
         """Return the term if the lead is free or this process's; 0 otherwise."""
-        values = {"holder": self._name, "lease": self._lease_seconds}
+        values = {
+            "holder": self._name,
+            "lease": self._lease_seconds,
+            "microseconds": _MICROSECONDS,
+        }
         if not self._tables.query(_IS_FREE, **values):  # whoever waits locks nothing
             return 0
 

@@ -12,11 +12,13 @@ import pytest
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
-from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate
+from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, Tables, migrate
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adcp_tracker.outbox.database import DatabaseQueue
     from adcp_tracker.outbox.schema import Cursor
     from adcp_tracker.outbox.storage import Store
@@ -103,6 +105,59 @@ def test_a_leader_that_was_replaced_can_write_nothing(store: DatabaseStore, data
         with pytest.raises(LeadLostError):
             write()
     assert new.open_outbox().load() == {"a": b"new"}
+
+
+def test_a_leader_stops_if_the_database_goes_back(store: DatabaseStore, database: str) -> None:
+    """What a standby lacks that took over too early, isn't put together with what it has."""
+    outbox = _lead(store).open_outbox()
+    outbox.load()
+    outbox.apply({"cursor": b"1"}, [])
+    _change(database, "CREATE TABLE earlier AS SELECT * FROM adcp_state")
+    outbox.apply({"cursor": b"2"}, [])
+    outbox.apply({}, ["cursor"])
+    back = "INSERT INTO adcp_state SELECT * FROM earlier"
+    _change(database, "DELETE FROM adcp_state", back)
+    with pytest.raises(LeadLostError, match="expected the state as this process left it"):
+        outbox.apply({"cursor": b"3"}, [])
+    assert outbox.load() == {"cursor": b"1"}
+    outbox.apply({"cursor": b"2"}, [])
+    assert outbox.load() == {"cursor": b"2"}
+
+
+def test_a_change_whose_commit_was_not_heard_of_is_made_again(
+    store: DatabaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it was committed or not, the leader goes on."""
+    outbox = _lead(store).open_outbox()
+    write = Tables.write
+
+    def commit_and_fail(tables: Tables, work: Callable[[Cursor], object]) -> None:
+        write(tables, work)
+        raise DatabaseError("the connection broke")
+
+    def fail(tables: Tables, work: Callable[[Cursor], object]) -> None:
+        del tables, work
+        raise DatabaseError("the connection broke")
+
+    for number, broken in enumerate([commit_and_fail, fail, commit_and_fail, commit_and_fail]):
+        monkeypatch.setattr(Tables, "write", broken)
+        with pytest.raises(DatabaseError):
+            outbox.apply({"cursor": b"%d" % number}, [])
+    monkeypatch.undo()
+    outbox.apply({"cursor": b"new"}, [])
+    assert outbox.load() == {"cursor": b"new"}
+
+
+def test_a_term_is_never_used_again(store: DatabaseStore, database: str) -> None:
+    """Not even by a standby that has not heard of the last ones."""
+    lock = store.leader_lock(SystemClock())
+    assert lock.try_acquire()
+    _change(database, "UPDATE adcp_queue SET term = 0, until = 0, holder = ''")
+    other = DatabaseStore(database).leader_lock(SystemClock())
+    assert other.try_acquire()
+    assert other.term > lock.term
+    with pytest.raises(LeadLostError):
+        store.open(lock.term).write_stats(b"old")
 
 
 def test_a_lead_ends_by_its_own_clock_before_the_lease(store: DatabaseStore, database: str) -> None:
