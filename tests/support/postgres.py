@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import attrs
@@ -100,25 +100,32 @@ class PostgresServer:
             self.process.send_signal(signal.SIGINT)
             self.process.wait()
 
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as its administrator; return the rows of the last one."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
     def create(self, database: str) -> str:
         """Create a database, and return its URL."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"'.encode())
+        self.execute(f'CREATE DATABASE "{database}"')
         return self.url(database)
 
 
 @contextmanager
-def run_postgres() -> Iterator[PostgresServer]:
-    """Run a new, empty server."""
+def run_postgres(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """Run a new, empty server, or a standby that streams from another one."""
     assert BIN is not None, "PostgreSQL is not installed"
     directory = Path(tempfile.mkdtemp(prefix="adcp-pg-"))
     try:
         if USER is not None:
             shutil.chown(directory, USER)
-        initdb = [str(BIN / "initdb"), "-D", f"{directory}/data", "-U", "postgres"]
-        subprocess.run(
-            [*initdb, "--auth=trust", "-N"], check=True, stdout=subprocess.DEVNULL, user=USER
-        )
+        data = [f"-D{directory}/data", "-Upostgres"]
+        make = [str(BIN / "initdb"), *data, "--auth=trust", "-N"]
+        if primary is not None:
+            make = [str(BIN / "pg_basebackup"), *data, f"-h{primary.directory}", "-R", "-cfast"]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL, user=USER)
         server = PostgresServer(directory)
         server.start()
         try:
