@@ -15,6 +15,7 @@ from adcp_tracker._platform import raised_by_signal_handler, reraise_interruptio
 from adcp_tracker.context import Consent
 from adcp_tracker.events.event import RejectedEvent, encode, encode_within, redact_rejected
 from adcp_tracker.events.model import IGNORED_FOR_BOTS, MAX_CODE, MAX_EVENT_BYTES, EventType
+from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.events.rules import errors_of, identifier
 from adcp_tracker.exceptions import (
     FieldError,
@@ -69,7 +70,8 @@ class Recorder:
     ) -> None:
         self._strict = settings.strict
         self._on_denied: OnDenied = settings.on_denied
-        self._test_event_code = settings.test_event_code
+        code = settings.test_event_code
+        self._test_event_code = None if code is None else clean_id(code)
         self._pipeline = pipeline
         self._journal = pipeline.journal
         self._buffer = pipeline.buffer
@@ -372,7 +374,7 @@ def _checked_code(given: object, event: Event) -> str:
             event.event_id, event.event_type, event.event_time, event.custom_data, errors
         )
         raise InvalidEventError(errors, event=kept)
-    return str(code)
+    return clean_id(str(code))
 
 
 def _place(error: Exception) -> str:

@@ -6,7 +6,6 @@ import random
 import weakref
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Final, cast
-from uuid import UUID
 
 from adcp_tracker import _development
 from adcp_tracker._platform import SystemClock
@@ -18,9 +17,9 @@ from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event, derive_event_id, with_currency
-from adcp_tracker.events.builder import lead_id as lead_event_id
 from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
+from adcp_tracker.events.parsing import clean_id, is_absent
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.hooks import Hooks
 from adcp_tracker.journal.encryption import encryption_from_keys
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
     from types import TracebackType
+    from uuid import UUID
 
     from typing_extensions import Self, Unpack
 
@@ -344,10 +344,12 @@ class Tracker:
                 context = current_context()
             elif isinstance(context, str):
                 context = self._context_store.restore(context)
-            if details.get("event_id") is None and key is not None:
-                details["event_id"] = derive_event_id(event_type_name(event_type), key)
-            elif details.get("event_id") is None:
-                self._recorder.note_random_id(event_type)
+            if is_absent(details.get("event_id")):
+                named = clean_id(key) if isinstance(key, str) else key
+                if is_absent(named):
+                    self._recorder.note_random_id(event_type)
+                else:
+                    details["event_id"] = derive_event_id(event_type_name(event_type), named)
             if self._default_currency is not None:
                 given = details.get("custom_data")
                 details["custom_data"] = with_currency(given, self._default_currency)
@@ -374,7 +376,7 @@ class Tracker:
             tracker.track_lead("L-17", email="alice@example.com")
         """
         if lead_id is not None:
-            options.setdefault("event_id", lead_event_id(_as_text(lead_id)))
+            options.setdefault("event_id", cast("str", lead_id))  # read like an order's id
         return self.track(EventType.LEAD, **options)
 
     def track_custom(self, name: str, **options: Unpack[TrackOptions]) -> Event | RejectedEvent:
@@ -774,8 +776,3 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _as_text(lead_id: str | int | UUID) -> str:
-    """Return the id that a database gives a lead as text, as those of orders are."""
-    return str(lead_id) if type(lead_id) in {int, UUID} else cast("str", lead_id)

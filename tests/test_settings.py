@@ -212,7 +212,7 @@ def test_a_wrong_environment_is_reported_clearly(
 def test_a_secret_in_the_wrong_variable_is_not_shown(tmp_path: Path, name: str) -> None:
     """Whoever pasted it one line too low finds it in no log."""
     with pytest.raises(ConfigurationError) as raised:
-        Tracker.from_env({"ADCP_DIRECTORY": str(tmp_path), name: "s3cr3tPassw0rd\n"})
+        Tracker.from_env({"ADCP_DIRECTORY": str(tmp_path), name: "s3cr3t\nPassw0rd"})
     assert "s3cr3t" not in str(raised.value)
     assert "got a string of 15 characters" in str(raised.value)
 

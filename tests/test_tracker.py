@@ -319,7 +319,8 @@ def test_an_empty_test_code_is_none(make: Make) -> None:
     tracker = make(destination)
     tracker.track_lead("L-1", email=EMAIL, test_event_code="")
     tracker.track_lead("L-2", email=EMAIL, test_event_code=Unprintable("TEST1"))
-    assert tracker.flush(10.0).total().delivered == 2
+    tracker.track_lead("L-3", email=EMAIL, test_event_code="TEST1\n")
+    assert tracker.flush(10.0).total().delivered == 3
     assert [batch.test_event_code for batch in destination.batches] == [None, "TEST1"]
 
 

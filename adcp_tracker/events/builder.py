@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, TypedDict
-from uuid import UUID
 
 import attrs
 
@@ -23,7 +22,13 @@ from adcp_tracker.events.model import (
     EventType,
     UserMatch,
 )
-from adcp_tracker.events.parsing import Unvalidated, is_absent, parse_time, strip_page_url
+from adcp_tracker.events.parsing import (
+    Unvalidated,
+    is_absent,
+    parse_id,
+    parse_time,
+    strip_page_url,
+)
 from adcp_tracker.events.rules import (
     MAX_URL,
     TOO_LARGE,
@@ -38,6 +43,7 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from uuid import UUID
 
     from typing_extensions import Unpack
 
@@ -117,13 +123,13 @@ def refund_id(order_id: str, refund_id: str | None = None) -> str:
         The order's id and the refund's. It isn't cut if it is too long for an event id,
         because a cut id could be that of another refund.
     """
-    return f"{order_id}:refund" if refund_id is None else f"{order_id}:refund:{refund_id}"
+    named = parse_id(refund_id)
+    return f"{order_id}:refund" if named is None else f"{order_id}:refund:{named}"
 
 
-def lead_id(lead_id: str) -> str:
+def lead_id(lead_id: str | int | UUID) -> str:
     """Return the event id of a lead: its own id, also if that is a database's integer."""
-    given: object = lead_id
-    return str(given) if type(given) is int or isinstance(given, UUID) else lead_id
+    return parse_id(lead_id)  # type: ignore[return-value]  # what isn't one is rejected later
 
 
 def derive_event_id(event_type: str, *parts: object) -> str:
@@ -211,8 +217,8 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
     event_id, event_time = get("event_id"), get("event_time")
     if event_id is MISSING_ID:
         event_id = None
-    elif is_absent(event_id):
-        event_id = random_id()
+    else:
+        event_id = random_id() if (event_id := parse_id(event_id)) is None else event_id
     errors = [*(_unknown(name) for name in details if name not in _DETAILS), *errors]
     identifiers = {name: get(name) for name in _IDENTIFIERS}
     match = _match(get("user_match"), identifiers, default_region, context, errors)

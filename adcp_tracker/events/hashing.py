@@ -22,7 +22,7 @@ import attrs
 
 from adcp_tracker._formatting import describe
 from adcp_tracker.events.model import MAX_TOKEN, identifies
-from adcp_tracker.events.parsing import Unvalidated, is_absent
+from adcp_tracker.events.parsing import INVISIBLE, Unvalidated, is_absent
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
@@ -61,14 +61,7 @@ _is_local: Final = re.compile(
 ).fullmatch
 _is_label: Final = re.compile(r"[^\W_](?:[\w-]*[^\W_])?").fullmatch
 _find_bracketed: Final = re.compile(r"<([^<>]*)>[\s.,;]*\Z").search
-_invisible: Final = dict.fromkeys(
-    map(
-        ord,
-        "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
-        "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufff9\ufffa\ufffb",
-    )
-)
-"""Characters without a width: marks of direction, joiners, byte-order marks, soft hyphens."""
+_invisible: Final = dict.fromkeys(map(ord, INVISIBLE))
 
 CERTAIN_E164: Final = re.compile(
     r"\+(?:1[2-9][0-9]{9}|31[1-9][0-9]{8}|32[1-9][0-9]{7,8}|33[1-9][0-9]{8}|34[1-9][0-9]{8}"

@@ -40,6 +40,17 @@ _NULL_TYPES: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
 _NEVER_NULL: Final = frozenset({int, bool, dict, list, tuple, bytes})
 
 
+INVISIBLE: Final = (
+    "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff\ufff9\ufffa\ufffb"
+)
+"""Characters without a width: marks of direction, joiners, byte-order marks, soft hyphens."""
+
+_CONTROLS: Final = "".join(map(chr, (*range(0x21), *range(0x7F, 0xA1))))
+_BLANKS: Final = "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+_UNSEEN: Final = f"{INVISIBLE}{_CONTROLS}{_BLANKS}\u2028\u2029\u202f\u205f\u3000"
+
+
 def is_absent(value: object) -> bool:  # noqa: PLR0911 - a line a kind
     """Return whether a value stands for no value.
 
@@ -370,13 +381,22 @@ _MAX_ID_BITS: Final = 1024
 _MAX_ID_DIGITS: Final = 27
 
 
+def clean_id(text: str) -> str:
+    """Return an id without blanks, line breaks and invisible characters around it.
+
+    Files and pasted texts end in them, and nobody means them as a part of the id.
+    """
+    text = str.strip(text)
+    return text if text.isprintable() else text.strip(_UNSEEN)
+
+
 def parse_id(value: object) -> object:
-    """Return a key as text. Return the value unchanged if it isn't one."""
+    """Return a key as text, see :func:`clean_id`. Return the value unchanged if it isn't one."""
     if is_absent(value):
         return None
-    if isinstance(value, (str, UUID)):
-        return value if isinstance(value, str) else str(value)
     value = unbox(value)
+    if isinstance(value, (str, UUID)):
+        return clean_id(value if isinstance(value, str) else str(value)) or None
     if type(value) is float and value.is_integer() and abs(value) < MAX_NUMBER:
         return str(int(value))  # as pandas keeps integers in a column with gaps
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() < _MAX_ID_DIGITS:

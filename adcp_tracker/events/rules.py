@@ -21,7 +21,13 @@ import attrs
 import orjson
 
 from adcp_tracker._formatting import describe, format_choice, format_code, format_number, is_name
-from adcp_tracker.events.parsing import MAX_NUMBER, normalize_url, parse_amount, unbox
+from adcp_tracker.events.parsing import (
+    MAX_NUMBER,
+    clean_id,
+    normalize_url,
+    parse_amount,
+    unbox,
+)
 from adcp_tracker.exceptions import FieldError
 
 if TYPE_CHECKING:
@@ -218,14 +224,20 @@ def text(longest: int | None = None) -> Check:
 
 
 def identifier(longest: int) -> Check:
-    """Make the check of 1 to `longest` characters without control characters, such as an id."""
+    """Make the check of 1 to `longest` characters without control characters, such as an id.
+
+    It returns the id without what is invisible around it, see :func:`.clean_id`.
+    """
     expected = f"a string of 1–{longest} characters"
 
     def check(given: object) -> str:
-        value = given if type(given) is str else _as_str(given, expected)
-        if not 0 < len(value) <= longest or value.isspace():
-            fail(TOO_LONG if len(value) > longest else MISSING, expected, describe(value))
-        if not value.isprintable():
+        value = (given if type(given) is str else _as_str(given, expected)).strip()
+        is_printable = value.isprintable()
+        if not is_printable:
+            value = clean_id(value)
+        if not 0 < len(value) <= longest:
+            fail(TOO_LONG if value else MISSING, expected, describe(given))
+        if not is_printable:
             if _find_control(value):
                 fail(
                     MALFORMED, "a string without control characters", f"{describe(value)} with some"

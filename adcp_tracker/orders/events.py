@@ -41,6 +41,7 @@ from adcp_tracker.events.parsing import (
     fits_currency,
     is_absent,
     parse_amount,
+    parse_id,
     sum_lines,
 )
 from adcp_tracker.events.rules import WRONG_TYPE, Check, InvalidField, below, json_value
@@ -342,7 +343,7 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     full = items is None and (value is None or _same(value, total))
     lines = _refunded(placed.items if full else parse_items(items))
     data = _data_of(placed, lines, total if full else value, errors)
-    if refund_id is None and not full:
+    if not full and parse_id(refund_id) is None:
         refund_id = partial_refund_id(data)
     known = isinstance(placed.order_id, str)
     basics = {
@@ -442,7 +443,8 @@ def _contents(  # noqa: C901 - one pass, while a shopper waits
             contents.append(check.other_line(item))
             is_known = False
             continue
-        line = {"id": check_id(item_id)}
+        item_id = check_id(item_id)
+        line = {"id": item_id}
         if quantity is not None:
             line["quantity"] = check_quantity(quantity)
         if price is not None:

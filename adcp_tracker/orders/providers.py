@@ -36,7 +36,7 @@ class Refund:
 
     Attributes:
         order: The refunded order.
-        refund_id: The refund's own id.
+        refund_id: The refund's own id; empty if the payload doesn't have one.
         amount: The amount paid back, positive; ``None`` if the payload doesn't tell.
         items: The refunded lines, if the payload lists them.
         created_at: When it was made.
@@ -295,7 +295,7 @@ def _refund(
         order = attrs.evolve(order, currency=currency.upper())
     return Refund(
         attrs.evolve(order, items=()),
-        str(parse_id(value_at(source, mapping.refund_id))),
+        str(parse_id(value_at(source, mapping.refund_id)) or ""),
         amount,
         tuple(map(_positive, lines)) if lines else None,
         parse_time(value_at(source, mapping.created_at)),

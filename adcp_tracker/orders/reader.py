@@ -375,9 +375,12 @@ def choose_id(source: object, get: Get, plan: FieldPlan, trace: Trace | None = N
         if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
             if usual == UNSURE_ID and type(value) is int and not is_absent(get(PRIMARY_KEY)):
                 _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
+            named = parse_id(value)
+            if named is None:
+                continue
             if trace is not None:
                 trace["order_id"] = name
-            return parse_id(value)
+            return named
         last = value if last is None else last
     return parse_id(last)
 
@@ -444,6 +447,9 @@ class OrderReader:
                 values[index] = value
             elif later:
                 values[index] = _first_value(source, later, convert, values[index])
+        first = values[0]
+        if type(first) is str and (not first.isprintable() or first.strip() is not first):
+            return plan, self.read_with(plan, source.get, None, {})  # an id to be cleaned
         return plan, values
 
     def read_with(

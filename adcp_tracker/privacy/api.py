@@ -11,6 +11,7 @@ from adcp_tracker._logging import logger
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.context import RequestContext, current_context
 from adcp_tracker.events.hashing import hash_email, hash_phone
+from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import AdcpTrackerError, InvalidEventError
 from adcp_tracker.orders.reader import to_order
 
@@ -240,13 +241,13 @@ class ContextApi:
 def _order_id(order: object) -> str | None:
     """Return the id that the purchase of an order will have; anything else is an id itself."""
     if isinstance(order, (str, int, UUID)):
-        return str(order)
+        return clean_id(str(order))
     try:
         try:
             named: object = to_order(order).order_id
         except AdcpTrackerError:
             named = order
-        return None if named is None else str(named)
+        return None if named is None else clean_id(str(named))
     except Exception as error:  # noqa: BLE001 - nothing may break a checkout
         reraise_interruption(error)
         logger.warning("context.without_order", error=type(error).__name__)

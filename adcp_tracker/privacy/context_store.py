@@ -15,6 +15,7 @@ from adcp_tracker._formatting import as_tuple
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._platform import Clock, SystemClock, reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, without_identifiers
+from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ class ContextStore:
         """Return the context of a token; without one, what was remembered for an order."""
         if token is not None:
             return self._tokens.restore(token)
-        return None if order_id is None else self.recall(str(order_id))
+        return None if order_id is None else self.recall(clean_id(str(order_id)))
 
     def of_person(self, person: Person) -> list[StoredContext]:
         """Return what is remembered of a person, and everything that can't be read.

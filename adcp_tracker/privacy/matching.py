@@ -10,6 +10,7 @@ import orjson
 
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.model import CLICK_IDS, UniversalId
+from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.journal.records import DROPPED, ERASED, UNDECRYPTED, CorruptSpan, Record
 
 if TYPE_CHECKING:
@@ -129,9 +130,9 @@ def person(  # noqa: PLR0913 - what identifies a person, each by its name
         phones=frozenset(hash_phone(each, default_region, path="phone") for each in numbers),
         raw=frozenset(each.strip().casefold() for each in (*addresses, *numbers)),
         uids=frozenset(map(_uid, _as_uids(uid))),
-        click_ids=frozenset(_as_texts(click_id)),
-        order_ids=frozenset(_as_texts(order_id)),
-        event_ids=frozenset(_as_texts(event_id)),
+        click_ids=frozenset(_as_ids(click_id)),
+        order_ids=frozenset(_as_ids(order_id)),
+        event_ids=frozenset(_as_ids(event_id)),
     )
     if found == Person():
         raise TypeError(
@@ -155,6 +156,12 @@ def orders_of(event: object) -> frozenset[str]:
 def _as_texts(given: str | Iterable[str] | None) -> list[str]:
     texts = [given] if isinstance(given, str) else list(given or ())
     return [str(text) for text in texts if text]
+
+
+def _as_ids(given: str | Iterable[str] | None) -> Iterator[str]:
+    """Yield ids as they are given, and as events have them."""
+    for text in _as_texts(given):
+        yield from filter(None, (text, clean_id(text)))
 
 
 def _as_uids(given: Uid | Iterable[Uid] | None) -> list[Uid]:

@@ -27,7 +27,7 @@ def test_ids_never_change() -> None:
 def test_a_leads_id_may_be_a_databases_key() -> None:
     """As an order's may."""
     key = UUID(int=5)
-    assert [lead_id(each) for each in ("L-1", 42, key)] == ["L-1", "42", str(key)]  # type: ignore[arg-type]  # on purpose
+    assert [lead_id(each) for each in ("L-1", 42, key)] == ["L-1", "42", str(key)]
 
 
 def test_ids_are_the_same_in_another_process() -> None:

@@ -244,7 +244,7 @@ def test_every_fault_is_listed_in_the_order_of_the_fields() -> None:
         action_source="x",
         event_source_url="x",
         custom_event_name="a\nb",
-        surface=Surface(SurfaceCategory.APP, "\n\n!"),
+        surface=Surface(SurfaceCategory.APP, "!\n!"),
         ext=5,
     )
     assert [fault.partition(":")[0] for fault in found] == [
@@ -301,7 +301,7 @@ IN_THE_WRONG_PLACE: list[dict[str, Any]] = [
     {"user_match": match(hashed_email=SECRET)},
     {"user_match": match(hashed_phone=SECRET)},
     {"user_match": match(client_ip=SECRET)},
-    {"user_match": match(click_id=SECRET + "\n")},
+    {"user_match": match(click_id=SECRET + "\n!")},
     {"user_match": match(uids=[SECRET])},
     {"user_match": match(uids=[UniversalId(SECRET, SECRET)])},  # type: ignore[arg-type]  # on purpose
     {"user_match": match(extra={SECRET: object()})},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import UserDict
+from dataclasses import dataclass
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -12,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adcp_tracker.context import RequestContext, bind_context
+from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
-from adcp_tracker.orders.events import purchase_event, refund_event
+from adcp_tracker.orders.events import plain_purchase_event, purchase_event, refund_event
 from adcp_tracker.orders.mapping import register_order
-from adcp_tracker.orders.reader import to_order
+from adcp_tracker.orders.reader import Order, OrderItem, quick_values, to_order
+from adcp_tracker.testing import RecordingTracker
 from tests.support.events import NOW
 
 if TYPE_CHECKING:
@@ -159,11 +164,86 @@ values = st.none() | st.integers() | st.text(max_size=3) | st.uuids() | st.float
 
 
 @given(
-    st.fixed_dictionaries({"number": st.text(min_size=1).filter(str.strip), "id": values}), values
+    st.fixed_dictionaries({"number": st.text(min_size=1).filter(clean_id), "id": values}), values
 )
 def test_a_text_number_decides_whatever_else_there_is(
     order: dict[str, object], other: object
 ) -> None:
     """Neither the row's key nor anything of another name changes the id of a numbered order."""
-    assert to_order(order).order_id == order["number"]
-    assert to_order(order | {"reference": other, "pk": other}).order_id == order["number"]
+    number = clean_id(str(order["number"]))
+    assert to_order(order).order_id == number
+    assert to_order(order | {"reference": other, "pk": other}).order_id == number
+
+
+UNSEEN = ["\n", "\r", "\t", " ", "\x00", "\xa0", "\u2003", "\u2028", "\u200b", "\ufeff"]
+around = st.text(st.sampled_from([*UNSEEN, "\u202a", "\u202c"]), max_size=3)
+ids = st.builds("{}{}{}".format, around, st.sampled_from(["A-1", "7", "A 1", "Ä1"]), around)
+
+
+@dataclass
+class Placed:
+    """An order as a shop's own class has it."""
+
+    id: str
+    total: str
+    currency: str
+    items: list[dict[str, str]]
+
+
+@given(ids, ids)
+def test_an_id_is_cleaned_in_the_same_way_wherever_an_order_comes_from(one: str, sku: str) -> None:
+    """A dictionary is read in a quicker way than others, and must make the same event."""
+    order = {"id": one, "total": "5.00", "currency": "EUR", "items": [{"sku": sku, "price": "5"}]}
+    sources = [order, UserDict(order), Placed(**order), order | {"number": None}]  # type: ignore[arg-type]
+    sources.append(Order(one, Decimal("5.00"), "EUR", [OrderItem(sku, 1, Decimal(5))]))
+    order_id, item_id = clean_id(one), clean_id(sku)
+    for source in sources:
+        bought = plain_purchase_event(quick_values(source), NOW, None, None, strict=True)
+        back = refund_event(source, now=NOW, refund_id=one)
+        assert bought.json == purchase_event(source, now=NOW).json
+        assert (bought.event_id, back.event_id) == (order_id, f"{order_id}:refund:{order_id}")
+        for data in (bought.custom_data, back.custom_data):
+            assert data is not None
+            assert data.order_id == order_id
+            assert [*(data.content_ids or ())] == [item_id]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_what_is_invisible_around_an_id_is_no_part_of_it(unseen: str) -> None:
+    """Files end their lines with it, and people paste it: it must not cost an event."""
+    odd = f"{unseen}A-1{unseen}"
+    with RecordingTracker(strict=True) as tracker:
+        order = {"id": "1", "total": "5.00", "currency": "EUR"}
+        made = [
+            tracker.track_purchase(order, event_id=odd),
+            tracker.track_lead(odd),
+            tracker.track("subscribe", event_id=odd),
+            tracker.track("subscribe", key=odd),
+            tracker.track("subscribe", key="A-1"),
+        ]
+        with bind_context(RequestContext(click_id="c-1")):
+            tracker.contexts.remember(odd)
+        assert tracker.contexts.recall("A-1").click_id == "c-1"
+    *named, by_key, by_clean_key = [each.event_id for each in made]
+    assert set(named) == {"A-1"}
+    assert by_key == by_clean_key
+
+
+@pytest.mark.parametrize("unseen", ["", " ", "\u200b", None, float("nan")])
+def test_nothing_but_the_invisible_is_no_id(unseen: str | None) -> None:
+    """Events without an id of their own must not all become one."""
+    with RecordingTracker(strict=False) as tracker:
+        made = [tracker.track("subscribe", key=unseen, event_id=unseen) for _ in "12"]
+        made += [tracker.track_lead(unseen) for _ in "12"]
+        lost = tracker.track_purchase({"id": unseen, "total": "5.00", "currency": "EUR"})
+        found = tracker.track_purchase({"number": unseen, "id": 7, "total": "5", "currency": "EUR"})
+        assert len({each.event_id for each in tracker.events}) == len(made) + 1
+    assert (lost.event_id, found.event_id) == ("", "7")
+
+
+@pytest.mark.parametrize("given_id", [17, UUID(int=17), Decimal(17), 17.0])
+def test_an_events_own_id_may_be_a_databases_key(given_id: object) -> None:
+    """As an order's may."""
+    with RecordingTracker() as tracker:
+        made = tracker.track("subscribe", event_id=given_id)  # type: ignore[arg-type]  # on purpose
+    assert made.event_id == str(given_id).removesuffix(".0")

@@ -104,6 +104,14 @@ def test_refunds_of_woocommerce() -> None:
     ]
 
 
+def test_refunds_without_an_id_of_their_own_are_told_apart_by_their_amounts() -> None:
+    """They must not all become one."""
+    refunds = [{"total": "-6.00"}, {"id": None, "total": "-7.00"}]
+    made = tracked(orders.refunds_from_woocommerce({"id": 727, "total": "20", "refunds": refunds}))
+    assert [value for _, value, _ in made] == ["6.00", "7.00"]
+    assert len({event_id for event_id, _, _ in made}) == len(refunds)
+
+
 def test_refunds_of_magento() -> None:
     """One credit memo, or the answer to a search for those of an order."""
     memo = {"entity_id": 3, "increment_id": "C-3", "grand_total": 5, "order_currency_code": "EUR"}
