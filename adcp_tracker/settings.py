@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
 import attrs
 
 from adcp_tracker._formatting import as_tuple, format_quantity, format_setting
+from adcp_tracker.destinations.agent import Agent
+from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.events.model import MAX_CODE, EventType
 from adcp_tracker.events.rules import errors_of, identifier, is_currency
 from adcp_tracker.exceptions import ConfigurationError
@@ -597,15 +599,11 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
     destinations: list[Destination] = []
     interchange = _read(INTERCHANGE_VARIABLES, environ)
     if interchange.keys() - _SHARED:
-        from adcp_tracker.destinations.interchange import Interchange  # noqa: PLC0415 - as needed
-
         needed = ("ADCP_ADVERTISER_ID", "ADCP_API_KEY", "ADCP_EVENT_SOURCE_ID")
         interchange |= _credentials(environ, "ADCP_API_KEY", needed, "the Interchange")
         destinations.append(_build(Interchange, INTERCHANGE_VARIABLES, interchange))
     agent = _read(AGENT_VARIABLES, environ)
     if agent.keys() - _SHARED:
-        from adcp_tracker.destinations.agent import Agent  # noqa: PLC0415 - as needed
-
         needed = ("ADCP_AGENT_URL", "ADCP_AGENT_TOKEN", "ADCP_EVENT_SOURCE_ID")
         agent |= _credentials(environ, "ADCP_AGENT_TOKEN", needed, "an agent")
         if "auth" in agent:

@@ -30,9 +30,11 @@ from adcp_tracker.cli.queue import (
     configured_names,
     make_tracker,
     open_existing_queue,
+    read_status,
     stopping,
 )
 from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
+from adcp_tracker.orders.events import purchase_event, refund_event, to_order
 
 if TYPE_CHECKING:
     from adcp_tracker.cli.queue import QueueStatus
@@ -296,12 +298,6 @@ def _parse_value(text: str) -> object:
 
 def _event_of_order(letter: DeadLetter, text: str) -> bytes:
     """Build the event of a dead letter anew from its order, at the original time."""
-    from adcp_tracker.orders.events import (  # noqa: PLC0415 - for a quick --help
-        purchase_event,
-        refund_event,
-        to_order,
-    )
-
     try:
         source = json.loads(text, parse_float=Decimal)
     except ValueError as error:
@@ -383,8 +379,6 @@ def _print_replay_json(outcome: ReplayResult) -> None:
 
 def _is_unknown(destination: str | None, directory: str | None) -> bool:
     """Return whether nothing is known of a destination; print an error if so."""
-    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
-
     if destination is None:
         return False
     found = [letter for letters in _open_dead_letters(directory) for letter in letters]
@@ -470,8 +464,6 @@ def retire(
     Its pending events are dropped; until you do this, they are kept on disk. Its dead letters
     are kept. Exits with 1 if it is unknown or still in use.
     """
-    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
-
     queue = open_existing_queue(directory)
     with stopping(make_tracker(directory)) as tracker:
         names = [each.name for each in tracker.destinations]

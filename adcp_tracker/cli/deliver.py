@@ -30,8 +30,10 @@ from adcp_tracker.cli.queue import (
     require_leader,
     uploading,
 )
+from adcp_tracker.cli.status import serving
 from adcp_tracker.delivery.stats import add_up
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.files import QueueDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,15 +191,12 @@ def _serving(metrics: str | None, trackers: list[Tracker]) -> AbstractContextMan
     """Serve metrics at an address while the block runs, if there is one."""
     if metrics is None:
         return nullcontext()
-    from adcp_tracker.cli.status import serving  # noqa: PLC0415 - for a quick --help
 
     return serving(metrics, trackers)
 
 
 def _prepare(settings: Settings, *, create: bool) -> None:
     """Fail now if the queue can't be used."""
-    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
-
     if settings.directory is None:
         open_existing_queue(settings.queue)
         return

@@ -24,8 +24,12 @@ from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command
 from adcp_tracker.cli.deliver import flush_tracker
 from adcp_tracker.cli.sandbox import require_sandbox
+from adcp_tracker.destinations.agent import Agent
+from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.events.event import RejectedEvent
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -190,8 +194,6 @@ def _send(  # noqa: PLR0913 - two lists to fill
     hidden: bool,
 ) -> Stats:
     """Track the orders, deliver them to `seller`, and collect what is wrong with them."""
-    from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
-
     with Tracker(destinations_at(seller, agent=agent), directory=path) as tracker:
         numbered = _output.track_progress(order_stream(orders), "tracking", orders, hidden=hidden)
         for line, order in numbered:
@@ -210,8 +212,6 @@ def _send(  # noqa: PLR0913 - two lists to fill
 
 def destinations_at(seller: Sandbox, *, agent: bool) -> list[Destination]:
     """Return `seller` as an Interchange destination and, if asked, as an agent."""
-    from adcp_tracker.destinations.agent import Agent  # noqa: PLC0415 - for a quick --help
-    from adcp_tracker.destinations.interchange import Interchange  # noqa: PLC0415 - likewise
     from adcp_tracker.sandbox import config  # noqa: PLC0415 - needs an extra
 
     interchange = Interchange(
@@ -240,7 +240,6 @@ def make_seller(orders: int | None) -> Sandbox:
 def _queue_path(directory: str | None) -> AbstractContextManager[str]:
     if directory is None:
         return tempfile.TemporaryDirectory(prefix="adcp-tracker-demo-")
-    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
 
     path = Path(directory)
     if path.is_dir() and any(path.iterdir()):

@@ -16,14 +16,18 @@ from adcp_tracker.cli.queue import (
     destinations,
     make_tracker,
     open_existing_queue,
+    read_status,
     require_destinations,
     stopping,
 )
+from adcp_tracker.delivery.stats import DestinationStats
+from adcp_tracker.event_sources import api
+from adcp_tracker.event_sources.model import Account, read_sources
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from adcp_tracker.event_sources.api import HourRow, Reconciliation
-    from adcp_tracker.event_sources.model import Account, Health, Setup, SourceReport, SourcesReport
+    from adcp_tracker.event_sources.model import Health, Setup, SourceReport, SourcesReport
 
 
 AccountId = Annotated[
@@ -46,8 +50,6 @@ def parse_account(account: str | None, brand: str | None, operator: str | None) 
     Raises:
         ConfigurationError: If the options are incomplete or contradict each other.
     """
-    from adcp_tracker.event_sources.model import Account  # noqa: PLC0415 - for a quick --help
-
     if account is None and brand is None and operator is None:
         return None
     if account is None:
@@ -76,10 +78,6 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     Exits with 1 if the counts differ or a seller does not answer. Hours that ended less than an
     hour ago are shown, but not compared: sellers may still be counting them.
     """
-    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
-    from adcp_tracker.delivery.stats import DestinationStats  # noqa: PLC0415 - likewise
-    from adcp_tracker.event_sources import api  # noqa: PLC0415 - likewise
-
     whose = parse_account(account, brand, operator)
     found = destinations()
     require_destinations(found)
@@ -212,8 +210,6 @@ def _sync(  # noqa: PLR0913 - options, each by its name
 
     Exits with 1 if a source failed or a seller does not answer.
     """
-    from adcp_tracker.event_sources.model import read_sources  # noqa: PLC0415 - for a quick --help
-
     try:
         wanted = read_sources(file)
     except OSError as error:

@@ -21,9 +21,13 @@ from adcp_tracker.delivery.stats import (
     read_stats,
 )
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.encryption import encryption_from_keys
+from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import is_queue_url, open_store
 from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError, Shards
+from adcp_tracker.settings import Settings, destinations_from_env, settings_from_env
+from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.outbox.storage import Store
-    from adcp_tracker.settings import Settings
-    from adcp_tracker.tracker import Tracker
 
 
 _host: ContextVar[Tracker | None] = ContextVar("adcp_tracker_cli_host", default=None)
@@ -59,8 +61,6 @@ def open_existing_queue(place: str | None) -> Store:
         ConfigurationError: If there is no queue.
         UnsafeDirectoryError: If other users can read or write it.
     """
-    from adcp_tracker.journal.files import QueueDirectory  # noqa: PLC0415 - for a quick --help
-
     place = _place(place)
     if is_queue_url(place):
         store = open_store(None, place, encryption(), shards=Shards(queue_numbers(place)))
@@ -91,8 +91,6 @@ def make_tracker(
     Raises:
         ConfigurationError: If a variable is invalid.
     """
-    from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
-
     settings = attrs.asdict(make_settings(directory, **overrides), recurse=False)
     return Tracker(destinations(), _fleet=fleet, **settings)
 
@@ -103,11 +101,6 @@ def make_settings(directory: str | None, **overrides: object) -> Settings:
     Raises:
         ConfigurationError: If a variable is invalid.
     """
-    from adcp_tracker.settings import (  # noqa: PLC0415 - for a quick --help
-        Settings,
-        settings_from_env,
-    )
-
     host = _host.get()
     settings = settings_from_env() if host is None else attrs.asdict(host.settings, recurse=False)
     is_relay = settings.get("directory") and settings.get("queue")
@@ -159,7 +152,6 @@ def destinations() -> list[Destination]:
     host = _host.get()
     if host is not None:
         return list(host.destinations)
-    from adcp_tracker.settings import destinations_from_env  # noqa: PLC0415 - for a quick --help
 
     return destinations_from_env()
 
@@ -178,9 +170,6 @@ def encryption() -> Encryption | None:
     Raises:
         ConfigurationError: If a key is invalid or a variable is misspelt.
     """
-    from adcp_tracker.journal.encryption import encryption_from_keys  # noqa: PLC0415 - likewise
-    from adcp_tracker.settings import settings_from_env  # noqa: PLC0415 - for a quick --help
-
     host = _host.get()
     if host is not None:
         return encryption_from_keys(host.settings.encryption_keys)

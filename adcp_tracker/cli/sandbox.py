@@ -19,6 +19,7 @@ from adcp_tracker.cli._common import EXIT_OK, AsJson, command
 from adcp_tracker.cli.queue import make_settings, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.directory import is_queue_url
+from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
     import builtins
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox import SandboxConfig
     from adcp_tracker.sandbox.timeline import Entry
-    from adcp_tracker.tracker import Tracker
 
 _DIRECTORY: Final = "adcp-queue"
 _LATE: Final = ("repeated", "trimmed", "dropped")
@@ -126,8 +126,6 @@ class QueueDeadLetters:
 
     def _tracker(self) -> Tracker:
         """Return a tracker without destinations, so that it can't send anything."""
-        from adcp_tracker.tracker import Tracker  # noqa: PLC0415 - for a quick --help
-
         open_existing_queue(self._place)
         settings = make_settings(
             self._place, max_bytes=None, uploader="external", handle_sigterm=False

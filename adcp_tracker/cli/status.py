@@ -18,7 +18,8 @@ from adcp_tracker._logging import logger
 from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.cli._output import plural, print_stats, state_of
-from adcp_tracker.cli.queue import configured_names, open_existing_queue
+from adcp_tracker.cli.queue import configured_names, open_existing_queue, read_status
+from adcp_tracker.delivery.stats import add_up, current_stats
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ def status(
     1 for an error: a destination is paused, events are dead or can't be decrypted, or events
     are pending while no process uploads or the one that does is stuck.
     """
-    from adcp_tracker.cli.queue import read_status  # noqa: PLC0415 - for a quick --help
-
     queue = open_existing_queue(directory)
     names = configured_names()
     found = read_status(queue, names)
@@ -213,7 +212,6 @@ def metrics(
     Needs no credentials, sends nothing and disturbs no process. With --textfile, the file is
     replaced at once, so that nobody reads half of it.
     """
-    from adcp_tracker.delivery.stats import current_stats  # noqa: PLC0415 - for a quick --help
     from adcp_tracker.metrics import render  # noqa: PLC0415 - likewise
 
     text = render(current_stats(open_existing_queue(directory)))
@@ -295,7 +293,6 @@ class _Server(ThreadingHTTPServer):
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Return the status, the headers and the body for a path."""
-        from adcp_tracker.delivery.stats import add_up  # noqa: PLC0415 - for a quick --help
         from adcp_tracker.metrics import render  # noqa: PLC0415 - likewise
         from adcp_tracker.web.health import HEADERS, health_at  # noqa: PLC0415 - likewise
 

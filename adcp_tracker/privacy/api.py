@@ -14,6 +14,8 @@ from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import AdcpTrackerError, InvalidEventError
 from adcp_tracker.orders.reader import to_order
+from adcp_tracker.privacy.erasure import Erasure, ErasureReport, Export, erase_copies
+from adcp_tracker.privacy.matching import person
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
-    from adcp_tracker.privacy.erasure import ErasureReport
     from adcp_tracker.privacy.matching import Person, Uid
 
 
@@ -81,13 +82,6 @@ class PrivacyApi:
                 user, or is open to others. What was erased before stays erased.
             OSError: If the disk refuses the write.
         """
-        from adcp_tracker.privacy.erasure import (  # noqa: PLC0415 - rarely needed
-            Erasure,
-            ErasureReport,
-            erase_copies,
-        )
-        from adcp_tracker.privacy.matching import person  # noqa: PLC0415 - likewise
-
         whom = person(
             email=email,
             phone=phone,
@@ -142,9 +136,6 @@ class PrivacyApi:
             UnsafeDirectoryError: If a folder or file of the queue is a link, belongs to another
                 user, or is open to others.
         """
-        from adcp_tracker.privacy.erasure import Export  # noqa: PLC0415 - rarely needed
-        from adcp_tracker.privacy.matching import person  # noqa: PLC0415 - likewise
-
         whom = person(
             email=email,
             phone=phone,
