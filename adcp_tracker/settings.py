@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import attrs
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from adcp_tracker.hooks import DeliveredNotice, PausedNotice, RejectedNotice
     from adcp_tracker.outbox.schema import TransactionalOutbox
 
+    Check = Callable[[str, object], None]
+
 Made = TypeVar("Made")
 
 Durability = Literal["process", "power"]
@@ -36,7 +39,6 @@ _PREFIX = "ADCP_"
 _GIB = 1024 * 1024 * 1024
 _MOST_QUEUES = 10_000
 _SURELY_A_TYPO = 0.85
-_OUTSIDE = ("journal", "commit", "refuse")
 _SHARED = frozenset({"event_source_id", "allow_http"})
 """Settings of every destination, which make none by themselves."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -145,17 +147,90 @@ def _event_types(given: Iterable[EventType | str] | str) -> tuple[str, ...]:
     return names
 
 
-def _about(
-    meaning: str, parse: Callable[[str], object] | None = str, default: str = ""
-) -> dict[str, object]:
-    """Return what else is known of a setting.
+def _setting(
+    meaning: str,
+    *,
+    default: object = None,
+    parse: Callable[[str], object] | None = str,
+    words: str = "",
+    check: Check | None = None,
+    **others: Any,  # noqa: ANN401 - as attrs.field
+) -> Any:  # noqa: ANN401 - as attrs.field
+    """Declare a setting.
 
     Args:
         meaning: What it sets, in one sentence.
+        default: What counts without it.
         parse: Makes a value of an environment variable's text; ``None`` if none sets it.
-        default: What counts without it, in words; left out, the default itself.
+        words: The default in words; left out, the default itself.
+        check: Raises ConfigurationError for an invalid value, given its name and the value.
+        others: More arguments of ``attrs.field``.
     """
-    return {"meaning": meaning, "parse": parse, "default": default}
+    if check is not None:
+        others["validator"] = lambda _, field, value: check(field.name, value)
+    known = {"meaning": meaning, "parse": parse, "default": words}
+    return attrs.field(default=default, metadata=known, **others)
+
+
+def _optional(check: Check) -> Check:
+    """Return a check that accepts ``None`` too."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _one_of(*choices: str) -> Check:
+    def check(name: str, value: object) -> None:
+        if value not in choices:
+            expected = " or ".join(repr(choice) for choice in choices)
+            got = format_setting(value, choices)
+            raise ConfigurationError(f"{name}: expected {expected}, got {got}")
+
+    return check
+
+
+def _at_least(least: float, unit: str) -> Check:
+    def check(name: str, value: object) -> None:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not value >= least:  # type: ignore[operator]  # NaN is not, either
+            raise ConfigurationError(
+                f"{name}: expected a number of {unit}, {least:g} or more, got "
+                f"{format_quantity(value)}"
+            )
+
+    return check
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: expected True or False, got {format_setting(value)}")
+
+
+def _check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise ConfigurationError(f"{name}: expected a function, got {type(value).__name__}")
+
+
+def _check_region(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name}: expected a string or None, got {type(value).__name__}")
+    # Imported only here, since it takes longer than the rest of the library.
+    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415
+
+    code = value.upper()
+    if code not in SUPPORTED_REGIONS:
+        meant = _MISTAKEN_REGIONS.get(code)
+        maybe = f"maybe {meant!r}" if meant else "use the two letters of ISO 3166"
+        raise ConfigurationError(
+            f"{name}: expected a region such as 'GB', got {format_setting(value)}; {maybe}"
+        )
+
+
+def _check_code(name: str, value: object) -> None:
+    for fault in errors_of(identifier(MAX_CODE), value, name):
+        raise ConfigurationError(f"{fault}; leave it out where events are live")
+
+
+_switch = partial(_setting, parse=_flag, check=_check_flag)
+_callback = partial(_setting, parse=None, check=_optional(_check_callable))
 
 
 @attrs.frozen(kw_only=True)
@@ -169,159 +244,131 @@ class Settings:
         ConfigurationError: If a value is invalid.
     """
 
-    directory: str | None = attrs.field(
-        default=None,
+    directory: str | None = _setting(
+        "The directory where events wait, on a local disk.",
+        words="required without `queue`",
         converter=_path,
-        metadata=_about(
-            "The directory where events wait, on a local disk.",
-            default="required without `queue`",
-        ),
     )
-    queue: str | None = attrs.field(
-        default=None,
+    queue: str | None = _setting(
+        "The URL of a PostgreSQL, MariaDB or MySQL database where events wait, such as "
+        "`postgresql://user@host/database` or `mysql://user@host/database`. With a directory "
+        "as well, events are written there first and shipped to the database.",
         repr=False,
-        metadata=_about(
-            "The URL of a PostgreSQL, MariaDB or MySQL database where events wait, such as "
-            "`postgresql://user@host/database` or `mysql://user@host/database`. With a directory "
-            "as well, events are written there first and shipped to the database."
-        ),
     )
-    queues: tuple[int, ...] = attrs.field(
+    queues: tuple[int, ...] = _setting(
+        "Which queues of the database events are spread over, such as `0-3`. Several are "
+        "delivered by `adcp-tracker worker` alone.",
         default=(0,),
+        parse=_queues,
+        words="0",
         converter=_queues,
-        metadata=_about(
-            "Which queues of the database events are spread over, such as `0-3`. Several are "
-            "delivered by `adcp-tracker worker` alone.",
-            _queues,
-            "0",
-        ),
     )
-    durability: Durability = attrs.field(
+    durability: Durability = _setting(
+        "`process`: events survive a crash of the process. `power`: they survive a power cut "
+        "too, which costs an fsync per call.",
         default="process",
-        metadata=_about(
-            "`process`: events survive a crash of the process. `power`: they survive a power cut "
-            "too, which costs an fsync per call."
-        ),
+        check=_one_of("process", "power"),
     )
-    flush_interval: float = attrs.field(
+    flush_interval: float = _setting(
+        "The maximum number of seconds between an event and its upload.",
         default=1.0,
-        metadata=_about(
-            "The maximum number of seconds between an event and its upload.", _number, "1"
-        ),
+        parse=_number,
+        words="1",
+        check=_at_least(0.01, "seconds"),
     )
-    max_bytes: int | None = attrs.field(
+    max_bytes: int | None = _setting(
+        "The maximum size of the directory in bytes; `none` for no limit.",
         default=2 * _GIB,
-        metadata=_about("The maximum size of the directory in bytes; `none` for no limit.", _size),
+        parse=_size,
+        check=_optional(_at_least(1, "bytes")),
     )
-    max_destination_bytes: int | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "How many bytes may wait for one destination; beyond it, its oldest events are dropped "
-            "and counted. By default half of `max_bytes` if there are several destinations.",
-            _size,
-        ),
+    max_destination_bytes: int | None = _setting(
+        "How many bytes may wait for one destination; beyond it, its oldest events are dropped "
+        "and counted. By default half of `max_bytes` if there are several destinations.",
+        parse=_size,
+        check=_optional(_at_least(1, "bytes")),
     )
-    when_full: WhenFull = attrs.field(
+    when_full: WhenFull = _setting(
+        "What to do if the directory is full: `drop_new` drops and counts new events, "
+        "`raise` raises QueueFullError.",
         default="drop_new",
-        metadata=_about(
-            "What to do if the directory is full: `drop_new` drops and counts new events, "
-            "`raise` raises QueueFullError."
-        ),
+        check=_one_of("drop_new", "raise"),
     )
-    uploader: Uploader = attrs.field(
+    uploader: Uploader = _setting(
+        "`thread`: one process uploads in a background thread. `external`: only "
+        "`adcp-tracker worker` uploads.",
         default="thread",
-        metadata=_about(
-            "`thread`: one process uploads in a background thread. `external`: only "
-            "`adcp-tracker worker` uploads."
-        ),
+        check=_one_of("thread", "external"),
     )
-    strict: bool = attrs.field(
+    strict: bool = _switch(
+        "Raise InvalidEventError for an invalid event instead of logging it.",
         default=False,
-        metadata=_about(
-            "Raise InvalidEventError for an invalid event instead of logging it.", _flag
-        ),
     )
-    default_region: str | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "The region of phone numbers without a country code, such as `GB`.",
-            default="none: such numbers are rejected",
-        ),
+    default_region: str | None = _setting(
+        "The region of phone numbers without a country code, such as `GB`.",
+        words="none: such numbers are rejected",
+        check=_optional(_check_region),
     )
-    default_currency: str | None = attrs.field(
-        default=None,
+    default_currency: str | None = _setting(
+        "The currency of orders that have none, as in `EUR`.",
+        words="none: their value has no currency",
         converter=_currency,
-        metadata=_about(
-            "The currency of orders that have none, as in `EUR`.",
-            default="none: their value has no currency",
-        ),
     )
-    naive_times: str | None = attrs.field(
-        default=None,
+    naive_times: str | None = _setting(
+        "The time zone of orders' times without a UTC offset, as in `Europe/Berlin`.",
+        words="none: such times are left out",
         converter=_zone_name,
-        metadata=_about(
-            "The time zone of orders' times without a UTC offset, as in `Europe/Berlin`.",
-            default="none: such times are left out",
-        ),
     )
-    test_event_code: str | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "Marks every event as a test, so that none counts as a conversion.",
-            default="none: events are live",
-        ),
+    test_event_code: str | None = _setting(
+        "Marks every event as a test, so that none counts as a conversion.",
+        words="none: events are live",
+        check=_optional(_check_code),
     )
-    shutdown_timeout: float = attrs.field(
+    shutdown_timeout: float = _setting(
+        "The maximum number of seconds to deliver in when the process ends; the rest stays "
+        "on disk.",
         default=2.0,
-        metadata=_about(
-            "The maximum number of seconds to deliver in when the process ends; the rest stays "
-            "on disk.",
-            _number,
-            "2",
-        ),
+        parse=_number,
+        words="2",
+        check=_at_least(0, "seconds"),
     )
-    handle_sigterm: bool = attrs.field(
+    handle_sigterm: bool = _switch(
+        "Flush on SIGTERM, before the application's own handler runs.",
         default=True,
-        metadata=_about("Flush on SIGTERM, before the application's own handler runs.", _flag),
     )
-    on_denied: OnDenied = attrs.field(
+    on_denied: OnDenied = _setting(
+        "Without the shopper's consent, `drop` the event or `strip` the shopper's identifiers.",
         default="drop",
-        metadata=_about(
-            "Without the shopper's consent, `drop` the event or `strip` the shopper's identifiers."
-        ),
+        check=_one_of("drop", "strip"),
     )
-    context_keys: tuple[str | bytes, ...] = attrs.field(
+    context_keys: tuple[str | bytes, ...] = _setting(
+        "Keys that sign shoppers' contexts, separated by commas. The first one signs; all "
+        "can verify.",
         default=(),
+        parse=_words,
+        words="a key kept in the directory",
         converter=as_tuple,
         repr=False,
-        metadata=_about(
-            "Keys that sign shoppers' contexts, separated by commas. The first one signs; all "
-            "can verify.",
-            _words,
-            "a key kept in the directory",
-        ),
     )
-    encryption_keys: tuple[str | bytes, ...] = attrs.field(
+    encryption_keys: tuple[str | bytes, ...] = _setting(
+        "Keys that encrypt events on disk, separated by commas. The first one encrypts; all "
+        "can decrypt.",
         default=(),
+        parse=_words,
+        words="nothing is encrypted",
         converter=as_tuple,
         repr=False,
-        metadata=_about(
-            "Keys that encrypt events on disk, separated by commas. The first one encrypts; all "
-            "can decrypt.",
-            _words,
-            "nothing is encrypted",
-        ),
     )
-    event_sources: tuple[EventSource, ...] = attrs.field(
+    event_sources: tuple[EventSource, ...] = _setting(
+        "What the destinations' event sources accept; left out, what the last sync or list "
+        "learned.",
         default=(),
+        parse=None,
         converter=as_tuple,
-        metadata=_about(
-            "What the destinations' event sources accept; left out, what the last sync or list "
-            "learned.",
-            None,
-        ),
     )
-    transactional_events: tuple[str, ...] = attrs.field(
+    transactional_events: tuple[str, ...] = _setting(
+        "With a `transactional_outbox`, the types of events that are inserted in the "
+        "application's transaction, separated by commas. Others wait for its commit.",
         default=(
             "purchase",
             "refund",
@@ -330,74 +377,45 @@ class Settings:
             "start_trial",
             "complete_registration",
         ),
+        parse=_words,
+        words="purchase, refund, lead, subscribe, start_trial, complete_registration",
         converter=_event_types,
-        metadata=_about(
-            "With a `transactional_outbox`, the types of events that are inserted in the "
-            "application's transaction, separated by commas. Others wait for its commit.",
-            _words,
-            "purchase, refund, lead, subscribe, start_trial, complete_registration",
-        ),
     )
-    outside_transaction: OutsideTransaction | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "What to do with such an event outside of a transaction: `journal` writes it to the "
-            "directory or the `queue`, `commit` inserts it in a transaction of its own, "
-            "`refuse` drops and counts it, or raises OutsideTransactionError if `strict`.",
-            default="none: `journal` with a directory or a `queue`, else `commit`",
-        ),
+    outside_transaction: OutsideTransaction | None = _setting(
+        "What to do with such an event outside of a transaction: `journal` writes it to the "
+        "directory or the `queue`, `commit` inserts it in a transaction of its own, "
+        "`refuse` drops and counts it, or raises OutsideTransactionError if `strict`.",
+        words="none: `journal` with a directory or a `queue`, else `commit`",
+        check=_optional(_one_of("journal", "commit", "refuse")),
     )
-    savepoint: bool = attrs.field(
+    savepoint: bool = _switch(
+        "Insert events in a savepoint, so that an insert that fails doesn't break the "
+        "application's transaction.",
         default=True,
-        metadata=_about(
-            "Insert events in a savepoint, so that an insert that fails doesn't break the "
-            "application's transaction.",
-            _flag,
-        ),
     )
-    transactional_outbox: TransactionalOutbox | None = attrs.field(
-        default=None,
+    transactional_outbox: TransactionalOutbox | None = _setting(
+        "Inserts events through the connection of the application's own transaction: "
+        '`adcp_tracker_sqlalchemy.SessionOutbox`, or in Django `QUEUE = "transaction"`.',
+        parse=None,
         repr=False,
-        metadata=_about(
-            "Inserts events through the connection of the application's own transaction: "
-            '`adcp_tracker_sqlalchemy.SessionOutbox`, or in Django `QUEUE = "transaction"`.',
-            None,
-        ),
     )
-    on_drop: Callable[[str], None] | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "Called with the reason of each event that is dropped, for a metric of yours; what "
-            "it raises is logged.",
-            None,
-        ),
+    on_drop: Callable[[str], None] | None = _callback(
+        "Called with the reason of each event that is dropped, for a metric of yours; what "
+        "it raises is logged.",
     )
-    on_commit: Callable[[Callable[[], None]], bool] | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "Called with each write; returns whether it will make it later, as when a database "
-            "transaction has to be committed first. The web integrations bring theirs.",
-            None,
-        ),
+    on_commit: Callable[[Callable[[], None]], bool] | None = _callback(
+        "Called with each write; returns whether it will make it later, as when a database "
+        "transaction has to be committed first. The web integrations bring theirs.",
     )
-
-    on_delivered: Callable[[DeliveredNotice], object] | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "Called with a DeliveredNotice after each request whose events a seller has.", None
-        ),
+    on_delivered: Callable[[DeliveredNotice], object] | None = _callback(
+        "Called with a DeliveredNotice after each request whose events a seller has.",
     )
-    on_rejected: Callable[[RejectedNotice], object] | None = attrs.field(
-        default=None,
-        metadata=_about("Called with a RejectedNotice when events became dead letters.", None),
+    on_rejected: Callable[[RejectedNotice], object] | None = _callback(
+        "Called with a RejectedNotice when events became dead letters.",
     )
-    on_paused: Callable[[PausedNotice], object] | None = attrs.field(
-        default=None,
-        metadata=_about(
-            "Called with a PausedNotice when a destination was paused, because its configuration "
-            "is wrong.",
-            None,
-        ),
+    on_paused: Callable[[PausedNotice], object] | None = _callback(
+        "Called with a PausedNotice when a destination was paused, because its configuration "
+        "is wrong.",
     )
 
     @property
@@ -419,36 +437,17 @@ class Settings:
                 "directory: expected a directory where events wait, or the URL of a queue, got "
                 "neither; pass directory='/var/lib/shop/adcp', or queue='postgresql://…'"
             )
-        _check_choice("durability", self.durability, ("process", "power"))
-        _check_choice("when_full", self.when_full, ("drop_new", "raise"))
-        _check_choice("uploader", self.uploader, ("thread", "external"))
-        _check_choice("on_denied", self.on_denied, ("drop", "strip"))
-        if self.outside_transaction is not None:
-            _check_choice("outside_transaction", self.outside_transaction, _OUTSIDE)
         if is_producer and self.outside_transaction == "journal":
             raise ConfigurationError(
                 "outside_transaction: expected a directory for 'journal', got none; set "
                 "directory=, or use 'commit' or 'refuse'"
             )
-        _check_minimum("flush_interval", self.flush_interval, 0.01, "seconds")
-        _check_minimum("shutdown_timeout", self.shutdown_timeout, 0.0, "seconds")
         is_relay = self.directory is not None
         if len(self.queues) > 1 and self.uploader == "thread" and not is_relay:
             raise ConfigurationError(
                 "queues: expected one queue for a tracker that uploads; pass "
                 "uploader='external', and run adcp-tracker worker"
             )
-        for name in ("max_bytes", "max_destination_bytes"):
-            if getattr(self, name) is not None:
-                _check_minimum(name, getattr(self, name), 1, "bytes")
-        for name in ("strict", "handle_sigterm", "savepoint"):
-            _check_flag(name, getattr(self, name))
-        for name in ("on_drop", "on_commit", "on_delivered", "on_rejected", "on_paused"):
-            _check_callable(name, getattr(self, name))
-        _check_text("default_region", self.default_region)
-        _check_code("test_event_code", self.test_event_code)
-        if self.default_region is not None:
-            _check_region(self.default_region)
 
 
 class TrackerSettings(TypedDict, total=False):
@@ -718,52 +717,3 @@ def _check_unknown(name: str, known: Collection[str], options: Mapping[str, str]
         f"{name} isn't an environment variable of adcp_tracker. Set {options[close[0]]} in code, "
         f"or rename your variable."
     )
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        expected = " or ".join(repr(choice) for choice in choices)
-        got = format_setting(value, choices)
-        raise ConfigurationError(f"{name}: expected {expected}, got {got}")
-
-
-def _check_minimum(name: str, value: object, least: float, unit: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not value >= least:  # type: ignore[operator]  # NaN is not, either
-        raise ConfigurationError(
-            f"{name}: expected a number of {unit}, {least:g} or more, got {format_quantity(value)}"
-        )
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}: expected True or False, got {format_setting(value)}")
-
-
-def _check_callable(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise ConfigurationError(f"{name}: expected a function, got {type(value).__name__}")
-
-
-def _check_region(given: str) -> None:
-    # Imported only here, since it takes longer than the rest of the library.
-    from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415
-
-    code = given.upper()
-    if code in SUPPORTED_REGIONS:
-        return
-    meant = _MISTAKEN_REGIONS.get(code)
-    maybe = f"maybe {meant!r}" if meant else "use the two letters of ISO 3166"
-    raise ConfigurationError(
-        f"default_region: expected a region such as 'GB', got {format_setting(given)}; {maybe}"
-    )
-
-
-def _check_text(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, str):
-        raise ConfigurationError(f"{name}: expected a string or None, got {type(value).__name__}")
-
-
-def _check_code(name: str, value: object) -> None:
-    for fault in [] if value is None else errors_of(identifier(MAX_CODE), value, name):
-        raise ConfigurationError(f"{fault}; leave it out where events are live")

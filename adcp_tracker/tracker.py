@@ -109,7 +109,7 @@ class Tracker:
         _fleet: tuple[int, ...] = (),
         **settings: Unpack[TrackerSettings],
     ) -> None:
-        self.settings = chosen = Settings(directory=directory, **settings)
+        self.settings = chosen = Settings(directory=directory, **settings)  # type: ignore[arg-type]  # converted
         self.destinations = validate_destinations(destinations)
         self._strict = self.settings.strict
         self._default_region = chosen.default_region
