@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the tests that end processes and servers."""
     group = parser.getgroup("databases", "tests with database servers")
     group.addoption(
-        "--database-points", default="share", help="points where a worker ends: a number or all"
+        "--database-points", default="share", help="points where a process ends: a number or all"
     )
     group.addoption(
         "--database-rounds", type=int, default=3, help="how often a server under load is killed"

@@ -1,11 +1,12 @@
 """Committed means delivered: checkouts with random ends, in shops that are killed.
 
 A share of it runs here. All of it: ``CHECKOUTS=10000 python -m pytest -n0 -s -m databases
-tests/databases/test_checkouts.py``.
+--database-points all tests/databases/test_checkouts.py``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from adcp_tracker import Tracker
 from adcp_tracker.outbox.database import migrate
+from adcp_tracker.testing import RecordingDestination
 from tests.support import checkouts
 from tests.support.destinations import wait_until
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
@@ -79,6 +82,39 @@ def test_exactly_the_committed_orders_arrive_once_each(
         f"\n{kind}: {COUNT} checkouts, {int(done.stdout)} shops killed, {len(orders)} orders, "
         f"{len(events)} delivered, {seconds:.0f} s\n"
     )
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("kind", list(checkouts.SHOPS))
+def test_an_order_and_its_event_share_their_fate_at_every_line(
+    kind: str, database: str, pytestconfig: pytest.Config
+) -> None:
+    """Wherever a shop is killed in a checkout: what was committed is delivered, nothing else."""
+    migrate(database)
+    with psycopg.connect(database) as connection:
+        connection.execute(checkouts.CREATE)
+    wanted = str(pytestconfig.getoption("--database-points", default="share"))
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.checkouts", kind, "lines", wanted],
+        env=os.environ | {"SHOP_DATABASE": database, "PYTHONPATH": "integrations"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    orders = checkouts.bought(database)
+    seller = RecordingDestination()
+    with Tracker([seller], queue=database) as worker:
+        assert worker.flush(LONGEST_S).pending == 0
+    assert sorted(event.event_id for event in seller.events) == sorted(orders)
+    after = set(orders).intersection(figures["killed"])
+    sys.stdout.write(
+        f"\n{kind}: {len(figures['killed'])} shops killed in {figures['lines']} lines, "
+        f"{len(after)} of them after the commit, {time.monotonic() - started:.0f} s\n"
+    )
+    assert len(figures["killed"]) > len(after) > 0
 
 
 def _waiting(url: str) -> int:

@@ -4,6 +4,9 @@ Run as ``python -m tests.support.checkouts KIND COUNT SEED``, with ``SHOP_DATABA
 PostgreSQL database. A parent that has imported everything forks one shop after the other, lets it
 work for a moment, kills it, and has the next one go on behind the last checkout begun.
 
+With ``KIND lines COUNT``, each shop does one checkout and kills itself as one of its lines is about
+to run, be it the shop's, this library's, the framework's or the driver's.
+
 A checkout keeps one order and perhaps another in a savepoint, tracks each, and is committed or
 rolled back, in part or in whole. It never looks at how that ended: what is in the table of orders
 is what was bought.
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import mmap
 import os
 import random
@@ -24,11 +28,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import attrs
 import psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import TypeAlias
+
+    from _typeshed import TraceFunction
 
     from adcp_tracker import Tracker
 
@@ -36,6 +44,10 @@ if TYPE_CHECKING:
 
 CREATE = "CREATE TABLE orders (id text PRIMARY KEY)"
 _INSERT = "INSERT INTO orders (id) VALUES ('{}')"
+SHARE = 12
+_VARIATION = 20
+"""How many lines a checkout may have less than the last one; these run after the commit."""
+
 _MOST_CHECKOUTS = 10
 _LONGEST_S = 0.005
 _POLL_S = 0.001
@@ -45,16 +57,37 @@ class ChangedMindError(Exception):
     """The shopper goes away."""
 
 
+@attrs.frozen
 class Plan:
-    """How one checkout goes, by its number alone. Without a plan, connections are closed."""
+    """How one checkout goes. Without a plan, connections are closed.
 
-    def __init__(self, kind: str, seed: int, number: int) -> None:
-        choose = random.Random(f"{kind} {seed} {number}")  # noqa: S311 - a plan, no secret
-        self.order = f"{kind}-{number}"
-        self.part = f"{kind}-{number}-part"
-        self.has_part = choose.random() < 0.5
-        self.part_fails = choose.random() < 0.5
-        self.fails = choose.random() < 0.3
+    Attributes:
+        order: The order's id.
+        has_part: Whether there is another order in a savepoint.
+        part_fails: Whether that one is rolled back.
+        fails: Whether all is rolled back.
+    """
+
+    order: str
+    has_part: bool = True
+    part_fails: bool = False
+    fails: bool = False
+
+    @property
+    def part(self) -> str:
+        """The id of the order in the savepoint."""
+        return f"{self.order}-part"
+
+
+def _plan_of(kind: str, seed: int, number: int) -> Plan:
+    """Return a checkout's plan, by its number alone."""
+    choose = random.Random(f"{kind} {seed} {number}")  # noqa: S311 - a plan, no secret
+    return Plan(
+        f"{kind}-{number}",
+        has_part=choose.random() < 0.5,
+        part_fails=choose.random() < 0.5,
+        fails=choose.random() < 0.3,
+    )
 
 
 def track(tracker: Tracker, order: str) -> None:
@@ -197,7 +230,7 @@ def run(kind: str, count: int, seed: int) -> int:
     while (first := _number(begun)) < count:
         shop = os.fork()
         if not shop:
-            _work(checkout, begun, lambda number: Plan(kind, seed, number), first, count)
+            _work(checkout, begun, lambda number: _plan_of(kind, seed, number), first, count)
         ended, enough = 0, first + chance.randrange(1, _MOST_CHECKOUTS)
         while _number(begun) < enough and not ended:
             time.sleep(_POLL_S)
@@ -214,8 +247,7 @@ def run(kind: str, count: int, seed: int) -> int:
 
 def _warm_up(checkout: Checkout, kind: str) -> None:
     """Have everything imported before the first fork, so that a shop has time for checkouts."""
-    with suppress(ChangedMindError):
-        checkout(Plan(kind, 0, -1))
+    checkout(Plan(f"{kind}-warm-up"))
     checkout(None)
     gc.freeze()
 
@@ -243,11 +275,75 @@ def _work(
         os._exit(code)
 
 
+def end_at_lines(kind: str, wanted: str) -> dict[str, Any]:
+    """Do checkouts that end at so many of their lines, or all.
+
+    Returns:
+        How many lines there are, and the ids of the orders whose shop was killed.
+    """
+    checkout = SHOPS[kind](os.environ["SHOP_DATABASE"])
+    _warm_up(checkout, kind)
+    total, killed = 0, []
+    for part_fails in (False, True):
+        plan = Plan(f"{kind}-{part_fails}", part_fails=part_fails)
+        lines = mmap.mmap(-1, 8)  # shared with the shops
+        _end_at_line(checkout, plan, lines)
+        count = _number(lines)
+        total += count
+        step = 1 if wanted == "all" else count // (SHARE if wanted == "share" else int(wanted))
+        for line in range(count - _VARIATION, 0, -step):
+            order = f"{plan.order}-{line}"
+            if os.WIFSIGNALED(_end_at_line(checkout, attrs.evolve(plan, order=order), line)):
+                killed.append(order)
+    return {"lines": total, "killed": killed}
+
+
+def _end_at_line(checkout: Checkout, plan: Plan, line: int | mmap.mmap) -> int:
+    """Have a shop do a checkout and end at a line, or count its lines; return its status."""
+    shop = os.fork()
+    if not shop:
+        code = 1
+        try:
+            with suppress(ChangedMindError):
+                checkout(Plan("none", fails=True))  # so that the connection is open
+            lines = 0
+
+            def step(frame: FrameType, event: str, argument: object) -> TraceFunction:
+                del frame, argument
+                nonlocal lines
+                lines += event == "line"
+                if lines == line:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return step
+
+            sys.settrace(step)
+            checkout(plan)
+            sys.settrace(None)
+            if isinstance(line, mmap.mmap):
+                line[:8] = struct.pack("q", lines)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(shop, 0)
+    if not os.WIFSIGNALED(status) and status:
+        raise SystemExit(f"a shop failed: {status}")
+    return status
+
+
 def bought(url: str) -> list[Any]:
     """Return the ids of the orders that were committed."""
     with psycopg.connect(url) as connection:
         return [row[0] for row in connection.execute("SELECT id FROM orders")]
 
 
+def main(kind: str, *options: str) -> None:
+    """Do what the command line says."""
+    if options[0] == "lines":
+        sys.stdout.write(json.dumps(end_at_lines(kind, options[1])))
+    else:
+        count, seed = map(int, options)
+        sys.stdout.write(f"{run(kind, count, seed)}\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))}\n")
+    main(*sys.argv[1:])
