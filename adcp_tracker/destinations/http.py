@@ -31,6 +31,8 @@ RESPONSE_LIMIT = 1_000_000
 """The most bytes of a response that are read, compressed or decompressed."""
 
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_BEGINS_TEXT = frozenset(b' \t\r\n{["<\xef')
 # Other values, such as "utf-8", are mistakes and don't compress anything.
 _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
 
@@ -44,7 +46,7 @@ def limit_response(response: httpx.Response) -> None:
 
     Reading yields decompressed bytes up to the limit, and then raises
     :class:`ResponseTooLarge`; or :class:`httpx.DecodingError` if the response is compressed
-    with anything but gzip, which the request didn't ask for.
+    with anything but gzip or deflate, which the request didn't ask for.
     """
     named = response.headers.get_list("content-encoding", split_commas=True)
     packings = [coding for coding in map(str.lower, named) if coding in _ENCODINGS]
@@ -75,24 +77,47 @@ class _LimitedStream(httpx.SyncByteStream):
 
 
 def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
-    """Return a function that decompresses a chunk up to a number of bytes."""
-    if not packings:
-        return lambda piece, most: piece[:most]
-    packed = zlib.decompressobj(_GZIP)
+    """Return a function that decompresses a chunk up to a number of bytes.
+
+    The first bytes tell how a body is compressed, whatever the headers say: proxies compress
+    without a header, and leave the header of what they decompressed.
+    """
+    packed: zlib._Decompress | None = None
+    is_first = True
 
     def unpack(piece: bytes, most: int) -> bytes:
-        if packings != ["gzip"]:
-            raise httpx.DecodingError(
-                "expected a response without compression or with gzip, got another"
-            )
+        nonlocal packed, is_first
+        begins, is_first = is_first and bool(piece), is_first and not piece
+        if begins:
+            packed = _inflater(piece, packings)
+        if packed is None:
+            return piece[:most]
         try:
-            return packed.decompress(piece, most)
+            unpacked = packed.decompress(piece, most)
         except zlib.error:
             raise httpx.DecodingError(
-                "expected a response compressed with gzip, got other data"
+                "expected a response compressed with gzip or deflate, got other data"
             ) from None
+        if begins and packings[1:] and unpacked.startswith(_GZIP_MAGIC):
+            raise httpx.DecodingError("expected a response compressed once, got it twice")
+        return unpacked
 
     return unpack
+
+
+def _inflater(first: bytes, packings: list[str]) -> zlib._Decompress | None:
+    """Return what decompresses a body that begins with `first`; ``None`` if nothing has to."""
+    if first.startswith(_GZIP_MAGIC) or (packings and first[:1] == _GZIP_MAGIC[:1]):
+        return zlib.decompressobj(_GZIP)
+    if not packings or first[0] in _BEGINS_TEXT:
+        return None
+    if first[0] & 0xF == zlib.DEFLATED:
+        return zlib.decompressobj()
+    if packings[-1] != "deflate":
+        raise httpx.DecodingError(
+            "expected a response without compression, or with gzip or deflate, got another"
+        )
+    return zlib.decompressobj(-zlib.MAX_WBITS)  # as some servers understand "deflate"
 
 
 class AuthenticationFailed(Exception):  # noqa: N818 - never raised at users
@@ -159,10 +184,18 @@ def outcome_from_exception(error: Exception, *, expired: bool) -> Retry | Paused
             return cause.outcome
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return _UNTRUSTED
+    if any(map(_is_malformed, causes)):
+        return Retry("malformed_answer", "The seller's response isn't valid HTTP.")
     for kind, code, message in _EXCEPTIONS:
         if any(isinstance(cause, kind) for cause in causes):
             return Retry(code, message)
     return Retry("call_failed", f"The call failed: {type(error).__name__}.")
+
+
+def _is_malformed(error: BaseException) -> bool:
+    """Return whether a response breaks HTTP, and not just off."""
+    is_cut = str(error).startswith(("Server disconnected", "peer closed"))
+    return isinstance(error, httpx.RemoteProtocolError) and not is_cut
 
 
 def failure_code(error: Exception, *, expired: bool) -> str:
@@ -330,7 +363,7 @@ class HttpClient:
             body, truncated = _read(response, deadline, stop_when)
         finally:
             response.close()
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = _merged(response.headers.multi_items())
         hidden = redaction_of(response.request.headers, dict(response.request.url.params).values())
         return Response(response.status_code, headers, body, truncated, self.now(), hidden)
 
@@ -439,6 +472,16 @@ def _read(
     except httpx.HTTPError as error:
         return bytes(body), failure_code(error, expired=deadline.expired)
     return bytes(body), "deadline" if deadline.expired else ""
+
+
+def _merged(items: list[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; proxies add the same one again."""
+    merged: dict[str, list[str]] = {}
+    for name, value in items:
+        values = merged.setdefault(name.lower(), [])
+        if value not in values:
+            values.append(value)
+    return {name: ", ".join(values) for name, values in merged.items()}
 
 
 def slash_redirect(url: str, response: Response) -> str | None:

@@ -419,9 +419,11 @@ class McpSession:
         response = self._post(body, stream.feed, named)
         if not isinstance(response, Response):
             return response
-        if response.media_type == "text/event-stream":
-            return Answer(response, response.redaction.of(stream.finish()))
-        return Answer(response, pick_answer(response.json(), number, is_strict=response.is_success))
+        # What the body is decides, whatever type it is said to have.
+        message = response.redaction.of(stream.finish())
+        if message is None and not response.body.lstrip().startswith(b"data:"):
+            message = pick_answer(response.json(), number, is_strict=response.is_success)
+        return Answer(response, message)
 
     def _reply(self, message: dict[str, object]) -> None:
         """Answer a request that the server makes while it works, over another connection.

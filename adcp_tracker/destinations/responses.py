@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
-from datetime import timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import attrs
@@ -30,6 +31,7 @@ from adcp_tracker.destinations.error_codes import (
     classify,
     remedy_for,
 )
+from adcp_tracker.events.parsing import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Outcome
 
 
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_MOST_OBJECTS = 20
+_AROUND = " \t\r\n\v\f\0\xa0\ufeff"
+_decoder = json.JSONDecoder(strict=False)
 OVERSIZE = "answer_too_large"
 UNDECODABLE = "answer_undecodable"
 
@@ -69,30 +75,74 @@ class Response:
 
     @property
     def media_type(self) -> str:
-        """Return the content type without its parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        """Return the content type without its parameters, in lower case; the first of several."""
+        return re.split("[;,]", self.headers.get("content-type", ""), maxsplit=1)[0].strip().lower()
 
     def json(self) -> object:
-        """Return the body as JSON without secrets; ``None`` if it is incomplete or not JSON."""
-        return None if self.truncated else self.redaction.of(decode(self.body))
+        """Return the body as JSON without secrets; ``None`` if it is incomplete or not JSON.
+
+        JSON amid other text counts, too: scripts print their warnings around it. In a page, it
+        has to be the report.
+        """
+        found = decode(self.body)
+        if self.truncated:
+            # An object that closes is complete, whatever was to follow it.
+            return self.redaction.of(found) if isinstance(found, dict) else None
+        if found is None:
+            text = _as_text(self.body)
+            found = decode_text(text)
+            is_page = self.media_type in _PAGE_TYPES or text.startswith("<")
+            found = None if is_page and not has_report(found) else found
+        return self.redaction.of(found)
 
 
 def decode(body: bytes | str) -> object:
-    """Return `body` as JSON, or ``None`` if it is invalid."""
+    """Return `body` as JSON, or ``None`` if it is invalid.
+
+    A byte-order mark, UTF-16 and UTF-32, null bytes around it, line breaks within strings and
+    NaN are accepted.
+    """
     try:
         payload: object = orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
-        return None
+        text = body if isinstance(body, str) else _as_text(body)
+        try:
+            payload = _decoder.decode(text.strip(_AROUND))
+        except (ValueError, RecursionError):
+            return None
     return payload
 
 
+def _as_text(body: bytes) -> str:
+    """Return `body` in the encoding that its first bytes tell; JSON's own characters are ASCII."""
+    return body.decode(json.detect_encoding(body), "replace").strip(_AROUND)
+
+
 def decode_text(text: str) -> object:
-    """Return the JSON in a text, alone or amid words or in a fence; ``None`` if there is none."""
+    """Return the JSON in a text, alone or amid words or in a fence; ``None`` if there is none.
+
+    Of several objects, the first that has counts or an error.
+    """
     whole = decode(text)
     if whole is not None:
         return whole
-    start, stop = text.find("{"), text.rfind("}")
-    return decode(text[start : stop + 1]) if 0 <= start < stop else None
+    found = list(_objects_in(text))
+    told = (each for each in found if has_report(each) or find_error(each))
+    return next(told, found[0] if found else None)
+
+
+def _objects_in(text: str) -> Iterator[object]:
+    start = text.find("{")
+    for _ in range(_MOST_OBJECTS):
+        if start < 0:
+            return
+        try:
+            value, start = _decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            start += 1
+        else:
+            yield value
+        start = text.find("{", start)
 
 
 _LATER = "Check the address and the network, or try again later."
@@ -146,7 +196,6 @@ def _is_control(character: str) -> bool:
 
 _MOST_WARNINGS = 20
 _ID_LENGTH = 256
-_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _LATER_STATUSES = frozenset({"submitted", "working"})
 _BAD_REQUEST = 400
 _COUNTS = ("events_received", "events_processed")
@@ -608,7 +657,9 @@ def _message(error: SellerError, response: Response) -> str:
 SHORTEST = 1.0
 LONGEST = 3600.0
 
-_is_number = re.compile(r"\s*[0-9]{1,18}(?:\.[0-9]{1,9})?\s*").fullmatch
+_find_number = re.compile(
+    r"""[\s"']*\+?([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(?:s|secs?|seconds?)?[\s"']*"""
+).fullmatch
 _parameters = re.compile(r"(?:^|[;,\s])([rt]|remaining|reset)=([0-9]{1,18})").findall
 # A reset this large is a point in time, in seconds or in milliseconds, not a span.
 _EPOCH_SECONDS = 1e9
@@ -634,8 +685,7 @@ def requested_delay(headers: Mapping[str, str], retry_after: object, now: float)
     Returns:
         Seconds within 1–3600, or ``None`` if the response asks for no wait.
     """
-    header = headers.get("retry-after", "")
-    waits = (_seconds(retry_after), _seconds(header), _until(header, now))
+    waits = (_wait(retry_after, now), _wait(headers.get("retry-after"), now))
     asked = [wait for wait in (*waits, rate_limit_delay(headers, now)) if wait is not None]
     return clamp(max(asked)) if asked else None
 
@@ -658,6 +708,14 @@ def _limits(headers: Mapping[str, str]) -> Iterator[tuple[float | None, float | 
         yield _seconds(left), _seconds(reset)
 
 
+def _wait(value: object, now: float) -> float | None:
+    """Return the seconds that a number, several of them, or a date ask to wait."""
+    if not isinstance(value, str):
+        return _seconds(value)
+    numbers = [wait for wait in map(_seconds, value.split(",")) if wait is not None]
+    return max(numbers) if numbers else _until(value, now)
+
+
 def _span(reset: float, now: float) -> float:
     if reset >= _EPOCH_MILLISECONDS:
         return reset / 1000 - now
@@ -666,7 +724,8 @@ def _span(reset: float, now: float) -> float:
 
 def _seconds(value: object) -> float | None:
     if isinstance(value, str):
-        return float(value.strip()) if _is_number(value) else None
+        found = _find_number(value)
+        return float(found[1]) if found else None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(max(min(value, LONGEST), 0))
     return None
@@ -677,7 +736,8 @@ def _until(date: str, now: float) -> float | None:
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 - see above
 
     try:
-        when = parsedate_to_datetime(date)
+        when = parse_time(date)
+        when = when if isinstance(when, datetime) else parsedate_to_datetime(date)
         return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp() - now
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

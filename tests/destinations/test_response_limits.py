@@ -79,7 +79,7 @@ def memory() -> Iterator[Callable[[], int]]:
         ("gzip", partial(empty_blocks, 2 * RESPONSE_LIMIT), "answer_too_large"),
         ("gzip, gzip", partial(packed, 300, layers=2), "answer_undecodable"),
         ("gzip, identity, GZIP", partial(packed, 300, layers=2), "answer_undecodable"),
-        ("deflate", partial(zlib.compress, b"{}"), "answer_undecodable"),
+        ("deflate", lambda: zlib.compress(b" " * 50 * MEBIBYTE), "answer_too_large"),
         ("br", lambda: b"\x0b\x00\x80{}\x03", "answer_undecodable"),
     ],
     ids=["bomb", "blocks", "twice", "twice-amid", "deflate", "br"],
