@@ -1,10 +1,10 @@
-"""A worker over PostgreSQL is ended at the lines of the store, and a relay at its own.
+"""A worker over a database is ended at the lines of the store, and a relay at its own.
 
 A victim lives a plan while a tracer counts the lines that it executes. Then it is run again and
 again, and ended as one of those lines is about to run: killed, left by `os._exit`, or with all of
 its connections cut off by the server, after which it goes on. Then another worker takes over.
 
-A share of the points is covered by default; `--database-points all` covers all.
+A random share of the points is covered by default; `--database-points all` covers all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 from adcp_tracker.outbox.database import migrate
 from tests.support.crashing.cases import points_of
-from tests.support.crashing.database_forge import SELLERS, TERMINATED
+from tests.support.crashing.database_forge import CUT_OFF, SELLERS
 from tests.support.crashing.ledger import Ledger, keys_at_odds, taken_by
 
 if TYPE_CHECKING:
@@ -28,18 +28,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.crashing.killpoints import Point
+    from tests.support.mariadb import MariaDBServer
     from tests.support.postgres import PostgresServer
 
-SHARE = 5
-STORE = {"outbox/database.py", "outbox/_postgresql.py"}
+SHARE = {"postgres": 5, "mariadb": 3}
+STORE = {"outbox/database.py", "outbox/_postgresql.py", "outbox/_mysql.py"}
 RELAY = {"delivery/relay.py"}
 
 
 class Cases:
-    """Runs cases one after the other, each in a queue of its own."""
+    """Runs cases one after the other, each in a queue of its own.
 
-    def __init__(self, url: str, folder: Path) -> None:
+    Attributes:
+        kind: The kind of server.
+    """
+
+    def __init__(self, kind: str, url: str, folder: Path) -> None:
+        self.kind = kind
         self._url, self._folder, self._count = url, folder, -1
+        self._points: dict[str, list[Point]] = {}
         self._forge = subprocess.Popen(
             [sys.executable, "-m", "tests.support.crashing.database_forge"],
             stdin=subprocess.PIPE,
@@ -58,6 +65,16 @@ class Cases:
         self._forge.stdin.flush()
         status: int | None = json.loads(self._forge.stdout.readline())["status"]
         return status
+
+    def points(self, plan: str, files: set[str]) -> list[Point]:
+        """Return the points of a plan in some files, in a random order."""
+        if plan not in self._points:
+            folder, problems = self.run(plan, "SIGKILL", None)
+            assert not problems, problems
+            counts = json.loads((folder / "counts").read_text())
+            self._points[plan] = points_of({(file, line): count for file, line, count in counts})
+        found = [point for point in self._points[plan] if point.file in files]
+        return random.sample(found, len(found))
 
     def run(self, plan: str, end: str, point: Point | None) -> tuple[Path, list[str]]:
         """Run a case; return its folder and what is wrong."""
@@ -131,50 +148,41 @@ def _books_at_odds(
     return wrong
 
 
-@pytest.fixture(scope="module")
-def cases(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cases]:
-    """Return what runs cases."""
-    url = postgres.create("crashes")
+@pytest.fixture(scope="module", params=["postgres", "mariadb"])
+def cases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cases]:
+    """Return what runs cases over a server of each kind."""
+    server: PostgresServer | MariaDBServer = request.getfixturevalue(request.param)
+    url = server.create("crashes")
     migrate(url, queues=10_000)
-    several = Cases(url, tmp_path_factory.mktemp("crashes"))
+    several = Cases(request.param, url, tmp_path_factory.mktemp("crashes"))
     yield several
     several.close()
 
 
-def _points(cases: Cases, plan: str, files: set[str]) -> list[Point]:
-    folder, problems = cases.run(plan, "SIGKILL", None)
-    assert not problems, problems
-    counts = json.loads((folder / "counts").read_text())
-    return [
-        point
-        for point in points_of({(file, line): count for file, line, count in counts})
-        if point.file in files
-    ]
-
-
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("end", ["SIGKILL", "os._exit", TERMINATED])
+@pytest.mark.parametrize("end", ["SIGKILL", "os._exit", CUT_OFF])
 @pytest.mark.parametrize(("plan", "files"), [("work", STORE), ("relay", RELAY | STORE)])
 def test_wherever_a_worker_ends_nothing_is_lost_or_doubled(
     cases: Cases, plan: str, files: set[str], end: str, pytestconfig: pytest.Config
 ) -> None:
     """Each acknowledged event arrives, each batch under one key; the stats are exact."""
-    points = _points(cases, plan, files)
+    points = cases.points(plan, files)
     wanted = str(pytestconfig.getoption("--database-points", default="share"))
-    count = SHARE if wanted == "share" else len(points) if wanted == "all" else int(wanted)
-    step = max(len(points) / count, 1.0)
-    offset = random.random() * step  # noqa: S311 - a choice, shown below
-    chosen = [
-        points[int(offset + step * n)] for n in range(count) if offset + step * n < len(points)
-    ]
+    count = (
+        SHARE[cases.kind] if wanted == "share" else len(points) if wanted == "all" else int(wanted)
+    )
     reached: Counter[bool] = Counter()
     wrong = []
-    for point in chosen:
+    for point in points[: 4 * count]:  # not each victim comes to its point
         folder, problems = cases.run(plan, end, point)
         reached[(folder / "reached").exists()] += 1
         if problems:
             log = (folder / "log").read_text()[-3000:]
             wrong.append(f"{point}: " + "; ".join(problems) + f"\n{log}")
-    print(f"{plan}, {end}: {len(chosen)} of {len(points)} points, {dict(reached)}")  # noqa: T201 - figures
-    assert not wrong, f"{len(wrong)} of {len(chosen)}\n" + "\n\n".join(wrong[:5])
-    assert reached[True] >= reached[False]
+        if reached[True] == count:
+            break
+    print(f"{cases.kind}, {plan}, {end}: {len(points)} points, reached: {dict(reached)}")  # noqa: T201 - figures
+    assert not wrong, f"{len(wrong)} of {reached.total()}\n" + "\n\n".join(wrong[:5])
+    assert 2 * reached[True] > count

@@ -1,4 +1,4 @@
-"""A process that has everything imported, and forks a worker over PostgreSQL for each case.
+"""A process that has everything imported, and forks a worker over a database for each case.
 
 Run as ``python -m tests.support.crashing.database_forge``, like the forge of directories: requests
 and answers are lines of JSON on standard input and output. Each case has a queue of its own.
@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 import adcp_tracker.delivery.relay
+import adcp_tracker.outbox._mysql
 import adcp_tracker.outbox._postgresql
 import adcp_tracker.privacy.erasure  # noqa: F401 - likewise
 from adcp_tracker import Tracker
+from adcp_tracker.outbox.database import Database
 from tests.support.crashing.killpoints import ENDS, Point, Tracer, prepare
 from tests.support.crashing.ledger import Ledger, LedgerDestination, append
 
@@ -34,7 +34,7 @@ HUNG_S = 60.0
 FLUSH_S = 30.0
 SHOPPER = "gone@example.com"
 SELLERS = ("a", "b")
-TERMINATED = "pg_terminate_backend"
+CUT_OFF = "connections cut off"
 
 Request = dict[str, Any]
 
@@ -92,8 +92,8 @@ def _live(request: Request) -> None:
 
     def reach() -> None:
         (folder / "reached").touch()
-        if request["end"] == TERMINATED:
-            _terminate_backends(request["url"])
+        if request["end"] == CUT_OFF:
+            _cut_off(request["url"])
         else:
             ENDS[request["end"]]()
 
@@ -105,12 +105,25 @@ def _live(request: Request) -> None:
     _PLANS[request["plan"]](request, folder)
 
 
-def _terminate_backends(url: str) -> None:
-    with psycopg.connect(url, application_name="ender") as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'adcp_tracker' AND datname = current_database()"
+def _cut_off(url: str) -> None:
+    """Have the server end all connections of the library's but this one."""
+    dialect = Database(url).dialect
+    with contextlib.closing(dialect.connect()) as connection:
+        cursor = connection.cursor()
+        if dialect.name == "postgresql":
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                "pg_backend_pid() AND application_name = 'adcp_tracker' "
+                "AND datname = current_database()"
+            )
+            return
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist "
+            "WHERE db = database() AND id <> connection_id()"
         )
+        for (number,) in cursor.fetchall():
+            with contextlib.suppress(*dialect.errors):  # it may have ended
+                cursor.execute(f"KILL {number}")
 
 
 def _write_counts(folder: Path, tracer: Tracer) -> None:
@@ -165,8 +178,8 @@ def _recover(request: Request) -> None:
     if request["plan"] == "relay":
         with _open(request, relay=True) as relay:
             found["relay"] = relay.flush(FLUSH_S).as_json()
-    with psycopg.connect(request["url"]) as connection:
-        connection.execute("UPDATE adcp_queue SET until = 0 WHERE queue = %s", (request["queue"],))
+    with Database(request["url"]).transaction() as cursor:
+        cursor.execute("UPDATE adcp_queue SET until = 0 WHERE queue = %s", (request["queue"],))
     tracker = _open(request)
     began = time.monotonic()
     tracker.flush(FLUSH_S)
