@@ -6,7 +6,7 @@ import errno
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Final, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 
 import typer
 
@@ -94,8 +94,14 @@ def _on_broken_pipe() -> int:
     return EXIT_OK
 
 
-MAX_SECONDS: Final = 1_000_000.0
+_MAX_SECONDS: Final = 1_000_000.0
 """The longest timeout an option accepts; the system's clocks overflow eventually."""
+
+
+def seconds(meaning: str, *names: str) -> Any:  # noqa: ANN401 - typer's own type
+    """Return an option that takes a time in seconds."""
+    return typer.Option(*names, min=0.0, max=_MAX_SECONDS, metavar="SECONDS", help=meaning)
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Directory = Annotated[
@@ -109,14 +115,7 @@ Directory = Annotated[
     ),
 ]
 Handover = Annotated[
-    float,
-    typer.Option(
-        "--timeout",
-        min=0.0,
-        max=MAX_SECONDS,
-        metavar="SECONDS",
-        help="How long to wait for another process to hand over.",
-    ),
+    float, seconds("How long to wait for another process to hand over.", "--timeout")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 

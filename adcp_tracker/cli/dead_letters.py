@@ -81,12 +81,8 @@ def list_letters(
 
     Needs no credentials. Exits with 1 if the destination is unknown.
     """
-    if _is_unknown(destination, directory):
-        return EXIT_ATTENTION
-    found, locked = (
-        _find_letters(directory, code, destination),
-        sum(each.undecrypted() for each in _open_dead_letters(directory)),
-    )
+    found = _find_letters(directory, code, destination)
+    locked = sum(each.undecrypted() for each in _open_dead_letters(directory))
     newest = found[: -limit - 1 : -1]
     if as_json:
         letters = [_document(each) for each in newest]
@@ -134,8 +130,6 @@ def export(
 
     Needs no credentials. The file is readable only by you, as events may identify people.
     """
-    if _is_unknown(destination, directory):
-        return EXIT_ATTENTION
     found = _find_letters(directory, code, destination)
     letters = _output.track_progress(found, "exporting", len(found), hidden=file == "-")
     lines = (f"{json.dumps(each.summary())}\n" for each in letters)
@@ -159,8 +153,6 @@ def show(
 ) -> int:
     """Show one dead letter with its event. Needs no credentials."""
     letter = _find_letter(directory, letter_id)
-    if letter is None:
-        return EXIT_ATTENTION
     if as_json:
         _output.print_json(letter.summary() | {"died_at": _died_at(letter)})
         return EXIT_OK
@@ -190,21 +182,15 @@ def replay(  # noqa: PLR0913 - options, each by its name
     Needs no credentials: the process that uploads sends them. Exits with 1 if an id is unknown
     or the event itself is invalid.
     """
-    if _is_unknown(destination, directory):
-        return EXIT_ATTENTION
     found = _find_letters(directory, code, destination)
-    chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
+    chosen = _select(ids, found, filters=(every, code, destination))
     with (
         stopping(make_tracker(directory, max_bytes=None)) as tracker,
         _output.progress("replaying", hidden=as_json) as show,
     ):
         outcome = tracker.dead_letters.replay(chosen, timeout, on_progress=show)
         stats = tracker.stop()
-    if as_json:
-        _print_replay_json(outcome)
-    else:
-        _print_replayed(outcome, stats)
-    return EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
+    return _print_replayed(outcome, stats, as_json=as_json)
 
 
 @dead.command("edit")
@@ -232,8 +218,6 @@ def edit(  # noqa: PLR0913 - options
     event are corrected, too. Needs no credentials. Exits with 1 if the event is still invalid.
     """
     letter = _find_letter(directory, letter_id)
-    if letter is None:
-        return EXIT_ATTENTION
     if sum(map(bool, (changes, file, order))) > 1:
         raise ConfigurationError("Use only one of --set, --file and --order.")
     try:
@@ -244,11 +228,7 @@ def edit(  # noqa: PLR0913 - options
     except InvalidEventError as error:
         _output.print_error(f"The event is invalid: {error}")
         return EXIT_ATTENTION
-    if as_json:
-        _print_replay_json(outcome)
-    else:
-        _print_replayed(outcome, stats)
-    return EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
+    return _print_replayed(outcome, stats, as_json=as_json)
 
 
 def _corrected(
@@ -329,10 +309,8 @@ def drop(  # noqa: PLR0913 - options, each by its name
 
     Needs no credentials. Exits with 1 if an id is unknown, or if not confirmed.
     """
-    if _is_unknown(destination, directory):
-        return EXIT_ATTENTION
     found = _find_letters(directory, code, destination)
-    chosen = _select(ids, found, filtered=every or _is_filtered(code, destination))
+    chosen = _select(ids, found, filters=(every, code, destination))
     unknown = sorted(chosen - {letter.id for letter in found})
     known = chosen.difference(unknown)
     agreed = not known or confirm(
@@ -356,41 +334,34 @@ def drop(  # noqa: PLR0913 - options, each by its name
 def _find_letters(
     directory: str | None, code: str | None = None, destination: str | None = None
 ) -> list[DeadLetter]:
+    """Return dead letters; end the command if nothing is known of the destination."""
+    every = [letter for letters in _open_dead_letters(directory) for letter in letters]
+    if destination is not None:
+        _require_known(destination, every, directory)
     return [
         letter
-        for letters in _open_dead_letters(directory)
-        for letter in letters
+        for letter in every
         if code in (None, letter.code) and destination in (None, letter.destination)
     ]
 
 
-def _find_letter(directory: str | None, letter_id: str) -> DeadLetter | None:
-    """Return a dead letter; print an error if there is none with this id."""
+def _find_letter(directory: str | None, letter_id: str) -> DeadLetter:
+    """Return a dead letter; end the command if there is none with this id."""
     letter = next((each for each in _find_letters(directory) if each.id == letter_id), None)
     if letter is None:
         _output.print_error(f"{letter_id}: no such dead letter; see: adcp-tracker dead list")
+        raise typer.Exit(EXIT_ATTENTION)
     return letter
 
 
-def _print_replay_json(outcome: ReplayResult) -> None:
-    replayed, refused, unknown = outcome.replayed, outcome.refused, outcome.unknown
-    _output.print_json({"replayed": replayed, "refused": refused, "unknown": unknown})
-
-
-def _is_unknown(destination: str | None, directory: str | None) -> bool:
-    """Return whether nothing is known of a destination; print an error if so."""
-    if destination is None:
-        return False
-    found = [letter for letters in _open_dead_letters(directory) for letter in letters]
-    known = {*configured_names(), *(letter.destination for letter in found)}
-    if destination in known:
-        return False
-    known.update(read_status(open_existing_queue(directory), ()).stats.destinations)
-    if destination in known:
-        return False
-    words = ", ".join(sorted(known)) or "none"
-    _output.print_error(f"{destination}: unknown destination; known: {words}")
-    return True
+def _require_known(destination: str, letters: list[DeadLetter], directory: str | None) -> None:
+    known = {*configured_names(), *(letter.destination for letter in letters)}
+    if destination not in known:
+        known.update(read_status(open_existing_queue(directory), ()).stats.destinations)
+    if destination not in known:
+        words = ", ".join(sorted(known)) or "none"
+        _output.print_error(f"{destination}: unknown destination; known: {words}")
+        raise typer.Exit(EXIT_ATTENTION)
 
 
 def _open_dead_letters(directory: str | None) -> list[DeadLetters]:
@@ -398,11 +369,10 @@ def _open_dead_letters(directory: str | None) -> list[DeadLetters]:
     return [shard.open().dead_letters for shard in open_existing_queue(directory).shards()]
 
 
-def _is_filtered(*filters: str | None) -> bool:
-    return any(each is not None for each in filters)
-
-
-def _select(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -> set[str]:
+def _select(
+    ids: list[str] | None, found: list[DeadLetter], *, filters: tuple[bool | str | None, ...]
+) -> set[str]:
+    filtered = any(each not in {None, False} for each in filters)
     if bool(ids) == filtered:
         raise ConfigurationError(
             "Select dead letters either by ids or by --all, --code or --destination, "
@@ -411,7 +381,13 @@ def _select(ids: list[str] | None, found: list[DeadLetter], *, filtered: bool) -
     return set(ids) if ids else {letter.id for letter in found}
 
 
-def _print_replayed(outcome: ReplayResult, stats: Stats) -> None:
+def _print_replayed(outcome: ReplayResult, stats: Stats, *, as_json: bool) -> int:
+    """Print what was replayed, and return the exit code."""
+    code = EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
+    if as_json:
+        names = ("replayed", "refused", "unknown")
+        _output.print_json({name: getattr(outcome, name) for name in names})
+        return code
     _output.print_line(f"{plural(len(outcome.replayed), 'dead letter')} will be sent again.")
     if outcome.refused:
         _output.print_line(
@@ -423,6 +399,7 @@ def _print_replayed(outcome: ReplayResult, stats: Stats) -> None:
         _output.print_line(
             f"Pending: {plural(stats.pending, 'delivery')}. To send now, run: adcp-tracker flush"
         )
+    return code
 
 
 def _print_unknown(unknown: tuple[str, ...] | list[str]) -> None:

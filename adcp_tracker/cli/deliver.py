@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,10 +19,10 @@ from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import (
     EXIT_ATTENTION,
     EXIT_OK,
-    MAX_SECONDS,
     AsJson,
     Directory,
     command,
+    seconds,
 )
 from adcp_tracker.cli._output import plural, print_stats
 from adcp_tracker.cli.queue import (
@@ -36,8 +36,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.settings import Settings
@@ -47,10 +46,7 @@ if TYPE_CHECKING:
 @command
 def flush(
     *,
-    timeout: Annotated[
-        float,
-        typer.Option(min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long to try."),
-    ] = 60.0,
+    timeout: Annotated[float, seconds("How long to try.")] = 60.0,
     directory: Directory = None,
     as_json: AsJson = False,
 ) -> int:
@@ -68,10 +64,8 @@ def flush(
             parts.append(flush_tracker(tracker, timeout, hidden=as_json))
             require_leader(parts[-1], began, tracker, timeout)
         stats = add_up(parts)
-    if as_json:
-        _output.print_json(stats.as_json() | {"pending": stats.pending})
-    else:
-        print_stats(stats, names)
+    _print(stats, names, as_json=as_json)
+    if not as_json:
         _print_remaining(stats, timeout)
     return EXIT_ATTENTION if stats.pending else EXIT_OK
 
@@ -113,21 +107,8 @@ _STEP_SECONDS = 1.0
 def worker(  # noqa: PLR0913 - options, each by its name
     *,
     once: Annotated[bool, typer.Option("--once", help="Deliver pending events and exit.")] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="With --once: how long to try."
-        ),
-    ] = 60.0,
-    grace: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=MAX_SECONDS,
-            metavar="SECONDS",
-            help="How long the last request may take on exit.",
-        ),
-    ] = 10.0,
+    timeout: Annotated[float, seconds("With --once: how long to try.")] = 60.0,
+    grace: Annotated[float, seconds("How long the last request may take on exit.")] = 10.0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log at DEBUG level.")] = False,
     metrics: Annotated[
         str | None,
@@ -176,7 +157,8 @@ def worker(  # noqa: PLR0913 - options, each by its name
             from adcp_tracker.metrics import instrument  # noqa: PLC0415 - for a quick --help
 
             instrument(*trackers)
-        stack.enter_context(_serving(metrics, trackers))
+        if metrics is not None:
+            stack.enter_context(serving(metrics, trackers))
         if once:
             _deliver_once(trackers, timeout)
         else:
@@ -185,14 +167,6 @@ def worker(  # noqa: PLR0913 - options, each by its name
     stats = add_up([tracker.stop() for tracker in trackers])
     _print(stats, as_json=as_json)
     return EXIT_ATTENTION if once and stats.pending else EXIT_OK
-
-
-def _serving(metrics: str | None, trackers: list[Tracker]) -> AbstractContextManager[None]:
-    """Serve metrics at an address while the block runs, if there is one."""
-    if metrics is None:
-        return nullcontext()
-
-    return serving(metrics, trackers)
 
 
 def _prepare(settings: Settings, *, create: bool) -> None:
@@ -262,8 +236,8 @@ def _restore_default_handler(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
-def _print(stats: Stats, *, as_json: bool) -> None:
+def _print(stats: Stats, names: Sequence[str] = (), *, as_json: bool) -> None:
     if as_json:
         _output.print_json(stats.as_json() | {"pending": stats.pending})
     else:
-        print_stats(stats)
+        print_stats(stats, names)

@@ -16,12 +16,12 @@ from adcp_tracker.cli import _output
 from adcp_tracker.cli._common import (
     EXIT_ATTENTION,
     EXIT_OK,
-    MAX_SECONDS,
     AsJson,
     Directory,
     Yes,
     command,
     confirm,
+    seconds,
 )
 from adcp_tracker.cli._output import plural
 from adcp_tracker.cli.deliver import flush_tracker
@@ -127,12 +127,7 @@ def import_(  # noqa: PLR0913 - options, each by its name
     again: Annotated[
         bool, typer.Option("--again", help="Import a file again that was imported.")
     ] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=MAX_SECONDS, metavar="SECONDS", help="How long to deliver afterwards."
-        ),
-    ] = 60.0,
+    timeout: Annotated[float, seconds("How long to deliver afterwards.")] = 60.0,
     yes: Yes = False,
     directory: Directory = None,
     as_json: AsJson = False,

@@ -68,12 +68,7 @@ def erase(  # noqa: PLR0913 - options, each by its name
     """
     open_existing_queue(directory)
     whom = _read(
-        email=email,
-        phone=phone,
-        uid=uid,
-        click_id=click_id,
-        order_id=order_id,
-        event_id=event_id,
+        email=email, phone=phone, uid=uid, click_id=click_id, order_id=order_id, event_id=event_id
     )
     if not confirm("Erase this person's data permanently?", yes=yes):
         return EXIT_ATTENTION
@@ -116,12 +111,7 @@ def export(  # noqa: PLR0913 - options, each by its name
     """
     open_existing_queue(directory)
     whom = _read(
-        email=email,
-        phone=phone,
-        uid=uid,
-        click_id=click_id,
-        order_id=order_id,
-        event_id=event_id,
+        email=email, phone=phone, uid=uid, click_id=click_id, order_id=order_id, event_id=event_id
     )
     with stopping(make_tracker(directory)) as tracker, _output.progress("looking"):
         found = tracker.privacy.export(
