@@ -358,12 +358,18 @@ def _parsed(file: Path) -> object:
         raise ConfigurationError(f"{file}: expected at most {_LARGEST:,} bytes, got {len(data):,}")
     try:
         text = data.decode()
-        return json.loads(text) if file.suffix == ".json" else _toml().loads(text)
+        return json.loads(text) if file.suffix == ".json" else parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{file}: expected {file.suffix[1:].upper()}, {error}") from None
 
 
-def _toml() -> Any:  # noqa: ANN401 - one of two modules, as the Python has it
+def parse_toml(text: str) -> Any:  # noqa: ANN401 - as json.loads
+    """Return what a TOML document holds.
+
+    Raises:
+        ConfigurationError: If no parser is installed.
+        ValueError: If it isn't TOML.
+    """
     if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415 - not in every Python
     else:
@@ -372,7 +378,7 @@ def _toml() -> Any:  # noqa: ANN401 - one of two modules, as the Python has it
         except ImportError:
             message = "TOML needs Python 3.11 or the package tomli. Install it, or use JSON."
             raise ConfigurationError(message) from None
-    return tomllib
+    return tomllib.loads(text)
 
 
 _MOST_LINES: Final = 60

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from difflib import get_close_matches
-from importlib import import_module
 from itertools import chain, filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -18,6 +16,7 @@ import attrs
 
 from adcp_tracker._formatting import describe, format_choice, format_setting
 from adcp_tracker.context import Consent, RequestContext
+from adcp_tracker.event_sources.model import parse_toml
 from adcp_tracker.events.builder import build_event, derive_event_id
 from adcp_tracker.events.builder import lead_id as lead_event_id
 from adcp_tracker.events.model import CLICK_IDS, ActionSource, EventType, UidType
@@ -45,7 +44,10 @@ FIELDS: Final = (*dict.fromkeys([*CONVERSION_NAMES, _GROUP, *_CLICK_IDS, *sorted
 """What a column can be; besides, ``custom_data.NAME`` is a custom key."""
 
 _ITEM: Final = ("item_id", "item_quantity", "item_price", "item_name", "item_brand")
-_SHOPPER: Final = ("client_ip", "client_user_agent")
+_SHOPPER: Final = (
+    *("email", "phone", "client_ip", "client_user_agent"),
+    *("event_source_url", "click_id", "click_id_type"),
+)
 _DENIED: Final = frozenset({"denied", "no", "false", "0", "n"})
 _GRANTED: Final = frozenset({"granted", "yes", "true", "1", "y", "unspecified", "unknown"})
 _UTC: Final = timezone.utc
@@ -290,11 +292,8 @@ class ImportOptions:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    # Python 3.10 has no tomllib, which is tomli.
-    toml: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        with path.open("rb") as file:
-            loaded: dict[str, Any] = toml.load(file)
+        loaded: dict[str, Any] = parse_toml(path.read_text(encoding="utf-8"))
     except ValueError as error:  # also of bytes that are no text
         raise ConfigurationError(f"{path}: expected TOML: {error}") from None
     return loaded
@@ -698,21 +697,14 @@ class RowReader:
         return {name.removeprefix(_CUSTOM): values[name] for name in names}
 
     def _order(self, values: Mapping[str, Any], rows: Sequence[Row]) -> Order:
-        click_id, click_id_type = _click(values)
         return Order(
             order_id=_id_text(values.get("order_id")),
             total=self._amount(values.get("total")),  # type: ignore[arg-type]  # validated later
             currency=values.get("currency", self._currency),
             items=self._lines(values, rows),  # type: ignore[arg-type]  # likewise
-            email=values.get("email"),
-            phone=_id_text(values.get("phone")),
-            client_ip=values.get("client_ip"),
-            client_user_agent=values.get("client_user_agent"),
-            event_source_url=values.get("event_source_url"),
-            click_id=click_id,
-            click_id_type=click_id_type,
             custom=self._data(values),
             country=values.get("country"),
+            **_shopper(values),
         )
 
     def _lines(self, values: Mapping[str, Any], rows: Sequence[Row]) -> object:
@@ -751,20 +743,14 @@ class RowReader:
 
     def _details(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an event that isn't about an order."""
-        click_id, click_id_type = _click(values)
         data = self._data(values)
         total = self._amount(values.get("total"))
         if total is not None:
             data |= {"value": total, "currency": values.get("currency", self._currency)}
         details = {
-            "email": values.get("email"),
-            "phone": _id_text(values.get("phone")),
-            "click_id": click_id,
-            "click_id_type": click_id_type,
-            "event_source_url": values.get("event_source_url"),
             "custom_event_name": values.get("custom_event_name"),
             "custom_data": data or None,
-            **{name: values.get(name) for name in _SHOPPER},
+            **_shopper(values),
         }
         return {name: value for name, value in details.items() if value is not None}
 
@@ -780,13 +766,14 @@ def _id_text(value: object) -> Any:  # noqa: ANN401 - validated later
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _click(values: Mapping[str, Any]) -> tuple[Any, Any]:
-    if "click_id" in values:
-        return values["click_id"], values.get("click_id_type")
-    for name, kind in _CLICK_IDS.items():
-        if name in values:
-            return values[name], kind
-    return None, None
+def _shopper(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that identify the person."""
+    found = {name: values.get(name) for name in _SHOPPER}
+    found["phone"] = _id_text(found["phone"])
+    if found["click_id"] is None:
+        kinds = ((values[name], kind) for name, kind in _CLICK_IDS.items() if name in values)
+        found["click_id"], found["click_id_type"] = next(kinds, (None, None))
+    return found
 
 
 def _context(values: Mapping[str, Any]) -> RequestContext | None:
