@@ -61,6 +61,7 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Histogram, Measures
 from adcp_tracker.privacy.api import ContextApi, PrivacyApi
 from adcp_tracker.privacy.erasure import ErasureReport
+from adcp_tracker.privacy.matching import PersonFields
 from adcp_tracker.settings import Settings
 from adcp_tracker.tracker import Tracker
 
@@ -108,6 +109,7 @@ __all__ = [
     "OutsideTransactionError",
     "Paused",
     "PausedNotice",
+    "PersonFields",
     "PrivacyApi",
     "QueueFullError",
     "Reconciliation",

@@ -18,12 +18,14 @@ from adcp_tracker.privacy.erasure import Erasure, ErasureReport, Export, erase_c
 from adcp_tracker.privacy.matching import person
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from typing_extensions import Unpack
 
     from adcp_tracker.context import Context
     from adcp_tracker.delivery.pipeline import Pipeline
     from adcp_tracker.privacy.context_store import ContextStore, ContextTokens
-    from adcp_tracker.privacy.matching import Person, Uid
+    from adcp_tracker.privacy.matching import Person, PersonFields
 
 
 class PrivacyApi:
@@ -40,18 +42,8 @@ class PrivacyApi:
         self._store = store
         self._default_region = default_region
 
-    def erase(  # noqa: PLR0913 - what identifies a person, each by its name
-        self,
-        *,
-        email: str | Iterable[str] | None = None,
-        phone: str | Iterable[str] | None = None,
-        uid: Uid | Iterable[Uid] | None = None,
-        click_id: str | Iterable[str] | None = None,
-        order_id: str | Iterable[str] | None = None,
-        event_id: str | Iterable[str] | None = None,
-        default_region: str | None = None,
-        follow: bool = True,
-        timeout: float = 10.0,
+    def erase(
+        self, *, follow: bool = True, timeout: float = 10.0, **known: Unpack[PersonFields]
     ) -> ErasureReport:
         """Erase a person from the queue: events on disk and in memory, batches, dead letters.
 
@@ -60,16 +52,9 @@ class PrivacyApi:
         should if it was interrupted.
 
         Args:
-            email: E-mail addresses, raw or hashed.
-            phone: Phone numbers, raw or hashed.
-            uid: Universal ids: a value of any type, or a :class:`.UniversalId`.
-            click_id: Click ids that brought the person.
-            order_id: The person's orders.
-            event_id: The person's events.
-            default_region: The region of phone numbers without a country code; left out, the
-                tracker's.
             follow: Also erase the other events of the same orders, such as refunds.
             timeout: How long to wait for another process to hand over, in seconds.
+            known: What identifies the person; see :class:`~adcp_tracker.PersonFields`.
 
         Returns:
             What was erased, what could not be reached, and what is left to do.
@@ -82,15 +67,7 @@ class PrivacyApi:
                 user, or is open to others. What was erased before stays erased.
             OSError: If the disk refuses the write.
         """
-        whom = person(
-            email=email,
-            phone=phone,
-            uid=uid,
-            click_id=click_id,
-            order_id=order_id,
-            event_id=event_id,
-            default_region=default_region or self._default_region,
-        )
+        whom = self._person(known)
         buffer = self._pipeline.buffer
         unreached = self._pipeline.ship_all(timeout)
 
@@ -109,18 +86,8 @@ class PrivacyApi:
         )
         return report
 
-    def export(  # noqa: PLR0913 - what identifies a person, each by its name
-        self,
-        *,
-        email: str | Iterable[str] | None = None,
-        phone: str | Iterable[str] | None = None,
-        uid: Uid | Iterable[Uid] | None = None,
-        click_id: str | Iterable[str] | None = None,
-        order_id: str | Iterable[str] | None = None,
-        event_id: str | Iterable[str] | None = None,
-        default_region: str | None = None,
-        follow: bool = True,
-        timeout: float = 10.0,
+    def export(
+        self, *, follow: bool = True, timeout: float = 10.0, **known: Unpack[PersonFields]
     ) -> list[dict[str, object]]:
         """List what the queue holds about a person; takes the arguments of :meth:`erase`.
 
@@ -136,19 +103,16 @@ class PrivacyApi:
             UnsafeDirectoryError: If a folder or file of the queue is a link, belongs to another
                 user, or is open to others.
         """
-        whom = person(
-            email=email,
-            phone=phone,
-            uid=uid,
-            click_id=click_id,
-            order_id=order_id,
-            event_id=event_id,
-            default_region=default_region or self._default_region,
-        )
+        whom = self._person(known)
         self._pipeline.ship_all(timeout)
         listing = Export(self._pipeline.buffer, self._store, whom, follow)
         found = self._pipeline.run_on_all(listing, timeout)
         return [each for items in found for each in items]
+
+    def _person(self, known: PersonFields) -> Person:
+        region = known.get("default_region") or self._default_region
+        fields: PersonFields = {**known, "default_region": region}
+        return person(**fields)
 
 
 class ContextApi:

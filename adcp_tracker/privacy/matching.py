@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import attrs
@@ -29,6 +29,29 @@ _NOTHING: frozenset[str] = frozenset()
 _CLICK_PARAMETERS = frozenset(name.lower() for name in CLICK_IDS)
 _SHORTEST_DISTINCTIVE = 8
 """Shorter texts occur in files by chance."""
+
+
+class PersonFields(TypedDict, total=False):
+    """What identifies a person, as keyword arguments; one or several of each but the region.
+
+    Attributes:
+        email: E-mail addresses, raw or hashed.
+        phone: Phone numbers, raw or hashed.
+        uid: Universal ids: a value of any type, or a :class:`.UniversalId`.
+        click_id: Click ids that brought the person.
+        order_id: The person's orders.
+        event_id: The person's events.
+        default_region: The region of phone numbers without a country code; left out, the
+            tracker's.
+    """
+
+    email: str | Iterable[str] | None
+    phone: str | Iterable[str] | None
+    uid: Uid | Iterable[Uid] | None
+    click_id: str | Iterable[str] | None
+    order_id: str | Iterable[str] | None
+    event_id: str | Iterable[str] | None
+    default_region: str | None
 
 
 @attrs.frozen(repr=False)
