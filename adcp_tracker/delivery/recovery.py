@@ -15,7 +15,7 @@ from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from adcp_tracker.outbox.batcher import Batcher
     from adcp_tracker.outbox.dead_letters import DeadLetterKey
@@ -70,8 +70,9 @@ def repair(
     Returns:
         How many bytes the dead letters of each destination take.
     """
-    _drop_missing_segments(state, segments.sizes(), batcher)
-    sizes = _settle_letters(state, letters, segments)
+    present = segments.sizes(is_complete=False)
+    _drop_missing_segments(state, present, batcher)
+    sizes = _settle_letters(state, letters, present)
     for destination in state.destinations.values():
         if destination.pause is not None:  # whoever restarted may have fixed the cause
             destination.resume_at = 0.0
@@ -105,7 +106,7 @@ def _shorten(state: State, batch: FrozenBatch, left: tuple[Span, ...], batcher: 
     logger.warning("segment.vanished", destination=batch.destination, events=gone)
 
 
-def _settle_letters(state: State, letters: DeadLetters, segments: Segments) -> Counter[str]:
+def _settle_letters(state: State, letters: DeadLetters, present: Collection[str]) -> Counter[str]:
     """Make dead letters and counts agree after a crash, or in a state that was rebuilt.
 
     Letters are written before the state, so that none is lost. One that the state does not know
@@ -113,7 +114,6 @@ def _settle_letters(state: State, letters: DeadLetters, segments: Segments) -> C
     counted. One that is gone was on its way again as a new record, or discarded; it is no longer
     counted.
     """
-    present = segments.sizes().keys()
     there: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     undecided: set[str] = set()

@@ -111,7 +111,7 @@ class Uploader:
         began = self._clock.monotonic()
         self._follow_clock(began)
         self._follow_others(began)
-        sizes = self.segments.sizes()
+        sizes = self.segments.sizes(is_complete=False)
         for destination in self._config.destinations:
             self._apply_outcome(destination.name)
         self._drop_excess(sizes)
@@ -126,6 +126,8 @@ class Uploader:
             self.commit()
             for name, batch in outgoing:
                 self._senders[name].send(batch)
+            if self._config.store.is_shared:  # more is collected while these are sent
+                sizes = self.segments.sizes(is_complete=False)
         for destination in self._config.destinations:
             self._prefetch(destination, sizes)
         self.commit()

@@ -63,12 +63,13 @@ class SegmentStore:
         self._looked_at: dict[str, float] = {}
         self._orphaned: set[str] = set()
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self, *, is_complete: bool = True) -> dict[str, int]:
         """Return every segment's size in bytes by its name, oldest first.
 
         A closed segment doesn't change, so that its size is asked for once. The folder is
         listed again only if its modification time says so.
         """
+        del is_complete
         self._list()
         sizes = self._listed.copy()
         unchanged: list[str] = []

@@ -49,6 +49,11 @@ SELECT records, data FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s 
 
 _DELETE: Final = "DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s"
 
+_APPEND: Final = """
+INSERT INTO adcp_log (queue, segment, start, stop, records, data)
+VALUES (%(queue)s, %(segment)s, %(start)s, %(start)s + %(length)s, %(records)s, %(data)s)
+"""
+
 _MAY_DELETE: Final = "DELETE FROM adcp_log WHERE 1 = 0"
 _LONGEST: Final = """
 SELECT coalesce(max(timestampdiff(SECOND, trx_started, now())), 0)
@@ -94,8 +99,10 @@ class MySQL:
             cursor.execute(statement)
         return connection
 
-    def begin(self, cursor: Cursor) -> None:
-        """Have nothing to do: the first statement begins a transaction."""
+    def begin(self, cursor: Cursor, first: str) -> None:
+        """Run the first statement, which begins a transaction."""
+        if first:
+            cursor.execute(first)
 
     def code(self, error: Exception) -> str:
         """Return the number of an error; the rest of its text may hold values."""
@@ -112,22 +119,23 @@ class MySQL:
         new = ", ".join(f"{column} = VALUES({column})" for column in columns)
         return f"ON DUPLICATE KEY UPDATE {new or f'{first} = {first}'}"
 
-    def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
-        """Take the oldest rows out of the intake that no other transaction still adds."""
-        cursor.execute(_SIZES, {"queue": queue, "rows": rows})
-        ids, total = [], 0
+    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int]:
+        """Move the oldest rows of the intake that no other transaction still adds."""
+        cursor.execute(_SIZES, values)
+        ids, total, most = [], 0, int(str(values["size"]))
         for number, length in cursor.fetchall():
-            if total >= size:
+            if total >= most:
                 break
             ids.append(number)
             total += length
         if not ids:
-            return b"", 0
-        values = {"queue": queue, "ids": ids}
-        cursor.execute(_TAKE, values)
+            return 0, 0
+        cursor.execute(_TAKE, {**values, "ids": ids})
         taken = cursor.fetchall()
-        cursor.execute(_DELETE, values)
-        return b"".join(data for _, data in taken), sum(records for records, _ in taken)
+        cursor.execute(_DELETE, {**values, "ids": ids})
+        data, records = b"".join(data for _, data in taken), sum(count for count, _ in taken)
+        cursor.execute(_APPEND, {**values, "data": data, "length": len(data), "records": records})
+        return len(data), records
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables, until its connection is closed."""

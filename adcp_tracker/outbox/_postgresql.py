@@ -14,6 +14,8 @@ from adcp_tracker.outbox.schema import MIGRATE, RIGHTS, Condition
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from typing_extensions import Self
+
     from adcp_tracker.outbox.schema import Connection, Cursor
 
 _CONNECT_SECONDS: Final = 10
@@ -21,21 +23,30 @@ _DEADLOCKS: Final = {"40001", "40P01"}
 _HINTS: Final = {"42P01": MIGRATE, "42501": RIGHTS, "28000": RIGHTS, "28P01": RIGHTS}
 
 _BEGIN: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'"
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL work_mem = '32MB'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '10s'; "
 )
 
 _COLLECT: Final = """
 WITH near AS MATERIALIZED (
     SELECT id, octet_length(data) AS size FROM adcp_intake
     WHERE queue = %(queue)s ORDER BY id LIMIT %(rows)s
-), fits AS (
-    SELECT id FROM (SELECT id, size, sum(size) OVER (ORDER BY id) AS upto FROM near) AS sized
+), fits AS MATERIALIZED (
+    SELECT max(id) AS last
+    FROM (SELECT id, size, sum(size) OVER (ORDER BY id) AS upto FROM near) AS sized
     WHERE upto - size < %(size)s
 ), taken AS (
-    DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN (SELECT id FROM fits)
+    DELETE FROM adcp_intake WHERE queue = %(queue)s AND id <= (SELECT last FROM fits)
     RETURNING id, records, data
+), joined AS MATERIALIZED (
+    SELECT string_agg(data, ''::bytea ORDER BY id) AS data, sum(records)::integer AS records
+    FROM taken HAVING count(*) > 0
+), kept AS (
+    INSERT INTO adcp_log (queue, segment, start, stop, records, data)
+    SELECT %(queue)s, %(segment)s, %(start)s, %(start)s + octet_length(data), records, data
+    FROM joined
 )
-SELECT coalesce(string_agg(data, ''::bytea ORDER BY id), ''), coalesce(sum(records), 0) FROM taken
+SELECT octet_length(data), records FROM joined
 """
 
 _OLD_SNAPSHOT_SECONDS: Final = 300.0
@@ -57,6 +68,22 @@ SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables WHERE relname LIKE 
 _STANDBYS: Final = """
 SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) FROM pg_stat_replication
 """
+
+
+class _Cursor(psycopg.Cursor[tuple[Any, ...]]):
+    """A cursor that gets bytes as they are, where the server would write them in hexadecimal."""
+
+    def execute(
+        self,
+        query: Any,  # noqa: ANN401 - as psycopg takes it
+        params: Any = None,  # noqa: ANN401 - likewise
+        *,
+        prepare: bool | None = None,
+        binary: bool | None = None,
+    ) -> Self:
+        """Run a statement; one with values has binary results."""
+        binary = params is not None if binary is None else binary
+        return super().execute(query, params, prepare=prepare, binary=binary)
 
 
 class PostgreSQL:
@@ -83,6 +110,7 @@ class PostgreSQL:
         """Return a new connection."""
         connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
             self._url,
+            cursor_factory=_Cursor,
             prepare_threshold=None,
             connect_timeout=_CONNECT_SECONDS,
             application_name="adcp_tracker",
@@ -92,12 +120,14 @@ class PostgreSQL:
         connection.autocommit = True
         return connection
 
-    def begin(self, cursor: Cursor) -> None:
+    def begin(self, cursor: Cursor, first: str) -> None:
         """Begin a transaction, which the server ends if this process is paused or cut off in it.
 
         So its locks are gone before its lease is, and another process can lead.
         """
-        cursor.execute(_BEGIN)
+        cursor.execute(_BEGIN + first)
+        while cursor.nextset():
+            pass
 
     def code(self, error: Exception) -> str:
         """Return the SQLSTATE of an error."""
@@ -114,11 +144,11 @@ class PostgreSQL:
         new = ", ".join(f"{column} = excluded.{column}" for column in columns)
         return f"ON CONFLICT ({key}) DO UPDATE SET {new}"
 
-    def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
-        """Take the oldest rows out of the intake, in one statement."""
-        cursor.execute(_COLLECT, {"queue": queue, "rows": rows, "size": size})
-        ((data, records),) = cursor.fetchall()
-        return data, int(records)
+    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int]:
+        """Move the oldest rows of the intake to the log, in one statement."""
+        cursor.execute(_COLLECT, values)
+        rows = cursor.fetchall()
+        return rows[0] if rows else (0, 0)
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables, until it commits."""

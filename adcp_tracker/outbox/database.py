@@ -21,6 +21,7 @@ import time
 import weakref
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -70,6 +71,7 @@ _POLL_SECONDS: Final = 0.05
 _COLLECT_ROWS: Final = 10_000
 _COLLECT_BYTES: Final = 8 * 1024 * 1024
 _SEGMENT_BYTES: Final = 8 * 1024 * 1024
+_LEAST_AHEAD_BYTES: Final = 64 * 1024
 _IDLE_SEGMENT_SECONDS: Final = 60.0
 _IDLE_CONNECTIONS: Final = 2
 _FRESH_SECONDS: Final = 1.0
@@ -143,7 +145,13 @@ _LEADS: Final = """
 SELECT queue, holder, {now} - until, wanted > {now} - %(seconds)s FROM adcp_queue ORDER BY queue
 """
 
-_FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND term = %(term)s FOR UPDATE"
+_FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = {queue} AND term = {term} FOR UPDATE"
+
+_LOOK: Final = """
+SELECT term = %(term)s, segment, size, begun < {now} - %(seconds)s,
+    EXISTS (SELECT 1 FROM adcp_intake WHERE queue = %(queue)s)
+FROM adcp_queue WHERE queue = %(queue)s
+"""
 
 _STATE_REVISION: Final = "SELECT value FROM adcp_state WHERE queue = %(queue)s AND name = %(name)s"
 
@@ -153,12 +161,8 @@ SELECT segment, size, begun < {now} - %(seconds)s, {now} FROM adcp_queue WHERE q
 
 _MOVE_LOG_END: Final = """
 UPDATE adcp_queue SET segment = %(segment)s,
-    begun = CASE WHEN size = 0 THEN {now} ELSE begun END, size = %(stop)s
+    begun = CASE WHEN %(start)s = 0 THEN {now} ELSE begun END, size = %(stop)s
 WHERE queue = %(queue)s
-"""
-
-_APPEND: Final = """
-INSERT INTO adcp_log VALUES (%(queue)s, %(segment)s, %(start)s, %(stop)s, %(records)s, %(data)s)
 """
 
 _OVERLAPPING: Final = """
@@ -226,10 +230,13 @@ def migrate(url: str, queues: int = 1) -> None:
         DatabaseError: If the database can't be reached, or its user may not create tables.
     """
     database = Database(url)
-    with database.transaction() as cursor:
+
+    def create(cursor: Cursor) -> None:
         database.dialect.lock_schema(cursor)
         for statement in schema_statements(database.dialect.name, queues):
             cursor.execute(statement)
+
+    database.run(create)
 
 
 class Database:
@@ -252,21 +259,31 @@ class Database:
         self._idle: list[tuple[float, Connection]] = []
         self.close = weakref.finalize(self, _close_all, self._idle, self._pid)
 
-    def run(self, work: Callable[[Cursor], T]) -> T:
+    def run(self, work: Callable[[Cursor], T], first: str = "", *, is_single: bool = False) -> T:
         """Return what some work returns, in one transaction; after a deadlock it is run again.
+
+        Args:
+            work: Runs statements.
+            first: The first statement, whose rows the work can fetch.
+            is_single: Whether the work is one statement, which is a transaction by itself.
 
         Raises:
             DatabaseError: If a statement fails; then nothing has changed.
         """
+        begin = partial(self.transaction, first, is_single=is_single)
         for _ in range(_TRIES - 1):
-            with contextlib.suppress(DeadlockError), self.transaction() as cursor:
+            with contextlib.suppress(DeadlockError), begin() as cursor:
                 return work(cursor)
-        with self.transaction() as cursor:
+        with begin() as cursor:
             return work(cursor)
 
     @contextmanager
-    def transaction(self) -> Iterator[Cursor]:
+    def transaction(self, first: str = "", *, is_single: bool = False) -> Iterator[Cursor]:
         """Run statements in one transaction, on a connection that no other thread uses.
+
+        Args:
+            first: As for :meth:`run`.
+            is_single: Likewise.
 
         Raises:
             DatabaseError: If one of them fails; then nothing has changed.
@@ -274,7 +291,8 @@ class Database:
         connection = self._take()
         try:
             with contextlib.closing(connection.cursor()) as cursor:
-                self.dialect.begin(cursor)
+                if not is_single:
+                    self.dialect.begin(cursor, first)
                 yield cursor
             connection.commit()
         except self.dialect.errors as error:
@@ -351,7 +369,9 @@ class Tables:
         Raises:
             DatabaseError: If it fails.
         """
-        return self.database.run(lambda cursor: self.run(cursor, statement, **values))
+        return self.database.run(
+            lambda cursor: self.run(cursor, statement, **values), is_single=True
+        )
 
     def run(self, cursor: Cursor, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a statement in a transaction."""
@@ -378,13 +398,17 @@ class Tables:
         """
 
         def fenced(cursor: Cursor) -> T:
-            if not self.run(cursor, _FENCE, term=self.term):
-                raise LeadLostError(
-                    f"{self.database.location} queue {self.queue}: another process leads by now"
-                )
+            if not cursor.fetchall():
+                raise self.lead_lost()
             return work(cursor)
 
-        return self.database.run(fenced)
+        return self.database.run(fenced, _FENCE.format(queue=self.queue, term=self.term))
+
+    def lead_lost(self) -> LeadLostError:
+        """Return the error that this term is over."""
+        return LeadLostError(
+            f"{self.database.location} queue {self.queue}: another process leads by now"
+        )
 
     def update(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a statement in a leader's transaction of its own."""
@@ -769,10 +793,14 @@ class DatabaseSegments:
         self.parse = parse if encryption is None else encryption.parse
         self._tables = tables
         self._end: tuple[int, int] | None = None
+        self._near: tuple[str, int, bytes] = ("", 0, b"")
+        self._near_at = 0.0
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self, *, is_complete: bool = True) -> dict[str, int]:
         """Return the size of each segment in bytes by its name, oldest first."""
-        while self._tables.term and self._collect():
+        if time.monotonic() - self._near_at > _FRESH_SECONDS:
+            self._forget_near()
+        while self._tables.term and self._is_behind() and self._collect() and is_complete:
             pass
         rows = self._tables.query(
             "SELECT segment, max(stop) FROM adcp_log WHERE queue = %(queue)s "
@@ -781,30 +809,36 @@ class DatabaseSegments:
         suffix = f"-{self._tables.queue}" if self._tables.queue else ""
         return {f"{segment:016d}{suffix}": size for segment, size in rows}
 
+    def _is_behind(self) -> bool:
+        """Return whether there is something to do for the log. Whoever looks locks nothing."""
+        rows = self._tables.query(_LOOK, term=self._tables.term, seconds=_IDLE_SEGMENT_SECONDS)
+        if not rows or not rows[0][0]:
+            raise self._tables.lead_lost()
+        _, segment, size, is_old, waits = rows[0]
+        self._check_end(segment, size)
+        return bool(waits or (size and (is_old or size >= _SEGMENT_BYTES)))
+
     def _collect(self) -> bool:
         """Move records from the intake to the log; return whether there may be more."""
         run, dialect = self._tables.run, self._tables.database.dialect
 
         def move(cursor: Cursor) -> tuple[tuple[int, int], bool] | None:
-            data, records = dialect.collect(
-                cursor, self._tables.queue, _COLLECT_ROWS, _COLLECT_BYTES
-            )
-            ((segment, start, is_old, now),) = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)
-            self._check_end(segment, start)
-            is_full = start >= _SEGMENT_BYTES or (is_old and not data)
-            new = max(segment + 1, int(now * _MICROSECONDS))
-            if start and (is_full or (self._end is None and data)):
-                segment, start = new, 0
-                run(cursor, _MOVE_LOG_END, segment=segment, stop=0)
-            elif not start and data:
-                segment = new
-            if not data:
-                return None
-            stop = start + len(data)
-            place = {"segment": segment, "start": start, "stop": stop}
-            run(cursor, _APPEND, records=records, data=data, **place)
-            run(cursor, _MOVE_LOG_END, **place)
-            return (segment, stop), len(data) >= _COLLECT_BYTES or records >= _COLLECT_ROWS
+            ((last, end, is_old, now),) = run(cursor, _LOG_END, seconds=_IDLE_SEGMENT_SECONDS)
+            self._check_end(last, end)
+            new, is_full = max(last + 1, int(now * _MICROSECONDS)), end >= _SEGMENT_BYTES
+            goes_on = end and not is_full and self._end is not None
+            segment, start = (last, end) if goes_on else (new, 0)
+            place: dict[str, Any] = {"segment": segment, "start": start}
+            values = {"queue": self._tables.queue, "rows": _COLLECT_ROWS, "size": _COLLECT_BYTES}
+            size, records = dialect.collect(cursor, values | place)
+            if size:
+                run(cursor, _MOVE_LOG_END, stop=start + size, **place)
+                more = size >= _COLLECT_BYTES or records >= _COLLECT_ROWS
+                return (segment, start + size), more
+            if end and (is_full or is_old):
+                run(cursor, _MOVE_LOG_END, segment=new, start=0, stop=0)
+                return (new, 0), False
+            return None
 
         moved = self._tables.write(move)
         if moved is None:
@@ -824,19 +858,23 @@ class DatabaseSegments:
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
-        with self.reading(name) as read:
-            return read(start, length)
+        near, first, data = self._near
+        if near != name or not first <= start <= start + length <= first + len(data):
+            # Several destinations read the same, mostly one piece after the other.
+            ahead = length if length < _LEAST_AHEAD_BYTES else max(length, _COLLECT_BYTES)
+            place = {"segment": _number(name), "start": start, "stop": start + ahead}
+            first, data = start, b"".join(row[0] for row in self._tables.query(_READ, **place))
+            self._near = name, first, data
+        self._near_at = time.monotonic()
+        return data[start - first : start - first + length]
+
+    def _forget_near(self) -> None:
+        self._near = ("", 0, b"")
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
         """Open a segment for several reads."""
-        with self._tables.database.transaction() as cursor:
-
-            def read(start: int, length: int) -> bytes:
-                place = {"segment": _number(name), "start": start, "stop": start + length}
-                return b"".join(row[0] for row in self._tables.run(cursor, _READ, **place))
-
-            yield read
+        yield partial(self.read, name)
 
     def count(self, name: str, start: int, stop: int) -> int:
         """Return how many records there are between two offsets."""
@@ -852,6 +890,8 @@ class DatabaseSegments:
 
     def is_closed(self, name: str) -> bool:
         """Return whether nothing is appended to the segment anymore."""
+        if self._end is not None:  # nobody else moves the end
+            return _number(name) < self._end[0]
         return bool(
             self._tables.query(
                 "SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND segment > %(segment)s",
@@ -896,6 +936,7 @@ class DatabaseSegments:
 
     def _patch(self, cursor: Cursor, segment: int, patches: list[tuple[int, bytes]]) -> None:
         """Put bytes in place of others. A row is read and written once, whatever changes in it."""
+        self._forget_near()
         rows = self._tables.run(
             cursor,
             "SELECT start, stop FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s",

@@ -181,6 +181,9 @@ class Cursor(Protocol):
     def fetchall(self) -> Any:  # noqa: ANN401
         """Return the rows of the last statement."""
 
+    def nextset(self) -> Any:  # noqa: ANN401
+        """Go on to the rows of the next of several statements."""
+
 
 class Connection(Protocol):
     """A connection, as in PEP 249."""
@@ -221,8 +224,8 @@ class Dialect(Protocol):
     def connect(self) -> Connection:
         """Return a new connection, which isolates transactions as ``READ COMMITTED``."""
 
-    def begin(self, cursor: Cursor) -> None:
-        """Begin a transaction."""
+    def begin(self, cursor: Cursor, first: str) -> None:
+        """Begin a transaction with a statement, whose rows can be fetched; empty for none."""
 
     def code(self, error: Exception) -> str:
         """Return the database's code for an error."""
@@ -238,8 +241,17 @@ class Dialect(Protocol):
             *columns: What takes the new values; without any, the row stays as it is.
         """
 
-    def collect(self, cursor: Cursor, queue: int, rows: int, size: int) -> tuple[bytes, int]:
-        """Take the oldest rows out of the intake; return their data and number of records."""
+    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int]:
+        """Move the oldest rows of the intake to a row of the log.
+
+        Args:
+            cursor: In the leader's transaction.
+            values: The ``queue``, how many ``rows`` and about which ``size`` at most, and the
+                ``segment`` and the ``start`` of the new row.
+
+        Returns:
+            The number of bytes and of records.
+        """
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables."""

@@ -73,8 +73,13 @@ class Segments(Protocol):
     def parse(self) -> Callable[[bytes, int], tuple[list[Record], list[CorruptSpan]]]:
         """Parse whole records, decrypted as far as there are keys."""
 
-    def sizes(self) -> dict[str, int]:
-        """Return the size of each segment in bytes by its name, oldest first."""
+    def sizes(self, *, is_complete: bool = True) -> dict[str, int]:
+        """Return the size of each segment in bytes by its name, oldest first.
+
+        Args:
+            is_complete: Whether it has to count everything that was accepted by now. If not, it
+                may be a part, and more is counted by each call.
+        """
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""

@@ -124,8 +124,8 @@ from adcp_tracker import Tracker
 from adcp_tracker.outbox import database
 shop = Tracker(directory={str(tmp_path / "q")!r}, queue={url!r}, flush_interval=0.05)
 run = database.Database.run
-def run_and_die(self, work):
-    result = run(self, work)
+def run_and_die(self, work, first="", **how):
+    result = run(self, work, first, **how)
     if work.__qualname__.endswith("_ship.<locals>.ship"):
         os.kill(os.getpid(), signal.SIGKILL)
     return result

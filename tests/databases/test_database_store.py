@@ -261,8 +261,8 @@ def test_a_record_whose_commit_was_not_heard_of_is_not_added_again(
     writer = store.journal_writer()
     run = store.database.run
 
-    def run_and_be_cut_off(work: object) -> None:
-        run(work)  # type: ignore[arg-type]  # a transaction's work
+    def run_and_be_cut_off(work: object, **how: bool) -> None:
+        run(work, **how)  # type: ignore[arg-type]  # a transaction's work
         raise DatabaseError("cut off")
 
     for number in (1, 2):
