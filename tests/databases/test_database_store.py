@@ -12,6 +12,7 @@ import pytest
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
+from adcp_tracker.outbox import database as database_module
 from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, Tables, migrate
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
@@ -177,6 +178,41 @@ def test_a_lead_ends_by_its_own_clock_before_the_lease(store: DatabaseStore, dat
     assert lock.renew()
     clock.ahead = 0.8
     assert not lock.renew()
+
+
+def test_a_round_collects_a_part_and_whoever_needs_all_collects_all(
+    store: DatabaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the first events are sent before all that wait are collected."""
+    monkeypatch.setattr(database_module, "_COLLECT_ROWS", 2)
+    writer = store.journal_writer()
+    for number in range(7):
+        writer.append(body(number), NOW_MS)
+    segments = _lead(store).segments
+    for left in (5, 3):
+        segments.sizes(is_complete=False)
+        assert store.count_uncollected() == left
+    ((name, size),) = segments.sizes().items()
+    assert store.count_uncollected() == 0
+    records, _ = segments.parse(segments.read(name, 0, size), 0)
+    assert [record.body for record in records] == [body(number) for number in range(7)]
+
+
+def test_what_was_read_ahead_ends_where_the_segment_did(store: DatabaseStore) -> None:
+    """Records that are added to a segment after its end was read are read like any other."""
+    writer = store.journal_writer()
+    segments = _lead(store).segments
+    sizes = []
+    for number in range(3):
+        writer.append(body(number) + b" " * 70_000, NOW_MS)
+        ((name, size),) = segments.sizes().items()
+        sizes.append(size)
+        with segments.reading(name) as read:
+            first = sizes[-2] if number else 0
+            assert segments.parse(read(first, size - first), first)[0][0].body.startswith(
+                body(number)
+            )
+            assert len(read(0, size)) == size
 
 
 def test_an_error_shows_no_value(store: DatabaseStore) -> None:
