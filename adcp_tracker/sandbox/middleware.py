@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 from adcp_tracker.sandbox.failures import ApiError, BrokenConnection
-from adcp_tracker.sandbox.store import SeenRequest
-from adcp_tracker.sandbox.timeline import Exchange
+from adcp_tracker.sandbox.store import Exchange, SeenRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

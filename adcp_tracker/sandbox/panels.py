@@ -28,7 +28,7 @@ from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.outbox.dead_letters import HIDDEN
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
 from adcp_tracker.sandbox.seller import match_quality, warnings_about
-from adcp_tracker.sandbox.timeline import OUTCOMES
+from adcp_tracker.sandbox.store import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox.schema import Issue
     from adcp_tracker.sandbox.seller import Seller
-    from adcp_tracker.sandbox.store import DeadLetterAccess
-    from adcp_tracker.sandbox.timeline import Entry, Exchange
+    from adcp_tracker.sandbox.store import DeadLetterAccess, Entry, Exchange
 
 
 _MOST_EVENTS: Final = 500
