@@ -1,4 +1,4 @@
-"""The events and requests the seller received, idempotency, and the rate limit."""
+"""The events and requests the seller received, their timeline, idempotency, and the rate limit."""
 
 from __future__ import annotations
 
