@@ -49,20 +49,29 @@ class SourceRule:
         data = event.get("custom_data")
         values = data if isinstance(data, dict) else {}
         kind, currency = event.get("event_type"), values.get("currency")
-        if self.event_types and kind not in self.event_types:
-            return self._not_registered("EVENT_TYPE", repr(kind), kind, "event_types", event)
-        if not self.value_currencies or currency in self.value_currencies:
+        broken = self._broken(kind, values.get("value"), currency)
+        if broken is None:
             return None
+        if broken == "event_types":
+            return self._not_registered("EVENT_TYPE", repr(kind), kind, broken, event)
         if currency is not None:
-            return self._not_registered(
-                "CURRENCY", f"values in {currency}", currency, "value_currencies", event
-            )
-        if values.get("value") is None:
-            return None
-        taken = ", ".join(sorted(self.value_currencies))
+            what = f"values in {currency}"
+            return self._not_registered("CURRENCY", what, currency, broken, event)
         message = f"The event source {self.event_source_id!r} accepts values only with a currency."
-        remedy = f"Pass the currency with the value, one of {taken}."
+        remedy = f"Pass the currency with the value, one of {self._accepted(broken)}."
         return event_failure("CURRENCY_REQUIRED", message, remedy, event)
+
+    def _broken(self, kind: object, value: object, currency: object) -> str | None:
+        """Return the setting that doesn't accept an event, if there is one."""
+        if self.event_types and kind not in self.event_types:
+            return "event_types"
+        has_money = value is not None or currency is not None
+        if self.value_currencies and has_money and currency not in self.value_currencies:
+            return "value_currencies"
+        return None
+
+    def _accepted(self, setting: str) -> str:
+        return ", ".join(sorted(getattr(self, setting)))
 
     def _not_registered(
         self, code: str, what: str, word: object, setting: str, event: Mapping[str, object]
@@ -70,28 +79,23 @@ class SourceRule:
         message = f"The event source {self.event_source_id!r} isn't registered for {what}."
         remedy = (
             f"Add {word} to its {setting} and sync it, then replay the dead letter; "
-            f"it accepts {', '.join(sorted(getattr(self, setting)))}."
+            f"it accepts {self._accepted(setting)}."
         )
         return event_failure(f"{code}_NOT_REGISTERED", message, remedy, event)
 
     def field_error(self, event: Event) -> FieldError | None:
         """Return the rule of the event source that `event` breaks, if any."""
-        if self.event_types and event.event_type not in self.event_types:
-            taken = ", ".join(sorted(self.event_types))
-            return FieldError(
-                "$.event_type",
-                f"an event type that {self.event_source_id!r} accepts: {taken}",
-                repr(str(getattr(event.event_type, "value", event.event_type))),
-            )
         data = event.custom_data
-        if not self.value_currencies or data is None or data.currency in self.value_currencies:
+        value, currency = (None, None) if data is None else (data.value, data.currency)
+        broken = self._broken(event.event_type, value, currency)
+        if broken is None:
             return None
-        if data.currency is None and data.value is None:
-            return None
-        taken = ", ".join(sorted(self.value_currencies))
-        expected = f"a currency that {self.event_source_id!r} accepts: {taken}"
-        got = "nothing" if data.currency is None else repr(data.currency)
-        return FieldError("$.custom_data.currency", expected, got)
+        path, what, found = "$.custom_data.currency", "a currency", currency
+        if broken == "event_types":
+            path, what, found = "$.event_type", "an event type", event.event_type
+        expected = f"{what} that {self.event_source_id!r} accepts: {self._accepted(broken)}"
+        got = "nothing" if found is None else repr(str(getattr(found, "value", found)))
+        return FieldError(path, expected, got)
 
 
 class EventRules:
