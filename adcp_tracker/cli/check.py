@@ -46,6 +46,8 @@ from adcp_tracker.journal.files import QueueDirectory, open_secure
 from adcp_tracker.orders.mapping import explain as explain_order
 from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.settings import validate_destinations
+from adcp_tracker.web import client_ip
+from adcp_tracker.web.options import CaptureSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,51 +61,10 @@ if TYPE_CHECKING:
 _STYLES = {"client": "green", "trusted proxy": "", "not read": ""}
 
 
-@attrs.frozen
-class ClientIpQuery:
-    """A request and the proxies to trust.
-
-    Attributes:
-        peer: The address of the connection's other end; empty for a unix socket.
-        headers: The request's headers, each as ``Name: value``.
-        trusted_proxies: The networks of your proxies.
-        trusted_hops: The number of your proxies, if their networks are unknown.
-        ip_header: The header in which your proxies name the client.
-        platform: A platform that presets the other settings.
-    """
-
-    peer: str
-    headers: Sequence[str] = ()
-    trusted_proxies: Sequence[str] = ()
-    trusted_hops: int = 0
-    ip_header: str = "X-Forwarded-For"
-    platform: str | None = None
-
-    def resolve(self) -> ClientInfo:
-        """Find the client's address.
-
-        Raises:
-            ConfigurationError: If a setting or a header is invalid.
-        """
-        from adcp_tracker.web.client_ip import explain  # noqa: PLC0415 - likewise
-        from adcp_tracker.web.options import CaptureSettings  # noqa: PLC0415 - for a quick --help
-
-        settings = CaptureSettings(
-            platform=self.platform,
-            trusted_proxies=tuple(self.trusted_proxies),
-            trusted_hops=self.trusted_hops,
-            ip_header=self.ip_header,
-        )
-        return explain(settings.proxy_trust(), self.peer, map(_header, self.headers))
-
-
-def explain_client_ip(way: ClientIpQuery, *, as_json: bool) -> int:
-    """Print the client's address and how it was found.
-
-    Returns:
-        The exit code: 1 if no address could be found.
-    """
-    origin = way.resolve()
+def _explain_client_ip(
+    settings: CaptureSettings, peer: str, headers: Sequence[str], *, as_json: bool
+) -> int:
+    origin = client_ip.explain(settings.proxy_trust(), peer, map(_header, headers))
     if as_json:
         _output.print_json(attrs.asdict(origin))
     else:
@@ -187,10 +148,13 @@ def check(  # noqa: PLR0913 - options, each by its name
     With --ip, only shows which client address a request with --peer and --header has.
     """
     if ip:
-        way = ClientIpQuery(
-            peer, header or (), trusted_proxy or (), trusted_hops, ip_header, platform
+        settings = CaptureSettings(
+            platform=platform,
+            trusted_proxies=trusted_proxy or (),
+            trusted_hops=trusted_hops,
+            ip_header=ip_header,
         )
-        return explain_client_ip(way, as_json=as_json)
+        return _explain_client_ip(settings, peer, header or (), as_json=as_json)
 
     found = []
     for about in run_checks(directory, send_event=event, test_code=test_code):
