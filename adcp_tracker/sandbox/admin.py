@@ -38,10 +38,10 @@ def admin_routes(seller: Seller) -> list[Route]:
         "events": _events,
         "bad": _bad,
         "requests": _requests,
-        "counts": _counts,
-        "faults": _list_faults,
-        "config": _config,
-        "dead-letters/count": _count_letters,
+        "counts": lambda seller, *_: seller.store.counts(),
+        "faults": lambda seller, *_: seller.faults.active(),
+        "config": lambda seller, *_: _shown_config(seller),
+        "dead-letters/count": lambda seller, *_: {"count": count_letters(seller)},
     }
     writes: dict[str, _Action] = {
         "faults": _add_faults,
@@ -50,8 +50,8 @@ def admin_routes(seller: Seller) -> list[Route]:
         "clear": _clear,
         "reports": _report,
         "entry/{number}/resend": _resend,
-        "dead-letters/replay": _replay,
-        "dead-letters/correct": _correct,
+        "dead-letters/replay": lambda seller, _, content: replay_letters(seller, content),
+        "dead-letters/correct": lambda seller, _, content: correct_letter(seller, content),
     }
     routes = [(name, "GET", read) for name, read in reads.items()]
     routes += [(name, "POST", write) for name, write in writes.items()]
@@ -139,23 +139,15 @@ def _requests(seller: Seller, request: Request, _content: object) -> object:
     return [attrs.asdict(seen) for seen in seller.store.latest_requests(_limit(request))]
 
 
-def _counts(seller: Seller, _request: Request, _content: object) -> object:
-    return seller.store.counts()
-
-
-def _list_faults(seller: Seller, _request: Request, _content: object) -> object:
-    return seller.faults.active()
-
-
-def _config(seller: Seller, _request: Request, _content: object) -> object:
+def _shown_config(seller: Seller) -> object:
     return attrs.asdict(seller.config) | {"tokens": len(seller.config.tokens)}
 
 
-def _add_faults(seller: Seller, request: Request, content: object) -> object:
+def _add_faults(seller: Seller, _request: Request, content: object) -> object:
     faults = content if isinstance(content, list) else [content]
     for fault in [structure(settings, InjectedFault) for settings in faults]:
         seller.faults.add(fault)
-    return _list_faults(seller, request, content)
+    return seller.faults.active()
 
 
 def _clear_faults(seller: Seller, _request: Request, _content: object) -> object:
@@ -163,13 +155,13 @@ def _clear_faults(seller: Seller, _request: Request, _content: object) -> object
     return []
 
 
-def _configure(seller: Seller, request: Request, content: object) -> object:
+def _configure(seller: Seller, _request: Request, content: object) -> object:
     if not isinstance(content, dict):
         raise ConfigurationError("body: expected a JSON object of settings.")
     changes = structure(content, SandboxConfig)
     given = {name: getattr(changes, name) for name in content}
     seller.configure(attrs.evolve(seller.config, **given))
-    return _config(seller, request, content)
+    return _shown_config(seller)
 
 
 def _clear(seller: Seller, _request: Request, _content: object) -> object:
@@ -193,18 +185,6 @@ def _resend(seller: Seller, request: Request, _content: object) -> object:
     except ApiError as error:
         return {"result": f"Rejected: {error.code}"}
     return {"result": "Sent again" if answer["events_processed"] else "Rejected"}
-
-
-def _count_letters(seller: Seller, _request: Request, _content: object) -> object:
-    return {"count": count_letters(seller)}
-
-
-def _replay(seller: Seller, _request: Request, content: object) -> object:
-    return replay_letters(seller, content)
-
-
-def _correct(seller: Seller, _request: Request, content: object) -> object:
-    return correct_letter(seller, content)
 
 
 def _report(seller: Seller, _request: Request, content: object) -> object:

@@ -142,8 +142,7 @@ def page_routes(seller: Seller) -> list[Route]:
         if found is None:
             return HTMLResponse(_GONE, 404, headers=_HEADERS)
         html = template("entry.html").substitute(render_entry(found, seller, _origin(request)))
-        is_fragment = "x-fragment" in request.headers
-        return HTMLResponse(html if is_fragment else _head("Event") + html, headers=_HEADERS)
+        return _article(request, "Event", html)
 
     async def panel(request: Request) -> Response:
         name = request.path_params["name"]
@@ -152,8 +151,7 @@ def page_routes(seller: Seller) -> list[Route]:
         title, render = PANELS[name]
         body = await run_in_threadpool(render, seller)
         html = template("panel.html").substitute(name=name, title=title, body=body)
-        is_fragment = "x-fragment" in request.headers
-        return HTMLResponse(html if is_fragment else _head(title) + html, headers=_HEADERS)
+        return _article(request, title, html)
 
     async def export(request: Request) -> Response:
         try:
@@ -184,11 +182,14 @@ PANELS: Final = {
 """Each panel's title, and what renders it."""
 
 
-def _head(title: str) -> str:
-    return (
+def _article(request: Request, title: str, html: str) -> Response:
+    """Return a part of the page: alone for its script, with a head for a browser."""
+    head = (
         f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<link rel="stylesheet" href="/_static/page.css">'
     )
+    is_fragment = "x-fragment" in request.headers
+    return HTMLResponse(html if is_fragment else head + html, headers=_HEADERS)
 
 
 _GONE: Final = '<article><h2 tabindex="-1">This event is no longer kept.</h2></article>'
