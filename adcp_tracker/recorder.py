@@ -116,32 +116,34 @@ class Recorder:
             capture.add(event)
             return event
         accepted_ms, buffer = time.time_ns() // _NS_PER_MS, self._buffer
-        if plain and code is None and self._on_commit is None and not event.omissions:
+        if not plain or code is not None or event.omissions:
+            self._write_enveloped(event, body, accepted_ms, _envelope(event, code, plain=plain))
+        elif self._on_commit is None or not self._is_left(event, {}, body, accepted_ms):
             try:
                 self._journal.append(body, accepted_ms)
             except OSError as error:
                 buffer.keep(error, body, accepted_ms)
             if buffer.waiting or buffer.drop_counts:
                 buffer.flush_soon()
-        else:
-            self._write(event, body, accepted_ms, code, plain=plain)
         if not self._pipeline.started:
             self._start()
         if self._reporter is not None:
             self._reporter.tracked(event)
         return event
 
-    def _write(
-        self, event: Event, body: bytes, accepted_ms: int, code: str | None, *, plain: bool
+    def _write_enveloped(
+        self, event: Event, body: bytes, accepted_ms: int, envelope: dict[str, object]
     ) -> None:
-        """Write an event that needs an envelope, or that belongs to a transaction."""
-        envelope = _envelope(event, code, plain=plain)
-        write = partial(self._append, envelope, body, accepted_ms)
-        if self._on_commit is None:
-            write()
-        elif not self._insert(event, envelope, body, accepted_ms, write):
-            self._write_on_commit(write)
+        if self._on_commit is None or not self._is_left(event, envelope, body, accepted_ms):
+            self._append(envelope, body, accepted_ms)
         self._log_omissions(event)
+
+    def _is_left(
+        self, event: Event, envelope: dict[str, object], body: bytes, accepted_ms: int
+    ) -> bool:
+        """Return whether an event belongs to the open transaction, or waits for its commit."""
+        late = _LateWrite(partial(self._append, envelope, body, accepted_ms), self._buffer)
+        return self._insert(event, envelope, body, accepted_ms, late) or self._waits(late)
 
     def _append(self, envelope: dict[str, object], body: bytes, accepted_ms: int) -> None:
         """Write an event to the journal."""
@@ -150,12 +152,12 @@ class Recorder:
         else:
             self._buffer.append(body, accepted_ms)
 
-    def _write_on_commit(self, write: Callable[[], None]) -> None:
-        """Write an event when the open transaction is committed; at once if there is none."""
-        late = _LateWrite(write, self._buffer)
-        if not self._is_deferred(late) and not late.is_done:
-            late.is_done = True
-            write()
+    def _waits(self, late: _LateWrite) -> bool:
+        """Return whether ``on_commit`` makes a write later, or has made it."""
+        if self._is_deferred(late) or late.is_done:
+            return True
+        late.is_done = True
+        return False
 
     def _insert(
         self,
@@ -163,7 +165,7 @@ class Recorder:
         envelope: dict[str, object],
         body: bytes,
         accepted_ms: int,
-        write: Callable[[], None],
+        late: _LateWrite,
     ) -> bool:
         """Insert an event in the application's transaction; return whether it is dealt with."""
         outbox = self._outbox
@@ -176,7 +178,6 @@ class Recorder:
         queue = queue_of(body, self._queues)
         body, kind = self._journal.encode_for_disk(body, accepted_ms, kind)
         record = encode_record(body, accepted_ms, kind)
-        late = _LateWrite(write, self._buffer)
         pending = PendingRecord(record, queue, self._savepoint, late, self._count_failed_insert)
         try:
             if outbox.insert(pending):
@@ -202,7 +203,9 @@ class Recorder:
             )
             return True
         if self._outside == "commit":
-            self._write_on_commit(partial(self._commit, pending))
+            commit = _LateWrite(partial(self._commit, pending), self._buffer)
+            if not self._waits(commit):
+                commit.write()
             return True
         return False
 
