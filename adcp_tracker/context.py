@@ -91,6 +91,51 @@ class RequestContext:
         return f"RequestContext({', '.join(present)})"
 
 
+class DeferredContext:
+    """A context that is computed when an event first needs any of it."""
+
+    __slots__ = ()
+
+    def resolve(self) -> RequestContext:
+        """Return the whole context; always the same one."""
+        raise NotImplementedError
+
+    @property
+    def client_ip(self) -> str | None:
+        """The shopper's public address, at most 45 characters."""
+        return self.resolve().client_ip
+
+    @property
+    def client_user_agent(self) -> str | None:
+        """The browser's user agent, at most 512 characters."""
+        return self.resolve().client_user_agent
+
+    @property
+    def event_source_url(self) -> str | None:
+        """The page's absolute URL, without parts that could be private."""
+        return self.resolve().event_source_url
+
+    @property
+    def click_id(self) -> str | None:
+        """The advertiser's click id that brought the shopper."""
+        return self.resolve().click_id
+
+    @property
+    def click_id_type(self) -> str | None:
+        """The kind of click id, such as ``gclid``."""
+        return self.resolve().click_id_type
+
+    @property
+    def consent(self) -> Consent:
+        """Whether the shopper consents to measurement."""
+        return self.resolve().consent
+
+    @property
+    def automated(self) -> Automated | None:
+        """Why the request isn't a person's; ``None`` if it seems to be one."""
+        return self.resolve().automated
+
+
 def without_identifiers(context: Context) -> RequestContext:
     """Return the parts of `context` that describe the page and not the shopper.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from adcp_tracker import _development
 from adcp_tracker._platform import SystemClock
-from adcp_tracker.context import current_context
+from adcp_tracker.context import DeferredContext, current_context
 from adcp_tracker.delivery.api import DeadLetterApi, remove_destination
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.pipeline import Pipeline
@@ -223,6 +223,8 @@ class Tracker:
                     context = store.restore(None, values[0])
             elif isinstance(context, str):
                 context = self._context_store.restore(context, values[0])
+            if isinstance(context, DeferredContext):
+                context = context.resolve()  # its parts are asked for one by one from here on
             now = datetime.now(_UTC)
             region = default_region or values[COUNTRY] or self._default_region
             if details:

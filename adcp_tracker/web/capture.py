@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker._platform import SystemClock, reraise_interruption
-from adcp_tracker.context import Consent, RequestContext, current_context
+from adcp_tracker.context import Consent, DeferredContext, RequestContext, current_context
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.click_ids import (
     Click,
@@ -70,7 +70,7 @@ MAX_USER_AGENT = 512
 """The longest user agent that sellers accept; a longer one is truncated."""
 
 
-class LazyContext:
+class LazyContext(DeferredContext):
     """The context of a request, computed when an event first needs any of it.
 
     It has the attributes of :class:`~adcp_tracker.context.RequestContext`.
@@ -119,41 +119,6 @@ class LazyContext:
         if resolved is None:
             resolved = self._resolved = self._capture.resolve(self._read(self._request))
         return resolved
-
-    @property
-    def client_ip(self) -> str | None:
-        """The shopper's public address, at most 45 characters."""
-        return (self._resolved or self.resolve()).client_ip
-
-    @property
-    def client_user_agent(self) -> str | None:
-        """The browser's user agent, at most 512 characters."""
-        return (self._resolved or self.resolve()).client_user_agent
-
-    @property
-    def event_source_url(self) -> str | None:
-        """The page's absolute URL, without parts that could be private."""
-        return (self._resolved or self.resolve()).event_source_url
-
-    @property
-    def click_id(self) -> str | None:
-        """The advertiser's click id that brought the shopper."""
-        return (self._resolved or self.resolve()).click_id
-
-    @property
-    def click_id_type(self) -> str | None:
-        """The kind of click id, such as ``gclid``."""
-        return (self._resolved or self.resolve()).click_id_type
-
-    @property
-    def consent(self) -> Consent:
-        """Whether the shopper consents to measurement."""
-        return (self._resolved or self.resolve()).consent
-
-    @property
-    def automated(self) -> Automated | None:
-        """Why the request isn't a person's; ``None`` if it seems to be one."""
-        return (self._resolved or self.resolve()).automated
 
     def __repr__(self) -> str:
         return "LazyContext(not asked yet)" if self._resolved is None else repr(self._resolved)
