@@ -230,10 +230,10 @@ def event_of(
 ) -> Event:
     """Return the event that a checked mapping is."""
     event = _new(Event)
-    _set(event, "event_id", wire["event_id"])
-    _set(event, "json", _dumps(wire, None, _OPTIONS))
-    _set(event, "is_baseline", _is_baseline(wire) if is_baseline is None else is_baseline)
-    _set(event, "omissions", omissions)
+    _set_id(event, wire["event_id"])
+    _set_json(event, _dumps(wire, None, _OPTIONS))
+    _set_baseline(event, _is_baseline(wire) if is_baseline is None else is_baseline)
+    _set_omissions(event, omissions)
     return event
 
 
@@ -253,6 +253,9 @@ def _reject_constant(name: str) -> NoReturn:
 _PROGRESS: Final = ("progress_percent", "progress_seconds")
 _new: Final = object.__new__
 _set: Final = object.__setattr__
+_set_id, _set_json, _set_baseline, _set_omissions = (
+    getattr(Event, name).__set__ for name in ("event_id", "json", "is_baseline", "omissions")
+)
 _FIELDS: Final = {
     field.name: EMPTY if field.name == "extra" else None
     for field in attrs.fields(Event)

@@ -145,7 +145,7 @@ _CHECKED: Final = _Checks(
     ),
     value=_DATA_CHECKS["value"],
     currency=_DATA_CHECKS["currency"],
-    order_id=_DATA_CHECKS["order_id"],
+    order_id=unchanged,  # it is the event's id, and has passed that check
     line_id=_LINE_CHECKS["id"],
     quantity=_LINE_CHECKS["quantity"],
     price=_LINE_CHECKS["price"],
@@ -223,8 +223,9 @@ def _purchase(  # noqa: PLR0913, PLR0917 - while a shopper waits
         custom,
         country,
     ) = values
+    order_id = check.event_id(order_id)
     fields: JsonDict = {
-        "event_id": check.event_id(order_id),
+        "event_id": order_id,
         "event_type": "purchase",
         "event_time": check.event_time(now if created_at is None else in_utc(created_at)),
     }

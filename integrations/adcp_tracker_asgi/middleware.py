@@ -87,7 +87,9 @@ class AdcpTrackerMiddleware:
 
 def _snapshot(scope: Scope) -> dict[str, object]:
     """Keep the tracker too, for background tasks that ask for it."""
-    return {**scope_snapshot(scope), TRACKER_KEY: scope.get(TRACKER_KEY)}
+    snapshot = scope_snapshot(scope)
+    snapshot[TRACKER_KEY] = scope.get(TRACKER_KEY)
+    return snapshot
 
 
 def _with_cookie(capture: Capture, context: LazyContext, send: Send) -> Send:
