@@ -206,7 +206,7 @@ def _read(line: bytes, start: int, stop: int) -> Record | None:
         checksum = crc32(body, _seed(accepted, kind))
     except (ValueError, IndexError):
         return None
-    if line[:9] != b"%08x " % checksum or line[24:25] != b"\t" or line[22:23] != b" ":
+    if line[:HEADER_BYTES] != b"%08x %013d %b\t" % (checksum, accepted, kind):
         return None
     return Record(start, stop, kind, body, accepted)
 
