@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -47,6 +48,7 @@ _BROWSING: Final = frozenset(each.value for each in IGNORED_FOR_BOTS)
 """Types of events that happen again and again, so that nobody names each of them."""
 _REFUSED: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
+_TYPE: Final = re.compile(rb'\{"event_id":"[^"\\]*(?:\\.[^"\\]*)*","event_type":"([a-z_]+)"')
 _check_code: Final = identifier(MAX_CODE)
 _REMEDY: Final = (
     "Fix the code that creates this event, and correct this one with: adcp-tracker dead edit"
@@ -169,7 +171,7 @@ class Recorder:
     ) -> bool:
         """Insert an event in the application's transaction; return whether it is dealt with."""
         outbox = self._outbox
-        if outbox is None or event.event_type.value not in self._transactional_events:
+        if outbox is None or type_of(event, body) not in self._transactional_events:
             return False
         if envelope:
             body, kind = with_envelope(envelope, body), ENVELOPED
@@ -362,6 +364,12 @@ def event_type_name(event_type: EventType | str) -> str:
     except Exception as error:  # noqa: BLE001 - a caller's own class of strings may do anything
         reraise_interruption(error)
         return describe(event_type)
+
+
+def type_of(event: Event, body: bytes) -> str:
+    """Return the type in an event's JSON; other fields are not parsed for it."""
+    found = _TYPE.match(body)
+    return event.event_type.value if found is None else found[1].decode()
 
 
 def _checked_code(given: object, event: Event) -> str:
