@@ -42,6 +42,9 @@ intake: Final = Table(
 """The table that events are inserted in, for the ``binds`` of a session with several databases."""
 
 _INSERT: Final = insert(intake).inline()
+_SAVEPOINT: Final = "SAVEPOINT adcp_tracker"
+_RELEASE: Final = "RELEASE SAVEPOINT adcp_tracker"
+_ROLLBACK: Final = "ROLLBACK TO SAVEPOINT adcp_tracker"
 _DIALECTS: Final = {"mariadb": "mysql"}
 """Dialects that are another one under their own name."""
 
@@ -172,21 +175,57 @@ class SessionOutbox:
         try:
             connection = session.connection(bind_arguments=given)
             if not held[0].pending.savepoint:
-                connection.execute(_INSERT, rows)
+                connection.execute(_INSERT, rows if rows[1:] else rows[0])
                 return ()
-            savepoint = connection.begin_nested()
+            savepoint = _OneTrip.begin(connection) or connection.begin_nested()
         except Exception as error:
             _report(held, error)
             if not held[0].pending.savepoint:
                 raise
             return ()  # the transaction is lost, and what was tracked in it goes with it
         try:
-            connection.execute(_INSERT, rows)
-            savepoint.commit()
+            if isinstance(savepoint, _OneTrip):
+                savepoint.insert(rows)
+            else:
+                connection.execute(_INSERT, rows)
+                savepoint.commit()
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             _report(held, error)
             return held if _is_rolled_back(savepoint) else ()
         return ()
+
+
+@attrs.frozen
+class _OneTrip:
+    """Inserts records in a savepoint, in one round trip instead of three.
+
+    Attributes:
+        cursor: The driver's, which takes several statements at once.
+    """
+
+    cursor: Any
+
+    @classmethod
+    def begin(cls, connection: Connection) -> _OneTrip | None:
+        """Return one for a connection, if its driver can do that and names stay as they are."""
+        dialect, options = connection.dialect, connection.get_execution_options()
+        if dialect.driver != "psycopg" or dialect.is_async or "schema_translate_map" in options:
+            return None
+        from psycopg import ClientCursor  # noqa: PLC0415 - the application has it
+
+        return cls(ClientCursor(cast("Any", connection.connection.driver_connection)))
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Insert records."""
+        places = ", ".join(["(%s, %s)"] * len(rows))
+        statement = (
+            f"{_SAVEPOINT}; INSERT INTO adcp_intake (queue, data) VALUES {places}; {_RELEASE}"  # noqa: S608 - constants
+        )
+        self.cursor.execute(statement, [value for row in rows for value in row.values()])
+
+    def rollback(self) -> None:
+        """Roll back to the savepoint."""
+        self.cursor.execute(f"{_ROLLBACK}; {_RELEASE}")
 
 
 def _ignore(error: Exception) -> None:

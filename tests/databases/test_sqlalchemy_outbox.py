@@ -158,6 +158,28 @@ def test_savepoints_take_their_own_events_along(
     assert inserted(database) == orders(database) == ["A-1", "A-4", "A-5"]
 
 
+@pytest.mark.parametrize("savepoint", [True, False])
+def test_the_table_has_the_schema_that_a_session_gives_it(
+    engine: Engine, database: str, *, savepoint: bool
+) -> None:
+    """Where names are translated, as for tenants, the event goes to the tenant's table."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA tenant"))
+        for table in ("orders", "adcp_intake"):
+            connection.execute(text(f"CREATE TABLE tenant.{table} (LIKE {table} INCLUDING ALL)"))
+    sessions = sessionmaker(engine.execution_options(schema_translate_map={None: "tenant"}))
+    outbox = SessionOutbox(sessions)
+    with (
+        Tracker(transactional_outbox=outbox, savepoint=savepoint) as tracker,
+        sessions.begin() as session,
+    ):
+        session.add(Order(id="A-1"))
+        buy(tracker, "A-1", "A-2")
+    assert inserted(database) == []
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM tenant.adcp_intake")) == 2
+
+
 def test_what_fails_at_the_commit_takes_the_event_along(
     tracker: Tracker, sessions: sessionmaker[Session], database: str
 ) -> None:
