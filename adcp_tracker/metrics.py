@@ -91,8 +91,8 @@ def _each(
     """Return what reads one value of each destination that has it."""
 
     def values(stats: Stats, _: float) -> Values:
-        for name, books in sorted(stats.destinations.items()):
-            value = read(books)
+        for name, counts in sorted(stats.destinations.items()):
+            value = read(counts)
             if value is not None:
                 yield (name,), value
 
@@ -105,16 +105,16 @@ def _each_key(
     """Return what reads the counts of each destination by key."""
 
     def values(stats: Stats, _: float) -> Values:
-        for name, books in sorted(stats.destinations.items()):
-            for key, count in sorted(read(books).items()):
+        for name, counts in sorted(stats.destinations.items()):
+            for key, count in sorted(read(counts).items()):
                 yield (name, key), count
 
     return values
 
 
 def _omitted(stats: Stats, _: float) -> Values:
-    for name, books in sorted(stats.destinations.items()):
-        for key, count in sorted(books.omitted.items()):
+    for name, counts in sorted(stats.destinations.items()):
+        for key, count in sorted(counts.omitted.items()):
             field, _space, reason = key.rpartition(" ")
             yield (name, field, reason), count
 
@@ -124,8 +124,8 @@ def _whole(read: Callable[[Stats], float]) -> Callable[[Stats, float], Values]:
 
 
 def _ages(stats: Stats, now: float) -> Values:
-    for name, books in sorted(stats.destinations.items()):
-        yield (name,), 0.0 if books.oldest_at is None else max(now - books.oldest_at, 0.0)
+    for name, counts in sorted(stats.destinations.items()):
+        yield (name,), 0.0 if counts.oldest_at is None else max(now - counts.oldest_at, 0.0)
 
 
 _ONE = ("destination",)
@@ -137,7 +137,7 @@ METRICS = (
         "events",
         "Events that were recorded for the destination.",
         _ONE,
-        _each(lambda books: books.measures.accepted),
+        _each(lambda counts: counts.measures.accepted),
     ),
     Metric(
         "events.delivered",
@@ -145,7 +145,7 @@ METRICS = (
         "events",
         "Events that the seller says it processed.",
         _ONE,
-        _each(lambda books: books.delivered),
+        _each(lambda counts: counts.delivered),
     ),
     Metric(
         "events.unconfirmed",
@@ -153,7 +153,7 @@ METRICS = (
         "events",
         "Events that the seller accepted without saying that it processed them.",
         _ONE,
-        _each(lambda books: books.unconfirmed),
+        _each(lambda counts: counts.unconfirmed),
     ),
     Metric(
         "events.dropped",
@@ -161,7 +161,7 @@ METRICS = (
         "events",
         "Events that were dropped, by reason.",
         ("destination", "reason"),
-        _each_key(lambda books: books.dropped),
+        _each_key(lambda counts: counts.dropped),
     ),
     Metric(
         "fields.omitted",
@@ -177,7 +177,7 @@ METRICS = (
         "events",
         "Events that wait for delivery.",
         _ONE,
-        _each(lambda books: books.pending),
+        _each(lambda counts: counts.pending),
     ),
     Metric(
         "events.dead",
@@ -185,7 +185,7 @@ METRICS = (
         "events",
         "Dead letters: events that wait for a decision.",
         _ONE,
-        _each(lambda books: books.dead),
+        _each(lambda counts: counts.dead),
     ),
     Metric(
         "events.unassigned",
@@ -218,7 +218,7 @@ METRICS = (
         "seconds",
         "The time from recording an event until the seller had it.",
         _ONE,
-        _each(lambda books: books.measures.latency),
+        _each(lambda counts: counts.measures.latency),
         LATENCY_SECONDS,
     ),
     Metric(
@@ -227,7 +227,7 @@ METRICS = (
         "events",
         "How many events the requests had that the seller accepted.",
         _ONE,
-        _each(lambda books: books.measures.batches),
+        _each(lambda counts: counts.measures.batches),
         BATCH_EVENTS,
     ),
     Metric(
@@ -236,7 +236,7 @@ METRICS = (
         "requests",
         "Requests that have to be sent again, by HTTP status, error code or reason.",
         ("destination", "status"),
-        _each_key(lambda books: books.measures.retries),
+        _each_key(lambda counts: counts.measures.retries),
     ),
     Metric(
         "match.quality",
@@ -244,7 +244,7 @@ METRICS = (
         "ratio",
         "The latest share of events that the seller could match to a person, 0–1.",
         _ONE,
-        _each(lambda books: books.match_quality),
+        _each(lambda counts: counts.match_quality),
     ),
     Metric(
         "destination.paused",
@@ -252,7 +252,7 @@ METRICS = (
         "",
         "1 while nothing is sent because the configuration is wrong, else 0.",
         _ONE,
-        _each(lambda books: int(bool(books.paused))),
+        _each(lambda counts: int(bool(counts.paused))),
     ),
     Metric(
         "destination.retrying",
@@ -260,7 +260,7 @@ METRICS = (
         "",
         "1 while the latest request has to be sent again, else 0.",
         _ONE,
-        _each(lambda books: int(bool(books.retrying))),
+        _each(lambda counts: int(bool(counts.retrying))),
     ),
     Metric(
         "destination.key_missing",
@@ -268,7 +268,7 @@ METRICS = (
         "",
         "1 while pending events can't be decrypted, else 0.",
         _ONE,
-        _each(lambda books: int(bool(books.missing_keys))),
+        _each(lambda counts: int(bool(counts.missing_keys))),
     ),
     Metric(
         "stats.timestamp",

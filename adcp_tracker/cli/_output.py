@@ -236,9 +236,9 @@ def print_stats(
         is_uploaded: Whether a process uploads from the queue and will retry.
     """
     print_counts(stats)
-    for name, books in stats.destinations.items():
+    for name, counts in stats.destinations.items():
         is_known = not configured or name in configured
-        _print_reasons(name, books, is_known=is_known, is_uploaded=is_uploaded)
+        _print_reasons(name, counts, is_known=is_known, is_uploaded=is_uploaded)
 
 
 def print_counts(stats: Stats) -> None:
@@ -248,61 +248,61 @@ def print_counts(stats: Stats) -> None:
         [
             (
                 name,
-                books.accepted,
-                books.delivered,
-                books.unconfirmed,
-                books.pending,
-                books.dead,
-                sum(books.dropped.values()),
-                _state(books),
+                counts.accepted,
+                counts.delivered,
+                counts.unconfirmed,
+                counts.pending,
+                counts.dead,
+                sum(counts.dropped.values()),
+                _state(counts),
             )
-            for name, books in stats.destinations.items()
+            for name, counts in stats.destinations.items()
         ],
     )
 
 
-def state_of(books: DestinationStats) -> str:
+def state_of(counts: DestinationStats) -> str:
     """Return ``paused``, ``missing key``, ``retrying`` or ``ok``."""
-    if books.paused:
+    if counts.paused:
         return "paused"
-    if books.missing_keys:
+    if counts.missing_keys:
         return "missing key"
-    return "retrying" if books.retrying else "ok"
+    return "retrying" if counts.retrying else "ok"
 
 
-def _state(books: DestinationStats) -> Styled:
-    word = state_of(books)
+def _state(counts: DestinationStats) -> Styled:
+    word = state_of(counts)
     return Styled(
         word, {"paused": "red", "missing key": "red", "retrying": "yellow"}.get(word, "green")
     )
 
 
 def _print_reasons(
-    name: str, books: DestinationStats, *, is_known: bool, is_uploaded: bool
+    name: str, counts: DestinationStats, *, is_known: bool, is_uploaded: bool
 ) -> None:
-    if books.paused:
-        print_text(f"{name} is paused; no event is lost: {books.paused}", "red")
-    elif books.retrying:
+    if counts.paused:
+        print_text(f"{name} is paused; no event is lost: {counts.paused}", "red")
+    elif counts.retrying:
         again = "retries automatically" if is_uploaded else "retries once a process uploads"
-        print_text(f"{name} {again}. The last attempt failed: {books.retrying}.")
-    if books.missing_keys:
+        print_text(f"{name} {again}. The last attempt failed: {counts.retrying}.")
+    if counts.missing_keys:
         print_text(
             f"{name} has events that were encrypted with another key; no event is lost. "
-            f"Add {books.missing_keys} to encryption_keys or ADCP_ENCRYPTION_KEYS.",
+            f"Add {counts.missing_keys} to encryption_keys or ADCP_ENCRYPTION_KEYS.",
             "red",
         )
-    if books.dropped:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in books.dropped.items())
-        print_text(f"{name} dropped {plural(sum(books.dropped.values()), 'event')}: {reasons}.")
-    if books.unconfirmed:
+    if counts.dropped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.dropped.items())
+        print_text(f"{name} dropped {plural(sum(counts.dropped.values()), 'event')}: {reasons}.")
+    if counts.unconfirmed:
         print_text(
-            f"{name}: the seller accepted {books.unconfirmed:,} events without confirming that "
+            f"{name}: the seller accepted {counts.unconfirmed:,} events without confirming that "
             "it processed them. Ask it why, and compare with: adcp-tracker reconcile",
             "yellow",
         )
-    if books.match_quality is not None:
-        print_text(f"{name}: the seller could match {books.match_quality:.0%} of the last events.")
-    for warning in books.warnings:
+    if counts.match_quality is not None:
+        print_text(f"{name}: the seller could match {counts.match_quality:.0%} of the last events.")
+    for warning in counts.warnings:
         print_text(f"{name}: the seller warns: {warning}", "yellow")
     if not is_known:
         print_text(

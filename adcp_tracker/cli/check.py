@@ -303,8 +303,8 @@ def _check_uploader(settings: Settings, queue: QueueDirectory) -> Iterator[Check
         yield CheckResult("ok", f"Process {found.leader or 'unknown'} uploads from it.")
     else:
         yield from _check_external(settings)
-    for name, books in found.stats.destinations.items():
-        for advice in books.advice:
+    for name, counts in found.stats.destinations.items():
+        for advice in counts.advice:
             problem, _, remedy = advice.partition(". ")
             yield CheckResult("warning", f"{name}: {problem}.", remedy)
 

@@ -160,10 +160,10 @@ def _accepted_currencies(store: Store, directory: str | None) -> frozenset[str]:
 
 
 def _views_of_destinations(store: Store) -> Iterator[View]:
-    for name, books in read_status(store, ()).stats.destinations.items():
-        about = f"a sample of {plural(books.sample.get('events', 0), 'event')} sent lately"
-        warnings = tuple(books.warnings)
-        yield View(name, about, books.sample, books.match_quality, warnings)
+    for name, counts in read_status(store, ()).stats.destinations.items():
+        about = f"a sample of {plural(counts.sample.get('events', 0), 'event')} sent lately"
+        warnings = tuple(counts.warnings)
+        yield View(name, about, counts.sample, counts.match_quality, warnings)
 
 
 def _missing(views: list[View]) -> dict[str, float]:

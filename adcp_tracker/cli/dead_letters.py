@@ -463,11 +463,11 @@ def retire(
 def _why_not_removable(destination: str, names: list[str], found: QueueStatus) -> str:
     if destination in names:
         return f"{destination} is configured. Remove it from the ADCP_* variables first."
-    books = found.stats.destinations.get(destination)
-    if books is None:
+    counts = found.stats.destinations.get(destination)
+    if counts is None:
         known = ", ".join(found.stats.destinations) or "none"
         return f"{destination}: unknown destination; known: {known}"
-    if found.leader is not None and books.configured:
+    if found.leader is not None and counts.configured:
         return (
             f"{destination} is configured in process {found.leader}. "
             "Restart that process without it first."

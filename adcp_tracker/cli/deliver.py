@@ -92,7 +92,7 @@ def _print_remaining(stats: Stats, timeout: float) -> None:
     _output.print_line(
         f"Still pending: {plural(stats.pending, 'delivery')}; kept on disk.", "yellow"
     )
-    if not any(books.paused or books.retrying for books in stats.destinations.values()):
+    if not any(counts.paused or counts.retrying for counts in stats.destinations.values()):
         _output.print_line(
             f"{timeout:g} s were not enough. Use a longer --timeout, or flush again."
         )

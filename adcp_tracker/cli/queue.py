@@ -290,7 +290,7 @@ def _collect_stats(store: Store, term: int, names: Collection[str]) -> Stats:
 
 
 def _last_configured(store: Store) -> list[str]:
-    return [name for name, books in read_stats(store).destinations.items() if books.configured]
+    return [name for name, counts in read_stats(store).destinations.items() if counts.configured]
 
 
 class _EmptyOutbox:

@@ -90,39 +90,39 @@ def _errors(found: QueueStatus, *, expect_uploader: bool) -> list[str]:
             f"Process {found.leader or 'unknown'} uploads, but has not reported {since}. "
             "It is stuck, or killed again and again."
         )
-    for name, books in stats.destinations.items():
-        if books.paused:
-            errors.append(f"{name} is paused: {books.paused}")
-        if books.missing_keys:
+    for name, counts in stats.destinations.items():
+        if counts.paused:
+            errors.append(f"{name} is paused: {counts.paused}")
+        if counts.missing_keys:
             errors.append(f"{name} has events that can't be decrypted.")
-        if books.dead:
-            errors.append(f"{name} has {plural(books.dead, 'dead letter')}.")
+        if counts.dead:
+            errors.append(f"{name} has {plural(counts.dead, 'dead letter')}.")
     return errors
 
 
 def _warnings(stats: Stats) -> list[str]:
     """Return what was lost of events, and what is probably wrong with them."""
     warnings = []
-    for name, books in stats.destinations.items():
-        lost = {why: count for why, count in books.dropped.items() if why not in EXPECTED_DROPS}
+    for name, counts in stats.destinations.items():
+        lost = {why: count for why, count in counts.dropped.items() if why not in EXPECTED_DROPS}
         if lost:
             reasons = ", ".join(f"{count:,} {why}" for why, count in lost.items())
             warnings.append(f"{name} dropped {plural(sum(lost.values()), 'event')}: {reasons}.")
-        if books.unconfirmed:
+        if counts.unconfirmed:
             warnings.append(
-                f"{name}: the seller did not confirm {plural(books.unconfirmed, 'event')}."
+                f"{name}: the seller did not confirm {plural(counts.unconfirmed, 'event')}."
             )
-        if books.omitted:
-            fields = ", ".join(f"{count:,} {what}" for what, count in books.omitted.items())
-            number = plural(sum(books.omitted.values()), "unusable field")
+        if counts.omitted:
+            fields = ", ".join(f"{count:,} {what}" for what, count in counts.omitted.items())
+            number = plural(sum(counts.omitted.values()), "unusable field")
             warnings.append(f"{name} got events without {number}: {fields}.")
-        warnings += [f"{name}: {advice}" for advice in books.advice]
+        warnings += [f"{name}: {advice}" for advice in counts.advice]
     return warnings
 
 
 def _document(found: QueueStatus, path: str) -> dict[str, object]:
     stats = found.stats.as_json()
-    states = {name: state_of(books) for name, books in found.stats.destinations.items()}
+    states = {name: state_of(counts) for name, counts in found.stats.destinations.items()}
     return stats | {
         "directory": path,
         "leader": found.leader,

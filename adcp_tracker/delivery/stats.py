@@ -130,7 +130,7 @@ class Stats:
     """The counts of all destinations.
 
     Attributes:
-        destinations: Each one's books, by its name.
+        destinations: Each one's counts, by its name.
         waiting: Events that wait while there is no destination at all.
         taken_at: When they were taken, in seconds since the epoch.
         leader: The id of the process that uploads.
@@ -164,7 +164,7 @@ class Stats:
     @property
     def pending(self) -> int:
         """Deliveries still to be made; events in memory count once."""
-        pending = sum(books.pending for books in self.destinations.values())
+        pending = sum(counts.pending for counts in self.destinations.values())
         return self.in_memory + self.waiting + pending
 
     def total(self) -> DestinationStats:
@@ -172,16 +172,16 @@ class Stats:
         every = self.destinations.values()
         dropped: Counter[str] = Counter()
         omitted: Counter[str] = Counter()
-        for books in every:
-            dropped.update(books.dropped)
-            omitted.update(books.omitted)
+        for counts in every:
+            dropped.update(counts.dropped)
+            omitted.update(counts.omitted)
         return DestinationStats(
-            accepted=self.in_memory + self.waiting + sum(books.accepted for books in every),
-            delivered=sum(books.delivered for books in every),
+            accepted=self.in_memory + self.waiting + sum(counts.accepted for counts in every),
+            delivered=sum(counts.delivered for counts in every),
             pending=self.pending,
-            dead=sum(books.dead for books in every),
+            dead=sum(counts.dead for counts in every),
             dropped=dict(dropped),
-            unconfirmed=sum(books.unconfirmed for books in every),
+            unconfirmed=sum(counts.unconfirmed for counts in every),
             omitted=dict(omitted),
         )
 
@@ -214,7 +214,9 @@ class StatsCollector:
             for name in self._state.destinations
         }
         waiting = 0 if destinations else self._count(dict.fromkeys(sizes, 0), sizes)
-        ages = [books.oldest_at for books in destinations.values() if books.oldest_at is not None]
+        ages = [
+            counts.oldest_at for counts in destinations.values() if counts.oldest_at is not None
+        ]
         oldest = min(ages, default=oldest_waiting(self._segments, sizes, {}) if waiting else None)
         host = os.uname().nodename
         return Stats(

@@ -347,7 +347,7 @@ class Reconciliation:
 
 def reconcile(
     destination: Destination,
-    books: DestinationStats,
+    counts: DestinationStats,
     account: Account | None,
     hours: int,
     now: float,
@@ -356,7 +356,7 @@ def reconcile(
 
     Args:
         destination: The destination.
-        books: Its counts.
+        counts: What was delivered to it.
         account: The account, for agents.
         hours: How many hours to look back, besides the current one.
         now: Seconds since the epoch.
@@ -369,7 +369,7 @@ def reconcile(
     answer = client.count_received(account, start, stop)
     if isinstance(answer, CheckResult):
         return Reconciliation(destination.name, problem=answer)
-    ours = {int(hour): count for hour, count in books.hourly.items()}
+    ours = {int(hour): count for hour, count in counts.hourly.items()}
     rows = _by_hour(ours, answer, start, stop) if answer.hourly is not None else []
     if answer.last_day is not None:
         rows = [_of_day(ours, answer.last_day, now)]

@@ -63,7 +63,7 @@ class QueueDirectory:
         self.destinations = self.path / "destinations"
         self.leader_lock = self.path / "leader.lock"
         self.leader_wanted = self.path / "leader.wanted"
-        self.books = self.path / "books.json"
+        self.stats_file = self.path / "books.json"
         self.reserve = self.path / "reserve"
         self.context_key = self.path / "context.key"
         self.remembered = self.path / "remembered"

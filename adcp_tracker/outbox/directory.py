@@ -117,7 +117,7 @@ class DirectoryStore:
     def read_stats(self) -> bytes:
         """Return the counts that the leader last published; empty if there are none."""
         try:
-            with os.fdopen(open_secure(self.directory.books, os.O_RDONLY), "rb") as file:
+            with os.fdopen(open_secure(self.directory.stats_file, os.O_RDONLY), "rb") as file:
                 return file.read()
         except OSError:
             return b""
@@ -180,7 +180,7 @@ class DirectoryQueue:
 
     def write_stats(self, data: bytes) -> None:
         """Publish counts for other processes."""
-        replace_file(self._directory.books, data)
+        replace_file(self._directory.stats_file, data)
 
     def hold(self, destination: str, seconds: float) -> None:
         """Have nobody to tell: one process sends all of a directory."""

@@ -309,7 +309,7 @@ class DestinationState:
         successes_near_limit: Requests taken that came near those, since they last changed.
         single_rejections: Events refused one by one since the last that was taken.
         next_number: The next delivery's number.
-        counts: Its books.
+        counts: What it counted so far.
         missing_keys: The keys that are missing to read some of its events; empty if none is.
         report: What its seller says beside its counts.
         advice: What is probably wrong with its events.

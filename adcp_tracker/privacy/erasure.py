@@ -141,13 +141,13 @@ class Erasure:
     """A command for the uploader that erases one person.
 
     Attributes:
-        intake: This process's write buffer.
+        buffer: This process's write buffer.
         memory: The remembered contexts.
         person: The person.
         follow: Also erase the other events of the same orders.
     """
 
-    intake: WriteBuffer
+    buffer: WriteBuffer
     memory: ContextStore
     person: Person
     follow: bool = True
@@ -159,7 +159,7 @@ class Erasure:
         Raises:
             OSError: If the disk refuses a write. What was erased before stays erased.
         """
-        self.intake.flush()
+        self.buffer.flush()
         uploader.apply_arrived()
         result = search(uploader, self.person, follow=self.follow)
         matcher = PersonMatcher(result.person)
@@ -170,7 +170,7 @@ class Erasure:
         _erase(uploader, result)
         if self.erase_copies is not None:
             self.erase_copies(result.person)
-        in_memory = self.intake.erase(matcher.owns)
+        in_memory = self.buffer.erase(matcher.owns)
         in_flight = uploader.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
         unreadable = self._remove_unreadable(uploader, result)
@@ -287,20 +287,20 @@ class Export:
     """A command for the uploader that lists one person's data.
 
     Attributes:
-        intake: This process's write buffer.
+        buffer: This process's write buffer.
         memory: The remembered contexts.
         person: The person.
         follow: Also list the other events of the same orders.
     """
 
-    intake: WriteBuffer
+    buffer: WriteBuffer
     memory: ContextStore
     person: Person
     follow: bool = True
 
     def __call__(self, uploader: Uploader) -> list[dict[str, object]]:
         """Return everything that was found as JSON-compatible dicts, each with its place."""
-        self.intake.flush()
+        self.buffer.flush()
         uploader.apply_arrived()
         result = search(uploader, self.person, follow=self.follow)
         status = DeliveryStatus(uploader)

@@ -104,7 +104,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
             **self.admin_site.each_context(request),
             "title": "Dead letters and counters",
             "opts": self.opts,
-            "books": sorted(get_tracker().stats().destinations.items()),
+            "destinations": sorted(get_tracker().stats().destinations.items()),
             "page": page,
             "rows": [to_row(letter) for letter in page],
             "reasons": Counter(letter.reason for letter in every).most_common(),

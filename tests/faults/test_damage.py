@@ -316,8 +316,8 @@ def test_stats_that_cannot_be_read_are_empty(tmp_path: Path, content: bytes) -> 
     """Books are for looking at: what is no books is no reason to fail in a host's process."""
     directory = QueueDirectory(tmp_path / "queue")
     directory.prepare()
-    directory.books.write_bytes(content)
-    directory.books.chmod(0o600)
+    directory.stats_file.write_bytes(content)
+    directory.stats_file.chmod(0o600)
     assert isinstance(read_stats(DirectoryStore(directory)), Stats)
     write_stats(DirectoryStore(directory).open(), Stats(waiting=3))
     assert read_stats(DirectoryStore(directory)).waiting == 3

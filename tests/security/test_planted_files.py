@@ -341,12 +341,12 @@ def test_stats_are_neither_read_nor_written_through_a_link(
 ) -> None:
     """They are put in the place of whatever stands there, and the link's target is left alone."""
     precious.write_bytes(b'{"waiting": 7}')
-    directory.books.symlink_to(precious)
+    directory.stats_file.symlink_to(precious)
     (directory.path / ".books.json").symlink_to(precious)
     assert read_stats(DirectoryStore(directory)) == Stats()
     write_stats(DirectoryStore(directory).open(), Stats(waiting=3))
     assert read_stats(DirectoryStore(directory)).waiting == 3
-    assert not directory.books.is_symlink()
+    assert not directory.stats_file.is_symlink()
     assert precious.read_bytes() == b'{"waiting": 7}'
 
 
