@@ -53,10 +53,10 @@ def test_the_stats_of_a_closed_tracker_start_nothing(tmp_path: Path) -> None:
     tracker = Tracker([away], directory=tmp_path, handle_sigterm=False)
     tracker.track_lead(lead_id="1")
     left = tracker.close(20.0)
-    books = tracker.stats()
+    counts = tracker.stats()
     assert "adcp_tracker" not in {each.name for each in threading.enumerate()}
-    assert books.total() == left.total()
-    assert (books.total().accepted, books.total().pending) == (1, 1)
+    assert counts.total() == left.total()
+    assert (counts.total().accepted, counts.total().pending) == (1, 1)
 
 
 @pytest.mark.slow

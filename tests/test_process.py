@@ -273,7 +273,7 @@ def test_a_child_inherits_no_lock_of_a_tracker_that_was_closed_and_called(
 @pytest.mark.slow
 @pytest.mark.parametrize("uploader", ["thread", "external"])
 def test_drops_after_a_close_are_logged_at_exit(tmp_path: Path, uploader: str) -> None:
-    """The books know of it although nothing else was tracked since."""
+    """The counts know of it although nothing else was tracked since."""
     body = f"""
         from adcp_tracker.context import Consent, RequestContext
         tracker = make(uploader={uploader!r})

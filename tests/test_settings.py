@@ -260,7 +260,7 @@ def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
 
 
 def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Books are kept by name, so it has to be one destination's own."""
+    """Counts are kept by name, so it has to be one destination's own."""
     twice = destinations_from_env(INTERCHANGE) * 2
     with pytest.raises(ConfigurationError, match="got 'interchange:12345/website_pixel' twice"):
         Tracker(twice, directory=tmp_path)

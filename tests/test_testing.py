@@ -92,10 +92,10 @@ def test_a_destination_answers_as_it_is_told(tmp_path: Path) -> None:
         for name in "abc":
             tracker.track_custom(name, event_id=name)
     with Tracker([seller], directory=tmp_path / "queue") as tracker:
-        books = tracker.flush().total()
+        counts = tracker.flush().total()
 
     assert [event.event_id for event in seller.events] == ["a"]
-    assert (books.delivered, books.dead) == (1, 2)
+    assert (counts.delivered, counts.dead) == (1, 2)
 
 
 def test_a_destination_can_be_down(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_destination_can_be_down(tmp_path: Path) -> None:
     seller = RecordingDestination(answer=lambda _: Paused("FORBIDDEN", "No.", "Ask."))
     with Tracker([seller], directory=tmp_path / "queue") as tracker:
         tracker.track_purchase(ORDER)
-        books = tracker.flush(timeout=2.0).total()
+        counts = tracker.flush(timeout=2.0).total()
 
-    assert books.pending == 1
+    assert counts.pending == 1
     assert seller.events == []
     assert len(seller.batches) >= 1
 

@@ -567,7 +567,7 @@ def test_a_held_event_is_written_when_it_is_released(make: Make, tmp_path: Path)
 
 
 def test_a_held_event_that_finds_no_room_is_counted(make: Make) -> None:
-    """Whoever lets a write go after the call cannot be told, so the books are."""
+    """Whoever lets a write go after the call cannot be told, so the counts are."""
     held: list[Callable[[], None]] = []
     reasons: list[str] = []
 
@@ -590,7 +590,7 @@ def test_a_held_event_that_finds_no_room_is_counted(make: Make) -> None:
 
 
 def test_what_waits_is_counted_before_anybody_uploads(make: Make) -> None:
-    """A directory that nobody has uploaded from yet has books all the same."""
+    """A directory that nobody has uploaded from yet has counts all the same."""
     tracker = make()
     tracker.track_lead("L-1", email=EMAIL)
     tracker.track_lead("L-2", email=EMAIL)
@@ -599,7 +599,7 @@ def test_what_waits_is_counted_before_anybody_uploads(make: Make) -> None:
 
 @pytest.mark.slow
 def test_what_the_disk_refuses_is_counted_where_it_waits(make: Make, tmp_path: Path) -> None:
-    """A directory that is none costs no checkout, and the books say that its events are left."""
+    """A directory that is none costs no checkout, and the counts say that its events are left."""
     destination = ScriptedDestination()
     tracker = make(destination)
     (tmp_path / "queue").write_text("in the way")

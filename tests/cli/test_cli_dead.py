@@ -63,8 +63,8 @@ def test_a_rejected_event_is_replayed_once_the_seller_is_fixed(
     assert replayed.code == 0
     assert replayed.json == {"replayed": [letter["id"]], "refused": [], "unknown": []}
     stats = run("flush", "--json", **here, **pointing_at(seller)).json
-    books = stats["destinations"][NAME]
-    assert (books["accepted"], books["delivered"], books["dead"]) == (3, 2, 1)
+    counts = stats["destinations"][NAME]
+    assert (counts["accepted"], counts["delivered"], counts["dead"]) == (3, 2, 1)
     assert {event["event_id"] for event in seller.events} == {"A-1", "A-2"}
 
     broken = run("dead", "replay", "--all", **here)
@@ -147,7 +147,7 @@ def test_a_destination_nobody_knows_is_said_to_be_unknown(
 
 @pytest.mark.slow
 def test_a_destination_without_letters_is_known(tmp_path: Path, seller: Sandbox) -> None:
-    """Whether it is configured here, or only in the books of others."""
+    """Whether it is configured here, or only in the counts of others."""
     fill(tmp_path, "A-1")
     assert run("flush", "--directory", tmp_path, **pointing_at(seller)).code == 0
     here = ("dead", "list", "--destination", NAME, "--directory", tmp_path)

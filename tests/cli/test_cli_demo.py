@@ -47,13 +47,13 @@ def faults_of(order: dict[str, Any], *, strict: bool) -> tuple[FieldError, ...]:
 def test_a_script_gets_five_numbers_that_balance() -> None:
     """All that is accepted is delivered or dead, and that is all the JSON says."""
     ended = run("demo", "--json", ADCP_FLUSH_INTERVAL="nonsense")
-    books = ended.json
+    counts = ended.json
     assert (ended.code, ended.err) == (0, "")
-    assert list(books) == KEYS
-    assert books["accepted"] == len(list(demo_orders()))
-    assert books["accepted"] == books["delivered"] + books["dead"]
-    assert books["dead"] == len(wrong_rows())
-    assert books["pending"] == books["dropped"] == 0
+    assert list(counts) == KEYS
+    assert counts["accepted"] == len(list(demo_orders()))
+    assert counts["accepted"] == counts["delivered"] + counts["dead"]
+    assert counts["dead"] == len(wrong_rows())
+    assert counts["pending"] == counts["dropped"] == 0
 
 
 @pytest.mark.slow

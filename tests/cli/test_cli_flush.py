@@ -25,7 +25,7 @@ def test_what_waits_is_delivered(tmp_path: Path, seller: Sandbox) -> None:
     ended = run("flush", "--json", ADCP_DIRECTORY=str(tmp_path), **both)
     assert (ended.code, ended.err) == (0, "")
     assert ended.json["pending"] == 0
-    assert [books["delivered"] for books in ended.json["destinations"].values()] == [2, 2]
+    assert [counts["delivered"] for counts in ended.json["destinations"].values()] == [2, 2]
     assert {event["event_id"] for event in seller.events} == {"A-1", "A-2"}
     again = run("flush", "--directory", tmp_path, **both)
     assert again.code == 0

@@ -34,7 +34,7 @@ def wait_for(path: Path) -> None:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Return what the queue's events and books are."""
+    """Return what the queue's events and counts are."""
     return {
         str(path): path.read_bytes()
         for path in sorted(directory.rglob("*"))
@@ -104,14 +104,14 @@ def test_dropped_events_are_a_warning(tmp_path: Path) -> None:
     queue = QueueDirectory(tmp_path)
     lock = FileLeaderLock(queue, SystemClock())
     assert lock.try_acquire()
-    books = DestinationStats(
+    counts = DestinationStats(
         accepted=3,
         delivered=1,
         dropped={"full": 1, "consent": 1},
         omitted={"user_match.hashed_phone unreadable": 2},
     )
     write_stats(
-        DirectoryStore(queue).open(), Stats({"seller": books}, taken_at=time.time(), leader=1)
+        DirectoryStore(queue).open(), Stats({"seller": counts}, taken_at=time.time(), leader=1)
     )
     ended = run("status", "--directory", tmp_path)
     lock.release()

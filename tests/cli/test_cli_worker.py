@@ -41,7 +41,7 @@ def stop(worker: subprocess.Popen[str], number: signal.Signals) -> tuple[str, st
 def test_it_delivers_until_it_is_told_to_stop(
     tmp_path: Path, seller: Sandbox, number: signal.Signals
 ) -> None:
-    """Events that come while it runs are delivered; then it ends well, with the books."""
+    """Events that come while it runs are delivered; then it ends well, with the counts."""
     worker = start("worker", "--json", "--directory", tmp_path, **pointing_at(seller))
     try:
         fill(tmp_path, "A-1", "A-2")
@@ -50,8 +50,8 @@ def test_it_delivers_until_it_is_told_to_stop(
     finally:
         worker.kill()
     assert worker.returncode == 0
-    books = json.loads(out)["destinations"][NAME]
-    assert (books["accepted"], books["delivered"], books["pending"]) == (2, 2, 0)
+    counts = json.loads(out)["destinations"][NAME]
+    assert (counts["accepted"], counts["delivered"], counts["pending"]) == (2, 2, 0)
     assert "worker.started" in err
     assert "sandbox-token" not in err
 

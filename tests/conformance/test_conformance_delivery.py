@@ -63,10 +63,10 @@ def test_no_event_is_refused_that_the_validators_accepted(
 
     with tracker:
         shop()
-        books = tracker.flush(ANSWER_S * max(trying.examples / EXAMPLES, 1)).total()
+        counts = tracker.flush(ANSWER_S * max(trying.examples / EXAMPLES, 1)).total()
         letters = [(letter.code, letter.message) for letter in tracker.dead_letters.list()]
-    assert (letters, books.pending, books.dropped) == ([], 0, {})
-    assert books.delivered == len(tracked) >= trying.examples
+    assert (letters, counts.pending, counts.dropped) == ([], 0, {})
+    assert counts.delivered == len(tracked) >= trying.examples
     assert sorted(sdk_seller.taken_ids()) == sorted(tracked)
     keys = [call["key"] for call in sdk_seller.taken()]
     assert len(set(keys)) == len(keys)
@@ -113,8 +113,8 @@ def test_test_events_and_every_line_are_taken(sdk_seller: SdkSeller, tmp_path: P
         with Tracker([agent], directory=tmp_path / line) as tracker:
             tracker.track_purchase(order(1))
             tracker.track_purchase(order(2), test_event_code="T-1")
-            books = tracker.flush(20.0).total()
-            assert (books.delivered, books.dead) == (2, 0), line
+            counts = tracker.flush(20.0).total()
+            assert (counts.delivered, counts.dead) == (2, 0), line
     versions = {call["version"] for call in sdk_seller.calls()}
     assert versions == {None, "3.1", "3.2"}
     assert json.dumps(sdk_seller.taken_ids()).count("order-1") == 3
@@ -134,6 +134,6 @@ def test_event_sources_are_registered_and_then_known(sdk_seller: SdkSeller, tmp_
         assert [each.event_source_id for each in listed.sources] == [SOURCE]
         tracker.track_purchase(order(1))
         tracker.track_lead("L-1")
-        books = tracker.flush(20.0).total()
-    assert (books.delivered, books.dead) == (1, 1)
+        counts = tracker.flush(20.0).total()
+    assert (counts.delivered, counts.dead) == (1, 1)
     assert sdk_seller.taken_ids() == ["order-1"]

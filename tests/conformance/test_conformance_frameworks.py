@@ -90,8 +90,8 @@ def test_events_are_sent_once_and_booked_as_delivered(
     with Tracker([agent], directory=tmp_path) as tracker:
         for event_id in IDS:
             tracker.track_purchase({"id": event_id, "total": "59.90", "currency": "EUR"})
-        books = tracker.flush(60.0).total()
-    assert (books.delivered, books.unconfirmed, books.dead) == (COUNT, 0, 0)
+        counts = tracker.flush(60.0).total()
+    assert (counts.delivered, counts.unconfirmed, counts.dead) == (COUNT, 0, 0)
     calls = [json.loads(line) for line in taken.read_text().splitlines()]
     assert sorted(each for call in calls for each in call["ids"]) == sorted(IDS)
     assert {call["shape"] for call in calls} == {shape}
@@ -110,8 +110,8 @@ def test_the_sdks_a2a_server_gets_events_once(protocol: str | None, tmp_path: Pa
         with Tracker([agent], directory=tmp_path / "queue") as tracker:
             for event_id in IDS:
                 tracker.track_purchase({"id": event_id, "total": "59.90", "currency": "EUR"})
-            books = tracker.flush(60.0).total()
-        assert (books.delivered, books.unconfirmed, books.dead) == (COUNT, 0, 0)
+            counts = tracker.flush(60.0).total()
+        assert (counts.delivered, counts.unconfirmed, counts.dead) == (COUNT, 0, 0)
         assert sorted(seller.taken_ids()) == sorted(IDS)
     finally:
         seller.stop()

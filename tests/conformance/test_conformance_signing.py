@@ -65,8 +65,8 @@ def test_signed_requests_pass_the_sdks_verifier(tmp_path: Path) -> None:
             assert seller.taken() == []
         seller.suffer({"kind": "refuse", "code": "SERVICE_UNAVAILABLE", "retry_after": 1})
         with selling(key) as tracker:
-            books = tracker.flush(60.0).total()
-        assert (books.delivered, books.pending, books.dead) == (COUNT, 0, 0)
+            counts = tracker.flush(60.0).total()
+        assert (counts.delivered, counts.pending, counts.dead) == (COUNT, 0, 0)
         assert sorted(seller.taken_ids()) == sorted(f"order-{number}" for number in range(COUNT))
         *_, refused, repeated = seller.calls()
         assert refused == repeated
@@ -75,5 +75,5 @@ def test_signed_requests_pass_the_sdks_verifier(tmp_path: Path) -> None:
 
 
 def _paused(tracker: Tracker) -> str:
-    (books,) = tracker.stats().destinations.values()
-    return books.paused
+    (counts,) = tracker.stats().destinations.values()
+    return counts.paused

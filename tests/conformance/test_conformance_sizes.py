@@ -34,8 +34,8 @@ def sell(kind: str, seller: Sandbox, directory: Path, numbers: range) -> list[in
             shop.track("search", event_id=f"s-{number}", custom_data={"x_note": "y" * 1_200})
     before = len(seller.requests)
     with Tracker([destination(kind, seller)], directory=directory) as tracker:
-        books = tracker.flush(60.0).total()
-        assert (books.pending, books.dead) == (0, 0)
+        totals = tracker.flush(60.0).total()
+        assert (totals.pending, totals.dead) == (0, 0)
     return [each.status for each in seller.requests[before:]]
 
 

@@ -53,8 +53,8 @@ def place_orders(directory: Path) -> None:
 def deliver(tracker: Tracker) -> None:
     """Deliver everything, whatever the seller suffers."""
     with tracker:
-        books = tracker.flush(60.0).total()
-    assert (books.delivered, books.pending, books.dead) == (COUNT, 0, 0)
+        counts = tracker.flush(60.0).total()
+    assert (counts.delivered, counts.pending, counts.dead) == (COUNT, 0, 0)
 
 
 def test_an_answer_lost_is_had_again_by_a_replay(sdk_seller: SdkSeller, tmp_path: Path) -> None:

@@ -83,11 +83,11 @@ def _received(seller: Sandbox) -> list[str]:
 
 
 def _check(queue: Path, seller: Sandbox, stats: Stats, *, accepted: int = COUNT) -> None:
-    """Check that the seller has each id once, that the books balance and nothing is left."""
-    books = stats.total()
+    """Check that the seller has each id once, that the counts balance and nothing is left."""
+    totals = stats.total()
     assert _received(seller) == EVERY_ID
-    assert (books.accepted, books.delivered, books.pending) == (accepted, accepted, 0)
-    assert (books.dead, books.dropped) == (0, {})
+    assert (totals.accepted, totals.delivered, totals.pending) == (accepted, accepted, 0)
+    assert (totals.dead, totals.dropped) == (0, {})
     assert list((queue / "segments").iterdir()) == []
 
 

@@ -127,7 +127,7 @@ def test_whatever_ends_a_process_wherever_it_stands_nothing_is_lost_or_doubled( 
     tally: Counter[tuple[str, bool]],
     pytestconfig: pytest.Config,
 ) -> None:
-    """Each promised event is delivered with its bytes, under one key a batch; books balance."""
+    """Each promised event is delivered with its bytes, under one key a batch; counts balance."""
     points = points_of(forges.survey(case))
     if case.end in RAISING:
         points = [point for point in points if not is_with(point)]

@@ -65,10 +65,10 @@ class Recording:
         return sorted(found, key=lambda call: call.ended)
 
     def rounds(self) -> list[int]:
-        """Return when the books were published, which follows the sync of each round."""
-        books = f"{self.folder}/queue/books.json"
+        """Return when the counts were published, which follows the sync of each round."""
+        counts = f"{self.folder}/queue/books.json"
         return [
-            call.ended for call in self.calls if call.name == "rename" and call.text(1) == books
+            call.ended for call in self.calls if call.name == "rename" and call.text(1) == counts
         ]
 
 

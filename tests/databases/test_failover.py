@@ -181,9 +181,9 @@ def test_a_standby_takes_over(servers: Servers, tmp_path: Path, *, is_synchronou
         taken = taken_by(entries, name).keys()
         assert orders | relayed <= taken
         assert taken - orders - relayed <= lost  # delivered before they were lost
-        books = stats.destinations[name]
-        assert books.delivered == books.accepted == len(orders) + len(relayed)
-        assert (books.pending, books.dead, books.dropped) == (0, 0, {})
+        counts = stats.destinations[name]
+        assert counts.delivered == counts.accepted == len(orders) + len(relayed)
+        assert (counts.pending, counts.dead, counts.dropped) == (0, 0, {})
     if is_synchronous:
         assert not lost
         assert not _taken_again(entries)

@@ -100,9 +100,9 @@ def test_a_server_is_killed_again_and_again(
     assert not keys_at_odds(entries)
     for name in ("a", "b"):
         assert taken_by(entries, name).keys() == set(tracked)
-        books = stats.destinations[name]
-        assert books.delivered + books.unconfirmed == len(tracked)
-        assert (books.pending, books.dead, books.dropped) == (0, 0, {})
+        counts = stats.destinations[name]
+        assert counts.delivered + counts.unconfirmed == len(tracked)
+        assert (counts.pending, counts.dead, counts.dropped) == (0, 0, {})
 
 
 def _added_again(entries: list[Entry]) -> set[str]:

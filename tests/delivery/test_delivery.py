@@ -28,7 +28,7 @@ from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.tracker import Tracker
-from tests.support.booked import balanced as books
+from tests.support.booked import balanced as counts
 from tests.support.booked import track
 from tests.support.destinations import HandClock, MemoryOutbox, ScriptedDestination, wait_until
 
@@ -86,7 +86,7 @@ def test_flush_waits_and_says_what_is_left(make: Make) -> None:
     track(tracker, 10)
     assert tracker.flush(10.0).pending == 0
     assert len(destination.delivered) == 10
-    assert books(tracker).delivered == 10
+    assert counts(tracker).delivered == 10
 
 
 def test_nothing_is_left_behind_after_close(make: Make, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_retry_is_the_same_batch_again(make: Make) -> None:
     tracker = make(destination, _clock=clock)
 
     def settled(destination: ScriptedDestination, tries: int) -> bool:
-        return len(destination.batches) == tries and books(tracker).retrying == "http_503"
+        return len(destination.batches) == tries and counts(tracker).retrying == "http_503"
 
     track(tracker, 3)
     for tries in (1, 2):
@@ -192,7 +192,7 @@ def test_a_pause_is_probed_rarely_and_ends_when_fixed(make: Make) -> None:
     destination.always = lambda _: Paused("http_401", "unknown token", "Set the token.")
     tracker = make(destination, _clock=clock)
     track(tracker, 3)
-    wait_until(lambda: books(tracker).paused)
+    wait_until(lambda: counts(tracker).paused)
     clock.time += 299.0
     left = tracker.flush(0.2)
     assert left.pending == 3
@@ -253,15 +253,15 @@ def test_a_seller_that_finds_everything_too_large_is_left_in_peace(make: Make) -
     track(make(uploader="external"), 200)
     tracker = make(seller, _policy=RetryPolicy(lambda: 0.5))
     tracker.flush(0.1)
-    wait_until(lambda: books(tracker).paused)
+    wait_until(lambda: counts(tracker).paused)
     asked = len(seller.batches)
     assert asked < 20
-    assert books(tracker).dead == 5
+    assert counts(tracker).dead == 5
     seller.always = None
     tracker.close()
     tracker = make(seller)  # a restart asks a paused seller again
     tracker.flush(20.0)
-    assert (books(tracker).delivered, books(tracker).paused) == (195, "")
+    assert (counts(tracker).delivered, counts(tracker).paused) == (195, "")
     more = len(seller.batches)
     track(make(uploader="external"), 200, first=200)
     tracker.flush(10.0)
@@ -281,7 +281,7 @@ def test_a_destination_that_raises_is_tried_again(
     tracker = make(destination, _clock=clock)
     track(tracker, 3)
     wait_until(lambda: destination.batches)
-    wait_until(lambda: books(tracker).retrying == "raised")
+    wait_until(lambda: counts(tracker).retrying == "raised")
     clock.time += 60.0
     wait_until(lambda: len(destination.delivered) == 3)
     assert "destination.raised" in caplog.text
@@ -289,21 +289,21 @@ def test_a_destination_that_raises_is_tried_again(
 
 
 def test_dead_letters_are_kept_replayed_and_dropped(make: Make) -> None:
-    """A letter can go again, or be given up; the books balance at every point."""
+    """A letter can go again, or be given up; the counts balance at every point."""
     failures = tuple(EventFailure("OLD", "too old", event_id=f"L-{each}") for each in (0, 1))
     destination = ScriptedDestination(outcomes=[Delivered(failures=failures)])
     tracker = make(destination)
     track(tracker, 4)
     tracker.flush(10.0)
-    assert (books(tracker).dead, books(tracker).delivered) == (2, 2)
+    assert (counts(tracker).dead, counts(tracker).delivered) == (2, 2)
     first, second = tracker.dead_letters.list()
     replayed = tracker.dead_letters.replay([first.id, "unknown"])
     assert (replayed.replayed, replayed.unknown) == ((first.id,), ("unknown",))
     tracker.flush(10.0)
-    assert (books(tracker).dead, books(tracker).delivered) == (1, 3)
+    assert (counts(tracker).dead, counts(tracker).delivered) == (1, 3)
     assert destination.ids == ["L-2", "L-3", "L-0"]
     assert tracker.dead_letters.discard([second.id]) == 1
-    assert books(tracker).dropped == {"operator": 1}
+    assert counts(tracker).dropped == {"operator": 1}
     assert tracker.dead_letters.list() == []
 
 
@@ -322,7 +322,7 @@ def test_a_letter_goes_only_where_it_died(make: Make) -> None:
     assert seen == [(number, len(ids)) for number in range(1, len(ids) + 1)]
     tracker.flush(10.0)
     assert failing.ids == other.ids == ["L-0"]
-    assert books(tracker, "other").accepted == 1
+    assert counts(tracker, "other").accepted == 1
 
 
 def test_another_process_uploads_and_hands_over_when_asked(make: Make, tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_the_next_takes_over_when_the_leader_dies(make: Make, tmp_path: Path) ->
         other.send_signal(signal.SIGKILL)
     wait_until(lambda: len(destination.delivered) == 50)
     assert sorted(destination.ids) == sorted(f"L-{n}" for n in range(50))
-    assert books(tracker).delivered == 50
+    assert counts(tracker).delivered == 50
 
 
 def test_other_processes_see_the_stats_while_a_request_takes_long(
@@ -399,7 +399,7 @@ def test_other_processes_see_the_stats_while_a_request_takes_long(
 
 
 def test_stats_of_a_directory_that_is_not_led(make: Make) -> None:
-    """A process that uploads nothing yet can still take the books."""
+    """A process that uploads nothing yet can still take the counts."""
     make().track_lead(event_id="L-0", email="a@example.com")
     assert make(ScriptedDestination()).stats().pending in {0, 1}
 

@@ -126,7 +126,7 @@ def test_a_batch_is_sent_only_once_it_is_kept_and_is_the_same_from_then_on(
 
 
 def test_a_dead_letter_is_on_the_disk_before_the_outcome_of_its_event(office: Office) -> None:
-    """Else a death between the two would leave the event nowhere, and only the books know it."""
+    """Else a death between the two would leave the event nowhere, and only the counts know it."""
     office.track(1)
     office.seller.outcomes.append(_refuse)
     first = office.lead()
@@ -142,14 +142,14 @@ def test_a_dead_letter_is_on_the_disk_before_the_outcome_of_its_event(office: Of
     assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 1]
     second = office.lead()
     _finish(second)
-    books = second.stats().total()
-    assert (books.accepted, books.dead, books.pending) == (1, 1, 0)
+    counts = second.stats().total()
+    assert (counts.accepted, counts.dead, counts.pending) == (1, 1, 0)
     assert len(office.seller.batches) == 1
 
 
 @pytest.mark.parametrize("dies", ["before", "after"])
 def test_an_event_that_dies_before_it_is_sent_is_counted_once(office: Office, dies: str) -> None:
-    """Its letter is there before the books know of it, and is made again by whoever is next."""
+    """Its letter is there before the counts know of it, and is made again by whoever is next."""
     office.track(1)
     _finish(office.lead())
     invalid = with_envelope({"code": "INVALID_EVENT", "message": "no"}, EVENT % 2)
@@ -162,5 +162,5 @@ def test_an_event_that_dies_before_it_is_sent_is_counted_once(office: Office, di
     second = office.lead()
     _finish(second)
     assert [letter.event for letter in DeadLetterStore(office.directory)] == [EVENT % 2]
-    books = second.stats().total()
-    assert (books.accepted, books.delivered, books.dead) == (2, 1, 1)
+    counts = second.stats().total()
+    assert (counts.accepted, counts.delivered, counts.dead) == (2, 1, 1)

@@ -1,4 +1,4 @@
-"""The books by the hour, which what sellers count is held against."""
+"""The counts by the hour, which what sellers count is held against."""
 
 from __future__ import annotations
 

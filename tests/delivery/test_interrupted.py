@@ -111,9 +111,9 @@ def test_a_segment_that_cannot_be_read_costs_no_event_of_another(
     unreadable.chmod(0o600)
     tracker = _run(tmp_path, seller)
     tracker.flush(WAIT_S)
-    books = tracker.close(WAIT_S).total()
+    counts = tracker.close(WAIT_S).total()
     assert sorted(set(seller.ids)) == ["A-1", "A-2", "B-1"]
-    assert (books.accepted, books.delivered, books.pending) == (3, 3, 0)
+    assert (counts.accepted, counts.delivered, counts.pending) == (3, 3, 0)
 
 
 @pytest.mark.parametrize("error", [LookupError, CancelledError, SystemExit, KeyboardInterrupt])
@@ -129,13 +129,13 @@ def test_a_destination_whose_code_fails_costs_no_event(
         tracker = _run(tmp_path, seller)
         tracker.flush(WAIT_S)
         tracker.flush(WAIT_S)
-    books = tracker.close(WAIT_S).total()
+    counts = tracker.close(WAIT_S).total()
     assert sorted(orjson.loads(event)["event_id"] for event in seller.delivered) == [
         "A-1",
         "A-2",
         "F-1",
     ]
-    assert (books.accepted, books.delivered, books.pending) == (3, 3, 0)
+    assert (counts.accepted, counts.delivered, counts.pending) == (3, 3, 0)
     assert f"error='{error.__name__}'" in caplog.text
     assert "somebody's destination" not in caplog.text
 

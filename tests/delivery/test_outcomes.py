@@ -1,4 +1,4 @@
-"""What each outcome does to a delivery, to its destination and to the books."""
+"""What each outcome does to a delivery, to its destination and to the counts."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_a_delivered_batch_is_done(desk: Desk) -> None:
-    """Everything is in the books as delivered, and nothing is left."""
+    """Everything is in the counts as delivered, and nothing is left."""
     assert desk.settle(Delivered(received=4, processed=4)) == []
     assert desk.deliveries == []
     assert desk.destination.counts.delivered == 4

@@ -39,8 +39,8 @@ def test_dead_letters_removed_before_the_stats_were_written_leave_the_stats(tmp_
     tracker = run(tmp_path, ScriptedDestination(outcomes=[refuse_all]), ids=("A-1", "A-2", "A-3"))
     first, *_ = tracker.dead_letters.list()
     assert DeadLetterStore(QueueDirectory(tmp_path)).remove({first.id}) == 1
-    books = run(tmp_path, ScriptedDestination(), ids=("A-4",)).stats().total()
-    assert (books.accepted, books.delivered, books.dead) == (3, 1, 2)
+    counts = run(tmp_path, ScriptedDestination(), ids=("A-4",)).stats().total()
+    assert (counts.accepted, counts.delivered, counts.dead) == (3, 1, 2)
 
 
 def test_a_rebuilt_outbox_keeps_letters_of_sellers_that_are_not_configured(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_segment_that_vanished_takes_only_its_own_events_along(tmp_path: Path)
     assert len(away.batches[-1].events) == 3
     sorted((tmp_path / "segments").iterdir())[1].unlink()
     back = ScriptedDestination()
-    books = run(tmp_path, back).stats().total()
+    counts = run(tmp_path, back).stats().total()
     assert back.ids == ["A-1", "A-2"]
     assert back.batches[0].identity != away.batches[0].identity
-    assert (books.accepted, books.delivered, books.dropped) == (3, 2, {"vanished": 1})
+    assert (counts.accepted, counts.delivered, counts.dropped) == (3, 2, {"vanished": 1})

@@ -81,8 +81,8 @@ def test_other_segments_are_sealed_and_its_events_wait_and_are_seen_to(
     assert f"segment.unreadable' reason='{unreadable.name}: " in caplog.text
     assert "remedy=" in caplog.text
     for name in ("north", "south"):
-        books = balanced(tracker, name)
-        assert (books.delivered, books.pending) == (2, 1)
+        counts = balanced(tracker, name)
+        assert (counts.delivered, counts.pending) == (2, 1)
     unreadable.chmod(0o600)
     assert tracker.flush(WAIT_S).pending == 0
     assert north.ids == south.ids == ["B-1", "C-1", "A-1", "A-2"]
@@ -112,8 +112,8 @@ def test_a_frozen_batch_waits_for_its_segment_and_others_go(
         wait_until(lambda: "segment.unreadable" in caplog.text)
         tracker.track("purchase", event_id="C-1", email="shopper@shop.example")
         wait_until(lambda: seller.ids == ["C-1"])
-    books = balanced(tracker)
-    assert (books.accepted, books.delivered, books.pending) == (3, 1, 2)
+    counts = balanced(tracker)
+    assert (counts.accepted, counts.delivered, counts.pending) == (3, 1, 2)
     seller.always = take
     unreadable.chmod(0o600)
     assert tracker.flush(WAIT_S).pending == 0

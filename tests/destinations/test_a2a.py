@@ -123,8 +123,8 @@ def test_an_agent_that_only_speaks_a2a_is_found_out_by_its_card(
         shop = agent(seller.origin)
         with Tracker([shop], directory=tmp_path) as tracker:
             tracker.track_lead("L-1", click_id="c")
-            books = tracker.flush(20.0).total()
-            assert (books.delivered, books.unconfirmed) == (1, 0)
+            counts = tracker.flush(20.0).total()
+            assert (counts.delivered, counts.unconfirmed) == (1, 0)
             tracker.track_lead("L-2", click_id="c")
             assert tracker.flush(20.0).total().delivered == 2
     assert len(server.calls) == 2
@@ -213,6 +213,6 @@ def test_a_task_for_later_is_unconfirmed(state: str, tmp_path: Path) -> None:
         shop = agent(seller.origin, protocol="a2a")
         with Tracker([shop], directory=tmp_path) as tracker:
             tracker.track_lead("L-1", click_id="c")
-            books = tracker.flush(20.0).total()
-    assert (books.delivered, books.unconfirmed, books.pending) == (0, 1, 0)
+            counts = tracker.flush(20.0).total()
+    assert (counts.delivered, counts.unconfirmed, counts.pending) == (0, 1, 0)
     assert len(server.calls) == 1

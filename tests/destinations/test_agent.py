@@ -677,9 +677,9 @@ def test_no_seller_sees_what_it_says_it_does_not_take(
         with Tracker([destination], directory=tmp_path) as tracker:
             tracker.track(kind, event_id="unwanted", **unwanted)
             tracker.track_lead("wanted", client_ip="192.0.2.1", client_user_agent="curl")
-            books = tracker.flush(20.0).total()
+            counts = tracker.flush(20.0).total()
             (letter,) = tracker.dead_letters.list()
-        assert (books.delivered, books.dead, books.pending) == (1, 1, 0)
+        assert (counts.delivered, counts.dead, counts.pending) == (1, 1, 0)
         assert letter.code == code
         assert b'"unwanted"' in letter.event
         assert letter.remedy
@@ -696,9 +696,9 @@ def test_universal_ids_that_a_seller_does_not_match_cost_no_event(tmp_path: Path
         with Tracker([destination], directory=tmp_path) as tracker:
             tracker.track_lead("both", user_match={"uids": uids})
             tracker.track_lead("one", user_match={"uids": uids[:1]})
-            books = tracker.flush(20.0).total()
-        assert (books.delivered, books.dead) == (2, 0)
-        assert books.omitted == {"user_match.uids unsupported": 2}
+            counts = tracker.flush(20.0).total()
+        assert (counts.delivered, counts.dead) == (2, 0)
+        assert counts.omitted == {"user_match.uids unsupported": 2}
         bodies = [json.loads(request.body) for request in seller.requests]
     calls = [
         body["params"]["arguments"] for body in bodies if "arguments" in body.get("params", {})

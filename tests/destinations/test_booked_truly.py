@@ -130,8 +130,8 @@ def test_a_receipt_in_an_odd_shape_is_read(
 ) -> None:
     """The events were processed and the seller says so: one try, and all are delivered."""
     case = facing(make())
-    books = case.settled()
-    assert (books.delivered, books.unconfirmed, books.dead) == (4, 0, 0)
+    totals = case.settled()
+    assert (totals.delivered, totals.unconfirmed, totals.dead) == (4, 0, 0)
     assert len(case.seller.tries) == 1
 
 
@@ -148,9 +148,9 @@ def test_an_error_in_a_wrapper_is_no_success(
     """What a framework wraps is looked into before it counts as taken."""
     case = facing(tool({"result": error}))
     wait_until(lambda: balanced(case.tracker, case.name).paused != "")
-    books = balanced(case.tracker, case.name)
-    assert books.paused.startswith("AUTH_REQUIRED")
-    assert (books.delivered, books.unconfirmed, books.pending) == (0, 0, 4)
+    totals = balanced(case.tracker, case.name)
+    assert totals.paused.startswith("AUTH_REQUIRED")
+    assert (totals.delivered, totals.unconfirmed, totals.pending) == (0, 0, 4)
 
 
 @pytest.mark.parametrize("status", [202, 204])
@@ -159,8 +159,8 @@ def test_a_success_without_a_body_is_unconfirmed_at_once(
 ) -> None:
     """Such a status says that there is nothing more to come."""
     case = facing(Seller(http(status)))
-    books = case.settled()
-    assert (books.delivered, books.unconfirmed, books.dead) == (0, 4, 0)
+    totals = case.settled()
+    assert (totals.delivered, totals.unconfirmed, totals.dead) == (0, 4, 0)
     assert len(case.seller.tries) == 1
 
 
@@ -181,8 +181,8 @@ def test_an_unreadable_success_is_sent_three_times_at_most(
 ) -> None:
     """Under the same key and bytes; then the events are unconfirmed, and none is dead."""
     case = facing(make())
-    books = case.settled()
-    assert (books.delivered, books.unconfirmed, books.dead) == (0, 4, 0)
+    totals = case.settled()
+    assert (totals.delivered, totals.unconfirmed, totals.dead) == (0, 4, 0)
     assert len(case.seller.tries) == 3
     assert len(set(case.seller.tries)) == 1
 
@@ -230,8 +230,8 @@ def test_a_sellers_counts_are_believed(
 ) -> None:
     """What it doesn't say it processed is unconfirmed, and goes no second time."""
     case = facing(make(report))
-    books = case.settled()
-    assert (books.delivered, books.unconfirmed, books.dead) == counts
+    totals = case.settled()
+    assert (totals.delivered, totals.unconfirmed, totals.dead) == counts
     assert len(case.seller.tries) == 1
 
 
@@ -239,9 +239,9 @@ def test_warnings_and_match_quality_are_shown(facing: Callable[[Seller], Case]) 
     """The latest of each kind, in the statistics and in their JSON."""
     warnings = ["Key rotates in 3 days.", "Key rotates in 2 days.", {"message": "Few phones."}]
     case = facing(rest({**FULL, "warnings": warnings, "match_quality": 0.25}))
-    books = case.settled()
-    assert books.warnings == ["Key rotates in 2 days.", "Few phones."]
-    assert books.match_quality == 0.25
-    assert list(books.match_quality_by_hour.values()) == [0.25]
+    totals = case.settled()
+    assert totals.warnings == ["Key rotates in 2 days.", "Few phones."]
+    assert totals.match_quality == 0.25
+    assert list(totals.match_quality_by_hour.values()) == [0.25]
     shown: Any = case.tracker.stats().as_json()
     assert shown["destinations"][case.name]["match_quality"] == 0.25

@@ -138,14 +138,14 @@ class Case:
     name: str
 
     @property
-    def books(self) -> DestinationStats:
-        """The books, which balance."""
+    def counts(self) -> DestinationStats:
+        """The counts, which balance."""
         return balanced(self.tracker, self.name)
 
     def settled(self) -> DestinationStats:
         """Wait until nothing is on its way any more."""
-        wait_until(lambda: self.books.pending == 0)
-        return self.books
+        wait_until(lambda: self.counts.pending == 0)
+        return self.counts
 
     def letter(self) -> Any:  # noqa: ANN401 - a dead letter
         """Return the one dead letter, which is the bad event's and has a remedy."""
@@ -244,8 +244,8 @@ def test_what_may_pass_is_tried_again_unchanged(
 ) -> None:
     """The same bytes go again under the same key, and nothing dies of it."""
     case = facing(kind, no, once)
-    books = case.settled()
-    assert (books.delivered, books.dead, books.paused) == (4, 0, "")
+    counts = case.settled()
+    assert (counts.delivered, counts.dead, counts.paused) == (4, 0, "")
     first, second = case.seller.tries
     assert first == second
 
@@ -307,9 +307,9 @@ def test_what_is_too_large_is_halved_and_remembered(
     assert case.seller.events == [IDS, IDS[:2], IDS[2:]]
     for number in range(4):
         case.tracker.track_lead(f"later-{number}", click_id="c")
-    wait_until(lambda: case.books.delivered == 8)
+    wait_until(lambda: case.counts.delivered == 8)
     assert max(map(len, case.seller.events[3:])) <= 2
-    assert case.books.dead == 0
+    assert case.counts.dead == 0
 
 
 PLACES = {
@@ -334,8 +334,8 @@ def test_a_named_event_dies_and_the_rest_goes_again(
 ) -> None:
     """One event that spoils the request is set aside with code, words and remedy."""
     case = facing(kind, code(name, **place), the_bad_one)
-    books = case.settled()
-    assert (books.delivered, books.dead) == (3, 1)
+    counts = case.settled()
+    assert (counts.delivered, counts.dead) == (3, 1)
     assert case.seller.events == [IDS, ["a", "b", "d"]]
     letter = case.letter()
     assert (letter.code, letter.remedy) == (name, CODES[name].remedy)
@@ -351,8 +351,8 @@ def test_an_event_that_nobody_names_is_found_by_halving(
 ) -> None:
     """The batch is halved until the bad event stands alone; every other one arrives."""
     case = facing(kind, no, the_bad_one)
-    books = case.settled()
-    assert (books.delivered, books.dead, books.paused) == (3, 1, "")
+    counts = case.settled()
+    assert (counts.delivered, counts.dead, counts.paused) == (3, 1, "")
     assert case.seller.events[0] == IDS
     assert ["bad"] in case.seller.events
     assert case.letter()
@@ -367,8 +367,8 @@ def test_a_partial_failure_is_a_dead_letter(
     failure = {"event_id": "bad", "code": name, "message": "Not \x1b[31mthis."}
     part = {"events_processed": 3, "partial_failures": [failure]}
     case = facing(kind, No(result=part), once)
-    books = case.settled()
-    assert (books.delivered, books.dead, books.unconfirmed) == (3, 1, 0)
+    counts = case.settled()
+    assert (counts.delivered, counts.dead, counts.unconfirmed) == (3, 1, 0)
     assert len(case.seller.tries) == 1
     letter = case.letter()
     assert (letter.code, letter.message) == (name, "Not [31mthis.")
@@ -379,8 +379,8 @@ def test_a_partial_failure_is_a_dead_letter(
 def test_events_left_out_without_a_word_are_counted(facing: Callable[..., Case], kind: str) -> None:
     """Fewer processed than received, and no list: nobody can tell which, so none goes again."""
     case = facing(kind, No(result={"events_processed": 1}), once)
-    books = case.settled()
-    assert (books.delivered, books.dead, books.unconfirmed) == (1, 0, 3)
+    counts = case.settled()
+    assert (counts.delivered, counts.dead, counts.unconfirmed) == (1, 0, 3)
     assert len(case.seller.tries) == 1
 
 
@@ -419,15 +419,15 @@ def test_a_wrong_configuration_loses_nothing(
     mended: list[bool] = []
     case = facing(kind, no, lambda _, __: not mended)
     wait_until(lambda: len(case.seller.tries) >= 3)
-    books = case.books
-    assert (books.delivered, books.dead, books.pending) == (0, 0, 4)
-    assert books.paused
+    counts = case.counts
+    assert (counts.delivered, counts.dead, counts.pending) == (0, 0, 4)
+    assert counts.paused
     assert told(caplog)["destination.paused"] == 1
     if no.error and "details" in no.error:
-        assert "The seller supports: 3.0, 2.5." in books.paused
+        assert "The seller supports: 3.0, 2.5." in counts.paused
     mended.append(True)
-    books = case.settled()
-    assert (books.delivered, books.dead, books.paused) == (4, 0, "")
+    counts = case.settled()
+    assert (counts.delivered, counts.dead, counts.paused) == (4, 0, "")
     assert case.seller.events[0] == case.seller.events[-1]
 
 
@@ -435,8 +435,8 @@ def test_a_wrong_configuration_loses_nothing(
 def test_an_unknown_error_has_a_budget(facing: Callable[..., Case], kind: str) -> None:
     """What nobody knows is tried a dozen times, then looked for, and costs one event."""
     case = facing(kind, code("FROM_THE_FUTURE", 418), the_bad_one)
-    books = case.settled()
-    assert (books.delivered, books.dead) == (3, 1)
+    counts = case.settled()
+    assert (counts.delivered, counts.dead) == (3, 1)
     assert case.seller.events[: BUDGET + 1] == [*[IDS] * BUDGET, IDS[:2]]
     assert case.letter().code == "FROM_THE_FUTURE"
 
@@ -477,7 +477,7 @@ def test_each_code_of_the_table_has_its_way(
     """One row of the code's own table, one fate of the events, on either wire."""
     delivered, dead, paused = EXPECTED[row.action]
     case = facing(kind, code(name, 418), SPOILS.get(row.action, once))
-    wait_until(lambda: len(case.seller.tries) >= 2 and (paused or case.books.pending == 0))
-    books = case.books
-    assert (books.delivered, books.dead, bool(books.paused)) == (delivered, dead, paused)
-    assert row.remedy in books.paused or not paused
+    wait_until(lambda: len(case.seller.tries) >= 2 and (paused or case.counts.pending == 0))
+    counts = case.counts
+    assert (counts.delivered, counts.dead, bool(counts.paused)) == (delivered, dead, paused)
+    assert row.remedy in counts.paused or not paused

@@ -84,7 +84,7 @@ def test_fewer_processed_than_received_is_delivered_with_both_counts() -> None:
 
 
 def test_a_count_that_differs_from_what_was_sent_is_a_warning() -> None:
-    """The books keep the seller's word beside our own."""
+    """The counts keep the seller's word beside our own."""
     outcome = outcome_from_http(said({"events_received": 4, "events_processed": 4}), COUNT)
     assert isinstance(outcome, Delivered)
     assert outcome.warnings == ("The seller received 4 events, but 5 were sent.",)
@@ -333,7 +333,7 @@ def test_a_seller_whose_own_answer_breaks_its_rules_is_no_fault_of_the_events() 
 
 
 def test_what_is_kept_of_an_error_is_clean_and_bounded() -> None:
-    """Neither escapes nor floods get into the books."""
+    """Neither escapes nor floods get into the counts."""
     error = {"code": "X\x1b" * 500, "message": "\x00\n" + "y" * 10_000}
     outcome = outcome_from_http(said({"error": error}, 503), COUNT)
     assert isinstance(outcome, Retry)

@@ -32,7 +32,7 @@ def test_only_what_is_visible_is_kept(said: object, kept: str) -> None:
 
 
 def test_long_words_are_cut_with_a_mark() -> None:
-    """A seller cannot fill the books with one message."""
+    """A seller cannot fill the counts with one message."""
     assert sanitize("x" * 10_000, 10) == "x" * 9 + "…"
 
 

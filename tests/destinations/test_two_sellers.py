@@ -49,9 +49,9 @@ def test_an_hour_without_one_seller(away: str, tmp_path: Path) -> None:
             # Time stands until the events are there, so not one of them is a second late.
             wait_until(lambda: well.counts["good"] == len(ids))  # noqa: B023 - waited for at once
             clock.time += 60.0
-        books = balanced(tracker, names[away])
-        assert (books.delivered, books.pending, books.dead) == (0, len(ids), 0)
-        assert books.retrying == "refused"
+        totals = balanced(tracker, names[away])
+        assert (totals.delivered, totals.pending, totals.dead) == (0, len(ids), 0)
+        assert totals.retrying == "refused"
         down.start()
 
         def has_caught_up() -> bool:

@@ -172,7 +172,7 @@ def test_every_warning_is_explained() -> None:
 
 
 def test_every_reason_of_a_drop_is_explained() -> None:
-    """A reason that stands in somebody's books is found in the page about them."""
+    """A reason that stands in somebody's counts is found in the page about them."""
     reasons = {*_REASON.findall(_sources()), *get_args(Automated), NO_CONSENT}
 
     assert {"full", "disk", "consent", "prefetch"} <= reasons

@@ -113,8 +113,8 @@ def test_prometheus_reads_rules_dashboard_and_metrics(tmp_path: Path) -> None:
     file = tmp_path / "panels.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": panels}]}))
     promtool("check", "rules", file)
-    books = DestinationStats(dropped={"full": 1}, omitted={"a.b invalid": 1}, match_quality=0.5)
-    promtool("check", "metrics", text=render(Stats({"d": books}), now=0.0))
+    counts = DestinationStats(dropped={"full": 1}, omitted={"a.b invalid": 1}, match_quality=0.5)
+    promtool("check", "metrics", text=render(Stats({"d": counts}), now=0.0))
 
 
 def at(minute: int, alert: str, summary: str = "", **labels: str) -> dict[str, Any]:

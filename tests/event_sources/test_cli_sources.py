@@ -111,7 +111,7 @@ def test_a_seller_that_does_not_answer_is_an_exit_code(
 def test_reconcile_tells_agreement_and_difference(
     tmp_path: Path, environment: dict[str, str], seller: Sandbox
 ) -> None:
-    """The books of the queue against each seller's count, and an exit code that says it."""
+    """The counts of the queue against each seller's count, and an exit code that says it."""
     queue = tmp_path / "queue"
     agent = environment | {"ADCP_ADVERTISER_ID": "", "ADCP_API_KEY": "", "ADCP_BASE_URL": ""}
     fill(queue, "o-1", "o-2", "o-3")

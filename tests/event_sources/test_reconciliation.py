@@ -1,4 +1,4 @@
-"""Books held against sellers' counts."""
+"""Counts held against sellers' counts."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ class Counted(ScriptedDestination):
 def compare(
     answer: Received | CheckResult, hourly: Mapping[int, int], hours: int = 24
 ) -> Reconciliation:
-    """Compare made-up books with a made-up answer."""
-    books = DestinationStats(hourly={str(hour): count for hour, count in hourly.items()})
-    return reconcile(Counted(answer), books, None, hours, NOW)
+    """Compare made-up counts with a made-up answer."""
+    counts = DestinationStats(hourly={str(hour): count for hour, count in hourly.items()})
+    return reconcile(Counted(answer), counts, None, hours, NOW)
 
 
 def test_hours_are_held_side_by_side() -> None:
@@ -142,8 +142,8 @@ def test_real_stats_agree_with_a_real_seller(
 
         def check() -> Reconciliation:
             with Tracker([destination], directory=tmp_path, _clock=clock) as tracker:
-                books = tracker.stats().destinations[destination.name]
-            return reconcile(destination, books, ACCOUNT, 24, clock.now() + 3 * HOUR)
+                counts = tracker.stats().destinations[destination.name]
+            return reconcile(destination, counts, ACCOUNT, 24, clock.now() + 3 * HOUR)
 
         sell("a", "b", "c")
         sell("t", code="T")

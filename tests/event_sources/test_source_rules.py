@@ -46,8 +46,8 @@ def test_a_mismatch_is_a_dead_letter_before_it_is_sent(seller: Sandbox, tmp_path
         assert not seller.bad
         tracker.event_sources.sync([ANYTHING])
         tracker.dead_letters.replay([letter.id for letter in letters.values()])
-        books = tracker.flush(10.0).total()
-    assert (books.delivered, books.dead) == (3, 0)
+        counts = tracker.flush(10.0).total()
+    assert (counts.delivered, counts.dead) == (3, 0)
     assert len(seller.events) == 3
 
 
@@ -158,8 +158,8 @@ def test_a_value_without_a_currency_is_rejected_where_currencies_are_listed(
     with Tracker([interchange(seller)], directory=tmp_path, event_sources=[EUROS]) as tracker:
         tracker.track("purchase", event_id="value", click_id="c", custom_data={"value": 5})
         tracker.track("purchase", event_id="none", click_id="c")
-        books = tracker.flush(10.0).total()
+        counts = tracker.flush(10.0).total()
         (letter,) = tracker.dead_letters.list()
-    assert (books.delivered, books.dead) == (1, 1)
+    assert (counts.delivered, counts.dead) == (1, 1)
     assert (letter.code, b'"value"' in letter.event) == ("CURRENCY_REQUIRED", True)
     assert "EUR" in letter.remedy

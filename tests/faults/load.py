@@ -61,13 +61,13 @@ def main() -> None:
     waiting_kb, pending = _resident_kb(), balanced(tracker).pending
     seller.is_down = False
     left = tracker.flush(600.0).pending
-    books = balanced(tracker)
+    counts = balanced(tracker)
     told = {
         "waiting_kb": waiting_kb,
         "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "pending": pending,
         "taken": seller.taken,
-        "delivered": books.delivered,
+        "delivered": counts.delivered,
         "left": left,
     }
     sys.stdout.write(json.dumps(told) + "\n")

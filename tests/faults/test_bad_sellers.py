@@ -1,7 +1,7 @@
 """Sellers that do everything a seller should not, with a tracker at the other end.
 
 What one call makes of each is shown in the tests of the destinations; here it is what a
-queue makes of it: nothing lost, books that balance, bounded memory, and one log entry.
+queue makes of it: nothing lost, counts that balance, bounded memory, and one log entry.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def test_a_success_whose_body_does_not_come_is_unconfirmed_after_three_tries(
         clock.flies = True
         tracker.start()
         wait_until(lambda: not balanced(tracker, shop.name).pending)
-        books = balanced(tracker, shop.name)
-        assert (books.delivered, books.unconfirmed, books.dead) == (0, 20, 0)
+        counts = balanced(tracker, shop.name)
+        assert (counts.delivered, counts.unconfirmed, counts.dead) == (0, 20, 0)
         assert len({request.body for request in raw.requests}) == 1
         assert len(raw.requests) == 3
         assert high_water() - before_kb < 32 * 1024
@@ -153,7 +153,7 @@ def test_a_seller_that_misbehaves_costs_no_event(
     monkeypatch: pytest.MonkeyPatch,
     misdeed: Misdeed,
 ) -> None:
-    """Everything arrives once it behaves; meanwhile the books balance, and the log says why."""
+    """Everything arrives once it behaves; meanwhile the counts balance, and the log says why."""
     caplog.set_level(logging.WARNING, "adcp_tracker")
     monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
     behaving: list[bool] = []
@@ -181,8 +181,8 @@ def test_a_seller_that_misbehaves_costs_no_event(
         )
         clock.flies = True
         wait_until(lambda: len(raw.requests) >= 3)
-        books = balanced(tracker, shop.name)
-        assert (books.delivered, books.dead, books.pending) == (0, 0, 20)
+        counts = balanced(tracker, shop.name)
+        assert (counts.delivered, counts.dead, counts.pending) == (0, 0, 20)
         entries = told(caplog)
         assert entries["destination.failing"] + entries["destination.paused"] == 1
         behaving.append(True)

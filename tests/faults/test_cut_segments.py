@@ -76,11 +76,11 @@ def test_a_journal_cut_at_any_offset_gives_what_stands_before_the_cut(
         with leading(directory, seller, encryption=encryption) as leadership:
             before = balanced_books(leadership.stats())
             _drain(leadership)
-            books = balanced_books(leadership.stats())
+            counts = balanced_books(leadership.stats())
         expected = [FIRST, SECOND, THIRD][: whole[:cut].count(b"\n")]
         assert sorted(seller.delivered) == sorted([*expected, LATER])
-        assert books.delivered - before.delivered == len(expected) + 1
-        assert (books.pending, books.dead, books.dropped) == (0, 0, {})
+        assert counts.delivered - before.delivered == len(expected) + 1
+        assert (counts.pending, counts.dead, counts.dropped) == (0, 0, {})
         assert list(directory.segments.iterdir()) == []
 
 
@@ -109,8 +109,8 @@ def test_what_is_tracked_after_an_outsider_cut_the_segment_is_delivered(
     writer.close()
     uploader.flush(10.0)
     assert seller.ids == ids[: left.count(b"\n")] + later
-    books = balanced(uploader)
-    assert (books.pending, books.dropped) == (0, {"damaged": 1})
+    counts = balanced(uploader)
+    assert (counts.pending, counts.dropped) == (0, {"damaged": 1})
     assert list((tmp_path / "queue" / "segments").iterdir()) == []
 
 
@@ -127,8 +127,8 @@ def test_what_stands_behind_a_cut_goes_again_as_it_went(make: Make, tmp_path: Pa
     uploader.flush(10.0)
     assert seller.ids == ids[:2] + later
     assert len({batch.identity for batch in seller.batches}) == 1
-    books = balanced(uploader)
-    assert (books.pending, books.dropped) == (0, {"damaged": 1})
+    counts = balanced(uploader)
+    assert (counts.pending, counts.dropped) == (0, {"damaged": 1})
 
 
 def test_cutting_what_is_delivered_already_costs_nothing(make: Make, tmp_path: Path) -> None:
@@ -160,5 +160,5 @@ def test_a_batch_cut_while_it_waits_to_go_again_is_counted(make: Make, tmp_path:
     seller.always = None
     tracker.flush(10.0)
     assert seller.ids == later
-    books = balanced(tracker)
-    assert (books.pending, books.dropped) == (0, {"damaged": 5})
+    counts = balanced(tracker)
+    assert (counts.pending, counts.dropped) == (0, {"damaged": 5})

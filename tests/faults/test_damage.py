@@ -62,7 +62,7 @@ def _copy(original: Path) -> Iterator[Path]:
 
 
 def _deliver(directory: Path) -> ScriptedDestination:
-    """Deliver what waits there; the books balance, and nothing is left waiting."""
+    """Deliver what waits there; the counts balance, and nothing is left waiting."""
     seller = ScriptedDestination()
     tracker = _tracker(directory, seller)
     try:
@@ -273,14 +273,14 @@ def _expect_everything(directory: Path) -> None:
     tracker = _tracker(directory, seller)
     try:
         tracker.flush(10.0)
-        books = balanced(tracker)
+        counts = balanced(tracker)
         letters = tracker.dead_letters.list()
     finally:
         tracker.close(1.0)
     dead = {f"L-{number}" for number in range(COUNT)} - set(seller.ids)
-    assert books.pending == 0
-    assert not books.dropped
-    assert len(dead) == len(letters) == books.dead <= 1
+    assert counts.pending == 0
+    assert not counts.dropped
+    assert len(dead) == len(letters) == counts.dead <= 1
 
 
 @share
@@ -313,7 +313,7 @@ _json = st.recursive(
 @share
 @given(st.binary(max_size=60) | _json.map(orjson.dumps))
 def test_stats_that_cannot_be_read_are_empty(tmp_path: Path, content: bytes) -> None:
-    """Books are for looking at: what is no books is no reason to fail in a host's process."""
+    """Statistics are for looking at: a damaged file of them doesn't fail a host's process."""
     directory = QueueDirectory(tmp_path / "queue")
     directory.prepare()
     directory.stats_file.write_bytes(content)

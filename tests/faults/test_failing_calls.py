@@ -45,7 +45,7 @@ def forges() -> Iterator[list[Forge]]:
 def test_a_disk_that_refuses_a_call_costs_no_event(
     call: str, forges: list[Forge], *, full: bool
 ) -> None:
-    """The host sees no error; each event is delivered once, and the books balance."""
+    """The host sees no error; each event is delivered once, and the counts balance."""
     _endure(call, forges, full=full)
 
 

@@ -95,7 +95,7 @@ def test_a_segment_that_cannot_be_begun_waits_for_room(
 def test_a_full_volume_is_drained_by_one_leader(
     make: Make, volume: Path, ballast: Ballast, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """State and books cannot be written; events are sent once all the same, and give room."""
+    """State and counts cannot be written; events are sent once all the same, and give room."""
     caplog.set_level(logging.DEBUG, "adcp_tracker")
     seller = ScriptedDestination()
     seller.gate.clear()
@@ -103,10 +103,10 @@ def test_a_full_volume_is_drained_by_one_leader(
     ids = track(tracker, 1)
     wait_until(lambda: seller.batches)
     ids += track(tracker, 1000, first=1)
-    books = volume / "queue" / "books.json"
-    wait_until(books.exists)
+    counts = volume / "queue" / "books.json"
+    wait_until(counts.exists)
     ballast.fill()
-    books_were = books.stat().st_mtime_ns
+    books_were = counts.stat().st_mtime_ns
     seller.gate.set()
     wait_until(lambda: len(seller.ids) == len(ids))
 
@@ -122,7 +122,7 @@ def test_a_full_volume_is_drained_by_one_leader(
     assert found["outbox.not_written"] == 1
     assert len(list((volume / "queue" / "segments").iterdir())) == 1
     ballast.drop()
-    wait_until(lambda: books.exists() and books.stat().st_mtime_ns > books_were)
+    wait_until(lambda: counts.exists() and counts.stat().st_mtime_ns > books_were)
     assert tracker.close(10.0).total().delivered == len(ids)
 
 
@@ -273,15 +273,15 @@ def test_a_replay_that_finds_no_room_can_be_made_again(
     assert again.refused == ()
     tracker.flush(10.0)
     assert sorted(seller.ids) == sorted(f"L-{number}" for number in range(40))
-    books = balanced(tracker)
-    assert (books.delivered, books.dead, books.accepted) == (40, 0, 40)
+    counts = balanced(tracker)
+    assert (counts.delivered, counts.dead, counts.accepted) == (40, 0, 40)
     assert tracker.dead_letters.list() == []
 
 
 def test_dead_letters_that_the_disk_cannot_remove_are_not_sent_twice(
     make: Make, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are withdrawn at once, and erased as soon as it can be done; the books know."""
+    """They are withdrawn at once, and erased as soon as it can be done; the counts know."""
     tracker, seller = _dead(make, volume, 2)
     ids = [letter.id for letter in tracker.dead_letters.list()]
     refusals = [OSError(errno.EIO, "no")] * 3
@@ -299,5 +299,5 @@ def test_dead_letters_that_the_disk_cannot_remove_are_not_sent_twice(
     wait_until(lambda: tracker.dead_letters.list() == [])
     tracker.flush(10.0)
     assert sorted(seller.ids) == ["L-0", "L-1"]
-    books = balanced(tracker)
-    assert (books.delivered, books.dead, books.accepted) == (2, 0, 2)
+    counts = balanced(tracker)
+    assert (counts.delivered, counts.dead, counts.accepted) == (2, 0, 2)

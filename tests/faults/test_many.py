@@ -53,8 +53,8 @@ def test_sixty_four_processes_share_a_directory(tmp_path: Path, *, full: bool) -
             ),
         )
         assert told["failed"] == 0
-        (books,) = told["stats"]["destinations"].values()
-        assert (books["delivered"], books["pending"]) == (PROCESSES * each, 0)
+        (totals,) = told["stats"]["destinations"].values()
+        assert (totals["delivered"], totals["pending"]) == (PROCESSES * each, 0)
         assert sorted(event.event_id for event in seller.received) == _ids(PROCESSES * each)
         assert seller.counts["duplicates"] == 0
     assert list((tmp_path / "queue" / "segments").iterdir()) == []
@@ -102,7 +102,7 @@ def test_greenlets_deliver_like_threads(tmp_path: Path) -> None:
     pytest.importorskip("gevent")
     with run_seller() as seller:
         told = _run("green", tmp_path / "queue", seller.url, 50, 20)
-        (books,) = told["stats"]["destinations"].values()
-        assert (books["delivered"], books["pending"]) == (1000, 0)
+        (totals,) = told["stats"]["destinations"].values()
+        assert (totals["delivered"], totals["pending"]) == (1000, 0)
         assert sorted(event.event_id for event in seller.received) == _ids(1000)
     assert told["seconds"] / told["turns"] < _LONGEST_TURN_S

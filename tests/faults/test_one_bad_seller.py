@@ -85,10 +85,10 @@ def test_events_of_a_seller_that_is_away_take_no_room_from_the_others(
     stats = tracker.stop(20.0)
     assert len(good.ids) == len(set(good.ids)) == 1001
     assert stats.destinations["good"].dropped == {}
-    books = stats.destinations["away"]
-    assert books.dropped.keys() == {"full"}
-    assert books.accepted == 1001 == books.pending + books.dropped["full"]
-    assert books.pending
+    counts = stats.destinations["away"]
+    assert counts.dropped.keys() == {"full"}
+    assert counts.accepted == 1001 == counts.pending + counts.dropped["full"]
+    assert counts.pending
 
 
 def test_the_newest_events_are_kept_for_a_seller_that_was_away(tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_the_newest_events_are_kept_for_a_seller_that_was_away(tmp_path: Path) -
         journal.append(b'{"event_id":"A-%03d"}' % number, NOW_MS)
     uploader = Uploader(config, lambda: None)
     wait_until(lambda: uploader.run_once() >= 0 and uploader.is_drained())
-    books = uploader.stats().destinations["scripted"]
+    counts = uploader.stats().destinations["scripted"]
     uploader.close()
     sent = sorted(set(seller.ids))
     assert sent == [f"A-{number:03d}" for number in range(1000 - len(sent), 1000)]
     assert len(sent) * 48 <= 10_000
-    assert (books.accepted, books.delivered) == (1003, len(sent))
-    assert books.dropped == {"full": 1003 - len(sent)}
+    assert (counts.accepted, counts.delivered) == (1003, len(sent))
+    assert counts.dropped == {"full": 1003 - len(sent)}
 
 
 def test_a_batch_in_flight_is_never_dropped(tmp_path: Path) -> None:
@@ -144,18 +144,18 @@ def test_a_batch_in_flight_is_never_dropped(tmp_path: Path) -> None:
     dropped = uploader.stats().destinations["scripted"].dropped["full"]
     answer.set()
     wait_until(lambda: uploader.run_once() >= 0 and uploader.is_drained())
-    books = uploader.stats().destinations["scripted"]
+    counts = uploader.stats().destinations["scripted"]
     uploader.close()
     assert dropped > 500
     assert seller.ids[:10] == [f"A-{number:03d}" for number in range(10)]
-    assert books.delivered == len(seller.ids) == 1000 - dropped
+    assert counts.delivered == len(seller.ids) == 1000 - dropped
 
 
 @pytest.mark.parametrize("limit", [2000, 20_000])
 def test_the_oldest_dead_letters_over_the_limit_are_dropped_and_counted(
     tmp_path: Path, limit: int
 ) -> None:
-    """Those of the seller that has too many; the newest stay, and the books balance."""
+    """Those of the seller that has too many; the newest stay, and the counts balance."""
     directory = QueueDirectory(tmp_path / "queue")
     store = DirectoryStore(directory)
     store.prepare()
@@ -171,11 +171,11 @@ def test_the_oldest_dead_letters_over_the_limit_are_dropped_and_counted(
     stats = uploader.stats()
     uploader.close()
     left = list(DeadLetterStore(directory))
-    books = stats.destinations["bad"]
-    assert (books.dead, books.dropped["dead_letters_full"]) == (len(left), 200 - len(left))
+    counts = stats.destinations["bad"]
+    assert (counts.dead, counts.dropped["dead_letters_full"]) == (len(left), 200 - len(left))
     assert 0 < len(left) < 200
     assert left[-1].event == b'{"event_id":"A-199"}'
-    assert books.accepted == books.dead + sum(books.dropped.values())
+    assert counts.accepted == counts.dead + sum(counts.dropped.values())
     assert sum(key.size for key in DeadLetterStore(directory).keys()) <= limit  # noqa: SIM118 - no dict
 
 

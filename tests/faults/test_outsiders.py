@@ -45,9 +45,9 @@ def test_a_repair_of_the_database_removes_no_event(make: Make, tmp_path: Path) -
     seller = ScriptedDestination()
     tracker = make(seller)
     tracker.flush(10.0)
-    books = balanced(tracker)
+    counts = balanced(tracker)
     assert sorted(seller.ids) == sorted(ids[1:])
-    assert (books.delivered, books.dead, books.pending, books.dropped) == (9, 1, 0, {})
+    assert (counts.delivered, counts.dead, counts.pending, counts.dropped) == (9, 1, 0, {})
 
 
 def test_a_database_that_somebody_else_holds_costs_no_event(make: Make, tmp_path: Path) -> None:

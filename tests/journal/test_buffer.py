@@ -92,7 +92,7 @@ def test_where_no_uploader_runs_what_waits_is_written_without_another_event(
 def test_memory_is_bounded_and_what_is_over_is_counted(
     journal: FailingJournal, tmp_path: Path
 ) -> None:
-    """Only so much waits in memory; the rest is dropped, and the books are told."""
+    """Only so much waits in memory; the rest is dropped, and the counts are told."""
     reasons: list[str] = []
     intake = WriteBuffer(journal, SystemClock(), on_drop=reasons.append, memory_bytes=100)
     journal.error = OSError(errno.ENOSPC, "full")

@@ -81,7 +81,7 @@ def shop(
 
 
 def deliver(queue: Path, destination: ScriptedDestination, keys: Sequence[bytes]) -> Stats:
-    """Deliver what can be delivered with some keys, and return the books."""
+    """Deliver what can be delivered with some keys, and return the counts."""
     with shop(queue, destination, keys=keys) as tracker:
         return tracker.flush(10.0)
 
@@ -164,28 +164,28 @@ def test_plain_and_encrypted_events_wait_side_by_side(queue: Path) -> None:
 def test_events_wait_for_their_key(
     queue: Path, keys: tuple[bytes, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without it they are pending, and the books and the log say why; with it they go."""
+    """Without it they are pending, and the counts and the log say why; with it they go."""
     with shop(queue) as tracker:
         track_others(tracker, 3)
     destination = ScriptedDestination()
     with shop(queue, destination, keys=keys) as tracker:
         track_others(tracker, 2, first=3)
-        books = balanced(tracker.flush(20.0))  # does not wait for what cannot come
-        assert (books.accepted, books.delivered, books.pending) == (5, 2, 3)
-        assert (books.dropped, books.dead) == ({}, 0)
+        counts = balanced(tracker.flush(20.0))  # does not wait for what cannot come
+        assert (counts.accepted, counts.delivered, counts.pending) == (5, 2, 3)
+        assert (counts.dropped, counts.dead) == ({}, 0)
     assert destination.ids == ["B-3", "B-4"]
-    assert len(books.missing_keys) == 8
+    assert len(counts.missing_keys) == 8
     assert (
         read_stats(DirectoryStore(QueueDirectory(queue))).destinations["scripted"].missing_keys
-        == books.missing_keys
+        == counts.missing_keys
     )
     entries = [each.getMessage() for each in caplog.records if "events.locked" in each.getMessage()]
     assert len(entries) == 1
-    assert f"sealed_with='{books.missing_keys}'" in entries[0]
+    assert f"sealed_with='{counts.missing_keys}'" in entries[0]
     assert "encryption_keys" in entries[0]
 
-    books = balanced(deliver(queue, destination, (KEY,)))
-    assert (books.delivered, books.pending, books.missing_keys) == (5, 0, "")
+    counts = balanced(deliver(queue, destination, (KEY,)))
+    assert (counts.delivered, counts.pending, counts.missing_keys) == (5, 0, "")
     assert sorted(destination.ids) == [f"B-{number}" for number in range(5)]
 
 
@@ -200,10 +200,10 @@ def test_a_locked_record_holds_up_what_follows_it_in_its_segment_only(queue: Pat
     journal.append_record(b'{"full":3}', NOW_MS, DROPPED)
     journal.roll()
     destination = ScriptedDestination()
-    books = balanced(deliver(queue, destination, ()))
-    assert (books.dropped, books.pending, books.delivered) == ({"full": 2}, 2, 0)
-    books = balanced(deliver(queue, destination, (KEY,)))
-    assert (books.dropped, books.pending, books.delivered) == ({"full": 5}, 0, 1)
+    counts = balanced(deliver(queue, destination, ()))
+    assert (counts.dropped, counts.pending, counts.delivered) == ({"full": 2}, 2, 0)
+    counts = balanced(deliver(queue, destination, (KEY,)))
+    assert (counts.dropped, counts.pending, counts.delivered) == ({"full": 5}, 0, 1)
 
 
 @pytest.mark.slow
@@ -215,12 +215,12 @@ def test_a_frozen_batch_waits_for_its_key_whole(queue: Path) -> None:
         tracker.flush(0.2)
     assert len(destination.batches) == 1
     for _ in range(2):
-        books = balanced(deliver(queue, destination, (OTHER,)))
-        assert (books.pending, books.dropped, books.dead) == (3, {}, 0)
-        assert books.missing_keys
+        counts = balanced(deliver(queue, destination, (OTHER,)))
+        assert (counts.pending, counts.dropped, counts.dead) == (3, {}, 0)
+        assert counts.missing_keys
     assert len(destination.batches) == 1
-    books = balanced(deliver(queue, destination, (KEY,)))
-    assert (books.delivered, books.pending) == (3, 0)
+    counts = balanced(deliver(queue, destination, (KEY,)))
+    assert (counts.delivered, counts.pending) == (3, 0)
     assert destination.batches[0].identity == destination.batches[1].identity
 
 
@@ -233,8 +233,8 @@ def test_a_tampered_record_is_damage_and_costs_itself_only(queue: Path) -> None:
     lines[1][100] ^= 1
     path.write_bytes(b"".join(lines))
     destination = ScriptedDestination()
-    books = balanced(deliver(queue, destination, (KEY,)))
-    assert (books.delivered, books.dropped) == (3, {"damaged": 1})
+    counts = balanced(deliver(queue, destination, (KEY,)))
+    assert (counts.delivered, counts.dropped) == (3, {"damaged": 1})
     assert destination.ids == ["B-0", "B-2", "B-3"]
 
 
@@ -304,8 +304,8 @@ def test_a_person_is_found_and_erased_in_encrypted_events(queue: Path) -> None:
         assert tracker.privacy.export(email=EMAIL) == []
     assert found_on_disk(queue) == []
     after = ScriptedDestination()
-    books = balanced(deliver(queue, after, (KEY,)))
-    assert (books.delivered, books.pending, books.dropped) == (2, 0, {"erased": 4})
+    counts = balanced(deliver(queue, after, (KEY,)))
+    assert (counts.delivered, counts.pending, counts.dropped) == (2, 0, {"erased": 4})
     assert after.ids == ["B-0", "B-1"]
 
 
@@ -417,8 +417,8 @@ def test_the_command_line_reads_encrypted_events(queue: Path, seller: Sandbox) -
 
     keys = {"ADCP_ENCRYPTION_KEYS": TEXT}
     assert run("flush", **here, **keys, **pointing_at(seller)).code == 0
-    books = run("status", "--json", **here).json["destinations"][NAME]
-    assert (books["delivered"], books["dead"], books["missing_keys"]) == (1, 1, "")
+    counts = run("status", "--json", **here).json["destinations"][NAME]
+    assert (counts["delivered"], counts["dead"], counts["missing_keys"]) == (1, 1, "")
     (letter,) = run("dead", "list", "--json", **here, **keys).json["letters"]
     assert letter["event_id"] == "B-0"
     assert run("dead", "list", "--json", **here).json == {"count": 0, "locked": 1, "letters": []}

@@ -33,8 +33,8 @@ def test_what_stands_behind_a_hole_is_delivered(
     seller = ScriptedDestination(max_bytes=max_bytes)
     tracker = Tracker([seller], directory=tmp_path, handle_sigterm=False, flush_interval=0.02)
     tracker.flush(WAIT_S)
-    books = tracker.close(WAIT_S).total()
+    counts = tracker.close(WAIT_S).total()
     assert seller.ids == ["A-1", "A-2", "A-3"]
-    assert (books.delivered, books.pending) == (3, 0)
-    assert books.dropped["damaged"] >= 1
-    assert books.accepted == 3 + books.dropped["damaged"]
+    assert (counts.delivered, counts.pending) == (3, 0)
+    assert counts.dropped["damaged"] >= 1
+    assert counts.accepted == 3 + counts.dropped["damaged"]

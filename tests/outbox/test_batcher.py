@@ -172,7 +172,7 @@ def test_test_events_never_share_a_batch_with_live_ones(desk: Desk) -> None:
 
 
 def test_an_event_for_one_destination_is_nothing_to_the_others(desk: Desk) -> None:
-    """A replayed event goes where it died, and is in nobody else's books."""
+    """A replayed event goes where it died, and is in nobody else's counts."""
     for only in ("scripted", "another"):
         desk.journal.append_record(with_envelope({"only": only}, event(1)), NOW_MS, ENVELOPED)
     assert ids(desk.seal()) == [["A-1"]]

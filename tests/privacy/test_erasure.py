@@ -1,4 +1,4 @@
-"""Erasing a person: nothing of theirs is left on disk or sent any more, and the books balance."""
+"""Erasing a person: nothing of theirs is left on disk or sent any more, and the counts balance."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def test_a_batch_that_was_tried_goes_again_without_the_person_and_as_another(
     assert (report.events, report.undelivered, report.in_flight) == (1, 1, 0)
     assert report.is_complete
     assert found_on_disk(queue) == []
-    books = balanced(tracker.flush())
+    totals = balanced(tracker.flush())
     assert [ids_of(batch) for batch in destination.batches] == [[*others, "alice"], others]
     assert destination.batches[0].identity != destination.batches[1].identity
-    assert (books.delivered, books.dropped) == (2, {"erased": 1})
+    assert (totals.delivered, totals.dropped) == (2, {"erased": 1})
 
 
 def test_a_batch_of_nobody_else_is_never_sent(make: Make, queue: Path) -> None:
@@ -152,8 +152,8 @@ def test_dead_letters_are_erased(make: Make, queue: Path) -> None:
     report = tracker.privacy.erase(click_id=CLICK)
     assert report.dead_letters == 1
     assert [letter.message for letter in tracker.dead_letters.list()] == ["not this one"]
-    books = balanced(tracker.stats())
-    assert (books.delivered, books.dead, books.dropped) == (1, 1, {"erased": 1})
+    totals = balanced(tracker.stats())
+    assert (totals.delivered, totals.dead, totals.dropped) == (1, 1, {"erased": 1})
     assert found_on_disk(queue) == []
 
 
@@ -223,9 +223,9 @@ def test_a_person_erased_during_a_rejected_request_leaves_no_dead_letter(
     wait_until(lambda: destination.batches)
     tracker.privacy.erase(email=EMAIL)
     destination.gate.set()
-    books = balanced(tracker.flush())
+    totals = balanced(tracker.flush())
     assert tracker.dead_letters.list() == []
-    assert (books.accepted, books.dead, books.dropped) == (1, 0, {"erased": 1})
+    assert (totals.accepted, totals.dead, totals.dropped) == (1, 0, {"erased": 1})
 
 
 def test_what_a_seller_said_of_the_person_is_taken_back(make: Make, queue: Path) -> None:
@@ -416,9 +416,9 @@ def test_erasing_again_finds_nothing(make: Make) -> None:
     track_others(tracker, 2)
     track_alice(tracker)
     wait_until(lambda: tracker.stats().destinations["scripted"].retrying)
-    first, books = tracker.privacy.erase(email=EMAIL), balanced(tracker.stats())
+    first, totals = tracker.privacy.erase(email=EMAIL), balanced(tracker.stats())
     assert tracker.privacy.erase(email=EMAIL) == ErasureReport()
-    assert balanced(tracker.stats()) == books
+    assert balanced(tracker.stats()) == totals
     assert first.as_json()["is_complete"] is True
     assert orjson.loads(orjson.dumps(first.as_json()))["events"] == 1
 
@@ -466,7 +466,7 @@ def test_outcomes_are_applied_first(tmp_path: Path) -> None:
 
 
 def test_no_file_keeps_what_a_seller_said(tmp_path: Path) -> None:
-    """Neither the books for other processes, nor rows that a database has freed."""
+    """Neither the counts for other processes, nor rows that a database has freed."""
 
     def careless(directory: QueueDirectory) -> DiskcacheOutbox:
         outbox = DiskcacheOutbox(directory.state)
@@ -525,11 +525,11 @@ def test_wherever_an_event_is_the_stats_balance_and_the_person_is_gone(  # noqa:
         sent_before = len(destination.batches)
     with leading(directory, destination, clock=clock) as leadership:
         _step(leadership, 60, clock)
-        books = balanced(leadership.stats())
+        totals = balanced(leadership.stats())
     later = [each for batch in destination.batches[sent_before:] for each in ids_of(batch)]
     assert not any(each.startswith("alice") for each in later)
-    assert (books.accepted, books.pending) == (len(people), 0)
-    assert books.delivered == len(destination.delivered)
+    assert (totals.accepted, totals.pending) == (len(people), 0)
+    assert totals.delivered == len(destination.delivered)
 
 
 def _step(leadership: Uploader, count: int, clock: HandClock) -> None:

@@ -146,15 +146,15 @@ def test_writers_go_on_while_a_person_is_erased(make: Make, tmp_path: Path) -> N
     assert found_on_disk(queue) == []
     here.close()
     destination = ScriptedDestination()
-    books = balanced(make(destination).flush())
+    counts = balanced(make(destination).flush())
     assert sorted(destination.ids) == sorted(
         f"B-{first + number}" for first in (0, 1000) for number in range(300)
     )
-    assert (books.accepted, books.dropped) == (1200, {"erased": 600})
+    assert (counts.accepted, counts.dropped) == (1200, {"erased": 600})
 
 
 def test_a_death_in_the_middle_is_made_good(make: Make, tmp_path: Path) -> None:
-    """Erased on disk and not yet in the books: the next leader counts it as erased."""
+    """Erased on disk and not yet in the counts: the next leader counts it as erased."""
     queue = tmp_path / "queue"
     before = make(ScriptedDestination(outcomes=[Retry("http_503", "down")]))
     track_others(before, 3)
@@ -168,6 +168,6 @@ def test_a_death_in_the_middle_is_made_good(make: Make, tmp_path: Path) -> None:
     after = make(destination)
     assert after.privacy.erase(email=EMAIL).is_complete
     assert found_on_disk(queue) == []
-    books = balanced(after.flush())
+    counts = balanced(after.flush())
     assert sorted(destination.ids) == ["B-0", "B-1", "B-2"]
-    assert (books.accepted, books.delivered, books.dropped) == (4, 3, {"erased": 1})
+    assert (counts.accepted, counts.delivered, counts.dropped) == (4, 3, {"erased": 1})

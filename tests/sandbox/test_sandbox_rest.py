@@ -424,7 +424,7 @@ def test_a_hundred_thousand_events() -> None:
     st.booleans(),
 )
 def test_any_json_is_answered_or_refused(event: object, strict: bool) -> None:  # noqa: FBT001 - Hypothesis gives it
-    """Whatever an event is, the books agree: received is good, test, duplicate or bad."""
+    """Whatever an event is, the counts agree: received is good, test, duplicate or bad."""
     seller = Seller(SandboxConfig(strict=strict, max_age_days=30))
     body = {"event_source_id": SOURCE, "events": [make_event("a"), event, make_event("a")]}
     delivery = LogRequest(body, "interchange", ADVERTISER)

@@ -153,7 +153,7 @@ def test_no_outcome_breaks_a_line_of_the_log_or_the_queue(
     tracker = make(seller)
     track(tracker, 2)
     wait_until(lambda: seller.batches)
-    wait_until(lambda: (books := balanced(tracker)).paused or books.retrying or books.dead)
+    wait_until(lambda: (counts := balanced(tracker)).paused or counts.retrying or counts.dead)
     tracker.flush(0.1)
     for record in caplog.records:
         assert record.getMessage().isprintable(), record.getMessage()

@@ -428,7 +428,7 @@ def test_a_link_that_appears_later_holds_up_no_checkout(
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_everything_on_disk_is_ours_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    """Every file has mode 0600 and every directory 0700: segments, state, letters, books, keys."""
+    """Every file has mode 0600 and every directory 0700: segments, state, letters, counts, keys."""
     before = os.umask(umask)
     try:
         seller = ScriptedDestination(

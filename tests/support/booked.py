@@ -1,4 +1,4 @@
-"""Books that must balance, and events to put in them."""
+"""Counts that must balance, and events to put in them."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def track_before(make: Callable[..., Tracker], count: int, **settings: object) -
 
 
 def balanced(tracker: Tracker, name: str = "scripted") -> DestinationStats:
-    """Return one destination's books as the tracker has them, which must balance."""
+    """Return one destination's counts as the tracker has them, which must balance."""
     return balanced_in(tracker.stats(), name)

@@ -84,12 +84,12 @@ def remembered_tokens(directory: Path) -> list[str]:
 
 
 def balanced(stats: Stats, name: str = "scripted") -> DestinationStats:
-    """Return one destination's books, which must balance."""
-    books = stats.destinations[name]
-    dropped = sum(books.dropped.values())
-    settled = books.delivered + books.unconfirmed + books.dead + dropped
-    assert books.accepted == settled + books.pending
-    return books
+    """Return one destination's counts, which must balance."""
+    counts = stats.destinations[name]
+    dropped = sum(counts.dropped.values())
+    settled = counts.delivered + counts.unconfirmed + counts.dead + dropped
+    assert counts.accepted == settled + counts.pending
+    return counts
 
 
 @contextmanager

@@ -166,11 +166,11 @@ def scraped(url: str) -> Samples:
 
 def books_of(out: str) -> Stats:
     """Return the statistics that a worker printed at its end."""
-    books = json.loads(out)["destinations"]
+    totals = json.loads(out)["destinations"]
     names = [field.name for field in DestinationStats.__attrs_attrs__]
     kept = {
         name: {key: value for key, value in one.items() if key in names and key != "measures"}
-        for name, one in books.items()
+        for name, one in totals.items()
     }
     return Stats({name: DestinationStats(**one) for name, one in kept.items()})
 

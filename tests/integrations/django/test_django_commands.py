@@ -38,18 +38,18 @@ def leave(env: dict[str, str], *lead_ids: str) -> None:
 def test_flush_delivers_and_status_counts(
     env: dict[str, str], seller_process: SellerProcess
 ) -> None:
-    """What waits is delivered once, and both commands show the same books."""
+    """What waits is delivered once, and both commands show the same counts."""
     leave(env, "L-1", "L-2")
     flushed = manage(env, "adcp", "flush", "--json")
     assert flushed.returncode == 0, flushed.stderr
-    (books,) = json.loads(flushed.stdout)["destinations"].values()
-    assert (books["accepted"], books["delivered"], books["pending"]) == (2, 2, 0)
+    (counts,) = json.loads(flushed.stdout)["destinations"].values()
+    assert (counts["accepted"], counts["delivered"], counts["pending"]) == (2, 2, 0)
     assert len(seller_process.event_ids) == 2
     status = manage(env, "adcp", "status")
     assert status.returncode == 0, status.stderr
     assert "State: idle" in status.stdout
-    (books,) = json.loads(manage(env, "adcp", "status", "--json").stdout)["destinations"].values()
-    assert books["delivered"] == 2
+    (counts,) = json.loads(manage(env, "adcp", "status", "--json").stdout)["destinations"].values()
+    assert counts["delivered"] == 2
 
 
 def test_flush_says_what_is_left(env: dict[str, str], seller_process: SellerProcess) -> None:

@@ -309,8 +309,8 @@ def test_the_commands_look_after_the_queue(tmp_path: Path, seller: Sandbox) -> N
     flushed = run(args=["adcp", "flush"])
     assert flushed.exit_code == 0, flushed.output
     assert "Nothing is pending." in flushed.output
-    books = json.loads(run(args=["adcp", "status", "--json"]).output)
-    assert books["destinations"][destination.name]["delivered"] == 1
+    counts = json.loads(run(args=["adcp", "status", "--json"]).output)
+    assert counts["destinations"][destination.name]["delivered"] == 1
     assert "has 1 dead letter." in run(args=["adcp", "status"]).output
 
     (letter,) = json.loads(run(args=["adcp", "dead", "list", "--json"]).output)["letters"]

@@ -257,13 +257,13 @@ def examine(folder: Path) -> list[str]:
     for seller in SELLERS:
         taken = taken_by(entries, seller)
         letters = [name for destination, name in found["letters"] if destination == seller]
-        books = found["stats"]["destinations"][seller]
+        totals = found["stats"]["destinations"][seller]
         excused = _erased(folder)
         problems += [
             f"{seller}: {problem}"
             for problem in (
                 *_lost(promised(folder), taken, letters, excused),
-                *_unbalanced(books, set(taken), letters, excused),
+                *_unbalanced(totals, set(taken), letters, excused),
             )
         ]
     return problems
@@ -287,10 +287,10 @@ def examine_after_power_cut(folder: Path) -> list[str]:
     problems += [each for each in keys_at_odds(entries) if "under one key" in each]
     for seller in SELLERS:
         letters = [name for destination, name in found["letters"] if destination == seller]
-        books = found["stats"]["destinations"][seller]
+        totals = found["stats"]["destinations"][seller]
         problems += _lost(promised(folder), taken_by(entries, seller), letters)
-        if books["pending"] or not _is_balanced(books):
-            problems.append(f"{seller}: the books do not balance: {books}")
+        if totals["pending"] or not _is_balanced(totals):
+            problems.append(f"{seller}: the counts do not balance: {totals}")
     return problems
 
 
@@ -312,25 +312,27 @@ def _lost(
 
 
 def _unbalanced(
-    books: dict[str, Any], taken: set[str], letters: list[str], erased: set[str]
+    totals: dict[str, Any], taken: set[str], letters: list[str], erased: set[str]
 ) -> Iterator[str]:
-    dropped = Counter(books["dropped"])
+    dropped = Counter(totals["dropped"])
     gone = dropped.pop("erased", 0)
-    if not _is_balanced(books):
-        yield f"the books do not balance: {books}"
-    if books["pending"] or dropped or gone > len(erased):
-        yield f"expected nothing pending or dropped: {books}"
-    if not len(taken - erased) <= books["delivered"] <= len(taken):
-        yield f"the seller took {len(taken)}, the books say {books['delivered']}"
+    if not _is_balanced(totals):
+        yield f"the counts do not balance: {totals}"
+    if totals["pending"] or dropped or gone > len(erased):
+        yield f"expected nothing pending or dropped: {totals}"
+    if not len(taken - erased) <= totals["delivered"] <= len(taken):
+        yield f"the seller took {len(taken)}, the counts say {totals['delivered']}"
     if erased.intersection(letters):
         yield f"of who was erased there are dead letters {letters}"
-    if books["dead"] != len(letters) or len(set(letters)) != len(letters):
-        yield f"there are dead letters {letters}, the books say {books['dead']}"
+    if totals["dead"] != len(letters) or len(set(letters)) != len(letters):
+        yield f"there are dead letters {letters}, the counts say {totals['dead']}"
 
 
-def _is_balanced(books: dict[str, Any]) -> bool:
-    ends = books["delivered"] + books["dead"] + books["pending"] + sum(books["dropped"].values())
-    return bool(books["accepted"] == ends)
+def _is_balanced(totals: dict[str, Any]) -> bool:
+    ends = (
+        totals["delivered"] + totals["dead"] + totals["pending"] + sum(totals["dropped"].values())
+    )
+    return bool(totals["accepted"] == ends)
 
 
 def _left_behind(queue: Path) -> list[str]:

@@ -223,13 +223,13 @@ def _closing(shop: Shop) -> None:
 
 def _steady(shop: Shop) -> None:
     """One event after the other, for a seller that is away, until some rounds were published."""
-    books, rounds = shop.folder / "queue" / "books.json", set[int]()
+    counts, rounds = shop.folder / "queue" / "books.json", set[int]()
     for number in itertools.count():
         shop.track(f"{AWAY}{number}")
         # Few more on a slow machine, as there is room for some hundred of them.
         time.sleep(_STEADY_S if number < _STEADY_EVENTS else 0.5)
         with suppress(FileNotFoundError):
-            rounds.add(books.stat().st_mtime_ns)
+            rounds.add(counts.stat().st_mtime_ns)
         if number >= _STEADY_EVENTS and len(rounds) >= _STEADY_ROUNDS:
             return
 
