@@ -382,7 +382,7 @@ class Flusher:
             if self._retiring:  # another process uploads
                 self._stopping = True
             else:
-                self._sleep(self._config.idle_seconds)
+                self._sleep(min(self._config.idle_seconds, self._leader_lock.free_in))
 
     def _run_safely(self, do: Callable[[], object]) -> object:
         """Do something and return what it returns; log every error and go on."""

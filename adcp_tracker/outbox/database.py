@@ -22,6 +22,7 @@ import weakref
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -80,7 +81,8 @@ _QUARANTINE_BYTES: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
 _MOST_UNSURE: Final = 1000
 _SILENT_SECONDS: Final = 300.0
-_LEFT_SECONDS: Final = 1.0
+_LEFT_SECONDS: Final = 0.5
+_LATE_SECONDS: Final = 0.01
 _PROCESS: Final = secrets.token_hex(6)
 """Tells processes of equal ids on equally named machines apart, as in containers."""
 _MICROSECONDS: Final = 1_000_000
@@ -113,8 +115,8 @@ _TEXTS: Final = {
 }
 """Where a text of an event could stand."""
 
-_IS_FREE: Final = """
-SELECT 1 FROM adcp_queue WHERE queue = %(queue)s AND (until < {now} OR holder = %(holder)s)
+_LEASE: Final = """
+SELECT until - {now}, holder = %(holder)s FROM adcp_queue WHERE queue = %(queue)s
 """
 
 _ACQUIRE: Final = """
@@ -1265,7 +1267,7 @@ class Lead:
 def choose(leads: Sequence[Lead], queue: int, worker: str) -> str:
     """Return what a worker that doesn't lead a queue does about it: take it, ask for it or wait.
 
-    Each worker takes up to its share of the queues; what nobody takes for a second is taken by
+    Each worker takes up to its share of the queues; what nobody takes for half a second is taken by
     anybody. One that leads less than another by two asks for one of that one's queues. Only one
     queue is handed over at a time, so that none changes hands for nothing.
 
@@ -1313,6 +1315,7 @@ class LeaseLock:
         self._term = 0
         self._renewed_at = 0.0
         self._looked_at = 0.0
+        self._free_at = 0.0
         self._is_requested = False
         self._holder: threading.Thread | None = None
 
@@ -1323,14 +1326,23 @@ class LeaseLock:
 
     @property
     def term(self) -> int:
-        """Which leader this is, counted from the first; 0 if it doesn't lead."""
+        """Which leader this is; later ones have greater terms. 0 if it doesn't lead."""
         return self._term
+
+    @property
+    def free_in(self) -> float:
+        """In how many seconds the lead may be free; infinity if that isn't known."""
+        left = self._free_at - self._clock.monotonic()
+        return left if left > 0 else inf
 
     def try_acquire(self) -> bool:
         """Take the lead if it is free and within this worker's share; return whether it has it."""
         if not self._fleet or self.is_held:
             return self._take()
-        choice = choose(self._leads(), self._tables.queue, self._worker)
+        leads = self._leads()
+        choice = choose(leads, self._tables.queue, self._worker)
+        free = next(each for each in leads if each.queue == self._tables.queue).free_seconds
+        self._note_free(-free if free < 0 else _LEFT_SECONDS - free)
         if choice == "ask":
             self._asked_at = self._clock.monotonic()
             self._set_wanted(wanted=True)
@@ -1343,6 +1355,9 @@ class LeaseLock:
             for queue, holder, free, is_wanted in rows
             if queue in self._fleet
         ]
+
+    def _note_free(self, seconds: float) -> None:
+        self._free_at = self._clock.monotonic() + seconds + _LATE_SECONDS
 
     def _take(self) -> bool:
         """Take the lead if it is free; return whether this thread has it."""
@@ -1368,8 +1383,10 @@ class LeaseLock:
             "lease": self._lease_seconds,
             "microseconds": _MICROSECONDS,
         }
-        if not self._tables.query(_IS_FREE, **values):  # whoever waits locks nothing
-            return 0
+        for left, is_own in self._tables.query(_LEASE, **values):
+            if left >= 0 and not is_own:  # whoever waits locks nothing
+                self._note_free(left)
+                return 0
 
         def take(cursor: Cursor) -> int:
             self._tables.run(cursor, _ACQUIRE, **values)
@@ -1541,6 +1558,7 @@ class NoLock:
 
     is_held = False
     term = 0
+    free_in = inf
 
     def try_acquire(self) -> bool:
         """Return ``False``."""

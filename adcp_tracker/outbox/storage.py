@@ -193,7 +193,11 @@ class LeaderLock(Protocol):
 
     @property
     def term(self) -> int:
-        """Which leader this is, counted from the first. 0 where a lock can't be lost."""
+        """Which leader this is; later ones have greater terms. 0 where a lock can't be lost."""
+
+    @property
+    def free_in(self) -> float:
+        """In how many seconds the lock may be free; infinity if that isn't known."""
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; return whether this thread holds it."""

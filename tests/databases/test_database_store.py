@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from adcp_tracker.outbox import database as database_module
 from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, Tables, migrate
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
+from tests.support.destinations import HandClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +149,23 @@ def test_a_change_whose_commit_was_not_heard_of_is_made_again(
     monkeypatch.undo()
     outbox.apply({"cursor": b"new"}, [])
     assert outbox.load() == {"cursor": b"new"}
+
+
+def test_a_process_that_waits_knows_when_the_lease_ends(
+    store: DatabaseStore, database: str
+) -> None:
+    """So that it looks again right then, however long it sleeps between two looks."""
+    clock, patient = HandClock(), DatabaseStore(database, lease_seconds=60.0)
+    second = patient.leader_lock(clock)
+    assert second.free_in == math.inf
+    assert patient.leader_lock(clock).try_acquire()
+    assert not second.try_acquire()
+    assert 20.0 < second.free_in < 60.1
+    clock.time += 61.0
+    assert second.free_in == math.inf
+    _change(database, "UPDATE adcp_queue SET until = 0")
+    assert second.try_acquire()
+    assert store.leader_lock(clock).free_in == math.inf
 
 
 def test_a_term_is_never_used_again(store: DatabaseStore, database: str) -> None:

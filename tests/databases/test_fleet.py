@@ -10,14 +10,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker import ConfigurationError, Tracker
 from adcp_tracker.destinations.base import Retry
-from adcp_tracker.outbox.database import Lead, choose, migrate
+from adcp_tracker.outbox.database import Database, Lead, Tables, choose, migrate
 from adcp_tracker.outbox.schema import queue_of
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
@@ -79,10 +78,10 @@ def test_a_tracker_that_uploads_has_one_queue() -> None:
 
 
 @pytest.fixture
-def url(database: str) -> str:
-    """Return the URL of a database with several queues."""
-    migrate(database, queues=QUEUES)
-    return database
+def url(any_database: str) -> str:
+    """Return the URL of a database of each kind, with several queues."""
+    migrate(any_database, queues=QUEUES)
+    return any_database
 
 
 def test_the_api_works_on_all_queues(url: str) -> None:
@@ -111,14 +110,12 @@ def test_all_queues_leave_a_seller_alone_that_asks_one_of_them(url: str) -> None
     with Tracker([limited], queue=url, flush_interval=0.05) as first:
         first.track_purchase({"id": "A-1", "total": "5.00", "currency": "EUR"})
         wait_until(lambda: limited.batches)
-        with psycopg.connect(url) as connection:
-            gate = "SELECT 1 FROM adcp_gate WHERE not_before > 0"
-            wait_until(lambda: connection.execute(gate).fetchall())
+        tables = Tables(Database(url), 0)
+        wait_until(lambda: tables.query("SELECT 1 FROM adcp_gate WHERE not_before > 0"))
         with Tracker([other], queue=url, queues=1, flush_interval=0.05) as second:
             second.track_purchase({"id": "A-2", "total": "5.00", "currency": "EUR"})
             assert second.flush(3.0).pending == 1
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("UPDATE adcp_gate SET not_before = 0")
+            tables.query("UPDATE adcp_gate SET not_before = 0")
             wait_until(lambda: len(other.events) == 1)
         first.stop(0.0)
 
@@ -128,6 +125,7 @@ class Fleet:
 
     def __init__(self, url: str, seller: SellerProcess) -> None:
         self.url = url
+        self._tables = Tables(Database(url), 0)
         self._environ = os.environ | {
             "ADCP_QUEUE": url,
             "ADCP_BASE_URL": seller.url,
@@ -151,22 +149,14 @@ class Fleet:
 
     def shares(self) -> list[int]:
         """Return how many queues each running worker leads, the most first."""
-        with psycopg.connect(self.url) as connection:
-            rows = connection.execute(
-                "SELECT split_part(holder, ':', 2)::int FROM adcp_queue "
-                "WHERE until > extract(epoch FROM clock_timestamp())"
-            ).fetchall()
-        held = Counter(pid for (pid,) in rows)
+        rows = self._tables.query("SELECT holder FROM adcp_queue WHERE until > {now}")
+        held = Counter(int(holder.split(":")[1]) for (holder,) in rows)
         return sorted((held[each.pid] for each in self.workers), reverse=True)
 
     def unled_seconds(self) -> float:
         """Return for how long the queue that waits longest has had no leader."""
-        with psycopg.connect(self.url) as connection:
-            row = connection.execute(
-                "SELECT extract(epoch FROM clock_timestamp()) - min(until) FROM adcp_queue"
-            ).fetchone()
-        assert row is not None
-        return float(row[0])
+        ((seconds,),) = self._tables.query("SELECT {now} - min(until) FROM adcp_queue")
+        return float(seconds)
 
 
 @pytest.fixture
@@ -206,5 +196,5 @@ def test_one_to_four_workers_share_the_queues_fairly(
             assert time.monotonic() - began < 60.0
         print(f"longest without a leader after a lease ran out: {longest:.2f} s")  # noqa: T201 - a figure
         wait_until(lambda: shop.stats().total().delivered == 400, 60.0)
-    assert longest < 5.0  # a busy machine; the rule is one look, of half a second here
+    assert longest < 5.0  # on a busy machine; the rule is half a second
     assert (seller_process.counts["good"], seller_process.counts["duplicates"]) == (400, 0)
