@@ -205,6 +205,15 @@ METRICS = (
         is_local=True,
     ),
     Metric(
+        "events.not_inserted",
+        "counter",
+        "events",
+        "Events that the answering process could not insert in the application's transaction.",
+        (),
+        _whole(lambda stats: stats.failed_inserts),
+        is_local=True,
+    ),
+    Metric(
         "oldest.pending.age",
         "gauge",
         "seconds",

@@ -221,7 +221,7 @@ instrument(tracker, meter_provider=MeterProvider([reader]))
 data = reader.get_metrics_data()
 names = [m.name for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics
          if list(m.data.data_points)]
-assert names == ["adcp.events.in_memory"], names
+assert names == ["adcp.events.in_memory", "adcp.events.not_inserted"], names
 """
 
 

@@ -18,6 +18,7 @@ from django.urls import path
 
 from adcp_tracker import ConfigurationError, OutsideTransactionError
 from adcp_tracker.journal.records import parse
+from adcp_tracker.metrics import render
 from adcp_tracker.outbox.database import migrate
 from adcp_tracker.testing import RecordingDestination
 from adcp_tracker_django import get_tracker
@@ -317,6 +318,7 @@ def test_an_insert_that_fails_leaves_the_checkout_whole(
             buy(4)
         assert orders() == journaled(with_directory) == ["A-1", "A-3"]
         assert get_tracker().stats().failed_inserts == 4
+        assert "\nadcp_events_not_inserted_total 4\n" in render(get_tracker().stats())
     with transaction.atomic("orders"):
         buy(5)
     assert inserted() == ["A-5"]

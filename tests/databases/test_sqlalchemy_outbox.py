@@ -20,6 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_sessio
 
 from adcp_tracker import ConfigurationError, Tracker
 from adcp_tracker.journal.records import parse
+from adcp_tracker.metrics import render
 from adcp_tracker.testing import RecordingDestination
 from adcp_tracker_sqlalchemy import SessionOutbox, create_tables, intake, is_queue_table
 
@@ -326,6 +327,7 @@ def test_an_insert_that_fails_leaves_the_checkout_whole(
                 buy(tracker, "A-3")
                 raise ChangedMindError
         assert tracker.stats().failed_inserts == 1
+        assert "\nadcp_events_not_inserted_total 1\n" in render(tracker.stats())
         assert orders(database) == journaled(tmp_path / "queue") == ["A-1"]
 
 
