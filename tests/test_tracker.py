@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
+import sys
 import threading
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -33,6 +35,7 @@ from adcp_tracker import (
     UserMatch,
     bind_context,
 )
+from adcp_tracker.journal import files
 from adcp_tracker.testing import RecordingTracker
 from tests.support.destinations import ScriptedDestination, wait_until
 
@@ -720,6 +723,37 @@ def test_a_directory_below_a_file_is_refused_and_a_missing_one_is_not_made(tmp_p
         Tracker(directory=tmp_path / "file" / "queue")
     Tracker(directory=tmp_path / "a" / "queue", handle_sigterm=False).close()
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are no such folders")
+@pytest.mark.parametrize(
+    "path", ["/proc/queue", "/proc/self/fd/queue", "/sys/queue", "/proc/1/a/b"]
+)
+def test_a_directory_where_no_file_can_be_made_is_refused(path: str) -> None:
+    """Root may write anywhere, it seems, and would find out by losing events."""
+    with pytest.raises(UnusableDirectoryError, match=f"^directory: {path} can't be "):
+        Tracker(directory=path)
+
+
+@pytest.mark.parametrize("name", ["loop/queue", "n" * 300, "a\0b"])
+def test_a_path_that_cannot_be_one_is_refused_like_any_other(tmp_path: Path, name: str) -> None:
+    """The error names the setting."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UnusableDirectoryError, match="^directory: .* can't be used: "):
+        Tracker(directory=tmp_path / name)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_volume_that_may_recover_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Events wait in memory until it does."""
+
+    def fail(_: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_try_file", fail)
+    Tracker(directory=tmp_path / "queue", handle_sigterm=False).close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")

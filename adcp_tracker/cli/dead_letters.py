@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from collections import defaultdict
 from datetime import datetime, timezone
@@ -138,6 +139,8 @@ def export(
         return EXIT_OK
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
     with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
+        if stat.S_ISREG(os.fstat(out.fileno()).st_mode):
+            os.fchmod(out.fileno(), 0o600)  # one that was there may have others
         out.writelines(lines)
     _output.print_line(f"{_output.plural(len(found), 'dead letter')} written to {file}.")
     return EXIT_OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import sys
@@ -21,6 +20,7 @@ from adcp_tracker.cli._output import plural, print_stats, state_of
 from adcp_tracker.cli.queue import configured_names, open_existing_queue, read_status
 from adcp_tracker.delivery.stats import add_up, current_stats
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.files import write_named_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -218,24 +218,11 @@ def metrics(
     if textfile is None:
         sys.stdout.write(text)
     else:
-        _replace(textfile, text)
+        try:
+            write_named_file(textfile, text.encode(), 0o644)
+        except ValueError as error:
+            raise ConfigurationError(f"--textfile: {error}") from None
     return EXIT_OK
-
-
-def _replace(path: str, text: str) -> None:
-    """Write a file that everybody may read, in place of what was there."""
-    draft = f"{path}.{os.getpid()}.tmp"  # which node_exporter doesn't read
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-    with suppress(FileNotFoundError):
-        os.unlink(draft)  # noqa: PTH108 - of a process with the same id that was killed
-    try:
-        with os.fdopen(os.open(draft, flags, 0o644), "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(draft, path)  # noqa: PTH105 - names are text here
-    except OSError:
-        with suppress(OSError):
-            os.unlink(draft)  # noqa: PTH108 - likewise
-        raise
 
 
 @contextmanager

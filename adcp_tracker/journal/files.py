@@ -44,6 +44,11 @@ _FILE_MODE = 0o600
 _OTHERS = 0o077
 # Regular files do not mind O_NONBLOCK; a pipe in place of one would have us wait for its other end.
 _SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAY_RECOVER = frozenset(
+    {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+)
+"""What a volume says that may take what waits in memory later."""
+_PATH_SHOWN = 200
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
 
 
@@ -114,11 +119,8 @@ class QueueDirectory:
         except FileNotFoundError:
             self._check_creatable()
             return
-        except (NotADirectoryError, PermissionError) as error:
-            raise UnusableDirectoryError(
-                f"directory: {self.path} can't be used: {error.strerror}. Choose a directory that "
-                "this user may create or write to."
-            ) from None
+        except (OSError, ValueError) as error:
+            raise self._unusable(error) from None
         try:
             _check_secure(self.path, status, stat.S_IFDIR)
             for folder in (self.segments, self.state, self.dead, self.destinations):
@@ -131,6 +133,25 @@ class QueueDirectory:
                 f"directory: {self.path} isn't writable by user {os.geteuid()}. Run: chmod u+rwx "
                 f"{self.path}"
             )
+        self._check_holds_files(self.path)
+
+    def _unusable(self, error: Exception) -> UnusableDirectoryError:
+        why = getattr(error, "strerror", None) or error
+        return UnusableDirectoryError(
+            f"directory: {str(self.path)[:_PATH_SHOWN]!r} can't be used: {why}. Choose a directory "
+            "that this user may create or write to."
+        )
+
+    def _check_holds_files(self, folder: Path) -> None:
+        """Raise if no file can be made in a folder, as in /proc, whatever its rights say."""
+        try:
+            _try_file(folder)
+        except OSError as error:
+            if error.errno not in _MAY_RECOVER:
+                raise UnusableDirectoryError(
+                    f"directory: {self.path} can't be used, since {folder} takes no files "
+                    f"({error.strerror}). Choose a directory on a disk."
+                ) from None
 
     def _check_creatable(self) -> None:
         parent = next(folder for folder in self.path.parents if os.path.lexists(folder))
@@ -143,6 +164,7 @@ class QueueDirectory:
                 f"directory: {self.path} can't be created, since user {os.geteuid()} may not write "
                 f"to {parent}. Choose another directory, or create this one for that user."
             )
+        self._check_holds_files(parent)
 
     def prepare_remembered(self) -> None:
         """Create the folder for shoppers' contexts, which most sites never need.
@@ -430,6 +452,36 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def write_named_file(path: str | os.PathLike[str], data: bytes, mode: int = _FILE_MODE) -> None:
+    """Put a whole new content in place of a file that a user named, wherever that is.
+
+    Its folder may be anybody's, such as a project's or ``/tmp``, but not one in which everybody
+    may replace the file.
+
+    Raises:
+        ValueError: If its folder is such a one.
+        OSError: If it can't be written; what was there stays.
+    """
+    target = Path(path)
+    rights = target.parent.stat().st_mode
+    if rights & stat.S_IWOTH and not rights & stat.S_ISVTX:
+        raise ValueError(
+            f"everybody may replace files in {target.parent}; run: chmod o-w {target.parent}"
+        )
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)  # of a process with the same id that was killed
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        draft.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+
+
 def _make_secure(folder: Path) -> None:
     """Look at a folder that is there, as it mostly is, or make it."""
     try:
@@ -450,6 +502,23 @@ def _is_writable(folder: Path) -> bool:
         return True
     # A volume that is read-only for now takes what waits in memory when it recovers.
     return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+def _try_file(folder: Path) -> None:
+    """Make a file in a folder, without a name where that is possible, and remove it.
+
+    Raises:
+        OSError: If it can't be made.
+    """
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    unnamed: int | None = getattr(os, "O_TMPFILE", None)
+    if unnamed is not None:
+        with suppress(OSError):  # not every file system has them
+            os.close(os.open(folder, flags | unnamed, _FILE_MODE))
+            return
+    trial = folder / f".adcp-{os.getpid()}-{time.time_ns()}"
+    os.close(os.open(trial, flags | os.O_CREAT | os.O_EXCL, _FILE_MODE))
+    trial.unlink()
 
 
 def _make_parents(path: Path) -> None:

@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.journal.files import replace_file
+from adcp_tracker.journal.files import write_named_file
 from adcp_tracker.sandbox.admin import admin_routes
 from adcp_tracker.sandbox.agent import a2a_routes, mcp_routes
 from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig
@@ -254,7 +254,7 @@ def run(  # noqa: PLR0913 - options
 
 def _write_port(port_file: Path, port: int) -> None:
     try:
-        replace_file(port_file, str(port).encode())
+        write_named_file(port_file, str(port).encode())
     except (OSError, ValueError) as error:
         message = f"port_file: can't write {str(port_file)!r}: {error}"
         raise ConfigurationError(message) from error

@@ -19,7 +19,7 @@ from adcp_tracker.context import RequestContext
 from adcp_tracker.delivery.stats import Stats, count_unclaimed, read_stats, write_stats
 from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Rejected
 from adcp_tracker.exceptions import OutboxError, UnsafeDirectoryError
-from adcp_tracker.journal.files import QueueDirectory, open_secure
+from adcp_tracker.journal.files import QueueDirectory, open_secure, write_named_file
 from adcp_tracker.journal.reader import SegmentStore
 from adcp_tracker.journal.records import EVENT, encode_record, parse
 from adcp_tracker.outbox.dead_letters import DeadLetter, DeadLetterStore
@@ -469,3 +469,37 @@ def test_temporary_names_cannot_be_planted(directory: QueueDirectory, precious: 
     write_stats(DirectoryStore(directory).open(), Stats(waiting=1))
     assert read_stats(DirectoryStore(directory)).waiting == 1
     assert not (directory.path / ".books.json").exists()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o775, 0o1777])
+def test_a_file_that_a_user_names_may_be_in_any_ordinary_folder(tmp_path: Path, mode: int) -> None:
+    """Folders of projects are open to readers and to a group, and /tmp to everybody."""
+    folder, target = tmp_path / "folder", tmp_path / "link" / "file"
+    folder.mkdir()
+    folder.chmod(mode)
+    (tmp_path / "link").symlink_to(folder)
+    for content in (b"one", b"two"):
+        write_named_file(target, content)
+        assert target.read_bytes() == content
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert list(folder.iterdir()) == [folder / "file"]
+
+
+def test_a_named_file_is_not_written_where_everybody_may_replace_it(tmp_path: Path) -> None:
+    """The message has the remedy."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(ValueError, match="everybody may replace files in .*; run: chmod o-w "):
+        write_named_file(tmp_path / "file", b"port")
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_named_file_is_written_through_no_link(tmp_path: Path) -> None:
+    """A link in its place is replaced, and what cannot be written leaves nothing behind."""
+    (tmp_path / "precious").write_bytes(PRECIOUS)
+    (tmp_path / "file").symlink_to(tmp_path / "precious")
+    write_named_file(tmp_path / "file", b"port")
+    assert (tmp_path / "precious").read_bytes() == PRECIOUS
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_named_file(tmp_path / "folder", b"port")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder", "precious"]
