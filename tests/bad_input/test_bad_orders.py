@@ -65,7 +65,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "float for an id": ({"id": 1001.5}, [ID + "a float", ORDER_ID + "a float"]),
     "boolean for an id": ({"id": True}, [ID + "a boolean", ORDER_ID + "a boolean"]),
     "line break in an id": (
-        {"id": "1001\n"},
+        {"id": "10\n01"},
         ["$.event_id: " + CONTROL.format(5), "$.custom_data.order_id: " + CONTROL.format(5)],
     ),
     # Money

@@ -230,6 +230,8 @@ def test_letters_are_exported(tmp_path: Path) -> None:
     """Every letter with its event is a line of JSON, in a file that only its owner can read."""
     ids = bury(tmp_path / "queue", 3)
     file = tmp_path / "letters.ndjson"
+    file.touch()
+    file.chmod(0o644)
     written = run("dead", "export", file, "--directory", tmp_path / "queue")
     assert (written.code, written.out) == (0, f"3 dead letters written to {file}.\n")
     assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == ids

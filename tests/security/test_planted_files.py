@@ -488,7 +488,7 @@ def test_a_file_that_a_user_names_may_be_in_any_ordinary_folder(tmp_path: Path, 
 def test_a_named_file_is_not_written_where_everybody_may_replace_it(tmp_path: Path) -> None:
     """The message has the remedy."""
     tmp_path.chmod(0o777)
-    with pytest.raises(ValueError, match="everybody may replace files in .*; run: chmod o-w "):
+    with pytest.raises(ValueError, match=r"everybody may replace files in .*; run: chmod o-w "):
         write_named_file(tmp_path / "file", b"port")
     assert not (tmp_path / "file").exists()
 
