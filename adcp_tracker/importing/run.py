@@ -54,6 +54,11 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 4096
 _MOST_OMISSIONS: Final = 40
+_SAVED: Final = (
+    *("rows", "events", "rejected", "unidentified", "skipped", "dropped", "omitted"),
+    "finished_at",
+)
+"""What is remembered of a report, by its attributes."""
 _CHUNK: Final = 1024 * 1024
 _FIRST_EVENTS: Final = 3
 _FIRST_REASONS: Final = 5
@@ -85,10 +90,10 @@ class ImportReport:
     rows: int = 0
     events: int = 0
     rejected: int = 0
-    skipped: Counter[str] = attrs.field(factory=Counter)
-    dropped: Counter[str] = attrs.field(factory=Counter)
+    skipped: Counter[str] = attrs.field(factory=Counter, converter=Counter)
+    dropped: Counter[str] = attrs.field(factory=Counter, converter=Counter)
     unidentified: int = 0
-    omitted: Counter[str] = attrs.field(factory=Counter)
+    omitted: Counter[str] = attrs.field(factory=Counter, converter=Counter)
     errors: str = ""
     resumed_after: int = 0
     finished_at: float = 0.0
@@ -519,14 +524,8 @@ class _Progress:
                 "row": row,
                 "errors": str(self.errors),
                 "errors_bytes": errors_bytes,
-                "rows": report.rows,
-                "events": report.events,
-                "rejected": report.rejected,
-                "unidentified": report.unidentified,
-                "skipped": dict(report.skipped),
-                "dropped": dict(report.dropped),
+                **{name: getattr(report, name) for name in _SAVED},
                 "omitted": dict(report.omitted.most_common(_MOST_OMISSIONS)),
-                "finished_at": report.finished_at,
             }
         )
         if len(page) > _PAGE:
@@ -606,17 +605,10 @@ def _resumed(
             "Repeat those, or use --again to import it from its first row: events keep their ids."
         )
     report = ImportReport(
-        rows=known["rows"],
-        events=known["events"],
-        rejected=known["rejected"],
-        unidentified=known["unidentified"],
-        skipped=Counter(known["skipped"]),
-        dropped=Counter(known["dropped"]),
-        omitted=Counter(known["omitted"]),
         errors=known["errors"] if known["errors_bytes"] else "",
         resumed_after=known["row"],
-        finished_at=known["finished_at"],
         repeated=bool(known["finished_at"]),
+        **{name: known[name] for name in _SAVED},
     )
     if not report.repeated:
         logger.info("import.resumed", path=str(path), row=report.resumed_after)
