@@ -39,27 +39,27 @@ def led(path: Path, seller: ScriptedDestination, count: int) -> Iterator[Uploade
         HandClock(),
         1.0,
     )
-    leadership = Uploader(setting, lambda: None)
+    uploader = Uploader(setting, lambda: None)
     try:
-        yield leadership
+        yield uploader
     finally:
         seller.gate.set()
-        while leadership.is_sending:
-            leadership.apply_arrived()
-        leadership.close()
+        while uploader.is_sending:
+            uploader.apply_arrived()
+        uploader.close()
         journal.roll()
 
 
-def frozen(leadership: Uploader) -> list[int]:
+def frozen(uploader: Uploader) -> list[int]:
     """Return how many events are in each frozen batch."""
-    return [each.count for each in leadership.state.batches["scripted"]]
+    return [each.count for each in uploader.state.batches["scripted"]]
 
 
-def step_until(leadership: Uploader, seller: ScriptedDestination, sent: int) -> None:
+def step_until(uploader: Uploader, seller: ScriptedDestination, sent: int) -> None:
     """Go on until the seller was sent so many batches."""
 
     def has_come() -> bool:
-        leadership.run_once()
+        uploader.run_once()
         return len(seller.batches) >= sent
 
     wait_until(has_come)
@@ -69,19 +69,19 @@ def test_a_full_batch_is_frozen_while_another_is_on_its_way(tmp_path: Path) -> N
     """Once the seller has taken one, the next stands ready; what would be no full one waits."""
     seller = ScriptedDestination(max_events=5)
     seller.gate.clear()
-    with led(tmp_path, seller, 18) as leadership:
-        step_until(leadership, seller, 1)
-        leadership.run_once()
-        assert frozen(leadership) == [5]
+    with led(tmp_path, seller, 18) as uploader:
+        step_until(uploader, seller, 1)
+        uploader.run_once()
+        assert frozen(uploader) == [5]
         seller.gate.set()
         wait_until(lambda: len(seller.ids) == 5)
         seller.gate.clear()
-        step_until(leadership, seller, 2)
-        assert frozen(leadership) == [5, 5]
-        leadership.run_once()
-        assert frozen(leadership) == [5, 5]
+        step_until(uploader, seller, 2)
+        assert frozen(uploader) == [5, 5]
+        uploader.run_once()
+        assert frozen(uploader) == [5, 5]
         seller.gate.set()
-        step_until(leadership, seller, 4)
+        step_until(uploader, seller, 4)
     assert [len(batch.events) for batch in seller.batches] == [5, 5, 5, 3]
     assert seller.ids == [f"A-{number:04d}" for number in range(18)]
 
@@ -93,10 +93,10 @@ def test_nothing_is_frozen_ahead_for_a_seller_that_has_taken_nothing(
     """A seller that is down, or has a limit to be learned, costs one batch of that size."""
     seller = ScriptedDestination(outcomes=[outcome], max_events=6)
     seller.gate.clear()
-    with led(tmp_path, seller, 30) as leadership:
-        step_until(leadership, seller, 1)
-        leadership.run_once()
-        assert frozen(leadership) == [6]
+    with led(tmp_path, seller, 30) as uploader:
+        step_until(uploader, seller, 1)
+        uploader.run_once()
+        assert frozen(uploader) == [6]
 
 
 def test_a_sender_keeps_no_batch_that_it_has_sent() -> None:

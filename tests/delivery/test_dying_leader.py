@@ -89,13 +89,13 @@ def office(tmp_path: Path) -> Iterator[Office]:
     one.journal.roll()
 
 
-def _finish(leadership: Uploader) -> None:
+def _finish(uploader: Uploader) -> None:
     def is_done() -> bool:
-        leadership.run_once()
-        return leadership.is_drained()
+        uploader.run_once()
+        return uploader.is_drained()
 
     wait_until(is_done)
-    leadership.close()
+    uploader.close()
 
 
 def _refuse(batch: Batch) -> Delivered:

@@ -52,8 +52,8 @@ class Desk:
         self.outbox = open_outbox(directory)
         self.state = State(self.outbox, [NAME])
         self.segments = SegmentStore(directory)
-        self.sealer = Batcher(self.segments, self.state)
-        sealed = self.sealer.next_batches(ScriptedDestination(), self.segments.sizes(), NOW)
+        self.batcher = Batcher(self.segments, self.state)
+        sealed = self.batcher.next_batches(ScriptedDestination(), self.segments.sizes(), NOW)
         ((self.delivery, self.members),) = sealed.batches
         self.policy = RetryPolicy(lambda: 0.5, budget=3)
         journal.roll()
@@ -71,7 +71,7 @@ class Desk:
     def settle(self, outcome: Outcome, delivery: FrozenBatch | None = None) -> list[DeadLetter]:
         """Settle one delivery, and commit."""
         chosen = delivery or self.delivery
-        members = self.sealer.read(chosen)
+        members = self.batcher.read(chosen)
         letters = OutcomeHandler(self.state, self.policy, chosen, members, NOW).apply(outcome)
         self.state.commit()
         self.check_books()
@@ -86,7 +86,7 @@ class Desk:
 
     def ids_left(self) -> list[list[str]]:
         """Return the event ids of each delivery that is left."""
-        return [[name(member) for member in self.sealer.read(each)] for each in self.deliveries]
+        return [[name(member) for member in self.batcher.read(each)] for each in self.deliveries]
 
 
 def name(member: LocatedEvent) -> str:
@@ -245,7 +245,7 @@ def test_an_unnamed_rejection_is_bisected_to_the_event(desk: Desk) -> None:
     dead: list[DeadLetter] = []
     while desk.deliveries:
         delivery = desk.deliveries[0]
-        bad = any(name(member) == "A-2" for member in desk.sealer.read(delivery))
+        bad = any(name(member) == "A-2" for member in desk.batcher.read(delivery))
         dead += desk.settle(Rejected("BAD_REQUEST", "no") if bad else Delivered(), delivery)
     assert [letter.event[13:16] for letter in dead] == [b"A-2"]
     assert desk.destination.counts.delivered == 3

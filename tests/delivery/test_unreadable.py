@@ -219,11 +219,11 @@ def test_a_bad_block_holds_up_what_stands_from_it_on_and_loses_none_of_it(
     size = len(EVENT % 0) + 26
     segments = _BadBlock(directory)
     segments.bad = names[0], place
-    sealer = Batcher(segments, State(MemoryOutbox(), ["scripted"]))
+    batcher = Batcher(segments, State(MemoryOutbox(), ["scripted"]))
     found: list[bytes] = []
 
     def seal() -> list[str]:
-        sealed = sealer.next_batches(ScriptedDestination(), segments.sizes(), 1_767_225_601.0)
+        sealed = batcher.next_batches(ScriptedDestination(), segments.sizes(), 1_767_225_601.0)
         found.extend(each.event for _, members in sealed.batches for each in members)
         return [name for name, _ in sealed.unreadable]
 

@@ -342,17 +342,17 @@ def test_what_waits_in_memory_is_encrypted_as_well(queue: Path) -> None:
     """An event the disk refuses is held as it will be written, once sealed, and erased there."""
     encryption = Encryption([KEY])
     journal = FailingJournal(encryption, QueueDirectory(queue))
-    intake = WriteBuffer(journal, SystemClock())
-    intake.append(b'{"event_id":"A-1"}', NOW_MS)
-    intake.append_enveloped({"test": "T1"}, b'{"event_id":"A-2"}', NOW_MS)
-    intake.append(b'{"event_id":"A-3"}', NOW_MS)
-    assert intake.erase(lambda event: b"A-3" in event) == 1
-    assert intake.in_memory == 2
-    intake.flush()
+    buffer = WriteBuffer(journal, SystemClock())
+    buffer.append(b'{"event_id":"A-1"}', NOW_MS)
+    buffer.append_enveloped({"test": "T1"}, b'{"event_id":"A-2"}', NOW_MS)
+    buffer.append(b'{"event_id":"A-3"}', NOW_MS)
+    assert buffer.erase(lambda event: b"A-3" in event) == 1
+    assert buffer.in_memory == 2
+    buffer.flush()
     body, kind = journal.given
     assert (kind, b"A-1" in body) == (DROPPED, False)
     journal.fails = False
-    intake.flush()
+    buffer.flush()
     journal.roll()
     assert [each.kind for each in records(queue)] == [ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, DROPPED]
     (path,) = (queue / "segments").iterdir()

@@ -1,4 +1,4 @@
-"""The sealer: every record goes into exactly one batch, and batches never change."""
+"""The batcher: every record goes into exactly one batch, and batches never change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOW_MS = 1_767_225_600_123
 
 
 class Desk:
-    """A directory with a journal and a sealer over it."""
+    """A directory with a journal and a batcher over it."""
 
     def __init__(self, path: Path, segment_bytes: int = 1 << 20) -> None:
         self.directory = QueueDirectory(path / "queue")
@@ -36,11 +36,11 @@ class Desk:
         self.journal = JournalWriter(self.directory, segment_bytes=segment_bytes)
         self.segments = SegmentStore(self.directory)
         self.state = State(MemoryOutbox(), ["scripted"])
-        self.sealer = Batcher(self.segments, self.state)
+        self.batcher = Batcher(self.segments, self.state)
 
     def seal(self, destination: ScriptedDestination | None = None) -> BatchResult:
         """Seal once."""
-        return self.sealer.next_batches(
+        return self.batcher.next_batches(
             destination or ScriptedDestination(), self.segments.sizes(), 1_767_225_601.0
         )
 
@@ -51,7 +51,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    """Return a journal and a sealer over the same directory."""
+    """Return a journal and a batcher over the same directory."""
     with closing(Desk(tmp_path)) as made:
         yield made
 
@@ -87,7 +87,7 @@ def test_a_batch_reads_back_as_it_was_frozen(desk: Desk) -> None:
         desk.journal.append(event(number), NOW_MS)
     ((delivery, members),) = desk.seal().batches
     desk.journal.append(event(9), NOW_MS)
-    assert [each.event for each in desk.sealer.read(delivery)] == [each.event for each in members]
+    assert [each.event for each in desk.batcher.read(delivery)] == [each.event for each in members]
 
 
 @pytest.mark.slow
@@ -117,10 +117,10 @@ def test_what_damage_leaves_reads_back_as_it_was_frozen(
     segment.write_bytes(data.draw(damaged(whole)))
     while (sealed := desk.seal(ScriptedDestination(max_events=max_events))).advanced:
         for delivery, members in sealed.batches:
-            again = desk.sealer.read(delivery)
+            again = desk.batcher.read(delivery)
             assert list(again) == list(members)
             assert tuple(again.spans()) == delivery.spans
-            assert desk.sealer.count(delivery) == delivery.count
+            assert desk.batcher.count(delivery) == delivery.count
 
 
 @settings(

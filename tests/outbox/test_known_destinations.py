@@ -46,21 +46,21 @@ def test_any_name_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
 
 def test_half_an_entry_is_none_and_is_written_anew(directory: QueueDirectory) -> None:
     """As a power cut may leave it."""
-    roster = KnownDestinations(directory, ["agent"])
-    roster.add_own()
+    known = KnownDestinations(directory, ["agent"])
+    known.add_own()
     (path,) = directory.destinations.iterdir()
     path.write_bytes(b"age")
-    assert list(roster) == []
-    roster.add_own_synced()
-    assert list(roster) == ["agent"]
+    assert list(known) == []
+    known.add_own_synced()
+    assert list(known) == ["agent"]
 
 
 def test_a_draft_of_a_process_that_died_is_no_entry(directory: QueueDirectory) -> None:
     """It is swept away, by whoever leads next."""
     (directory.destinations / ".0123").write_bytes(b"agent")
-    roster = KnownDestinations(directory)
-    assert list(roster) == []
-    roster.remove_stale()
+    known = KnownDestinations(directory)
+    assert list(known) == []
+    known.remove_stale()
     assert list(directory.destinations.iterdir()) == []
 
 
@@ -73,15 +73,15 @@ def test_entries_are_private(directory: QueueDirectory) -> None:
 
 def test_a_link_in_place_of_an_entry_is_refused(directory: QueueDirectory, tmp_path: Path) -> None:
     """It is not followed."""
-    roster = KnownDestinations(directory, ["agent"])
-    roster.add_own()
+    known = KnownDestinations(directory, ["agent"])
+    known.add_own()
     (path,) = directory.destinations.iterdir()
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
-        roster.add_own_synced()
+        known.add_own_synced()
     with pytest.raises(UnsafeDirectoryError, match="a link; remove it"):
-        list(roster)
+        list(known)
 
 
 def test_a_folder_that_takes_nothing_stops_no_tracking(

@@ -350,19 +350,19 @@ def test_what_other_keys_signed_is_left_and_said(make: Make) -> None:
 def test_events_that_wait_in_memory_are_erased(tmp_path: Path) -> None:
     """While the disk takes nothing they stand nowhere else."""
     directory = QueueDirectory(tmp_path / "queue")
-    intake = WriteBuffer(JournalWriter(directory), SystemClock())
+    buffer = WriteBuffer(JournalWriter(directory), SystemClock())
     directory.path.write_bytes(b"")  # where a directory should be
     alice = b'{"event_id":"alice","user_match":{"click_id":"%b"}}' % CLICK.encode()
-    intake.append(alice, NOW_MS)
-    intake.append(b'{"event_id":"bob"}', NOW_MS)
-    intake.append_enveloped({"look": 1}, alice, NOW_MS)
-    assert intake.in_memory == 3
-    assert intake.erase(PersonMatcher(person(click_id=CLICK)).owns) == 2
+    buffer.append(alice, NOW_MS)
+    buffer.append(b'{"event_id":"bob"}', NOW_MS)
+    buffer.append_enveloped({"look": 1}, alice, NOW_MS)
+    assert buffer.in_memory == 3
+    assert buffer.erase(PersonMatcher(person(click_id=CLICK)).owns) == 2
     directory.path.unlink()
-    with leading(directory, ScriptedDestination()) as leadership:
-        assert erasure(directory, person(click_id=CLICK), intake=intake)(leadership).events == 0
-        leadership.run_once()
-        counts = leadership.state.destinations["scripted"].counts
+    with leading(directory, ScriptedDestination()) as uploader:
+        assert erasure(directory, person(click_id=CLICK), buffer=buffer)(uploader).events == 0
+        uploader.run_once()
+        counts = uploader.state.destinations["scripted"].counts
         assert (counts.accepted, counts.dropped) == (3, {"erased": 2})
 
 
@@ -372,15 +372,15 @@ def test_letters_that_the_disk_refused_are_erased(tmp_path: Path) -> None:
     WriteBuffer(JournalWriter(directory), SystemClock()).append_enveloped(
         {"code": "BAD"}, b'{"event_id":"alice","note":"%b"}' % EMAIL.encode(), NOW_MS
     )
-    with leading(directory, ScriptedDestination()) as leadership:
+    with leading(directory, ScriptedDestination()) as uploader:
         directory.dead.rmdir()
         directory.dead.write_bytes(b"")
-        leadership.run_once()
+        uploader.run_once()
         directory.dead.unlink()
         directory.dead.mkdir(mode=0o700)
-        assert leadership.discard_erased(lambda event: b"alice" in event) == 0
-        leadership.commit()
-        counts = leadership.state.destinations["scripted"].counts
+        assert uploader.discard_erased(lambda event: b"alice" in event) == 0
+        uploader.commit()
+        counts = uploader.state.destinations["scripted"].counts
         assert (counts.dead, counts.dropped) == (0, {"erased": 1})
     assert found_on_disk(tmp_path / "queue" / "dead") == []
 
@@ -446,11 +446,11 @@ def test_a_batch_that_was_read_ahead_is_read_again(tmp_path: Path) -> None:
     directory = QueueDirectory(tmp_path / "queue")
     put(directory, ("bob-1", None), ("alice", "T"), ("bob-2", "T"))
     destination = ScriptedDestination()
-    with leading(directory, destination) as leadership:
-        leadership.run_once()
-        erasure(directory, person(click_id=CLICK))(leadership)
-        _step(leadership, 3, HandClock())
-        assert balanced(leadership.stats()).dropped == {"erased": 1}
+    with leading(directory, destination) as uploader:
+        uploader.run_once()
+        erasure(directory, person(click_id=CLICK))(uploader)
+        _step(uploader, 3, HandClock())
+        assert balanced(uploader.stats()).dropped == {"erased": 1}
     assert destination.ids == ["bob-1", "bob-2"]
 
 
@@ -458,10 +458,10 @@ def test_outcomes_are_applied_first(tmp_path: Path) -> None:
     """An answer that is already here makes it sent, and not on its way."""
     directory, arrived = QueueDirectory(tmp_path / "queue"), threading.Event()
     put(directory, ("alice", None))
-    with leading(directory, ScriptedDestination(), on_outcome=arrived.set) as leadership:
-        leadership.run_once()
+    with leading(directory, ScriptedDestination(), on_outcome=arrived.set) as uploader:
+        uploader.run_once()
         assert arrived.wait(20.0)
-        report = erasure(directory, person(click_id=CLICK))(leadership)
+        report = erasure(directory, person(click_id=CLICK))(uploader)
     assert (report.in_flight, report.sent, report.undelivered) == (0, {"scripted": 1}, 0)
 
 
@@ -477,13 +477,13 @@ def test_no_file_keeps_what_a_seller_said(tmp_path: Path) -> None:
     put(directory, ("alice", None), *((f"bob-{number}", None) for number in range(3)))
     words = Paused("AUTH", f"{CLICK} is unknown " * 20, "mend it")
     destination = ScriptedDestination(outcomes=[words])
-    with leading(directory, destination, outbox=careless) as leadership:
-        _step(leadership, 1, HandClock())
-        write_stats(DirectoryStore(directory).open(), leadership.stats())
+    with leading(directory, destination, outbox=careless) as uploader:
+        _step(uploader, 1, HandClock())
+        write_stats(DirectoryStore(directory).open(), uploader.stats())
         assert {"books.json", "state/cache.db-wal"} < set(found_on_disk(directory.path))
-        assert erasure(directory, person(click_id=CLICK))(leadership).is_complete
+        assert erasure(directory, person(click_id=CLICK))(uploader).is_complete
         assert found_on_disk(directory.path) == []
-        leadership.commit()
+        uploader.commit()
 
 
 KINDS = st.sampled_from([None, {"test": "T"}, {"code": "BAD"}])
@@ -517,29 +517,29 @@ def test_wherever_an_event_is_the_stats_balance_and_the_person_is_gone(  # noqa:
     journal.roll()
     destination = ScriptedDestination(outcomes=outcomes, max_events=max_events)
     clock = HandClock()
-    with leading(directory, destination, clock=clock) as leadership:
-        _step(leadership, steps, clock)
-        assert erasure(directory, person(click_id="alice"))(leadership).leftover_files == ()
+    with leading(directory, destination, clock=clock) as uploader:
+        _step(uploader, steps, clock)
+        assert erasure(directory, person(click_id="alice"))(uploader).leftover_files == ()
         assert not any(b'"alice' in each.read_bytes() for each in directory.path.rglob("*.log"))
-        balanced(leadership.stats())
+        balanced(uploader.stats())
         sent_before = len(destination.batches)
-    with leading(directory, destination, clock=clock) as leadership:
-        _step(leadership, 60, clock)
-        totals = balanced(leadership.stats())
+    with leading(directory, destination, clock=clock) as uploader:
+        _step(uploader, 60, clock)
+        totals = balanced(uploader.stats())
     later = [each for batch in destination.batches[sent_before:] for each in ids_of(batch)]
     assert not any(each.startswith("alice") for each in later)
     assert (totals.accepted, totals.pending) == (len(people), 0)
     assert totals.delivered == len(destination.delivered)
 
 
-def _step(leadership: Uploader, count: int, clock: HandClock) -> None:
+def _step(uploader: Uploader, count: int, clock: HandClock) -> None:
     """Take steps, each with the answers to what the one before has sent."""
     for _ in range(count):
-        leadership.run_once()
-        wait_until(lambda: _has_settled(leadership))
+        uploader.run_once()
+        wait_until(lambda: _has_settled(uploader))
         clock.time += 7200.0
 
 
-def _has_settled(leadership: Uploader) -> bool:
-    leadership.apply_arrived()
-    return not leadership.is_sending
+def _has_settled(uploader: Uploader) -> bool:
+    uploader.apply_arrived()
+    return not uploader.is_sending

@@ -279,17 +279,17 @@ def test_erasing_removes_nothing_through_a_link(
 ) -> None:
     """It says what is in its way, and can be done again."""
     errand = erasure(directory, person(email="alice@example.com"))
-    with leading(directory, ScriptedDestination()) as leadership:
+    with leading(directory, ScriptedDestination()) as uploader:
         folder = directory.path / name
         if folder.exists():
             folder.rmdir()
         folder.symlink_to(away)
         with pytest.raises(UnsafeDirectoryError, match="expected a directory, got a link"):
-            errand(leadership)
+            errand(uploader)
         assert _is_untouched(away)
         folder.unlink()
         folder.mkdir(mode=0o700)
-        errand(leadership)
+        errand(uploader)
 
 
 def _memory(directory: QueueDirectory, clock: HandClock) -> ContextStore:

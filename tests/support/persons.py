@@ -104,18 +104,18 @@ def leading(
     """Lead a queue in this very thread."""
     clock = clock or SystemClock()
     store = DirectoryStore(directory, encryption, outbox)
-    leadership = Uploader(UploaderConfig(store, destinations, STEADY, clock, 0.01), on_outcome)
+    uploader = Uploader(UploaderConfig(store, destinations, STEADY, clock, 0.01), on_outcome)
     try:
-        yield leadership
+        yield uploader
     finally:
-        leadership.close()
+        uploader.close()
 
 
 def erasure(
     directory: QueueDirectory,
     person: Person,
     *,
-    intake: WriteBuffer | None = None,
+    buffer: WriteBuffer | None = None,
     keys: Sequence[str] = (),
     follow: bool = True,
 ) -> Erasure:
@@ -123,8 +123,8 @@ def erasure(
     clock = SystemClock()
     contexts = ContextFiles(directory, clock)
     memory = ContextStore(contexts, ContextTokens(contexts, keys, clock), clock)
-    intake = intake or WriteBuffer(JournalWriter(directory), clock)
-    return Erasure(intake, memory, person, follow)
+    buffer = buffer or WriteBuffer(JournalWriter(directory), clock)
+    return Erasure(buffer, memory, person, follow)
 
 
 def reader(directory: QueueDirectory) -> TokenSigner:
