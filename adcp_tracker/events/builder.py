@@ -24,6 +24,7 @@ from adcp_tracker.events.model import (
 )
 from adcp_tracker.events.parsing import (
     Unvalidated,
+    clean_id,
     is_absent,
     parse_id,
     parse_time,
@@ -353,7 +354,7 @@ def _place(fields: dict[str, Any], context: Context | None) -> None:
 
 def page_of(url: Unvalidated) -> Unvalidated:
     """Return a page's URL without user info and fragment."""
-    return strip_page_url(url) if isinstance(url, str) and len(url) <= MAX_URL else url
+    return strip_page_url(clean_id(url)) if isinstance(url, str) and len(url) <= MAX_URL else url
 
 
 def in_utc(event_time: Unvalidated) -> Unvalidated:

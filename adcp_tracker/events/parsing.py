@@ -83,7 +83,7 @@ def parse_time(value: object) -> Unvalidated:
         return value
     if not isinstance(value, str):
         return _from_number(value)
-    text = value.strip() if len(value) <= _MAX_TIME else ""
+    text = clean_id(value) if len(value) <= _MAX_TIME else ""
     found = _match_time(text)
     if found is None:
         return _from_mail_date(text) or value
@@ -228,7 +228,9 @@ def unbox(value: object) -> object:
         return unbox(value.value)
     if kind.__module__.partition(".")[0] == "numpy" and getattr(value, "ndim", 1) == 0:
         item = getattr(value, "item", None)
-        return value if item is None else item()
+        plain = value if item is None else item()
+        # A float of 16 or 32 bits means the digits that it is written with.
+        return float(str(value)) if type(plain) is float and plain - plain == 0 else plain
     for plain in (int, float, Decimal):
         if isinstance(value, plain):
             return plain(value)
@@ -250,6 +252,7 @@ def parse_amount(value: object) -> object:
         return known_floats.get(value) or _from_float(value)  # type: ignore[call-overload, arg-type]
     if isinstance(value, str) and not isinstance(value, Enum):
         text = value.strip() if len(value) <= _MAX_TEXT else ""
+        text = text if _is_number(text) else clean_id(text)
         return Decimal(text) if _is_number(text) else value
     if kind is bool or value is None:
         return value
@@ -394,7 +397,7 @@ def parse_id(value: object) -> object:
     """Return a key as text, see :func:`clean_id`. Return the value unchanged if it isn't one."""
     if is_absent(value):
         return None
-    value = unbox(value)
+    value = str(value) if type(value).__name__ in _LAZY_TEXTS else unbox(value)
     if isinstance(value, (str, UUID)):
         return clean_id(value if isinstance(value, str) else str(value)) or None
     if type(value) is float and value.is_integer() and abs(value) < MAX_NUMBER:
@@ -437,7 +440,7 @@ def parse_currency(value: object) -> object:
             if isinstance(code, str):
                 return parse_currency(code)
         return value
-    code = value.strip().upper()
+    code = clean_id(value).upper()
     is_code = len(code) == _CODE_LENGTH and code.isascii() and code.isalpha()
     return code if is_code and code != value else value
 
@@ -495,7 +498,7 @@ def parse_ip(value: object) -> object:
     if not isinstance(value, str):
         known = type(value).__name__ in {"IPv4Address", "IPv6Address"}
         return str(value) if known else None if is_absent(value) else value
-    text = value.strip()
+    text = clean_id(value)
     found = _find_port(text)
     return (found[1] or found[2] if found else text) or None
 

@@ -323,6 +323,7 @@ def _checked_number(value: Unvalidated, most: int | None, expected: str) -> obje
         fail(OUT_OF_RANGE, "a number below 2^53", format_number(value))
     if not isinstance(value, Decimal):
         return value
+    value = value or value.copy_abs()  # -0.00 is nothing less than 0.00
     if value.adjusted() <= MIN_EXPONENT:
         finer = "a Decimal finer than that"
         fail(OUT_OF_RANGE, f"a number not finer than 10^{MIN_EXPONENT}", finer)
@@ -372,6 +373,8 @@ def address(value: object) -> str:
             pass
         else:
             return value if type(value) is str else _as_str(value, "")
+    if isinstance(value, str) and clean_id(value) != value:
+        return address(clean_id(value))
     fail(MALFORMED, "an IPv4 or IPv6 address", describe(value))
 
 
@@ -380,7 +383,7 @@ def url(value: object) -> str:
     plain = value if type(value) is str else _as_str(value, "an absolute URI, percent-encoded")
     if len(plain) > MAX_URL:
         fail(TOO_LONG, f"an absolute URI of at most {MAX_URL} characters", describe(plain))
-    found = normalize_url(plain)
+    found = normalize_url(clean_id(plain))
     if found is None:
         fail(MALFORMED, "an absolute URI, percent-encoded", describe(plain))
     return found

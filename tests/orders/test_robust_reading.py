@@ -26,8 +26,10 @@ from adcp_tracker.events.parsing import (
     strip_page_url,
 )
 from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.orders.events import purchase_event
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.orders.reader import TooManyLines, order_values, read_order, to_item, to_order
+from tests.support.events import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,6 +233,39 @@ def test_numbers_of_numpy_are_numbers() -> None:
     )
     assert (order.order_id, str(order.total)) == ("7", "59.5")
     assert [(each.quantity, str(each.price)) for each in order.items or ()] == [(2, "1.5")]
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_a_float_of_numpy_means_the_digits_it_is_written_with(kind: str) -> None:
+    """One of 32 bits is no amount with fifteen decimals."""
+    numpy = pytest.importorskip("numpy")
+    order = to_order({"id": 7, "total": getattr(numpy, kind)(5.1), "currency": "EUR"})
+    assert str(order.total) == "5.1"
+
+
+@pytest.mark.parametrize("unseen", ["\n", "\ufeff", "\u200b", "\u202a", "\xa0"])
+def test_what_is_invisible_around_a_value_is_no_part_of_it(unseen: str) -> None:
+    """It must cost neither the sale nor anything of it."""
+    given = {
+        "total": "5.00",
+        "currency": "EUR",
+        "created_at": "2026-11-01T10:00:00Z",
+        "client_ip": "203.0.113.7",
+        "event_source_url": "https://shop.example/thanks",
+    }
+    agent = {"id": 7, "client_user_agent": "Mozilla/5.0"}
+    clean = purchase_event(given | agent, now=NOW)
+    odd = {name: f"{unseen}{value}{unseen}" for name, value in given.items()}
+    for source in (odd | agent, SimpleNamespace(**odd, **agent)):
+        made = purchase_event(source, now=NOW, strict=False)
+        assert (made.json, made.omissions) == (clean.json, ())
+
+
+@pytest.mark.parametrize("nothing", [-0.0, Decimal("-0.00"), "-0.00"])
+def test_an_amount_of_nothing_has_no_sign(nothing: object) -> None:
+    """Discounts of all of it make one."""
+    made = purchase_event({"id": 7, "total": nothing, "currency": "EUR"}, now=NOW)
+    assert b'"value":0.0' in made.json
 
 
 def test_a_row_of_pandas_is_an_order() -> None:
