@@ -1,4 +1,4 @@
-"""A page on FastAPI."""
+"""A page on FastAPI, whose views are given the request: ours, and the peer's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 
-from adcp_tracker_fastapi import AdcpTracker, TrackerDep
+from adcp_tracker_fastapi import AdcpTracker, get_tracker
 from tests.bench.sites.capturing import CAPTURE, capturing
 from tests.bench.sites.requests import asgi_choice, asgi_requests
 from tests.bench.sites.shop import BUY, PAGE, TEXT, options, sale, served_options
@@ -63,8 +63,8 @@ def _app() -> FastAPI:
         return {"text": TEXT}
 
     @app.get(BUY)
-    async def buy(tracker: TrackerDep) -> dict[str, str]:
-        tracker.track_purchase(sale())
+    async def buy(request: Request) -> dict[str, str]:
+        get_tracker(request).track_purchase(sale())
         return {"text": TEXT}
 
     return app
