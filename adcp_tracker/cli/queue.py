@@ -282,9 +282,9 @@ def _collect_stats(store: Store, term: int, names: Collection[str]) -> Stats:
     segments = leading.segments
     outbox = leading.open_outbox() if leading.has_state() else _EmptyOutbox()
     try:
-        bookkeeper = StatsCollector(segments, State(outbox, names))
+        collector = StatsCollector(segments, State(outbox, names))
         configured = names or _last_configured(store)
-        return bookkeeper.collect(segments.sizes(), configured, SystemClock.now())
+        return collector.collect(segments.sizes(), configured, SystemClock.now())
     finally:
         outbox.close()
 

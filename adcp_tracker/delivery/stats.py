@@ -35,7 +35,7 @@ def oldest_waiting(
     Args:
         segments: The segments.
         sizes: Each segment's size.
-        cursors: Up to where each has been sealed.
+        cursors: Up to where each is in batches.
         batches: The batches on their way.
     """
     first: dict[str, int] = {}
@@ -227,14 +227,14 @@ class StatsCollector:
         self, name: str, sizes: Mapping[str, int], *, configured: bool
     ) -> DestinationStats:
         state, batches = self._state.destinations[name], self._state.batches[name]
-        unsealed = self._count(state.cursors, sizes)
-        sealed = sum(batch.count for batch in batches)
-        pause, accepted = state.pause, state.counts.accepted + unsealed
+        unbatched = self._count(state.cursors, sizes)
+        batched = sum(batch.count for batch in batches)
+        pause, accepted = state.pause, state.counts.accepted + unbatched
         state.measures.accepted = max(state.measures.accepted, accepted)
         return DestinationStats(
             accepted=accepted,
             delivered=state.counts.delivered - state.counts.unconfirmed,
-            pending=unsealed + sealed,
+            pending=unbatched + batched,
             dead=state.counts.dead,
             dropped=dict(state.counts.dropped),
             unconfirmed=state.counts.unconfirmed,

@@ -472,13 +472,13 @@ class Uploader:
         self, destination: Destination, sizes: Mapping[str, int], *, ahead: bool = False
     ) -> tuple[FrozenBatch, BatchEvents] | None:
         """Freeze the next batches; return the first, or keep it for later."""
-        sealed = self._batcher.next_batches(destination, sizes, self._clock.now())
-        self._take_over(sealed)
+        frozen = self._batcher.next_batches(destination, sizes, self._clock.now())
+        self._take_over(frozen)
         self._log_missing_keys(destination.name)
-        at_hand = sealed.batches if ahead else sealed.batches[1:]
+        at_hand = frozen.batches if ahead else frozen.batches[1:]
         if at_hand:
             self._prefetched[destination.name] = at_hand[0][0].number, at_hand[0][1]
-        return sealed.batches[0] if sealed.batches else None
+        return frozen.batches[0] if frozen.batches else None
 
     def _take_over(self, found: BatchResult) -> None:
         """Store what was read besides events to send."""
@@ -497,7 +497,7 @@ class Uploader:
             self._throttled_log.warning(
                 "events.locked",
                 destination=name,
-                sealed_with=keys,
+                encrypted_with=keys,
                 remedy="add the key of that name to encryption_keys",
             )
 
@@ -596,7 +596,7 @@ class Uploader:
     def _due(self, name: str, sizes: Mapping[str, int]) -> float:
         """Return when a destination with work is to be tried next."""
         state, locks = self.state.destinations[name], self._batcher.missing_keys
-        unsealed = any(
+        unbatched = any(
             cursor < size and not locks.blocks(each, cursor)
             for each, size in sizes.items()
             for cursor in (state.cursors.get(each, 0),)
@@ -605,7 +605,7 @@ class Uploader:
             (each.next_attempt_at for each in self.state.batches[name] if not locks.includes(each)),
             default=inf if state.missing_keys else 0.0,
         )
-        return max(self._resume_at(name), 0.0 if unsealed else first)
+        return max(self._resume_at(name), 0.0 if unbatched else first)
 
     def _delay(self, sizes: Mapping[str, int]) -> float:
         waits = [
@@ -669,7 +669,7 @@ class Sender:
 
     Args:
         destination: Where to.
-        on_done: Called from the lane's thread after each outcome.
+        on_done: Called from the sender's thread after each outcome.
         hooks: What is called around each request.
     """
 

@@ -45,9 +45,9 @@ def encryption_from_keys(keys: Sequence[str | bytes]) -> Encryption | None:
 
 
 ENCRYPTED: Final = {EVENT: ENCRYPTED_EVENT, ENVELOPED: ENCRYPTED_ENVELOPED}
-"""What kind a record of a segment becomes when it is sealed."""
+"""What kind a record of a segment becomes when it is encrypted."""
 
-_IN_SEGMENTS: Final = {sealed: opened for opened, sealed in ENCRYPTED.items()}
+_IN_SEGMENTS: Final = {encrypted: plain for plain, encrypted in ENCRYPTED.items()}
 _AMONG_LETTERS: Final = {ENCRYPTED_DEAD_LETTER: ENVELOPED}
 _KEY_BYTES: Final = 32
 _KEY_ID_BYTES: Final = 6
@@ -76,7 +76,7 @@ class Encryption:
         ConfigurationError: If one is none, or the package ``cryptography`` is missing.
 
     Attributes:
-        nonces_per_salt: How many records are sealed with one salt, about.
+        nonces_per_salt: How many records are encrypted with one salt, about.
     """
 
     nonces_per_salt = 1 << 24
@@ -102,7 +102,7 @@ class Encryption:
         """Return the body of an encrypted record.
 
         Args:
-            body: What to seal.
+            body: What to encrypt.
             accepted_ms: The record's time.
             kind: The record's kind, as it will stand in its header.
         """
@@ -113,8 +113,8 @@ class Encryption:
         except IndexError:
             nonce = self._draw()
         head, encrypt = self._writing
-        sealed = encrypt(nonce, body, b"%013d %b" % (accepted_ms, kind))
-        return head + binascii.b2a_base64(nonce + sealed, newline=False)
+        encrypted = encrypt(nonce, body, b"%013d %b" % (accepted_ms, kind))
+        return head + binascii.b2a_base64(nonce + encrypted, newline=False)
 
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
         """Return a record's body and kind as they may be kept; encrypted once is enough."""
@@ -130,8 +130,8 @@ class Encryption:
     def parse(self, data: bytes, start: int = 0) -> tuple[list[Record], list[CorruptSpan]]:
         """Parse a segment as :func:`.records.parse` does, decrypted.
 
-        What was sealed with a key that is not given keeps its kind.
-        What cannot be what that key sealed there is damage.
+        What was encrypted with a key that is not given keeps its kind.
+        Bytes that the key can't have encrypted there are damage.
         """
         return self._parse(data, start, _IN_SEGMENTS)
 
@@ -171,8 +171,8 @@ class Encryption:
                 return record
             cipher = self._derive_cipher(head)
         try:
-            sealed = _from_base64(record.body[_HEAD_BYTES:])
-            body = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
+            encrypted = _from_base64(record.body[_HEAD_BYTES:])
+            body = cipher.decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], bound)
         except (self._decryption_error, ValueError):
             return None
         return Record(record.start, record.stop, kind, body, record.accepted_ms)
@@ -269,7 +269,7 @@ class EncryptedJournalWriter(JournalWriter):
     """Appends records as :class:`.JournalWriter` does, encrypted.
 
     Args:
-        encryption: What seals them.
+        encryption: Encrypts them.
         directory: The queue directory.
         **options: What a journal takes.
     """

@@ -45,7 +45,7 @@ class SegmentStore:
 
     Args:
         directory: The queue directory.
-        encryption: What opens sealed records.
+        encryption: What decrypts records.
 
     Attributes:
         parse: Reads records as :func:`.records.parse` does, opened as far as there are keys.

@@ -28,7 +28,7 @@ HEADER_BYTES = 25
 EVENT, ENVELOPED, DROPPED, ERASED = b"E", b"S", b"D", b"X"
 ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, ENCRYPTED_DEAD_LETTER = b"C", b"T", b"L"
 UNDECRYPTED = frozenset({ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, ENCRYPTED_DEAD_LETTER})
-"""Kinds of records that are still sealed when they have been read: their key is missing."""
+"""Kinds of records that are still encrypted when they have been read: their key is missing."""
 
 _SEALED_BY = re.compile(rb"([A-Za-z0-9_-]{8})\.")
 _SEED_MASK = 0xFFFFFFFF

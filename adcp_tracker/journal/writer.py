@@ -280,7 +280,7 @@ class JournalWriter:
         """Append after the fast write failed: not open yet, full or broken."""
         with self._lock:
             if written > 0:
-                # The torn record is sealed off: nothing follows it in its segment, and
+                # The torn record stands alone: nothing follows it in its segment, and
                 # nobody was promised it.
                 self._close()
             if self._descriptor == _CLOSED:

@@ -177,7 +177,7 @@ class DeadLetterStore:
 
     Args:
         directory: The queue directory.
-        encryption: What seals and opens them.
+        encryption: Encrypts and decrypts them.
     """
 
     def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:

@@ -300,7 +300,7 @@ class DestinationState:
     """The progress of one destination.
 
     Attributes:
-        cursors: Up to where each segment has been sealed for it.
+        cursors: Up to where each segment is in its batches.
         failures: Tries that failed in a row, whatever the delivery.
         resume_at: No request before, in seconds since the epoch.
         pause: Why it sends nothing, if so.

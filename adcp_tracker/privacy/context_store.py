@@ -429,10 +429,10 @@ class TokenSigner:
         version, _, text = token.strip().partition(".")
         if version != _VERSION:
             return TokenReading(fault="unsupported_version" if text else "malformed")
-        sealed = _decoded(text)
-        if sealed is None or len(sealed) <= _MAC_BYTES:
+        signed = _decoded(text)
+        if signed is None or len(signed) <= _MAC_BYTES:
             return TokenReading(fault="malformed")
-        mac, body = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
+        mac, body = signed[:_MAC_BYTES], signed[_MAC_BYTES:]
         if not any(hmac.compare_digest(mac, _mac(key, body)) for key in self._keys):
             return TokenReading(fault="bad_signature")
         return _opened(body, self._clock.now())

@@ -181,7 +181,7 @@ def test_events_wait_for_their_key(
     )
     entries = [each.getMessage() for each in caplog.records if "events.locked" in each.getMessage()]
     assert len(entries) == 1
-    assert f"sealed_with='{counts.missing_keys}'" in entries[0]
+    assert f"encrypted_with='{counts.missing_keys}'" in entries[0]
     assert "encryption_keys" in entries[0]
 
     counts = balanced(deliver(queue, destination, (KEY,)))
