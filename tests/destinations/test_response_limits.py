@@ -158,7 +158,11 @@ class _Pieces(httpx.SyncByteStream):
         yield from self.pieces
 
 
-@given(body=st.binary(max_size=2000), cuts=st.lists(st.integers(0, 2000), max_size=8))
+# An answer that begins as gzip does is unpacked, whatever its headers say.
+_bodies = st.binary(max_size=2000).filter(lambda body: not body.startswith(b"\x1f\x8b"))
+
+
+@given(body=_bodies, cuts=st.lists(st.integers(0, 2000), max_size=8))
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_an_answer_is_the_same_however_it_is_cut(
     body: bytes, cuts: list[int], *, is_packed: bool
