@@ -69,6 +69,10 @@ def body(numbers: range) -> str:
     return json.dumps([{"event": EVENT_NAME, **properties(number)} for number in numbers])
 
 
+def _nothing() -> None:
+    """Have nothing to do and nothing to tell."""
+
+
 @attrs.frozen
 class Waiting:
     """A queue that is ready to be filled.
@@ -76,10 +80,54 @@ class Waiting:
     Attributes:
         put: Adds the sales of some numbers, for every destination.
         drain: Begins to deliver all that waits; may return before it has all arrived.
+        settle: Waits until what was put is where workers find it.
+        spent: Tells what the queue's server has spent so far, if it can.
     """
 
     put: Callable[[range], object]
     drain: Callable[[], object]
+    settle: Callable[[], object] = _nothing
+    spent: Callable[[], Spent | None] = _nothing
+
+
+@attrs.frozen
+class Spent:
+    """What a database server has spent.
+
+    Attributes:
+        cpu_ns: Processor time of all of its processes, in nanoseconds.
+        wal_bytes: What it has written to its write-ahead log.
+    """
+
+    cpu_ns: int
+    wal_bytes: int
+
+    def since(self, before: Spent, what: str, events: int) -> dict[str, float]:
+        """Give what was spent since then, for each event."""
+        return {
+            f"{what} server cpu": (self.cpu_ns - before.cpu_ns) / 1000 / events,
+            f"{what} wal": (self.wal_bytes - before.wal_bytes) / events,
+        }
+
+
+CREATE_ORDERS = "CREATE TABLE shop_order (id bigint GENERATED ALWAYS AS IDENTITY, total numeric)"
+PLACE_ORDER = "INSERT INTO shop_order (total) VALUES (%s)"
+
+
+class Shop(Protocol):
+    """Checkouts in transactions of one framework, over PostgreSQL with psycopg."""
+
+    def outbox(self) -> Any:  # noqa: ANN401 - a TransactionalOutbox
+        """Make the outbox of a tracker that inserts in these checkouts' transactions."""
+
+    def check_out(self, add: Callable[[int], object], number: int) -> int:
+        """Place an order and add something; return the time of that until before the commit, ns."""
+
+    def insert(self, statement: str, values: tuple[object, ...]) -> object:
+        """Run a statement in the open transaction, as the framework's users do."""
+
+    def driver(self) -> Any:  # noqa: ANN401 - psycopg's connection
+        """Return the driver's connection of the open transaction."""
 
 
 class Queue(Protocol):
@@ -100,6 +148,12 @@ def load_client(name: str) -> Client:
 def load_store(name: str) -> Store:
     """Import the store's adapter, and the store with it."""
     return cast("Store", importlib.import_module(f"tests.bench.stores.{name}"))
+
+
+def load_shop(name: str, url: str) -> Shop:
+    """Import the framework's adapter, and open a shop with it."""
+    module = importlib.import_module(f"tests.bench.checkouts.{name}")
+    return cast("Shop", module.make_shop(url))
 
 
 def load_queue(name: str) -> Queue:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from tests.bench.subjects import (
+    CHECKOUTS,
     CLIENTS,
     FLOOR,
     IMPORTS,
@@ -14,6 +15,7 @@ from tests.bench.subjects import (
     MAPPING,
     OURS,
     OVER_POSTGRESQL,
+    OVER_RELAY,
     QUEUES,
     SITES,
     STORES,
@@ -32,9 +34,10 @@ _APPENDS = 20_000
 _BESIDE_CALLS = 5_000
 _SMALL_BACKLOG = 10_000
 _COMPARED = frozenset({"call", "delivery", "middleware"})
-_ALWAYS = {OURS, MAPPING, JOURNAL, FLOOR, OVER_POSTGRESQL, "adcp_tracker", "httpx"}
+_ALWAYS = {OURS, MAPPING, JOURNAL, FLOOR, OVER_POSTGRESQL, OVER_RELAY, "adcp_tracker", "httpx"}
 _JOBS = frozenset({"procrastinate_jobs", "celery_jobs"})
 _BATCH = 1_000
+_CHECKOUT_PART = 20
 BATCHES = "batches"
 """The variant of a queue whose jobs are batches, which somebody else made."""
 
@@ -98,7 +101,9 @@ def _followed(section: Section) -> Iterable[Task]:
 
 def known_names() -> frozenset[str]:
     """Give every name that ``--only`` may take."""
-    subjects = {subject.name for subject in (*CLIENTS, *STORES, *SITES, *IMPORTS, *QUEUES)}
+    subjects = {
+        subject.name for subject in (*CLIENTS, *STORES, *SITES, *IMPORTS, *QUEUES, *CHECKOUTS)
+    }
     return frozenset(SECTIONS) | subjects
 
 
@@ -188,6 +193,10 @@ def _queues(scale: Scale) -> list[Task]:
     ]
 
 
+def _checkout(scale: Scale) -> list[Task]:
+    return _each(CHECKOUTS, "checkout", "checkout", calls=scale.calls // _CHECKOUT_PART)
+
+
 def _imports(scale: Scale) -> list[Task]:
     return _each(IMPORTS, "imports", "imports", repeats=scale.import_repeats)
 
@@ -210,4 +219,5 @@ SECTIONS: dict[str, tuple[Callable[[Scale], int], Callable[[Scale], list[Task]]]
         lambda scale: scale.rounds if scale.name == "quick" else scale.long_rounds,
         _queues,
     ),
+    "checkout": (lambda scale: scale.long_rounds, _checkout),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.bench.plan import BATCHES, THREADS
 from tests.bench.results import Results, Series
 from tests.bench.subjects import (
+    CHECKOUTS,
     CLIENTS,
     FLOOR,
     IMPORTS,
@@ -322,15 +323,43 @@ def _queues(results: Results) -> Iterator[Table]:
                     _versus(results, ours, key, "put p50"),
                     number(results.median(key, "requests"), 0),
                     _percent(results.median(key, "share")),
+                    *(number(results.median(key, f"all {name}")) for name in ("server cpu", "wal")),
                 ]
             )
     header = ["queue", "survives", "events/s", "PostgreSQL / this", "put p50 µs/event"]
     yield Table(
         "Delivered from a full queue to three sellers",
-        [*header, "PostgreSQL / this", "requests", "arrived"],
+        [*header, "PostgreSQL / this", "requests", "arrived", "server µs/event", "WAL bytes/event"],
         rows,
         "From the workers' beginning until each event has arrived everywhere. To put an event is "
-        "to commit it for all three; a batch of a peer is made before the clock starts.",
+        "to commit it for all three; a batch of a peer is made before the clock starts. The "
+        "server's processor time and write-ahead log are those from an event's put to its end.",
+    )
+
+
+def _checkout(results: Results) -> Iterator[Table]:
+    kinds = {
+        "hand": "an INSERT by hand",
+        "plain": "adcp_tracker, no savepoint",
+        "savepoint": "adcp_tracker, in a savepoint",
+        "procrastinate": "procrastinate, one defer",
+        "celery": "Celery + Redis, one delay",
+    }
+    rows = []
+    for subject in _present(results, CHECKOUTS, "checkout"):
+        key = Key("checkout", subject.name)
+        label = _label(results, subject, "checkout")
+        for name, words in kinds.items():
+            shares = [results.median(key, f"{ours}/{name}") for ours in ("plain", "savepoint")]
+            rows.append(
+                [f"{label}: {words}", number(results.median(key, name)), *map(ratio, shares)]
+            )
+    yield Table(
+        "What an event adds to a checkout's transaction, before its commit",
+        ["checkout with", "p50 µs", "no savepoint / this", "in a savepoint / this"],
+        rows,
+        "The order is one INSERT. By hand and for peers, the event is the same facts as JSON; "
+        "Celery's task is in no transaction.",
     )
 
 
@@ -346,6 +375,7 @@ _SECTIONS = {
     "served": _served,
     "imports": _imports,
     "queues": _queues,
+    "checkout": _checkout,
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.results import Results
-from tests.bench.subjects import CLIENTS, IMPORTS, QUEUES, SITES, STORES
+from tests.bench.subjects import CHECKOUTS, CLIENTS, IMPORTS, QUEUES, SITES, STORES
 from tests.bench.tasks import OTHER
 from tests.bench.worker import FIGURES
 
@@ -67,7 +67,8 @@ def _measure_into(results: Results, task: Task, number: int, other: Path | None)
 
 
 def _installed(task: Task) -> bool:
-    pool = IMPORTS if task.key.section == "imports" else (*CLIENTS, *STORES, *SITES, *QUEUES)
+    others = (*CLIENTS, *STORES, *SITES, *QUEUES, *CHECKOUTS)
+    pool = IMPORTS if task.key.section == "imports" else others
     subject = next(subject for subject in pool if subject.name == task.key.subject)
     return subject.installed() is not None
 

@@ -59,17 +59,25 @@ STORES = (
 )
 
 OVER_POSTGRESQL = "adcp_postgresql"
+OVER_RELAY = "adcp_relay"
 OVER_DIRECTORY = "adcp_directory"
 
 QUEUES = (
     Subject(OVER_DIRECTORY, "adcp_tracker, directory", "adcp-tracker", "SIGKILL"),
     Subject(OVER_POSTGRESQL, "adcp_tracker, PostgreSQL", "psycopg", "power cut"),
+    Subject(OVER_RELAY, "adcp_tracker, relay to PostgreSQL", "psycopg", "SIGKILL"),
     Subject("adcp_mariadb", "adcp_tracker, MariaDB", "PyMySQL", "power cut"),
     Subject("skip_locked", "SKIP LOCKED by hand, 1,000 a claim", "psycopg", "power cut"),
     Subject("procrastinate_jobs", "procrastinate", "procrastinate", "power cut"),
     Subject("celery_jobs", "Celery + Redis", "redis", "a second after it"),
 )
 """Queues that several machines can share, but for the first."""
+
+CHECKOUTS = (
+    Subject("django_checkout", "Django", "procrastinate", "power cut"),
+    Subject("sqlalchemy_checkout", "SQLAlchemy", "procrastinate", "power cut"),
+)
+"""Frameworks whose transactions have orders and events."""
 
 SITES = (
     Subject("django_site", "Django, a new project's middleware", "django", ""),

@@ -15,6 +15,7 @@ from tests.bench.subjects import (
     OURS,
     OVER_DIRECTORY,
     OVER_POSTGRESQL,
+    OVER_RELAY,
 )
 from tests.bench.tables import NOTHING, Table
 from tests.bench.tasks import OTHER, Key
@@ -65,6 +66,7 @@ def targets(results: Results) -> list[Target]:
         *_of_the_other(results),
         _of_the_import(results),
         *_of_the_queues(results),
+        *_of_the_checkout(results),
     ]
 
 
@@ -232,18 +234,42 @@ def _of_the_import(results: Results) -> Target:
 
 
 def _of_the_queues(results: Results) -> Iterator[Target]:
-    ours = _of("queues", OVER_POSTGRESQL)
-    for label, peer, least in (
-        ("procrastinate's, a job per event", "procrastinate_jobs", 50.0),
-        ("Celery's over Redis, a job per event", "celery_jobs", 20.0),
-        ("SKIP LOCKED by hand", "skip_locked", 1.5),
-        ("the library's over a directory", OVER_DIRECTORY, 0.35),
+    rows, relay = _of("queues", OVER_POSTGRESQL), _of("queues", OVER_RELAY)
+    for ours, where, label, peer, least in (
+        (rows, "", "procrastinate's, a job per event", "procrastinate_jobs", 50.0),
+        (rows, "", "Celery's over Redis, a job per event", "celery_jobs", 20.0),
+        (rows, "", "SKIP LOCKED by hand", "skip_locked", 1.5),
+        (relay, " by relay", "SKIP LOCKED by hand", "skip_locked", 4.0),
+        (rows, "", "the library's over a directory", OVER_DIRECTORY, 0.35),
+        (relay, " by relay", "the library's over a directory", OVER_DIRECTORY, 0.6),
     ):
         found = _ratio(results, ours, peer, "rate")
-        yield Target(f"events/s from PostgreSQL, to {label}", least, found, at_least=True)
+        yield Target(f"events/s from PostgreSQL{where}, to {label}", least, found, at_least=True)
     for label, peer, most in (
         ("Celery's three delays", "celery_jobs", 1.0),
         ("procrastinate's three defers", "procrastinate_jobs", 0.5),
     ):
-        found = _ratio(results, ours, peer, "put p50")
+        found = _ratio(results, rows, peer, "put p50")
         yield Target(f"an event committed to PostgreSQL, p50, to {label}", most, found)
+    for ours, where, cpu, wal in ((relay, "by relay", 3.0, 850.0), (rows, "by row", 90.0, 1_800.0)):
+        for figure, label, most, unit in (
+            ("all server cpu", "the server's processor time", cpu, "µs"),
+            ("all wal", "write-ahead log", wal, "bytes"),
+        ):
+            found = results.median(ours, figure)
+            yield Target(
+                f"{label} of an event {where}, until it is deleted", most, found, unit=unit
+            )
+
+
+def _of_the_checkout(results: Results) -> Iterator[Target]:
+    for framework, label in (("django_checkout", "Django"), ("sqlalchemy_checkout", "SQLAlchemy")):
+        key = _of("checkout", framework)
+        for name, ours in (("plain", "an event"), ("savepoint", "an event in a savepoint")):
+            for other, words, most in (
+                ("hand", "an INSERT by hand", 1.2 if name == "plain" else 1.8),
+                ("procrastinate", "procrastinate's defer", 0.5),
+                ("celery", "Celery's delay", 0.2),
+            ):
+                found = results.median(key, f"{name}/{other}")
+                yield Target(f"{label}: what {ours} adds to a checkout, to {words}", most, found)

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.bench import plan, scales
+from tests.bench.adapters import Spent
 from tests.bench.measures.middleware import in_turns
+from tests.bench.measures.queued import spending
 from tests.bench.plan import Section
 from tests.bench.report import problems, tables
 from tests.bench.results import Results, Series
@@ -22,6 +24,7 @@ from tests.bench.sites.requests import UnexpectedAnswerError
 from tests.bench.sites.serving import serving
 from tests.bench.sites.shop import PAGE
 from tests.bench.subjects import (
+    CHECKOUTS,
     CLIENTS,
     JOURNAL,
     MAPPING,
@@ -38,7 +41,7 @@ from tests.bench.timing import percentile, summarize
 
 _EVENTS = 250
 _TINY = scales.Scale("tiny", 1, 1, 200, 0.2, 0.05, (2,), 500, 500, 2_000, 200, 1)
-_OTHERS = {"middleware", "queues", "served"}
+_OTHERS = {"checkout", "middleware", "queues", "served"}
 _PEERS = [client for client in CLIENTS if client.name not in {OURS, MAPPING}]
 
 
@@ -177,6 +180,51 @@ def test_each_queue_delivers_every_event_to_all_destinations(queue: Subject) -> 
         pytest.skip("redis-server is not installed")
     task = Task(Key("queues", queue.name), "queued", {"events": 100, "size": 50})
     assert measure(task)["share"] == 1
+
+
+def test_what_a_server_spent_is_told_for_each_event() -> None:
+    """Until an event was put, and until it was delivered."""
+    spent = [Spent(1_000, 100), Spent(11_000, 1_100), Spent(21_000, 2_100)]
+    assert spending(spent, 10) == {
+        "put server cpu": 1.0,
+        "put wal": 100.0,
+        "all server cpu": 2.0,
+        "all wal": 200.0,
+    }
+    assert spending([None, None, None], 10) == {}
+
+
+def test_a_postgresql_server_tells_what_it_spent() -> None:
+    """Each event is in its write-ahead log whole, and its removal, too."""
+    task = Task(Key("queues", "adcp_postgresql"), "queued", {"events": 50, "size": 1})
+    figures = measure(task)
+    assert figures["put server cpu"] > 0
+    assert 500 < figures["put wal"] < figures["all wal"]
+
+
+@pytest.mark.parametrize("framework", CHECKOUTS, ids=lambda subject: subject.name)
+def test_each_framework_checks_out_with_ours_and_with_peers(framework: Subject) -> None:
+    """In its own transactions, all of them in turns."""
+    _skip_unless_installed(framework)
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    figures = measure(Task(Key("checkout", framework.name), "checkout", {"calls": 20}))
+    assert {"hand", "plain", "savepoint", "procrastinate", "celery"} < figures.keys()
+    assert figures["hand"] > 0
+
+
+def test_what_a_checkout_costs_anyway_is_no_cost_of_its_event() -> None:
+    """Ratios are of what is added to a bare checkout, with a machine that becomes slower."""
+    pytest.importorskip("procrastinate")
+    from tests.bench.measures.checkout import in_turns as checkouts_in_turns  # noqa: PLC0415 - an extra
+
+    drift = count(1)
+    costs = {"bare": 50_000, "hand": 150_000, "plain": 170_000, "savepoint": 230_000}
+    ways = {name: partial(lambda cost, _: cost + next(drift), cost) for name, cost in costs.items()}
+    figures = checkouts_in_turns(ways, 5)
+    assert figures["hand"] == pytest.approx(100, abs=1)
+    assert figures["plain/hand"] == pytest.approx(1.2, abs=0.01)
+    assert figures["savepoint/hand"] == pytest.approx(1.8, abs=0.01)
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda subject: subject.name)

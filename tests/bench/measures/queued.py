@@ -10,8 +10,10 @@ from tests.bench.sink_process import running_sink
 from tests.bench.timing import settle_heap, summarize, time_calls
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from tests.bench.adapters import Spent
     from tests.bench.tasks import Task
 
 
@@ -28,14 +30,30 @@ def run(task: Task, directory: Path) -> dict[str, float]:
         queue.opened(directory, sink.url) as waiting,
     ):
         settle_heap()
+        spent = [waiting.spent()]
         samples = time_calls(waiting.put, pieces)
+        waiting.settle()
+        spent.append(waiting.spent())
         start = time.perf_counter()
         waiting.drain()
         arrived = sink.wait_for(events * DESTINATIONS)
         received = sink.received()
+        spent.append(waiting.spent())
     calls = summarize([round(sample / size) for sample in samples])
-    return {f"put {name}": value for name, value in calls.items()} | {
-        "rate": received.events / DESTINATIONS / (arrived - start),
-        "share": received.events / DESTINATIONS / events,
-        "requests": float(received.requests),
-    }
+    return (
+        {f"put {name}": value for name, value in calls.items()}
+        | spending(spent, events)
+        | {
+            "rate": received.events / DESTINATIONS / (arrived - start),
+            "share": received.events / DESTINATIONS / events,
+            "requests": float(received.requests),
+        }
+    )
+
+
+def spending(spent: Sequence[Spent | None], events: int) -> dict[str, float]:
+    """Give what the server spent to take each event, and until it was delivered."""
+    before, put, done = spent
+    if before is None or put is None or done is None:
+        return {}
+    return put.since(before, "put", events) | done.since(before, "all", events)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = ours.MARKER
-_FLUSH_S = 300.0
+FLUSH_S = 300.0
 
 
 @contextmanager
@@ -43,4 +43,4 @@ def opened_by(url: str, **where: Any) -> Iterator[Waiting]:  # noqa: ANN401 - a 
             for number in numbers:
                 shop.track_purchase({**ours.facts(number), "items": ours.items()})
 
-        yield Waiting(put, partial(worker.flush, _FLUSH_S))
+        yield Waiting(put, partial(worker.flush, FLUSH_S))

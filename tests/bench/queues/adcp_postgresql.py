@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import attrs
+
 from adcp_tracker.outbox.database import migrate
 from tests.bench.queues.adcp_directory import MARKER, opened_by
-from tests.support.postgres import run_postgres
+from tests.bench.spending import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +24,7 @@ __all__ = ["MARKER", "opened"]
 def opened(directory: Path, url: str) -> Iterator[Waiting]:
     """Open a queue in a server of its own."""
     del directory
-    with run_postgres() as server:
-        queue = server.create("bench")
+    with running_postgres() as (queue, spent):
         migrate(queue)
         with opened_by(url, queue=queue) as waiting:
-            yield waiting
+            yield attrs.evolve(waiting, spent=spent)

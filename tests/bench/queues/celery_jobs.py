@@ -45,24 +45,31 @@ def send(destination: int, events: str) -> None:
 @contextmanager
 def opened(directory: Path, url: str) -> Iterator[Waiting]:
     """Open a queue in a server of its own; its worker waits to be told to begin."""
-    socket = directory / "redis.sock"
-    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(directory)]
-    command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
-    environ = os.environ | {"BENCH_BROKER": f"redis+socket://{socket}", "BENCH_SINK": url}
     work = [sys.executable, "-m", "celery", "-A", __name__, "worker", "-Q", _IDLE_QUEUE]
     work += ["--concurrency", "2", "--loglevel", "ERROR"]
     quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=quiet) as server:
+    with running_broker(directory) as broker:
+        environ = os.environ | {"BENCH_BROKER": broker, "BENCH_SINK": url}
+        with subprocess.Popen(work, env=environ, stdout=quiet, stderr=quiet) as worker:
+            try:
+                _wait_for_worker()
+                yield Waiting(_put, _begin)
+            finally:
+                worker.kill()
+
+
+@contextmanager
+def running_broker(directory: Path) -> Iterator[str]:
+    """Run a Redis server that tasks go to; give its address."""
+    socket = directory / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(directory)]
+    command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
             while not socket.exists():
                 assert server.poll() is None
-            app.conf.broker_url = environ["BENCH_BROKER"]
-            with subprocess.Popen(work, env=environ, stdout=quiet, stderr=quiet) as worker:
-                try:
-                    _wait_for_worker()
-                    yield Waiting(_put, _begin)
-                finally:
-                    worker.kill()
+            app.conf.broker_url = f"redis+socket://{socket}"
+            yield app.conf.broker_url
         finally:
             server.kill()
 

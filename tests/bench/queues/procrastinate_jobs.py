@@ -13,7 +13,7 @@ import httpx
 import procrastinate
 
 from tests.bench.adapters import DESTINATIONS, EVENT_MARKER, Waiting, body
-from tests.support.postgres import run_postgres
+from tests.bench.spending import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,7 @@ _CONCURRENCY = 10
 def opened(directory: Path, url: str) -> Iterator[Waiting]:
     """Open a queue in a server of its own."""
     del directory
-    with run_postgres() as server:
-        conninfo = server.create("bench")
+    with running_postgres() as (conninfo, spent):
         shop = procrastinate.App(connector=procrastinate.SyncPsycopgConnector(conninfo=conninfo))
         sending = shop.configure_task("send")
         with shop.open():
@@ -39,7 +38,7 @@ def opened(directory: Path, url: str) -> Iterator[Waiting]:
                 for destination in range(DESTINATIONS):
                     sending.defer(destination=destination, events=events)
 
-            yield Waiting(put, lambda: asyncio.run(_work(conninfo, url)))
+            yield Waiting(put, lambda: asyncio.run(_work(conninfo, url)), spent=spent)
 
 
 async def _work(conninfo: str, url: str) -> None:

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 
 from tests.bench.adapters import DESTINATIONS, EVENT_MARKER, Waiting, body
-from tests.support.postgres import run_postgres
+from tests.bench.spending import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,25 +37,26 @@ _DELETE = "DELETE FROM job WHERE destination = %s AND id = ANY(%s)"
 def opened(directory: Path, url: str) -> Iterator[Waiting]:
     """Open a queue in a server of its own."""
     del directory
-    with run_postgres() as server:
-        place = server.create("bench")
-        with psycopg.connect(place, autocommit=True) as connection:
-            connection.execute(_CREATE)
+    with (
+        running_postgres() as (place, spent),
+        psycopg.connect(place, autocommit=True) as connection,
+    ):
+        connection.execute(_CREATE)
 
-            def put(numbers: range) -> None:
-                connection.execute(_PUT, (DESTINATIONS, body(numbers)))
+        def put(numbers: range) -> None:
+            connection.execute(_PUT, (DESTINATIONS, body(numbers)))
 
-            def drain() -> None:
-                threads = [
-                    threading.Thread(target=_work, args=(place, url, number))
-                    for number in range(DESTINATIONS)
-                ]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
+        def drain() -> None:
+            threads = [
+                threading.Thread(target=_work, args=(place, url, number))
+                for number in range(DESTINATIONS)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
 
-            yield Waiting(put, drain)
+        yield Waiting(put, drain, spent=spent)
 
 
 def _work(place: str, url: str, destination: int) -> None:
