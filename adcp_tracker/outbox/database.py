@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager
 from functools import partial
 from math import inf
@@ -795,13 +795,13 @@ class DatabaseSegments:
         self.parse = parse if encryption is None else encryption.parse
         self._tables = tables
         self._end: tuple[int, int] | None = None
-        self._near: tuple[str, int, bytes] = ("", 0, b"")
+        self._near: deque[tuple[str, int, bytes]] = deque(maxlen=2)
         self._near_at = 0.0
 
     def sizes(self, *, is_complete: bool = True) -> dict[str, int]:
         """Return the size of each segment in bytes by its name, oldest first."""
         if time.monotonic() - self._near_at > _FRESH_SECONDS:
-            self._forget_near()
+            self._near.clear()
         while self._tables.term and self._is_behind() and self._collect() and is_complete:
             pass
         rows = self._tables.query(
@@ -860,18 +860,17 @@ class DatabaseSegments:
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a segment from `start` on."""
-        near, first, data = self._near
-        if near != name or not first <= start <= start + length <= first + len(data):
-            # Several destinations read the same, mostly one piece after the other.
-            ahead = length if length < _LEAST_AHEAD_BYTES else max(length, _COLLECT_BYTES)
-            place = {"segment": _number(name), "start": start, "stop": start + ahead}
-            first, data = start, b"".join(row[0] for row in self._tables.query(_READ, **place))
-            self._near = name, first, data
         self._near_at = time.monotonic()
-        return data[start - first : start - first + length]
-
-    def _forget_near(self) -> None:
-        self._near = ("", 0, b"")
+        for near, first, data in self._near:
+            if near == name and first <= start and start + length <= first + len(data):
+                return data[start - first : start - first + length]
+        # Several destinations read the same, each one piece after the other.
+        ahead = length if length < _LEAST_AHEAD_BYTES else max(length, _COLLECT_BYTES)
+        place = {"segment": _number(name), "start": start, "stop": start + ahead}
+        data = b"".join(row[0] for row in self._tables.query(_READ, **place))
+        if ahead > length:
+            self._near.append((name, start, data))
+        return data[:length]
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
@@ -938,7 +937,7 @@ class DatabaseSegments:
 
     def _patch(self, cursor: Cursor, segment: int, patches: list[tuple[int, bytes]]) -> None:
         """Put bytes in place of others. A row is read and written once, whatever changes in it."""
-        self._forget_near()
+        self._near.clear()
         rows = self._tables.run(
             cursor,
             "SELECT start, stop FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s",
