@@ -36,8 +36,8 @@ def run(task: Task, directory: Path) -> dict[str, float]:
 def in_turns(ways: Ways, count: int) -> dict[str, float]:
     """Measure blocks of the bare site and of another way in turns, so that drift meets both alike.
 
-    Each other way is measured with the bare one alone: what an event leaves to be cleaned up
-    is no cost of the page that is asked for next.
+    Each other way is measured with a block of the bare one of its own, and the ways take turns,
+    so that a machine that is busy for a while is busy for all of them.
 
     Args:
         ways: Each asks one block of requests, and returns what one of them took, in µs:
@@ -49,8 +49,11 @@ def in_turns(ways: Ways, count: int) -> dict[str, float]:
         The medians, and those of the ratios to ``bare`` and of what is over it within a turn.
     """
     figures: dict[str, float] = {}
-    for name in (each for each in _OTHERS if each in ways):
-        turns = [_turn(ways["bare"], ways[name], number) for number in range(count)]
+    measured: dict[str, list[tuple[float, float]]] = {each: [] for each in _OTHERS if each in ways}
+    for number in range(count):
+        for name, turns in measured.items():
+            turns.append(_turn(ways["bare"], ways[name], number))
+    for name, turns in measured.items():
         figures["bare"] = statistics.median(bare for bare, _ in turns)
         figures[name] = statistics.median(other for _, other in turns)
         figures[f"{name}/bare"] = statistics.median(other / bare for bare, other in turns)
