@@ -40,7 +40,7 @@ _LOCK_SCHEMA: Final = "SELECT GET_LOCK('adcp_tracker', 60)"
 
 _SIZES: Final = """
 SELECT id, octet_length(data) FROM adcp_intake
-WHERE queue = %(queue)s ORDER BY id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
+WHERE queue = %(queue)s AND id >= %(low)s ORDER BY id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 """
 
 _TAKE: Final = """
@@ -119,7 +119,7 @@ class MySQL:
         new = ", ".join(f"{column} = VALUES({column})" for column in columns)
         return f"ON DUPLICATE KEY UPDATE {new or f'{first} = {first}'}"
 
-    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int]:
+    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int, int]:
         """Move the oldest rows of the intake that no other transaction still adds."""
         cursor.execute(_SIZES, values)
         ids, total, most = [], 0, int(str(values["size"]))
@@ -129,13 +129,13 @@ class MySQL:
             ids.append(number)
             total += length
         if not ids:
-            return 0, 0
+            return 0, 0, 0
         cursor.execute(_TAKE, {**values, "ids": ids})
         taken = cursor.fetchall()
         cursor.execute(_DELETE, {**values, "ids": ids})
         data, records = b"".join(data for _, data in taken), sum(count for count, _ in taken)
         cursor.execute(_APPEND, {**values, "data": data, "length": len(data), "records": records})
-        return len(data), records
+        return len(data), records, ids[-1]
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables, until its connection is closed."""

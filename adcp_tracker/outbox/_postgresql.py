@@ -30,13 +30,14 @@ _BEGIN: Final = (
 _COLLECT: Final = """
 WITH near AS MATERIALIZED (
     SELECT id, octet_length(data) AS size FROM adcp_intake
-    WHERE queue = %(queue)s ORDER BY id LIMIT %(rows)s
+    WHERE queue = %(queue)s AND id >= %(low)s ORDER BY id LIMIT %(rows)s
 ), fits AS MATERIALIZED (
     SELECT max(id) AS last
     FROM (SELECT id, size, sum(size) OVER (ORDER BY id) AS upto FROM near) AS sized
     WHERE upto - size < %(size)s
 ), taken AS (
-    DELETE FROM adcp_intake WHERE queue = %(queue)s AND id <= (SELECT last FROM fits)
+    DELETE FROM adcp_intake
+    WHERE queue = %(queue)s AND id >= %(low)s AND id <= (SELECT last FROM fits)
     RETURNING id, records, data
 ), joined AS MATERIALIZED (
     SELECT string_agg(data, ''::bytea ORDER BY id) AS data, sum(records)::integer AS records
@@ -46,7 +47,7 @@ WITH near AS MATERIALIZED (
     SELECT %(queue)s, %(segment)s, %(start)s, %(start)s + octet_length(data), records, data
     FROM joined
 )
-SELECT octet_length(data), records FROM joined
+SELECT octet_length(data), records, last FROM joined, fits
 """
 
 _OLD_SNAPSHOT_SECONDS: Final = 300.0
@@ -144,11 +145,11 @@ class PostgreSQL:
         new = ", ".join(f"{column} = excluded.{column}" for column in columns)
         return f"ON CONFLICT ({key}) DO UPDATE SET {new}"
 
-    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int]:
+    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int, int]:
         """Move the oldest rows of the intake to the log, in one statement."""
         cursor.execute(_COLLECT, values)
         rows = cursor.fetchall()
-        return rows[0] if rows else (0, 0)
+        return rows[0] if rows else (0, 0, 0)
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables, until it commits."""

@@ -76,6 +76,9 @@ _LEAST_AHEAD_BYTES: Final = 64 * 1024
 _IDLE_SEGMENT_SECONDS: Final = 60.0
 _IDLE_CONNECTIONS: Final = 2
 _FRESH_SECONDS: Final = 1.0
+_LOOK_SHARE: Final = 100
+_LONGEST_HIDDEN_SECONDS: Final = 60.0
+_LONGEST_INSERT_SECONDS: Final = 10.0
 _TRIES: Final = 4
 _QUARANTINE_BYTES: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
@@ -151,7 +154,7 @@ _FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = {queue} AND term = {term
 
 _LOOK: Final = """
 SELECT term = %(term)s, segment, size, begun < {now} - %(seconds)s,
-    EXISTS (SELECT 1 FROM adcp_intake WHERE queue = %(queue)s)
+    EXISTS (SELECT 1 FROM adcp_intake WHERE queue = %(queue)s AND id >= %(low)s)
 FROM adcp_queue WHERE queue = %(queue)s
 """
 
@@ -780,6 +783,40 @@ def _number(segment: str) -> int:
     return int(segment.partition("-")[0])
 
 
+class LowestId:
+    """From where in the intake a leader looks for new rows, so as to pass over few dead ones.
+
+    While somebody holds an old snapshot, no row that was collected since can be freed. But ids are
+    drawn before the commit, so a row can appear below those that were collected. So the lowest id
+    is one of ten seconds ago, and all is looked through again and again: at once if that is quick,
+    and in a hundredth of the time otherwise.
+
+    Args:
+        monotonic: Returns the time in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._all_at = 0.0
+        self._low = self._top = 0
+        self._top_at = -inf
+
+    def get(self) -> int:
+        """Return the id to begin with; 0 if all is to be looked through."""
+        return self._low if self._monotonic() < self._all_at else 0
+
+    def note_look(self, seconds: float) -> None:
+        """Note that all was looked through, and how long that took."""
+        wait = min(seconds * _LOOK_SHARE, _LONGEST_HIDDEN_SECONDS)
+        self._all_at = self._monotonic() + wait
+
+    def note_top(self, top: int) -> None:
+        """Note the highest id that was collected."""
+        now = self._monotonic()
+        if now - self._top_at >= _LONGEST_INSERT_SECONDS:
+            self._low, self._top, self._top_at = self._top, top, now
+
+
 class DatabaseSegments:
     """The log of a queue, as segments. Who leads collects what producers added.
 
@@ -789,6 +826,7 @@ class DatabaseSegments:
 
     Attributes:
         parse: Parses whole records, decrypted as far as there are keys.
+        lowest_id: From where it looks for new rows.
     """
 
     def __init__(self, tables: Tables, encryption: Encryption | None) -> None:
@@ -797,12 +835,14 @@ class DatabaseSegments:
         self._end: tuple[int, int] | None = None
         self._near: deque[tuple[str, int, bytes]] = deque(maxlen=2)
         self._near_at = 0.0
+        self.lowest_id = LowestId()
 
     def sizes(self, *, is_complete: bool = True) -> dict[str, int]:
         """Return the size of each segment in bytes by its name, oldest first."""
         if time.monotonic() - self._near_at > _FRESH_SECONDS:
             self._near.clear()
-        while self._tables.term and self._is_behind() and self._collect() and is_complete:
+        low = 0 if is_complete else self.lowest_id.get()
+        while self._tables.term and self._is_behind(low) and self._collect(low) and is_complete:
             pass
         rows = self._tables.query(
             "SELECT segment, max(stop) FROM adcp_log WHERE queue = %(queue)s "
@@ -811,16 +851,21 @@ class DatabaseSegments:
         suffix = f"-{self._tables.queue}" if self._tables.queue else ""
         return {f"{segment:016d}{suffix}": size for segment, size in rows}
 
-    def _is_behind(self) -> bool:
+    def _is_behind(self, low: int) -> bool:
         """Return whether there is something to do for the log. Whoever looks locks nothing."""
-        rows = self._tables.query(_LOOK, term=self._tables.term, seconds=_IDLE_SEGMENT_SECONDS)
+        began = time.monotonic()
+        rows = self._tables.query(
+            _LOOK, term=self._tables.term, seconds=_IDLE_SEGMENT_SECONDS, low=low
+        )
+        if not low:
+            self.lowest_id.note_look(time.monotonic() - began)
         if not rows or not rows[0][0]:
             raise self._tables.lead_lost()
         _, segment, size, is_old, waits = rows[0]
         self._check_end(segment, size)
         return bool(waits or (size and (is_old or size >= _SEGMENT_BYTES)))
 
-    def _collect(self) -> bool:
+    def _collect(self, low: int) -> bool:
         """Move records from the intake to the log; return whether there may be more."""
         run, dialect = self._tables.run, self._tables.database.dialect
 
@@ -831,9 +876,12 @@ class DatabaseSegments:
             goes_on = end and not is_full and self._end is not None
             segment, start = (last, end) if goes_on else (new, 0)
             place: dict[str, Any] = {"segment": segment, "start": start}
-            values = {"queue": self._tables.queue, "rows": _COLLECT_ROWS, "size": _COLLECT_BYTES}
-            size, records = dialect.collect(cursor, values | place)
+            values = {"rows": _COLLECT_ROWS, "size": _COLLECT_BYTES, "low": low}
+            size, records, top = dialect.collect(
+                cursor, {"queue": self._tables.queue, **values, **place}
+            )
             if size:
+                self.lowest_id.note_top(top)
                 run(cursor, _MOVE_LOG_END, stop=start + size, **place)
                 more = size >= _COLLECT_BYTES or records >= _COLLECT_ROWS
                 return (segment, start + size), more

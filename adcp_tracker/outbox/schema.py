@@ -241,16 +241,16 @@ class Dialect(Protocol):
             *columns: What takes the new values; without any, the row stays as it is.
         """
 
-    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int]:
+    def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int, int]:
         """Move the oldest rows of the intake to a row of the log.
 
         Args:
             cursor: In the leader's transaction.
-            values: The ``queue``, how many ``rows`` and about which ``size`` at most, and the
-                ``segment`` and the ``start`` of the new row.
+            values: The ``queue``, how many ``rows`` and about which ``size`` at most from which id
+                on (``low``), and the ``segment`` and the ``start`` of the new row.
 
         Returns:
-            The number of bytes and of records.
+            The number of bytes and of records, and the last id.
         """
 
     def lock_schema(self, cursor: Cursor) -> None:

@@ -14,7 +14,14 @@ from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
 from adcp_tracker.outbox import database as database_module
-from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, Tables, migrate
+from adcp_tracker.outbox.database import (
+    Database,
+    DatabaseError,
+    DatabaseStore,
+    LowestId,
+    Tables,
+    migrate,
+)
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
 from tests.support.destinations import HandClock
@@ -149,6 +156,35 @@ def test_a_change_whose_commit_was_not_heard_of_is_made_again(
     monkeypatch.undo()
     outbox.apply({"cursor": b"new"}, [])
     assert outbox.load() == {"cursor": b"new"}
+
+
+def test_few_dead_rows_are_passed_over_and_late_ones_are_found(
+    store: DatabaseStore, database: str
+) -> None:
+    """A row can be committed below those that were collected: where that is quick, at once."""
+    clock, writer = HandClock(), store.journal_writer()
+    segments = _lead(store).segments
+    segments.lowest_id = LowestId(clock.monotonic)
+
+    def new(*, is_complete: bool = False) -> int:
+        return sum(segments.sizes(is_complete=is_complete).values())
+
+    insert, one = "INSERT INTO adcp_intake (queue, data) VALUES (0, 'late')", Database(database)
+    with one.transaction() as later:
+        later.execute(insert)
+        with one.transaction() as late:
+            late.execute(insert)
+            for _ in range(3):
+                writer.append(body(1), NOW_MS)
+                size = new()
+                clock.time += 10.0
+        segments.lowest_id.note_look(2.0)  # as with many dead rows
+        assert new() == size
+        assert new(is_complete=True) == size + len("late")
+    segments.lowest_id.note_look(2.0)
+    assert new() == size + len("late")
+    clock.time += 60.0
+    assert new() == size + 2 * len("late")
 
 
 def test_a_process_that_waits_knows_when_the_lease_ends(
