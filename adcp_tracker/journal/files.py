@@ -136,10 +136,10 @@ class QueueDirectory:
         self._check_holds_files(self.path)
 
     def _unusable(self, error: Exception) -> UnusableDirectoryError:
-        why = getattr(error, "strerror", None) or error
+        why, path = getattr(error, "strerror", None) or error, str(self.path)[:_PATH_SHOWN]
         return UnusableDirectoryError(
-            f"directory: {str(self.path)[:_PATH_SHOWN]!r} can't be used: {why}. Choose a directory "
-            "that this user may create or write to."
+            f"directory: {path if path.isprintable() else repr(path)} can't be used: {why}. "
+            "Choose a directory that this user may create or write to."
         )
 
     def _check_holds_files(self, folder: Path) -> None:
