@@ -90,10 +90,10 @@ class ImportReport:
     rows: int = 0
     events: int = 0
     rejected: int = 0
-    skipped: Counter[str] = attrs.field(factory=Counter, converter=Counter)
-    dropped: Counter[str] = attrs.field(factory=Counter, converter=Counter)
+    skipped: Counter[str] = attrs.field(factory=Counter)
+    dropped: Counter[str] = attrs.field(factory=Counter)
     unidentified: int = 0
-    omitted: Counter[str] = attrs.field(factory=Counter, converter=Counter)
+    omitted: Counter[str] = attrs.field(factory=Counter)
     errors: str = ""
     resumed_after: int = 0
     finished_at: float = 0.0
@@ -604,11 +604,12 @@ def _resumed(
             f"{path}: its import was interrupted at row {known['row']:,}, and had other options. "
             "Repeat those, or use --again to import it from its first row: events keep their ids."
         )
+    saved = {name: known[name] for name in _SAVED}
     report = ImportReport(
         errors=known["errors"] if known["errors_bytes"] else "",
         resumed_after=known["row"],
         repeated=bool(known["finished_at"]),
-        **{name: known[name] for name in _SAVED},
+        **{name: Counter(x) if isinstance(x, dict) else x for name, x in saved.items()},
     )
     if not report.repeated:
         logger.info("import.resumed", path=str(path), row=report.resumed_after)
