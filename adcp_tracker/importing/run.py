@@ -604,12 +604,15 @@ def _resumed(
             f"{path}: its import was interrupted at row {known['row']:,}, and had other options. "
             "Repeat those, or use --again to import it from its first row: events keep their ids."
         )
-    saved = {name: known[name] for name in _SAVED}
+    saved: dict[str, Any] = {
+        name: Counter(known[name]) if isinstance(known[name], dict) else known[name]
+        for name in _SAVED
+    }
     report = ImportReport(
         errors=known["errors"] if known["errors_bytes"] else "",
         resumed_after=known["row"],
         repeated=bool(known["finished_at"]),
-        **{name: Counter(x) if isinstance(x, dict) else x for name, x in saved.items()},
+        **saved,
     )
     if not report.repeated:
         logger.info("import.resumed", path=str(path), row=report.resumed_after)
