@@ -205,6 +205,7 @@ _WRAPPERS = ("data", "result", "payload", "response")
 _MOST_LEVELS = 5
 _MOST_VALUES = 200
 _DIGITS = 10
+_SUCCESS_CODES = frozenset({"0", "200", "ok", "success", "null", "none"})
 _EMPTY_SUCCESSES = frozenset({202, 204})
 
 
@@ -472,17 +473,27 @@ def _as_object(value: object) -> dict[str, object] | None:
 def _error_in(body: dict[str, object]) -> Mapping[str, object] | None:
     for name in ("adcp_error", "error"):
         found = body.get(name)
-        if isinstance(found, dict):
+        if isinstance(found, dict) and not _says_success(found.get("code")):
             return found
-        if isinstance(found, str) and found:
+        if isinstance(found, str) and found and not _says_success(found):
             return {"code": found, "message": body.get("error_description")}
-    for found in _listed(body.get("errors")):
+    errors = body.get("errors")
+    if isinstance(errors, dict) and ("code" in errors or "message" in errors):
+        return errors
+    for found in _listed(errors):
         if not isinstance(found, dict):
             return {"message": found}
         if found.get("severity") != "warning":
             return found
-    bare = isinstance(body.get("code"), str) and not _has_counts(body)
+    code = body.get("code")
+    bare = isinstance(code, str) and not _says_success(code) and not _has_counts(body)
     return body if bare else None
+
+
+def _says_success(code: object) -> bool:
+    """Return whether a code is what some frameworks answer if there is no error."""
+    is_code = isinstance(code, (str, int)) and not isinstance(code, bool)
+    return is_code and str(code).strip().lower() in _SUCCESS_CODES
 
 
 def _issues(source: Mapping[str, object], details: object) -> Iterator[Issue]:

@@ -150,6 +150,30 @@ def test_an_error_in_an_odd_encoding_is_one(encoding: str, status: int) -> None:
     assert outcome.code == "AUTH_INVALID"
 
 
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"code": "SUCCESS", "msg": "ok"},
+        {"code": "0"},
+        {"error": {"code": 0, "message": "ok"}},
+        {"error": "none"},
+    ],
+    ids=str,
+)
+def test_a_code_for_success_around_the_report_is_no_error(envelope: dict[str, object]) -> None:
+    """Taken for one, events that were processed would become dead letters."""
+    outcome = outcome_of(http(200, json.dumps({**envelope, "data": REPORT}).encode()))
+    assert isinstance(outcome, Delivered), outcome
+    assert outcome.processed == 4
+
+
+def test_an_error_may_stand_alone_where_a_list_belongs() -> None:
+    """It is no success, whatever counts stand beside it."""
+    body = {**REPORT, "errors": {"code": "AUTH_INVALID", "message": "No."}}
+    outcome = outcome_of(http(200, json.dumps(body).encode()))
+    assert isinstance(outcome, Paused)
+
+
 def test_a_page_with_json_in_it_is_no_answer() -> None:
     """Pages of sign-ins and maintenance have some for their scripts."""
     page = b'<html><script>var state = {"code": "X", "error": "no"}</script></html>'
