@@ -21,6 +21,7 @@ from adcp_tracker.events.event import (
     UserMatch,
 )
 from adcp_tracker.events.model import EMPTY
+from adcp_tracker.events.parsing import clean_id
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, 535898, tzinfo=timezone.utc)
 """A moment with microseconds."""
@@ -50,10 +51,10 @@ addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
 
 
 def tokens(longest: int) -> st.SearchStrategy[str]:
-    """Make strings of at most `longest` characters, not blank and without control characters."""
+    """Make strings of at most `longest` characters: no controls, and not only invisible ones."""
     return st.one_of(
         st.text(letters, min_size=1, max_size=min(longest, 30)).filter(
-            lambda text: not text.isspace()
+            lambda text: bool(clean_id(text))
         ),
         st.just("x" * longest),
     )
