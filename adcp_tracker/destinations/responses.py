@@ -477,7 +477,16 @@ def _error_in(body: dict[str, object]) -> Mapping[str, object] | None:
             return found
         if isinstance(found, str) and found and not _says_success(found):
             return {"code": found, "message": body.get("error_description")}
-    errors = body.get("errors")
+    listed = _listed_error(body.get("errors"))
+    if listed is not None:
+        return listed
+    code = body.get("code")
+    bare = isinstance(code, str) and not _says_success(code) and not _has_counts(body)
+    return body if bare else None
+
+
+def _listed_error(errors: object) -> Mapping[str, object] | None:
+    """Return the first error of a list that is no mere warning."""
     if isinstance(errors, dict) and ("code" in errors or "message" in errors):
         return errors
     for found in _listed(errors):
@@ -485,9 +494,7 @@ def _error_in(body: dict[str, object]) -> Mapping[str, object] | None:
             return {"message": found}
         if found.get("severity") != "warning":
             return found
-    code = body.get("code")
-    bare = isinstance(code, str) and not _says_success(code) and not _has_counts(body)
-    return body if bare else None
+    return None
 
 
 def _says_success(code: object) -> bool:
