@@ -3,6 +3,10 @@
 Run as ``python -m tests.servers.storm --minutes 5 --worker gevent``. It exits with 1 if a
 purchase that was answered is lost, if an event is ever sent in another body than before, or if
 the stats are not exact at the end.
+
+How many purchases are answered depends on the machine, not only on the library: shoppers keep
+their connections, so one worker gets most of them, and a gevent worker has one thread to serve
+them with. On a busy machine, one thread gets a smaller share than the several of gthread.
 """
 
 from __future__ import annotations
