@@ -29,7 +29,7 @@ def main() -> None:
                 os.close(start)
                 os.read(starting, 1)  # nothing comes, but the end of it once all are there
                 track(tracker, settings["each"], first=number * settings["each"])
-                tracker.close(1.0)
+                tracker.close(60.0)  # time for an answer that comes late, or the next sends again
                 status = 0
             finally:
                 os._exit(status)
