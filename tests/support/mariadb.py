@@ -63,6 +63,7 @@ class MariaDBServer:
         """Start it, and wait until it takes connections."""
         command = [_program("mariadbd"), "--no-defaults", f"--datadir={self.directory}/data"]
         command += [f"--socket={self.socket}", f"--pid-file={self.directory}/pid"]
+        command += [f"--tmpdir={self.directory}"]
         command += [f"--{name}={value}" for name, value in _SETTINGS.items()]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=_USER)
@@ -100,6 +101,7 @@ def run_mariadb() -> Iterator[MariaDBServer]:
         if _USER is not None:
             shutil.chown(directory, _USER)
         command = [_program("mariadb-install-db"), "--no-defaults", f"--datadir={directory}/data"]
+        command += [f"--tmpdir={directory}"]  # servers remove each other's tables from /tmp
         command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=_USER)
         server = MariaDBServer(directory)
