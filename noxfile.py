@@ -89,6 +89,13 @@ def compat(session: nox.Session) -> None:
 
 
 @nox.session
+def shops(session: nox.Session) -> None:
+    """Read the models of shop systems that are too large for the tests' own environment."""
+    session.install("-e", ".[cli,sandbox]", "django-oscar", *CELL_NEEDS)
+    session.run("python", "-m", "pytest", "tests/orders", "-m", "shops", *session.posargs)
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """Deliver to sellers built on the official SDK, and check requests with its schemas."""
     _pytest(session, "-m", "conformance", extras="dev,conformance")
@@ -201,6 +208,7 @@ def everything(session: nox.Session) -> None:
         "databases",
         "servers",
         "compat",
+        "shops",
         "conformance",
         "bench",
         "browser",

@@ -34,9 +34,9 @@ PLACES = {
     "servers": "_served.py",
     "uwsgi": "test_uwsgi",
 }
-"""Which path makes a test one of a long kind; `compat` and `slow` are marked by hand."""
+"""Which path makes a test one of a long kind; `compat`, `shops` and `slow` are marked by hand."""
 
-LONG = {*PLACES, "compat", "slow"}
+LONG = {*PLACES, "compat", "shops", "slow"}
 
 
 def pytest_configure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 
 import django
@@ -104,8 +105,12 @@ def _show() -> None:
     orders = get_model("order", "Order").objects
     plain = to_order(orders.get())
     loaded = to_order(orders.select_related("shipping_address__country").get())
-    for _order in (plain, loaded):
-        pass
+    (line,) = plain.items
+    known = [plain.order_id, f"{plain.total}", f"{plain.currency}", line.id]
+    for order in (plain, loaded):
+        given = {"email": order.email, "phone": order.phone}
+        known.append("+".join(name for name, value in given.items() if value))
+    sys.stdout.write(" ".join(known))
 
 
 if __name__ == "__main__":

@@ -127,10 +127,9 @@ def test_moneys_own_libraries_are_read() -> None:
     assert (str(event.custom_data.value), event.custom_data.currency) == ("59.90", "EUR")
 
 
-@pytest.mark.slow
+@pytest.mark.shops
 def test_django_oscars_own_models_are_read() -> None:
     """An order out of oscar's database is read, its address only if it is loaded."""
-    pytest.importorskip("oscar")
     script = Path(__file__).with_name("oscar_shop.py")
     ended = subprocess.run(
         [sys.executable, str(script)], check=True, capture_output=True, text=True
