@@ -105,7 +105,7 @@ def _show() -> None:
     orders = get_model("order", "Order").objects
     plain = to_order(orders.get())
     loaded = to_order(orders.select_related("shipping_address__country").get())
-    (line,) = plain.items
+    (line,) = plain.items or ()
     known = [plain.order_id, f"{plain.total}", f"{plain.currency}", line.id]
     for order in (plain, loaded):
         given = {"email": order.email, "phone": order.phone}
