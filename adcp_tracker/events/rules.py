@@ -235,8 +235,11 @@ def identifier(longest: int) -> Check:
         is_printable = value.isprintable()
         if not is_printable:
             value = clean_id(value)
-        if not 0 < len(value) <= longest:
-            fail(TOO_LONG if value else MISSING, expected, describe(given))
+        if len(value) > longest:
+            fail(TOO_LONG, expected, describe(given))
+        if not value:
+            unseen = ", none of them visible" if given else ""
+            fail(MISSING, expected, f"{describe(given)}{unseen}")
         if not is_printable:
             if _find_control(value):
                 fail(

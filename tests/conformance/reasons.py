@@ -98,8 +98,8 @@ REASONS = (
     ),
     Reason(
         r"\$\.surface\.(property_type|namespace|property_id)",
-        r"a string without control characters",
-        _CONTROL,
+        r"a string (of 1–\d+|without control) characters",
+        _CONTROL + " One of nothing but such characters names nothing.",
         {"surface": {"category": "app", "namespace": "a\tb"}},
     ),
     Reason(

@@ -84,6 +84,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"user_match": UserMatch(uids=())}, IDENTIFIER),
     ({"user_match": UserMatch(click_id_type="gclid")}, IDENTIFIER),
     ({"user_match": "x"}, "$.user_match: expected a UserMatch, got a string of 1 characters"),
+    ({"event_id": "\x1b"}, "of 1–256 characters, got a string of 1 characters, none of them vis"),
     (
         {"user_match": match(hashed_email="alice@example.com")},
         f"$.user_match.hashed_email: {NO_DIGEST}",
