@@ -14,7 +14,7 @@ from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import AdcpTrackerError, InvalidEventError
 from adcp_tracker.orders.reader import to_order
-from adcp_tracker.privacy.erasure import Erasure, ErasureReport, Export, erase_copies
+from adcp_tracker.privacy.erasure import ErasureReport, PersonData, erase_copies
 from adcp_tracker.privacy.matching import person
 
 if TYPE_CHECKING:
@@ -68,15 +68,14 @@ class PrivacyApi:
             OSError: If the disk refuses the write.
         """
         whom = self._person(known)
-        buffer = self._pipeline.buffer
         unreached = self._pipeline.ship_all(timeout)
 
         def erase_shipped(person: Person) -> None:
             self._pipeline.run(lambda leader: erase_copies(leader, person), timeout)
 
         copies = erase_shipped if self._pipeline.is_relay else None
-        erasure = Erasure(buffer, self._store, whom, follow, copies)
-        report = ErasureReport.sum(self._pipeline.run_on_all(erasure, timeout))
+        data = PersonData(self._pipeline.buffer, self._store, whom, follow, copies)
+        report = ErasureReport.sum(self._pipeline.run_on_all(data.erase, timeout))
         report = attrs.evolve(report, unreached=unreached)
         logger.info(
             "person.erased",
@@ -105,8 +104,8 @@ class PrivacyApi:
         """
         whom = self._person(known)
         self._pipeline.ship_all(timeout)
-        listing = Export(self._pipeline.buffer, self._store, whom, follow)
-        found = self._pipeline.run_on_all(listing, timeout)
+        data = PersonData(self._pipeline.buffer, self._store, whom, follow)
+        found = self._pipeline.run_on_all(data.export, timeout)
         return [each for items in found for each in items]
 
     def _person(self, known: PersonFields) -> Person:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from adcp_tracker.privacy.matching import Match, Person
 
 
+_UTC = timezone.utc
+_HEAD_BYTES = 25
+
 _BY_HAND = (
     "Expire the click-id cookie at the browser's next request: see Capture.expire_cookie.",
     "Delete the context tokens that you stored with the person's orders, and backups of the queue.",
@@ -137,14 +140,15 @@ class ErasureReport:
 
 
 @attrs.frozen
-class Erasure:
-    """A command for the uploader that erases one person.
+class PersonData:
+    """One person's data in a queue. Its methods are commands for the uploader.
 
     Attributes:
         buffer: This process's write buffer.
         memory: The remembered contexts.
         person: The person.
-        follow: Also erase the other events of the same orders.
+        follow: Also take the other events of the same orders.
+        erase_copies: Erases the person from what a relay has shipped.
     """
 
     buffer: WriteBuffer
@@ -153,15 +157,13 @@ class Erasure:
     follow: bool = True
     erase_copies: Callable[[Person], object] | None = None
 
-    def __call__(self, uploader: Uploader) -> ErasureReport:
+    def erase(self, uploader: Uploader) -> ErasureReport:
         """Erase the person and return a report.
 
         Raises:
             OSError: If the disk refuses a write. What was erased before stays erased.
         """
-        self.buffer.flush()
-        uploader.apply_arrived()
-        result = search(uploader, self.person, follow=self.follow)
+        result = self._search(uploader)
         matcher = PersonMatcher(result.person)
         status = DeliveryStatus(uploader)
         stands = Counter(
@@ -189,6 +191,25 @@ class Erasure:
             undecrypted=result.undecrypted,
             leftover_files=uploader.queue.places_with(self.person.identifying_texts()),
         )
+
+    def export(self, uploader: Uploader) -> list[dict[str, object]]:
+        """Return everything that was found as JSON-compatible dicts, each with its place."""
+        result = self._search(uploader)
+        status = DeliveryStatus(uploader)
+        events = [_event(uploader, status, match) for match in result.events]
+        letters = [_letter(letter) for letter in result.letters]
+        kept: list[dict[str, object]] = [
+            {"kind": "remembered", "where": each.name, "context": _context(each.context)}
+            for each in self.memory.of_person(result.person)
+            if each.context is not None
+        ]
+        return [*events, *letters, *kept, *_undecrypted(result.undecrypted)]
+
+    def _search(self, uploader: Uploader) -> SearchResult:
+        """Find the person in everything that was tracked until now."""
+        self.buffer.flush()
+        uploader.apply_arrived()
+        return search(uploader, self.person, follow=self.follow)
 
     def _remove_unreadable(self, uploader: Uploader, result: SearchResult) -> int:
         """Remove what can't be searched, since it may contain the person's data."""
@@ -276,42 +297,6 @@ def _holds(batch: FrozenBatch, segment: str, record: Record) -> bool:
     return any(
         span.segment == segment and span.start <= record.start < span.stop for span in batch.spans
     )
-
-
-_UTC = timezone.utc
-_HEAD_BYTES = 25
-
-
-@attrs.frozen
-class Export:
-    """A command for the uploader that lists one person's data.
-
-    Attributes:
-        buffer: This process's write buffer.
-        memory: The remembered contexts.
-        person: The person.
-        follow: Also list the other events of the same orders.
-    """
-
-    buffer: WriteBuffer
-    memory: ContextStore
-    person: Person
-    follow: bool = True
-
-    def __call__(self, uploader: Uploader) -> list[dict[str, object]]:
-        """Return everything that was found as JSON-compatible dicts, each with its place."""
-        self.buffer.flush()
-        uploader.apply_arrived()
-        result = search(uploader, self.person, follow=self.follow)
-        status = DeliveryStatus(uploader)
-        events = [_event(uploader, status, match) for match in result.events]
-        letters = [_letter(letter) for letter in result.letters]
-        kept: list[dict[str, object]] = [
-            {"kind": "remembered", "where": each.name, "context": _context(each.context)}
-            for each in self.memory.of_person(result.person)
-            if each.context is not None
-        ]
-        return [*events, *letters, *kept, *_undecrypted(result.undecrypted)]
 
 
 def _event(uploader: Uploader, status: DeliveryStatus, match: Match) -> dict[str, object]:

@@ -13,7 +13,7 @@ from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.writer import JournalWriter
 from adcp_tracker.outbox.directory import ContextFiles, DirectoryStore, open_outbox
 from adcp_tracker.privacy.context_store import ContextStore, ContextTokens, TokenSigner
-from adcp_tracker.privacy.erasure import Erasure
+from adcp_tracker.privacy.erasure import PersonData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.journal.files import QueueDirectory
     from adcp_tracker.outbox.storage import Outbox
+    from adcp_tracker.privacy.erasure import ErasureReport
     from adcp_tracker.privacy.matching import Person
     from adcp_tracker.tracker import Tracker
 
@@ -118,13 +119,13 @@ def erasure(
     buffer: WriteBuffer | None = None,
     keys: Sequence[str] = (),
     follow: bool = True,
-) -> Erasure:
-    """Return the errand that erases a person."""
+) -> Callable[[Uploader], ErasureReport]:
+    """Return the command that erases a person."""
     clock = SystemClock()
     contexts = ContextFiles(directory, clock)
     memory = ContextStore(contexts, ContextTokens(contexts, keys, clock), clock)
     buffer = buffer or WriteBuffer(JournalWriter(directory), clock)
-    return Erasure(buffer, memory, person, follow)
+    return PersonData(buffer, memory, person, follow).erase
 
 
 def reader(directory: QueueDirectory) -> TokenSigner:
