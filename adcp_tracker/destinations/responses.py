@@ -218,18 +218,18 @@ def parse_report(payload: object, response: Response, count: int) -> Delivered |
         count: How many events were sent.
     """
     report = _find_report(payload)
-    listed = _get(report, "partial_failures") or []
+    listed = get_value(report, "partial_failures") or []
     failed = [listed] if isinstance(listed, dict) else listed
     if not report or not isinstance(failed, list):
         return _unreadable(response)
-    received, processed = (_count(_get(report, name)) for name in _COUNTS)
+    received, processed = (_count(get_value(report, name)) for name in _COUNTS)
     failures, nameless = _partial_failures(failed)
     return Delivered(
         failures=failures,
         received=received,
         processed=processed,
         warnings=(*_warnings(report), *_discrepancies(received, count, nameless)),
-        match_quality=_share(_get(report, "match_quality")),
+        match_quality=_share(get_value(report, "match_quality")),
         replayed=report.get("replayed") is True,
         wait=rate_limit_delay(response.headers, response.now),
         nameless_failures=nameless,
@@ -256,7 +256,7 @@ def has_report(payload: object) -> bool:
 
 
 def _has_counts(body: Mapping[str, object]) -> bool:
-    return any(_count(_get(body, name)) is not None for name in _COUNTS)
+    return any(_count(get_value(body, name)) is not None for name in _COUNTS)
 
 
 def _children(value: object) -> list[object]:
@@ -294,7 +294,7 @@ def _denies_success(body: Mapping[str, object]) -> bool:
     return any(flag is False for flag in flags) or body.get("error") is True or is_error_code
 
 
-def _get(table: Mapping[str, object], name: str) -> object:
+def get_value(table: Mapping[str, object], name: str) -> object:
     """Return a value by its name, or by its name in camel case."""
     if name in table:
         return table[name]
@@ -329,7 +329,7 @@ def _partial_failures(listed: list[object]) -> tuple[tuple[EventFailure, ...], i
 
 
 def _event_id(item: object) -> str | None:
-    event_id = _get(item, "event_id") if isinstance(item, dict) else None
+    event_id = get_value(item, "event_id") if isinstance(item, dict) else None
     return event_id if isinstance(event_id, str) and is_sanitized(event_id, _ID_LENGTH) else None
 
 
@@ -433,7 +433,7 @@ def read_error(source: Mapping[str, object], *, replayed: bool = False) -> Selle
     """Parse an error, ignoring values of a wrong type."""
     recovery = source.get("recovery")
     details = source.get("details")
-    versions = _get(details, "supported_versions") if isinstance(details, dict) else None
+    versions = get_value(details, "supported_versions") if isinstance(details, dict) else None
     return SellerError(
         code=sanitize(source.get("code"), CODE_LENGTH),
         message=sanitize(source.get("message")),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 import attrs
 
 from adcp_tracker._formatting import describe, format_choice, format_code, format_key, is_name
-from adcp_tracker.destinations.responses import CODE_LENGTH, sanitize
+from adcp_tracker.destinations.responses import CODE_LENGTH, get_value, sanitize
 from adcp_tracker.destinations.validation import validate_text
 from adcp_tracker.events.model import ActionSource, EventType, SurfaceCategory
 from adcp_tracker.events.rules import COMMON_CURRENCIES
@@ -481,7 +481,7 @@ def parse_reports(answer: Mapping[str, object]) -> tuple[SourceReport, ...]:
 
     Accepts ``event_source_id`` and ``eventSourceId``.
     """
-    listed = _get(answer, "event_sources")
+    listed = get_value(answer, "event_sources")
     items = listed[:_MOST_SOURCES] if isinstance(listed, list) else []
     reports = (_report(item) for item in items if isinstance(item, dict))
     return tuple(report for report in reports if report.event_source_id)
@@ -493,15 +493,15 @@ def is_count(value: object) -> TypeGuard[int]:
 
 
 def _report(item: Mapping[str, object]) -> SourceReport:
-    setup, health = _get(item, "setup"), _get(item, "health")
+    setup, health = get_value(item, "setup"), get_value(item, "health")
     return SourceReport(
-        event_source_id=sanitize(_get(item, "event_source_id"), _ID_LENGTH),
-        name=sanitize(_get(item, "name"), _ID_LENGTH),
-        action=sanitize(_get(item, "action"), CODE_LENGTH),
-        managed_by=sanitize(_get(item, "managed_by"), CODE_LENGTH),
-        event_types=_optional_words(_get(item, "event_types")),
-        value_currencies=_optional_words(_get(item, "value_currencies")),
-        action_source=sanitize(_get(item, "action_source"), CODE_LENGTH),
+        event_source_id=sanitize(get_value(item, "event_source_id"), _ID_LENGTH),
+        name=sanitize(get_value(item, "name"), _ID_LENGTH),
+        action=sanitize(get_value(item, "action"), CODE_LENGTH),
+        managed_by=sanitize(get_value(item, "managed_by"), CODE_LENGTH),
+        event_types=_optional_words(get_value(item, "event_types")),
+        value_currencies=_optional_words(get_value(item, "value_currencies")),
+        action_source=sanitize(get_value(item, "action_source"), CODE_LENGTH),
         setup=_setup(setup) if isinstance(setup, dict) else None,
         health=_health(health) if isinstance(health, dict) else None,
         errors=tuple(_errors(item)),
@@ -510,19 +510,19 @@ def _report(item: Mapping[str, object]) -> SourceReport:
 
 def _setup(setup: Mapping[str, object]) -> Setup:
     return Setup(
-        _lines(_get(setup, "instructions")),
-        _lines(_get(setup, "snippet")),
-        sanitize(_get(setup, "snippet_type"), CODE_LENGTH),
+        _lines(get_value(setup, "instructions")),
+        _lines(get_value(setup, "snippet")),
+        sanitize(get_value(setup, "snippet_type"), CODE_LENGTH),
     )
 
 
 def _health(health: Mapping[str, object]) -> Health:
-    listed = _get(health, "issues")
+    listed = get_value(health, "issues")
     issues = [_message(issue) for issue in listed[:_MOST_LINES]] if isinstance(listed, list) else []
-    issues.append(sanitize(_get(health, "last_error")))
-    rate, events = _get(health, "match_rate"), _get(health, "events_received_24h")
+    issues.append(sanitize(get_value(health, "last_error")))
+    rate, events = get_value(health, "match_rate"), get_value(health, "events_received_24h")
     return Health(
-        status=sanitize(_get(health, "status"), CODE_LENGTH),
+        status=sanitize(get_value(health, "status"), CODE_LENGTH),
         match_rate=float(rate) if _is_number(rate) and 0 <= rate <= 1 else None,
         events_received_24h=events if is_count(events) else None,
         issues=tuple(filter(None, issues)),
@@ -530,9 +530,9 @@ def _health(health: Mapping[str, object]) -> Health:
 
 
 def _errors(item: Mapping[str, object]) -> list[str]:
-    listed = _get(item, "errors")
+    listed = get_value(item, "errors")
     errors = [_message(error) for error in listed[:_MOST_LINES]] if isinstance(listed, list) else []
-    errors.append(_message(_get(item, "error")))
+    errors.append(_message(get_value(item, "error")))
     return [error for error in errors if error]
 
 
@@ -556,11 +556,3 @@ def _optional_words(value: object) -> tuple[str, ...] | None:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _get(table: Mapping[str, object], name: str) -> object:
-    """Return a value by its name, or by its name in camel case."""
-    if name in table:
-        return table[name]
-    first, *rest = name.split("_")
-    return table.get(first + "".join(word.capitalize() for word in rest))

@@ -27,6 +27,7 @@ from adcp_tracker._advice import (
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.outbox.dead_letters import HIDDEN
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
+from adcp_tracker.sandbox.schema import escape_pointer
 from adcp_tracker.sandbox.seller import match_quality, warnings_about
 from adcp_tracker.sandbox.store import OUTCOMES
 
@@ -336,7 +337,7 @@ def _mark_lines(value: object, issues: Mapping[str, str]) -> Iterator[str]:
 def _pointers(value: object, pointer: str) -> Iterator[str]:
     yield pointer
     for key, inner in _members(value):
-        yield from _pointers(inner, f"{pointer}/{_escape_key(key)}")
+        yield from _pointers(inner, f"{pointer}/{escape_pointer(key)}")
 
 
 def _members(value: object) -> list[tuple[str, object]]:
@@ -365,7 +366,7 @@ def _lines(  # noqa: PLR0913, PLR0917 - the state of a recursion
     yield _mark(f"{indent}{label}{opening}", messages)
     for number, (key, inner) in enumerate(members, 1):
         name = f"{json.dumps(key, ensure_ascii=False)}: " if opening == "{" else ""
-        place = f"{pointer}/{_escape_key(key)}"
+        place = f"{pointer}/{escape_pointer(key)}"
         inner_comma = "," if number < len(members) else ""
         yield from _lines(inner, place, name, indent + "  ", marks, inner_comma)
     yield escape(f"{indent}{closing}{comma}")
@@ -375,10 +376,6 @@ def _mark(line: str, messages: str) -> str:
     if not messages:
         return escape(line)
     return f"<mark>{escape(line)} <em>← {escape(messages)}</em></mark>"
-
-
-def _escape_key(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _render_identity(entry: Entry) -> str:

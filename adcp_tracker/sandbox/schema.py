@@ -153,7 +153,7 @@ def check_object(fields: Mapping[str, Check], required: tuple[str, ...] = ()) ->
         for key, entry in value.items():
             issues = fields.get(key, check_no_null)(entry)
             if issues:
-                found += prefix_pointers(f"/{_escape(key)}", issues)
+                found += prefix_pointers(f"/{escape_pointer(key)}", issues)
         return found
 
     return check
@@ -236,7 +236,8 @@ def _is_last_minute(local: datetime, match: re.Match[str]) -> bool:
     return (utc.hour, utc.minute) == (23, 59)
 
 
-def _escape(key: str) -> str:
+def escape_pointer(key: str) -> str:
+    """Return a key as a part of a JSON pointer."""
     return key.replace("~", "~0").replace("/", "~1")
 
 
