@@ -17,7 +17,6 @@ import threading
 import time
 import warnings
 from collections import deque
-from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -158,6 +157,8 @@ class DevelopmentReporter:
 
     def _post(self, origin: tuple[str, int], body: str) -> bool:
         """Send to one seller; return whether it may be asked again."""
+        from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - loads much
+
         host, port = origin
         connection = HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
         try:

@@ -10,6 +10,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,6 +22,8 @@ from adcp_tracker.outbox.storage import DamagedOutboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from cattrs.preconf.orjson import OrjsonConverter
 
     from adcp_tracker.outbox.storage import Outbox
 
@@ -38,8 +41,6 @@ _STORED_NAMES = {
     "missing_keys": "locked",
 }
 """Fields whose key on disk is another than their name."""
-
-_converter = make_converter(omit_if_default=True)
 
 
 @attrs.frozen
@@ -343,21 +344,27 @@ class DestinationState:
         return attrs.evolve(self, cursors=dict(self.cursors), counts=counts)
 
 
-def _keep_stored_names(kind: type[object], names: Mapping[str, str]) -> None:
+@cache  # made when first needed, by the one process that leads
+def _converter() -> OrjsonConverter:
+    converter = make_converter(omit_if_default=True)
+    _keep_stored_names(converter, Counts, {"unconfirmed": "unprocessed"})
+    _keep_stored_names(converter, DestinationState, _STORED_NAMES)
+    return converter
+
+
+def _keep_stored_names(
+    converter: OrjsonConverter, kind: type[object], names: Mapping[str, str]
+) -> None:
     overrides = {name: override(rename=stored) for name, stored in names.items()}
-    read = make_dict_structure_fn(kind, _converter, **overrides)  # type: ignore[arg-type]
+    read = make_dict_structure_fn(kind, converter, **overrides)  # type: ignore[arg-type]
     write = make_dict_unstructure_fn(
         kind,
-        _converter,
+        converter,
         _cattrs_omit_if_default=True,
         **overrides,  # type: ignore[arg-type]
     )
-    _converter.register_structure_hook(kind, read)
-    _converter.register_unstructure_hook(kind, write)
-
-
-_keep_stored_names(Counts, {"unconfirmed": "unprocessed"})
-_keep_stored_names(DestinationState, _STORED_NAMES)
+    converter.register_structure_hook(kind, read)
+    converter.register_unstructure_hook(kind, write)
 
 
 class State:
@@ -459,19 +466,19 @@ class State:
     def _restore(self, key: str, value: bytes) -> None:
         if key.startswith(_DESTINATION):
             name = key.removeprefix(_DESTINATION)
-            self.destinations[name] = _converter.loads(value, DestinationState)
+            self.destinations[name] = _converter().loads(value, DestinationState)
         elif key.startswith(_DELIVERY):
-            batch = _converter.loads(value, FrozenBatch)
+            batch = _converter().loads(value, FrozenBatch)
             self.batches.setdefault(batch.destination, []).append(batch)
         else:  # a newer version's; it will want it back
             self._foreign[key] = value
 
     def _encode(self) -> dict[str, bytes]:
         encoded = self._foreign | {
-            f"{_DESTINATION}{name}": _converter.dumps(state)
+            f"{_DESTINATION}{name}": _converter().dumps(state)
             for name, state in self.destinations.items()
         }
         for batches in self.batches.values():
             for each in batches:
-                encoded[f"{_DELIVERY}{each.destination}:{each.number}"] = _converter.dumps(each)
+                encoded[f"{_DELIVERY}{each.destination}:{each.number}"] = _converter().dumps(each)
         return encoded
