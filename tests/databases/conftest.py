@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import django
 import pytest
 
-from tests.support.mariadb import run_mariadb
+from tests.support.mysql import run_mariadb
 from tests.support.postgres import run_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.mariadb import MariaDBServer
+    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.integrations.django.shop.settings")
@@ -44,21 +44,21 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDBServer]:
+def mariadb() -> Iterator[MySQLServer]:
     """Run a MariaDB server."""
     with run_mariadb() as server:
         yield server
 
 
 @pytest.fixture(params=["postgres", "mariadb"])
-def any_server(request: pytest.FixtureRequest) -> PostgresServer | MariaDBServer:
+def any_server(request: pytest.FixtureRequest) -> PostgresServer | MySQLServer:
     """Return a server of each kind."""
-    server: PostgresServer | MariaDBServer = request.getfixturevalue(request.param)
+    server: PostgresServer | MySQLServer = request.getfixturevalue(request.param)
     return server
 
 
 @pytest.fixture
-def any_database(any_server: PostgresServer | MariaDBServer) -> str:
+def any_database(any_server: PostgresServer | MySQLServer) -> str:
     """Return the URL of an empty database of each kind."""
     return any_server.create(f"test_{next(_NUMBERS)}")
 

@@ -21,7 +21,7 @@ from tests.support.destinations import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.mariadb import MariaDBServer
+    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
 
@@ -97,7 +97,7 @@ def test_refused_and_dropped_events_are_shipped_too(tmp_path: Path, url: str) ->
 
 
 def test_while_the_database_is_away_the_directory_fills_up(
-    tmp_path: Path, any_server: PostgresServer | MariaDBServer, url: str
+    tmp_path: Path, any_server: PostgresServer | MySQLServer, url: str
 ) -> None:
     """Calls go on as if nothing was; all is shipped once when it is back."""
     with Tracker(

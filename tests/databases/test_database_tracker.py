@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.support.mariadb import MariaDBServer
+    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
     from tests.support.seller import SellerProcess
 
@@ -107,7 +107,7 @@ def test_a_person_is_erased_for_all_machines(url: str) -> None:
 
 
 def test_while_the_database_is_away_events_wait_in_memory(
-    any_server: PostgresServer | MariaDBServer, url: str
+    any_server: PostgresServer | MySQLServer, url: str
 ) -> None:
     """A checkout never breaks, and nothing is lost when it is back."""
     seller = RecordingDestination()

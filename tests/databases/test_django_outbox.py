@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from tests.support.mariadb import MariaDBServer
+    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
 ALIASES = ("orders", "stock")
@@ -504,7 +504,7 @@ def test_the_migration_creates_what_queue_migrate_creates(database: str) -> None
 
 
 @pytest.fixture
-def maria(mariadb: MariaDBServer) -> Iterator[str]:
+def maria(mariadb: MySQLServer) -> Iterator[str]:
     """Add a MariaDB database to the shop's own, migrated, on a driver of the shop's choice."""
     import pymysql  # noqa: PLC0415 - here alone
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from tests.support.mariadb import MariaDBServer
+    from tests.support.mysql import MySQLServer
 
 
 class Base(DeclarativeBase):
@@ -441,7 +441,7 @@ def test_an_event_that_is_rejected_beside_an_open_session_asks_for_no_second_con
     small.dispose()
 
 
-def test_mariadb_has_events_in_its_transactions(mariadb: MariaDBServer) -> None:
+def test_mariadb_has_events_in_its_transactions(mariadb: MySQLServer) -> None:
     """Savepoints, a failing insert, and a worker's view of it."""
     url = mariadb.create("alchemy")
     engine = create_engine(url.replace("mysql:", "mysql+pymysql:"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.crashing.killpoints import Point
-    from tests.support.mariadb import MariaDBServer
+    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
 SHARE = {"postgres": 5, "mariadb": 3}
@@ -153,7 +153,7 @@ def cases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cases]:
     """Return what runs cases over a server of each kind."""
-    server: PostgresServer | MariaDBServer = request.getfixturevalue(request.param)
+    server: PostgresServer | MySQLServer = request.getfixturevalue(request.param)
     url = server.create("crashes")
     migrate(url, queues=10_000)
     several = Cases(request.param, url, tmp_path_factory.mktemp("crashes"))

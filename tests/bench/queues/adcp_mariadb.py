@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.outbox.database import migrate
 from tests.bench.queues.adcp_directory import MARKER, opened_by
-from tests.support.mariadb import run_mariadb
+from tests.support.mysql import run_mariadb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

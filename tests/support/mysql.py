@@ -35,7 +35,7 @@ def _program(name: str) -> str:
 
 
 @attrs.define
-class MariaDBServer:
+class MySQLServer:
     """A server under test.
 
     Attributes:
@@ -94,7 +94,7 @@ class MariaDBServer:
 
 
 @contextmanager
-def run_mariadb() -> Iterator[MariaDBServer]:
+def run_mariadb() -> Iterator[MySQLServer]:
     """Run a new, empty server."""
     directory = Path(tempfile.mkdtemp(prefix="adcp-maria-"))
     try:
@@ -104,7 +104,7 @@ def run_mariadb() -> Iterator[MariaDBServer]:
         command += [f"--tmpdir={directory}"]  # servers remove each other's tables from /tmp
         command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=_USER)
-        server = MariaDBServer(directory)
+        server = MySQLServer(directory)
         server.start()
         try:
             yield server
