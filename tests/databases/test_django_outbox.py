@@ -7,6 +7,7 @@ import unittest
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import pymysql
 import pytest
 from asgiref.sync import sync_to_async
 from django.core import mail
@@ -25,6 +26,7 @@ from adcp_tracker_django import get_tracker
 from adcp_tracker_django.testing import capture_transaction_events
 from tests.integrations.django.shop.models import Order
 from tests.support.destinations import wait_until
+from tests.support.mysql import MySQLServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,41 +34,49 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
 ALIASES = ("orders", "stock")
+ONLY_POSTGRES = pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 
 
 class ChangedMindError(Exception):
     """Somebody rolls back."""
 
 
+def _settings(server: PostgresServer | MySQLServer) -> dict[str, str]:
+    """Return how Django connects to a server; to MySQL on a driver of the shop's choice."""
+    engine = "django.db.backends."
+    if not isinstance(server, MySQLServer):
+        return {"ENGINE": f"{engine}postgresql", "USER": "postgres", "HOST": str(server.directory)}
+    pymysql.version_info = (2, 2, 7, "final", 0)  # what Django asks of mysqlclient
+    pymysql.install_as_MySQLdb()
+    return {"ENGINE": f"{engine}mysql", "USER": "root", "HOST": server.socket}
+
+
 @pytest.fixture(scope="module")
-def _databases(postgres: PostgresServer) -> Iterator[None]:
-    """Add two PostgreSQL databases to the shop's own, migrated."""
+def _databases(any_server: PostgresServer | MySQLServer) -> Iterator[None]:
+    """Add two databases to the shop's own, migrated."""
     known = connections.settings
-    added = {
-        alias: {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": f"shop_{alias}",
-            "USER": "postgres",
-            "HOST": str(postgres.directory),
-        }
-        for alias in ALIASES
-    }
+    added = {alias: {**_settings(any_server), "NAME": f"shop_{alias}"} for alias in ALIASES}
     for alias, given in connections.configure_settings({"default": {}, **added}).items():
         if alias in ALIASES:
-            postgres.create(f"shop_{alias}")
+            any_server.create(f"shop_{alias}")
             known[alias] = given
             call_command("migrate", "adcp_tracker", verbosity=0, database=alias)
             with connections[alias].schema_editor() as editor:
                 editor.create_model(Order)
     yield
+    forget(*ALIASES)
     for alias in ALIASES:
+        del known[alias]
+
+
+def forget(*aliases: str) -> None:
+    """Close this thread's connections, and have the next ones be made by the settings of then."""
+    for alias in aliases:
         connections[alias].close()
         del connections[alias]
-        del known[alias]
 
 
 @pytest.fixture
@@ -213,10 +223,12 @@ def test_other_events_wait_for_the_commit_in_the_journal(with_directory: Path) -
 
 
 def test_what_is_in_the_directory_can_be_relayed(
-    with_directory: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    with_directory: Path,
+    any_server: PostgresServer | MySQLServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Then all events are in one queue, those of orders by their transactions."""
-    monkeypatch.setenv("ADCP_QUEUE", postgres.url("shop_orders"))
+    monkeypatch.setenv("ADCP_QUEUE", any_server.url("shop_orders"))
     with configured(DIRECTORY=with_directory, FLUSH_INTERVAL=0.05):
         with transaction.atomic("orders"):
             buy(1)
@@ -294,35 +306,46 @@ def missing_right() -> Iterator[None]:
         cursor.execute("RESET ROLE; DROP OWNED BY clerk; DROP ROLE clerk")
 
 
+def test_an_insert_that_fails_leaves_the_checkout_whole(with_directory: Path) -> None:
+    """The order is committed, its event is in the journal after that, and the loss is counted."""
+    _check_checkouts(missing_table, with_directory)
+
+
+@ONLY_POSTGRES
 @pytest.mark.parametrize("trouble", [missing_table, missing_right])
 @pytest.mark.parametrize("server_side", [False, True])
-def test_an_insert_that_fails_leaves_the_checkout_whole(
+def test_it_does_however_the_insert_fails(
     trouble: Any,  # noqa: ANN401 - a context manager
     with_directory: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
     server_side: bool,
 ) -> None:
-    """The order is committed, its event is in the journal after that, and the loss is counted."""
+    """For lack of a table or a right, in one statement or in three."""
     options = connections["orders"].settings_dict["OPTIONS"]
     monkeypatch.setitem(options, "server_side_binding", server_side)
     connections["orders"].close()
+    _check_checkouts(trouble, with_directory)
+    connections["orders"].close()
+
+
+def _check_checkouts(trouble: Any, directory: Path) -> None:  # noqa: ANN401 - a context manager
+    """Buy while events can't be inserted, and after that."""
     with trouble():
         with transaction.atomic("orders"):
             buy(1)
-            assert journaled(with_directory) == []
+            assert journaled(directory) == []
             with rolled_back():
                 buy(2)
             buy(3)
         with rolled_back():
             buy(4)
-        assert orders() == journaled(with_directory) == ["A-1", "A-3"]
+        assert orders() == journaled(directory) == ["A-1", "A-3"]
         assert get_tracker().stats().failed_inserts == 4
         assert "\nadcp_events_not_inserted_total 4\n" in render(get_tracker().stats())
     with transaction.atomic("orders"):
         buy(5)
     assert inserted() == ["A-5"]
-    connections["orders"].close()
 
 
 @pytest.mark.usefixtures("site")
@@ -352,6 +375,7 @@ def test_without_a_savepoint_an_insert_that_fails_takes_the_order_along(
         assert (inserted(), orders(), journaled(with_directory)) == (["A-1"], ["A-1"], [])
 
 
+@ONLY_POSTGRES
 @pytest.mark.usefixtures("site")
 def test_a_transaction_that_is_lost_already_takes_the_event_along() -> None:
     """Nothing can be inserted after an error that the shop has swallowed."""
@@ -363,11 +387,17 @@ def test_a_transaction_that_is_lost_already_takes_the_event_along() -> None:
     assert inserted() == orders() == []
 
 
-def test_a_producer_needs_one_right(postgres: PostgresServer) -> None:
+def test_a_producer_needs_one_right(any_server: PostgresServer | MySQLServer) -> None:
     """A shop's web process that may only insert can neither read nor steer."""
-    with connections["orders"].cursor() as cursor:
-        cursor.execute("CREATE ROLE web LOGIN; GRANT ALL ON shop_order, shop_order_id_seq TO web")
-        cursor.execute("GRANT INSERT ON adcp_intake TO web")
+    if isinstance(any_server, MySQLServer):
+        web = "web@localhost"
+        statements = [f"CREATE USER {web}", f"GRANT ALL ON shop_order TO {web}"]
+        end = [f"DROP USER {web}"]
+    else:
+        web = "web"
+        statements = ["CREATE ROLE web LOGIN", "GRANT ALL ON shop_order, shop_order_id_seq TO web"]
+        end = ["DROP OWNED BY web", "DROP ROLE web"]
+    _execute(*statements, f"GRANT INSERT ON adcp_intake TO {web}")
     known = connections.settings
     known["web"] = {**known["orders"], "USER": "web"}
     mail.outbox = []
@@ -378,15 +408,19 @@ def test_a_producer_needs_one_right(postgres: PostgresServer) -> None:
             buy(2, "web")
     finally:
         del mail.outbox
-        connections["web"].close()
+        forget("web")
         del known["web"]
-    with connections["orders"].cursor() as cursor:
-        cursor.execute("DROP OWNED BY web; DROP ROLE web")
+    _execute(*end)
     assert inserted() == ["A-1", "A-2"]
-    assert postgres.process is not None
 
 
-def test_what_is_inserted_is_delivered(postgres: PostgresServer) -> None:
+def _execute(*statements: str) -> None:
+    with connections["orders"].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_what_is_inserted_is_delivered() -> None:
     """Without a directory, the site's own process can deliver, over connections of its own."""
     seller = RecordingDestination()
     with configured(DESTINATIONS=[seller], FLUSH_INTERVAL=0.05):
@@ -395,10 +429,8 @@ def test_what_is_inserted_is_delivered(postgres: PostgresServer) -> None:
         buy(2)
         assert not get_tracker().flush(20).pending
     assert sorted(event.event_id for event in seller.events) == ["A-1", "A-2"]
-    with connections["orders"].cursor() as cursor:
-        for table in ("adcp_log", "adcp_state", "adcp_destination"):
-            cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - as above
-    assert postgres.process is not None
+    tables = ("adcp_log", "adcp_state", "adcp_destination")
+    _execute(*(f"DELETE FROM {table}" for table in tables))  # noqa: S608 - constants
 
 
 def checkout(_: HttpRequest, number: int) -> HttpResponse:
@@ -443,7 +475,7 @@ def test_asynchronous_views_have_their_events_in_transactions() -> None:
     async def ask() -> list[int]:
         client = AsyncClient(raise_request_exception=False)
         found = [await client.get(f"/async/checkout/{number}") for number in range(1, 5)]
-        await sync_to_async(connections.close_all)()
+        await sync_to_async(forget)("orders")
         return [each.status_code for each in found]
 
     with override_settings(ROOT_URLCONF=__name__):
@@ -486,6 +518,7 @@ def test_a_database_that_holds_no_queue_is_named() -> None:
         get_tracker()
 
 
+@ONLY_POSTGRES
 def test_the_migration_creates_what_queue_migrate_creates(database: str) -> None:
     """There is one description of the tables."""
     import psycopg  # noqa: PLC0415 - here alone
@@ -501,48 +534,3 @@ def test_the_migration_creates_what_queue_migrate_creates(database: str) -> None
         cursor.execute(query)
         assert cursor.fetchall() == expected
     call_command("makemigrations", "adcp_tracker", check=True, dry_run=True, verbosity=0)
-
-
-@pytest.fixture
-def maria(mariadb: MySQLServer) -> Iterator[str]:
-    """Add a MariaDB database to the shop's own, migrated, on a driver of the shop's choice."""
-    import pymysql  # noqa: PLC0415 - here alone
-
-    pymysql.version_info = (2, 2, 7, "final", 0)  # what Django asks of mysqlclient
-    pymysql.install_as_MySQLdb()
-    mariadb.create("shop")
-    known = connections.settings
-    added = {
-        "ENGINE": "django.db.backends.mysql",
-        "NAME": "shop",
-        "USER": "root",
-        "HOST": str(mariadb.socket),
-    }
-    known["maria"] = connections.configure_settings({"default": {}, "maria": added})["maria"]
-    call_command("migrate", "adcp_tracker", verbosity=0, database="maria")
-    with connections["maria"].schema_editor() as editor:
-        editor.create_model(Order)
-    yield "maria"
-    connections["maria"].close()
-    del connections["maria"]
-    del known["maria"]
-
-
-def test_mariadb_has_events_in_its_transactions(maria: str) -> None:
-    """With its own migration, savepoints, a failing insert, and a worker's view of it."""
-    seller = RecordingDestination()
-    with configured(USING=maria, DESTINATIONS=[seller], FLUSH_INTERVAL=0.05):
-        with transaction.atomic(maria):
-            buy(1, maria)
-            with rolled_back(maria):
-                buy(2, maria)
-        with rolled_back(maria):
-            buy(3, maria)
-        with connections[maria].cursor() as cursor:
-            cursor.execute("ALTER TABLE adcp_intake RENAME TO adcp_away")
-        with transaction.atomic(maria):
-            buy(4, maria)
-        with connections[maria].cursor() as cursor:
-            cursor.execute("ALTER TABLE adcp_away RENAME TO adcp_intake")
-        assert not get_tracker().flush(20).pending
-    assert sorted(event.event_id for event in seller.events) == orders(maria) == ["A-1", "A-4"]

@@ -29,21 +29,31 @@ from tests.support.crashing.ledger import (
     taken_by,
 )
 from tests.support.destinations import wait_until
+from tests.support.mysql import run_mariadb, run_mysql
 from tests.support.postgres import run_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
 PER_ROUND = 60
 
 
+RUN: dict[str, Callable[[], AbstractContextManager[PostgresServer | MySQLServer]]] = {
+    "postgres": run_postgres,
+    "mariadb": run_mariadb,
+    "mysql": run_mysql,
+}
+
+
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    """Run a server of the test's own, to be killed."""
-    with run_postgres() as running:
+def server(kind: str) -> Iterator[PostgresServer | MySQLServer]:
+    """Run a server of each kind, of the test's own, to be killed."""
+    with RUN[kind]() as running:
         yield running
 
 
@@ -53,7 +63,7 @@ def _order(name: str) -> dict[str, object]:
 
 @pytest.mark.timeout(0)
 def test_a_server_is_killed_again_and_again(
-    server: PostgresServer, tmp_path: Path, pytestconfig: pytest.Config
+    server: PostgresServer | MySQLServer, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """Each acknowledged event arrives under one key, and the stats are those of the sellers."""
     rounds = pytestconfig.getoption("--database-rounds", default=3)
@@ -181,6 +191,7 @@ def _leader(url: str) -> int:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["postgres"], indirect=True)
 def test_a_leader_that_is_cut_off_or_paused_doubles_nothing(  # noqa: PLR0915 - one story
     server: PostgresServer, tmp_path: Path
 ) -> None:

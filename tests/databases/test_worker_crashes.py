@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.support.mysql import MySQLServer
     from tests.support.postgres import PostgresServer
 
-SHARE = {"postgres": 5, "mariadb": 3}
+SHARE = {"postgres": 5, "mariadb": 3, "mysql": 3}
 STORE = {"outbox/database.py", "outbox/_postgresql.py", "outbox/_mysql.py"}
 RELAY = {"delivery/relay.py"}
 
@@ -148,15 +148,16 @@ def _books_at_odds(
     return wrong
 
 
-@pytest.fixture(scope="module", params=["postgres", "mariadb"])
+@pytest.fixture(scope="module")
 def cases(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    kind: str,
+    any_server: PostgresServer | MySQLServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cases]:
     """Return what runs cases over a server of each kind."""
-    server: PostgresServer | MySQLServer = request.getfixturevalue(request.param)
-    url = server.create("crashes")
+    url = any_server.create("crashes")
     migrate(url, queues=10_000)
-    several = Cases(request.param, url, tmp_path_factory.mktemp("crashes"))
+    several = Cases(kind, url, tmp_path_factory.mktemp("crashes"))
     yield several
     several.close()
 

@@ -1,12 +1,14 @@
-"""A MariaDB server of the tests' own, in a directory and on a socket of its own."""
+"""A MariaDB or MySQL server of the tests' own, in a directory and on a socket of its own."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,15 +23,30 @@ _USER = "nobody" if os.geteuid() == 0 else None
 """The server refuses to run as root."""
 
 _SETTINGS = {
-    "skip-networking": "ON",
+    "bind-address": "127.0.0.1",
     "max-connections": "60",
     "innodb-buffer-pool-size": "32M",
-    "innodb-log-file-size": "32M",
 }
+_MARIADB = {"innodb-log-file-size": "32M"}
+_MYSQL = {"mysqlx": "OFF", "secure-file-priv": "NULL"}
+_TRIES = 5
+
+
+def find_mysqld() -> str | None:
+    """Return the server of MySQL: ``MYSQLD``, or what is on PATH unless that is MariaDB's."""
+    program = os.environ.get("MYSQLD") or _which("mysqld")
+    if program is None:
+        return None
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return None if "MariaDB" in shown.stdout else program
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    found = _which(name)
     assert found is not None, f"{name} is not installed"
     return found
 
@@ -39,12 +56,23 @@ class MySQLServer:
     """A server under test.
 
     Attributes:
+        program: What is run.
+        settings: What it is told besides.
         directory: Its data and its socket.
         process: The server, while it runs.
+        port: Where it listens on this machine; each start has its own.
     """
 
+    program: str
+    settings: dict[str, str]
     directory: Path
     process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether it was meant to be MariaDB."""
+        return self.settings is _MARIADB
 
     @property
     def socket(self) -> str:
@@ -59,26 +87,50 @@ class MySQLServer:
         """Connect as its administrator."""
         return pymysql.connect(unix_socket=self.socket, user="root", autocommit=True)
 
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as its administrator; return the rows of the last one."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        command = [_program("mariadbd"), "--no-defaults", f"--datadir={self.directory}/data"]
+        for _ in range(_TRIES):  # another process may take the port meanwhile
+            self.port = _free_port()
+            if self._has_started():
+                return
+        raise AssertionError(self._log())
+
+    def _has_started(self) -> bool:
+        command = [self.program, "--no-defaults", f"--datadir={self.directory}/data"]
         command += [f"--socket={self.socket}", f"--pid-file={self.directory}/pid"]
-        command += [f"--tmpdir={self.directory}"]
-        command += [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        command += [f"--tmpdir={self.directory}", f"--port={self.port}"]
+        command += [f"--{name}={value}" for name, value in {**_SETTINGS, **self.settings}.items()]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=_USER)
         while not self._answers():
-            assert self.process.poll() is None, (self.directory / "log").read_text()
+            if self.process.poll() is not None:
+                assert "Address already in use" in self._log(), self._log()
+                return False
+            time.sleep(0.01)
+        return True
 
     def _answers(self) -> bool:
-        ping = [_program("mariadb-admin"), "--no-defaults", f"--socket={self.socket}", "ping"]
-        return not subprocess.run([*ping, "--silent"], check=False, capture_output=True).returncode
+        with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+            client.connect(self.socket)
+            return bool(client.recv(1))  # it greets
+        return False
+
+    def _log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
 
     def kill(self) -> None:
         """Kill the server, as a power cut would."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        Path(f"{self.socket}.lock").unlink(missing_ok=True)  # another process may get its number
 
     def stop(self) -> None:
         """Stop it."""
@@ -88,23 +140,51 @@ class MySQLServer:
 
     def create(self, database: str) -> str:
         """Create a database, and return its URL."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE `{database}`")
+        self.execute(f"CREATE DATABASE `{database}`")
         return self.url(database)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
 def run_mariadb() -> Iterator[MySQLServer]:
-    """Run a new, empty server."""
-    directory = Path(tempfile.mkdtemp(prefix="adcp-maria-"))
+    """Run a new, empty server of MariaDB."""
+    make = [_program("mariadb-install-db"), "--no-defaults"]
+    make += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    with _run(MySQLServer(_program("mariadbd"), _MARIADB, _directory("maria")), make) as server:
+        yield server
+
+
+@contextmanager
+def run_mysql() -> Iterator[MySQLServer]:
+    """Run a new, empty server of MySQL."""
+    program = find_mysqld()
+    assert program is not None, "MySQL is not installed"
+    make = [program, "--no-defaults", "--initialize-insecure"]
+    with _run(MySQLServer(program, _MYSQL, _directory("mysql")), make) as server:
+        yield server
+
+
+def _directory(kind: str) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix=f"adcp-{kind}-"))
+    if _USER is not None:
+        shutil.chown(directory, _USER)
+    return directory
+
+
+@contextmanager
+def _run(server: MySQLServer, make: list[str]) -> Iterator[MySQLServer]:
+    """Run a server whose data a program makes first."""
+    directory = server.directory
+    make += [f"--datadir={directory}/data"]
+    make += [f"--tmpdir={directory}"]  # servers remove each other's tables from /tmp
     try:
-        if _USER is not None:
-            shutil.chown(directory, _USER)
-        command = [_program("mariadb-install-db"), "--no-defaults", f"--datadir={directory}/data"]
-        command += [f"--tmpdir={directory}"]  # servers remove each other's tables from /tmp
-        command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=_USER)
-        server = MySQLServer(directory)
+        made = subprocess.run(make, check=False, capture_output=True, text=True, user=_USER)
+        assert made.returncode == 0, made.stderr
         server.start()
         try:
             yield server
