@@ -16,7 +16,7 @@ except ImportError:
     import MySQLdb as _driver  # noqa: N813 - either of two
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from adcp_tracker.outbox.schema import Connection, Cursor
 
@@ -25,7 +25,14 @@ _ANSWER_SECONDS: Final = 30
 _PACKET_BYTES: Final = 16 * 1024 * 1024
 _PORT: Final = 3306
 _DEADLOCK: Final = "1213"
-_HINTS: Final = {"1146": MIGRATE} | dict.fromkeys(("1044", "1045", "1142", "1143"), RIGHTS)
+_NO_PLUGIN: Final = 2059
+_HINTS: Final = {
+    "1146": MIGRATE,
+    "1665": "set the server's binlog_format to ROW",
+    "2059": "the driver can't log in by this user's plugin: for PyMySQL, install "
+    "'adcp-tracker[mysql]', which has cryptography",
+    "3159": "the server asks for TLS: add ssl_ca= to the URL",
+} | dict.fromkeys(("1044", "1045", "1142", "1143"), RIGHTS)
 _OPTIONS: Final = ("unix_socket", "ssl_ca", "ssl_cert", "ssl_key")
 _INHERITED: list[Connection] = []
 """A parent's connections, kept for ever: to close one would end the parent's session."""
@@ -35,6 +42,9 @@ _SESSION: Final = (
     "SET SESSION wait_timeout = 10, innodb_lock_wait_timeout = 10",
 )
 """A process that stops in the middle of a transaction doesn't keep others from the lead."""
+
+_ROW_BYTES: Final = 4 * 1024 * 1024
+"""A driver may write each byte as two characters, and a statement has to fit into a packet."""
 
 _LOCK_SCHEMA: Final = "SELECT GET_LOCK('adcp_tracker', 60)"
 
@@ -51,9 +61,14 @@ _DELETE: Final = "DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN %(id
 
 _APPEND: Final = """
 INSERT INTO adcp_log (queue, segment, start, stop, records, data)
-VALUES (%(queue)s, %(segment)s, %(start)s, %(start)s + %(length)s, %(records)s, %(data)s)
+VALUES (%(queue)s, %(segment)s, %(start)s, %(stop)s, %(records)s, %(data)s)
 """
 
+_VARIABLES: Final = """
+SHOW VARIABLES WHERE variable_name IN
+    ('innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'binlog_format',
+     'max_allowed_packet')
+"""
 _MAY_DELETE: Final = "DELETE FROM adcp_log WHERE 1 = 0"
 _LONGEST: Final = """
 SELECT coalesce(max(timestampdiff(SECOND, trx_started, now())), 0)
@@ -89,7 +104,10 @@ class MySQL:
                 read_timeout=_ANSWER_SECONDS,
                 write_timeout=_ANSWER_SECONDS,
                 autocommit=False,
+                binary_prefix=True,
             )
+        except RuntimeError as error:  # PyMySQL's, for a package that it lacks
+            raise _driver.OperationalError(_NO_PLUGIN, str(error)) from None
         except _driver.Error as error:
             # PyMySQL 1.2 leaves a Unix socket open that it could not connect. Its error keeps it.
             traceback.clear_frames(error.__traceback__)
@@ -133,9 +151,12 @@ class MySQL:
         cursor.execute(_TAKE, {**values, "ids": ids})
         taken = cursor.fetchall()
         cursor.execute(_DELETE, {**values, "ids": ids})
-        data, records = b"".join(data for _, data in taken), sum(count for count, _ in taken)
-        cursor.execute(_APPEND, {**values, "data": data, "length": len(data), "records": records})
-        return len(data), records, ids[-1]
+        start = stop = int(str(values["start"]))
+        for data, count in _rows(taken):
+            place = {"start": stop, "stop": stop + len(data)}
+            cursor.execute(_APPEND, {**values, **place, "data": data, "records": count})
+            stop += len(data)
+        return stop - start, sum(count for count, _ in taken), ids[-1]
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables, until its connection is closed."""
@@ -159,23 +180,21 @@ class MySQL:
                 "This user lacks the right DELETE on adcp_log.",
                 "A worker needs all rights; the application INSERT alone.",
             )
-        cursor.execute("SELECT @@innodb_flush_log_at_trx_commit")
-        ((flush,),) = cursor.fetchall()
-        if int(flush) == 1:
-            yield Condition("ok", "A commit is on the server's disk before it returns.")
-        else:
-            yield Condition(
-                "warning",
-                f"innodb_flush_log_at_trx_commit is {flush}.",
-                "A crash of the server loses orders and events of the last moments.",
-            )
-        cursor.execute("SELECT @@max_allowed_packet")
-        ((most,),) = cursor.fetchall()
+        cursor.execute(_VARIABLES)
+        found = dict(cursor.fetchall())
+        yield self._durability(found)
+        most = int(found["max_allowed_packet"])
         if most < _PACKET_BYTES:
             yield Condition(
                 "error",
                 f"max_allowed_packet is {most:,} bytes.",
-                f"Set it to {_PACKET_BYTES:,} or more: the leader writes rows of 8 MiB.",
+                f"Set it to {_PACKET_BYTES:,} or more, which the leader's rows need.",
+            )
+        if found["log_bin"] == "ON" and found.get("binlog_format") == "STATEMENT":
+            yield Condition(
+                "error",
+                "binlog_format is STATEMENT, which refuses what is READ COMMITTED.",
+                "Set it to ROW, its default.",
             )
         with contextlib.suppress(_driver.Error):  # few may look at others' transactions
             cursor.execute(_LONGEST)
@@ -186,6 +205,33 @@ class MySQL:
                     f"A transaction is open for {seconds:,} s.",
                     "It keeps old versions of rows from being purged. See SHOW PROCESSLIST.",
                 )
+
+    def _durability(self, found: Mapping[str, str]) -> Condition:
+        """Look at what a commit waits for: a crash undoes what the binary log doesn't have."""
+        wanted = ["innodb_flush_log_at_trx_commit"]
+        wanted += ["sync_binlog"] if found["log_bin"] == "ON" else []
+        weak = [f"{name} is {found[name]}" for name in wanted if found[name] != "1"]
+        if weak:
+            return Condition(
+                "warning",
+                f"{', and '.join(weak)}.",
+                "A crash of the server loses orders and events of the last moments.",
+            )
+        return Condition("ok", "A commit is on the server's disk before it returns.")
+
+
+def _rows(taken: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
+    """Yield the rows of the log that several of the intake make: their data and its records."""
+    parts: list[bytes] = []
+    size = records = 0
+    for count, data in taken:
+        if parts and size + len(data) > _ROW_BYTES:
+            yield b"".join(parts), records
+            parts, size, records = [], 0, 0
+        parts.append(data)
+        size += len(data)
+        records += count
+    yield b"".join(parts), records
 
 
 def _connect_options(url: str) -> dict[str, Any]:
