@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.events.builder import EventFields, TrackOptions
     from adcp_tracker.events.event import Event, RejectedEvent
-    from adcp_tracker.outbox.database import DatabaseStore
+    from adcp_tracker.outbox.database_store import DatabaseStore
     from adcp_tracker.outbox.storage import Outbox
     from adcp_tracker.settings import TrackerSettings
 

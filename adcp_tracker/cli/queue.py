@@ -425,7 +425,7 @@ def check(*, url: Directory = None, as_json: AsJson = False) -> int:
 
     Exits with 1 if there is a warning or an error.
     """
-    from adcp_tracker.outbox.database import DatabaseStore  # noqa: PLC0415 - an extra
+    from adcp_tracker.outbox.database_store import DatabaseStore  # noqa: PLC0415 - an extra
 
     numbers = Shards(queue_numbers(url))
     found = DatabaseStore(queue_url(url), shards=numbers).conditions()

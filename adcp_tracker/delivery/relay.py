@@ -24,7 +24,7 @@ from adcp_tracker.delivery.stats import DestinationStats, Stats, oldest_waiting,
 from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import open_secure, replace_file, sync_directory, sync_file
 from adcp_tracker.journal.records import DROPPED, crc32, encode_record
-from adcp_tracker.outbox.database import DatabaseStore
+from adcp_tracker.outbox.database_store import DatabaseStore
 from adcp_tracker.outbox.schema import INSERT_PIECE
 from adcp_tracker.outbox.state import Measures
 

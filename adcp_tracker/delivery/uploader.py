@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from adcp_tracker.hooks import Notice
     from adcp_tracker.outbox.batch import BatchEvents
     from adcp_tracker.outbox.batcher import BatchResult
-    from adcp_tracker.outbox.database import DatabaseStore
+    from adcp_tracker.outbox.database_store import DatabaseStore
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.outbox.storage import DestinationNames, Store

@@ -546,7 +546,7 @@ def open_store(
     """
     if directory is not None:
         return DirectoryStore(directory, encryption, outbox)
-    from adcp_tracker.outbox.database import DatabaseStore  # noqa: PLC0415 - rarely needed
+    from adcp_tracker.outbox.database_store import DatabaseStore  # noqa: PLC0415 - rarely needed
 
     return DatabaseStore(str(url), encryption, shards)
 
@@ -555,7 +555,7 @@ def open_producer_store(
     outbox: TransactionalOutbox, encryption: Encryption | None, shards: Shards
 ) -> Store:
     """Return the store of a process that only inserts events in the application's database."""
-    from adcp_tracker.outbox.database import ProducerStore  # noqa: PLC0415 - for those who use it
+    from adcp_tracker.outbox.database_store import ProducerStore  # noqa: PLC0415 - for those who use it
 
     return ProducerStore(outbox, encryption, shards)
 

@@ -19,13 +19,14 @@ import psycopg
 
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.records import EVENT, encode_record
-from adcp_tracker.outbox.database import DatabaseStore, migrate
+from adcp_tracker.outbox.database import migrate
+from adcp_tracker.outbox.database_store import DatabaseStore
 from tests.support.postgres import run_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.outbox.database import DatabaseSegments
+    from adcp_tracker.outbox.database_log import DatabaseSegments
     from tests.support.postgres import PostgresServer
 
 _BODY: Final = b'{"event_id":"A-%d","event_type":"purchase","padding":"' + b"x" * 600 + b'"}'

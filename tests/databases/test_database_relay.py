@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adcp_tracker import Consent, RequestContext, Tracker
-from adcp_tracker.outbox.database import Database, DatabaseStore, migrate
+from adcp_tracker.outbox.database import Database, migrate
+from adcp_tracker.outbox.database_store import DatabaseStore
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 

@@ -13,15 +13,10 @@ import pytest
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.exceptions import LeadLostError
 from adcp_tracker.journal.encryption import Encryption
-from adcp_tracker.outbox import database as database_module
-from adcp_tracker.outbox.database import (
-    Database,
-    DatabaseError,
-    DatabaseStore,
-    LowestId,
-    Tables,
-    migrate,
-)
+from adcp_tracker.outbox import database_log
+from adcp_tracker.outbox.database import Database, DatabaseError, Tables, migrate
+from adcp_tracker.outbox.database_log import LowestId
+from adcp_tracker.outbox.database_store import DatabaseStore
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
 from tests.support.destinations import HandClock
@@ -29,7 +24,7 @@ from tests.support.destinations import HandClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker.outbox.database import DatabaseQueue
+    from adcp_tracker.outbox.database_store import DatabaseQueue
     from adcp_tracker.outbox.schema import Cursor
     from adcp_tracker.outbox.storage import Store
 
@@ -239,7 +234,7 @@ def test_a_round_collects_a_part_and_whoever_needs_all_collects_all(
     store: DatabaseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So the first events are sent before all that wait are collected."""
-    monkeypatch.setattr(database_module, "_COLLECT_ROWS", 2)
+    monkeypatch.setattr(database_log, "_COLLECT_ROWS", 2)
     writer = store.journal_writer()
     for number in range(7):
         writer.append(body(number), NOW_MS)

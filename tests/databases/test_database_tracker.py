@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import ConfigurationError, RequestContext, Tracker
-from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate
+from adcp_tracker.outbox.database import Database, DatabaseError, migrate
+from adcp_tracker.outbox.database_store import DatabaseStore
 from adcp_tracker.testing import RecordingDestination
 from tests.support.destinations import wait_until
 from tests.support.importing import sale, write

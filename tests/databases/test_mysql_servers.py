@@ -10,7 +10,8 @@ import pytest
 
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.outbox import _mysql
-from adcp_tracker.outbox.database import Database, DatabaseError, DatabaseStore, migrate
+from adcp_tracker.outbox.database import Database, DatabaseError, migrate
+from adcp_tracker.outbox.database_store import DatabaseStore
 from tests.store.contract import NOW_MS, body
 
 if TYPE_CHECKING:

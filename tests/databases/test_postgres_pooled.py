@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker import RequestContext, Tracker
-from adcp_tracker.outbox.database import DatabaseStore, migrate
+from adcp_tracker.outbox.database import migrate
+from adcp_tracker.outbox.database_store import DatabaseStore
 from adcp_tracker.testing import RecordingDestination
 from tests.databases.test_database_store import TestDatabaseStore as DatabaseContract
 from tests.support.pgbouncer import run_pgbouncer

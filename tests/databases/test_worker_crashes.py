@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
 
 SHARE = {"postgres": 5, "mariadb": 3, "mysql": 3}
-STORE = {"outbox/database.py", "outbox/_postgresql.py", "outbox/_mysql.py"}
+STORE = {
+    "outbox/database.py",
+    "outbox/database_log.py",
+    "outbox/database_store.py",
+    "outbox/_postgresql.py",
+    "outbox/_mysql.py",
+}
 RELAY = {"delivery/relay.py"}
 
 
