@@ -12,19 +12,16 @@ them with. On a busy machine, one thread gets a smaller share than the several o
 from __future__ import annotations
 
 import argparse
-import hashlib
-import http.server
 import json
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +29,11 @@ import attrs
 import httpx
 
 from tests.integrations.servers import ROOT, SCRIPTS, serve
+from tests.support.faulty_seller import FaultySeller
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 from tests.support.shop import make_tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.integrations.servers import Server
 
 WORKERS = {
@@ -52,37 +48,6 @@ _STOP_SECONDS = (0.1, 2.0)
 _CLIENT_SECONDS = 5.0
 _DRAIN_SECONDS = 120.0
 _RELOAD_SHARE, _KILL_SHARE = 0.06, 0.7
-
-
-@attrs.define(eq=False)
-class Seller:
-    """What a seller received, and how it fails.
-
-    Attributes:
-        bodies: The digest of the bodies in which each event came, by its id.
-        requests: How often each body came, by its digest.
-        faults: How often each fault was played.
-        failing: The share of requests that fail.
-    """
-
-    chance: random.Random
-    bodies: dict[str, set[str]] = attrs.field(factory=dict)
-    requests: Counter[str] = attrs.field(factory=Counter)
-    faults: Counter[str] = attrs.field(factory=Counter)
-    failing: float = 0.3
-
-    def receive(self, body: bytes) -> str:
-        """Note a request, and choose how to answer it."""
-        fault = "none"
-        if self.chance.random() < self.failing:
-            fault = self.chance.choice(["refused", "busy", "cut before", "cut after", "slow"])
-        self.faults[fault] += 1
-        if fault not in {"refused", "busy", "cut before"}:
-            digest = hashlib.sha256(body).hexdigest()
-            self.requests[digest] += 1
-            for event in json.loads(body)["events"]:
-                self.bodies.setdefault(event["event_id"], set()).add(digest)
-        return fault
 
 
 @attrs.frozen
@@ -116,60 +81,6 @@ class Report:
             ),
         }
         return [text for text, is_true in found.items() if is_true]
-
-
-def _handler(seller: Seller) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            fault = seller.receive(body)
-            if fault.startswith("cut"):
-                self.close_connection = True
-                with suppress(OSError):
-                    self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            if fault == "slow":
-                time.sleep(seller.chance.random())
-            if fault in {"refused", "busy"}:
-                self._answer(503 if fault == "refused" else 429, b"{}")
-                return
-            count = len(json.loads(body)["events"])
-            data = {"events_received": count, "events_processed": count}
-            answer = {"status": 1, "code": 200, "data": data, "error": None}
-            self._answer(200, json.dumps(answer).encode())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            with suppress(OSError):  # whoever asked was killed
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-            del format, args
-
-    return Handler
-
-
-class _Listener(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        del request, client_address  # clients are killed in the middle of what they send
-
-
-@contextmanager
-def _selling(seller: Seller) -> Iterator[str]:
-    listener = _Listener(("127.0.0.1", 0), _handler(seller))
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.server_address[1]}"
-    finally:
-        listener.shutdown()
-        listener.server_close()
 
 
 @attrs.define(eq=False)
@@ -231,7 +142,7 @@ def storm(worker: str, seconds: float, folder: Path, seed: int = 1) -> Report:
         seed: What decides which trouble comes when.
     """
     chance, signals = random.Random(seed), Counter[str]()  # noqa: S311 - no secret
-    seller = Seller(random.Random(seed + 1))  # noqa: S311 - no secret
+    seller = FaultySeller(random.Random(seed + 1), folder)  # noqa: S311 - no secret
     queue = str(folder / "queue")
 
     def command(port: int) -> list[str]:
@@ -239,7 +150,7 @@ def storm(worker: str, seconds: float, folder: Path, seed: int = 1) -> Report:
         program = str(SCRIPTS / "gunicorn")
         return [program, *options, f"127.0.0.1:{port}", *WORKERS[worker], _SHOP]
 
-    with _selling(seller) as url:
+    with seller.running() as url:
         with serve(command, _environment(queue, url), folder) as server:
             load = _Load(server.url)
             shoppers = [
@@ -259,27 +170,28 @@ def storm(worker: str, seconds: float, folder: Path, seed: int = 1) -> Report:
         seller.failing = 0.0
         tracker = make_tracker(queue, url, sigterm=False)
         total = tracker.close(_DRAIN_SECONDS).total()
-    return Report(
-        worker=worker,
-        seconds=seconds,
-        answered=len(load.answered),
-        unanswered=len(load.unanswered),
-        signals=dict(signals),
-        faults=dict(seller.faults),
-        requests=sum(seller.requests.values()),
-        resent=sum(count - 1 for count in seller.requests.values()),
-        lost=len(load.answered - seller.bodies.keys()),
-        changed=sum(len(each) > 1 for each in seller.bodies.values()),
-        stats={
-            "accepted": total.accepted,
-            "delivered": total.delivered,
-            "pending": total.pending,
-            "dead": total.dead,
-            "dropped": sum(total.dropped.values()),
-            "unconfirmed": total.unconfirmed,
-            "at the seller": len(seller.bodies),
-        },
-    )
+        seller.expect(load.answered)
+        return Report(
+            worker=worker,
+            seconds=seconds,
+            answered=len(load.answered),
+            unanswered=len(load.unanswered),
+            signals=dict(signals),
+            faults=dict(seller.faults),
+            requests=seller.requests,
+            resent=seller.resent,
+            lost=len(seller.lost()),
+            changed=seller.changed(),
+            stats={
+                "accepted": total.accepted,
+                "delivered": total.delivered,
+                "pending": total.pending,
+                "dead": total.dead,
+                "dropped": sum(total.dropped.values()),
+                "unconfirmed": total.unconfirmed,
+                "at the seller": seller.count(),
+            },
+        )
 
 
 def _environment(queue: str, url: str) -> dict[str, str]:
