@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 
     Checkout: TypeAlias = "Callable[[Plan | None], None]"
 
-CREATE = "CREATE TABLE orders (id text PRIMARY KEY)"
+CREATE = "CREATE TABLE orders (id varchar(100) PRIMARY KEY)"
 _INSERT = "INSERT INTO orders (id) VALUES ('{}')"
+_SPREAD: dict[str, Any] = {"queues": os.environ.get("ADCP_QUEUES", "0"), "uploader": "external"}
+"""Which queues of the database get the events; workers deliver them."""
+
 SHARE = 12
 _VARIATION = 20
 """How many lines a checkout may have less than the last one; these run after the commit."""
@@ -79,7 +82,7 @@ class Plan:
         return f"{self.order}-part"
 
 
-def _plan_of(kind: str, seed: int, number: int) -> Plan:
+def plan_of(kind: str, seed: int, number: int) -> Plan:
     """Return a checkout's plan, by its number alone."""
     choose = random.Random(f"{kind} {seed} {number}")  # noqa: S311 - a plan, no secret
     return Plan(
@@ -113,7 +116,12 @@ def django_shop(url: str) -> Checkout:
             }
         },
         INSTALLED_APPS=["adcp_tracker_django"],
-        ADCP_TRACKER={"QUEUE": "transaction", "UPLOADER": "external", "DESTINATIONS": []},
+        ADCP_TRACKER={
+            "QUEUE": "transaction",
+            "UPLOADER": "external",
+            "QUEUES": _SPREAD["queues"],
+            "DESTINATIONS": [],
+        },
         SECRET_KEY="not-a-secret",
     )
     django.setup()
@@ -151,9 +159,11 @@ def sqlalchemy_shop(url: str) -> Checkout:
     from adcp_tracker import Tracker  # noqa: PLC0415 - one of three
     from adcp_tracker_sqlalchemy import SessionOutbox  # noqa: PLC0415 - one of three
 
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+    scheme, _, place = url.partition(":")
+    engine = create_engine(f"{driver[scheme]}:{place}")
     sessions = sessionmaker(engine)
-    tracker = Tracker(transactional_outbox=SessionOutbox(sessions))
+    tracker = Tracker(transactional_outbox=SessionOutbox(sessions), **_SPREAD)
 
     def checkout(plan: Plan | None) -> None:
         if plan is None:
@@ -184,7 +194,7 @@ def asynchronous_shop(url: str) -> Checkout:
 
     engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
     sessions = async_sessionmaker(engine)
-    tracker = Tracker(transactional_outbox=SessionOutbox(sessions))
+    tracker = Tracker(transactional_outbox=SessionOutbox(sessions), **_SPREAD)
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def work(plan: Plan) -> None:
@@ -230,7 +240,7 @@ def run(kind: str, count: int, seed: int) -> int:
     while (first := _number(begun)) < count:
         shop = os.fork()
         if not shop:
-            _work(checkout, begun, lambda number: _plan_of(kind, seed, number), first, count)
+            _work(checkout, begun, lambda number: plan_of(kind, seed, number), first, count)
         ended, enough = 0, first + chance.randrange(1, _MOST_CHECKOUTS)
         while _number(begun) < enough and not ended:
             time.sleep(_POLL_S)

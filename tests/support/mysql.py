@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -124,6 +125,16 @@ class MySQLServer:
 
     def _log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
+
+    def pause(self) -> None:
+        """Stop the server in its tracks; what connects then waits for an answer."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill the server, as a power cut would."""

@@ -80,13 +80,34 @@ class PostgresServer:
         ).returncode:
             assert self.process.poll() is None, (self.directory / "log").read_text()
 
-    def kill(self) -> None:
-        """Kill the server and all of its processes, as a power cut would."""
+    def pause(self) -> list[int]:
+        """Stop the server and all of its processes in their tracks; return the latter's ids.
+
+        What connects then waits for an answer.
+        """
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)  # or it may start one more while they are listed
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        backends = self._backends()
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        return backends
+
+    def resume(self) -> None:
+        """Have it go on."""
+        assert self.process is not None
+        for pid in [*self._backends(), self.process.pid]:
+            os.kill(pid, signal.SIGCONT)
+
+    def _backends(self) -> list[int]:
+        assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        backends = [int(pid) for pid in children.read_text().split()]
+        return [int(pid) for pid in children.read_text().split()]
+
+    def kill(self) -> None:
+        """Kill the server and all of its processes, as a power cut would."""
+        assert self.process is not None
+        backends = self.pause()
         for pid in [*backends, self.process.pid]:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
