@@ -17,13 +17,7 @@ import attrs
 
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.journal.records import EVENT, UNDECRYPTED, Record, encode_record, parse
-from adcp_tracker.outbox.database import (
-    Database,
-    DatabaseError,
-    LeaseLock,
-    Tables,
-    went_back,
-)
+from adcp_tracker.outbox.database import Database, DatabaseError, LeaseLock, Tables, went_back
 from adcp_tracker.outbox.database_log import DatabaseSegments
 from adcp_tracker.outbox.dead_letters import DeadLetterKey, decode_letters, encode_letter
 from adcp_tracker.outbox.schema import (
