@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 _ROLL_SECONDS: Final = 300.0
 _CLAIM_SECONDS: Final = 0.05
 _POLL_SECONDS: Final = 0.02
+_PAUSE_PER_LOOK: Final = 9  # so that counting a long queue takes a tenth of a core at most
 
 
 class Pipeline:
@@ -336,11 +337,13 @@ class Pipeline:
     def _await_worker(self, timeout: float) -> None:
         """Wait until another process has delivered everything that is pending now."""
         asked_at, deadline = self.clock.now(), self.clock.monotonic() + timeout
-        while self.clock.monotonic() < deadline:
+        while (began := self.clock.monotonic()) < deadline:
             stats = self.flusher.stats()
             if stats.taken_at > asked_at and not stats.pending:
                 return
-            self.clock.sleep(_POLL_SECONDS)
+            looked = self.clock.monotonic()
+            pause = max(_POLL_SECONDS, _PAUSE_PER_LOOK * (looked - began))
+            self.clock.sleep(min(pause, max(deadline - looked, 0.0)))
 
     def _try_run(self, command: Callable[[Uploader], Result], timeout: float) -> Result | None:
         try:

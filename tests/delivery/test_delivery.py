@@ -416,6 +416,31 @@ def test_a_worker_uploads_what_an_external_tracker_wrote(make: Make) -> None:
     assert destination.ids == ids
 
 
+class _SlowLooks(HandClock):
+    """A clock that goes on by half a second whenever it is read."""
+
+    slept = 0
+
+    def monotonic(self) -> float:
+        """Return a later time."""
+        self.time += 0.5
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Count."""
+        self.slept += 1
+        self.time += seconds
+
+
+def test_waiting_for_a_worker_leaves_the_processor_to_it(make: Make) -> None:
+    """The longer it takes to count what is waiting, the less often that is done."""
+    clock = _SlowLooks()
+    web = make(ScriptedDestination(), uploader="external", _clock=clock)
+    track(web, 1)
+    assert web.flush(100.0).pending == 1
+    assert clock.slept <= 100 / 5
+
+
 class FullOutbox(MemoryOutbox):
     """An outbox on a full disk."""
 
