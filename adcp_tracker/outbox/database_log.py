@@ -306,7 +306,8 @@ class DatabaseSegments:
             if size < _QUARANTINE_BYTES:
                 self._tables.run(
                     cursor,
-                    "INSERT INTO adcp_quarantine VALUES (%(queue)s, %(place)s, %(data)s)",
+                    "INSERT INTO adcp_quarantine (queue, place, data) "
+                    "VALUES (%(queue)s, %(place)s, %(data)s)",
                     **values,
                 )
 

@@ -369,7 +369,7 @@ class DatabaseQueue:
         def move(cursor: Cursor) -> None:
             self._tables.run(
                 cursor,
-                "INSERT INTO adcp_quarantine "
+                "INSERT INTO adcp_quarantine (queue, place, data) "
                 "SELECT queue, %(place)s, value FROM adcp_state WHERE queue = %(queue)s",
                 place=place,
             )

@@ -22,7 +22,7 @@ SCHEMA_VERSION: Final = 2
 """A newer version only adds, so that an older release goes on working beside it."""
 
 SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS adcp_schema (version integer NOT NULL) {plain};
+CREATE TABLE IF NOT EXISTS adcp_schema (version integer PRIMARY KEY) {plain};
 CREATE TABLE IF NOT EXISTS adcp_queue (
     queue   integer PRIMARY KEY,
     term    bigint NOT NULL DEFAULT 0,
@@ -66,7 +66,8 @@ CREATE TABLE IF NOT EXISTS adcp_context (
     PRIMARY KEY (queue, name)
 ) {plain};
 CREATE TABLE IF NOT EXISTS adcp_quarantine (
-    queue integer NOT NULL, place {name} NOT NULL, data {bytes} NOT NULL
+    queue integer NOT NULL, place {name} NOT NULL, data {bytes} NOT NULL, number {identity},
+    PRIMARY KEY (queue, number)
 ) {plain};
 CREATE TABLE IF NOT EXISTS adcp_gate (
     destination {name} PRIMARY KEY, not_before double precision NOT NULL

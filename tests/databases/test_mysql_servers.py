@@ -162,6 +162,16 @@ def test_a_check_names_transactions_that_stay_open_to_who_may_see_them(
     assert "A transaction is open" not in found
 
 
+def test_a_server_that_insists_on_primary_keys_takes_the_tables(any_mysql: MySQLServer) -> None:
+    """As hosts of MySQL set it, and as its group replication needs them."""
+    variable = "innodb_force_primary_key" if any_mysql.is_mariadb else "sql_require_primary_key"
+    with changed(any_mysql, **{variable: 1}):
+        url = any_mysql.create(f"keyed_{next(_NUMBERS)}")
+        migrate(url)
+        migrate(url)
+    DatabaseStore(url).prepare()
+
+
 def test_large_records_are_collected_and_erased_in_the_least_packets(
     any_mysql: MySQLServer, name: str
 ) -> None:
