@@ -64,11 +64,6 @@ INSERT INTO adcp_log (queue, segment, start, stop, records, data)
 VALUES (%(queue)s, %(segment)s, %(start)s, %(stop)s, %(records)s, %(data)s)
 """
 
-_VARIABLES: Final = """
-SHOW VARIABLES WHERE variable_name IN
-    ('innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'binlog_format',
-     'max_allowed_packet')
-"""
 _MAY_DELETE: Final = "DELETE FROM adcp_log WHERE 1 = 0"
 _LONGEST: Final = """
 SELECT coalesce(max(timestampdiff(SECOND, trx_started, now())), 0)
@@ -180,7 +175,7 @@ class MySQL:
                 "This user lacks the right DELETE on adcp_log.",
                 "A worker needs all rights; the application INSERT alone.",
             )
-        cursor.execute(_VARIABLES)
+        cursor.execute("SHOW VARIABLES")
         found = dict(cursor.fetchall())
         yield self._durability(found)
         most = int(found["max_allowed_packet"])
