@@ -110,11 +110,16 @@ WORDS: Final = {
 }
 """What stands for the words in braces, by dialect."""
 
+_COMPRESS: Final = """DO $$ BEGIN
+    EXECUTE 'ALTER TABLE {table} ALTER data SET COMPRESSION lz4, ALTER data SET STORAGE EXTENDED';
+EXCEPTION WHEN syntax_error OR feature_not_supported THEN
+    ALTER TABLE {table} ALTER data SET STORAGE EXTERNAL;
+END $$"""
+"""The server compresses many records together if it is PostgreSQL 14 or newer and built with lz4.
+Without it they stay as they are, so that ``substring()`` reads no more than its part."""
+
 _TUNING: Final = {
-    "postgresql": [  # so that substring() reads no more than its part
-        f"ALTER TABLE {table} ALTER data SET STORAGE EXTERNAL"
-        for table in ("adcp_intake", "adcp_log")
-    ],
+    "postgresql": [_COMPRESS.format(table=table) for table in ("adcp_intake", "adcp_log")],
     "mysql": [],
 }
 

@@ -58,6 +58,23 @@ def _deliver(url: str, **settings: object) -> list[str]:
     return sorted(event.event_id for event in seller.events)
 
 
+def test_a_server_that_can_compresses_what_is_shipped(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """PostgreSQL is told to when the tables are made, also if they are there already."""
+    url = postgres.create(tmp_path.name)
+    migrate(url)
+    migrate(url)
+    with Tracker(directory=tmp_path / "q", queue=url, flush_interval=0.05) as shop:
+        for number in range(100):
+            shop.track_purchase(order(number))
+        shop.flush(30)
+    can = "SELECT count(*) FROM pg_config() WHERE setting LIKE '%--with-lz4%'"
+    size = "SELECT sum(octet_length(data)) > 2 * sum(pg_column_size(data)) FROM adcp_intake"
+    assert _rows(url, size) == [(bool(_rows(url, can)[0][0]),)]
+    assert len(_deliver(url)) == 100
+
+
 def test_events_are_shipped_and_segments_deleted(tmp_path: Path, database: str) -> None:
     """The directory is empty then, and its stats say what became of all."""
     url = database
