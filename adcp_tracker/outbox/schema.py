@@ -15,7 +15,7 @@ from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 from adcp_tracker.journal.records import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 
 SCHEMA_VERSION: Final = 2
@@ -133,6 +133,26 @@ INSERT_PIECE: Final = (
     "INSERT INTO adcp_intake (queue, records, data) VALUES (%(queue)s, %(records)s, %(data)s)"
 )
 """Adds several records that follow each other."""
+
+
+SAVEPOINT: Final = "SAVEPOINT adcp_tracker"
+RELEASE: Final = "RELEASE SAVEPOINT adcp_tracker"
+ROLLBACK: Final = "ROLLBACK TO SAVEPOINT adcp_tracker"
+"""The savepoint that an insert in an application's transaction stands in."""
+
+
+def insert_statement(records: Iterable[tuple[int, bytes]], *, savepoint: bool) -> str:
+    """Return what inserts records in PostgreSQL, with their values in hexadecimal.
+
+    Drivers take several statements at once, as a savepoint needs, only without values beside them.
+
+    Args:
+        records: The queue of each, and its bytes.
+        savepoint: Whether to insert them in a savepoint.
+    """
+    rows = ", ".join(f"({queue:d}, E'\\\\x{data.hex()}')" for queue, data in records)
+    statement = f"INSERT INTO adcp_intake (queue, data) VALUES {rows}"  # noqa: S608 - digits
+    return f"{SAVEPOINT}; {statement}; {RELEASE}" if savepoint else statement
 
 
 def schema_statements(dialect: str, queues: int = 1) -> list[str]:

@@ -13,7 +13,14 @@ from django.db import connections
 from django.db.utils import ConnectionDoesNotExist
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.outbox.schema import INSERT_RECORD, check_dialect
+from adcp_tracker.outbox.schema import (
+    INSERT_RECORD,
+    RELEASE,
+    ROLLBACK,
+    SAVEPOINT,
+    check_dialect,
+    insert_statement,
+)
 from adcp_tracker_django.on_commit import run_on_commit
 
 if TYPE_CHECKING:
@@ -22,11 +29,8 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.schema import PendingRecord
 
     Connection = Any
-    Row = dict[str, object]
+    Row = dict[str, Any]
 
-_SAVEPOINT: Final = "SAVEPOINT adcp_tracker"
-_RELEASE: Final = "RELEASE SAVEPOINT adcp_tracker"
-_ROLLBACK: Final = "ROLLBACK TO SAVEPOINT adcp_tracker"
 _DRIVERS: Final = {"postgresql": ("psycopg",), "mysql": ("pymysql", "MySQLdb")}
 _NOT_LIBPQ: Final = frozenset({"server_side_binding", "isolation_level", "assume_role", "pool"})
 
@@ -139,10 +143,7 @@ def _insert(connection: Connection, row: Row, *, savepoint: bool) -> None:
     """
     try:
         with closing(connection.create_cursor()) as cursor:
-            if not savepoint:
-                cursor.execute(INSERT_RECORD, row)
-            else:
-                _insert_in_savepoint(connection, cursor, row)
+            _run_insert(connection, cursor, row, savepoint=savepoint)
     except Exception:
         if not savepoint or not _is_rolled_back(connection):
             # Its commit would be a rollback that nobody notices.
@@ -150,16 +151,19 @@ def _insert(connection: Connection, row: Row, *, savepoint: bool) -> None:
         raise
 
 
-def _insert_in_savepoint(connection: Connection, cursor: Any, row: Row) -> None:  # noqa: ANN401 - a driver's
-    if _takes_several_statements(connection):  # one round trip instead of three
-        cursor.execute(f"{_SAVEPOINT}; {INSERT_RECORD}; {_RELEASE}", row)
+def _run_insert(connection: Connection, cursor: Any, row: Row, *, savepoint: bool) -> None:  # noqa: ANN401 - a driver's
+    if _takes_text(connection):  # one round trip, and no values for Django's cursor to look for
+        cursor.execute(insert_statement([(row["queue"], row["data"])], savepoint=savepoint))
         return
-    cursor.execute(_SAVEPOINT)
+    if savepoint:
+        cursor.execute(SAVEPOINT)
     cursor.execute(INSERT_RECORD, row)
-    cursor.execute(_RELEASE)
+    if savepoint:
+        cursor.execute(RELEASE)
 
 
-def _takes_several_statements(connection: Connection) -> bool:
+def _takes_text(connection: Connection) -> bool:
+    """Return whether a cursor takes several statements at once, and prepares none of them."""
     options = connection.settings_dict["OPTIONS"]
     return connection.vendor == "postgresql" and not options.get("server_side_binding")
 
@@ -168,8 +172,8 @@ def _is_rolled_back(connection: Connection) -> bool:
     """Roll back to the savepoint; return whether the transaction is usable again."""
     try:
         with closing(connection.create_cursor()) as cursor:
-            cursor.execute(_ROLLBACK)
-            cursor.execute(_RELEASE)
+            cursor.execute(ROLLBACK)
+            cursor.execute(RELEASE)
     except Exception:  # noqa: BLE001 - whatever it is, the transaction is lost
         return False
     return True

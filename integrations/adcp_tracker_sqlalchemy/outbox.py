@@ -17,9 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.schema import (
+    INSERT_RECORD,
+    RELEASE,
+    ROLLBACK,
     PendingRecord,
     check_dialect,
     describe_error,
+    insert_statement,
     schema_statements,
 )
 from adcp_tracker_sqlalchemy.on_commit import SessionCommitHook
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from adcp_tracker_sqlalchemy.on_commit import Sessions
 
     Bind: TypeAlias = "Engine | Connection | AsyncEngine | AsyncConnection"
-    Row = dict[str, object]
+    Row = dict[str, Any]
 
 intake: Final = Table(
     "adcp_intake", MetaData(), Column("queue", Integer), Column("data", LargeBinary)
@@ -42,9 +46,6 @@ intake: Final = Table(
 """The table that events are inserted in, for the ``binds`` of a session with several databases."""
 
 _INSERT: Final = insert(intake).inline()
-_SAVEPOINT: Final = "SAVEPOINT adcp_tracker"
-_RELEASE: Final = "RELEASE SAVEPOINT adcp_tracker"
-_ROLLBACK: Final = "ROLLBACK TO SAVEPOINT adcp_tracker"
 _DIALECTS: Final = {"mariadb": "mysql"}
 """Dialects that are another one under their own name."""
 
@@ -175,7 +176,7 @@ class SessionOutbox:
         try:
             connection = session.connection(bind_arguments=given)
             if not held[0].pending.savepoint:
-                connection.execute(_INSERT, rows if rows[1:] else rows[0])
+                _insert_plainly(connection, rows)
                 return ()
             savepoint = _OneTrip.begin(connection) or connection.begin_nested()
         except Exception as error:
@@ -200,16 +201,15 @@ class _OneTrip:
     """Inserts records in a savepoint, in one round trip instead of three.
 
     Attributes:
-        cursor: The driver's, which takes several statements at once.
+        cursor: The driver's, which takes several statements at once and prepares none.
     """
 
     cursor: Any
 
     @classmethod
     def begin(cls, connection: Connection) -> _OneTrip | None:
-        """Return one for a connection, if its driver can do that and names stay as they are."""
-        dialect, options = connection.dialect, connection.get_execution_options()
-        if dialect.driver != "psycopg" or dialect.is_async or "schema_translate_map" in options:
+        """Return one for a connection, if its driver can do that."""
+        if connection.dialect.is_async or not _takes_our_text(connection):
             return None
         from psycopg import ClientCursor  # noqa: PLC0415 - the application has it
 
@@ -217,15 +217,25 @@ class _OneTrip:
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Insert records."""
-        places = ", ".join(["(%s, %s)"] * len(rows))
-        statement = (
-            f"{_SAVEPOINT}; INSERT INTO adcp_intake (queue, data) VALUES {places}; {_RELEASE}"  # noqa: S608 - constants
-        )
-        self.cursor.execute(statement, [value for row in rows for value in row.values()])
+        records = [(row["queue"], row["data"]) for row in rows]
+        self.cursor.execute(insert_statement(records, savepoint=True))
 
     def rollback(self) -> None:
         """Roll back to the savepoint."""
-        self.cursor.execute(f"{_ROLLBACK}; {_RELEASE}")
+        self.cursor.execute(f"{ROLLBACK}; {RELEASE}")
+
+
+def _takes_our_text(connection: Connection) -> bool:
+    """Return whether a statement need not be compiled: its names and marks for values fit."""
+    translates = "schema_translate_map" in connection.get_execution_options()
+    return connection.dialect.driver == "psycopg" and not translates
+
+
+def _insert_plainly(connection: Connection, rows: list[Row]) -> None:
+    if len(rows) == 1 and _takes_our_text(connection):
+        connection.exec_driver_sql(INSERT_RECORD, rows[0])
+    else:
+        connection.execute(_INSERT, rows)
 
 
 def _ignore(error: Exception) -> None:
