@@ -123,8 +123,8 @@ class Shop(Protocol):
     def check_out(self, add: Callable[[int], object], number: int) -> int:
         """Place an order and add something; return the time of that until before the commit, ns."""
 
-    def insert(self, statement: str, values: tuple[object, ...]) -> object:
-        """Run a statement in the open transaction, as the framework's users do."""
+    def insert_row(self, row: dict[str, object]) -> object:
+        """Insert a row of the intake in the open transaction, as the framework's users do."""
 
     def driver(self) -> Any:  # noqa: ANN401 - psycopg's connection
         """Return the driver's connection of the open transaction."""

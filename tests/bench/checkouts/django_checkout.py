@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg.conninfo import conninfo_to_dict
 
+from adcp_tracker.outbox.schema import INSERT_RECORD
 from adcp_tracker_django.outbox import DjangoOutbox
 from tests.bench.adapters import PLACE_ORDER
 
@@ -40,15 +41,16 @@ class DjangoShop:
     def check_out(self, add: Callable[[int], object], number: int) -> int:
         """Place an order and add something; return the time of that until before the commit, ns."""
         with transaction.atomic():
-            self.insert(PLACE_ORDER, ("129.90",))
+            with connection.cursor() as cursor:
+                cursor.execute(PLACE_ORDER, ("129.90",))
             start = perf_counter_ns()
             add(number)
             return perf_counter_ns() - start
 
-    def insert(self, statement: str, values: tuple[object, ...]) -> None:
-        """Run a statement in the open transaction."""
+    def insert_row(self, row: dict[str, object]) -> None:
+        """Insert a row of the intake in the open transaction."""
         with connection.cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(INSERT_RECORD, row)
 
     def driver(self) -> Any:  # noqa: ANN401 - psycopg's connection
         """Return the driver's connection."""

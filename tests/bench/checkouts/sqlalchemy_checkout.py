@@ -6,10 +6,10 @@ from functools import cache
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, insert
 from sqlalchemy.orm import sessionmaker
 
-from adcp_tracker_sqlalchemy import SessionOutbox
+from adcp_tracker_sqlalchemy import SessionOutbox, intake
 from tests.bench.adapters import PLACE_ORDER
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
+
+_INSERT = insert(intake)
 
 
 class SqlalchemyShop:
@@ -43,15 +45,15 @@ class SqlalchemyShop:
     def check_out(self, add: Callable[[int], object], number: int) -> int:
         """Place an order and add something; return the time of that until before the commit, ns."""
         with self._sessions() as self._session:
-            self.insert(PLACE_ORDER, ("129.90",))
+            self._session.connection().exec_driver_sql(PLACE_ORDER, ("129.90",))
             start = perf_counter_ns()
             add(number)
             self._session.commit()
             return self._ended_at - start
 
-    def insert(self, statement: str, values: tuple[object, ...]) -> None:
-        """Run a statement in the open transaction."""
-        self._session.connection().exec_driver_sql(statement, values)
+    def insert_row(self, row: dict[str, object]) -> None:
+        """Insert a row of the intake in the open transaction."""
+        self._session.execute(_INSERT, row)
 
     def driver(self) -> Any:  # noqa: ANN401 - psycopg's connection
         """Return the driver's connection."""
