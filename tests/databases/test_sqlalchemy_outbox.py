@@ -6,6 +6,7 @@ import asyncio
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, NullPool, String, create_engine, event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
@@ -20,7 +21,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_sessio
 from adcp_tracker import ConfigurationError, Tracker
 from adcp_tracker.journal.records import parse
 from adcp_tracker.metrics import render
-from adcp_tracker.outbox.database import Database
+from adcp_tracker.outbox.database import Database, migrate
+from adcp_tracker.outbox.schema import insert_statement
 from adcp_tracker.testing import RecordingDestination
 from adcp_tracker_sqlalchemy import SessionOutbox, create_tables, intake, is_queue_table
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy.orm import Session
+
+    from tests.support.postgres import PostgresServer
 
 
 class Base(DeclarativeBase):
@@ -402,6 +406,20 @@ def test_what_is_inserted_is_delivered(sessions: sessionmaker[Session], database
         buy(tracker, "A-2")
         assert not tracker.flush(20).pending
     assert sorted(each.event_id for each in seller.events) == ["A-1", "A-2"]
+
+
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_every_byte_is_inserted_as_it_is(postgres: PostgresServer, conforming: str) -> None:
+    """Also in a server that reads backslashes in plain text."""
+    url, data = postgres.create(f"conforming-{conforming}"), bytes(range(256))
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        connection.execute(f"SET standard_conforming_strings = {conforming}".encode())
+        for savepoint in (True, False):
+            statement = insert_statement([(0, data), (1, data)], savepoint=savepoint)
+            connection.execute(statement.encode())
+        kept = connection.execute("SELECT queue, data FROM adcp_intake ORDER BY id").fetchall()
+    assert kept == [(0, data), (1, data)] * 2
 
 
 def test_a_session_of_a_test_inserts_in_the_tests_transaction(
