@@ -36,7 +36,8 @@ def test_tracking_and_delivery_go_on_in_a_new_directory(make: Make, tmp_path: Pa
     tracker = make(seller)
     track(tracker, 5)
     wait_until(lambda: balanced(tracker).delivered == 5)
-    shutil.rmtree(tmp_path / "queue")
+    (tmp_path / "queue").rename(tmp_path / "away")  # at once, whatever is being written there
+    shutil.rmtree(tmp_path / "away")
     number = iter(range(5, 10_000))
 
     def is_delivered_again() -> bool:
@@ -70,10 +71,16 @@ def test_nobody_leads_by_a_lock_that_vanished(make: Make, tmp_path: Path) -> Non
     assert rival.try_acquire()
     (tmp_path / "queue").rename(tmp_path / "away")  # while it rests, for half a second
     other.path.rename(tmp_path / "queue")
-    track(tracker, 1, first=1)
+    number = iter(range(1, 10_000))
+
+    def is_written_there() -> bool:
+        track(tracker, 1, first=next(number))
+        return any((tmp_path / "queue" / "segments").iterdir())
+
+    wait_until(is_written_there)
     wait_until(lambda: not tracker._pipeline.flusher.is_leading)  # noqa: SLF001 - told by nothing else
     sent = len(seller.batches)
-    ids = track(tracker, 3, first=2)
+    ids = track(tracker, 3, first=next(number))
     tracker.flush(0.3)
     assert len(seller.batches) == sent
     rival.release()
