@@ -701,7 +701,9 @@ class Tracker:
     def stats(self, *, live: bool = True) -> Stats:
         """Return the stats of this queue, all processes together.
 
-        A closed tracker stays closed: it returns the stats that were last written.
+        A closed tracker stays closed: it returns the stats that were last written. If the
+        queue's database does not answer within two seconds, they are those last known, and
+        ``.stale`` says why.
 
         Args:
             live: Whether to count now if this process uploads or can, which may wait for a

@@ -16,6 +16,7 @@ from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory,
 from adcp_tracker.delivery.stats import (
     Stats,
     StatsCollector,
+    StatsReader,
     add_up,
     count_unclaimed,
     read_stats,
@@ -51,20 +52,26 @@ def using_tracker(tracker: Tracker | None) -> Iterator[None]:
         _host.reset(token)
 
 
-def open_existing_queue(place: str | None) -> Store:
+def open_existing_queue(place: str | None, patience: float | None = None) -> Store:
     """Return an existing queue; never create one.
 
     Args:
         place: Its directory or URL; left out, the one that is configured.
+        patience: How long to wait for a database to answer, in seconds; left out, as long as its
+            driver does.
 
     Raises:
         ConfigurationError: If there is no queue.
+        OutboxError: If its database does not answer.
         UnsafeDirectoryError: If other users can read or write it.
     """
     place = _place(place)
     if is_queue_url(place):
         store = open_store(None, place, encryption(), shards=Shards(queue_numbers(place)))
-        store.prepare()
+        if patience is None:
+            store.prepare()
+        else:
+            StatsReader(store).ask(lambda asked: asked.prepare(), patience)
         return store
     queue = QueueDirectory(place)
     queue.check(queue.path)

@@ -34,6 +34,7 @@ _UNITS = ("bytes", "kB", "MB", "GB")
 _STEP = 1000
 _MINUTE = 60
 _SILENT_SECONDS = 60.0
+_PATIENCE_SECONDS = 2.0
 EXPECTED_DROPS = frozenset({"consent", "crawler", "erased", "link_preview", "operator", "prefetch"})
 
 
@@ -53,7 +54,7 @@ def status(
     1 for an error: a destination is paused, events are dead or can't be decrypted, or events
     are pending while no process uploads or the one that does is stuck.
     """
-    queue = open_existing_queue(directory)
+    queue = open_existing_queue(directory, _PATIENCE_SECONDS)
     names = configured_names()
     found = read_status(queue, names)
     errors = _errors(found, expect_uploader=expect_uploader)
@@ -214,7 +215,7 @@ def metrics(
     """
     from adcp_tracker.metrics import render  # noqa: PLC0415 - likewise
 
-    text = render(current_stats(open_existing_queue(directory)))
+    text = render(current_stats(open_existing_queue(directory, _PATIENCE_SECONDS)))
     if textfile is None:
         sys.stdout.write(text)
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker.delivery.stats import current_stats, read_stats, write_stats
+from adcp_tracker.delivery.stats import StatsReader, write_stats
 from adcp_tracker.delivery.uploader import Uploader
 from adcp_tracker.exceptions import AdcpTrackerError, LeadLostError
 
@@ -134,6 +134,7 @@ _GATHER_SECONDS = 0.1
 _BEHIND_INTERVALS = 2
 _COUNTING_SHARE = 20
 _LONG_SECONDS = 0.02
+_ASKED_TIMES = 10
 _LATE_SECONDS = 1.0
 
 
@@ -169,6 +170,9 @@ class Flusher:
         self._thread: threading.Thread | None = None
         self._ending: list[threading.Thread] = []
         self._leader_lock = self._config.store.leader_lock(self._clock)
+        self._reader = StatsReader(self._config.store)
+        relay_to = self._config.relay_to
+        self._database = self._reader if relay_to is None else StatsReader(relay_to)
         self._commands: deque[Callable[[Any], None]] = deque()
         self._flushes: list[_Flush] = []
         self._fork_barrier = ForkBarrier(self._wake.set)
@@ -282,19 +286,35 @@ class Flusher:
             if future.cancel():
                 raise TimeoutError(
                     f"{self._config.store.location}: expected the process that uploads "
-                    f"({read_stats(self._config.store).leader}) to hand over within "
+                    f"({self._reader.leader()}) to hand over within "
                     f"{timeout:g} s, and it did not; try again, or stop it"
                 ) from None
             return future.result()
 
     def stats(self) -> Stats:
-        """Return this leader's counts, or the published ones and what waits."""
-        starting = self.is_running and not read_stats(self._config.store).leader
-        if self.is_leading or starting:
-            found = self._run_or(stats_of, FORK_WAIT_SECONDS, default=None)
+        """Return this leader's counts, or the published ones and what waits.
+
+        If the queue's database does not answer, this doesn't wait for it long.
+        """
+        if not self.is_leading:
+            published = self._reader.published()
+            if published.stale:
+                return published
+            if published.leader or not self.is_running:
+                return self.last_stats()
+        for _ in range(_ASKED_TIMES):
+            found = self._run_or(stats_of, FORK_WAIT_SECONDS / _ASKED_TIMES, default=None)
             if found is not None:
+                self._reader.note(found)
                 return found
-        return current_stats(self._config.store)
+            reason = self._database.published().stale  # what the thread may wait for
+            if reason:
+                return attrs.evolve(self.last_stats(), stale=reason)
+        return self.last_stats()
+
+    def last_stats(self) -> Stats:
+        """Return the published counts and what waits, without asking this leader."""
+        return self._reader.current()
 
     def stop(self, timeout: float) -> None:
         """End the thread after the request in flight, if that ends in time."""
@@ -513,7 +533,9 @@ class Flusher:
         """Publish stats; uploading goes on if that fails."""
         began = self._published_at = self._clock.monotonic()
         try:
-            write_stats(uploader.queue, uploader.stats())
+            stats = uploader.stats()
+            self._reader.note(stats)
+            write_stats(uploader.queue, stats)
         except OSError as error:
             self._throttled_log.warning(
                 "stats.not_written", error=str(error), remedy="check the queue's volume"

@@ -10,7 +10,6 @@ from adcp_tracker import _development, _process
 from adcp_tracker._development import make_reporter
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.flusher import Flusher, stats_of
-from adcp_tracker.delivery.stats import current_stats
 from adcp_tracker.destinations.validation import is_remote
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.buffer import WriteBuffer
@@ -124,7 +123,7 @@ class Pipeline:
         """Return the stats of the queue; never restart a closed flusher for it."""
         self.journal.check_fork()
         if not live:
-            return self._add_local_counts(current_stats(self.store))
+            return self._add_local_counts(self.flusher.last_stats())
         if self._uploads and not (self._closed or self.flusher.is_running):
             found = self._try_run(stats_of, _CLAIM_SECONDS) or self.flusher.stats()
         else:
@@ -146,7 +145,7 @@ class Pipeline:
         """End the flusher after the request in flight; the rest stays on disk."""
         self._close_segment()
         self._shut_down(self.shutdown_timeout if timeout is None else timeout)
-        return self._add_local_counts(current_stats(self.store))
+        return self._add_local_counts(self.flusher.last_stats())
 
     def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
         """Run `command` in the process that uploads, which this one becomes for it.

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
+from adcp_tracker import _process
 from adcp_tracker._platform import SystemClock
+from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.records import HEADER_BYTES, accepted_ms
 from adcp_tracker.outbox.state import Measures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from adcp_tracker.outbox.state import FrozenBatch, State
     from adcp_tracker.outbox.storage import Queue, Segments, Store
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS: Final = 1.5
 
 
 def oldest_waiting(
@@ -142,6 +152,8 @@ class Stats:
         overdue: For how many seconds the asking process's uploading thread should have gone on
             and has not; 0 if all is well or none runs.
         host: The name of the machine of the process that uploads.
+        stale: Why the queue's database could not be asked, so that these are the counts last
+            known; empty if it could, or if there is none.
         counted: Up to where each segment was counted, in bytes; ``None`` if that isn't known.
     """
 
@@ -154,6 +166,7 @@ class Stats:
     failed_inserts: int = 0
     overdue: float = 0.0
     host: str = ""
+    stale: str = ""
     counted: dict[str, int] | None = attrs.field(default=None, repr=False)
 
     @property
@@ -344,6 +357,7 @@ def add_up(parts: Sequence[Stats]) -> Stats:
         in_memory=sum(each.in_memory for each in parts),
         failed_inserts=sum(each.failed_inserts for each in parts),
         overdue=max(each.overdue for each in parts),
+        stale=next((each.stale for each in parts if each.stale), ""),
         counted=None,
     )
 
@@ -406,3 +420,83 @@ def count_unclaimed(store: Store) -> Stats:
     """Count what waits in a queue from which no process has uploaded yet."""
     waiting = _count_behind(store, {})
     return Stats(waiting=waiting, oldest_at=_oldest_behind(store, {}) if waiting else None)
+
+
+class StatsReader:
+    """Reads the counts of a queue. While its database does not answer, the last known stand in.
+
+    Args:
+        store: The queue.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known = Stats()
+        self._thread = threading.Thread()
+        self._is_silent = False
+
+    def note(self, stats: Stats) -> None:
+        """Remember what the leader of this process counted."""
+        self._known = stats
+
+    def published(self) -> Stats:
+        """Return the counts that the leader last published."""
+        return self._read(read_stats)
+
+    def current(self) -> Stats:
+        """Return the published counts plus what was appended since as pending."""
+        return self._read(current_stats)
+
+    def leader(self) -> int:
+        """Return the id of the process that uploads, as far as that is known without waiting."""
+        return (self._known if self._store.is_shared else read_stats(self._store)).leader
+
+    def _read(self, read: Callable[[Store], Stats]) -> Stats:
+        if not self._store.is_shared:
+            return read(self._store)
+        try:
+            self._known = self.ask(read, _ANSWER_SECONDS)
+        except (OutboxError, OSError) as error:
+            return attrs.evolve(self._known, stale=str(error))
+        return self._known
+
+    def ask(self, question: Callable[[Store], T], seconds: float) -> T:
+        """Return the answer to a question. A thread waits for it: drivers can't give up so soon.
+
+        Raises:
+            OutboxError: If there is none in time, or for as long as an earlier one is awaited.
+        """
+        answer: Future[T] = Future()
+        if self._thread.is_alive():
+            self._thread.join(0.0 if self._is_silent else seconds)
+        if self._thread.is_alive():
+            seconds = 0.0
+        else:
+            self._begin(partial(_answer, answer, question, self._store))
+        try:
+            found = answer.result(seconds)
+        except FutureTimeoutError:
+            self._is_silent = True
+            raise OutboxError(
+                f"{self._store.location}: the database does not answer; see that it runs and can "
+                f"be reached"
+            ) from None
+        self._is_silent = False
+        return found
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        """Start a thread; where none can run, do the work here."""
+        self._thread = threading.Thread(target=work, name="adcp_tracker-stats", daemon=True)
+        try:
+            if _process.threads_enabled():
+                return self._thread.start()
+        except RuntimeError:  # the interpreter is shutting down
+            pass
+        return work()
+
+
+def _answer(answer: Future[T], question: Callable[[Store], T], store: Store) -> None:
+    try:
+        answer.set_result(question(store))
+    except BaseException as error:  # noqa: BLE001 - handed to whoever asked
+        answer.set_exception(error)

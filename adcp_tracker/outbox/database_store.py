@@ -227,10 +227,7 @@ class DatabaseStore:
 
     def read_stats(self) -> bytes:
         """Return the counts that the leader last published; empty if there are none."""
-        try:
-            rows = self._tables.query("SELECT stats FROM adcp_queue WHERE queue = %(queue)s")
-        except DatabaseError:
-            return b""
+        rows = self._tables.query("SELECT stats FROM adcp_queue WHERE queue = %(queue)s")
         return bytes(rows[0][0] or b"") if rows else b""
 
     def count_uncollected(self) -> int:

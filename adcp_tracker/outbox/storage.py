@@ -301,7 +301,11 @@ class Store(Protocol):
         """Return the contexts that are remembered for orders."""
 
     def read_stats(self) -> bytes:
-        """Return the counts that the leader last published; empty if there are none."""
+        """Return the counts that the leader last published; empty if there are none.
+
+        Raises:
+            OutboxError: If a database can't be asked.
+        """
 
     def count_uncollected(self) -> int:
         """Return how many records are in no segment yet, until a leader collects them."""

@@ -100,11 +100,14 @@ class DeadLetterAdmin(admin.ModelAdmin):
         if "export" in request.GET:
             return _export(letters)
         page = Paginator(letters[::-1], _PER_PAGE).get_page(request.GET.get("page"))
+        stats = get_tracker().stats()
+        if stats.stale:
+            self.message_user(request, stats.stale, messages.WARNING)
         context = {
             **self.admin_site.each_context(request),
             "title": "Dead letters and counters",
             "opts": self.opts,
-            "destinations": sorted(get_tracker().stats().destinations.items()),
+            "destinations": sorted(stats.destinations.items()),
             "page": page,
             "rows": [to_row(letter) for letter in page],
             "reasons": Counter(letter.reason for letter in every).most_common(),
