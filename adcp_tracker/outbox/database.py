@@ -23,7 +23,7 @@ import attrs
 
 from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import ConfigurationError, LeadLostError, OutboxError
-from adcp_tracker.outbox.schema import WORDS, schema_statements
+from adcp_tracker.outbox.schema import RIGHTS, WORDS, schema_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,6 +88,10 @@ _FENCE: Final = "SELECT 1 FROM adcp_queue WHERE queue = {queue} AND term = {term
 
 class DatabaseError(OutboxError, OSError):
     """The database can't be reached or refuses a statement; it is tried again."""
+
+
+class RightsError(DatabaseError):
+    """The database's user may not do this."""
 
 
 class DeadlockError(DatabaseError):
@@ -238,7 +242,8 @@ class Database:
         """Return an error without the statement's values, which could be personal data."""
         code = self.dialect.code(error)
         hint = self.dialect.hints.get(code, hint)
-        kind = DeadlockError if self.dialect.is_deadlock(error) else DatabaseError
+        kind = RightsError if hint == RIGHTS else DatabaseError
+        kind = DeadlockError if self.dialect.is_deadlock(error) else kind
         return kind(f"{self.location}: the database failed with {code}; {hint}")
 
 

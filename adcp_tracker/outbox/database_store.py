@@ -17,7 +17,14 @@ import attrs
 
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.journal.records import EVENT, UNDECRYPTED, Record, encode_record, parse
-from adcp_tracker.outbox.database import Database, DatabaseError, LeaseLock, Tables, went_back
+from adcp_tracker.outbox.database import (
+    Database,
+    DatabaseError,
+    LeaseLock,
+    RightsError,
+    Tables,
+    went_back,
+)
 from adcp_tracker.outbox.database_log import DatabaseSegments
 from adcp_tracker.outbox.dead_letters import DeadLetterKey, decode_letters, encode_letter
 from adcp_tracker.outbox.schema import (
@@ -61,9 +68,9 @@ _TEXTS: Final = {
 _IS_THERE: Final = """
 SELECT 1 FROM adcp_intake WHERE queue = %(queue)s AND data = %(data)s
 UNION ALL
-SELECT 1 FROM (
-    SELECT data FROM adcp_log WHERE queue = %(queue)s ORDER BY segment DESC, start DESC LIMIT 20
-) AS latest WHERE position(%(data)s IN data) > 0
+SELECT 1 FROM adcp_log INNER JOIN (
+    SELECT DISTINCT segment FROM adcp_log WHERE queue = %(queue)s ORDER BY segment DESC LIMIT 2
+) AS latest USING (segment) WHERE queue = %(queue)s AND position(%(data)s IN data) > 0
 """
 
 _SILENT_RELAYS: Final = """
@@ -197,10 +204,13 @@ class DatabaseStore:
         return DatabaseWriter(self._insert, self.encryption, queues=self._shards.numbers, **options)
 
     def _insert(self, record: bytes, queue: int) -> None:
-        """Insert a record, unless it was committed by a try whose answer was lost."""
+        """Insert a record, unless it was committed by a try whose answer was lost.
+
+        While that can't be found out, it isn't inserted either.
+        """
         tables = attrs.evolve(self._tables, queue=queue)
         if record in self._unsure:
-            with contextlib.suppress(DatabaseError):  # this user may not read
+            with contextlib.suppress(RightsError):  # this user may not read
                 if tables.query(_IS_THERE, data=record):
                     self._unsure.discard(record)
                     return

@@ -6,7 +6,7 @@ import math
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.database_store import DatabaseQueue
     from adcp_tracker.outbox.schema import Cursor
     from adcp_tracker.outbox.storage import Store
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -364,3 +366,47 @@ def test_a_record_whose_commit_was_not_heard_of_is_not_added_again(
     assert segments.count(name, 0, size) == 2
     writer.append(body(2), NOW_MS)
     assert store.count_uncollected() == 1
+
+
+class LosingDatabase(Database):
+    """A database whose answers are lost, as a script says.
+
+    Attributes:
+        script: What becomes of the next: ``"lost"`` after the commit, or ``"refused"``.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.script: list[str] = []
+
+    def run(self, work: Callable[[Cursor], T], first: str = "", *, is_single: bool = False) -> T:
+        """Run some work, and raise if the answer is to be lost."""
+        fate = self.script.pop(0) if self.script else ""
+        if fate == "refused":
+            raise DatabaseError("the database is starting up")
+        found = super().run(work, first, is_single=is_single)
+        if fate == "lost":
+            raise DatabaseError("the connection is closed")
+        return found
+
+
+@pytest.mark.parametrize("is_collected", [False, True])
+def test_a_record_whose_commit_was_not_heard_of_is_not_inserted_again(
+    database: str, store: DatabaseStore, *, is_collected: bool
+) -> None:
+    """Nor while nobody can say whether it is there."""
+    losing = LosingDatabase(database)
+    producer = DatabaseStore(database)
+    producer.database = losing
+    producer._choose(Shards())  # noqa: SLF001 - as its __init__ does
+    writer = producer.journal_writer()
+    losing.script = ["lost"]
+    with pytest.raises(DatabaseError, match="is closed"):
+        writer.append(body(1), NOW_MS)
+    if is_collected:
+        assert sum(_lead(store).segments.sizes().values()) > 0
+    losing.script = ["refused"]
+    with pytest.raises(DatabaseError, match="starting up"):
+        writer.append(body(1), NOW_MS)
+    writer.append(body(1), NOW_MS)
+    assert store.count_uncollected() == (0 if is_collected else 1)
