@@ -362,7 +362,7 @@ def test_an_insert_that_fails_without_a_directory_waits_in_memory() -> None:
 def test_without_a_savepoint_an_insert_that_fails_takes_the_order_along(
     with_directory: Path,
 ) -> None:
-    """Whoever turns it off saves a tenth of a millisecond, and never commits one alone."""
+    """Whoever turns it off never commits one of the two alone."""
     with configured(DIRECTORY=with_directory, SAVEPOINT=False):
         with transaction.atomic("orders"):
             buy(1)
