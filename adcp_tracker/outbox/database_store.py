@@ -287,6 +287,7 @@ class DatabaseWriter:
         self._on_fork = on_fork
         self._has_begun = False
         self._pid = os.getpid()
+        self._failed: dict[bytes, tuple[bytes, bytes, int]] = {}
 
     def append(self, body: bytes, accepted_ms: int) -> None:
         """Add a plain event.
@@ -302,18 +303,28 @@ class DatabaseWriter:
         if not self._has_begun and self._on_begin is not None:
             self._on_begin()
         self._has_begun = True
-        queue = queue_of(body, self._queues)
-        kept, kind = self.encode_for_disk(body, accepted_ms, kind)
-        self._insert(encode_record(kept, accepted_ms, kind), queue)
+        found = self._failed.pop(body, None)
+        queue = queue_of(body, self._queues) if found is None else found[2]
+        kept, kind = found[:2] if found else self.encode_for_disk(body, accepted_ms, kind)
+        try:
+            self._insert(encode_record(kept, accepted_ms, kind), queue)
+        except DatabaseError:
+            if self._encryption is not None and len(self._failed) < _MOST_UNSURE:
+                # Encrypted once more, it would look like another, and not say its queue.
+                self._failed |= dict.fromkeys((body, kept), (kept, kind, queue))
+            raise
 
     def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Append a record; a database keeps no reserve of its own."""
         self.append_record(body, accepted_ms, kind)
 
     def encode_for_disk(self, body: bytes, accepted_ms: int, kind: bytes) -> tuple[bytes, bytes]:
-        """Return a record's body and kind as they may be kept."""
+        """Return a record's body and kind as they may be kept, and as they were if that failed."""
         if self._encryption is None:
             return body, kind
+        found = self._failed.pop(body, None)
+        if found is not None:
+            return found[:2]
         return self._encryption.encode_for_disk(body, accepted_ms, kind)
 
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
