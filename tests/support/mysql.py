@@ -29,7 +29,12 @@ _SETTINGS = {
     "innodb-buffer-pool-size": "32M",
 }
 _MARIADB = {"innodb-log-file-size": "32M"}
-_MYSQL = {"mysqlx": "OFF", "secure-file-priv": "NULL"}
+_MYSQL = {
+    "mysqlx": "OFF",
+    "secure-file-priv": "NULL",
+    "gtid-mode": "ON",  # as hosts of MySQL have it
+    "enforce-gtid-consistency": "ON",
+}
 _TRIES = 5
 
 
