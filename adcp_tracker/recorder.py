@@ -14,7 +14,7 @@ from adcp_tracker._formatting import describe
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._platform import raised_by_signal_handler, reraise_interruption
 from adcp_tracker.context import Consent
-from adcp_tracker.events.event import RejectedEvent, encode, encode_within, redact_rejected
+from adcp_tracker.events.event import RejectedEvent, encode_within, redact_rejected
 from adcp_tracker.events.model import IGNORED_FOR_BOTS, MAX_CODE, MAX_EVENT_BYTES, EventType
 from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.events.rules import errors_of, identifier
@@ -105,7 +105,7 @@ class Recorder:
                     self._count_dropped(reason, event)
                     return event
                 event = strip_identifiers(event, context)
-                body = encode(event)
+                body = event.json
             if len(body) > MAX_EVENT_BYTES:
                 limit = f"at most {MAX_EVENT_BYTES} bytes"
                 raise InvalidEventError([FieldError("$", limit, f"{len(body)} bytes")])  # noqa: TRY301 - as below

@@ -17,7 +17,6 @@ from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event, derive_event_id, with_currency
-from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.events.parsing import clean_id, is_absent
 from adcp_tracker.exceptions import ConfigurationError
@@ -306,7 +305,7 @@ class Tracker:
                 strict=self._strict,
                 **details,
             )
-            body = encode(event)
+            body = event.json
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._recorder.reject(error, EventType.REFUND)
         return self._recorder.record(event, body, context, test_event_code)
@@ -363,7 +362,7 @@ class Tracker:
                 strict=self._strict,
                 **details,
             )
-            body = encode(event)
+            body = event.json
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             return self._recorder.reject(error, event_type)
         return self._recorder.record(event, body, context, test_event_code)

@@ -39,7 +39,6 @@ from adcp_tracker.destinations.base import (
 )
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event
-from adcp_tracker.events.event import encode
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
 from adcp_tracker.journal.files import QueueDirectory, open_secure
@@ -360,7 +359,7 @@ def _test_batch(
         (each for each in made if destination.check(orjson.loads(each.json)) is None),
         _test_event(_KINDS[0], money[0], _PAGES[0]),
     )
-    return Batch([encode(event)], secrets.token_bytes(32), code)
+    return Batch([event.json], secrets.token_bytes(32), code)
 
 
 def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str | None) -> Event:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from adcp_tracker.events.event import Event, converter, encode
+from adcp_tracker.events.event import Event, converter
 from adcp_tracker.events.parsing import parse_amount
 from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.journal._syscalls import FsyncError
@@ -87,7 +87,7 @@ class DeadLetterApi:
             OSError: If the disk does not take it; then the dead letters stay.
         """
         wire = _parse_json(event) if isinstance(event, (bytes, str)) else event
-        body = encode(converter.structure(_with_amounts(wire), Event))
+        body = converter.structure(_with_amounts(wire), Event).json
         letters = self.list()
         places = {(each.segment, each.offset) for each in letters if each.id == letter_id}
         ids = {each.id for each in letters if (each.segment, each.offset) in places}

@@ -103,7 +103,7 @@ class Event:
         surface: Where it happened, in detail; not every seller takes it.
         ext: Extensions, each under its vendor's key.
         extra: Keys the protocol does not name.
-        json: Its final JSON: one line of UTF-8 without line breaks or tabs.
+        json: Its final JSON: one line of UTF-8 without line breaks or tabs, ``event_id`` first.
         is_baseline: Whether it uses nothing but what every kind and version of seller takes.
         omissions: What was left out of it because it broke a rule.
 
@@ -284,15 +284,6 @@ def encode_event(fields: dict[Any, Any], omitted: list[FieldError] | None = None
 
 converter: Final = make_converter()
 """Turns events and their parts into what orjson writes, and back."""
-
-
-def encode(event: Event) -> bytes:
-    """Return the final JSON of `event`.
-
-    Returns:
-        One line of UTF-8 without line breaks or tabs; ``event_id`` is its first key.
-    """
-    return event.json
 
 
 def decode(data: bytes | str) -> Event:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker.events.event import converter, encode
+from adcp_tracker.events.event import converter
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import purchase_event
 from adcp_tracker.orders.mapping import register_order
@@ -411,7 +411,7 @@ def test_any_mapping_is_an_event_or_its_faults(source: dict[str, object]) -> Non
     except InvalidEventError as error:
         assert error.errors  # noqa: PT017 - it may or may not be refused
     else:
-        assert encode(event)
+        assert event.json
 
 
 @pytest.mark.slow
@@ -427,4 +427,4 @@ def test_any_lines_are_an_event_or_its_faults(source: dict[str, object]) -> None
     except InvalidEventError as error:
         assert error.errors  # noqa: PT017 - it may or may not be refused
     else:
-        assert encode(event)
+        assert event.json
