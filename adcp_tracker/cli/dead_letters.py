@@ -35,7 +35,8 @@ from adcp_tracker.cli.queue import (
     stopping,
 )
 from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
-from adcp_tracker.orders.events import purchase_event, refund_event, to_order
+from adcp_tracker.orders.events import purchase_event, refund_event
+from adcp_tracker.orders.reader import to_order
 
 if TYPE_CHECKING:
     from adcp_tracker.cli.queue import QueueStatus

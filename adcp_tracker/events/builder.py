@@ -44,7 +44,6 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from uuid import UUID
 
     from typing_extensions import Unpack
 
@@ -126,11 +125,6 @@ def refund_id(order_id: str, refund_id: str | None = None) -> str:
     """
     named = parse_id(refund_id)
     return f"{order_id}:refund" if named is None else f"{order_id}:refund:{named}"
-
-
-def lead_id(lead_id: str | int | UUID) -> str:
-    """Return the event id of a lead: its own id, also if that is a database's integer."""
-    return parse_id(lead_id)  # type: ignore[return-value]  # what isn't one is rejected later
 
 
 def derive_event_id(event_type: str, *parts: object) -> str:

@@ -18,7 +18,6 @@ from adcp_tracker._formatting import describe, format_choice, format_setting
 from adcp_tracker.context import Consent, RequestContext
 from adcp_tracker.event_sources.model import parse_toml
 from adcp_tracker.events.builder import build_event, derive_event_id
-from adcp_tracker.events.builder import lead_id as lead_event_id
 from adcp_tracker.events.model import CLICK_IDS, ActionSource, EventType, UidType
 from adcp_tracker.events.parsing import is_absent, parse_amount, parse_time
 from adcp_tracker.exceptions import ConfigurationError, FieldError, InvalidEventError
@@ -663,7 +662,7 @@ class RowReader:
             key = _id_text(values["order_id"])
             if kind in {"purchase", "refund"}:
                 return None
-            return lead_event_id(key) if kind == "lead" else derive_event_id(kind, key)
+            return key if kind == "lead" else derive_event_id(kind, key)
         if "order_id" in self._plan.fields and self._plan.has_ids:
             _fail("order_id", "an id, as other rows have", "a blank cell")
         parts = (f"{name}={value}" for name, value in sorted(found.items()))

@@ -17,7 +17,6 @@ from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
     MISSING_ID,
     assemble,
-    build_event,
     derive_event_id,
     finish_event,
     in_utc,
@@ -65,17 +64,6 @@ if TYPE_CHECKING:
 
     from adcp_tracker.context import Context
     from adcp_tracker.events.builder import EventFields
-
-__all__ = [
-    "Order",
-    "OrderItem",
-    "build_event",
-    "lead_event",
-    "plain_purchase_event",
-    "purchase_event",
-    "refund_event",
-    "to_order",
-]
 
 _LINES: Final = frozenset({list, OrderItem})
 _LINE: Final = ("id", "quantity", "price", "brand", "name")
@@ -355,40 +343,6 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
         "strict": strict,
     }
     return _overridden(EventType.REFUND, placed, data, errors, basics, overrides)
-
-
-def lead_event(
-    lead_id: str | None = None,
-    *,
-    now: datetime,
-    context: Context | None = None,
-    default_region: str | None = None,
-    strict: bool = True,
-    **details: Unpack[EventFields],
-) -> Event:
-    """Make a lead. The same lead always has the same event id.
-
-    Args:
-        lead_id: The lead's own id; left out, the event's id is given or a random one.
-        now: The event's time if none is given.
-        context: The request that made the lead.
-        default_region: The region of phone numbers without a country code.
-        strict: See :func:`build_event`.
-        **details: See :class:`.EventFields`.
-
-    Raises:
-        InvalidEventError: If the event is invalid; it lists every broken rule.
-    """
-    if lead_id is not None:
-        details.setdefault("event_id", builder.lead_id(lead_id))
-    return build_event(
-        EventType.LEAD,
-        now=now,
-        context=context,
-        default_region=default_region,
-        strict=strict,
-        **details,
-    )
 
 
 def custom_data(

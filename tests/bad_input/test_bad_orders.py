@@ -10,8 +10,8 @@ import pytest
 
 from adcp_tracker.events.event import encode_within
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.events import plain_purchase_event, purchase_event, to_order
-from adcp_tracker.orders.reader import order_values
+from adcp_tracker.orders.events import plain_purchase_event, purchase_event
+from adcp_tracker.orders.reader import order_values, to_order
 from tests.support.events import NOW
 
 GOOD: dict[str, Any] = {

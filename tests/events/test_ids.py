@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import cast
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.builder import derive_event_id, lead_id, random_id, refund_id
+from adcp_tracker.events.builder import build_event, derive_event_id, random_id, refund_id
+from tests.support.events import NOW
 
 parts = st.lists(st.text(), max_size=4)
 
@@ -18,7 +20,7 @@ def test_ids_never_change() -> None:
     """Sellers deduplicate by id for weeks, so an id outlives a version of this library."""
     assert refund_id("1001") == "1001:refund"
     assert refund_id("1001", "R-7") == "1001:refund:R-7"
-    assert lead_id("L-17") == "L-17"
+    assert build_event("lead", now=NOW, event_id="L-17").event_id == "L-17"
     assert derive_event_id("subscribe", "user-1", "gold") == (
         "subscribe:5af552c82de5089dee436642c1620818"
     )
@@ -27,7 +29,8 @@ def test_ids_never_change() -> None:
 def test_a_leads_id_may_be_a_databases_key() -> None:
     """As an order's may."""
     key = UUID(int=5)
-    assert [lead_id(each) for each in ("L-1", 42, key)] == ["L-1", "42", str(key)]
+    leads = [build_event("lead", now=NOW, event_id=cast("str", each)) for each in ("L-1", 42, key)]
+    assert [lead.event_id for lead in leads] == ["L-1", "42", str(key)]
 
 
 def test_ids_are_the_same_in_another_process() -> None:

@@ -10,17 +10,12 @@ from typing import Any
 import pytest
 
 from adcp_tracker.context import RequestContext
+from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.event import ActionSource, Content, Event, EventType, UserMatch
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.events import (
-    Order,
-    OrderItem,
-    lead_event,
-    purchase_event,
-    refund_event,
-    to_order,
-)
+from adcp_tracker.orders.events import purchase_event, refund_event
+from adcp_tracker.orders.reader import Order, OrderItem, to_order
 from tests.support.events import NOW
 
 ORDER = Order(
@@ -322,12 +317,12 @@ def test_nothing_given_is_nothing_changed() -> None:
 
 def test_a_lead_is_known_by_its_id() -> None:
     """The same lead has the same event id; one without an id has a random one."""
-    event = lead_event("L-17", now=NOW, email="alice@example.com", context=CONTEXT)
+    email = "alice@example.com"
+    event = build_event("lead", now=NOW, event_id="L-17", email=email, context=CONTEXT)
     assert (event.event_id, event.event_type) == ("L-17", EventType.LEAD)
     assert event.user_match is not None
     assert event.user_match.hashed_email == hash_email("alice@example.com")
-    assert lead_event("L-17", now=NOW, event_id="own").event_id == "own"
-    assert lead_event(now=NOW).event_id != lead_event(now=NOW).event_id
+    assert build_event("lead", now=NOW).event_id != build_event("lead", now=NOW).event_id
 
 
 # --- refusals --------------------------------------------------------------------------

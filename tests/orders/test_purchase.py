@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adcp_tracker.context import RequestContext
 from adcp_tracker.exceptions import InvalidEventError
-from adcp_tracker.orders.events import Order, OrderItem, purchase_event
+from adcp_tracker.orders.events import purchase_event
+from adcp_tracker.orders.reader import Order, OrderItem
 from tests.support.events import NOW, addresses, amounts, optional, texts, tokens, urls
 
 if TYPE_CHECKING:
