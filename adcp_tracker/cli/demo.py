@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 import signal
@@ -11,7 +10,7 @@ import time
 import warnings
 from collections import defaultdict
 from contextlib import contextmanager, nullcontext, suppress
-from importlib.resources import files
+from importlib.resources import as_file, files
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -28,36 +27,25 @@ from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.interchange import Interchange
 from adcp_tracker.events.event import RejectedEvent
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.importing import Import, ImportOptions
+from adcp_tracker.importing.mapping import first_value, grouped
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
+    from adcp_tracker.importing.files import Row
     from adcp_tracker.sandbox import Sandbox
 
     Mistake = tuple[int, str, str, str]  # line in the file, order id, field, what is wrong
 
 
 AGENT_SOURCE: Final = "agent_pixel"
-_ORDER_COLUMNS: Final = {
-    "order_id": "Name",
-    "created_at": "Created at",
-    "email": "Email",
-    "phone": "Phone",
-    "country": "Billing Country",
-    "currency": "Currency",
-    "total": "Total",
-}
-_ITEM_COLUMNS: Final = {
-    "sku": "Lineitem sku",
-    "name": "Lineitem name",
-    "quantity": "Lineitem quantity",
-    "price": "Lineitem price",
-}
+_ITEM: Final = "item_"
 _REMEDIES: Final = {
     "$.event_id": "Give the order its number, so that it can't be counted twice.",
     "$.event_time": "Export the time with its UTC offset, such as 2026-01-02 03:04:05 +0100.",
@@ -71,7 +59,6 @@ _REMEDIES: Final = {
     "$.custom_data.contents[].quantity": "Write the number of items as a whole number, 1 or more.",
 }
 _INDEX: Final = re.compile(r"\[\d+\]")
-_OFFSET: Final = re.compile(r"(?<=\d) ?([+-]\d\d)(\d\d)$")
 _MIN_SECONDS: Final = 60.0
 _ORDERS_PER_SECOND: Final = 500
 _ROWS_SHOWN: Final = 5
@@ -252,10 +239,26 @@ def _queue_path(directory: str | None) -> AbstractContextManager[str]:
 
 
 def demo_orders() -> Iterator[tuple[int, dict[str, Any]]]:
-    """Read the export that ships with the library; see :func:`read_orders`."""
-    export = files("adcp_tracker.cli").joinpath("demo_orders.csv")
-    with export.open(encoding="utf-8-sig") as lines:
-        yield from read_orders(lines)
+    """Yield the orders of the export that ships with the library, each with its row in the file.
+
+    They are read as ``adcp-tracker import`` reads them, but none of their values is corrected.
+    """
+    with as_file(files("adcp_tracker.cli").joinpath("demo_orders.csv")) as path:
+        export = Import.open(path, ImportOptions(preset="shopify"))
+        for rows in grouped(export.source.rows(), export.plan):
+            yield rows[0].number, _to_order(rows, export.plan.fields)
+
+
+def _to_order(rows: list[Row], fields: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    def cells(row: Row, *, is_item: bool) -> dict[str, object]:
+        return {
+            name.removeprefix(_ITEM): value
+            for name, columns in fields.items()
+            if name.startswith(_ITEM) is is_item
+            and (value := first_value(row.values, columns)) is not None
+        }
+
+    return {**cells(rows[0], is_item=False), "items": [cells(row, is_item=True) for row in rows]}
 
 
 def order_stream(orders: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -273,47 +276,6 @@ def order_stream(orders: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _renumbered(order: dict[str, Any], turn: int) -> dict[str, Any]:
     return order | ({"order_id": f"{order['order_id']}-{turn}"} if "order_id" in order else {})
-
-
-def read_orders(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Read a shop's export without correcting it.
-
-    Args:
-        lines: The file's lines, as CSV with a header.
-
-    Yields:
-        The line on which an order begins, counted from 1, and the order as a mapping for
-        ``track_purchase``. Empty cells are left out.
-    """
-    order: dict[str, Any] = {}
-    starts_at = 0
-    reader = csv.DictReader(lines)
-    _ = reader.fieldnames  # read the header now, so that line_num counts it
-    before = reader.line_num
-    for row in reader:
-        line, before = before + 1, reader.line_num  # a quoted cell may span several lines
-        if order and not row["Created at"] and row["Name"] == order.get("order_id", ""):
-            order["items"].append(_cells(row, _ITEM_COLUMNS))
-            continue
-        if order:
-            yield starts_at, order
-        starts_at, order = line, _to_order(row)
-    if order:
-        yield starts_at, order
-
-
-def _to_order(row: Mapping[str, str | None]) -> dict[str, Any]:
-    order: dict[str, Any] = _cells(row, _ORDER_COLUMNS)
-    if "created_at" in order:
-        order["created_at"] = _OFFSET.sub(r"\1:\2", order["created_at"])
-    if "phone" in order:
-        order["phone"] = order["phone"].removeprefix("'")  # added by spreadsheets
-    return order | {"items": [_cells(row, _ITEM_COLUMNS)]}
-
-
-def _cells(row: Mapping[str, str | None], columns: Mapping[str, str]) -> dict[str, str]:
-    cells = {name: row.get(column) for name, column in columns.items()}
-    return {name: cell for name, cell in cells.items() if cell}
 
 
 def _totals(stats: Stats) -> dict[str, int]:

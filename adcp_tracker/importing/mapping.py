@@ -539,7 +539,7 @@ def grouped(rows: Iterable[Row], plan: Plan) -> Iterator[list[Row]]:
     group: list[Row] = []
     current: object = None
     for row in rows:
-        key = None if row.problem else _first(row.values, columns)
+        key = None if row.problem else first_value(row.values, columns)
         if group and (key is None or key != current or len(group) > MAX_LINES):
             yield group
             group = []
@@ -549,7 +549,7 @@ def grouped(rows: Iterable[Row], plan: Plan) -> Iterator[list[Row]]:
         yield group
 
 
-def _first(values: dict[str, Any], columns: Sequence[str]) -> object:
+def first_value(values: dict[str, Any], columns: Sequence[str]) -> object:
     """Return the first value of some columns that isn't blank."""
     for column in columns:
         value = value_at(values, column)
@@ -596,7 +596,7 @@ class RowReader:
         self._check_wanted(first)
         found = {}
         for name, columns in self._fields:
-            value = _first(first.values, columns)
+            value = first_value(first.values, columns)
             if value is not None:
                 found[name] = value
         values = {**found, **self._constants}
@@ -717,7 +717,7 @@ class RowReader:
     def _line(self, row: Row) -> dict[str, object]:
         line = {}
         for name, columns in self._items:
-            value = _first(row.values, columns)
+            value = first_value(row.values, columns)
             if value is not None:
                 key = name.removeprefix("item_")
                 line[key] = self._amount(value) if key == "price" else value

@@ -17,7 +17,13 @@ from adcp_tracker.events.builder import derive_event_id
 from adcp_tracker.events.hashing import hash_email
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.importing import Import, ImportOptions, ImportReport
-from adcp_tracker.importing.mapping import FIELDS, PRESETS, parse_local_amount, parse_local_time
+from adcp_tracker.importing.mapping import (
+    FIELDS,
+    PRESETS,
+    grouped,
+    parse_local_amount,
+    parse_local_time,
+)
 
 _UTC = timezone.utc
 
@@ -444,6 +450,26 @@ def test_a_shopify_order_has_a_row_for_each_item(tmp_path: Path) -> None:
     }
     assert "hashed_phone" in first["user_match"]
     assert (report.rows, report.events) == (4, 2)
+
+
+_LINES = """\
+order_id,created_at,total,currency,email,item_sku,item_name,item_price
+1,2026-11-27T10:00:00Z,9,GBP,alice@example.com,A,Mug,4
+1,,,,,B,"Tea,
+green",5
+,2026-11-27T10:00:00Z,9,GBP,bob@example.com,A,Mug,4
+,2026-11-27T10:00:00Z,9,GBP,bob@example.com,A,Mug,4
+"""
+
+
+def test_rows_of_one_order_belong_together(tmp_path: Path) -> None:
+    """Further rows only add items, and two orders that lack their number stay apart."""
+    found = Import.open(_write(tmp_path, _LINES))
+
+    groups = list(grouped(found.source.rows(), found.plan))
+
+    assert [len(rows) for rows in groups] == [2, 1, 1]
+    assert groups[0][1].values["item_name"] == "Tea,\ngreen"
 
 
 def test_shopify_refunds_are_imported_as_such(tmp_path: Path) -> None:
