@@ -104,13 +104,14 @@ def demo(  # noqa: PLR0913 - options
     require_sandbox()
     if shop:
         return _run_shop(directory, port)
-    rejected: list[Mistake] = []
-    omitted: list[Mistake] = []
     with _quiet(), _queue_path(directory) as path, make_seller(orders) as seller:
         if not as_json:
             _output.print_line("Sending a shop's orders to a seller on this machine …")
         began = time.perf_counter()
-        stats = _send(path, seller, orders, rejected, omitted, agent=agent, hidden=as_json)
+        with Tracker(destinations_at(seller, agent=agent), directory=path) as tracker:
+            rejected, omitted = _track(tracker, orders, hidden=as_json)
+            timeout = _MIN_SECONDS + (orders or 0) / _ORDERS_PER_SECOND
+            stats = flush_tracker(tracker, timeout, hidden=as_json)
         seconds = time.perf_counter() - began
     totals = _totals(stats)
     balanced = totals["accepted"] == totals["delivered"] + totals["dead"] and not stats.pending
@@ -170,31 +171,24 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _send(  # noqa: PLR0913 - two lists to fill
-    path: str,
-    seller: Sandbox,
-    orders: int | None,
-    rejected: list[Mistake],
-    omitted: list[Mistake],
-    *,
-    agent: bool,
-    hidden: bool,
-) -> Stats:
-    """Track the orders, deliver them to `seller`, and collect what is wrong with them."""
-    with Tracker(destinations_at(seller, agent=agent), directory=path) as tracker:
-        numbered = _output.track_progress(order_stream(orders), "tracking", orders, hidden=hidden)
-        for line, order in numbered:
-            event = tracker.track_purchase(order, default_region=order.get("country"))
-            order_id = order.get("order_id", "")
-            if isinstance(event, RejectedEvent):
-                rejected += [(line, order_id, each.path, str(each)) for each in event.errors]
-            else:
-                omitted += [
-                    (line, order_id, f"$.{each.field}", f"{each.field}: {each.reason}")
-                    for each in event.omissions
-                ]
-        seconds = _MIN_SECONDS + (orders or 0) / _ORDERS_PER_SECOND
-        return flush_tracker(tracker, seconds, hidden=hidden)
+def _track(
+    tracker: Tracker, orders: int | None, *, hidden: bool
+) -> tuple[list[Mistake], list[Mistake]]:
+    """Track the orders; return what rejected some of them, and what was left out of others."""
+    rejected: list[Mistake] = []
+    omitted: list[Mistake] = []
+    numbered = _output.track_progress(order_stream(orders), "tracking", orders, hidden=hidden)
+    for line, order in numbered:
+        event = tracker.track_purchase(order, default_region=order.get("country"))
+        order_id = order.get("order_id", "")
+        if isinstance(event, RejectedEvent):
+            rejected += [(line, order_id, each.path, str(each)) for each in event.errors]
+        else:
+            omitted += [
+                (line, order_id, f"$.{each.field}", f"{each.field}: {each.reason}")
+                for each in event.omissions
+            ]
+    return rejected, omitted
 
 
 def destinations_at(seller: Sandbox, *, agent: bool) -> list[Destination]:
