@@ -182,21 +182,9 @@ class Stats:
 
     def total(self) -> DestinationStats:
         """Return the counts of all destinations added up."""
-        every = self.destinations.values()
-        dropped: Counter[str] = Counter()
-        omitted: Counter[str] = Counter()
-        for counts in every:
-            dropped.update(counts.dropped)
-            omitted.update(counts.omitted)
-        return DestinationStats(
-            accepted=self.in_memory + self.waiting + sum(counts.accepted for counts in every),
-            delivered=sum(counts.delivered for counts in every),
-            pending=self.pending,
-            dead=sum(counts.dead for counts in every),
-            dropped=dict(dropped),
-            unconfirmed=sum(counts.unconfirmed for counts in every),
-            omitted=dict(omitted),
-        )
+        every = _add_up([DestinationStats(), *self.destinations.values()])
+        unsent = self.in_memory + self.waiting
+        return attrs.evolve(every, accepted=every.accepted + unsent, pending=self.pending)
 
     def as_json(self) -> dict[str, object]:
         """Return it as a JSON-serializable dict."""
