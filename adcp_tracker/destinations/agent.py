@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from adcp_tracker.events.rules import AdcpVersion
 
 _TOOL = "log_event"
-_MAJOR = b"3"
 _NO_MCP = frozenset({"MCP_VERSION_UNSUPPORTED"})
 _UIDS_OMITTED = "user_match.uids unsupported"
 _ONLY_A2A = "The agent has an A2A card. Set protocol to 'a2a', or leave it out."
@@ -345,8 +344,8 @@ class Agent:
     def _arguments(self, batch: Batch) -> RequestBody:
         credential = self.token or self.key_secret or ""
         key = idempotency_key(credential, self.name, batch.identity)
-        head = b'{"idempotency_key":"' + key.encode() + b'",' + _version_json(self.adcp_version)
-        return request_body(self.event_source_id, batch, head, b"}")
+        before = orjson.dumps({"idempotency_key": key, **version_fields(self.adcp_version)})
+        return request_body(self.event_source_id, batch, before[:-1] + b",", b"}")
 
 
 def _speaks_no_mcp(outcome: Retry | Paused) -> bool:
@@ -356,10 +355,3 @@ def _speaks_no_mcp(outcome: Retry | Paused) -> bool:
     is_refused = outcome.code in {"http_401", "http_402", "http_403", "http_407"}
     is_mcps_own = outcome.code.startswith(("http_4", "rpc_")) or outcome.code in _NO_MCP
     return is_mcps_own and not is_refused
-
-
-def _version_json(line: AdcpVersion) -> bytes:
-    # Requests had no version before 3.1; sellers read one without as 3.0.
-    if line == "3.0":
-        return b""
-    return b'"adcp_version":"%b","adcp_major_version":%b,' % (line.encode(), _MAJOR)

@@ -18,6 +18,7 @@ from adcp_tracker.events.model import (
     ActionSource,
     EventType,
     UidType,
+    identifies,
 )
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def without_uids(event: bytes, taken: frozenset[str], version: str) -> tuple[byt
     kept = [uid for uid in match["uids"] if _is_taken(uid.get("type"), taken, version)]
     left = {name: value for name, value in match.items() if name != "uids"}
     left |= {"uids": kept} if kept else {}
-    if _identifies(left):
+    if identifies(left):
         written = found.group() + orjson.dumps(left).decode()
         return (text[:start] + written + text[stop:]).encode(), dropped
     before, after = text[:start], text[stop:]
@@ -109,11 +110,6 @@ def _is_taken(kind: str, taken: frozenset[str], version: str) -> bool:
     needed = NEWER_UID_TYPES.get(kind)
     is_known = needed is None or parse_version(needed) <= parse_version(version)
     return is_known and (not taken or kind in taken)
-
-
-def _identifies(match: Mapping[str, object]) -> bool:
-    alone = {"uids", "hashed_email", "hashed_phone", "click_id"}
-    return bool(alone & match.keys()) or {"client_ip", "client_user_agent"} <= match.keys()
 
 
 def _uid_types(match: Mapping[str, object]) -> Iterator[str]:
@@ -299,5 +295,8 @@ def discover(client: McpSession | A2aClient, line: AdcpVersion) -> AgentInfo | R
 
 
 def version_fields(line: AdcpVersion) -> dict[str, object]:
-    """Return the version fields of a request; there were none before 3.1."""
+    """Return the version fields of a request.
+
+    There were none before 3.1; sellers read a request without them as 3.0.
+    """
     return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}

@@ -35,6 +35,7 @@ from adcp_tracker.destinations.validation import (
     validate_url,
     without_query,
 )
+from adcp_tracker.events.model import COMMON_ACTION_SOURCES
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,9 +74,6 @@ def gzip(body: Iterable[bytes]) -> bytes:
 
 
 DEFAULT_BASE_URL = "https://api.interchange.io/api/v2/buyer"
-ACTION_SOURCES = frozenset(
-    {"website", "app", "in_store", "phone_call", "system_generated", "other"}
-)
 
 _COMPRESSION_REFUSED = 415
 _NOT_FOUND = 404
@@ -172,8 +170,9 @@ class Interchange:
         events. One such event would make it reject the whole request.
         """
         source = event.get("action_source")
-        if source is not None and source not in ACTION_SOURCES:
-            remedy = f"Use one of {', '.join(sorted(ACTION_SOURCES))} for this destination."
+        if source not in COMMON_ACTION_SOURCES:
+            known = ", ".join(sorted(filter(None, COMMON_ACTION_SOURCES)))
+            remedy = f"Use one of {known} for this destination."
             message = f"The Interchange doesn't know the action source {source!r}."
             return event_failure("UNSUPPORTED_ACTION_SOURCE", message, remedy, event)
         if event.get("event_type") == "custom" and not event.get("custom_event_name"):

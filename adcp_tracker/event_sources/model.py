@@ -15,7 +15,7 @@ from adcp_tracker._formatting import describe, format_choice, format_code, forma
 from adcp_tracker.destinations.responses import CODE_LENGTH, get_value, sanitize
 from adcp_tracker.destinations.validation import validate_text
 from adcp_tracker.events.model import ActionSource, EventType, SurfaceCategory
-from adcp_tracker.events.rules import COMMON_CURRENCIES
+from adcp_tracker.events.rules import COMMON_CURRENCIES, is_currency
 from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Account:
     def _check_details(self) -> None:
         details = (
             ("brand_id", _is_brand_id, "lower-case letters, digits and underscores"),
-            ("currency", _is_currency, "three capital letters"),
+            ("currency", is_currency, "three capital letters"),
         )
         for name, fits, expected in details:
             value = getattr(self, name)
@@ -139,7 +139,6 @@ def account_from_table(table: Mapping[str, object]) -> Account:
 _EVENT_TYPES: Final = frozenset(word.value for word in EventType)
 _ACTION_SOURCES: Final = frozenset(word.value for word in ActionSource)
 _CATEGORIES: Final = frozenset(word.value for word in SurfaceCategory)
-_is_currency: Final = re.compile("[A-Z]{3}").fullmatch
 _is_domain_of_source: Final = re.compile(
     r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
 ).fullmatch
@@ -201,7 +200,7 @@ class EventSource:
             _check_words((self.action_source,), f"{where}: action_source", _ACTION_SOURCES)
         if self.surface is not None:
             _check_words((self.surface.get("category"),), f"{where}: surface", _CATEGORIES)
-        _check_all(self.value_currencies, f"{where}: value_currencies", _is_currency, currency)
+        _check_all(self.value_currencies, f"{where}: value_currencies", is_currency, currency)
         for name in ("integration_platform", "test_event_code"):
             if getattr(self, name) is not None:
                 _check_text(getattr(self, name), f"{where}: {name}")
