@@ -71,8 +71,9 @@ class SellerProcess:
     def start(self) -> None:
         """Start it and wait until it listens; a second start takes the port of the first."""
         self.port_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "adcp_tracker.sandbox", "--port", str(self.port)]
-        command += ["--port-file", str(self.port_file), "--config", json.dumps(self.settings)]
+        command = [sys.executable, "-m", "adcp_tracker", "sandbox", "--quiet"]
+        command += ["--port", str(self.port), "--port-file", str(self.port_file)]
+        command += ["--config", json.dumps(self.settings)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_S
         while not self.port_file.exists():
