@@ -114,6 +114,10 @@ _BODIES = {
 }
 
 
+_AFTER_HALF = {"truncate": "close", "truncate_reset": "reset"}
+"""How a connection is broken after half of a response."""
+
+
 async def apply_fault(
     fault: InjectedFault | None,
     produce: Callable[[], Response],
@@ -156,9 +160,9 @@ def _normal_response(
 def _faulty_response(
     fault: InjectedFault, usual: Response | None, refuse: Callable[[ApiError], Response]
 ) -> Response:
-    if fault.connection in {"truncate", "truncate_reset"}:
+    if fault.connection in _AFTER_HALF:
         whole = usual if usual is not None else refuse(to_api_error(fault))
-        return TruncatedResponse(whole, reset=fault.connection == "truncate_reset")
+        return BrokenConnection(_AFTER_HALF[fault.connection], whole)
     if fault.connection is not None:
         return BrokenConnection(fault.connection)
     if fault.location is not None:
@@ -208,37 +212,19 @@ async def _filler(size: int) -> AsyncIterator[bytes]:
 
 
 class BrokenConnection(Response):
-    """Break the connection instead of responding.
+    """Break the connection: instead of responding, or after half of a response.
 
     ``reset`` sends a TCP reset, ``close`` closes the stream, ``stall`` sends nothing until
     the client gives up.
     """
 
-    def __init__(self, how: str) -> None:
-        super().__init__(status_code=200)
+    def __init__(self, how: str, whole: Response | None = None) -> None:
+        super().__init__(status_code=0 if whole is None else whole.status_code)
         self.how = how
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - sends nothing
-        """Break the connection, and wait for the disconnect."""
-        if self.how == "reset":
-            reset(scope)
-        elif self.how == "close":
-            find_transport(scope).close()
-        await _wait_for_disconnect(receive)
-        if self.background is not None:
-            await self.background()
-
-
-class TruncatedResponse(Response):
-    """Announce the whole body, send half of it, and break the connection."""
-
-    def __init__(self, whole: Response, *, reset: bool) -> None:
-        super().__init__(status_code=whole.status_code)
         self.whole = whole
-        self.reset = reset
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of the body, break the connection, and wait for the disconnect."""
+        """Send half of the response, break the connection, and wait for the disconnect."""
 
         async def send_half(message: Message) -> None:
             if message["type"] == "http.response.body":
@@ -246,12 +232,14 @@ class TruncatedResponse(Response):
                 message = {**message, "body": body[: len(body) // 2], "more_body": True}
             await send(message)
 
-        await self.whole(scope, receive, send_half)
-        if self.reset:
-            reset(scope)
-        else:
+        if self.whole is not None:
+            await self.whole(scope, receive, send_half)
+        if self.how == "reset":
+            reset_transport(find_transport(scope))
+        elif self.how == "close":
             find_transport(scope).close()
-        await _wait_for_disconnect(receive)
+        while (await receive())["type"] != "http.disconnect":
+            pass
         if self.background is not None:
             await self.background()
 
@@ -271,12 +259,6 @@ def find_transport(scope: Scope) -> asyncio.Transport:
     return transport
 
 
-def reset(scope: Scope) -> None:
-    """Break the connection with a TCP reset."""
-    transport = find_transport(scope)
-    reset_transport(transport)
-
-
 def reset_transport(transport: asyncio.BaseTransport) -> None:
     """Close with SO_LINGER 0, which makes the kernel send a reset."""
     sock: socket.socket | None = transport.get_extra_info("socket")
@@ -284,8 +266,3 @@ def reset_transport(transport: asyncio.BaseTransport) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     if isinstance(transport, asyncio.Transport):
         transport.abort()
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

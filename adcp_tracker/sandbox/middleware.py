@@ -12,7 +12,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
-from adcp_tracker.sandbox.failures import ApiError, BrokenConnection
+from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.store import Exchange, SeenRequest
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def log_request(  # noqa: PLR0913 - keyword arguments
     key: object = None,
 ) -> None:
     """Add `request` to the request log and the timeline, without credentials."""
-    status = 0 if isinstance(response, BrokenConnection) else response.status_code
+    status = response.status_code
     headers = {
         name: value for name, value in request.headers.items() if name not in _SECRET_HEADERS
     }

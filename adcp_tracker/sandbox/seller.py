@@ -252,9 +252,12 @@ class Seller:
         events: list[object] = body["events"]  # type: ignore[assignment]
         faults = validate_events(events, request.dialect, source)
         if faults and self.config.strict:
-            self._store_refused(events, faults, source, request)
+            codes = dict.fromkeys(faults, "VALIDATION_ERROR")
+            self._add_rejected(codes, events, faults, source, request)
             raise validation_error([issue for issues in faults.values() for issue in issues])
-        failures = self._failures(events, faults, source, request)
+        failures = self._failures(events, faults, source)
+        codes = {index: failure.code for index, failure in failures.items()}
+        self._add_rejected(codes, events, faults, source, request)
         kept = len(events) - request.lose
         taken = [event for at, event in enumerate(events) if at not in failures and at < kept]
         self._take(taken, source, request)
@@ -283,46 +286,34 @@ class Seller:
         return source
 
     def _failures(
-        self,
-        events: list[object],
-        faults: Mapping[int, list[Issue]],
-        source: EventSource,
-        request: LogRequest,
+        self, events: list[object], faults: Mapping[int, list[Issue]], source: EventSource
     ) -> dict[int, Failure]:
-        found: dict[int, Failure] = {}
         now = self.now()
-        for index, event in enumerate(events):
-            failure = find_failure(event, faults.get(index, ()), source, self.config, now)
-            if failure is not None:
-                found[index] = failure
-        bad = [
-            BadEvent(orjson.dumps(events[index]), failure.code, tuple(faults.get(index, ())))
-            for index, failure in found.items()
-        ]
-        self._add_rejected(bad, source, request)
-        return found
+        found = (
+            find_failure(event, faults.get(index, ()), source, self.config, now)
+            for index, event in enumerate(events)
+        )
+        return {index: failure for index, failure in enumerate(found) if failure is not None}
 
-    def _store_refused(
+    def _add_rejected(
         self,
+        codes: Mapping[int, str],
         events: list[object],
         faults: Mapping[int, list[Issue]],
         source: EventSource,
         request: LogRequest,
     ) -> None:
-        bad = [
-            BadEvent(orjson.dumps(events[index]), "VALIDATION_ERROR", tuple(issues))
-            for index, issues in faults.items()
-        ]
-        self._add_rejected(bad, source, request)
-
-    def _add_rejected(self, bad: list[BadEvent], source: EventSource, request: LogRequest) -> None:
-        self.store.add_bad(bad)
-        for each in bad:
-            event = each.decoded()
-            entry = Entry(
+        """Keep the events that are rejected, each with its code."""
+        bad = {
+            index: BadEvent(orjson.dumps(events[index]), code, tuple(faults.get(index, ())))
+            for index, code in codes.items()
+        }
+        self.store.add_bad(list(bad.values()))
+        self.timeline.add(
+            Entry(
                 "rejected",
-                _text_of(event, "event_id"),
-                _text_of(event, "event_type"),
+                _text_of(events[index], "event_id"),
+                _text_of(events[index], "event_type"),
                 request.via,
                 source.name,
                 request.test_event_code,
@@ -330,7 +321,8 @@ class Seller:
                 each.code,
                 each.issues,
             )
-            self.timeline.add([entry])
+            for index, each in bad.items()
+        )
 
     def _take(self, events: list[object], source: EventSource, request: LogRequest) -> None:
         code = request.test_event_code
