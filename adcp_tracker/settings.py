@@ -260,7 +260,6 @@ class Settings:
         "delivered by `adcp-tracker worker` alone.",
         default=(0,),
         parse=_queues,
-        words="0",
         converter=_queues,
     )
     durability: Durability = _setting(
@@ -273,7 +272,6 @@ class Settings:
         "The maximum number of seconds between an event and its upload.",
         default=1.0,
         parse=_number,
-        words="1",
         check=_at_least(0.01, "seconds"),
     )
     max_bytes: int | None = _setting(
@@ -329,7 +327,6 @@ class Settings:
         "on disk.",
         default=2.0,
         parse=_number,
-        words="2",
         check=_at_least(0, "seconds"),
     )
     handle_sigterm: bool = _switch(
@@ -378,7 +375,6 @@ class Settings:
             "complete_registration",
         ),
         parse=_words,
-        words="purchase, refund, lead, subscribe, start_trial, complete_registration",
         converter=_event_types,
     )
     outside_transaction: OutsideTransaction | None = _setting(
@@ -506,14 +502,19 @@ def _env_vars() -> Iterator[EnvVar]:
     for field in attrs.fields(Settings):
         about = field.metadata
         if about["parse"] is not None:
-            default = "required" if field.default is attrs.NOTHING else str(field.default)
             yield EnvVar(
                 _PREFIX + field.name.upper(),
                 field.name,
                 about["meaning"],
                 about["parse"],
-                about["default"] or default.lower(),
+                about["default"] or _in_words(field.default),
             )
+
+
+def _in_words(default: object) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default).lower()
 
 
 TRACKER_VARIABLES = tuple(_env_vars())

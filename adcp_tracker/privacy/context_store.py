@@ -231,9 +231,10 @@ class ContextStore:
         """
         if not self._contexts.is_there():
             return []
-        names = {name for each in person.order_ids for name in self._names(_ORDER, each)}
-        owners = {name for each in person.emails for name in self._names(_EMAIL, each)}
-        owners |= {name for each in person.phones for name in self._names(_PHONE, each)}
+        hashed = self._tokens.hashed_names
+        names = {name for each in person.order_ids for name in hashed(_ORDER, each)}
+        owners = {name for each in person.emails for name in hashed(_EMAIL, each)}
+        owners |= {name for each in person.phones for name in hashed(_PHONE, each)}
         return [
             each
             for each in self._all()
@@ -290,9 +291,6 @@ class ContextStore:
             token, *owners = _lines(data)
             reading = signer.read(token)
             yield StoredContext(name, reading.context, reading.fault, frozenset(owners))
-
-    def _names(self, kind: str, value: str) -> list[str]:
-        return self._tokens.hashed_names(kind, value)
 
     def _name(self, kind: str, value: str) -> str:
         return self._tokens.hashed_names(kind, value)[0]

@@ -130,13 +130,8 @@ class ErasureReport:
 
     def as_json(self) -> dict[str, object]:
         """Return the report as a JSON-compatible dict."""
-        return {
-            **attrs.asdict(self),
-            "leftover_files": list(self.leftover_files),
-            "unreached": list(self.unreached),
-            "is_complete": self.is_complete,
-            "remaining_steps": list(self.remaining_steps),
-        }
+        steps = self.remaining_steps
+        return attrs.asdict(self) | {"is_complete": self.is_complete, "remaining_steps": steps}
 
 
 @attrs.frozen

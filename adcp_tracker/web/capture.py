@@ -55,7 +55,6 @@ from adcp_tracker.web.request import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adcp_tracker._platform import Clock
     from adcp_tracker.context import Automated
     from adcp_tracker.web.request import Request
 
@@ -140,9 +139,7 @@ class Capture:
         reads_requests: Whether the consent reader may read more than headers.
     """
 
-    def __init__(
-        self, settings: CaptureSettings | None = None, *, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, settings: CaptureSettings | None = None) -> None:
         """Check and prepare the settings.
 
         Raises:
@@ -160,7 +157,7 @@ class Capture:
         self._consent = None if given is None else consent_reader(given)
         self.reads_requests = given is not None and not isinstance(self._consent, HEADER_READERS)
         self._unanswered = Consent(self.settings.consent_unanswered)
-        self._log = ThrottledLogger(clock or SystemClock())
+        self._log = ThrottledLogger(SystemClock())
 
     def begin(self, request: Request) -> LazyContext:
         """Return the context to bind while a request is handled, without reading anything yet."""
@@ -205,9 +202,7 @@ class Capture:
         client = self._try(lambda: self._trust.resolve(request.peer, request.header), nobody)
         nowhere: tuple[str | None, str] = (None, "")
         url, query = self._try(lambda: self._page(request, client), nowhere)
-        agent = self._try(
-            lambda: _browser(" ".join(request.header("User-Agent"))[:_MAX_READ_USER_AGENT])[0], None
-        )
+        agent = self._try(lambda: _browser(_user_agent(request))[0], None)
         click = self._try(lambda: self._clicks.in_query(query), None) or self._try(
             lambda: self._click_from_cookie(request), None
         )
