@@ -200,16 +200,13 @@ class Hooks:
                 self._waiting -= _weight(notice)
 
     def _call(self, notice: Notice) -> None:
-        match notice:
-            case DeliveredNotice():
-                for on_delivered in self.delivered:
-                    self._guarded(on_delivered, notice)
-            case RejectedNotice():
-                for on_rejected in self.rejected:
-                    self._guarded(on_rejected, notice)
-            case PausedNotice():
-                for on_paused in self.paused:
-                    self._guarded(on_paused, notice)
+        hooks: dict[type[Notice], Sequence[Callable[..., object]]] = {
+            DeliveredNotice: self.delivered,
+            RejectedNotice: self.rejected,
+            PausedNotice: self.paused,
+        }
+        for hook in hooks[type(notice)]:
+            self._guarded(hook, notice)
 
     def _guarded(self, hook: Callable[..., object], *arguments: object) -> object:
         """Call a hook and return what it returns; log what it raises."""
