@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
@@ -91,49 +91,26 @@ class RequestContext:
         return f"RequestContext({', '.join(present)})"
 
 
+def _part(name: str) -> Any:  # noqa: ANN401 - the field's own type
+    return property(lambda self: getattr(self.resolve(), name))
+
+
 class DeferredContext:
-    """A context that is computed when an event first needs any of it."""
+    """A context that is computed when an event first needs any part of a RequestContext."""
 
     __slots__ = ()
+
+    client_ip: str | None = _part("client_ip")
+    client_user_agent: str | None = _part("client_user_agent")
+    event_source_url: str | None = _part("event_source_url")
+    click_id: str | None = _part("click_id")
+    click_id_type: str | None = _part("click_id_type")
+    consent: Consent = _part("consent")
+    automated: Automated | None = _part("automated")
 
     def resolve(self) -> RequestContext:
         """Return the whole context; always the same one."""
         raise NotImplementedError
-
-    @property
-    def client_ip(self) -> str | None:
-        """The shopper's public address, at most 45 characters."""
-        return self.resolve().client_ip
-
-    @property
-    def client_user_agent(self) -> str | None:
-        """The browser's user agent, at most 512 characters."""
-        return self.resolve().client_user_agent
-
-    @property
-    def event_source_url(self) -> str | None:
-        """The page's absolute URL, without parts that could be private."""
-        return self.resolve().event_source_url
-
-    @property
-    def click_id(self) -> str | None:
-        """The advertiser's click id that brought the shopper."""
-        return self.resolve().click_id
-
-    @property
-    def click_id_type(self) -> str | None:
-        """The kind of click id, such as ``gclid``."""
-        return self.resolve().click_id_type
-
-    @property
-    def consent(self) -> Consent:
-        """Whether the shopper consents to measurement."""
-        return self.resolve().consent
-
-    @property
-    def automated(self) -> Automated | None:
-        """Why the request isn't a person's; ``None`` if it seems to be one."""
-        return self.resolve().automated
 
 
 def without_identifiers(context: Context) -> RequestContext:
