@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from adcp_tracker.delivery.api import ReplayResult
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox import SandboxConfig
-    from adcp_tracker.sandbox.store import Entry
+    from adcp_tracker.sandbox.timeline import Entry
 
 _DIRECTORY: Final = "adcp-queue"
 _LATE: Final = ("repeated", "trimmed", "dropped")
@@ -135,7 +135,7 @@ class QueueDeadLetters:
 
 def _print_entry(entry: Entry) -> None:
     """Print one line per event."""
-    from adcp_tracker.sandbox.store import OUTCOMES  # noqa: PLC0415 - needs an extra
+    from adcp_tracker.sandbox.timeline import OUTCOMES  # noqa: PLC0415 - needs an extra
 
     moment = datetime.fromtimestamp(entry.at, timezone.utc).astimezone()
     style = (

@@ -16,7 +16,7 @@ from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.middleware import read_json, read_whole_number
 from adcp_tracker.sandbox.panels import correct_letter, count_letters, replay_letters
 from adcp_tracker.sandbox.seller import LogRequest
-from adcp_tracker.sandbox.store import Report
+from adcp_tracker.sandbox.timeline import Report
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 from adcp_tracker.sandbox.failures import ApiError
-from adcp_tracker.sandbox.store import Exchange, SeenRequest
+from adcp_tracker.sandbox.store import SeenRequest
+from adcp_tracker.sandbox.timeline import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

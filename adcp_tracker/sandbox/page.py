@@ -23,7 +23,7 @@ from adcp_tracker.exceptions import AdcpTrackerError
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
 from adcp_tracker.sandbox.middleware import read_whole_number
 from adcp_tracker.sandbox.panels import export_letters, render_coach, render_entry, render_letters
-from adcp_tracker.sandbox.store import OUTCOMES, Filter
+from adcp_tracker.sandbox.timeline import OUTCOMES, Filter
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from adcp_tracker.sandbox.seller import Seller
-    from adcp_tracker.sandbox.store import Entry
+    from adcp_tracker.sandbox.timeline import Entry
 
 
 FAULTS: Final[dict[str, dict[str, dict[str, object]]]] = {

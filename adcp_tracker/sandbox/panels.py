@@ -29,7 +29,7 @@ from adcp_tracker.outbox.dead_letters import HIDDEN
 from adcp_tracker.sandbox.config import DEFAULT_TOKEN
 from adcp_tracker.sandbox.schema import escape_pointer
 from adcp_tracker.sandbox.seller import match_quality, warnings_about
-from adcp_tracker.sandbox.store import OUTCOMES
+from adcp_tracker.sandbox.timeline import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from adcp_tracker.outbox.dead_letters import DeadLetter
     from adcp_tracker.sandbox.schema import Issue
     from adcp_tracker.sandbox.seller import Seller
-    from adcp_tracker.sandbox.store import DeadLetterAccess, Entry, Exchange
+    from adcp_tracker.sandbox.store import DeadLetterAccess
+    from adcp_tracker.sandbox.timeline import Entry, Exchange
 
 
 _MOST_EVENTS: Final = 500

@@ -15,13 +15,12 @@ from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.schema import Issue, check_event, check_request, prefix_pointers
 from adcp_tracker.sandbox.store import (
     BadEvent,
-    Entry,
     EventStore,
     GoodEvent,
     IdempotencyStore,
     RateLimiter,
-    Timeline,
 )
+from adcp_tracker.sandbox.timeline import Entry, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

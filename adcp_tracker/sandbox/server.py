@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from typing_extensions import Self
 
-    from adcp_tracker.sandbox.store import BadEvent, DeadLetterAccess, Entry, GoodEvent, SeenRequest
+    from adcp_tracker.sandbox.store import BadEvent, DeadLetterAccess, GoodEvent, SeenRequest
+    from adcp_tracker.sandbox.timeline import Entry
 
 
 _TICK_S = 0.1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from adcp_tracker.sandbox.panels import strip_pointer
-from adcp_tracker.sandbox.store import Entry
+from adcp_tracker.sandbox.timeline import Entry
 from tests.support.seller import run_seller
 from tests.support.wire import make_event, request, send
 

@@ -28,7 +28,7 @@ from adcp_tracker.sandbox.config import Body, Connection, InjectedFault, structu
 from adcp_tracker.sandbox.page import FAULTS
 from adcp_tracker.sandbox.seller import Seller
 from adcp_tracker.sandbox.server import bind, make_server
-from adcp_tracker.sandbox.store import Entry
+from adcp_tracker.sandbox.timeline import Entry
 from tests.support.seller import ADVERTISER, SOURCE, SellerProcess, run_seller, run_seller_process
 from tests.support.wire import AUTHORIZED, make_event, request, send
 
