@@ -41,7 +41,7 @@ from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.model import EventType
 from adcp_tracker.exceptions import ConfigurationError, OutboxError, UnsafeDirectoryError
-from adcp_tracker.journal.files import QueueDirectory, open_secure
+from adcp_tracker.journal.files import QueueDirectory, opened
 from adcp_tracker.orders.mapping import explain as explain_order
 from adcp_tracker.outbox.directory import DirectoryStore
 from adcp_tracker.settings import validate_destinations
@@ -281,12 +281,11 @@ def _check_parent(queue: QueueDirectory) -> CheckResult:
 
 def _write_and_remove(queue: QueueDirectory) -> None:
     path = queue.path / f".check.{os.getpid()}"
-    descriptor = open_secure(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    try:
-        os.write(descriptor, b"check")
-    finally:
-        os.close(descriptor)
-        path.unlink()
+    with opened(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
+        try:
+            os.write(descriptor, b"check")
+        finally:
+            path.unlink()
 
 
 def _check_uploader(settings: Settings, queue: QueueDirectory) -> Iterator[CheckResult]:

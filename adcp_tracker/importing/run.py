@@ -40,7 +40,7 @@ from adcp_tracker.importing.mapping import (
     reasons,
     zone_of,
 )
-from adcp_tracker.journal.files import open_secure
+from adcp_tracker.journal.files import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -502,8 +502,7 @@ class _Progress:
         place = folder / f"{wanted.digest}.json"
         if not again:
             _check_unchanged(folder, place, wanted)
-        descriptor = open_secure(place, os.O_RDWR | os.O_CREAT)
-        try:
+        with opened(place, os.O_RDWR | os.O_CREAT) as descriptor:
             _lock(descriptor, wanted.path)
             facts: dict[str, object] = {
                 "path": str(wanted.path.resolve()),
@@ -511,8 +510,6 @@ class _Progress:
             }
             known = {} if again else _read(descriptor)
             yield cls(descriptor, facts, *_resumed(known, facts, wanted.path, errors))
-        finally:
-            os.close(descriptor)
 
     def save(self, row: int, errors_bytes: int) -> None:
         """Write what is done, in one system call."""
@@ -578,13 +575,11 @@ def _check_unchanged(folder: Path, place: Path, wanted: Import) -> None:
     for other in folder.glob("*.json"):
         if other == place:
             continue
-        descriptor = open_secure(other, os.O_RDONLY)
         try:
-            known = _read(descriptor)
+            with opened(other, os.O_RDONLY) as descriptor:
+                known = _read(descriptor)
         except ConfigurationError:
             continue
-        finally:
-            os.close(descriptor)
         if known.get("path") == path and not known.get("finished_at"):
             raise ConfigurationError(
                 f"{wanted.path} was changed since its import was interrupted at row "

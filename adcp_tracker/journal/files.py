@@ -26,7 +26,7 @@ import os
 import shutil
 import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,11 +90,8 @@ class QueueDirectory:
         with suppress(OSError):
             if self.reserve.exists() or shutil.disk_usage(self.path).free < _RESERVE_FREE_BYTES:
                 return
-            descriptor = open_secure(self.reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            try:
+            with opened(self.reserve, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
                 write_all(descriptor, bytes(_RESERVE_BYTES))
-            finally:
-                os.close(descriptor)
 
     def release_reserve(self) -> bool:
         """Free the reserved room on the disk; return whether there was any.
@@ -246,6 +243,16 @@ def open_secure(path: Path, flags: int) -> int:
     return descriptor
 
 
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """Open a file as :func:`open_secure` does, and close it when the block ends."""
+    descriptor = open_secure(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _check_one_name(path: Path, status: os.stat_result) -> None:
     if status.st_nlink > 1:
         raise UnsafeDirectoryError(
@@ -389,11 +396,8 @@ _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 def sync_file(path: Path) -> None:
     """Make what was written to a file of the queue survive a power cut."""
-    descriptor = open_secure(path, os.O_RDONLY)
-    try:
+    with opened(path, os.O_RDONLY) as descriptor:
         sync_data(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_volume(path: Path) -> bool:
@@ -446,9 +450,8 @@ def replace_file(path: Path, data: bytes) -> None:
     _check_secure(path.parent, path.parent.lstat(), stat.S_IFDIR)
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
-    descriptor = open_secure(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    with opened(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
+        write_all(descriptor, data)
     temporary.replace(path)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.journal.files import (
     is_orphaned,
-    open_secure,
+    opened,
     sync_data,
     sync_directory,
     sync_file,
@@ -126,11 +126,8 @@ class SegmentStore:
 
         Beside a thread that computes, each system call may cost a turn of its.
         """
-        descriptor = open_secure(self._folder / name, os.O_RDONLY)
-        try:
+        with opened(self._folder / name, os.O_RDONLY) as descriptor:
             yield lambda start, length: os.pread(descriptor, length, start)
-        finally:
-            os.close(descriptor)
 
     def count(self, name: str, start: int, stop: int) -> int:
         """Return how many records there are between two offsets, by their line feeds."""
@@ -143,11 +140,8 @@ class SegmentStore:
 
     def is_closed(self, name: str) -> bool:
         """Return whether no process can write to the segment anymore."""
-        descriptor = open_secure(self._folder / name, os.O_RDONLY)
-        try:
+        with opened(self._folder / name, os.O_RDONLY) as descriptor:
             return self._has_no_writer(name, descriptor)
-        finally:
-            os.close(descriptor)
 
     def _has_no_writer(self, name: str, descriptor: int) -> bool:
         """Return whether a segment's lock is free, or its writer dead and the lock inherited."""
@@ -169,17 +163,11 @@ class SegmentStore:
         """
         path = self._folder / name
         self._directory.check(self._folder)
-        try:
-            descriptor = open_secure(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return True
-        try:
+        with suppress(FileNotFoundError), opened(path, os.O_RDONLY) as descriptor:
             if not self._has_no_writer(name, descriptor) or os.fstat(descriptor).st_size != size:
                 self._look_again(name)
                 return False
             path.unlink()
-        finally:
-            os.close(descriptor)
         self._synced.pop(name, None)
         self._orphaned.discard(name)
         self._looked_at.pop(name, None)
@@ -188,37 +176,29 @@ class SegmentStore:
     def erase(self, name: str, records: Iterable[Record]) -> None:
         """Overwrite records, so that nothing of their content is left."""
         self._directory.check(self._folder)
-        descriptor = open_secure(self._folder / name, os.O_RDWR)
-        try:
+        with opened(self._folder / name, os.O_RDWR) as descriptor:
             for record in records:
                 old = os.pread(descriptor, record.stop - record.start, record.start)
                 os.pwrite(
                     descriptor, erase_record(old, record.unpack()[0].get("only")), record.start
                 )
             sync_data(descriptor)
-        finally:
-            os.close(descriptor)
 
     def blank(self, name: str, spans: Iterable[CorruptSpan]) -> None:
         """Overwrite bytes that are no records, keeping their number of lines."""
         self._directory.check(self._folder)
-        descriptor = open_secure(self._folder / name, os.O_RDWR)
-        try:
+        with opened(self._folder / name, os.O_RDWR) as descriptor:
             for span in spans:
                 os.pwrite(descriptor, b" " * len(span.data), span.start)
             sync_data(descriptor)
-        finally:
-            os.close(descriptor)
 
     def quarantine(self, name: str, data: bytes) -> None:
         """Keep bytes that were no record, up to a limit per segment."""
         self._directory.check(self._evidence)
-        descriptor = open_secure(self._evidence / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        try:
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND
+        with opened(self._evidence / name, flags) as descriptor:
             room = _EVIDENCE_BYTES - os.fstat(descriptor).st_size
             os.write(descriptor, data[: max(room, 0)])
-        finally:
-            os.close(descriptor)
         self._trim_quarantine()
 
     def _trim_quarantine(self) -> None:
@@ -270,13 +250,7 @@ def _sync_file(path: Path) -> OSError | None:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    try:
-        descriptor = open_secure(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        # A writer that is just about to lock it will find its name gone and begin another.
+    # A writer that is just about to lock it will find its name gone and begin another.
+    with suppress(FileNotFoundError), opened(path, os.O_RDONLY) as descriptor:
         if try_lock(descriptor):
             path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)

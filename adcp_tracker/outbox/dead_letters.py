@@ -15,7 +15,7 @@ import orjson
 from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
-from adcp_tracker.journal.files import open_secure, sync_data, sync_directory, write_all
+from adcp_tracker.journal.files import open_secure, opened, sync_data, sync_directory, write_all
 from adcp_tracker.journal.records import (
     ENCRYPTED_DEAD_LETTER,
     ENVELOPED,
@@ -205,11 +205,8 @@ class DeadLetterStore:
         ]
         if records:
             path = self._open_file() or self._folder / f"{int(now * 1e9):020d}{_SUFFIX}"
-            descriptor = open_secure(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-            try:
+            with opened(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND) as descriptor:
                 self._append(descriptor, records)
-            finally:
-                os.close(descriptor)
         self._written.clear()
 
     def _append(self, descriptor: int, records: list[tuple[str, bytes]]) -> None:
@@ -320,11 +317,8 @@ def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -
 
 
 def _erase(path: Path, records: list[Record]) -> None:
-    descriptor = open_secure(path, os.O_RDWR)
-    try:
+    with opened(path, os.O_RDWR) as descriptor:
         for record in records:
             old = os.pread(descriptor, record.stop - record.start, record.start)
             os.pwrite(descriptor, erase_record(old), record.start)
         sync_data(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,6 +22,7 @@ from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal.files import (
     is_orphaned,
     open_secure,
+    opened,
     replace_file,
     sync_directory,
     sync_file,
@@ -380,11 +381,8 @@ class FileLeaderLock:
         self.release()
 
     def _request(self) -> None:
-        descriptor = open_secure(self._request_path, os.O_CREAT | os.O_WRONLY)
-        try:
+        with opened(self._request_path, os.O_CREAT | os.O_WRONLY) as descriptor:
             os.utime(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 _DRAFT = "."
@@ -510,11 +508,8 @@ class KnownDestinations:
 
 
 def _make(path: Path, content: bytes) -> None:
-    descriptor = open_secure(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    try:
+    with opened(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
         write_all(descriptor, content)
-    finally:
-        os.close(descriptor)
 
 
 _FIRST = Shards()
@@ -630,12 +625,9 @@ class ContextFiles:
         """
         self._directory.prepare_remembered()
         hidden = self._folder / f".{name}.{secrets.token_hex(4)}"
-        descriptor = open_secure(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        try:
+        with opened(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
             os.write(descriptor, data)
             os.utime(descriptor, (self._clock.now(),) * 2)
-        finally:
-            os.close(descriptor)
         hidden.replace(self._folder / name)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
@@ -691,22 +683,14 @@ class ContextFiles:
 
 
 def _read(path: Path) -> bytes | None:
-    try:
-        descriptor = open_secure(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
+    with suppress(FileNotFoundError), opened(path, os.O_RDONLY) as descriptor:
         return os.read(descriptor, _MOST_TOKEN_BYTES)
-    finally:
-        os.close(descriptor)
+    return None
 
 
 def _read_key(path: Path) -> bytes:
-    descriptor = open_secure(path, os.O_RDONLY)
-    try:
+    with opened(path, os.O_RDONLY) as descriptor:
         text = os.read(descriptor, _MOST_KEY_CHARACTERS).strip()
-    finally:
-        os.close(descriptor)
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:
@@ -721,14 +705,13 @@ def _read_key(path: Path) -> bytes:
 
 def _make_key(path: Path) -> None:
     hidden = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    descriptor = open_secure(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    try:
-        os.write(descriptor, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
-        os.fsync(descriptor)
-        # A link, unlike a rename, never replaces the key that another process has just made.
-        with contextlib.suppress(FileExistsError):
-            os.link(hidden, path)
-            sync_directory(path.parent)
-    finally:
-        os.close(descriptor)
-        hidden.unlink()
+    with opened(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
+        try:
+            os.write(descriptor, secrets.token_hex(_KEY_BYTES).encode() + b"\n")
+            os.fsync(descriptor)
+            # A link, unlike a rename, never replaces the key that another process just made.
+            with contextlib.suppress(FileExistsError):
+                os.link(hidden, path)
+                sync_directory(path.parent)
+        finally:
+            hidden.unlink()
