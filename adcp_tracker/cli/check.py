@@ -28,15 +28,8 @@ from adcp_tracker.cli.queue import (
     read_status,
     require_destinations,
 )
-from adcp_tracker.destinations.base import (
-    Batch,
-    CheckResult,
-    Delivered,
-    Paused,
-    Rejected,
-    Retry,
-    TooLarge,
-)
+from adcp_tracker.destinations.base import Batch, CheckResult, Delivered, Rejected
+from adcp_tracker.destinations.responses import to_check_result
 from adcp_tracker.event_sources.rules import EventRules
 from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.model import EventType
@@ -375,13 +368,10 @@ def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str |
 def _describe_outcome(outcome: Outcome, code: str) -> Iterator[CheckResult]:
     if isinstance(outcome, Delivered):
         yield from _describe_delivered(outcome, code)
-    elif isinstance(outcome, Paused):
-        yield CheckResult("error", f"{outcome.code}: {outcome.message}", outcome.remedy)
     elif isinstance(outcome, Rejected):
         yield _rejection(outcome.code, outcome.message, outcome.failures)
-    elif isinstance(outcome, (Retry, TooLarge)):
-        remedy = "Check the address and the network, or try again later."
-        yield CheckResult("error", f"{outcome.code}: {outcome.message}", remedy)
+    else:
+        yield to_check_result(outcome)
 
 
 def _describe_delivered(outcome: Delivered, code: str) -> Iterator[CheckResult]:

@@ -20,7 +20,7 @@ from adcp_tracker.privacy.matching import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from adcp_tracker.context import Context
+    from adcp_tracker.context import RequestContext
     from adcp_tracker.delivery.relay import Relay
     from adcp_tracker.delivery.uploader import Uploader
     from adcp_tracker.journal.buffer import WriteBuffer
@@ -327,15 +327,9 @@ def _undecrypted(count: int) -> list[dict[str, object]]:
     ]
 
 
-def _context(context: Context) -> dict[str, object]:
-    return {
-        "client_ip": context.client_ip,
-        "client_user_agent": context.client_user_agent,
-        "event_source_url": context.event_source_url,
-        "click_id": context.click_id,
-        "click_id_type": context.click_id_type,
-        "consent": context.consent.value,
-    }
+def _context(context: RequestContext) -> dict[str, object]:
+    shown = attrs.asdict(context, filter=lambda field, _: field.name != "automated")
+    return shown | {"consent": context.consent.value}
 
 
 def _time(seconds: float) -> str:
