@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from adcp_tracker._platform import Clock
 
-_KEY_FIELDS = ("field", "reason", "destination", "segment", "error")
+_KEY_FIELDS = ("field", "reason", "destination", "segment", "kind", "attribute", "error")
 _VARIABLE_PARTS = re.compile(r"\S*\d\S*")
 _MAX_CAUSES = 200
 
@@ -103,8 +103,8 @@ logger = Logger()
 class ThrottledLogger:
     """Log the same problem once per interval, with how often it was suppressed since.
 
-    Two entries are the same if their name, field, reason, destination, segment and error are, not
-    counting words with digits in the error.
+    Two entries are the same if their name, field, reason, destination, segment, kind, attribute
+    and error are, not counting words with digits in the error.
 
     Args:
         clock: Where the time is read.

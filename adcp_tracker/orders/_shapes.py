@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache, partial
 from itertools import islice
@@ -18,8 +17,8 @@ from typing import Any, Final
 
 import attrs
 
-from adcp_tracker._logging import logger
-from adcp_tracker._platform import reraise_interruption
+from adcp_tracker._logging import ThrottledLogger
+from adcp_tracker._platform import SystemClock, reraise_interruption
 from adcp_tracker.events.parsing import parse_text
 from adcp_tracker.orders.names import (
     FOREIGN_KEYS,
@@ -47,9 +46,7 @@ _WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
 
 _MISSING: Final = object()
 _BUILTIN: Final = frozenset({"builtins", "types"})
-_LOG_INTERVAL: Final = 60.0
-_MAX_LOGGED: Final = 256
-_last_logged: dict[tuple[type, str], float] = {}
+_log: Final = ThrottledLogger(SystemClock())
 
 
 def get_attribute(source: object, name: str) -> Any:  # noqa: ANN401 - the shop's own value
@@ -132,14 +129,7 @@ def class_attributes(kind: type) -> tuple[str, ...] | None:
 
 def log_failure(source: object, name: str, error: Exception) -> None:
     """Log an attribute that raises, once a minute for each class and name."""
-    key = (type(source), name)
-    now = time.monotonic()
-    if now - _last_logged.get(key, -_LOG_INTERVAL) < _LOG_INTERVAL:
-        return
-    if len(_last_logged) >= _MAX_LOGGED:
-        _last_logged.clear()
-    _last_logged[key] = now
-    logger.warning(
+    _log.warning(
         "order.attribute_failed",
         kind=f"{type(source).__module__}.{type(source).__qualname__}",
         attribute=name,
