@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import orjson
@@ -178,8 +178,9 @@ class Import:
             if progress.report.repeated:
                 return progress.report
             with _Rejects(self.source, progress.errors, progress.errors_bytes) as rejects:
-                recorder = _TrackerSink(tracker, patience)
-                self._import(recorder, _defaults(tracker), progress, rejects, on_progress)
+                record = _TrackerSink(tracker, patience).record
+                report, defaults = progress.report, _defaults(tracker)
+                self._import(record, defaults, report, rejects, progress.save, on_progress)
             progress.finish()
             return progress.report
 
@@ -197,13 +198,23 @@ class Import:
             errors: Where rejected rows are written; left out, nowhere.
             on_progress: As for :meth:`run`.
         """
-        progress = _NoProgress()
+        report = ImportReport()
+        destinations = () if tracker is None else tracker.destinations
+        drops = tracker is None or tracker.settings.on_denied == "drop"
+
+        def look(built: Built) -> str:
+            _check_wanted(built.event, destinations)
+            if built.context is not None and drops:
+                return "consent"
+            if len(report.first) < _FIRST_EVENTS:
+                report.first.append(built.event)
+            return ""
+
         target = None if errors is None else Path(errors)
         with _Rejects(self.source, target, 0) as rejects:
-            sink = _NoSink(progress.report, tracker)
-            self._import(sink, _defaults(tracker), progress, rejects, on_progress)
-        progress.report.errors = str(target) if target and progress.report.rejected else ""
-        return progress.report
+            self._import(look, _defaults(tracker), report, rejects, None, on_progress)
+        report.errors = str(target) if target and report.rejected else ""
+        return report
 
     def _errors_path(self, errors: str | os.PathLike[str] | None) -> Path:
         if errors is None:
@@ -211,22 +222,23 @@ class Import:
             return self.path.with_name(f"{self.path.stem}.rejected{suffix}").absolute()
         return Path(errors).absolute()
 
-    def _import(
+    def _import(  # noqa: PLR0913, PLR0917 - what is read, and into what
         self,
-        sink: _Sink,
+        record: Callable[[Built], str],
         defaults: Defaults,
-        progress: _Progress | _NoProgress,
+        report: ImportReport,
         rejects: _Rejects,
+        save: Callable[[int, int], None] | None,
         on_progress: Callable[[int, int | None], None] | None,
     ) -> None:
         """Go through the conversions that aren't done, and account for each before the next."""
-        reader, report = RowReader(self.plan, defaults), progress.report
-        done = report.resumed_after
+        reader, done = RowReader(self.plan, defaults), report.resumed_after
         rows = (row for row in self.source.rows() if row.number > done)
         for group in grouped(rows, self.plan):
             report.rows += len(group)
-            _import_one(group, reader, sink, report, rejects)
-            progress.save(group[-1].number, rejects.length)
+            _import_one(group, reader, record, report, rejects)
+            if save is not None:
+                save(group[-1].number, rejects.length)
             if on_progress is not None and report.rows % _TELL_ROWS < len(group):
                 on_progress(group[-1].number, max(self.lines, group[-1].number))
 
@@ -268,12 +280,19 @@ def _digest(path: Path) -> tuple[str, int]:
 
 
 def _import_one(
-    group: list[Row], reader: RowReader, sink: _Sink, report: ImportReport, rejects: _Rejects
+    group: list[Row],
+    reader: RowReader,
+    record: Callable[[Built], str],
+    report: ImportReport,
+    rejects: _Rejects,
 ) -> None:
-    """Record the event of one conversion, or write its rows to the rejected ones."""
+    """Record the event of one conversion, or write its rows to the rejected ones.
+
+    `record` returns why an event was dropped, if it was.
+    """
     try:
         built = reader.read(group, datetime.now(_UTC))
-        dropped = sink.record(built)
+        dropped = record(built)
     except Skipped as reason:
         report.skipped[str(reason)] += len(group)
         return
@@ -308,40 +327,19 @@ def _reject(group: list[Row], why: str, report: ImportReport, rejects: _Rejects)
     report.errors = rejects.name
 
 
-class _Sink(Protocol):
-    """What takes the events."""
+def _check_wanted(event: Event, destinations: Sequence[Destination]) -> None:
+    """Raise if no seller would take an event, as far as that is known here.
 
-    def record(self, built: Built) -> str:
-        """Take an event; return why it was dropped, if it was.
-
-        Raises:
-            RefusedRow: If no seller would take it.
-        """
-
-
-class _Sellers:
-    """Knows which events no seller of a tracker's would take.
-
-    Args:
-        destinations: The tracker's destinations.
+    Raises:
+        RefusedRow: If so.
     """
-
-    def __init__(self, destinations: Sequence[Destination]) -> None:
-        self._destinations = destinations
-        self._has_rules = any(getattr(each, "source_rule", None) for each in destinations)
-
-    def check(self, event: Event) -> None:
-        """Raise if no seller would take an event, as far as that is known here.
-
-        Raises:
-            RefusedRow: If so.
-        """
-        if event.is_baseline and not self._has_rules:
-            return
-        decoded = orjson.loads(event.json)
-        failures = [each.check(decoded) for each in self._destinations]
-        if failures and all(failures) and failures[0] is not None:
-            raise RefusedRow(failures[0].message)
+    has_rules = any(getattr(each, "source_rule", None) for each in destinations)
+    if event.is_baseline and not has_rules:
+        return
+    decoded = orjson.loads(event.json)
+    failures = [each.check(decoded) for each in destinations]
+    if failures and all(failures) and failures[0] is not None:
+        raise RefusedRow(failures[0].message)
 
 
 class _TrackerSink:
@@ -350,14 +348,13 @@ class _TrackerSink:
     def __init__(self, tracker: Tracker, patience: float) -> None:
         self._tracker = tracker
         self._patience = patience
-        self._sellers = _Sellers(tracker.destinations)
         self._recorder = tracker._recorder  # noqa: SLF001 - an import is a way of tracking
         self._buffer = tracker._pipeline.buffer  # noqa: SLF001 - likewise
         self._drops = tracker.settings.on_denied == "drop"
 
     def record(self, built: Built) -> str:
         """Record an event durably."""
-        self._sellers.check(built.event)
+        _check_wanted(built.event, self._tracker.destinations)
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -383,24 +380,6 @@ class _TrackerSink:
                 )
             time.sleep(_WAIT_SECONDS)
             self._buffer.flush()
-
-
-class _NoSink:
-    """Keeps the first events and records none."""
-
-    def __init__(self, report: ImportReport, tracker: Tracker | None) -> None:
-        self._report = report
-        self._sellers = _Sellers(() if tracker is None else tracker.destinations)
-        self._drops = tracker is None or tracker.settings.on_denied == "drop"
-
-    def record(self, built: Built) -> str:
-        """Look at an event."""
-        self._sellers.check(built.event)
-        if built.context is not None and self._drops:
-            return "consent"
-        if len(self._report.first) < _FIRST_EVENTS:
-            self._report.first.append(built.event)
-        return ""
 
 
 class _Rejects:
@@ -448,16 +427,6 @@ class _Rejects:
 
 
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-class _NoProgress:
-    """Remembers nothing."""
-
-    def __init__(self) -> None:
-        self.report = ImportReport()
-
-    def save(self, row: int, errors_bytes: int) -> None:
-        """Do nothing."""
 
 
 class _Progress:
