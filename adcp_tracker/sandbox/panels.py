@@ -324,7 +324,8 @@ def _mark_lines(value: object, issues: Mapping[str, str]) -> Iterator[str]:
 
     An issue of something that is missing marks its nearest parent.
     """
-    pointers = set(_pointers(value, ""))
+    lines = list(_lines(value))
+    pointers = {pointer for pointer, _ in lines}
     marks: dict[str, list[str]] = {}
     for pointer, message in issues.items():
         place = pointer
@@ -332,13 +333,27 @@ def _mark_lines(value: object, issues: Mapping[str, str]) -> Iterator[str]:
             place = place.rpartition("/")[0]
         missing = "" if place == pointer else f"{pointer.removeprefix(place + '/')} "
         marks.setdefault(place, []).append(missing + message)
-    yield from _lines(value, "", "", "", marks, "")
+    for pointer, line in lines:
+        yield _mark(line, "; ".join(marks.pop(pointer, ())))
 
 
-def _pointers(value: object, pointer: str) -> Iterator[str]:
-    yield pointer
-    for key, inner in _members(value):
-        yield from _pointers(inner, f"{pointer}/{escape_pointer(key)}")
+def _lines(
+    value: object, pointer: str = "", label: str = "", indent: str = "", comma: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines of indented JSON, each with the pointer of its value."""
+    members = _members(value)
+    if not members:
+        text = json.dumps(value, ensure_ascii=False)
+        yield pointer, f"{indent}{label}{text[:_MAX_SHOWN]}{comma}"
+        return
+    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
+    yield pointer, f"{indent}{label}{opening}"
+    for number, (key, inner) in enumerate(members, 1):
+        name = f"{json.dumps(key, ensure_ascii=False)}: " if opening == "{" else ""
+        place = f"{pointer}/{escape_pointer(key)}"
+        inner_comma = "," if number < len(members) else ""
+        yield from _lines(inner, place, name, indent + "  ", inner_comma)
+    yield pointer, f"{indent}{closing}{comma}"
 
 
 def _members(value: object) -> list[tuple[str, object]]:
@@ -347,30 +362,6 @@ def _members(value: object) -> list[tuple[str, object]]:
     if isinstance(value, list):
         return [(str(index), inner) for index, inner in enumerate(value)]
     return []
-
-
-def _lines(  # noqa: PLR0913, PLR0917 - the state of a recursion
-    value: object,
-    pointer: str,
-    label: str,
-    indent: str,
-    marks: Mapping[str, list[str]],
-    comma: str,
-) -> Iterator[str]:
-    messages = "; ".join(marks.get(pointer, ()))
-    members = _members(value)
-    if not members:
-        text = json.dumps(value, ensure_ascii=False)
-        yield _mark(f"{indent}{label}{text[:_MAX_SHOWN]}{comma}", messages)
-        return
-    opening, closing = "{}" if isinstance(value, Mapping) else "[]"
-    yield _mark(f"{indent}{label}{opening}", messages)
-    for number, (key, inner) in enumerate(members, 1):
-        name = f"{json.dumps(key, ensure_ascii=False)}: " if opening == "{" else ""
-        place = f"{pointer}/{escape_pointer(key)}"
-        inner_comma = "," if number < len(members) else ""
-        yield from _lines(inner, place, name, indent + "  ", marks, inner_comma)
-    yield escape(f"{indent}{closing}{comma}")
 
 
 def _mark(line: str, messages: str) -> str:
