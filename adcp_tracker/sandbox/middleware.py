@@ -17,7 +17,7 @@ from adcp_tracker.sandbox.store import SeenRequest
 from adcp_tracker.sandbox.timeline import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -196,82 +196,69 @@ _COOKIE = "adcp_sandbox"
 _CROSS_SITES = frozenset({"cross-site", "same-site"})
 
 
-class LoopbackOnly:
+class Guard:
+    """Answers in place of the app where `check` returns a response."""
+
+    def __init__(self, app: ASGIApp, check: Callable[[Request], Response | None]) -> None:
+        self.app = app
+        self.check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or call the app."""
+        answer = self.check(Request(scope)) if scope["type"] == "http" else None
+        await (self.app if answer is None else answer)(scope, receive, send)
+
+
+def refuse_other_hosts(request: Request) -> Response | None:
     """Reject requests whose ``Host`` is not this machine.
 
     Prevents DNS rebinding: a web page can point its own name to 127.0.0.1 and read the
     responses, but its requests still carry that name.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app, or answer 421."""
-        if scope["type"] == "http" and not _is_loopback(_requested_host(scope)):
-            await PlainTextResponse("This seller only answers requests to localhost.", 421)(
-                scope, receive, send
-            )
-            return
-        await self.app(scope, receive, send)
+    if _is_loopback(_requested_host(request.scope)):
+        return None
+    return PlainTextResponse("This seller only answers requests to localhost.", 421)
 
 
-class PageToken:
-    """Require a token for the page and for ``/_sandbox``, on networks that others can reach.
-
-    The link that the command prints has it in the query; a cookie keeps it from there on.
-    Programs send it as a bearer token. The seller's own calls check theirs themselves.
-    """
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self.app = app
-        self._token = token.encode()
-        self._cookie = hashlib.sha256(self._token).hexdigest()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app, answer 401, or exchange the token for a cookie."""
-        path = scope.get("path", "")
-        if scope["type"] != "http" or not (path == "/" or path.startswith("/_sandbox/")):
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope)
-        given = request.query_params.get("token")
-        if given is not None and self._is_token(given):
-            redirect = RedirectResponse("/", 303)
-            redirect.set_cookie(_COOKIE, self._cookie, httponly=True, samesite="strict")
-            await redirect(scope, receive, send)
-        elif self._is_known(request):
-            await self.app(scope, receive, send)
-        else:
-            await PlainTextResponse(_ASK_FOR_LINK, 401)(scope, receive, send)
-
-    def _is_known(self, request: Request) -> bool:
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        cookie = request.cookies.get(_COOKIE, "")
-        return (scheme.lower() == "bearer" and self._is_token(bearer.strip())) or (
-            hmac.compare_digest(cookie.encode(), self._cookie.encode())
-        )
-
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
-
-
-class SameOriginOnly:
+def refuse_other_origins(request: Request) -> Response | None:
     """Reject requests of other origins, except reads of the page.
 
     Prevents CSRF: browsers send simple POST requests for any page. They name its origin in
     headers that pages can't forge and that programs don't send.
     """
+    if _is_read_only(request.scope) or not _is_cross_origin(request.scope):
+        return None
+    return PlainTextResponse(_CROSS_ORIGIN_MESSAGE, 403)
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app, or answer 403."""
-        if scope["type"] == "http" and not _is_read_only(scope) and _is_cross_origin(scope):
-            await PlainTextResponse(_CROSS_ORIGIN_MESSAGE, 403)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+def require_page_token(token: str) -> Callable[[Request], Response | None]:
+    """Require a token for the page and for ``/_sandbox``, on networks that others can reach.
+
+    The link that the command prints has it in the query; a cookie keeps it from there on.
+    Programs send it as a bearer token. The seller's own calls check theirs themselves.
+    """
+    kept = hashlib.sha256(token.encode()).hexdigest()
+
+    def is_token(given: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+
+    def check(request: Request) -> Response | None:
+        path = request.scope["path"]
+        if path != "/" and not path.startswith("/_sandbox/"):
+            return None
+        given = request.query_params.get("token")
+        if given is not None and is_token(given):
+            redirect = RedirectResponse("/", 303)
+            redirect.set_cookie(_COOKIE, kept, httponly=True, samesite="strict")
+            return redirect
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        cookie = request.cookies.get(_COOKIE, "").encode()
+        is_known = scheme.lower() == "bearer" and is_token(bearer.strip())
+        if is_known or hmac.compare_digest(cookie, kept.encode()):
+            return None
+        return PlainTextResponse(_ASK_FOR_LINK, 401)
+
+    return check
 
 
 def _is_read_only(scope: Scope) -> bool:

@@ -23,7 +23,12 @@ from adcp_tracker.sandbox.admin import admin_routes
 from adcp_tracker.sandbox.agent import a2a_routes, mcp_routes
 from adcp_tracker.sandbox.config import InjectedFault, SandboxConfig
 from adcp_tracker.sandbox.failures import TRANSPORT, reset_transport
-from adcp_tracker.sandbox.middleware import LoopbackOnly, PageToken, SameOriginOnly
+from adcp_tracker.sandbox.middleware import (
+    Guard,
+    refuse_other_hosts,
+    refuse_other_origins,
+    require_page_token,
+)
 from adcp_tracker.sandbox.page import page_routes
 from adcp_tracker.sandbox.rest import rest_routes
 from adcp_tracker.sandbox.seller import Seller
@@ -65,8 +70,8 @@ def create_app(
     app = Starlette(
         routes=[route for make in routes for route in make(seller)],
         middleware=[
-            Middleware(LoopbackOnly) if token is None else Middleware(PageToken, token),
-            Middleware(SameOriginOnly),
+            Middleware(Guard, refuse_other_hosts if token is None else require_page_token(token)),
+            Middleware(Guard, refuse_other_origins),
         ],
     )
     app.state.seller = seller
