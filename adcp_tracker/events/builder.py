@@ -109,6 +109,17 @@ class TrackOptions(EventFields, total=False):
     test_event_code: str | None
 
 
+IDENTIFIERS: Final = (
+    "email",
+    "phone",
+    "uids",
+    "click_id",
+    "click_id_type",
+    "client_ip",
+    "client_user_agent",
+)
+"""The fields that identify the shopper, as :func:`.identify` takes them."""
+
 _DIGEST_BYTES = 16
 
 
@@ -154,15 +165,6 @@ MISSING_ID: Final[Unvalidated] = object()
 
 _UTC: Final = timezone.utc
 _DETAILS: Final = tuple(EventFields.__annotations__)
-_IDENTIFIERS: Final = (
-    "email",
-    "phone",
-    "uids",
-    "click_id",
-    "click_id_type",
-    "client_ip",
-    "client_user_agent",
-)
 _KEPT: Final = frozenset({"event_id", "event_type", "event_time", "custom_data"})
 _SALES: Final = frozenset({"purchase", "refund"})
 _VITAL_TO_A_SALE: Final = frozenset({"$.custom_data.value", "$.custom_data.currency"})
@@ -215,7 +217,7 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
     else:
         event_id = random_id() if (event_id := parse_id(event_id)) is None else event_id
     errors = [*(_unknown(name) for name in details if name not in _DETAILS), *errors]
-    identifiers = {name: get(name) for name in _IDENTIFIERS}
+    identifiers = {name: get(name) for name in IDENTIFIERS}
     match = _match(get("user_match"), identifiers, default_region, context, errors)
     fields = {
         "event_id": event_id,

@@ -15,6 +15,7 @@ from adcp_tracker._formatting import format_number
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events import builder
 from adcp_tracker.events.builder import (
+    IDENTIFIERS,
     MISSING_ID,
     assemble,
     derive_event_id,
@@ -67,15 +68,6 @@ if TYPE_CHECKING:
 
 _LINES: Final = frozenset({list, OrderItem})
 _LINE: Final = ("id", "quantity", "price", "brand", "name")
-_SHOPPER: Final = (
-    "email",
-    "phone",
-    "uids",
-    "click_id",
-    "click_id_type",
-    "client_ip",
-    "client_user_agent",
-)
 _ITEMS: Final = 3
 _CENT: Final = Decimal("0.01")
 _VALUE: Final = "$.custom_data.value"
@@ -536,7 +528,7 @@ def _overridden(  # noqa: PLR0913, PLR0917 - what an order is overridden by
     overrides: Mapping[str, object],
 ) -> Event:
     """Build an order's event from its fields and from those that replace them."""
-    own = {name: getattr(order, name) for name in _SHOPPER}
+    own = {name: getattr(order, name) for name in IDENTIFIERS}
     more = {name: value for name, value in overrides.items() if not is_absent(value)}
     if "click_id" in more:
         del own["click_id_type"]
