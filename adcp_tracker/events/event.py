@@ -33,8 +33,6 @@ from adcp_tracker.events.model import (
     CustomData,
     EventType,
     Surface,
-    SurfaceCategory,
-    UidType,
     UniversalId,
     UserMatch,
 )
@@ -67,21 +65,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from adcp_tracker.events.validation import JsonDict
-
-
-__all__ = [
-    "ActionSource",
-    "Content",
-    "CustomData",
-    "Event",
-    "EventType",
-    "RejectedEvent",
-    "Surface",
-    "SurfaceCategory",
-    "UidType",
-    "UniversalId",
-    "UserMatch",
-]
 
 _OPTIONS: Final = orjson.OPT_UTC_Z
 _dumps: Final = orjson.dumps

@@ -10,7 +10,8 @@ import pytest
 
 from adcp_tracker.context import RequestContext
 from adcp_tracker.events.builder import build_event
-from adcp_tracker.events.event import (
+from adcp_tracker.events.hashing import hash_email, hash_phone
+from adcp_tracker.events.model import (
     ActionSource,
     Content,
     CustomData,
@@ -19,7 +20,6 @@ from adcp_tracker.events.event import (
     SurfaceCategory,
     UserMatch,
 )
-from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.exceptions import InvalidEventError
 from tests.support.events import NOW
 

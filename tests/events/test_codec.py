@@ -12,15 +12,13 @@ from freezegun import freeze_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcp_tracker.events.event import (
+from adcp_tracker.events.event import Event, converter, decode
+from adcp_tracker.events.model import (
     CustomData,
-    Event,
     EventType,
     Surface,
     UniversalId,
     UserMatch,
-    converter,
-    decode,
 )
 from adcp_tracker.events.parsing import is_uri
 from adcp_tracker.exceptions import InvalidEventError

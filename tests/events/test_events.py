@@ -10,11 +10,12 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from adcp_tracker.events.event import (
+from adcp_tracker.events.event import Event
+from adcp_tracker.events.model import (
+    EMPTY,
     ActionSource,
     Content,
     CustomData,
-    Event,
     EventType,
     Surface,
     SurfaceCategory,
@@ -22,7 +23,6 @@ from adcp_tracker.events.event import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.model import EMPTY
 from adcp_tracker.exceptions import InvalidEventError
 from tests.support.events import NOW
 

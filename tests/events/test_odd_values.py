@@ -13,14 +13,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adcp_tracker.events.builder import build_event
-from adcp_tracker.events.event import (
+from adcp_tracker.events.event import Event, decode
+from adcp_tracker.events.model import (
     Content,
     CustomData,
-    Event,
     EventType,
     UniversalId,
     UserMatch,
-    decode,
 )
 from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.events.rules import REASONS

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.events.event import Event, EventType, event_of
+from adcp_tracker.events.event import Event, event_of
+from adcp_tracker.events.model import EventType
 from adcp_tracker.recorder import type_of
 
 

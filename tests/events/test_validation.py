@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adcp_tracker.events.event import (
+from adcp_tracker.events.event import Event
+from adcp_tracker.events.model import (
     Content,
     CustomData,
-    Event,
     EventType,
     Surface,
     SurfaceCategory,

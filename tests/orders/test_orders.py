@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adcp_tracker.context import RequestContext
 from adcp_tracker.events.builder import build_event
-from adcp_tracker.events.event import ActionSource, Content, Event, EventType, UserMatch
 from adcp_tracker.events.hashing import hash_email, hash_phone
+from adcp_tracker.events.model import (
+    ActionSource,
+    Content,
+    EventType,
+    UserMatch,
+)
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.events import purchase_event, refund_event
 from adcp_tracker.orders.reader import Order, OrderItem, to_order
 from tests.support.events import NOW
+
+if TYPE_CHECKING:
+    from adcp_tracker.events.event import Event
 
 ORDER = Order(
     "1001",

@@ -8,11 +8,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from adcp_tracker.events.event import (
+from adcp_tracker.events.event import Event
+from adcp_tracker.events.model import (
+    EMPTY,
     ActionSource,
     Content,
     CustomData,
-    Event,
     EventType,
     Surface,
     SurfaceCategory,
@@ -20,7 +21,6 @@ from adcp_tracker.events.event import (
     UniversalId,
     UserMatch,
 )
-from adcp_tracker.events.model import EMPTY
 from adcp_tracker.events.parsing import clean_id
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, 535898, tzinfo=timezone.utc)
