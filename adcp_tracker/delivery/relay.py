@@ -25,7 +25,7 @@ from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import open_secure, replace_file, sync_directory, sync_file
 from adcp_tracker.journal.records import DROPPED, crc32, encode_record
 from adcp_tracker.outbox.database_store import DatabaseStore
-from adcp_tracker.outbox.schema import INSERT_PIECE
+from adcp_tracker.outbox.schema import INSERT_PIECE, INSERT_RECORDS
 from adcp_tracker.outbox.state import Measures
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ NAME: Final = "relay"
 """What the stats of the directory call it."""
 
 _PIECE_BYTES: Final = 1024 * 1024
+_LEAST_APART_BYTES: Final = 64 * 1024
+"""From this size on, records are a piece, which the log refers to; fewer are copied into it."""
+_PIECE_BITS: Final = 62
 _ID_FILE: Final = "relay.id"
 _HEARTBEAT_SECONDS: Final = 1.0
 _HEARD_SECONDS: Final = 60.0
@@ -292,11 +295,15 @@ class Relay:
         """
         tables, origin = self._tables(piece.segment), self._origin(piece.segment)
         counts = (self._counts or Counter()) + piece.counts()
+        is_apart = len(piece.data) >= _LEAST_APART_BYTES
         values: dict[str, Any] = {
             "origin": origin,
             "start": piece.start,
             "stop": piece.stop,
-            "data": piece.data,
+            "content": piece.data,
+            "piece": secrets.randbits(_PIECE_BITS) if is_apart else None,
+            "size": len(piece.data) if is_apart else 0,
+            "data": b"" if is_apart else piece.data,
             "records": piece.data.count(b"\n"),
             "directory": self._directory,
             "stats": json.dumps(counts).encode(),
@@ -309,8 +316,10 @@ class Relay:
             tables.run(cursor, _MOVE, **values)
             if cursor.rowcount != 1:
                 raise ConflictError(f"{origin}: expected it at {piece.start}, and it isn't there")
-            if piece.data:
+            if is_apart:
                 tables.run(cursor, INSERT_PIECE, **values)
+            if piece.data:
+                tables.run(cursor, INSERT_RECORDS, **values)
             tables.run(cursor, _COUNT, **values)
 
         tables.database.run(ship)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from adcp_tracker.outbox.schema import Connection, Cursor
 
+    _Row = tuple[int | None, int, int, bytes]
+    """A piece, how many records there are, a size, and the data."""
+
 _CONNECT_SECONDS: Final = 10
 _ANSWER_SECONDS: Final = 30
 _PACKET_BYTES: Final = 16 * 1024 * 1024
@@ -49,19 +52,20 @@ _ROW_BYTES: Final = 4 * 1024 * 1024
 _LOCK_SCHEMA: Final = "SELECT GET_LOCK('adcp_tracker', 60)"
 
 _SIZES: Final = """
-SELECT id, octet_length(data) FROM adcp_intake
+SELECT id, size + octet_length(data) FROM adcp_intake
 WHERE queue = %(queue)s AND id >= %(low)s ORDER BY id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 """
 
 _TAKE: Final = """
-SELECT records, data FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s ORDER BY id
+SELECT piece, records, size, data FROM adcp_intake
+WHERE queue = %(queue)s AND id IN %(ids)s ORDER BY id
 """
 
 _DELETE: Final = "DELETE FROM adcp_intake WHERE queue = %(queue)s AND id IN %(ids)s"
 
 _APPEND: Final = """
-INSERT INTO adcp_log (queue, segment, start, stop, records, data)
-VALUES (%(queue)s, %(segment)s, %(start)s, %(stop)s, %(records)s, %(data)s)
+INSERT INTO adcp_log (queue, segment, start, stop, records, piece, data)
+VALUES (%(queue)s, %(segment)s, %(start)s, %(stop)s, %(records)s, %(piece)s, %(data)s)
 """
 
 _MAY_DELETE: Final = "DELETE FROM adcp_log WHERE 1 = 0"
@@ -147,11 +151,11 @@ class MySQL:
         taken = cursor.fetchall()
         cursor.execute(_DELETE, {**values, "ids": ids})
         start = stop = int(str(values["start"]))
-        for data, count in _rows(taken):
-            place = {"start": stop, "stop": stop + len(data)}
-            cursor.execute(_APPEND, {**values, **place, "data": data, "records": count})
-            stop += len(data)
-        return stop - start, sum(count for count, _ in taken), ids[-1]
+        for piece, count, length, data in _rows(taken):
+            row = {"start": stop, "stop": stop + length, "records": count, "piece": piece}
+            cursor.execute(_APPEND, {**values, **row, "data": data})
+            stop += length
+        return stop - start, sum(count for _, count, _, _ in taken), ids[-1]
 
     def lock_schema(self, cursor: Cursor) -> None:
         """Let only one process at a time create tables, until its connection is closed."""
@@ -215,18 +219,17 @@ class MySQL:
         return Condition("ok", "A commit is on the server's disk before it returns.")
 
 
-def _rows(taken: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
-    """Yield the rows of the log that several of the intake make: their data and its records."""
+def _rows(taken: Iterable[_Row]) -> Iterator[_Row]:
+    """Yield the rows of the log that several of the intake make: one for each piece."""
     parts: list[bytes] = []
-    size = records = 0
-    for count, data in taken:
-        if parts and size + len(data) > _ROW_BYTES:
-            yield b"".join(parts), records
-            parts, size, records = [], 0, 0
+    last, records, length = None, 0, 0
+    for piece, count, size, data in taken:
+        if parts and (piece != last or length + len(data) > _ROW_BYTES):
+            yield last, records, length, b"".join(parts)
+            parts, records, length = [], 0, 0
         parts.append(data)
-        size += len(data)
-        records += count
-    yield b"".join(parts), records
+        last, records, length = piece, records + count, length + size + len(data)
+    yield last, records, length, b"".join(parts)
 
 
 def _connect_options(url: str) -> dict[str, Any]:

@@ -29,26 +29,29 @@ _BEGIN: Final = (
 
 _COLLECT: Final = """
 WITH near AS MATERIALIZED (
-    SELECT id, octet_length(data) AS size FROM adcp_intake
+    SELECT id, records, piece, size + octet_length(data) AS size FROM adcp_intake
     WHERE queue = %(queue)s AND id >= %(low)s ORDER BY id LIMIT %(rows)s
-), fits AS MATERIALIZED (
-    SELECT max(id) AS last
-    FROM (SELECT id, size, sum(size) OVER (ORDER BY id) AS upto FROM near) AS sized
-    WHERE upto - size < %(size)s
+), placed AS (
+    SELECT *, sum(size) OVER ids AS stop,
+        2 * count(piece) OVER ids - (piece IS NOT NULL)::integer AS run
+    FROM near WINDOW ids AS (ORDER BY id)
+), runs AS MATERIALIZED (
+    SELECT min(id) AS first, max(id) AS last, max(piece) AS piece,
+        sum(records)::integer AS records, min(stop - size) AS start, max(stop)::integer AS stop
+    FROM placed WHERE stop - size < %(size)s GROUP BY run
 ), taken AS (
     DELETE FROM adcp_intake
-    WHERE queue = %(queue)s AND id >= %(low)s AND id <= (SELECT last FROM fits)
-    RETURNING id, records, data
-), joined AS MATERIALIZED (
-    SELECT string_agg(data, ''::bytea ORDER BY id) AS data, sum(records)::integer AS records
-    FROM taken HAVING count(*) > 0
+    WHERE queue = %(queue)s AND id >= %(low)s AND id <= (SELECT max(last) FROM runs)
+    RETURNING id, data
 ), kept AS (
-    INSERT INTO adcp_log (queue, segment, start, stop, records, data)
-    SELECT %(queue)s, %(segment)s, %(start)s, %(start)s + octet_length(data), records, data
-    FROM joined
+    INSERT INTO adcp_log (queue, segment, start, stop, records, piece, data)
+    SELECT %(queue)s, %(segment)s, %(start)s + start, %(start)s + stop, records, piece,
+        (SELECT string_agg(data, ''::bytea ORDER BY id) FROM taken WHERE id BETWEEN first AND last)
+    FROM runs
 )
-SELECT octet_length(data), records, last FROM joined, fits
+SELECT max(stop), sum(records)::integer, max(last) FROM runs HAVING count(*) > 0
 """
+"""A run is a piece, or what stands between two of them. Its data is sorted once."""
 
 _OLD_SNAPSHOT_SECONDS: Final = 300.0
 _MANY_DEAD_ROWS: Final = 1_000_000

@@ -23,7 +23,7 @@ import attrs
 
 from adcp_tracker._logging import logger
 from adcp_tracker.exceptions import ConfigurationError, LeadLostError, OutboxError
-from adcp_tracker.outbox.schema import RIGHTS, WORDS, schema_statements
+from adcp_tracker.outbox.schema import OLDEST_VERSION, RIGHTS, WORDS, schema_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -130,13 +130,22 @@ def migrate(url: str, queues: int = 1) -> None:
     """Create the tables of queues ``0`` to ``queues - 1``, or bring them up to date.
 
     Raises:
-        DatabaseError: If the database can't be reached, or its user may not create tables.
+        DatabaseError: If the database can't be reached, its user may not create tables, or the
+            tables are from before the first release.
     """
     database = Database(url)
 
     def create(cursor: Cursor) -> None:
         database.dialect.lock_schema(cursor)
-        for statement in schema_statements(database.dialect.name, queues):
+        first, *others = schema_statements(database.dialect.name, queues)
+        cursor.execute(first)
+        cursor.execute("SELECT version FROM adcp_schema")
+        if any(version < OLDEST_VERSION for (version,) in cursor.fetchall()):
+            raise DatabaseError(
+                f"{database.location}: expected tables of version {OLDEST_VERSION} or newer, or "
+                f"none, got those of a checkout; drop all tables adcp_* and migrate again"
+            )
+        for statement in others:
             cursor.execute(statement)
 
     database.run(create)

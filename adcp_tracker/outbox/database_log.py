@@ -57,12 +57,26 @@ FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
     AND stop > %(start)s AND start < %(stop)s
 """
 
-_READ: Final = """
-SELECT substring(data FROM greatest(%(start)s - start, 0) + 1
-    FOR least(stop, %(stop)s) - greatest(start, %(start)s))
-FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s
-    AND stop > %(start)s AND start < %(stop)s ORDER BY start
+_WITH_PIECES: Final = """
+FROM adcp_log LEFT JOIN adcp_piece USING (queue, piece)
+WHERE queue = %(queue)s AND segment = %(segment)s AND stop > %(start)s AND start < %(stop)s
 """
+
+_READ: Final = f"""
+SELECT substring(coalesce(content, data) FROM greatest(%(start)s - start, 0) + 1
+    FOR least(stop, %(stop)s) - greatest(start, %(start)s)) {_WITH_PIECES} ORDER BY start
+"""  # noqa: S608 - a constant
+
+_PATCH: Final = """
+UPDATE adcp_log SET data = %(data)s
+WHERE queue = %(queue)s AND segment = %(segment)s AND start = %(start)s
+"""
+
+_PATCH_PIECE: Final = """
+UPDATE adcp_piece SET content = %(data)s WHERE queue = %(queue)s AND piece = %(piece)s
+"""
+
+_DELETE_PIECE: Final = "DELETE FROM adcp_piece WHERE queue = %(queue)s AND piece = %(piece)s"
 
 
 def _number(segment: str) -> int:
@@ -219,7 +233,9 @@ class DatabaseSegments:
         ((whole,),) = self._tables.query(
             f"SELECT coalesce(sum(records), 0) {_OVERLAPPING} AND {inside}", **place
         )
-        edges = self._tables.query(f"SELECT start, data {_OVERLAPPING} AND NOT ({inside})", **place)
+        edges = self._tables.query(
+            f"SELECT start, coalesce(content, data) {_WITH_PIECES} AND NOT ({inside})", **place
+        )
         parts = (data[max(start - first, 0) : stop - first] for first, data in edges)
         inner: int = sum(part.count(b"\n") for part in parts)
         return int(whole) + inner
@@ -242,9 +258,11 @@ class DatabaseSegments:
             return False
 
         def delete(cursor: Cursor) -> bool:
-            ((end,),) = self._tables.run(cursor, f"SELECT max(stop) {_OVERLAPPING}", **place)
-            if end is not None and end != size:
+            rows = self._tables.run(cursor, f"SELECT stop, piece {_OVERLAPPING}", **place)
+            if rows and max(stop for stop, _ in rows) != size:
                 return False
+            pieces = [piece for _, piece in rows if piece is not None]
+            self._tables.run_each(cursor, _DELETE_PIECE, "piece", pieces)
             self._tables.run(cursor, f"DELETE {_OVERLAPPING}", **place)
             return True
 
@@ -275,22 +293,18 @@ class DatabaseSegments:
         self._near.clear()
         rows = self._tables.run(
             cursor,
-            "SELECT start, stop FROM adcp_log WHERE queue = %(queue)s AND segment = %(segment)s",
+            "SELECT start, stop, piece FROM adcp_log "
+            "WHERE queue = %(queue)s AND segment = %(segment)s",
             segment=segment,
         )
-        for start, stop in rows:
+        for start, stop, piece in rows:
             inside = [each for each in patches if each[0] < stop and start < each[0] + len(each[1])]
             if not inside:
                 continue
-            place = {"segment": segment, "start": start, "stop": stop}
-            ((data,),) = self._tables.run(cursor, f"SELECT data {_OVERLAPPING}", **place)
-            self._tables.run(
-                cursor,
-                "UPDATE adcp_log SET data = %(data)s "
-                "WHERE queue = %(queue)s AND segment = %(segment)s AND start = %(start)s",
-                data=_patched(data, start, inside),
-                **place,
-            )
+            place = {"segment": segment, "start": start, "stop": stop, "piece": piece}
+            ((data,),) = self._tables.run(cursor, _READ, **place)
+            patch = _PATCH if piece is None else _PATCH_PIECE
+            self._tables.run(cursor, patch, data=_patched(data, start, inside), **place)
 
     def quarantine(self, name: str, data: bytes) -> None:
         """Keep bytes that were no record, up to a limit."""

@@ -57,6 +57,7 @@ _REVISION_BYTES: Final = 8
 _TEXTS: Final = {
     "adcp_intake": "data",
     "adcp_log": "data",
+    "adcp_piece": "content",
     "adcp_state": "value",
     "adcp_dead_letter": "record",
     "adcp_quarantine": "data",
@@ -250,7 +251,7 @@ class DatabaseStore:
     def used_bytes(self) -> int:
         """Return the size of the queue: what was not collected yet, and the log."""
         ((size,),) = self._tables.query(
-            "SELECT (SELECT coalesce(sum(octet_length(data)), 0) FROM adcp_intake "
+            "SELECT (SELECT coalesce(sum(size + octet_length(data)), 0) FROM adcp_intake "
             "WHERE queue = %(queue)s) + (SELECT coalesce(sum(stop - start), 0) FROM adcp_log "
             "WHERE queue = %(queue)s)"
         )

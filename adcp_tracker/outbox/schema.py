@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """A newer version only adds, so that an older release goes on working beside it."""
+
+OLDEST_VERSION: Final = 3
+"""The first release's. What checkouts had before is not brought up to date."""
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS adcp_schema (version integer PRIMARY KEY) {plain};
@@ -39,15 +42,21 @@ CREATE TABLE IF NOT EXISTS adcp_intake (
     id      {identity},
     queue   integer NOT NULL,
     records integer NOT NULL DEFAULT 1,
+    piece   bigint,
+    size    integer NOT NULL DEFAULT 0,
     data    {bytes} NOT NULL,
     PRIMARY KEY (queue, id)
 ) {intake};
+CREATE TABLE IF NOT EXISTS adcp_piece (
+    queue integer, piece bigint, content {bytes} NOT NULL, PRIMARY KEY (queue, piece)
+) {plain};
 CREATE TABLE IF NOT EXISTS adcp_log (
     queue   integer NOT NULL,
     segment bigint NOT NULL,
     start   integer NOT NULL,
     stop    integer NOT NULL,
     records integer NOT NULL,
+    piece   bigint,
     data    {bytes} NOT NULL,
     PRIMARY KEY (queue, segment, start)
 ) {plain};
@@ -85,7 +94,10 @@ CREATE TABLE IF NOT EXISTS adcp_relay (
     is_closed boolean NOT NULL DEFAULT false
 ) {hot};
 """
-"""Every statement can be run again. Times are seconds since 1970, by the database's clock."""
+"""Every statement can be run again. Times are seconds since 1970, by the database's clock.
+
+The records of a row stand in ``data``, or in the piece that it names; ``size`` is the piece's.
+"""
 
 WORDS: Final = {
     "postgresql": {
@@ -111,15 +123,23 @@ WORDS: Final = {
 """What stands for the words in braces, by dialect."""
 
 _COMPRESS: Final = """DO $$ BEGIN
-    EXECUTE 'ALTER TABLE {table} ALTER data SET COMPRESSION lz4, ALTER data SET STORAGE EXTENDED';
+    EXECUTE 'ALTER TABLE {table} ALTER {column} SET COMPRESSION lz4,
+        ALTER {column} SET STORAGE EXTENDED';
 EXCEPTION WHEN syntax_error OR feature_not_supported THEN
-    ALTER TABLE {table} ALTER data SET STORAGE EXTERNAL;
+    ALTER TABLE {table} ALTER {column} SET STORAGE EXTERNAL;
 END $$"""
 """The server compresses many records together if it is PostgreSQL 14 or newer and built with lz4.
 Without it they stay as they are, so that ``substring()`` reads no more than its part."""
 
 _TUNING: Final = {
-    "postgresql": [_COMPRESS.format(table=table) for table in ("adcp_intake", "adcp_log")],
+    "postgresql": [
+        _COMPRESS.format(table=table, column=column)
+        for table, column in (
+            ("adcp_intake", "data"),
+            ("adcp_log", "data"),
+            ("adcp_piece", "content"),
+        )
+    ],
     "mysql": [],
 }
 
@@ -129,10 +149,13 @@ INSERT_RECORD: Final = "INSERT INTO adcp_intake (queue, data) VALUES (%(queue)s,
 """Adds one record; the one statement of producers."""
 
 
-INSERT_PIECE: Final = (
-    "INSERT INTO adcp_intake (queue, records, data) VALUES (%(queue)s, %(records)s, %(data)s)"
+INSERT_RECORDS: Final = (
+    "INSERT INTO adcp_intake (queue, records, piece, size, data) "
+    "VALUES (%(queue)s, %(records)s, %(piece)s, %(size)s, %(data)s)"
 )
-"""Adds several records that follow each other."""
+"""Adds several records that follow each other, or the piece that has them."""
+
+INSERT_PIECE: Final = "INSERT INTO adcp_piece VALUES (%(queue)s, %(piece)s, %(content)s)"
 
 
 SAVEPOINT: Final = "SAVEPOINT adcp_tracker"
@@ -268,12 +291,12 @@ class Dialect(Protocol):
         """
 
     def collect(self, cursor: Cursor, values: Mapping[str, object]) -> tuple[int, int, int]:
-        """Move the oldest rows of the intake to a row of the log.
+        """Move the oldest rows of the intake to the log: those without a piece as one row.
 
         Args:
             cursor: In the leader's transaction.
             values: The ``queue``, how many ``rows`` and about which ``size`` at most from which id
-                on (``low``), and the ``segment`` and the ``start`` of the new row.
+                on (``low``), and the ``segment`` and the ``start`` of what is added.
 
         Returns:
             The number of bytes and of records, and the last id.

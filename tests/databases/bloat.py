@@ -43,7 +43,8 @@ RETURNING data
 """
 _SIZES: Final = """
 SELECT relname, pg_total_relation_size(oid) FROM pg_class
-WHERE relname IN ('adcp_intake', 'adcp_log', 'adcp_state', 'adcp_queue', 'job') ORDER BY relname
+WHERE relname IN ('adcp_intake', 'adcp_log', 'adcp_piece', 'adcp_state', 'adcp_queue', 'job')
+ORDER BY relname
 """
 
 

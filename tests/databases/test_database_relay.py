@@ -227,6 +227,26 @@ def test_a_person_is_erased_from_the_relay_and_the_database(tmp_path: Path, url:
     assert b"A-1" not in kept
 
 
+def test_the_log_refers_to_large_pieces_until_they_are_delivered(tmp_path: Path, url: str) -> None:
+    """They are copied nowhere, and a person is erased in the piece."""
+    with Tracker(directory=tmp_path / "q", queue=url, uploader="external") as shop:
+        for number in range(600):
+            shop.track_purchase({**order(number), "email": f"{number % 100}@example.com"})
+    with Tracker(directory=tmp_path / "q", queue=url) as shop:
+        shop.flush(30)
+        assert _rows(url, "SELECT sum(octet_length(data)) FROM adcp_intake") == [(0,)]
+        assert DatabaseStore(url).used_bytes() > 64 * 1024
+        report = shop.privacy.erase(email="7@example.com")
+    assert (report.events, report.leftover_files) == (6, ())
+    assert _rows(url, "SELECT sum(octet_length(data)) FROM adcp_log") == [(0,)]
+    assert _deliver(url) == sorted(f"A-{number}" for number in range(600) if number % 100 != 7)
+    with Database(url).transaction() as cursor:
+        cursor.execute("UPDATE adcp_queue SET begun = 0")
+    _deliver(url)
+    assert _rows(url, "SELECT count(*) FROM adcp_log") == [(0,)]
+    assert _rows(url, "SELECT count(*) FROM adcp_piece") == [(0,)]
+
+
 def test_a_relay_spreads_segments_over_queues(tmp_path: Path, database: str) -> None:
     """Each segment goes to one of them."""
     migrate(database, queues=3)

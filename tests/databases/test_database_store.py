@@ -18,6 +18,7 @@ from adcp_tracker.outbox import database_log
 from adcp_tracker.outbox.database import Database, DatabaseError, Tables, migrate
 from adcp_tracker.outbox.database_log import LowestId
 from adcp_tracker.outbox.database_store import DatabaseStore
+from adcp_tracker.outbox.schema import INSERT_PIECE, INSERT_RECORDS
 from adcp_tracker.outbox.storage import Shards
 from tests.store.contract import NOW_MS, StoreContract, body
 from tests.support.destinations import HandClock
@@ -44,13 +45,35 @@ def _change(database: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-class TestDatabaseStore(StoreContract):
-    """A database, with plain and with encrypted events."""
+class _StoreOfPieces(DatabaseStore):
+    """Adds every other record as a piece, which the log refers to."""
 
-    @pytest.fixture(params=["plain", "encrypted"])
-    def encryption(self, request: pytest.FixtureRequest) -> Encryption | None:
+    _count = 0
+
+    def _insert(self, record: bytes, queue: int) -> None:
+        self._count += 1
+        if self._count % 2:
+            super()._insert(record, queue)
+            return
+        values = {"piece": self._count, "size": len(record), "content": record, "records": 1}
+        tables = self.tables(queue)
+        tables.query(INSERT_PIECE, **values)
+        tables.query(INSERT_RECORDS, data=b"", **values)
+
+
+class TestDatabaseStore(StoreContract):
+    """A database, with plain events, encrypted ones, and pieces among them."""
+
+    @pytest.fixture(params=["plain", "encrypted", "pieces"])
+    def form(self, request: pytest.FixtureRequest) -> str:
+        """Return how events are kept."""
+        form: str = request.param
+        return form
+
+    @pytest.fixture
+    def encryption(self, form: str) -> Encryption | None:
         """Return the encryption of both views."""
-        return Encryption(b"k" * 32) if request.param == "encrypted" else None
+        return Encryption(b"k" * 32) if form == "encrypted" else None
 
     def let_time_pass(self, store: Store) -> None:
         """A segment is closed by the leader, once nothing was added for a while."""
@@ -58,10 +81,10 @@ class TestDatabaseStore(StoreContract):
             cursor.execute("UPDATE adcp_queue SET begun = 0")
 
     @pytest.fixture
-    def store(self, database: str, encryption: Encryption | None) -> DatabaseStore:
+    def store(self, database: str, form: str, encryption: Encryption | None) -> DatabaseStore:
         """Return one process's view."""
         migrate(database)
-        return DatabaseStore(database, encryption)
+        return (_StoreOfPieces if form == "pieces" else DatabaseStore)(database, encryption)
 
     @pytest.fixture
     def other(self, database: str, encryption: Encryption | None) -> DatabaseStore:
@@ -93,6 +116,17 @@ def test_migrating_again_changes_nothing(database: str, store: DatabaseStore) ->
     store.journal_writer().append(body(1), NOW_MS)
     migrate(database, queues=4)
     assert sum(_lead(store).segments.sizes().values()) > 0
+
+
+def test_tables_from_before_the_first_release_are_not_migrated(
+    store: DatabaseStore, database: str
+) -> None:
+    """They lack columns, so they aren't given the number of a version that has them."""
+    _change(database, "UPDATE adcp_schema SET version = 2")
+    with pytest.raises(DatabaseError, match="drop all tables"):
+        migrate(database)
+    with pytest.raises(DatabaseError, match="expected tables of version"):
+        store.prepare()
 
 
 def test_a_leader_that_was_replaced_can_write_nothing(store: DatabaseStore, database: str) -> None:
