@@ -11,7 +11,7 @@ import copy
 import os
 import secrets
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -258,6 +258,22 @@ class DatabaseStore:
         return int(size)
 
 
+class _Failed(NamedTuple):
+    """An encrypted event whose insert failed: encrypted once more, it would look like another.
+
+    Attributes:
+        body: As it was given first.
+        kept: Encrypted.
+        kind: The kind of record that it is so.
+        queue: Where it belongs, which `kept` doesn't say.
+    """
+
+    body: bytes
+    kept: bytes
+    kind: bytes
+    queue: int
+
+
 class DatabaseWriter:
     """Adds this process's records to the intake, each in a transaction of its own.
 
@@ -288,7 +304,7 @@ class DatabaseWriter:
         self._on_fork = on_fork
         self._has_begun = False
         self._pid = os.getpid()
-        self._failed: dict[bytes, tuple[bytes, bytes, int]] = {}
+        self._failed: dict[bytes, _Failed] = {}
 
     def append(self, body: bytes, accepted_ms: int) -> None:
         """Add a plain event.
@@ -304,16 +320,19 @@ class DatabaseWriter:
         if not self._has_begun and self._on_begin is not None:
             self._on_begin()
         self._has_begun = True
-        found = self._failed.pop(body, None)
-        queue = queue_of(body, self._queues) if found is None else found[2]
-        kept, kind = found[:2] if found else self.encode_for_disk(body, accepted_ms, kind)
+        found = self._failed.get(body)
+        if found is None:
+            kept, kind = self.encode_for_disk(body, accepted_ms, kind)
+            found = _Failed(body, kept, kind, queue_of(body, self._queues))
+        forms = (found.body, found.kept)
         try:
-            self._insert(encode_record(kept, accepted_ms, kind), queue)
+            self._insert(encode_record(found.kept, accepted_ms, found.kind), found.queue)
         except DatabaseError:
             if self._encryption is not None and len(self._failed) < _MOST_UNSURE:
-                # Encrypted once more, it would look like another, and not say its queue.
-                self._failed |= dict.fromkeys((body, kept), (kept, kind, queue))
+                self._failed |= dict.fromkeys(forms, found)
             raise
+        for each in forms:
+            self._failed.pop(each, None)
 
     def append_reserved(self, body: bytes, accepted_ms: int, kind: bytes) -> None:
         """Append a record; a database keeps no reserve of its own."""
@@ -323,9 +342,9 @@ class DatabaseWriter:
         """Return a record's body and kind as they may be kept, and as they were if that failed."""
         if self._encryption is None:
             return body, kind
-        found = self._failed.pop(body, None)
+        found = self._failed.get(body)
         if found is not None:
-            return found[:2]
+            return found.kept, found.kind
         return self._encryption.encode_for_disk(body, accepted_ms, kind)
 
     def decode(self, body: bytes, accepted_ms: int, kind: bytes) -> Record:
