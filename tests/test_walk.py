@@ -79,9 +79,13 @@ def test_a_purchase_passes_few_files_on_its_way_to_the_disk(tmp_path: Path) -> N
     for number in range(50):
         tracker.track_purchase(_order(number))
 
-    with _walk(sys.setprofile) as files:
-        tracker.track_purchase(_order(50))
+    walks = []
+    for number in range(50, 55):  # an earlier test's tracker may be collected during one
+        with _walk(sys.setprofile) as entered:
+            tracker.track_purchase(_order(number))
+        walks.append(entered)
     tracker.close()
+    files = min(walks, key=len)
 
     assert len(files) <= MOST_FROM_CALL_TO_DISK, sorted(files)
     assert not [file for file in files if not _is_described(file)]
