@@ -10,13 +10,13 @@ from urllib.parse import quote
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adcp_tracker.destinations.agent import Agent
 from adcp_tracker.destinations.base import Batch, Delivered, Rejected, redaction_of
 from adcp_tracker.destinations.interchange import Interchange
-from adcp_tracker.destinations.responses import Response, decode
+from adcp_tracker.destinations.responses import Response
 from tests.destinations.rawseller import http, raw_seller
 
 if TYPE_CHECKING:
@@ -258,7 +258,8 @@ def test_no_string_at_any_depth_keeps_it(
 
 
 @given(st.binary(max_size=200))
+@example(b"\x01{}")  # JSON behind something else
 def test_an_answer_without_the_credential_is_what_it_was(body: bytes) -> None:
     """Nothing else is touched."""
     hidden = redaction_of({"Authorization": "Bearer a-long-enough-secret"})
-    assert Response(200, {}, body, redaction=hidden).json() == decode(body)
+    assert Response(200, {}, body, redaction=hidden).json() == Response(200, {}, body).json()
