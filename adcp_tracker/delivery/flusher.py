@@ -368,6 +368,8 @@ class Flusher:
         self._leader_lock.close_inherited()
         for destination in self._config.destinations:
             destination.after_fork()
+        for reader in (self._reader, self._database):
+            reader.reset_after_fork()
         self.reset()
 
     def _run_or(self, command: Callable[[Any], Result], timeout: float, default: Result) -> Result:

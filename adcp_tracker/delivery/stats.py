@@ -423,6 +423,10 @@ class StatsReader:
         self._thread = threading.Thread()
         self._is_silent = False
 
+    def reset_after_fork(self) -> None:
+        """Let go of a thread that waits in the parent: a child would take it for alive."""
+        self._thread = threading.Thread()
+
     def note(self, stats: Stats) -> None:
         """Remember what the leader of this process counted."""
         self._known = stats

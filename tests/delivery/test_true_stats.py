@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ import pytest
 
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.delivery.outcomes import RetryPolicy
-from adcp_tracker.delivery.stats import current_stats
+from adcp_tracker.delivery.stats import StatsReader, current_stats
 from adcp_tracker.delivery.uploader import Uploader, UploaderConfig
 from adcp_tracker.destinations.base import Retry
+from adcp_tracker.exceptions import OutboxError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import encode_event
 from adcp_tracker.journal.writer import JournalWriter
@@ -43,6 +45,19 @@ assert tracker.flush(20.0).total().delivered == 1
 print("leads", flush=True)
 threading.Event().wait()
 """
+
+
+def test_a_child_asks_anew_where_its_parent_waits(tmp_path: Path) -> None:
+    """After a fork that Python isn't told of, the parent's thread looks as if it were alive."""
+    may_go_on = threading.Event()
+    reader = StatsReader(DirectoryStore(QueueDirectory(tmp_path)))
+    with pytest.raises(OutboxError, match="does not answer"):
+        reader.ask(lambda _: may_go_on.wait(60.0), 0.0)
+    with pytest.raises(OutboxError, match="does not answer"):
+        reader.ask(lambda _: "found", 0.0)
+    reader.reset_after_fork()
+    assert reader.ask(lambda _: "found", 60.0) == "found"
+    may_go_on.set()
 
 
 @pytest.mark.slow
