@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +16,11 @@ from urllib.parse import quote
 import attrs
 import pymysql
 
+from tests.support.database_server import new_directory, running
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _USER = "nobody" if os.geteuid() == 0 else None
 """The server refuses to run as root."""
@@ -171,7 +173,8 @@ def run_mariadb() -> Iterator[MySQLServer]:
     """Run a new, empty server of MariaDB."""
     make = [_program("mariadb-install-db"), "--no-defaults"]
     make += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-    with _run(MySQLServer(_program("mariadbd"), _MARIADB, _directory("maria")), make) as server:
+    directory = new_directory("maria", _USER)
+    with _run(MySQLServer(_program("mariadbd"), _MARIADB, directory), make) as server:
         yield server
 
 
@@ -181,30 +184,11 @@ def run_mysql() -> Iterator[MySQLServer]:
     program = find_mysqld()
     assert program is not None, "MySQL is not installed"
     make = [program, "--no-defaults", "--initialize-insecure"]
-    with _run(MySQLServer(program, _MYSQL, _directory("mysql")), make) as server:
+    with _run(MySQLServer(program, _MYSQL, new_directory("mysql", _USER)), make) as server:
         yield server
 
 
-def _directory(kind: str) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix=f"adcp-{kind}-"))
-    if _USER is not None:
-        shutil.chown(directory, _USER)
-    return directory
-
-
-@contextmanager
-def _run(server: MySQLServer, make: list[str]) -> Iterator[MySQLServer]:
-    """Run a server whose data a program makes first."""
-    directory = server.directory
-    make += [f"--datadir={directory}/data"]
-    make += [f"--tmpdir={directory}"]  # servers remove each other's tables from /tmp
-    try:
-        made = subprocess.run(make, check=False, capture_output=True, text=True, user=_USER)
-        assert made.returncode == 0, made.stderr
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(directory)
+def _run(server: MySQLServer, make: list[str]) -> AbstractContextManager[MySQLServer]:
+    data = f"--datadir={server.directory}/data"
+    # Servers remove each other's tables from /tmp.
+    return running(server, [*make, data, f"--tmpdir={server.directory}"], _USER)

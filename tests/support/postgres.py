@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from urllib.parse import quote
 
 import attrs
 import psycopg
+
+from tests.support.database_server import new_directory, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,20 +139,10 @@ class PostgresServer:
 def run_postgres(primary: PostgresServer | None = None) -> Iterator[PostgresServer]:
     """Run a new, empty server, or a standby that streams from another one."""
     assert BIN is not None, "PostgreSQL is not installed"
-    directory = Path(tempfile.mkdtemp(prefix="adcp-pg-"))
-    try:
-        if USER is not None:
-            shutil.chown(directory, USER)
-        data = [f"-D{directory}/data", "-Upostgres"]
-        make = [str(BIN / "initdb"), *data, "--auth=trust", "-N"]
-        if primary is not None:
-            make = [str(BIN / "pg_basebackup"), *data, f"-h{primary.directory}", "-R", "-cfast"]
-        subprocess.run(make, check=True, stdout=subprocess.DEVNULL, user=USER)
-        server = PostgresServer(directory)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(directory)
+    directory = new_directory("pg", USER)
+    data = [f"-D{directory}/data", "-Upostgres"]
+    make = [str(BIN / "initdb"), *data, "--auth=trust", "-N"]
+    if primary is not None:
+        make = [str(BIN / "pg_basebackup"), *data, f"-h{primary.directory}", "-R", "-cfast"]
+    with running(PostgresServer(directory), make, USER) as server:
+        yield server
