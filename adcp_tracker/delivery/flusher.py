@@ -296,11 +296,13 @@ class Flusher:
 
         If the queue's database does not answer, this doesn't wait for it long.
         """
+        if not (self.is_leading or self.is_running):
+            return self.last_stats()
         if not self.is_leading:
             published = self._reader.published()
             if published.stale:
                 return published
-            if published.leader or not self.is_running:
+            if published.leader:
                 return self.last_stats()
         for _ in range(_ASKED_TIMES):
             found = self._run_or(stats_of, FORK_WAIT_SECONDS / _ASKED_TIMES, default=None)
