@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _FIRST: Final = Shards()
 LEASE_SECONDS: Final = 15.0
 _KEY_BYTES: Final = 32
-_MOST_UNSURE: Final = 1000
+_MOST_FAILED: Final = 2000
 _SILENT_SECONDS: Final = 300.0
 _MOST_ROWS: Final = 2**62
 _REVISION: Final = "revision"
@@ -113,7 +113,6 @@ class DatabaseStore:
         self.database = Database(url)
         self.encryption = encryption
         self._lease_seconds = lease_seconds
-        self._unsure: set[bytes] = set()
         self._choose(shards)
 
     def _choose(self, shards: Shards) -> None:
@@ -202,26 +201,18 @@ class DatabaseStore:
 
     def journal_writer(self, **options: Any) -> DatabaseWriter:  # noqa: ANN401 - passed on
         """Return what adds this process's records, each in a transaction of its own."""
-        return DatabaseWriter(self._insert, self.encryption, queues=self._shards.numbers, **options)
+        return DatabaseWriter(self, self.encryption, queues=self._shards.numbers, **options)
 
-    def _insert(self, record: bytes, queue: int) -> None:
-        """Insert a record, unless it was committed by a try whose answer was lost.
+    def insert(self, record: bytes, queue: int) -> None:
+        """Insert a record in one of its queues."""
+        attrs.evolve(self._tables, queue=queue).query(INSERT_RECORD, data=record)
 
-        While that can't be found out, it isn't inserted either.
-        """
-        tables = attrs.evolve(self._tables, queue=queue)
-        if record in self._unsure:
-            with contextlib.suppress(RightsError):  # this user may not read
-                if tables.query(_IS_THERE, data=record):
-                    self._unsure.discard(record)
-                    return
+    def is_there(self, record: bytes, queue: int) -> bool:
+        """Return whether a queue has a record, as far as this user may know."""
         try:
-            tables.query(INSERT_RECORD, data=record)
-        except DatabaseError:
-            if len(self._unsure) < _MOST_UNSURE:
-                self._unsure.add(record)
-            raise
-        self._unsure.discard(record)
+            return bool(attrs.evolve(self._tables, queue=queue).query(_IS_THERE, data=record))
+        except RightsError:  # this user may not read
+            return False
 
     def leader_lock(self, clock: Clock) -> LeaseLock:
         """Return this process's claim to lead."""
@@ -258,14 +249,16 @@ class DatabaseStore:
         return int(size)
 
 
-class _Failed(NamedTuple):
-    """An encrypted event whose insert failed: encrypted once more, it would look like another.
+class _Insert(NamedTuple):
+    """A record to be inserted. Once that failed, it may be there all the same.
+
+    An event is encrypted once for all tries: encrypted again, it would look like another.
 
     Attributes:
         body: As it was given first.
-        kept: Encrypted.
-        kind: The kind of record that it is so.
-        queue: Where it belongs, which `kept` doesn't say.
+        kept: As it is written, which may be encrypted.
+        kind: The kind of record that it is then.
+        queue: Where it belongs, which an encrypted one doesn't say.
     """
 
     body: bytes
@@ -278,7 +271,7 @@ class DatabaseWriter:
     """Adds this process's records to the intake, each in a transaction of its own.
 
     Args:
-        insert: Inserts a record in a queue.
+        store: Inserts the records.
         encryption: Encrypts events.
         queues: The queues that events are spread over.
         on_begin: Called before the first record.
@@ -288,7 +281,7 @@ class DatabaseWriter:
 
     def __init__(
         self,
-        insert: Callable[[bytes, int], object],
+        store: DatabaseStore | ProducerStore,
         encryption: Encryption | None,
         *,
         queues: Sequence[int],
@@ -297,14 +290,14 @@ class DatabaseWriter:
         **options: object,
     ) -> None:
         del options
-        self._insert = insert
+        self._store = store
         self._encryption = encryption
         self._queues = queues
         self._on_begin = on_begin
         self._on_fork = on_fork
         self._has_begun = False
         self._pid = os.getpid()
-        self._failed: dict[bytes, _Failed] = {}
+        self._failed: dict[tuple[bytes, int], _Insert] = {}
 
     def append(self, body: bytes, accepted_ms: int) -> None:
         """Add a plain event.
@@ -320,15 +313,18 @@ class DatabaseWriter:
         if not self._has_begun and self._on_begin is not None:
             self._on_begin()
         self._has_begun = True
-        found = self._failed.get(body)
-        if found is None:
-            kept, kind = self.encode_for_disk(body, accepted_ms, kind)
-            found = _Failed(body, kept, kind, queue_of(body, self._queues))
-        forms = (found.body, found.kept)
+        failed = self._failed.get((body, accepted_ms))
+        found = failed or _Insert(
+            body, *self.encode_for_disk(body, accepted_ms, kind), queue_of(body, self._queues)
+        )
+        record = encode_record(found.kept, accepted_ms, found.kind)
+        forms = {(found.body, accepted_ms), (found.kept, accepted_ms)}
         try:
-            self._insert(encode_record(found.kept, accepted_ms, found.kind), found.queue)
+            # The answer to a commit can be lost. While nobody can say, it isn't inserted either.
+            if failed is None or not self._store.is_there(record, found.queue):
+                self._store.insert(record, found.queue)
         except DatabaseError:
-            if self._encryption is not None and len(self._failed) < _MOST_UNSURE:
+            if len(self._failed) < _MOST_FAILED:
                 self._failed |= dict.fromkeys(forms, found)
             raise
         for each in forms:
@@ -342,7 +338,7 @@ class DatabaseWriter:
         """Return a record's body and kind as they may be kept, and as they were if that failed."""
         if self._encryption is None:
             return body, kind
-        found = self._failed.get(body)
+        found = self._failed.get((body, accepted_ms))
         if found is not None:
             return found.kept, found.kind
         return self._encryption.encode_for_disk(body, accepted_ms, kind)
@@ -751,9 +747,7 @@ class ProducerStore:
 
     def journal_writer(self, **options: Any) -> DatabaseWriter:  # noqa: ANN401 - passed on
         """Return what inserts records outside of the application's transactions."""
-        return DatabaseWriter(
-            self._insert, self._encryption, queues=self._shards.numbers, **options
-        )
+        return DatabaseWriter(self, self._encryption, queues=self._shards.numbers, **options)
 
     def leader_lock(self, clock: Clock) -> NoLock:
         """Return a lock that this process never gets."""
@@ -786,7 +780,17 @@ class ProducerStore:
         """Return this store alone."""
         return [self]
 
-    def _insert(self, record: bytes, queue: int) -> None:
+    def is_there(self, record: bytes, queue: int) -> bool:
+        """Return ``False``: it may not read."""
+        del record, queue
+        return False
+
+    def insert(self, record: bytes, queue: int) -> None:
+        """Insert a record in a transaction of its own.
+
+        Raises:
+            DatabaseError: If the database doesn't take it.
+        """
         try:
             self._outbox.commit(record, queue)
         except Exception as error:  # noqa: BLE001 - each driver has its own
