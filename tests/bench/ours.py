@@ -44,7 +44,7 @@ def _session(tracker: Tracker) -> Session:
 
 
 def facts(number: int) -> dict[str, object]:
-    """Give the order's own fields, without its items."""
+    """Give the order's own fields, and those of its request, without its items."""
     return {
         "order_id": order_id(number),
         "total": Decimal("129.90"),
@@ -54,6 +54,18 @@ def facts(number: int) -> dict[str, object]:
         "client_ip": client_ip(number),
         "client_user_agent": USER_AGENT,
         "event_source_url": PAGE,
+    }
+
+
+def order_in_view(number: int) -> dict[str, object]:
+    """Give the order as a view has it, which leaves it to the request who the shopper is."""
+    return {
+        "order_id": order_id(number),
+        "total": Decimal("129.90"),
+        "currency": "EUR",
+        "email": email(number),
+        "phone": phone(number),
+        "items": items(),
     }
 
 

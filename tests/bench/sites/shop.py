@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.bench.ours import facts, items
+from tests.bench.ours import order_in_view
 
 DIRECTORY = "BENCH_DIRECTORY"
 """The variable that tells a served site where to keep its events."""
@@ -14,13 +14,10 @@ PAGE = "/catalogue/"
 BUY = "/buy/"
 TEXT = "<!doctype html><title>Mugs</title>" + "<p>A mug, stoneware, 0.3 l, 12.90 EUR.</p>" * 20
 
-_FROM_THE_REQUEST = {"client_ip", "client_user_agent", "event_source_url"}
-
 
 def sale() -> dict[str, object]:
-    """Return an order with two items, which leaves it to the request who the shopper is."""
-    own = {name: each for name, each in facts(1).items() if name not in _FROM_THE_REQUEST}
-    return own | {"items": items()}
+    """Return an order with two items."""
+    return order_in_view(1)
 
 
 def options(directory: Path) -> dict[str, object]:
