@@ -384,7 +384,6 @@ _MOST_LINES: Final = 60
 _MOST_WORDS: Final = 200
 _MOST_SOURCES: Final = 1000
 _LINE_LENGTH: Final = 1000
-_ID_LENGTH: Final = 255
 _FAILED: Final = frozenset({"failed", "unconfirmed"})
 
 
@@ -494,8 +493,8 @@ def is_count(value: object) -> TypeGuard[int]:
 def _report(item: Mapping[str, object]) -> SourceReport:
     setup, health = get_value(item, "setup"), get_value(item, "health")
     return SourceReport(
-        event_source_id=sanitize(get_value(item, "event_source_id"), _ID_LENGTH),
-        name=sanitize(get_value(item, "name"), _ID_LENGTH),
+        event_source_id=sanitize(get_value(item, "event_source_id"), _LONGEST),
+        name=sanitize(get_value(item, "name"), _LONGEST),
         action=sanitize(get_value(item, "action"), CODE_LENGTH),
         managed_by=sanitize(get_value(item, "managed_by"), CODE_LENGTH),
         event_types=_optional_words(get_value(item, "event_types")),

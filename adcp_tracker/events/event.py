@@ -64,8 +64,6 @@ from adcp_tracker.exceptions import FieldError, InvalidEventError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from adcp_tracker.events.validation import JsonDict
-
 _OPTIONS: Final = orjson.OPT_UTC_Z
 _dumps: Final = orjson.dumps
 

@@ -45,7 +45,6 @@ _SLOW_SECONDS = 0.05
 _QUICK_SECONDS = 0.005
 _QUICK_WRITES = 100
 _CLOSED = -1
-_NOTHING = -1
 
 
 def segment_bytes(max_bytes: int | None) -> int:

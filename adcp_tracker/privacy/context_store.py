@@ -13,7 +13,7 @@ import attrs
 
 from adcp_tracker._formatting import as_tuple
 from adcp_tracker._logging import ThrottledLogger, logger
-from adcp_tracker._platform import Clock, SystemClock, reraise_interruption
+from adcp_tracker._platform import SystemClock, reraise_interruption
 from adcp_tracker.context import Consent, RequestContext, without_identifiers
 from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
