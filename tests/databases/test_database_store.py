@@ -50,10 +50,10 @@ class _StoreOfPieces(DatabaseStore):
 
     _count = 0
 
-    def _insert(self, record: bytes, queue: int) -> None:
+    def insert(self, record: bytes, queue: int) -> None:
         self._count += 1
         if self._count % 2:
-            super()._insert(record, queue)
+            super().insert(record, queue)
             return
         values = {"piece": self._count, "size": len(record), "content": record, "records": 1}
         tables = self.tables(queue)
