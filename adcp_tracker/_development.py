@@ -1,9 +1,9 @@
-"""What is otherwise in development and in tests.
+"""What differs in development and in tests.
 
-In development, a page of the local seller is told what happens to events before sending. Only
-trackers whose destinations are all on this machine do that. Nothing waits for it: reports are
-kept in memory, sent by the flusher's thread, and dropped if nobody takes them. A thread that
-tracks makes no system call for them: paths are made short when reports are sent.
+In development, trackers report to the local seller's page what happens to events before they
+are sent, if all their destinations are on this machine. Nothing waits for that: reports are kept
+in memory, sent by the flusher's thread, and dropped if no seller takes them. Tracking an event
+makes no system call for its report: paths are shortened when reports are sent.
 
 In tests, a capture can take events, so that they are neither recorded nor sent.
 """

@@ -98,10 +98,10 @@ class OnSend(Protocol):
 class Hooks:
     """What a tracker calls when events were delivered or rejected, or a destination was paused.
 
-    Hooks are called in the process that delivers, after the fact, one at a time and in a thread
-    of their own: no delivery waits for them. What a hook raises is logged. If hooks are so slow
-    that too much waits for them, notices are skipped, which is logged as well. None is called
-    twice for one notice, and some for none at all if the process is killed: to count, read
+    Hooks are called in the process that delivers, one at a time and in a thread of their own: no
+    delivery waits for them. What a hook raises is logged. If hooks are so slow that too many
+    notices wait, some are skipped, which is logged as well. No hook gets a notice twice, and
+    notices are lost if the process is killed. To count events, read
     :meth:`Tracker.stats() <adcp_tracker.Tracker.stats>`.
 
     Args:
@@ -117,7 +117,7 @@ class Hooks:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Reset in a new process. What waits is the parent's to tell."""
+        """Reset in a child made by a fork. The parent calls the hooks for what waits."""
         self._lock = threading.Lock()
         self._queue: deque[Notice] = deque()
         self._waiting = 0
@@ -147,7 +147,7 @@ class Hooks:
         self._senders += [on_send] if on_send else []
 
     def begin_send(self, destination: str, batch: Batch) -> Callable[[Outcome], None]:
-        """Call what is to be called before a request; return what to call afterwards."""
+        """Call the hooks before a request; return what to call with its outcome."""
         began = [self._guarded(hook, destination, batch) for hook in self._senders]
 
         def finish(outcome: Outcome) -> None:
@@ -158,7 +158,7 @@ class Hooks:
         return finish
 
     def post(self, notices: Iterable[Notice]) -> None:
-        """Have the hooks called soon, by another thread."""
+        """Queue notices for the thread that calls the hooks."""
         for notice in notices:
             with self._lock:
                 if self._waiting <= _MOST_WAITING:

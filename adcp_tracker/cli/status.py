@@ -213,7 +213,7 @@ def metrics(
     Needs no credentials, sends nothing and disturbs no process. With --textfile, the file is
     replaced at once, so that nobody reads half of it.
     """
-    from adcp_tracker.metrics import render  # noqa: PLC0415 - likewise
+    from adcp_tracker.metrics import render  # noqa: PLC0415 - for a quick --help
 
     text = render(current_stats(open_existing_queue(directory, _PATIENCE_SECONDS)))
     if textfile is None:
@@ -235,7 +235,7 @@ def serving(address: str, trackers: Sequence[Tracker]) -> Iterator[None]:
         trackers: The trackers of a process that delivers, one for each queue.
 
     Raises:
-        ConfigurationError: If the address is none, or can't be listened on.
+        ConfigurationError: If the address is invalid, or can't be listened on.
     """
     host, port = _parse(address)
     try:
@@ -281,7 +281,7 @@ class _Server(ThreadingHTTPServer):
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Return the status, the headers and the body for a path."""
-        from adcp_tracker.metrics import render  # noqa: PLC0415 - likewise
+        from adcp_tracker.metrics import render  # noqa: PLC0415 - as above
         from adcp_tracker.web.health import HEADERS, health_at  # noqa: PLC0415 - likewise
 
         if path == "/metrics":
@@ -310,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer without a body."""
         self._answer(with_body=False)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - likewise
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base has it
         """Log nothing: monitoring asks every few seconds."""
 
     def _answer(self, *, with_body: bool) -> None:

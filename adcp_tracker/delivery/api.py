@@ -98,7 +98,7 @@ class DeadLetterApi:
         )
 
     def discard(self, ids: Collection[str], timeout: float = 10.0) -> int:
-        """Give dead letters up for good, and return how many there were.
+        """Delete dead letters permanently, and return how many there were.
 
         Args:
             ids: Their ids.
@@ -136,10 +136,10 @@ class ReplayResult:
     """The result of a replay.
 
     Attributes:
-        replayed: The ids of letters that are on their way again.
-        refused: Those that cannot be sent as they are: their errors are in the event,
-            or their destination is no longer known.
-        unknown: Those that are no letter's.
+        replayed: The ids of dead letters that will be sent again.
+        refused: The ids of those that can't be sent as they are: the event is invalid, or the
+            destination is no longer known.
+        unknown: The ids that no dead letter has.
     """
 
     replayed: tuple[str, ...]

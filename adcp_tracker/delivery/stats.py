@@ -1,4 +1,4 @@
-"""Stats, DestinationStats, collection and publication."""
+"""The counts of a queue: collected and published by the leader, read by every process."""
 
 from __future__ import annotations
 
@@ -411,7 +411,7 @@ def count_unclaimed(store: Store) -> Stats:
 
 
 class StatsReader:
-    """Reads the counts of a queue. While its database does not answer, the last known stand in.
+    """Reads the counts of a queue; returns the last known while its database doesn't answer.
 
     Args:
         store: The queue.
@@ -424,7 +424,7 @@ class StatsReader:
         self._is_silent = False
 
     def reset_after_fork(self) -> None:
-        """Let go of a thread that waits in the parent: a child would take it for alive."""
+        """Replace a thread that waits in the parent: in a child it would seem to be alive."""
         self._thread = threading.Thread()
 
     def note(self, stats: Stats) -> None:

@@ -1,4 +1,4 @@
-"""Uploader: one step = apply outcomes, freeze, commit, send, delete."""
+"""Deliver a queue: in each round apply outcomes, freeze batches, commit, send and delete."""
 
 from __future__ import annotations
 

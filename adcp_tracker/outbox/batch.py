@@ -1,4 +1,4 @@
-"""BatchBuilder, BatchLimit, BatchEvents: which records go together."""
+"""The events of a batch, and which events go together in one."""
 
 from __future__ import annotations
 

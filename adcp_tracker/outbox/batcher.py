@@ -1,4 +1,4 @@
-"""Batcher: reads segments from each cursor and freezes batches."""
+"""Read segments from each destination's cursors, and freeze batches of what is there."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class BatchResult:
     """The result of one :meth:`Batcher.next_batches`.
 
     Attributes:
-        deliveries: The new deliveries, each with its records.
-        letters: Events that this destination can never take.
-        damages: Bytes that were no records, by segment.
-        unreadable: Why segments could not be read, or not further, by segment.
-        advanced: Whether any bytes were dealt with.
+        batches: The new batches, each with its events.
+        dead_letters: Events that this destination can never accept.
+        corrupt_spans: Bytes that aren't records, by segment.
+        unreadable: Why segments could not be read, or only in part, by segment.
+        advanced: Whether any cursor moved.
     """
 
     batches: list[tuple[FrozenBatch, BatchEvents]] = attrs.field(factory=list)
@@ -88,7 +88,7 @@ class BatchResult:
 
 
 class Rejection(Protocol):
-    """Why a destination can't take an event."""
+    """Why a destination can't accept an event."""
 
     @property
     def code(self) -> str:
@@ -119,7 +119,7 @@ class Recipient(Protocol):
         """How large a request may be."""
 
     def check(self, event: Mapping[str, object]) -> Rejection | None:
-        """Return why it can't take an event, if it can't."""
+        """Return why it can't accept an event, if it can't."""
 
 
 def limits(destination: Recipient, state: DestinationState) -> tuple[int, int]:
@@ -131,7 +131,7 @@ def limits(destination: Recipient, state: DestinationState) -> tuple[int, int]:
 
 
 class Batcher:
-    """Reads on from each destination's cursors.
+    """Reads each destination's events, from its cursors on.
 
     Args:
         segments: The segments.
@@ -139,7 +139,7 @@ class Batcher:
             commits it before anything is sent.
 
     Attributes:
-        locks: What cannot be read for want of a key, as far as it was come upon.
+        missing_keys: Records found so far whose key is missing.
     """
 
     def __init__(self, segments: Segments, state: State) -> None:
@@ -182,7 +182,7 @@ class Batcher:
             now: Seconds since the epoch, for dead letters.
 
         Returns:
-            How many events were dropped, and what else was come upon.
+            How many events were dropped, and what else was found.
         """
         state = self._state.destinations[name]
         draft = attrs.evolve(state.copy(), max_events=None, max_bytes=None)

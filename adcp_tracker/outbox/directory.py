@@ -334,7 +334,7 @@ class FileLeaderLock:
             draft.replace(self._lock_path)
             if not is_orphaned(os.fstat(old)):
                 # The children have ended just now, and another process may have locked the old
-                # file. It finds that replaced, and lets go.
+                # file. It finds that replaced, and releases it.
                 fcntl.flock(old, fcntl.LOCK_EX)
         except BaseException:
             os.close(new)

@@ -64,7 +64,7 @@ class FrozenBatch:
 
     Attributes:
         destination: Whose it is.
-        number: Its place in the order of that destination's deliveries.
+        number: Its place in the order of that destination's batches.
         spans: Its records, in their frozen order. Segments never change, so neither does it.
         count: How many they are.
         test_event_code: Marks the whole batch as a test.
@@ -302,14 +302,14 @@ class DestinationState:
 
     Attributes:
         cursors: Up to where each segment is in its batches.
-        failures: Tries that failed in a row, whatever the delivery.
+        failures: Tries that failed in a row, of whichever batch.
         resume_at: No request before, in seconds since the epoch.
         pause: Why it sends nothing, if so.
         max_events: The most events a request may carry, as learned from the seller.
         max_bytes: The most bytes, likewise.
         successes_near_limit: Requests taken that came near those, since they last changed.
         single_rejections: Events refused one by one since the last that was taken.
-        next_number: The next delivery's number.
+        next_number: The number of the next batch.
         counts: What it counted so far.
         missing_keys: The keys that are missing to read some of its events; empty if none is.
         report: What its seller says beside its counts.
@@ -376,7 +376,7 @@ class State:
 
     Attributes:
         destinations: How far each has got, by name.
-        deliveries: Each one's frozen batches, in order.
+        batches: The frozen batches of each, in order.
 
     Raises:
         DamagedOutboxError: If the outbox holds something else.

@@ -262,7 +262,7 @@ class Queue(Protocol):
         """Return whether the state contains one of some texts, also where it was freed."""
 
     def discard_quarantined(self) -> int:
-        """Delete quarantined bytes and states; return how many files there were."""
+        """Delete quarantined bytes and states; return how many there were."""
 
 
 class Store(Protocol):

@@ -51,7 +51,7 @@ def liveness(tracker: Tracker | None = None) -> Health:
         tracker: The tracker of a process that only delivers; left out, answering is enough.
     """
     # Not from the stats: whether a database answers says nothing about this process.
-    overdue = 0.0 if tracker is None else tracker._pipeline.flusher.overdue  # noqa: SLF001 - likewise
+    overdue = 0.0 if tracker is None else tracker._pipeline.flusher.overdue  # noqa: SLF001 - not for users
     if overdue < STUCK_SECONDS:
         return Health(200, {"status": "ok"})
     return Health(503, {"status": "error", "error": "stuck", "overdue": round(overdue, 1)})
