@@ -33,7 +33,6 @@ from adcp_tracker.tracker import Tracker
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from adcp_tracker.delivery.stats import Stats
     from adcp_tracker.destinations.base import Destination
     from adcp_tracker.journal.encryption import Encryption
     from adcp_tracker.outbox.storage import Store

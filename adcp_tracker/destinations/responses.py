@@ -36,9 +36,6 @@ from adcp_tracker.events.parsing import parse_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from adcp_tracker.destinations.base import Outcome
-
-
 _PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MOST_OBJECTS = 20
 _AROUND = " \t\r\n\v\f\0\xa0\ufeff"

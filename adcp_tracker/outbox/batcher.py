@@ -25,7 +25,7 @@ from adcp_tracker.outbox.dead_letters import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from adcp_tracker.journal.records import PlainRecords, Record
+    from adcp_tracker.journal.records import PlainRecords
     from adcp_tracker.outbox.state import DestinationState, FrozenBatch, State
     from adcp_tracker.outbox.storage import Segments
 
@@ -63,9 +63,8 @@ class MissingKeys:
 
 
 # No event is larger, so that one read always holds a whole record.
-_LEAST_READ_BYTES = 2 * MAX_EVENT_BYTES
 _READ_BYTES = 2 * MAX_EVENT_BYTES
-_LONGEST_RECORD_BYTES = _LEAST_READ_BYTES * 3 // 4
+_LONGEST_RECORD_BYTES = _READ_BYTES * 3 // 4
 
 
 @attrs.define
@@ -323,19 +322,14 @@ class _SegmentScan:
             cursor = self._state.cursors.get(name, 0)
             if cursor >= size or self._missing_keys.blocks(name, cursor):
                 return
-            if not self._take_piece(
-                name, cursor, size, read(cursor, self._read_size(size - cursor))
-            ):
+            data = read(cursor, min(size - cursor, _READ_BYTES))
+            if not self._take_piece(name, cursor, size, data):
                 return
             self.result.advanced = True
 
-    def _read_size(self, left: int) -> int:
-        """Return how much to read at once."""
-        return min(left, _READ_BYTES, max(self._limit.bytes, _LEAST_READ_BYTES))
-
     def _take_piece(self, name: str, start: int, size: int, data: bytes) -> bool:
         end = data.rfind(b"\n") + 1
-        if not end and len(data) >= _LEAST_READ_BYTES:
+        if not end and len(data) >= _READ_BYTES:
             return self._skip_overlong(name, start, data)
         if not end:
             return self._skip_torn(name, start, size)

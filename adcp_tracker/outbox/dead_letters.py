@@ -223,7 +223,7 @@ class DeadLetterStore:
     def __iter__(self) -> Iterator[DeadLetter]:
         seen: set[str] = set()
         for path in self._files():
-            for _, letter in self._read(path):
+            for _, letter in decode_letters(self._records(path)):
                 if letter.id not in seen:
                     seen.add(letter.id)
                     yield letter
@@ -297,9 +297,6 @@ class DeadLetterStore:
             return []
         with os.fdopen(descriptor, "rb") as file:
             return self._scan(file.read(_READ_BYTES))[0]
-
-    def _read(self, path: Path) -> Iterator[tuple[Record, DeadLetter]]:
-        return decode_letters(self._records(path))
 
 
 def _keep_whole(descriptor: int, start: int, records: list[tuple[str, bytes]]) -> set[str]:
