@@ -23,6 +23,7 @@ from adcp_tracker.sandbox.schema import (
     ACTION_SOURCES,
     EVENT_TYPES,
     EVENT_TYPES_3_0,
+    IDEMPOTENCY_KEY,
     UID_TYPES,
     UID_TYPES_3_0,
     Issue,
@@ -121,7 +122,6 @@ def _tool_result(
 
 _MAJOR = 3
 _RELEASE = re.compile(r"(\d+)\.(\d+)(?:-[A-Za-z0-9.-]+)?")
-_KEY = re.compile(r"[A-Za-z0-9_.:-]{16,255}")
 
 
 @attrs.frozen
@@ -228,7 +228,7 @@ def negotiate(arguments: Mapping[str, object], config: SandboxConfig) -> AdcpVer
 def find_idempotency_key(arguments: Mapping[str, object]) -> str | None:
     """Return the idempotency key if it is valid."""
     key = arguments.get("idempotency_key")
-    return key if isinstance(key, str) and _KEY.fullmatch(key) else None
+    return key if isinstance(key, str) and not IDEMPOTENCY_KEY(key) else None
 
 
 def _parse_version(version: str) -> tuple[int, int]:

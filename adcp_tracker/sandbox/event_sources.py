@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -11,12 +10,12 @@ import attrs
 
 from adcp_tracker.sandbox.schema import (
     ACTION_SOURCES,
+    CURRENCY,
     EVENT_TYPES,
     SURFACE,
     check_choice,
     check_list,
     check_object,
-    check_pattern,
     check_text,
     prefix_pointers,
 )
@@ -33,9 +32,7 @@ _CHECKED: dict[str, Check] = {
     "allowed_domains": check_list(check_text(1), shortest=1),
     "action_source": check_choice(ACTION_SOURCES),
     "surface": SURFACE,
-    "value_currencies": check_list(
-        check_pattern(re.compile(r"[A-Z]{3}"), "three capital letters"), shortest=1
-    ),
+    "value_currencies": check_list(CURRENCY, shortest=1),
 }
 _check_source = check_object(_CHECKED, required=("event_source_id",))
 _HOURS_OF_HEALTH = 24

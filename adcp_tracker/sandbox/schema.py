@@ -35,13 +35,13 @@ Check = Callable[[object], Sequence[Issue]]
 NO_ISSUES: tuple[Issue, ...] = ()
 """The result of a check that passes."""
 
-_TIME = re.compile(
+_TIME_PARTS = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?"
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
     re.ASCII,
 )
 _PLAIN = r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
-_URI = re.compile(
+_ABSOLUTE_URI = re.compile(
     rf"[A-Za-z][A-Za-z0-9+.-]*:(?=[^#])(?://\[[0-9A-Fa-f:.]+\](?=[:/?#]|\Z))?"
     rf"{_PLAIN}*(?:#{_PLAIN}*)?"
 )
@@ -64,32 +64,25 @@ def check_text(shortest: int, longest: int | None = None) -> Check:
     return check
 
 
-def check_pattern(pattern: re.Pattern[str], expected: str) -> Check:
-    """Require a string that `pattern` matches completely."""
+def check_string(passes: Callable[[str], object], expected: str, keyword: str) -> Check:
+    """Require a string for which `passes` returns something true."""
 
     def check(value: object) -> Sequence[Issue]:
         if type(value) is not str:
             return wrong_type("a string", value)
-        return (
-            NO_ISSUES if pattern.fullmatch(value) else violation(f"must be {expected}", "pattern")
-        )
+        return NO_ISSUES if passes(value) else violation(f"must be {expected}", keyword)
 
     return check
+
+
+def check_pattern(pattern: str, expected: str) -> Check:
+    """Require a string that `pattern` matches completely."""
+    return check_string(re.compile(pattern).fullmatch, expected, "pattern")
 
 
 def check_choice(choices: frozenset[str]) -> Check:
     """Require one of `choices`."""
-
-    def check(value: object) -> Sequence[Issue]:
-        if type(value) is not str:
-            return wrong_type("a string", value)
-        return (
-            NO_ISSUES
-            if value in choices
-            else violation("must be one of the protocol's values", "enum")
-        )
-
-    return check
+    return check_string(choices.__contains__, "one of the protocol's values", "enum")
 
 
 def check_number(least: float, most: float | None = None) -> Check:
@@ -178,22 +171,6 @@ check_open_object = check_object({})
 _any_list = check_list(check_no_null)
 
 
-def check_time(value: object) -> Sequence[Issue]:
-    """Require an RFC 3339 time with a UTC offset."""
-    if type(value) is not str:
-        return wrong_type("a string", value)
-    if is_real_time(value):
-        return NO_ISSUES
-    return violation("must be an RFC 3339 time with its UTC offset", "format")
-
-
-def check_uri(value: object) -> Sequence[Issue]:
-    """Require an absolute RFC 3986 URI."""
-    if type(value) is not str:
-        return wrong_type("a string", value)
-    return NO_ISSUES if _URI.fullmatch(value) else violation("must be an absolute URI", "format")
-
-
 def violation(message: str, keyword: str) -> list[Issue]:
     """Return one issue located at the value itself."""
     return [Issue("", message, keyword)]
@@ -213,7 +190,7 @@ def prefix_pointers(step: str, issues: Sequence[Issue]) -> list[Issue]:
 
 def is_real_time(text: str) -> bool:
     """Return whether `text` is an RFC 3339 time that exists in the calendar."""
-    match = _TIME.fullmatch(text)
+    match = _TIME_PARTS.fullmatch(text)
     if match is None:
         return False
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
@@ -297,13 +274,15 @@ INTERCHANGE_ACTION_SOURCES = frozenset(
 )
 ACTION_SOURCES = INTERCHANGE_ACTION_SOURCES | {"offline", "chat", "email"}
 
-_HASH = check_pattern(re.compile(r"[a-f0-9]{64}"), "64 lower-case hexadecimal digits")
-_CURRENCY = check_pattern(re.compile(r"[A-Z]{3}"), "three capital letters")
-_KEY = check_pattern(
-    re.compile(r"[A-Za-z0-9_.:-]{16,255}"), "16 to 255 characters out of A-Z a-z 0-9 _ . : -"
+_TIME = check_string(is_real_time, "an RFC 3339 time with its UTC offset", "format")
+_URI = check_string(_ABSOLUTE_URI.fullmatch, "an absolute URI", "format")
+_HASH = check_pattern(r"[a-f0-9]{64}", "64 lower-case hexadecimal digits")
+CURRENCY = check_pattern(r"[A-Z]{3}", "three capital letters")
+IDEMPOTENCY_KEY = check_pattern(
+    r"[A-Za-z0-9_.:-]{16,255}", "16 to 255 characters out of A-Z a-z 0-9 _ . : -"
 )
 _VERSION = check_pattern(
-    re.compile(r"\d+\.\d+(-[A-Za-z0-9.-]+)?"), "a release such as 3.1, without a patch number"
+    r"\d+\.\d+(-[A-Za-z0-9.-]+)?", "a release such as 3.1, without a patch number"
 )
 
 _CONTENT = check_object(
@@ -317,7 +296,7 @@ _CONTENT = check_object(
 )
 _CUSTOM_DATA: dict[str, Check] = {
     "value": check_number(0),
-    "currency": _CURRENCY,
+    "currency": CURRENCY,
     "order_id": check_text(0, 256),
     "content_ids": check_list(check_text(0, 256)),
     "content_type": check_text(0, 128),
@@ -371,11 +350,11 @@ def _event(dialect: Dialect) -> Check:
         {
             "event_id": check_text(1, 256),
             "event_type": check_choice(EVENT_TYPES_3_0 if old else EVENT_TYPES),
-            "event_time": check_time,
+            "event_time": _TIME,
             "user_match": _user_match(UID_TYPES_3_0 if old else UID_TYPES),
             "custom_data": check_object(custom_data),
             "action_source": check_choice(INTERCHANGE_ACTION_SOURCES if rest else ACTION_SOURCES),
-            "event_source_url": check_uri,
+            "event_source_url": _URI,
             "custom_event_name": check_text(1),
             "ext": check_open_object,
         }
@@ -404,7 +383,7 @@ _REQUEST: dict[str, Check] = {
 }
 _REST_REQUEST = _REQUEST | dict.fromkeys(_ADCP_ONLY, _foreign)
 _ADCP_REQUEST = _REQUEST | {
-    "idempotency_key": _KEY,
+    "idempotency_key": IDEMPOTENCY_KEY,
     "adcp_version": _VERSION,
     "adcp_major_version": check_whole_number(1, 99),
     "context": check_open_object,
