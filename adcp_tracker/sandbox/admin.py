@@ -68,20 +68,15 @@ def _endpoint(seller: Seller, action: _Action) -> Callable[[Request], Awaitable[
         try:
             content = _decode(request, body)
             is_slow = request.url.path.startswith(_SLOW)
-            result = await (
-                run_in_threadpool(action, seller, request, content)
-                if is_slow
-                else _at_once(action, seller, request, content)
-            )
+            if is_slow:
+                result = await run_in_threadpool(action, seller, request, content)
+            else:
+                result = action(seller, request, content)
         except (AdcpTrackerError, OSError) as error:
             return _json({"error": str(error)}, 400)
         return _json(result)
 
     return answer
-
-
-async def _at_once(action: _Action, seller: Seller, request: Request, content: object) -> object:
-    return action(seller, request, content)
 
 
 def _decode(request: Request, body: bytes) -> object:

@@ -23,6 +23,7 @@ from adcp_tracker.sandbox.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from adcp_tracker.sandbox.config import SandboxConfig
     from adcp_tracker.sandbox.schema import Check, Issue
 
 _CHECKED: dict[str, Check] = {
@@ -78,27 +79,6 @@ class EventSource:
         return {"event_source_id": self.event_source_id, **settings, "managed_by": "buyer"}
 
 
-@attrs.frozen
-class SyncRequest:
-    """A request to register event sources.
-
-    Attributes:
-        account: The account they belong to.
-        items: The sources as decoded from JSON.
-        delete_missing: Whether other sources are deleted.
-        needs_name: Whether a source without a name fails.
-        instructions: The set-up instructions to return.
-        via: ``REST`` or ``MCP``, whose events count for health.
-    """
-
-    account: str
-    items: Sequence[object]
-    delete_missing: bool = False
-    needs_name: bool = False
-    instructions: str = ""
-    via: str = "REST"
-
-
 class EventSources:
     """The event sources of all accounts."""
 
@@ -137,40 +117,55 @@ class EventSources:
         with self._lock:
             return list(self._accounts.get(account, {}).values())
 
-    def sync(self, sync: SyncRequest) -> list[dict[str, object]]:
-        """Register the sources of `sync`.
+    def sync(
+        self,
+        account: str,
+        items: Iterable[object],
+        via: str,
+        config: SandboxConfig,
+        *,
+        delete_missing: bool,
+    ) -> list[dict[str, object]]:
+        """Register event sources.
+
+        Args:
+            account: The account they belong to.
+            items: The sources as decoded from JSON.
+            via: ``REST`` or ``MCP``, whose events count for health.
+            config: The seller's settings.
+            delete_missing: Whether to delete other sources.
 
         Returns:
             The result for each source, deleted ones last.
         """
         with self._lock:
-            known = self._accounts.setdefault(sync.account, {})
-            results = [self._register(item, sync, known) for item in sync.items]
-            if sync.delete_missing:
+            known = self._accounts.setdefault(account, {})
+            results = [self._register(item, account, via, config) for item in items]
+            if delete_missing:
                 named = {result["event_source_id"] for result in results}
                 missing = [source_id for source_id in known if source_id not in named]
                 results += [known.pop(each).shown() | {"action": "deleted"} for each in missing]
             return results
 
     def _register(
-        self, item: object, sync: SyncRequest, known: dict[str, EventSource]
+        self, item: object, account: str, via: str, config: SandboxConfig
     ) -> dict[str, object]:
         issues = list(_check_source(item))
         settings: dict[str, object] = item if isinstance(item, dict) else {}
         source_id = str(settings.get("event_source_id", ""))
-        if issues or (sync.needs_name and "name" not in settings):
+        if issues or (config.needs_name and "name" not in settings):
             return _failed(source_id, issues)
-        source = EventSource(sync.account, source_id, settings)
+        source, known = EventSource(account, source_id, settings), self._accounts[account]
         before = known.get(source_id)
         known[source_id] = source
         action = "updated" if before else "created"
         if before is not None and before.shown() == source.shown():
             action = "unchanged"
-        setup = {"snippet_type": "server_only", "instructions": sync.instructions}
+        setup = {"snippet_type": "server_only", "instructions": config.instructions}
         return source.shown() | {
             "action": action,
             "setup": setup,
-            "health": self.health(source, sync.via),
+            "health": self.health(source, via),
         }
 
     def count(self, source: EventSource, via: str, events: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -133,7 +134,7 @@ def _endpoint(
             body = await read_body(request, seller.config)
             response = await _handle(seller, request, name, body, handler)
         except ApiError as refusal:
-            response = render_refusal(refusal, seller)
+            response = _refuse(seller, refusal)
         response.headers.update(limits)
         log_request(request, seller, response, call=name, body=body, via="REST")
         return response
@@ -156,28 +157,20 @@ async def _handle(
         if not seller.sources.knows(advertiser_id):
             raise ApiError(404, "ADVERTISER_NOT_FOUND", "No such advertiser.")
         call = ApiCall(seller, request, body, fault, advertiser_id)
-        return _render(handler(call), seller)
+        return _respond(seller, handler(call))
 
-    def refuse(refusal: ApiError) -> Response:
-        return render_refusal(refusal, seller)
-
-    return await apply_fault(fault, produce, refuse, seller.crash)
+    return await apply_fault(fault, produce, partial(_refuse, seller), seller.crash)
 
 
-def _render(data: dict[str, object], seller: Seller) -> Response:
+def _respond(seller: Seller, data: object) -> Response:
     answer: object = {"data": data, "error": None} if seller.config.wrapped else data
-    return json_response(answer)
+    return Response(orjson.dumps(answer), media_type="application/json")
 
 
-def render_refusal(refusal: ApiError, seller: Seller) -> Response:
+def _refuse(seller: Seller, refusal: ApiError) -> Response:
     """Return an error in Interchange's format, without ``recovery``."""
-    error = refusal.body(seller.config)
-    answer = {"data": None, "error": error} if seller.config.wrapped else {"error": error}
-    response = json_response(answer, refusal.status)
+    error = {"error": refusal.body(seller.config)}
+    answer = {"data": None, **error} if seller.config.wrapped else error
+    response = Response(orjson.dumps(answer), refusal.status, media_type="application/json")
     response.headers.update(refusal.headers)
     return response
-
-
-def json_response(content: object, status: int = 200) -> Response:
-    """Return a JSON response."""
-    return Response(orjson.dumps(content), status, media_type="application/json")

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from adcp_tracker.sandbox.config import FaultInjector, SandboxConfig
-from adcp_tracker.sandbox.event_sources import EventSources, SyncRequest, check_sources
+from adcp_tracker.sandbox.event_sources import EventSources, check_sources
 from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.schema import Issue, check_event, check_request, prefix_pointers
 from adcp_tracker.sandbox.store import (
@@ -216,7 +216,7 @@ class Seller:
         self.limiter = RateLimiter(monotonic)
         self.idempotency = IdempotencyStore(now)
         self.sessions: set[str] = set()
-        self.crash: Callable[[], None] = _do_nothing
+        self.crash: Callable[[], None] = lambda: None
         self.dead_letters: DeadLetterAccess | None = None
 
     def reset(self) -> None:
@@ -260,7 +260,7 @@ class Seller:
         kept = len(events) - request.lose
         taken = [event for at, event in enumerate(events) if at not in failures and at < kept]
         self._take(taken, source, request)
-        self.store.add_count("lost", len(events) - len(taken) - len(failures))
+        self.store.add_lost(len(events) - len(taken) - len(failures))
         return _answer(events, taken, failures, self.now())
 
     def _well_formed(self, request: LogRequest) -> Mapping[str, object]:
@@ -270,7 +270,8 @@ class Seller:
         issues = check_request(body, request.dialect, self.config.max_events)
         most = self.config.max_nodes
         if not issues and most is not None and _count_nodes(body) > most:
-            issues = [_too_many_nodes(most)]
+            message = f"must not make the request hold over {most} values"
+            issues = [Issue("/events", message, "payload_size")]
         if issues:
             raise validation_error(list(issues))
         return body
@@ -356,18 +357,10 @@ class Seller:
             self.sources.count(source, via, len(events))
 
 
-def _do_nothing() -> None:
-    pass
-
-
 def validation_error(issues: list[Issue]) -> ApiError:
     """Return the error for an invalid request."""
     message = f"The request is invalid; first issue: {issues[0].message}."
     return ApiError(400, "VALIDATION_ERROR", message, issues=tuple(issues))
-
-
-def _too_many_nodes(most: int) -> Issue:
-    return Issue("/events", f"must not make the request hold over {most} values", "payload_size")
 
 
 def _count_nodes(value: object) -> int:
@@ -416,9 +409,8 @@ def sync_sources(
     if issues:
         raise validation_error(issues)
     items: list[object] = body["event_sources"]  # type: ignore[assignment]
-    config = seller.config
-    sync = SyncRequest(account, items, bool(delete), config.needs_name, config.instructions, via)
-    return {"event_sources": seller.sources.sync(sync)}
+    found = seller.sources.sync(account, items, via, seller.config, delete_missing=bool(delete))
+    return {"event_sources": found}
 
 
 def list_sources(

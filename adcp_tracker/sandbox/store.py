@@ -210,10 +210,10 @@ class EventStore:
             self._counts["requests"] += 1
             self._changed.notify_all()
 
-    def add_count(self, name: str, number: int = 1) -> None:
-        """Increase another counter."""
+    def add_lost(self, number: int) -> None:
+        """Count events that were received, but neither processed nor rejected."""
         with self._changed:
-            self._counts[name] += number
+            self._counts["lost"] += number
             self._changed.notify_all()
 
     def times_received(self, event_id: str) -> int:
@@ -305,9 +305,9 @@ class IdempotencyStore:
                 self._open(key, _Entry(digest, self._now()))
                 return None
             if self._now() - entry.started_at > ttl_s:
-                raise _refusal("IDEMPOTENCY_EXPIRED", "The response to this key has expired.")
+                raise ApiError(409, "IDEMPOTENCY_EXPIRED", "The response to this key has expired.")
             if entry.digest != digest:
-                raise _refusal("IDEMPOTENCY_CONFLICT", "The key was used for another request.")
+                raise ApiError(409, "IDEMPOTENCY_CONFLICT", "The key was used for another request.")
             if entry.answer is None:
                 raise _in_flight()
             return entry.answer
@@ -339,10 +339,6 @@ class IdempotencyStore:
 def _digest(request: Mapping[str, object]) -> bytes:
     compared = {name: value for name, value in request.items() if name not in _NOT_COMPARED}
     return hashlib.sha256(orjson.dumps(compared, option=orjson.OPT_SORT_KEYS)).digest()
-
-
-def _refusal(code: str, message: str) -> ApiError:
-    return ApiError(409, code, message)
 
 
 def _in_flight() -> ApiError:
