@@ -228,8 +228,8 @@ class ClientCredentials(httpx.Auth):
         return headers | {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
     def _form(self) -> bytes:
-        fields = {"grant_type": "client_credentials", "scope": self.scope}
-        fields["audience"] = self.audience
+        grant = "client_credentials"
+        fields = {"grant_type": grant, "scope": self.scope, "audience": self.audience}
         if self.in_body:
             fields |= {"client_id": self.client_id, "client_secret": self.client_secret}
         return urlencode({name: value for name, value in fields.items() if value}).encode()

@@ -198,11 +198,6 @@ def _is_malformed(error: BaseException) -> bool:
     return isinstance(error, httpx.RemoteProtocolError) and not is_cut
 
 
-def failure_code(error: Exception, *, expired: bool) -> str:
-    """Return in one word why a response is incomplete."""
-    return outcome_from_exception(error, expired=expired).code
-
-
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     cause: BaseException | None = error
@@ -470,8 +465,8 @@ def _read(
             if stop_when is not None and stop_when(piece):
                 return bytes(body), ""
     except httpx.HTTPError as error:
-        return bytes(body), failure_code(error, expired=deadline.expired)
-    return bytes(body), "deadline" if deadline.expired else ""
+        return bytes(body), outcome_from_exception(error, expired=deadline.expired).code
+    return bytes(body), DEADLINE if deadline.expired else ""
 
 
 def _merged(items: list[tuple[str, str]]) -> dict[str, str]:

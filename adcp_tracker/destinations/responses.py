@@ -143,18 +143,18 @@ def _objects_in(text: str) -> Iterator[object]:
 
 
 _LATER = "Check the address and the network, or try again later."
-_WISH = "Fix the request. The seller says that it breaks a rule."
+_FIX = "Fix the request. The seller says that it breaks a rule."
 
 
 def to_check_result(outcome: Outcome) -> CheckResult:
     """Return the check result for a request that failed."""
+    if isinstance(outcome, Delivered):
+        return CheckResult("error", "The seller's response doesn't match the request.", _LATER)
     if isinstance(outcome, Paused):
-        return CheckResult("error", f"{outcome.code}: {outcome.message}", outcome.remedy)
-    if isinstance(outcome, (Rejected, TooLarge)):
-        return CheckResult("error", f"{outcome.code}: {outcome.message}", _WISH)
-    if isinstance(outcome, Retry):
-        return CheckResult("error", f"{outcome.code}: {outcome.message}", _LATER)
-    return CheckResult("error", "The seller's response doesn't match the request.", _LATER)
+        remedy = outcome.remedy
+    else:
+        remedy = _LATER if isinstance(outcome, Retry) else _FIX
+    return CheckResult("error", f"{outcome.code}: {outcome.message}", remedy)
 
 
 MESSAGE_LENGTH = 500
@@ -585,8 +585,6 @@ def outcome_from_error(error: SellerError, response: Response, count: int) -> Ou
 
 def apply_rule(row: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
     """Return the outcome that a rule gives for an error."""
-    if row.action is Action.PAUSE:
-        return _pause(row, error, response)
     return _ACTIONS[row.action](row, error, response, count)
 
 
@@ -611,15 +609,14 @@ def _reject(row: ErrorRule, error: SellerError, response: Response, count: int) 
     fields = {issue.request_field for issue in error.issues} - {None}
     if not failures and fields:
         names = ", ".join(sorted(filter(None, fields)))
-        return _pause(
-            ErrorRule(Action.PAUSE, f"Fix these fields of the request: {names}."), error, response
-        )
+        fix = ErrorRule(Action.PAUSE, f"Fix these fields of the request: {names}.")
+        return _pause(fix, error, response, count)
     if not failures and row.action is Action.REJECT_NAMED:
-        return _pause(row, error, response)
+        return _pause(row, error, response, count)
     return Rejected(_code(error, response), _message(error, response), failures)
 
 
-def _pause(row: ErrorRule, error: SellerError, response: Response) -> Outcome:
+def _pause(row: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
     if error.replayed:
         # Once the configuration is fixed, the old key would still get the old response.
         return Retry(_code(error, response), _message(error, response), fresh_key=True)
@@ -637,6 +634,7 @@ _ACTIONS: Mapping[Action, Callable[[ErrorRule, SellerError, Response, int], Outc
     Action.SPLIT: _split,
     Action.REJECT: _reject,
     Action.REJECT_NAMED: _reject,
+    Action.PAUSE: _pause,
 }
 
 
