@@ -150,7 +150,7 @@ class Agent:
         refused = self._discover()
         if refused is not None:
             return refused
-        unwanted = self._filter_unsupported(batch)
+        unwanted = self._unsupported_events(batch)
         if unwanted:
             return Rejected(unwanted[0].code, unwanted[0].message, unwanted)
         batch, omitted = self._without_unsupported_uids(batch)
@@ -214,11 +214,13 @@ class Agent:
 
     def _unsupported(self, event: Mapping[str, object]) -> EventFailure | None:
         """Return why `event` uses more than this agent accepts, if it does."""
-        line = self._negotiated_version
-        lacking = unsupported_feature(event, line)
+        version = self._negotiated_version
+        lacking = unsupported_feature(event, version)
         if lacking is not None:
             what, needed = lacking
-            message = f"The event's {what} needs AdCP {needed}, but this destination speaks {line}."
+            message = (
+                f"The event's {what} needs AdCP {needed}, but this destination speaks {version}."
+            )
             remedy = f"Set adcp_version to {needed} if the seller speaks it, or stop sending them."
             return event_failure("VERSION_UNSUPPORTED", message, remedy, event)
         objection = self._agent_info.capabilities.rejection(event) if self._agent_info else None
@@ -237,7 +239,7 @@ class Agent:
         restricted = offer is not None and bool(offer.capabilities.restrictions)
         return restricted or self._negotiated_version != self.adcp_version
 
-    def _filter_unsupported(self, batch: Batch) -> tuple[EventFailure, ...]:
+    def _unsupported_events(self, batch: Batch) -> tuple[EventFailure, ...]:
         """Return which of a batch's events the agent says it doesn't accept.
 
         Capabilities are often discovered after a batch was frozen. Most agents accept

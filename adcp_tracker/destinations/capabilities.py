@@ -33,23 +33,25 @@ if TYPE_CHECKING:
 ADCP_VERSIONS: tuple[AdcpVersion, ...] = ("3.0", "3.1", "3.2")
 
 
-def unsupported_feature(event: Mapping[str, object], line: str) -> tuple[str, AdcpVersion] | None:
-    """Return what `event` needs and `line` lacks, and the version that has it.
+def unsupported_feature(
+    event: Mapping[str, object], version: str
+) -> tuple[str, AdcpVersion] | None:
+    """Return what `event` needs and `version` lacks, and the version that has it.
 
     Args:
         event: The decoded event.
-        line: The protocol version that is spoken.
+        version: The protocol version that is spoken.
     """
     kind = event.get("event_type")
     needed = NEWER_EVENT_TYPES.get(kind) if isinstance(kind, str) else None
-    if needed is None or parse_version(needed) <= parse_version(line):
+    if needed is None or parse_version(needed) <= parse_version(version):
         return None
     return f"event type {kind!r}", needed
 
 
-def parse_version(line: str) -> tuple[int, int]:
+def parse_version(version: str) -> tuple[int, int]:
     """Return a version as numbers; ``(0, 0)`` if it is invalid."""
-    major, _, minor = line.partition("-")[0].partition(".")
+    major, _, minor = version.partition("-")[0].partition(".")
     # Bounded, so that hostile input isn't converted at length.
     known = all(part.isascii() and part.isdigit() and len(part) <= 2 for part in (major, minor))  # noqa: PLR2004 - bounded
     return (int(major), int(minor)) if known else (0, 0)
@@ -60,10 +62,10 @@ def negotiate(own: AdcpVersion, supported: Iterable[str]) -> str:
 
     A seller that doesn't speak `own` falls back to its next older version.
     """
-    lines = [line for line in supported if parse_version(line) != (0, 0)]
-    if not lines or own in lines:
+    versions = [version for version in supported if parse_version(version) != (0, 0)]
+    if not versions or own in versions:
         return own
-    older = [line for line in lines if parse_version(line) <= parse_version(own)]
+    older = [version for version in versions if parse_version(version) <= parse_version(own)]
     return max(older, key=parse_version, default=own)
 
 
@@ -245,11 +247,12 @@ class AgentInfo:
         """Return whether `tool` is known not to exist."""
         return self.tools is not None and tool not in self.tools
 
-    def findings(self, line: AdcpVersion) -> list[CheckResult]:
+    def findings(self, version: AdcpVersion) -> list[CheckResult]:
         """Return the results for someone who checks a configuration."""
         if self.tools is None:
             return [CheckResult("warning", "The agent lists no tools.", "Send a test event.")]
-        found = [CheckResult("ok", "The agent has the tool log_event."), *self._of_versions(line)]
+        found = [CheckResult("ok", "The agent has the tool log_event.")]
+        found += self._of_versions(version)
         found += (
             CheckResult("warning", words, _UIDS if "universal id" in words else _RESTRICTED)
             for words in self.capabilities.restrictions
@@ -264,20 +267,21 @@ class AgentInfo:
             )
         return found
 
-    def _of_versions(self, line: AdcpVersion) -> Iterator[CheckResult]:
-        majors, lines = self.capabilities.major_versions, self.capabilities.versions
+    def _of_versions(self, version: AdcpVersion) -> Iterator[CheckResult]:
+        majors, versions = self.capabilities.major_versions, self.capabilities.versions
+        spoken = ", ".join(versions)
         if majors and _MAJOR not in majors:
             spoken = ", ".join(map(str, sorted(majors)))
             message = f"The agent speaks AdCP {spoken}, not {_MAJOR}."
             yield CheckResult("error", message, "Ask the seller for another agent.")
-        elif lines and line not in lines:
-            message = f"The agent speaks AdCP {', '.join(lines)}, but not {line}."
+        elif versions and version not in versions:
+            message = f"The agent speaks AdCP {spoken}, but not {version}."
             yield CheckResult("warning", message, "Set adcp_version to one of them.")
-        elif lines:
-            yield CheckResult("ok", f"The agent speaks AdCP {', '.join(lines)}; {line} is used.")
+        elif versions:
+            yield CheckResult("ok", f"The agent speaks AdCP {spoken}; {version} is used.")
 
 
-def discover(client: McpSession | A2aClient, line: AdcpVersion) -> AgentInfo | Retry | Paused:
+def discover(client: McpSession | A2aClient, version: AdcpVersion) -> AgentInfo | Retry | Paused:
     """Return what the agent offers, or why it couldn't be asked.
 
     An agent that doesn't list tools or capabilities isn't an error.
@@ -287,16 +291,16 @@ def discover(client: McpSession | A2aClient, line: AdcpVersion) -> AgentInfo | R
         return tools
     if tools is None or _CAPABILITIES not in tools:
         return AgentInfo(tools)
-    arguments = RequestBody(orjson.dumps(version_fields(line)), (), b"")
+    arguments = RequestBody(orjson.dumps(version_fields(version)), (), b"")
     answer = client.call(_CAPABILITIES, arguments)
     if not isinstance(answer, Answer):
         return answer
     return AgentInfo(tools, read_capabilities(client.payload(answer)))
 
 
-def version_fields(line: AdcpVersion) -> dict[str, object]:
+def version_fields(version: AdcpVersion) -> dict[str, object]:
     """Return the version fields of a request.
 
     There were none before 3.1; sellers read a request without them as 3.0.
     """
-    return {} if line == "3.0" else {"adcp_version": line, "adcp_major_version": _MAJOR}
+    return {} if version == "3.0" else {"adcp_version": version, "adcp_major_version": _MAJOR}

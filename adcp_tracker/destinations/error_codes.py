@@ -217,9 +217,9 @@ def classify(code: str, recovery: str | None, status: int) -> ErrorRule:
         status: The HTTP status.
     """
     known, by_status = rule_for_code(code), rule_for_status(status)
-    for row in filter(None, (known, by_status)):
-        if row.action in _OWN_CURE:
-            return row
+    for rule in filter(None, (known, by_status)):
+        if rule.action in _OWN_CURE:
+            return rule
     if recovery is None:
         return known or by_status or UNKNOWN
     allowed, otherwise = _RECOVERIES.get(recovery, _TERMINAL)
@@ -233,7 +233,7 @@ def classify(code: str, recovery: str | None, status: int) -> ErrorRule:
 def rule_for_code(code: str) -> ErrorRule | None:
     """Return the rule of `code` or of its family."""
     name = code.upper()
-    family = (row for part, row in FAMILIES.items() if _belongs(name, part))
+    family = (rule for part, rule in FAMILIES.items() if _belongs(name, part))
     return CODES.get(name) or next(family, None)
 
 
@@ -243,7 +243,7 @@ def _belongs(name: str, part: str) -> bool:
 
 def rule_for_status(status: int) -> ErrorRule | None:
     """Return the rule of an HTTP status, if it has one."""
-    return next((row for first, last, row in STATUSES if first <= status <= last), None)
+    return next((rule for first, last, rule in STATUSES if first <= status <= last), None)
 
 
 def remedy_for(code: str) -> str:

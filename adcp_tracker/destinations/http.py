@@ -49,9 +49,9 @@ def limit_response(response: httpx.Response) -> None:
     with anything but gzip or deflate, which the request didn't ask for.
     """
     named = response.headers.get_list("content-encoding", split_commas=True)
-    packings = [coding for coding in map(str.lower, named) if coding in _ENCODINGS]
+    codings = [coding for coding in map(str.lower, named) if coding in _ENCODINGS]
     if isinstance(response.stream, httpx.SyncByteStream):
-        response.stream = _LimitedStream(response.stream, _decompressor(packings))
+        response.stream = _LimitedStream(response.stream, _decompressor(codings))
         response.headers.pop("content-encoding", None)
 
 
@@ -63,20 +63,20 @@ class _LimitedStream(httpx.SyncByteStream):
     unpack: Callable[[bytes, int], bytes]
 
     def __iter__(self) -> Iterator[bytes]:
-        came = given = 0
+        received = yielded = 0
         for piece in self.stream:
-            unpacked = self.unpack(piece, RESPONSE_LIMIT + 1 - given)
-            yield unpacked[: RESPONSE_LIMIT - given]
-            came += len(piece)
-            given += len(unpacked)
-            if max(came, given) > RESPONSE_LIMIT:
+            unpacked = self.unpack(piece, RESPONSE_LIMIT + 1 - yielded)
+            yield unpacked[: RESPONSE_LIMIT - yielded]
+            received += len(piece)
+            yielded += len(unpacked)
+            if max(received, yielded) > RESPONSE_LIMIT:
                 raise ResponseTooLarge(f"expected at most {RESPONSE_LIMIT} bytes, got more")
 
     def close(self) -> None:
         self.stream.close()
 
 
-def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
+def _decompressor(codings: list[str]) -> Callable[[bytes, int], bytes]:
     """Return a function that decompresses a chunk up to a number of bytes.
 
     The first bytes tell how a body is compressed, whatever the headers say: proxies compress
@@ -89,7 +89,7 @@ def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
         nonlocal packed, is_first
         begins, is_first = is_first and bool(piece), is_first and not piece
         if begins:
-            packed = _inflater(piece, packings)
+            packed = _inflater(piece, codings)
         if packed is None:
             return piece[:most]
         try:
@@ -98,22 +98,22 @@ def _decompressor(packings: list[str]) -> Callable[[bytes, int], bytes]:
             raise httpx.DecodingError(
                 "expected a response compressed with gzip or deflate, got other data"
             ) from None
-        if begins and packings[1:] and unpacked.startswith(_GZIP_MAGIC):
+        if begins and codings[1:] and unpacked.startswith(_GZIP_MAGIC):
             raise httpx.DecodingError("expected a response compressed once, got it twice")
         return unpacked
 
     return unpack
 
 
-def _inflater(first: bytes, packings: list[str]) -> zlib._Decompress | None:
+def _inflater(first: bytes, codings: list[str]) -> zlib._Decompress | None:
     """Return what decompresses a body that begins with `first`; ``None`` if nothing has to."""
-    if first.startswith(_GZIP_MAGIC) or (packings and first[:1] == _GZIP_MAGIC[:1]):
+    if first.startswith(_GZIP_MAGIC) or (codings and first[:1] == _GZIP_MAGIC[:1]):
         return zlib.decompressobj(_GZIP)
-    if not packings or first[0] in _BEGINS_TEXT:
+    if not codings or first[0] in _BEGINS_TEXT:
         return None
     if first[0] & 0xF == zlib.DEFLATED:
         return zlib.decompressobj()
-    if packings[-1] != "deflate":
+    if codings[-1] != "deflate":
         raise httpx.DecodingError(
             "expected a response without compression, or with gzip or deflate, got another"
         )

@@ -81,7 +81,7 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
     return outcome_from_error(_EMPTY_ERROR, response, count)
 
 
-def is_protocol_error(message: object) -> bool:
+def has_adcp_error(message: object) -> bool:
     """Return whether a JSON-RPC error has an AdCP error in it."""
     error = message.get("error") if isinstance(message, dict) else None
     return isinstance(error, dict) and adcp_error(error.get("data")) is not None
@@ -126,12 +126,12 @@ def outcome_from_rpc_error(error: Mapping[str, object], response: Response, coun
             SellerError(message=sanitize(error.get("message"))), response, count
         )
     number = error.get("code")
-    row = RPC_CODES.get(number, UNKNOWN) if isinstance(number, int) else UNKNOWN
+    rule = RPC_CODES.get(number, UNKNOWN) if isinstance(number, int) else UNKNOWN
     issues = read_error(data).issues if isinstance(data, dict) else ()
     said = SellerError(
         f"rpc_{sanitize(str(number), 20)}", sanitize(error.get("message")), issues=issues
     )
-    return apply_rule(row, said, response, count)
+    return apply_rule(rule, said, response, count)
 
 
 def adcp_error(body: object) -> Mapping[str, object] | None:
@@ -350,7 +350,7 @@ class McpSession:
             return True
         if status == _BAD_REQUEST:
             is_told = self._session is not None or bool(answer.rpc_error)
-            return is_told and not is_protocol_error(answer.message)
+            return is_told and not has_adcp_error(answer.message)
         return status == _NOT_FOUND
 
     def _ensure_open(self) -> Retry | Paused | None:
@@ -473,7 +473,7 @@ def _meta() -> bytes:
 def _is_version_problem(answer: Answer) -> bool:
     """Return whether the server may speak another revision than the request's."""
     status, error = answer.response.status, answer.rpc_error
-    if status in _REFUSED_STATUSES or status >= _SERVER_ERROR or is_protocol_error(answer.message):
+    if status in _REFUSED_STATUSES or status >= _SERVER_ERROR or has_adcp_error(answer.message):
         return False
     return bool(error) or status == _BAD_REQUEST
 

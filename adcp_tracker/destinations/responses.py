@@ -579,51 +579,51 @@ def outcome_from_error(error: SellerError, response: Response, count: int) -> Ou
         return apply_rule(UNKNOWN, error, response, count)
     if any(issue.is_size_limit for issue in error.issues):
         return TooLarge(_code(error, response), _message(error, response))
-    row = classify(error.code, error.recovery, response.status)
-    return apply_rule(row, error, response, count)
+    rule = classify(error.code, error.recovery, response.status)
+    return apply_rule(rule, error, response, count)
 
 
-def apply_rule(row: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
+def apply_rule(rule: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
     """Return the outcome that a rule gives for an error."""
-    return _ACTIONS[row.action](row, error, response, count)
+    return _ACTIONS[rule.action](rule, error, response, count)
 
 
-def _retry(row: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
-    fresh = row.action is Action.FRESH_KEY
+def _retry(rule: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
+    fresh = rule.action is Action.FRESH_KEY
     return Retry(
         code=_code(error, response),
         message=_message(error, response),
         retry_after=requested_delay(response.headers, error.retry_after, response.now),
         fresh_key=fresh or error.replayed,
-        budgeted=row.action is Action.BUDGET or fresh,
-        rate_limited=row.action is Action.SLOW_DOWN,
+        budgeted=rule.action is Action.BUDGET or fresh,
+        rate_limited=rule.action is Action.SLOW_DOWN,
     )
 
 
-def _split(_row: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
+def _split(_rule: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
     return TooLarge(_code(error, response), _message(error, response))
 
 
-def _reject(row: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
-    failures = _named(row, error, response, count)
+def _reject(rule: ErrorRule, error: SellerError, response: Response, count: int) -> Outcome:
+    failures = _named(rule, error, response, count)
     fields = {issue.request_field for issue in error.issues} - {None}
     if not failures and fields:
         names = ", ".join(sorted(filter(None, fields)))
         fix = ErrorRule(Action.PAUSE, f"Fix these fields of the request: {names}.")
         return _pause(fix, error, response, count)
-    if not failures and row.action is Action.REJECT_NAMED:
-        return _pause(row, error, response, count)
+    if not failures and rule.action is Action.REJECT_NAMED:
+        return _pause(rule, error, response, count)
     return Rejected(_code(error, response), _message(error, response), failures)
 
 
-def _pause(row: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
+def _pause(rule: ErrorRule, error: SellerError, response: Response, _count: int) -> Outcome:
     if error.replayed:
         # Once the configuration is fixed, the old key would still get the old response.
         return Retry(_code(error, response), _message(error, response), fresh_key=True)
     message = _message(error, response)
     if error.supported_versions:
         message += f" The seller supports: {', '.join(error.supported_versions)}."
-    return Paused(_code(error, response), message, row.remedy)
+    return Paused(_code(error, response), message, rule.remedy)
 
 
 _ACTIONS: Mapping[Action, Callable[[ErrorRule, SellerError, Response, int], Outcome]] = {
@@ -639,7 +639,7 @@ _ACTIONS: Mapping[Action, Callable[[ErrorRule, SellerError, Response, int], Outc
 
 
 def _named(
-    row: ErrorRule, error: SellerError, response: Response, count: int
+    rule: ErrorRule, error: SellerError, response: Response, count: int
 ) -> tuple[EventFailure, ...]:
     found: dict[int, Issue] = {}
     for issue in error.issues:
@@ -647,7 +647,7 @@ def _named(
         if index is not None and index < count:
             found.setdefault(index, issue)
     code = _code(error, response)
-    remedy = row.remedy or remedy_for(code)
+    remedy = rule.remedy or remedy_for(code)
     return tuple(
         EventFailure(code, _at(issue, error), index=index, remedy=remedy)
         for index, issue in sorted(found.items())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from adcp_tracker.context import RequestContext
 from adcp_tracker.destinations.capabilities import read_capabilities
-from adcp_tracker.destinations.mcp import EventStream, is_protocol_error, outcome_from_mcp
+from adcp_tracker.destinations.mcp import EventStream, has_adcp_error, outcome_from_mcp
 from adcp_tracker.destinations.responses import (
     LONGEST,
     SHORTEST,
@@ -117,7 +117,7 @@ def feed_mcp(data: bytes) -> None:
     message = decode(data)
     for status in (200, 400, 500):
         outcome_from_mcp(message, Response(status, {"content-type": "application/json"}, data), 3)
-    is_protocol_error(message)
+    has_adcp_error(message)
     read_capabilities(message).rejection({"event_type": "lead", "user_match": message})
 
 
