@@ -19,7 +19,7 @@ import attrs
 import orjson
 import typer
 
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.cli.queue import (
     destinations,
@@ -58,26 +58,26 @@ def _explain_client_ip(
 ) -> int:
     origin = client_ip.explain(settings.proxy_trust(), peer, map(_header, headers))
     if as_json:
-        _output.print_json(attrs.asdict(origin))
+        _common.print_json(attrs.asdict(origin))
     else:
         _print(origin)
     return EXIT_OK if origin.client_ip else EXIT_ATTENTION
 
 
 def _print(origin: ClientInfo) -> None:
-    _output.print_table(
+    _common.print_table(
         ("from", "address", "verdict"),
         [
-            (hop.source, hop.text, _output.Styled(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
+            (hop.source, hop.text, _common.Styled(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
             for hop in origin.hops
         ],
     )
-    _output.print_line()
+    _common.print_line()
     if origin.client_ip:
-        _output.print_line(f"The client is {origin.client_ip}.", "green")
+        _common.print_line(f"The client is {origin.client_ip}.", "green")
         return
-    _output.print_line("The client's address is unknown, so none is sent.", "red")
-    _output.print_line(
+    _common.print_line("The client's address is unknown, so none is sent.", "red")
+    _common.print_line(
         "If the last hop above is your proxy, name its network with --trusted-proxy, or set "
         "--trusted-hops."
     )
@@ -153,13 +153,13 @@ def check(  # noqa: PLR0913 - options, each by its name
         found.append(about)
         if not as_json:
             finding = about.finding
-            _output.print_check(finding.level, about.subject, finding.message, finding.remedy)
+            _common.print_check(finding.level, about.subject, finding.message, finding.remedy)
     is_well = not any(about.finding.level == "error" for about in found)
     if as_json:
         documents = [{"about": each.subject} | attrs.asdict(each.finding) for each in found]
-        _output.print_json({"ok": is_well, "findings": documents})
+        _common.print_json({"ok": is_well, "findings": documents})
     else:
-        _output.print_line(
+        _common.print_line(
             "All checks passed." if is_well else "Some checks failed.",
             "green" if is_well else "red",
         )
@@ -408,10 +408,10 @@ def explain(
     """
     found = explain_order(_load(order))
     if as_json:
-        _output.print_json(attrs.asdict(found))
+        _common.print_json(attrs.asdict(found))
     else:
         for line in str(found).splitlines():
-            _output.print_line(line)
+            _common.print_line(line)
     return EXIT_ATTENTION if found.problems else EXIT_OK
 
 

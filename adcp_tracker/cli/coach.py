@@ -17,9 +17,8 @@ from adcp_tracker._advice import (
     identifier_shares,
     missing_identifiers,
 )
-from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
-from adcp_tracker.cli._output import plural
+from adcp_tracker.cli import _common
+from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command, plural
 from adcp_tracker.cli.queue import destinations, make_settings, open_existing_queue, read_status
 from adcp_tracker.event_sources.rules import declared, load
 from adcp_tracker.exceptions import ConfigurationError
@@ -85,7 +84,7 @@ def coach(*, directory: Directory = None, as_json: AsJson = False) -> int:
     views = [_view_of_queue(queues, letters, _accepted_currencies(store, directory)), *sent]
     reasons = Counter((each.reason, each.destination, each.remedy) for each in letters)
     if as_json:
-        _output.print_json(_document(store, views, reasons))
+        _common.print_json(_document(store, views, reasons))
     else:
         _print(store, views, reasons)
     is_suspicious = reasons or any(find_suspicions(each.counts) for each in views)
@@ -194,35 +193,35 @@ def _document(
 
 
 def _print(store: Store, views: list[View], reasons: Counter[tuple[str, str, str]]) -> None:
-    _output.print_text(f"Match coach: {store.location}")
+    _common.print_text(f"Match coach: {store.location}")
     for view in _merge_equal(views):
         _print_view(view)
     if not any(each.counts for each in views):
-        _output.print_text(
+        _common.print_text(
             "There is nothing to look at yet: a sample is counted as events are sent, and "
             "events are deleted once every destination has them."
         )
     missing = _missing(views)
     if missing:
-        _output.print_line()
-        _output.print_line("Missing identifiers")
+        _common.print_line()
+        _common.print_line("Missing identifiers")
     for name, share in missing.items():
         identifier = IDENTIFIERS[name]
-        _output.print_text(
+        _common.print_text(
             f"{identifier.label}: {share:.0%} of the events have it. {identifier.worth}",
             "yellow",
             indent=2,
         )
-        _output.print_text(identifier.remedy, indent=6)
+        _common.print_text(identifier.remedy, indent=6)
     if reasons:
-        _output.print_line()
-        _output.print_line("Dead letters; see adcp-tracker dead list")
+        _common.print_line()
+        _common.print_line("Dead letters; see adcp-tracker dead list")
     kinds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for (reason, name, remedy), count in reasons.most_common():
         kinds[reason, remedy].append(f"{count:,} at {name}")
     for (reason, remedy), places in kinds.items():
-        _output.print_text(f"{reason}: {', '.join(places)}", "red", indent=2)
-        _output.print_text(remedy, indent=6)
+        _common.print_text(f"{reason}: {', '.join(places)}", "red", indent=2)
+        _common.print_text(remedy, indent=6)
 
 
 def _merge_equal(views: list[View]) -> list[View]:
@@ -238,19 +237,19 @@ def _merge_equal(views: list[View]) -> list[View]:
 
 
 def _print_view(view: View) -> None:
-    _output.print_line()
-    _output.print_text(f"{view.name}: {view.about}")
+    _common.print_line()
+    _common.print_text(f"{view.name}: {view.about}")
     shares = identifier_shares(view.counts)
     if shares:
         rows = [(IDENTIFIERS[name].label, f"{share:.0%}") for name, share in shares.items()]
-        _output.print_table(("identifier", "events with it"), rows)
+        _common.print_table(("identifier", "events with it"), rows)
     if view.match_quality is not None:
-        _output.print_text(f"The seller could match {view.match_quality:.0%} of the last events.")
+        _common.print_text(f"The seller could match {view.match_quality:.0%} of the last events.")
     for warning in view.warnings:
-        _output.print_text(f"The seller warns: {warning}", "yellow")
+        _common.print_text(f"The seller warns: {warning}", "yellow")
     suspicions = find_suspicions(view.counts)
     for each in suspicions:
-        _output.print_text(each.problem, "yellow")
-        _output.print_text(each.remedy, indent=4)
+        _common.print_text(each.problem, "yellow")
+        _common.print_text(each.remedy, indent=4)
     if shares and not suspicions:
-        _output.print_line("Nothing suspicious.", "green")
+        _common.print_line("Nothing suspicious.", "green")

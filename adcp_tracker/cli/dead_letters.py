@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import click
 import typer
 
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import (
     EXIT_ATTENTION,
     EXIT_OK,
@@ -25,8 +25,8 @@ from adcp_tracker.cli._common import (
     Yes,
     command,
     confirm,
+    plural,
 )
-from adcp_tracker.cli._output import plural
 from adcp_tracker.cli.queue import (
     configured_names,
     make_tracker,
@@ -88,12 +88,12 @@ def list_letters(
     newest = found[: -limit - 1 : -1]
     if as_json:
         letters = [_document(each) for each in newest]
-        _output.print_json({"count": len(found), "locked": locked, "letters": letters})
+        _common.print_json({"count": len(found), "locked": locked, "letters": letters})
         return EXIT_OK
     _print_groups(newest)
-    _output.print_line(f"{len(newest):,} of {len(found):,} dead letters.")
+    _common.print_line(f"{len(newest):,} of {len(found):,} dead letters.")
     if locked:
-        _output.print_line(
+        _common.print_line(
             f"{locked:,} more can't be decrypted. Add their key to ADCP_ENCRYPTION_KEYS.",
             "yellow",
         )
@@ -107,14 +107,14 @@ def _print_groups(letters: list[DeadLetter]) -> None:
         groups[letter.reason, letter.destination].append(letter)
     for found in sorted(groups.values(), key=len, reverse=True):
         first = found[0]
-        _output.print_line(f"{len(found):,} × {first.code} at {first.destination}", "yellow")
+        _common.print_line(f"{len(found):,} × {first.code} at {first.destination}", "yellow")
         for line in (first.message, first.remedy):
             if line:
-                _output.print_text(line, indent=2, unknown=_COLUMNS)
-        _output.print_table(
+                _common.print_text(line, indent=2, unknown=_COLUMNS)
+        _common.print_table(
             ("id", "died", "event"), [(each.id, _died_at(each), _event_id(each)) for each in found]
         )
-        _output.print_line()
+        _common.print_line()
 
 
 @dead.command("export")
@@ -133,7 +133,7 @@ def export(
     Needs no credentials. The file is readable only by you, as events may identify people.
     """
     found = _find_letters(directory, code, destination)
-    letters = _output.track_progress(found, "exporting", len(found), hidden=file == "-")
+    letters = _common.track_progress(found, "exporting", len(found), hidden=file == "-")
     lines = (f"{json.dumps(each.summary())}\n" for each in letters)
     if file == "-":
         sys.stdout.writelines(lines)
@@ -143,7 +143,7 @@ def export(
         if stat.S_ISREG(os.fstat(out.fileno()).st_mode):
             os.fchmod(out.fileno(), 0o600)  # one that was there may have others
         out.writelines(lines)
-    _output.print_line(f"{_output.plural(len(found), 'dead letter')} written to {file}.")
+    _common.print_line(f"{plural(len(found), 'dead letter')} written to {file}.")
     return EXIT_OK
 
 
@@ -158,14 +158,14 @@ def show(
     """Show one dead letter with its event. Needs no credentials."""
     letter = _find_letter(directory, letter_id)
     if as_json:
-        _output.print_json(letter.summary() | {"died_at": _died_at(letter)})
+        _common.print_json(letter.summary() | {"died_at": _died_at(letter)})
         return EXIT_OK
     for name in _SHOWN:
         value = _died_at(letter) if name == "died_at" else getattr(letter, name)
-        _output.print_line(f"{name}: {value}")
-    _output.print_line("event:")
+        _common.print_line(f"{name}: {value}")
+    _common.print_line("event:")
     for line in json.dumps(letter.summary()["event"], indent=2).splitlines():
-        _output.print_line(line, indent=len(line) - len(line.lstrip()))
+        _common.print_line(line, indent=len(line) - len(line.lstrip()))
     return EXIT_OK
 
 
@@ -190,7 +190,7 @@ def replay(  # noqa: PLR0913 - options, each by its name
     chosen = _select(ids, found, filters=(every, code, destination))
     with (
         stopping(make_tracker(directory, max_bytes=None)) as tracker,
-        _output.progress("replaying", hidden=as_json) as show,
+        _common.progress("replaying", hidden=as_json) as show,
     ):
         outcome = tracker.dead_letters.replay(chosen, timeout, on_progress=show)
         stats = tracker.stop()
@@ -230,7 +230,7 @@ def edit(  # noqa: PLR0913 - options
             outcome = tracker.dead_letters.correct(letter.id, event, timeout)
             stats = tracker.stop()
     except InvalidEventError as error:
-        _output.print_error(f"The event is invalid: {error}")
+        _common.print_error(f"The event is invalid: {error}")
         return EXIT_ATTENTION
     return _print_replayed(outcome, stats, as_json=as_json)
 
@@ -324,13 +324,13 @@ def drop(  # noqa: PLR0913 - options, each by its name
     if known and agreed:
         with (
             stopping(make_tracker(directory)) as tracker,
-            _output.progress("dropping", hidden=as_json),
+            _common.progress("dropping", hidden=as_json),
         ):
             dropped = tracker.dead_letters.discard(known, timeout)
     if as_json:
-        _output.print_json({"dropped": dropped, "unknown": unknown})
+        _common.print_json({"dropped": dropped, "unknown": unknown})
     else:
-        _output.print_line(f"{plural(dropped, 'dead letter')} dropped.")
+        _common.print_line(f"{plural(dropped, 'dead letter')} dropped.")
         _print_unknown(unknown)
     return EXIT_OK if agreed and not unknown else EXIT_ATTENTION
 
@@ -353,7 +353,7 @@ def _find_letter(directory: str | None, letter_id: str) -> DeadLetter:
     """Return a dead letter; end the command if there is none with this id."""
     letter = next((each for each in _find_letters(directory) if each.id == letter_id), None)
     if letter is None:
-        _output.print_error(f"{letter_id}: no such dead letter; see: adcp-tracker dead list")
+        _common.print_error(f"{letter_id}: no such dead letter; see: adcp-tracker dead list")
         raise typer.Exit(EXIT_ATTENTION)
     return letter
 
@@ -364,7 +364,7 @@ def _require_known(destination: str, letters: list[DeadLetter], directory: str |
         known.update(read_status(open_existing_queue(directory), ()).stats.destinations)
     if destination not in known:
         words = ", ".join(sorted(known)) or "none"
-        _output.print_error(f"{destination}: unknown destination; known: {words}")
+        _common.print_error(f"{destination}: unknown destination; known: {words}")
         raise typer.Exit(EXIT_ATTENTION)
 
 
@@ -390,17 +390,17 @@ def _print_replayed(outcome: ReplayResult, stats: Stats, *, as_json: bool) -> in
     code = EXIT_ATTENTION if outcome.refused or outcome.unknown else EXIT_OK
     if as_json:
         names = ("replayed", "refused", "unknown")
-        _output.print_json({name: getattr(outcome, name) for name in names})
+        _common.print_json({name: getattr(outcome, name) for name in names})
         return code
-    _output.print_line(f"{plural(len(outcome.replayed), 'dead letter')} will be sent again.")
+    _common.print_line(f"{plural(len(outcome.replayed), 'dead letter')} will be sent again.")
     if outcome.refused:
-        _output.print_line(
+        _common.print_line(
             f"Invalid events, not sent: {', '.join(outcome.refused)}. "
             "For the reason, run: adcp-tracker dead show ID; to correct one: dead edit ID"
         )
     _print_unknown(outcome.unknown)
     if stats.pending:
-        _output.print_line(
+        _common.print_line(
             f"Pending: {plural(stats.pending, 'delivery')}. To send now, run: adcp-tracker flush"
         )
     return code
@@ -408,7 +408,7 @@ def _print_replayed(outcome: ReplayResult, stats: Stats, *, as_json: bool) -> in
 
 def _print_unknown(unknown: tuple[str, ...] | list[str]) -> None:
     if unknown:
-        _output.print_line(f"Unknown ids: {', '.join(unknown)}.")
+        _common.print_line(f"Unknown ids: {', '.join(unknown)}.")
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:
@@ -451,16 +451,16 @@ def retire(
         found = read_status(queue, names)
         why_not = _why_not_removable(destination, names, found)
         if why_not:
-            _output.print_error(why_not)
+            _common.print_error(why_not)
         elif not confirm(_question(destination, found), yes=yes):
             why_not = "not confirmed"
         elif not tracker.remove_destination(destination, timeout):
             why_not = f"{destination}: it is already removed, or in use"
-            _output.print_error(why_not)
+            _common.print_error(why_not)
     if as_json:
-        _output.print_json({"destination": destination, "retired": not why_not, "reason": why_not})
+        _common.print_json({"destination": destination, "retired": not why_not, "reason": why_not})
     elif not why_not:
-        _output.print_line(f"Removed {destination}.")
+        _common.print_line(f"Removed {destination}.")
     return EXIT_ATTENTION if why_not else EXIT_OK
 
 

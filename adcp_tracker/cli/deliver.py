@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adcp_tracker._logging import logger
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import (
     EXIT_ATTENTION,
     EXIT_OK,
     AsJson,
     Directory,
     command,
+    plural,
+    print_stats,
     seconds,
 )
-from adcp_tracker.cli._output import plural, print_stats
 from adcp_tracker.cli.queue import (
     open_existing_queue,
     require_leader,
@@ -72,9 +73,9 @@ def flush(
 
 def flush_tracker(tracker: Tracker, timeout: float, *, hidden: bool = False) -> Stats:
     """Flush; on a terminal in steps of a second, with a progress bar unless it is `hidden`."""
-    if hidden or not _output.is_terminal():
+    if hidden or not _common.is_terminal():
         return tracker.flush(timeout)
-    with _output.progress("delivering") as show:
+    with _common.progress("delivering") as show:
         deadline = time.monotonic() + timeout
         stats = tracker.flush(min(_STEP_SECONDS, timeout))
         total = stats.pending
@@ -87,13 +88,13 @@ def flush_tracker(tracker: Tracker, timeout: float, *, hidden: bool = False) -> 
 
 def _print_remaining(stats: Stats, timeout: float) -> None:
     if not stats.pending:
-        _output.print_line("Nothing is pending.", "green")
+        _common.print_line("Nothing is pending.", "green")
         return
-    _output.print_line(
+    _common.print_line(
         f"Still pending: {plural(stats.pending, 'delivery')}; kept on disk.", "yellow"
     )
     if not any(counts.paused or counts.retrying for counts in stats.destinations.values()):
-        _output.print_line(
+        _common.print_line(
             f"{timeout:g} s were not enough. Use a longer --timeout, or flush again."
         )
 
@@ -238,6 +239,6 @@ def _restore_default_handler(number: int, _frame: object) -> None:
 
 def _print(stats: Stats, names: Sequence[str] = (), *, as_json: bool) -> None:
     if as_json:
-        _output.print_json(stats.as_json() | {"pending": stats.pending})
+        _common.print_json(stats.as_json() | {"pending": stats.pending})
     else:
         print_stats(stats, names)

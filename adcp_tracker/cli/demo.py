@@ -19,8 +19,8 @@ import attrs
 import typer
 
 from adcp_tracker._development import RejectedEventWarning
-from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command
+from adcp_tracker.cli import _common
+from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, command, plural
 from adcp_tracker.cli.deliver import flush_tracker
 from adcp_tracker.cli.sandbox import require_sandbox
 from adcp_tracker.destinations.agent import Agent
@@ -106,7 +106,7 @@ def demo(  # noqa: PLR0913 - options
         return _run_shop(directory, port)
     with _quiet(), _queue_path(directory) as path, make_seller(orders) as seller:
         if not as_json:
-            _output.print_line("Sending a shop's orders to a seller on this machine …")
+            _common.print_line("Sending a shop's orders to a seller on this machine …")
         began = time.perf_counter()
         with Tracker(destinations_at(seller, agent=agent), directory=path) as tracker:
             rejected, omitted = _track(tracker, orders, hidden=as_json)
@@ -116,7 +116,7 @@ def demo(  # noqa: PLR0913 - options
     totals = _totals(stats)
     balanced = totals["accepted"] == totals["delivered"] + totals["dead"] and not stats.pending
     if as_json:
-        _output.print_json(totals)
+        _common.print_json(totals)
     else:
         _print(stats, totals, seconds, seller)
         _print_mistakes("could not be sent", rejected)
@@ -146,13 +146,13 @@ def _run_shop(directory: str | None, port: int) -> int:
     ):
         app = make_shop(path, destinations_at(seller, agent=False), f"{seller.origin}/")
         seller.show_dead_letters(app.state.adcp_tracker.dead_letters)
-        _output.print_line(f"Seller's page: {seller.origin}/")
-        _output.print_line(f"Shop: http://127.0.0.1:{sock.getsockname()[1]}/?gclid=demo-click-1")
-        _output.print_line(
+        _common.print_line(f"Seller's page: {seller.origin}/")
+        _common.print_line(f"Shop: http://127.0.0.1:{sock.getsockname()[1]}/?gclid=demo-click-1")
+        _common.print_line(
             "Open both side by side. Every click in the shop appears on the seller's page. "
             "Ctrl-C stops them."
         )
-        _output.flush()
+        _common.flush()
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[sock])
     return EXIT_OK
 
@@ -177,7 +177,7 @@ def _track(
     """Track the orders; return what rejected some of them, and what was left out of others."""
     rejected: list[Mistake] = []
     omitted: list[Mistake] = []
-    numbered = _output.track_progress(order_stream(orders), "tracking", orders, hidden=hidden)
+    numbered = _common.track_progress(order_stream(orders), "tracking", orders, hidden=hidden)
     for line, order in numbered:
         event = tracker.track_purchase(order, default_region=order.get("country"))
         order_id = order.get("order_id", "")
@@ -284,9 +284,9 @@ def _totals(stats: Stats) -> dict[str, int]:
 
 
 def _print(stats: Stats, totals: dict[str, int], seconds: float, seller: Sandbox) -> None:
-    _output.print_counts(stats)
+    _common.print_counts(stats)
     counts = seller.counts
-    _output.print_line(
+    _common.print_line(
         f"{totals['accepted']:,} events in {seconds:.2f} s "
         f"({totals['accepted'] / seconds:,.0f} events/s). The seller received "
         f"{counts['received']:,} in {counts['requests']:,} requests; "
@@ -301,21 +301,21 @@ def _print_mistakes(what: str, mistakes: list[Mistake]) -> None:
         kinds[_INDEX.sub("[]", each[2])].append(each)
     if kinds:
         orders = len({line for line, *_ in mistakes})
-        _output.print_line()
-        _output.print_line(f"{_output.plural(orders, 'order')} {what}:")
+        _common.print_line()
+        _common.print_line(f"{plural(orders, 'order')} {what}:")
     for path, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
-        _output.print_line(f"{len(found):,} × {found[0][3]}", "yellow", indent=2)
-        _output.print_line(_REMEDIES.get(path, "Correct the order."), indent=6)
+        _common.print_line(f"{len(found):,} × {found[0][3]}", "yellow", indent=2)
+        _common.print_line(_REMEDIES.get(path, "Correct the order."), indent=6)
         rows = [f"{line} ({order_id})" if order_id else f"{line}" for line, order_id, *_ in found]
         more = " …" if len(rows) > _ROWS_SHOWN else ""
-        _output.print_line(f"lines {', '.join(rows[:_ROWS_SHOWN])}{more}", indent=6)
+        _common.print_line(f"lines {', '.join(rows[:_ROWS_SHOWN])}{more}", indent=6)
 
 
 def _print_next_steps(directory: str | None, *, balanced: bool) -> None:
-    _output.print_line()
+    _common.print_line()
     if not balanced:
-        _output.print_line("Not every event was delivered or stored as a dead letter.", "red")
+        _common.print_line("Not every event was delivered or stored as a dead letter.", "red")
     if directory is not None:
-        _output.print_line(f"Look at the queue: adcp-tracker dead list --directory {directory}")
-    _output.print_line("Click through a shop:  adcp-tracker demo --shop")
-    _output.print_line("Run a seller for your own application:  adcp-tracker sandbox")
+        _common.print_line(f"Look at the queue: adcp-tracker dead list --directory {directory}")
+    _common.print_line("Click through a shop:  adcp-tracker demo --shop")
+    _common.print_line("Run a seller for your own application:  adcp-tracker sandbox")

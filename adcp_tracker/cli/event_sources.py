@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.cli.queue import (
     destinations,
@@ -90,7 +90,7 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
     ]
     agree = all(result.agrees for result in results)
     if as_json:
-        _output.print_json({"ok": agree, "destinations": [_document(result) for result in results]})
+        _common.print_json({"ok": agree, "destinations": [_document(result) for result in results]})
     else:
         for result in results:
             _print(result)
@@ -112,17 +112,17 @@ def _document(result: Reconciliation) -> dict[str, object]:
 
 
 def _print(result: Reconciliation) -> None:
-    _output.print_line(f"{result.destination}:")
+    _common.print_line(f"{result.destination}:")
     if result.problem is not None:
-        _output.print_line(result.problem.message, "red", indent=2)
-        _output.print_line(result.problem.remedy, indent=2)
+        _common.print_line(result.problem.message, "red", indent=2)
+        _common.print_line(result.problem.remedy, indent=2)
         return
     if result.rows:
         columns = ("from (UTC)", "hours", "delivered", "received", "difference", "")
-        _output.print_table(columns, [_row(row) for row in result.rows])
+        _common.print_table(columns, [_row(row) for row in result.rows])
     if result.note:
-        _output.print_line(result.note, indent=2)
-    _output.print_line(_verdict(result), "green" if result.agrees else "red", indent=2)
+        _common.print_line(result.note, indent=2)
+    _common.print_line(_verdict(result), "green" if result.agrees else "red", indent=2)
 
 
 def _row(row: HourRow) -> list[object]:
@@ -231,26 +231,26 @@ def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
     is_well = all(report.is_ok for report in reports)
     if as_json:
         documents = [attrs.asdict(report) for report in reports]
-        _output.print_json({"ok": is_well, "dry_run": dry_run, "destinations": documents})
+        _common.print_json({"ok": is_well, "dry_run": dry_run, "destinations": documents})
         return EXIT_OK if is_well else EXIT_ATTENTION
     if dry_run:
-        _output.print_line("Dry run: nothing was changed.")
+        _common.print_line("Dry run: nothing was changed.")
     for report in reports:
         _print_of_sources(report)
     return EXIT_OK if is_well else EXIT_ATTENTION
 
 
 def _print_of_sources(report: SourcesReport) -> None:
-    _output.print_line(f"{report.destination}:")
+    _common.print_line(f"{report.destination}:")
     if report.problem is not None:
-        _output.print_line(report.problem.message, "red", indent=2)
-        _output.print_line(report.problem.remedy, indent=2)
+        _common.print_line(report.problem.message, "red", indent=2)
+        _common.print_line(report.problem.remedy, indent=2)
         return
     if not report.sources:
-        _output.print_line("no event sources", indent=2)
+        _common.print_line("no event sources", indent=2)
         return
     columns = ("source", "name", "result", "by", "types", "health", "24 h", "matched")
-    _output.print_table(columns, [_row_of_sources(source) for source in report.sources])
+    _common.print_table(columns, [_row_of_sources(source) for source in report.sources])
     for source in report.sources:
         _print_more(source)
 
@@ -269,8 +269,8 @@ def _row_of_sources(source: SourceReport) -> list[object]:
     ]
 
 
-def _styled_word(word: str) -> _output.Styled:
-    return _output.Styled(word or "-", _STYLES.get(word, ""))
+def _styled_word(word: str) -> _common.Styled:
+    return _common.Styled(word or "-", _STYLES.get(word, ""))
 
 
 def _count(health: Health | None) -> str:
@@ -280,21 +280,21 @@ def _count(health: Health | None) -> str:
 
 def _print_more(source: SourceReport) -> None:
     for error in source.errors:
-        _output.print_line(f"{source.event_source_id} failed: {error}", "red", indent=2)
+        _common.print_line(f"{source.event_source_id} failed: {error}", "red", indent=2)
     for issue in source.health.issues if source.health else ():
-        _output.print_line(f"{source.event_source_id}: {issue}", "yellow", indent=2)
+        _common.print_line(f"{source.event_source_id}: {issue}", "yellow", indent=2)
     if source.setup is not None:
         _print_setup(source.event_source_id, source.setup)
 
 
 def _print_setup(source_id: str, setup: Setup) -> None:
     if setup.instructions:
-        _output.print_line(f"Instructions for {source_id}:", indent=2)
+        _common.print_line(f"Instructions for {source_id}:", indent=2)
         for line in setup.instructions:
-            _output.print_line(line, indent=4)
+            _common.print_line(line, indent=4)
     if setup.snippet:
-        _output.print_line(
+        _common.print_line(
             f"Snippet ({setup.snippet_type or 'tag'}); review it before use:", indent=2
         )
         for line in setup.snippet:
-            _output.print_line(line, indent=4)
+            _common.print_line(line, indent=4)

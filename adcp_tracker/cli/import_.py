@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from adcp_tracker._formatting import describe
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import (
     EXIT_ATTENTION,
     EXIT_OK,
@@ -21,9 +21,9 @@ from adcp_tracker.cli._common import (
     Yes,
     command,
     confirm,
+    plural,
     seconds,
 )
-from adcp_tracker.cli._output import plural
 from adcp_tracker.cli.deliver import flush_tracker
 from adcp_tracker.cli.queue import make_tracker, stopping
 from adcp_tracker.exceptions import ConfigurationError
@@ -197,17 +197,17 @@ def _print_plan(found: Import) -> None:
         rows.append((field, ", ".join(columns), _shown(field, value)))
     constants = [(field, "", str(value)) for field, value in plan.options.constants.items()]
     how = "guessed from their names" if plan.guessed else "as given"
-    _output.print_line(f"{found.path}: {found.source.format}, columns {how}:")
-    _output.print_table(("field", "column", "first row"), rows + constants)
-    _output.print_line(f"Events: {plan.event_type}, action source: {plan.action_source or 'none'}.")
+    _common.print_line(f"{found.path}: {found.source.format}, columns {how}:")
+    _common.print_table(("field", "column", "first row"), rows + constants)
+    _common.print_line(f"Events: {plan.event_type}, action source: {plan.action_source or 'none'}.")
     for column, allowed in plan.where.items():
-        _output.print_line(f"Only rows whose {column} is {' or '.join(sorted(allowed))}.")
+        _common.print_line(f"Only rows whose {column} is {' or '.join(sorted(allowed))}.")
     if plan.unused:
         more = len(plan.unused) - _MOST_UNUSED
         listed = ", ".join(plan.unused[:_MOST_UNUSED]) + (f" and {more:,} more" if more > 0 else "")
-        _output.print_line(f"Not read: {listed}.")
+        _common.print_line(f"Not read: {listed}.")
     for problem in plan.problems:
-        _output.print_line(problem, "yellow")
+        _common.print_line(problem, "yellow")
 
 
 def _shown(field: str, value: object) -> str:
@@ -221,14 +221,14 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _output.print_error("stopped; run the same command to go on where it stopped")
+        _common.print_error("stopped; run the same command to go on where it stopped")
         raise
 
 
 def _run(
     found: Import, tracker: Tracker, errors: Path | None, *, again: bool, as_json: bool
 ) -> ImportReport:
-    with _interruptible(), _output.progress("importing", hidden=as_json) as show:
+    with _interruptible(), _common.progress("importing", hidden=as_json) as show:
         return found.run(tracker, errors=errors, again=again, on_progress=show)
 
 
@@ -244,15 +244,15 @@ def _check(found: Import, directory: str | None, errors: Path | None, *, as_json
     """Do all but recording, with the tracker's settings if there is one."""
     place = directory or os.environ.get("ADCP_DIRECTORY") or os.environ.get("ADCP_QUEUE")
     tracker = make_tracker(directory) if place else None
-    with _output.progress("checking", hidden=as_json) as show:
+    with _common.progress("checking", hidden=as_json) as show:
         report = found.dry_run(tracker, errors=errors, on_progress=show)
     if as_json:
         first = [_redacted(event) for event in report.first]
-        _output.print_json({**report.as_json(), "dry_run": True, "first": first})
+        _common.print_json({**report.as_json(), "dry_run": True, "first": first})
         return EXIT_ATTENTION if report.rejected else EXIT_OK
     for event in report.first:
-        _output.print_line(json.dumps(_redacted(event)))
-    _output.print_line(f"{plural(report.events, 'event')} would be recorded.")
+        _common.print_line(json.dumps(_redacted(event)))
+    _common.print_line(f"{plural(report.events, 'event')} would be recorded.")
     _print_report(report)
     return EXIT_ATTENTION if report.rejected else EXIT_OK
 
@@ -269,22 +269,22 @@ def _redacted(event: Event) -> Mapping[str, Any]:
 
 def _print_outcome(found: Import, report: ImportReport, left: int, *, as_json: bool) -> None:
     if as_json:
-        _output.print_json({**report.as_json(), "dry_run": False, "pending": left})
+        _common.print_json({**report.as_json(), "dry_run": False, "pending": left})
         return
     if report.repeated:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(report.finished_at))
-        _output.print_line(
+        _common.print_line(
             f"{found.path} was imported on {day}: {plural(report.events, 'event')}. "
             "To record them once more under the same ids, use --again.",
             "yellow",
         )
         return
     if report.resumed_after:
-        _output.print_line(f"It went on after row {report.resumed_after:,}.")
-    _output.print_line(f"{plural(report.events, 'event')} recorded.", "green")
+        _common.print_line(f"It went on after row {report.resumed_after:,}.")
+    _common.print_line(f"{plural(report.events, 'event')} recorded.", "green")
     _print_report(report)
     if left:
-        _output.print_line(
+        _common.print_line(
             f"{plural(left, 'delivery')} still pending; kept on disk. Run: adcp-tracker flush",
             "yellow",
         )
@@ -293,18 +293,18 @@ def _print_outcome(found: Import, report: ImportReport, left: int, *, as_json: b
 def _print_report(report: ImportReport) -> None:
     for reasons, what in ((report.skipped, "skipped"), (report.dropped, "dropped")):
         for reason, count in reasons.items():
-            _output.print_line(f"{plural(count, 'row')} {what}: {reason}.")
+            _common.print_line(f"{plural(count, 'row')} {what}: {reason}.")
     if report.unidentified:
-        _output.print_line(
+        _common.print_line(
             f"{plural(report.unidentified, 'event')} without anything that identifies the person.",
             "yellow",
         )
     for omission, count in report.omitted.most_common():
         field, _, reason = omission.rpartition(" ")
-        _output.print_line(f"{field} left out of {plural(count, 'event')}: {reason}.", "yellow")
+        _common.print_line(f"{field} left out of {plural(count, 'event')}: {reason}.", "yellow")
     if not report.rejected:
         return
     where = f", written to {report.errors}" if report.errors else ""
-    _output.print_line(f"{plural(report.rejected, 'row')} rejected{where}:", "red")
+    _common.print_line(f"{plural(report.rejected, 'row')} rejected{where}:", "red")
     for row, why in report.reasons.items():
-        _output.print_line(f"row {row:,}: {why}", indent=2)
+        _common.print_line(f"row {row:,}: {why}", indent=2)

@@ -8,7 +8,7 @@ from typing import Annotated
 import attrs
 import typer
 
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import (
     EXIT_ATTENTION,
     EXIT_OK,
@@ -18,8 +18,8 @@ from adcp_tracker.cli._common import (
     Yes,
     command,
     confirm,
+    plural,
 )
-from adcp_tracker.cli._output import plural
 from adcp_tracker.cli.queue import make_tracker, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -72,22 +72,22 @@ def erase(  # noqa: PLR0913 - options, each by its name
     )
     if not confirm("Erase this person's data permanently?", yes=yes):
         return EXIT_ATTENTION
-    progress = _output.progress("erasing", hidden=as_json)
+    progress = _common.progress("erasing", hidden=as_json)
     with stopping(make_tracker(directory)) as tracker, progress:
         report = tracker.privacy.erase(
             **whom, default_region=region, follow=follow, timeout=timeout
         )
     steps = report.remaining_steps
     if as_json:
-        _output.print_json(attrs.asdict(report) | {"remaining_steps": steps})
+        _common.print_json(attrs.asdict(report) | {"remaining_steps": steps})
     else:
-        _output.print_line(
+        _common.print_line(
             f"Erased: {plural(report.events, 'event')}, "
             f"{plural(report.dead_letters, 'dead letter')}, "
             f"{plural(report.remembered, 'remembered context')}."
         )
         for step in steps:
-            _output.print_text(step, "yellow")
+            _common.print_text(step, "yellow")
     return EXIT_OK if report.is_complete else EXIT_ATTENTION
 
 
@@ -113,11 +113,11 @@ def export(  # noqa: PLR0913 - options, each by its name
     whom = _read(
         email=email, phone=phone, uid=uid, click_id=click_id, order_id=order_id, event_id=event_id
     )
-    with stopping(make_tracker(directory)) as tracker, _output.progress("looking"):
+    with stopping(make_tracker(directory)) as tracker, _common.progress("looking"):
         found = tracker.privacy.export(
             **whom, default_region=region, follow=follow, timeout=timeout
         )
-    _output.print_json(found)
+    _common.print_json(found)
     return EXIT_OK
 
 

@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from adcp_tracker._platform import SystemClock
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
 from adcp_tracker.delivery.stats import (
     Stats,
@@ -420,7 +420,7 @@ def migrate(
 
     place = queue_url(url)
     run(place, queues)
-    _output.print_line(f"{open_existing_queue(place).location}: the tables are up to date.")
+    _common.print_line(f"{open_existing_queue(place).location}: the tables are up to date.")
     return EXIT_OK
 
 
@@ -436,8 +436,8 @@ def check(*, url: Directory = None, as_json: AsJson = False) -> int:
     numbers = Shards(queue_numbers(url))
     found = DatabaseStore(queue_url(url), shards=numbers).conditions()
     if as_json:
-        _output.print_json({"findings": [each._asdict() for each in found]})
+        _common.print_json({"findings": [each._asdict() for each in found]})
     else:
         for each in found:
-            _output.print_check(each.level, "queue", each.message, each.remedy)
+            _common.print_check(each.level, "queue", each.message, each.remedy)
     return EXIT_OK if all(each.level == "ok" for each in found) else EXIT_ATTENTION

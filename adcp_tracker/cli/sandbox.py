@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import attrs
 import typer
 
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import EXIT_OK, AsJson, command
 from adcp_tracker.cli.queue import make_settings, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
@@ -144,8 +144,8 @@ def _print_entry(entry: Entry) -> None:
     what = " ".join(filter(None, (entry.event_type, entry.event_id, entry.code)))
     place = " ".join(filter(None, (entry.via, entry.destination)))
     label = OUTCOMES[entry.outcome].lower()
-    _output.print_line(f"{moment:%H:%M:%S} {label}: {what} ({place})", style)
-    _output.flush()
+    _common.print_line(f"{moment:%H:%M:%S} {label}: {what} ({place})", style)
+    _common.flush()
 
 
 def require_sandbox() -> None:
@@ -180,13 +180,13 @@ def _announcement(
         page = f"{public}/{query}"
         if as_json:
             page = page.removesuffix("/")
-            _output.print_json({"page": page, "base_url": base_url, "agent_url": agent_url})
+            _common.print_json({"page": page, "base_url": base_url, "agent_url": agent_url})
         else:
-            _output.print_line(f"The local seller is running. See its page: {page}")
-            _output.print_line("To send events to it, set:")
+            _common.print_line(f"The local seller is running. See its page: {page}")
+            _common.print_line("To send events to it, set:")
             for line in _environment(settings, token, base_url, agent_url, directory):
-                _output.print_line(f"export {line}", indent=4)
-        _output.flush()
+                _common.print_line(f"export {line}", indent=4)
+        _common.flush()
 
     return announce
 

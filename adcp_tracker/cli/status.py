@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from adcp_tracker._logging import logger
-from adcp_tracker.cli import _output
-from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command
-from adcp_tracker.cli._output import plural, print_stats, state_of
+from adcp_tracker.cli import _common
+from adcp_tracker.cli._common import (
+    EXIT_ATTENTION,
+    EXIT_OK,
+    AsJson,
+    Directory,
+    command,
+    plural,
+    print_stats,
+    state_of,
+)
 from adcp_tracker.cli.queue import configured_names, open_existing_queue, read_status
 from adcp_tracker.delivery.stats import add_up, current_stats
 from adcp_tracker.exceptions import ConfigurationError
@@ -62,7 +70,7 @@ def status(
     state = _state(found, errors, warnings)
     if as_json:
         problems = {"state": state, "errors": errors, "warnings": warnings}
-        _output.print_json(_document(found, queue.location) | problems)
+        _common.print_json(_document(found, queue.location) | problems)
     else:
         _print(found, queue.location, names)
         _print_verdict(state, errors, warnings)
@@ -136,18 +144,18 @@ def _document(found: QueueStatus, path: str) -> dict[str, object]:
 
 def _print(found: QueueStatus, path: str, names: list[str]) -> None:
     stats = found.stats
-    _output.print_line(f"{path}: {size(found.used_bytes)}")
+    _common.print_line(f"{path}: {size(found.used_bytes)}")
     if found.damage:
-        _output.print_line("The next process that uploads rebuilds the state; no event is lost.")
+        _common.print_line("The next process that uploads rebuilds the state; no event is lost.")
     idle = found.leader is None
-    _output.print_line(f"Uploading: {'no process' if idle else _process(found)}")
+    _common.print_line(f"Uploading: {'no process' if idle else _process(found)}")
     if stats.waiting:
         waiting = plural(stats.waiting, "event")
-        _output.print_line(f"{waiting} waiting for a destination to be configured.")
+        _common.print_line(f"{waiting} waiting for a destination to be configured.")
     if stats.oldest_at is not None:
-        _output.print_line(f"The oldest pending event is {age(time.time() - stats.oldest_at)} old.")
+        _common.print_line(f"The oldest pending event is {age(time.time() - stats.oldest_at)} old.")
     if stats.destinations:
-        _output.print_line()
+        _common.print_line()
         print_stats(stats, names, is_uploaded=not idle)
 
 
@@ -158,16 +166,16 @@ def _process(found: QueueStatus) -> str:
 
 
 def _print_verdict(state: str, errors: list[str], warnings: list[str]) -> None:
-    _output.print_line()
+    _common.print_line()
     style = {"error": "red", "warning": "yellow", "ok": "green"}.get(state, "")
-    _output.print_line(f"State: {state}", style)
+    _common.print_line(f"State: {state}", style)
     for line in errors:
-        _output.print_text(line, "red", indent=2)
+        _common.print_text(line, "red", indent=2)
         if line == "No process uploads.":
             remedy = "Start your application, or run adcp-tracker worker or adcp-tracker flush."
-            _output.print_text(remedy, indent=2)
+            _common.print_text(remedy, indent=2)
     for line in warnings:
-        _output.print_text(line, "yellow", indent=2)
+        _common.print_text(line, "yellow", indent=2)
 
 
 def size(number: float) -> str:

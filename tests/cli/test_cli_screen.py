@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adcp_tracker.cli import _output
+from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import EXIT_BUSY, EXIT_IO, EXIT_USAGE, describe_error
 from adcp_tracker.exceptions import (
     AdcpTrackerError,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def test_no_character_steers_a_terminal(text: str) -> None:
     """Whatever a cell holds, only visible characters and spaces are shown of it."""
     categories = {
-        unicodedata.category(each) for each in _output.printable(_output.Styled(text, "red"))
+        unicodedata.category(each) for each in _common.printable(_common.Styled(text, "red"))
     }
     assert not categories & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -39,7 +39,7 @@ def test_no_character_steers_a_terminal(text: str) -> None:
 @given(st.text())
 def test_json_is_one_line_of_ascii(text: str) -> None:
     """A script reads back what was there; a terminal is not steered by it."""
-    printed = printed_by(lambda: _output.print_json({"text": text}))
+    printed = printed_by(lambda: _common.print_json({"text": text}))
     assert printed.isascii()
     assert printed.endswith("\n")
     assert printed[:-1].isprintable()
@@ -56,8 +56,8 @@ def printed_by(call: Callable[[], None]) -> str:
 
 def test_plain_tables_stand_in_columns() -> None:
     """Numbers on the right, words on the left, nothing behind the last."""
-    rows = [("a", 1000, _output.Styled("well", "green")), ("long name", 5, "x\ny")]
-    assert printed_by(lambda: _output.print_table(("name", "n", "state"), rows)) == (
+    rows = [("a", 1000, _common.Styled("well", "green")), ("long name", 5, "x\ny")]
+    assert printed_by(lambda: _common.print_table(("name", "n", "state"), rows)) == (
         "name           n  state\na          1,000  well\nlong name      5  x y\n"
     )
 
@@ -95,7 +95,7 @@ class Terminal(io.StringIO):
 
 def read_slowly(*, hidden: bool) -> list[int]:
     """Read items with a progress bar."""
-    return list(_output.track_progress(range(3), "importing", 3, hidden=hidden))
+    return list(_common.track_progress(range(3), "importing", 3, hidden=hidden))
 
 
 @pytest.mark.parametrize(
