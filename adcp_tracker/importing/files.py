@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from adcp_tracker._formatting import format_setting
 from adcp_tracker.exceptions import ConfigurationError
+from adcp_tracker.journal.files import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -306,9 +307,7 @@ def _ascii(text: str) -> str:
 
 
 def _append(descriptor: int, data: bytes) -> int:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+    write_all(descriptor, data)
     return len(data)
 
 

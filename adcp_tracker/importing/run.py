@@ -8,7 +8,6 @@ event again, under the same id, and sellers count it once.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections import Counter
@@ -40,7 +39,7 @@ from adcp_tracker.importing.mapping import (
     reasons,
     zone_of,
 )
-from adcp_tracker.journal.files import opened
+from adcp_tracker.journal.files import opened, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -472,7 +471,8 @@ class _Progress:
         if not again:
             _check_unchanged(folder, place, wanted)
         with opened(place, os.O_RDWR | os.O_CREAT) as descriptor:
-            _lock(descriptor, wanted.path)
+            if not try_lock(descriptor):
+                raise ConfigurationError(f"{wanted.path}: another process imports this file.")
             facts: dict[str, object] = {
                 "path": str(wanted.path.resolve()),
                 "options": _options_digest(wanted.plan.options),
@@ -517,13 +517,6 @@ def progress_folder(tracker: Tracker) -> Path:
 def _options_digest(options: ImportOptions) -> str:
     plain = orjson.dumps(attrs.asdict(options), default=describe, option=orjson.OPT_SORT_KEYS)
     return blake2b(plain, digest_size=8).hexdigest()
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigurationError(f"{path}: another process imports this file.") from None
 
 
 def _read(descriptor: int) -> dict[str, Any]:
