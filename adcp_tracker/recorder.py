@@ -145,7 +145,7 @@ class Recorder:
     ) -> bool:
         """Return whether an event belongs to the open transaction, or waits for its commit."""
         late = _LateWrite(partial(self._append, envelope, body, accepted_ms), self._buffer)
-        return self._insert(event, envelope, body, accepted_ms, late) or self._waits(late)
+        return self._insert(event, envelope, body, accepted_ms, late) or self._defer(late)
 
     def _append(self, envelope: dict[str, object], body: bytes, accepted_ms: int) -> None:
         """Write an event to the journal."""
@@ -154,12 +154,21 @@ class Recorder:
         else:
             self._buffer.append(body, accepted_ms)
 
-    def _waits(self, late: _LateWrite) -> bool:
-        """Return whether ``on_commit`` makes a write later, or has made it."""
-        if self._is_deferred(late) or late.is_done:
-            return True
-        late.is_done = True
-        return False
+    def _defer(self, late: _LateWrite) -> bool:
+        """Hand a write to ``on_commit``; return whether it makes it later, or has made it."""
+        try:
+            if self._on_commit is not None and self._on_commit(late):
+                return True
+        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
+            reraise_interruption(error)
+            logger.error(
+                "on_commit.failed",
+                error=type(error).__name__,
+                at=_place(error),
+                remedy="fix on_commit; the event was written at once",
+            )
+        was_done, late.is_done = late.is_done, True
+        return was_done
 
     def _insert(
         self,
@@ -206,7 +215,7 @@ class Recorder:
             return True
         if self._outside == "commit":
             commit = _LateWrite(partial(self._commit, pending), self._buffer)
-            if not self._waits(commit):
+            if not self._defer(commit):
                 commit.write()
             return True
         return False
@@ -236,20 +245,6 @@ class Recorder:
             self._throttled_log.warning(
                 "event.omitted", event_id=event.event_id, field=each.field, reason=each.reason
             )
-
-    def _is_deferred(self, write: Callable[[], None]) -> bool:
-        """Return whether ``on_commit`` will write the event; if it fails, it won't."""
-        try:
-            return self._on_commit is not None and bool(self._on_commit(write))
-        except Exception as error:  # noqa: BLE001 - nothing may break a checkout
-            reraise_interruption(error)
-            logger.error(
-                "on_commit.failed",
-                error=type(error).__name__,
-                at=_place(error),
-                remedy="fix on_commit; the event was written at once",
-            )
-            return False
 
     def _capturing(self) -> _development.Capture | None:
         """Return what takes the events of a test; they are neither written nor sent."""
