@@ -120,7 +120,7 @@ class Recorder:
         accepted_ms, buffer = time.time_ns() // _NS_PER_MS, self._buffer
         if not plain or code is not None or event.omissions:
             self._write_enveloped(event, body, accepted_ms, _envelope(event, code, plain=plain))
-        elif self._on_commit is None or not self._is_left(event, {}, body, accepted_ms):
+        elif self._on_commit is None or not self._insert_or_defer(event, {}, body, accepted_ms):
             try:
                 self._journal.append(body, accepted_ms)
             except OSError as error:
@@ -136,14 +136,14 @@ class Recorder:
     def _write_enveloped(
         self, event: Event, body: bytes, accepted_ms: int, envelope: dict[str, object]
     ) -> None:
-        if self._on_commit is None or not self._is_left(event, envelope, body, accepted_ms):
+        if self._on_commit is None or not self._insert_or_defer(event, envelope, body, accepted_ms):
             self._append(envelope, body, accepted_ms)
         self._log_omissions(event)
 
-    def _is_left(
+    def _insert_or_defer(
         self, event: Event, envelope: dict[str, object], body: bytes, accepted_ms: int
     ) -> bool:
-        """Return whether an event belongs to the open transaction, or waits for its commit."""
+        """Insert an event in the open transaction, or defer it; return whether that was done."""
         late = _LateWrite(partial(self._append, envelope, body, accepted_ms), self._buffer)
         return self._insert(event, envelope, body, accepted_ms, late) or self._defer(late)
 
