@@ -10,12 +10,7 @@ import attrs
 import orjson
 
 from adcp_tracker.delivery.stats import write_stats
-from adcp_tracker.journal.records import accepted_ms
-from adcp_tracker.privacy.matching import (
-    PersonMatcher,
-    SearchResult,
-    search,
-)
+from adcp_tracker.privacy.matching import PersonMatcher, SearchResult, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
 
 
 _UTC = timezone.utc
-_HEAD_BYTES = 25
 
 _BY_HAND = (
     "Expire the click-id cookie at the browser's next request: see Capture.expire_cookie.",
@@ -191,7 +185,7 @@ class PersonData:
         """Return everything that was found as JSON-compatible dicts, each with its place."""
         result = self._search(uploader)
         status = DeliveryStatus(uploader)
-        events = [_event(uploader, status, match) for match in result.events]
+        events = [_event(status, match) for match in result.events]
         letters = [_letter(letter) for letter in result.letters]
         kept: list[dict[str, object]] = [
             {"kind": "remembered", "where": each.name, "context": _context(each.context)}
@@ -294,12 +288,11 @@ def _holds(batch: FrozenBatch, segment: str, record: Record) -> bool:
     )
 
 
-def _event(uploader: Uploader, status: DeliveryStatus, match: Match) -> dict[str, object]:
-    head = uploader.segments.read(match.segment, match.record.start, _HEAD_BYTES)
+def _event(status: DeliveryStatus, match: Match) -> dict[str, object]:
     return {
         "kind": "event",
         "where": f"segments/{match.segment}:{match.record.start}",
-        "accepted_at": _time(accepted_ms(head) / 1000),
+        "accepted_at": _time(match.record.accepted_ms / 1000),
         "destinations": status.of(match.segment, match.record),
         "event": orjson.loads(match.event),
     }
