@@ -168,6 +168,10 @@ class FieldPlan:
     def _plainness(self) -> bool:
         return bool(self.steps) and not (self.related or self.id_names or self.foreign)
 
+    def names_of(self, index: int) -> tuple[str, ...]:
+        """Return the names of the field at a place, the best first."""
+        return next((names for place, names, *_ in self.steps if place == index), ())
+
 
 def shape_of(source: object) -> tuple[tuple[object, ...], Iterable[object] | None]:
     """Return what decides which names a source has, and those names if they can be listed."""

@@ -537,28 +537,25 @@ def _finish_money(values: list[Any], plan: FieldPlan, get: Get, trace: Trace | N
 
 def _not_a_number(plan: FieldPlan, get: Get) -> object:
     """Return a total that is NaN and no null: the shop's sum went wrong, so it's an error."""
-    for index, names, *_ in plan.steps:
-        if index == _TOTAL:
-            for name in names:
-                value = get(name)
-                if type(value) in {float, Decimal}:
-                    return parse_amount(value)
+    for name in plan.names_of(_TOTAL):
+        value = get(name)
+        if type(value) in {float, Decimal}:
+            return parse_amount(value)
     return None
 
 
 def _aware_time(plan: FieldPlan, get: Get, naive: object, trace: Trace | None) -> object:
     """Prefer a time with an offset, or one whose name says that it is UTC, to a naive one."""
-    for index, names, *_ in plan.steps:
-        for name in names if index == _CREATED_AT else ():
-            value = parse_time(get(name))
-            if not isinstance(value, datetime):
-                continue
-            if value.tzinfo is None and canonical(name).endswith(("_gmt", "_utc")):
-                value = value.replace(tzinfo=_UTC)
-            if value.tzinfo is not None:
-                if trace is not None:
-                    trace["created_at"] = name
-                return value
+    for name in plan.names_of(_CREATED_AT):
+        value = parse_time(get(name))
+        if not isinstance(value, datetime):
+            continue
+        if value.tzinfo is None and canonical(name).endswith(("_gmt", "_utc")):
+            value = value.replace(tzinfo=_UTC)
+        if value.tzinfo is not None:
+            if trace is not None:
+                trace["created_at"] = name
+            return value
     return naive
 
 
@@ -586,8 +583,8 @@ def _fill_contact(
 
 
 def _ask_person(source: object, name: str, values: list[Any], trace: Trace | None) -> None:
-    person = _member(source, name)
-    if is_absent(person) or isinstance(person, (str, int)):
+    person = _related_object(source, name)
+    if person is None:
         return
     found: Trace | None = None if trace is None else {}
     _, (email, phone, country) = _contacts.read(person, found)
@@ -607,18 +604,15 @@ def _fill_client(
 ) -> None:
     """Fill in the IP address and user agent from where Shopify keeps them."""
     for name in related:
-        if name in _CLIENT_KEYS and is_loaded(source, name):
-            client = _member(source, name)
-            if not is_absent(client) and not isinstance(client, (str, int)):
-                _, (ip, agent) = _clients.read(client)
-                if values[_CLIENT_IP] is None and ip is not None:
-                    values[_CLIENT_IP] = ip
-                    if trace is not None:
-                        trace["client_ip"] = name
-                if values[_USER_AGENT] is None and agent is not None:
-                    values[_USER_AGENT] = agent
-                    if trace is not None:
-                        trace["client_user_agent"] = name
+        if name not in _CLIENT_KEYS or not is_loaded(source, name):
+            continue
+        client = _related_object(source, name)
+        found = () if client is None else _clients.read(client)[1]
+        for index, value in zip((_CLIENT_IP, _USER_AGENT), found, strict=False):
+            if values[index] is None and value is not None:
+                values[index] = value
+                if trace is not None:
+                    trace[_FIELDS[index]] = name
 
 
 def to_item(source: object) -> object:
@@ -704,6 +698,12 @@ def _is_from_line(source: object, plan: FieldPlan) -> bool:
 
 def _member(source: object, name: str) -> object:
     return source.get(name) if isinstance(source, dict) else get_attribute(source, name)
+
+
+def _related_object(source: object, name: str) -> object:
+    """Return an object that a source refers to; ``None`` if there is only its key, or nothing."""
+    found = _member(source, name)
+    return None if is_absent(found) or isinstance(found, (str, int)) else found
 
 
 def parse_items(  # noqa: PLR0911 - a line a kind
