@@ -67,7 +67,6 @@ if TYPE_CHECKING:
     from adcp_tracker.events.builder import EventFields
 
 _LINES: Final = frozenset({list, OrderItem})
-_LINE: Final = ("id", "quantity", "price", "brand", "name")
 _ITEMS: Final = 3
 _CENT: Final = Decimal("0.01")
 _VALUE: Final = "$.custom_data.value"
@@ -500,7 +499,7 @@ def _refunded(items: Unvalidated) -> Unvalidated:
 def _refunded_line(given: Unvalidated) -> Unvalidated:
     line = given if type(given) in _LINES else read_item(given)
     if type(line) is OrderItem:
-        line = [getattr(line, name) for name in _LINE]
+        line = [*attrs.astuple(line, recurse=False)]
     if type(line) is not list:
         return line
     item_id, quantity, price, *rest = line

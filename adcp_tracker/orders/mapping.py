@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -77,7 +76,7 @@ def register_order(
             f"got {'both' if named else 'neither'}"
         )
     if hook is not None:
-        dispatch_order.register(kind, partial(_by_hook, hook))
+        dispatch_order.register(kind, lambda source: order_values(hook(source)))
     else:
         dispatch_order.register(kind, mapping_of(fields, item).read)
 
@@ -101,10 +100,6 @@ def _check_names(fields: Mapping[str, object], known: tuple[str, ...]) -> None:
             raise ConfigurationError(f"register_order: Unknown field {name!r}.{hint}")
         if path is None or path == "":
             raise ConfigurationError(f"register_order: {name}: expected a path, got nothing")
-
-
-def _by_hook(hook: Callable[[Any], object], source: object) -> Sequence[Any]:
-    return order_values(hook(source))
 
 
 @attrs.frozen

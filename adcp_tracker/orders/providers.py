@@ -63,7 +63,7 @@ def from_stripe(payload: object, *, order_id: str | None = None) -> Order:
         InvalidEventError: If it is another object of Stripe.
     """
     source = _stripe_object(payload)
-    return _read(_of_kind(source, "object", _STRIPE), source, order_id)
+    return _read(_mapping_for(source, _STRIPE), source, order_id)
 
 
 def refunds_from_stripe(payload: object, *, order_id: str | None = None) -> tuple[Refund, ...]:
@@ -79,7 +79,7 @@ def refunds_from_stripe(payload: object, *, order_id: str | None = None) -> tupl
     source = _stripe_object(payload)
     if value_at(source, "object") == "refund":
         return _refunds(_STRIPE_REFUND, [source], None, order_id)
-    charge = _read(_of_kind(source, "object", {"charge": _STRIPE["charge"]}), source, order_id)
+    charge = _read(_mapping_for(source, {"charge": _STRIPE["charge"]}), source, order_id)
     listed = value_at(source, "refunds.data")
     if not isinstance(listed, (list, tuple)):
         return _difference(payload, source, charge)
@@ -145,8 +145,8 @@ def refunds_from_magento(payload: object, *, order_id: str | None = None) -> tup
         order_id: The order's increment id, which a credit memo doesn't have.
     """
     found = value_at(payload, "items")
-    listed = isinstance(found, list) and value_at(payload, "search_criteria") is not None
-    memos = found if listed and isinstance(found, list) else [payload]
+    is_search = value_at(payload, "search_criteria") is not None
+    memos = found if is_search and isinstance(found, list) else [payload]
     return _refunds(_MAGENTO_REFUND, memos, None, order_id)
 
 
@@ -325,11 +325,12 @@ def _difference(payload: object, charge: object, order: Order) -> tuple[Refund, 
     return (Refund(attrs.evolve(order, items=()), refund_id, amount),)
 
 
-def _of_kind(source: object, path: str, mappings: Mapping[str, OrderMapping]) -> OrderMapping:
-    kind = value_at(source, path)
+def _mapping_for(source: object, mappings: Mapping[str, OrderMapping]) -> OrderMapping:
+    """Return the mapping for an object of Stripe, which names its own kind."""
+    kind = value_at(source, "object")
     if not isinstance(kind, str) or kind not in mappings:
         expected = f"one of {', '.join(mappings)}"
-        raise InvalidEventError([FieldError(f"$.{path}", expected, describe(kind))])
+        raise InvalidEventError([FieldError("$.object", expected, describe(kind))])
     return mappings[kind]
 
 
