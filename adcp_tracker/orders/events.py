@@ -48,6 +48,7 @@ from adcp_tracker.events.rules import WRONG_TYPE, Check, InvalidField, below, js
 from adcp_tracker.events.validation import JsonDict, checks_of, fields_of
 from adcp_tracker.exceptions import FieldError
 from adcp_tracker.orders.reader import (
+    ITEMS,
     Order,
     OrderItem,
     converted_values,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from adcp_tracker.events.builder import EventFields
 
 _LINES: Final = frozenset({list, OrderItem})
-_ITEMS: Final = 3
 _CENT: Final = Decimal("0.01")
 _VALUE: Final = "$.custom_data.value"
 _SETTINGS: Final = ("now", "context", "default_region", "strict")
@@ -156,9 +156,9 @@ def plain_purchase_event(
     check of its field. If one doesn't pass, the event is put together again without checks,
     and :func:`.finish_event` finds all that is wrong with it.
     """
-    if type(values[_ITEMS]) is not tuple and type(values[_ITEMS]) is not list:
+    if type(values[ITEMS]) is not tuple and type(values[ITEMS]) is not list:
         values = [*converted_values(values)]
-        values[_ITEMS] = _lines(values[_ITEMS])
+        values[ITEMS] = _lines(values[ITEMS])
     errors: list[FieldError] = []
     try:
         wire = _purchase(values, now, context, default_region, _CHECKED, errors)

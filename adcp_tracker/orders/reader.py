@@ -240,7 +240,7 @@ def converted_values(values: Sequence[Any]) -> Sequence[Any]:
     if type(converted[_TOTAL]) is tuple and converted[_TOTAL] is not values[_TOTAL]:
         converted[_TOTAL], own = converted[_TOTAL]
         converted[_CURRENCY] = parse_currency(own) or converted[_CURRENCY]
-    if converted[_TOTAL] is None and not converted[_ITEMS] and _is_nan(values[_TOTAL]):
+    if converted[_TOTAL] is None and not converted[ITEMS] and _is_nan(values[_TOTAL]):
         converted[_TOTAL] = values[_TOTAL]
     return values if all(map(is_, values, converted)) else converted
 
@@ -255,7 +255,7 @@ def _convert(index: int, field: str, value: object) -> Any:  # noqa: ANN401 - of
     converted: Any = convert(value)
     if converted is None:
         return _orders.defaults[index]
-    if type(converted) is tuple and type(value) in {tuple, list} and index == _ITEMS:
+    if type(converted) is tuple and type(value) in {tuple, list} and index == ITEMS:
         lines: Any = value
         same = all(map(is_, lines, converted))
         return value if same else converted
@@ -296,11 +296,11 @@ def order_defaults(currency: str | None, zone: str | None) -> OrderDefaults | No
 
 def make_order(values: Sequence[Any]) -> Order:
     """Make an order of its values."""
-    lines: Any = values[_ITEMS]
+    lines: Any = values[ITEMS]
     if type(lines) is tuple:
         lines = tuple(OrderItem(*line) if type(line) is list else line for line in lines)
     fields = [*values]
-    fields[_ITEMS] = lines
+    fields[ITEMS] = lines
     return Order(*fields)
 
 
@@ -529,7 +529,7 @@ def _finish_money(values: list[Any], plan: FieldPlan, get: Get, trace: Trace | N
             values[_CURRENCY] = own
             if trace is not None:
                 trace["currency"] = f"{trace.get('total', 'total')}.currency"
-    elif values[_TOTAL] is None and not values[_ITEMS]:
+    elif values[_TOTAL] is None and not values[ITEMS]:
         values[_TOTAL] = _not_a_number(plan, get)
     if values[_CURRENCY] is not None:
         values[_CURRENCY] = parse_currency(values[_CURRENCY])
@@ -808,7 +808,7 @@ _CLIENT_KEYS: Final = frozenset({*CLIENT_FIELDS, *map(camel, CLIENT_FIELDS)})
 _FIELDS: Final = list(ORDER_NAMES)
 _TOTAL: Final = _FIELDS.index("total")
 _CURRENCY: Final = _FIELDS.index("currency")
-_ITEMS: Final = _FIELDS.index("items")
+ITEMS: Final = _FIELDS.index("items")
 _EMAIL: Final = _FIELDS.index("email")
 _PHONE: Final = _FIELDS.index("phone")
 _CREATED_AT: Final = _FIELDS.index("created_at")
