@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import partial
 from itertools import chain, filterfalse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -51,6 +52,7 @@ _DENIED: Final = frozenset({"denied", "no", "false", "0", "n"})
 _GRANTED: Final = frozenset({"granted", "yes", "true", "1", "y", "unspecified", "unknown"})
 _UTC: Final = timezone.utc
 _MATCH: Final = b'"user_match":{'
+_without_copy_number: Final = partial(re.compile(r" \(\d+\)$").sub, "")
 
 
 @attrs.frozen
@@ -402,7 +404,7 @@ def _columns_by_name(source: Source) -> dict[str, list[str]]:
     """Return the columns by their usual name; copies are those of the name they copy."""
     found: dict[str, list[str]] = {}
     for column in source.columns:
-        found.setdefault(canonical(re.sub(r" \(\d+\)$", "", column)), []).append(column)
+        found.setdefault(canonical(_without_copy_number(column)), []).append(column)
     return found
 
 
@@ -421,8 +423,8 @@ def _given(columns: tuple[str, ...], source: Source, field: str) -> tuple[str, .
     """Return columns as the file spells them, copies of the same name included."""
     found: list[str] = []
     for wanted in columns:
-        same = [each for each in source.columns if each.casefold() == wanted.strip().casefold()]
-        copies = [each for each in source.columns if re.sub(r" \(\d+\)$", "", each) in same]
+        same = [each for each in source.columns if each.casefold() == _folded(wanted)]
+        copies = [each for each in source.columns if _without_copy_number(each) in same]
         if not copies and source.format != "csv":
             copies = [wanted]  # a key that the first lines don't have
         if not copies:
@@ -458,21 +460,27 @@ def _guessed(by_name: Mapping[str, list[str]], source: Source) -> dict[str, tupl
     return fields
 
 
+def _folded(text: object) -> str:
+    return str(text).strip().casefold()
+
+
 def _where(
     options: ImportOptions,
     preset: Preset,
     by_name: Mapping[str, list[str]],
     source: Source,
 ) -> dict[str, frozenset[str]]:
-    wanted: dict[str, frozenset[str]] = {}
+    """Return the values, in small letters, that a column must have; options replace a preset's."""
+    if options.where:
+        return {
+            _given((column,), source, "where")[0]: frozenset(map(_folded, allowed))
+            for column, allowed in options.where.items()
+        }
+    wanted = {}
     for names, values in preset.where.items():
-        for name in names:
-            if name in by_name and not options.where:
-                wanted[by_name[name][0]] = frozenset(values)
-                break
-    for column, allowed in options.where.items():
-        (found, *_) = _given((column,), source, "where")
-        wanted[found] = frozenset(each.strip().casefold() for each in allowed)
+        column = next((by_name[name][0] for name in names if name in by_name), None)
+        if column is not None:
+            wanted[column] = frozenset(values)
     return wanted
 
 
@@ -566,16 +574,16 @@ class RowReader:
         defaults: What a row lacks.
 
     Attributes:
-        plan: The same.
+        plan: As given.
     """
 
     def __init__(self, plan: Plan, defaults: Defaults) -> None:
         options = plan.options
-        self.plan = self._plan = plan
+        self.plan = plan
         self._fields = [(name, each) for name, each in plan.fields.items() if name not in _ITEM]
         self._items = [(name, plan.fields[name]) for name in _ITEM if name in plan.fields]
         self._constants = options.constants
-        self._types = {key.strip().casefold(): each for key, each in options.event_types.items()}
+        self._types = {_folded(key): each for key, each in options.event_types.items()}
         self._currency = options.currency or defaults.currency
         self._zone = plan.zone or defaults.zone
         self._region = options.region or defaults.region
@@ -612,17 +620,17 @@ class RowReader:
         return Built(event, _context(values), _MATCH in event.json)
 
     def _check_wanted(self, row: Row) -> None:
-        for column, allowed in self._plan.where.items():
+        for column, allowed in self.plan.where.items():
             value = value_at(row.values, column)
-            if str("" if value is None else value).strip().casefold() not in allowed:
+            if _folded("" if value is None else value) not in allowed:
                 raise Skipped(f"{column} has none of the wanted values")
 
     def _event_type(self, values: Mapping[str, Any]) -> str:
         given = values.get("event_type")
         if given is None:
-            return self._plan.event_type
+            return self.plan.event_type
         text = str(given).strip()
-        kind = self._types.get(text.casefold()) or canonical(text)
+        kind = self._types.get(_folded(text)) or canonical(text)
         try:
             return EventType(kind).value
         except ValueError:
@@ -638,7 +646,7 @@ class RowReader:
             "default_region": values.get("country") or self._region,
             "event_time": self._time(_with_clock(values)),
         }
-        source = values.get("action_source") or self._plan.action_source
+        source = values.get("action_source") or self.plan.action_source
         if source is not None:
             options["action_source"] = canonical(str(source))
         event_id = self._event_id(values, kind, found)
@@ -663,7 +671,7 @@ class RowReader:
             if kind in {"purchase", "refund"}:
                 return None
             return key if kind == "lead" else derive_event_id(kind, key)
-        if "order_id" in self._plan.fields and self._plan.has_ids:
+        if "order_id" in self.plan.fields and self.plan.has_ids:
             _fail("order_id", "an id, as other rows have", "a blank cell")
         parts = (f"{name}={value}" for name, value in sorted(found.items()))
         return derive_event_id(kind, "row", *parts)
@@ -671,9 +679,9 @@ class RowReader:
     def _time(self, value: object) -> datetime:
         if value is None:
             _fail("created_at", "the time of the conversion", "a blank cell")
-        time = parse_local_time(value, self._plan.dates)
+        time = parse_local_time(value, self.plan.dates)
         if time is None:
-            slashes = isinstance(value, str) and "/" in value and self._plan.dates is None
+            slashes = isinstance(value, str) and "/" in value and self.plan.dates is None
             hint = "; say with --dates mdy or dmy how it is written" if slashes else ""
             _fail("created_at", f"a time such as 2026-11-27T16:30:00+01:00{hint}", describe(value))
         if time.tzinfo is None:
@@ -688,7 +696,7 @@ class RowReader:
     def _amount(self, value: object) -> object:
         if not isinstance(value, str):
             return value
-        text = parse_local_amount(value, decimal_comma=self._plan.options.decimal_comma)
+        text = parse_local_amount(value, decimal_comma=self.plan.options.decimal_comma)
         return parse_amount(text)
 
     def _data(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -728,7 +736,7 @@ class RowReader:
     ) -> Event:
         """Make a refund. The column of the refunded amount is the total's if there is no other."""
         order = self._order(values, rows)
-        if "refund_amount" not in self._plan.fields:
+        if "refund_amount" not in self.plan.fields:
             return refund_event(order, refund_id=_id_text(values.get("refund_id")), **options)
         amount = self._amount(values.get("refund_amount"))
         if amount is None or (isinstance(amount, (int, float, Decimal)) and not amount):
@@ -780,7 +788,7 @@ def _context(values: Mapping[str, Any]) -> RequestContext | None:
     given = values.get("consent")
     if given is None:
         return None
-    word = str(given).strip().casefold()
+    word = _folded(given)
     if word in _GRANTED:
         return None
     if word in _DENIED:
@@ -834,8 +842,10 @@ def parse_local_time(value: object, dates: str | None = None) -> datetime | None
     if isinstance(value, str) and value.isdecimal() and value.isascii():
         value = int(value) if len(value) <= len(str(2**53)) else value
     time = parse_time(value)
-    if isinstance(time, datetime) or not isinstance(value, str) or len(value) > _LONGEST_TIME:
-        return time if isinstance(time, datetime) else None
+    if isinstance(time, datetime):
+        return time
+    if not isinstance(value, str) or len(value) > _LONGEST_TIME:
+        return None
     text, zone = _split_zone(value.strip())
     try:
         time = _from_parts(text, dates)
