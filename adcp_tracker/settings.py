@@ -427,19 +427,17 @@ class Settings:
         return self.directory is not None or self.queue is not None
 
     def __attrs_post_init__(self) -> None:
-        is_producer = self.transactional_outbox is not None and not self.has_store
-        if not is_producer and not self.has_store:
+        if not self.has_store and self.transactional_outbox is None:
             raise ConfigurationError(
                 "directory: expected a directory where events wait, or the URL of a queue, got "
                 "neither; pass directory='/var/lib/shop/adcp', or queue='postgresql://…'"
             )
-        if is_producer and self.outside_transaction == "journal":
+        if not self.has_store and self.outside_transaction == "journal":
             raise ConfigurationError(
                 "outside_transaction: expected a directory for 'journal', got none; set "
                 "directory=, or use 'commit' or 'refuse'"
             )
-        is_relay = self.directory is not None
-        if len(self.queues) > 1 and self.uploader == "thread" and not is_relay:
+        if len(self.queues) > 1 and self.uploader == "thread" and self.directory is None:
             raise ConfigurationError(
                 "queues: expected one queue for a tracker that uploads; pass "
                 "uploader='external', and run adcp-tracker worker"
@@ -595,7 +593,6 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
         ConfigurationError: If a destination is only partly described.
     """
     environ = os.environ if environ is None else environ
-    source = environ.get("ADCP_EVENT_SOURCE_ID")
     destinations: list[Destination] = []
     interchange = _read(INTERCHANGE_VARIABLES, environ)
     if interchange.keys() - _SHARED:
@@ -608,7 +605,7 @@ def destinations_from_env(environ: Mapping[str, str] | None = None) -> list[Dest
         agent |= _credentials(environ, "ADCP_AGENT_TOKEN", needed, "an agent")
         if "auth" in agent:
             agent["key_secret"] = environ["ADCP_OAUTH_CLIENT_SECRET"]
-        agent["event_source_id"] = source
+        agent["event_source_id"] = environ["ADCP_EVENT_SOURCE_ID"]
         destinations.append(_build(Agent, AGENT_VARIABLES, agent))
     return destinations
 
