@@ -38,10 +38,7 @@ def encryption_from_keys(keys: Sequence[str | bytes]) -> Encryption | None:
     Raises:
         ConfigurationError: If one is no key, or the package ``cryptography`` is missing.
     """
-    if not keys:
-        return None
-
-    return Encryption(keys)
+    return Encryption(keys) if keys else None
 
 
 ENCRYPTED: Final = {EVENT: ENCRYPTED_EVENT, ENVELOPED: ENCRYPTED_ENVELOPED}

@@ -214,7 +214,7 @@ class QueueDirectory:
     def used_bytes(self) -> int:
         """Return how much room segments, dead letters and evidence take."""
         return sum(
-            _size(entry)
+            size_of(entry.path)
             for folder in (self.segments, self.dead, self.quarantine)
             for entry in _entries(folder)
         )
@@ -575,12 +575,5 @@ def size_of(path: str) -> int:
     """
     try:
         return os.lstat(path).st_size
-    except FileNotFoundError:  # delivered and deleted while we looked
-        return 0
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:  # delivered and deleted while we looked
         return 0

@@ -70,7 +70,7 @@ def erase_record(record: bytes, only: object = None) -> bytes:
         only: The one destination that its envelope says it is for, if it does.
     """
     kept = b"" if only is None else orjson.dumps({"only": only})
-    return encode_record(kept.ljust(len(record) - HEADER_BYTES - 1), int(record[9:22]), ERASED)
+    return encode_record(kept.ljust(len(record) - HEADER_BYTES - 1), accepted_ms(record), ERASED)
 
 
 class Record(NamedTuple):
