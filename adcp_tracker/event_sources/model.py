@@ -502,7 +502,7 @@ def _report(item: Mapping[str, object]) -> SourceReport:
         action_source=sanitize(get_value(item, "action_source"), CODE_LENGTH),
         setup=_setup(setup) if isinstance(setup, dict) else None,
         health=_health(health) if isinstance(health, dict) else None,
-        errors=tuple(_errors(item)),
+        errors=_messages(get_value(item, "errors"), get_value(item, "error")),
     )
 
 
@@ -515,23 +515,19 @@ def _setup(setup: Mapping[str, object]) -> Setup:
 
 
 def _health(health: Mapping[str, object]) -> Health:
-    listed = get_value(health, "issues")
-    issues = [_message(issue) for issue in listed[:_MOST_LINES]] if isinstance(listed, list) else []
-    issues.append(sanitize(get_value(health, "last_error")))
     rate, events = get_value(health, "match_rate"), get_value(health, "events_received_24h")
     return Health(
         status=sanitize(get_value(health, "status"), CODE_LENGTH),
         match_rate=float(rate) if _is_number(rate) and 0 <= rate <= 1 else None,
         events_received_24h=events if is_count(events) else None,
-        issues=tuple(filter(None, issues)),
+        issues=_messages(get_value(health, "issues"), sanitize(get_value(health, "last_error"))),
     )
 
 
-def _errors(item: Mapping[str, object]) -> list[str]:
-    listed = get_value(item, "errors")
-    errors = [_message(error) for error in listed[:_MOST_LINES]] if isinstance(listed, list) else []
-    errors.append(_message(get_value(item, "error")))
-    return [error for error in errors if error]
+def _messages(listed: object, last: object) -> tuple[str, ...]:
+    """Return the messages of a list and of one more value, as far as there are any."""
+    values = [*listed[:_MOST_LINES], last] if isinstance(listed, list) else [last]
+    return tuple(filter(None, map(_message, values)))
 
 
 def _message(value: object) -> str:
