@@ -79,8 +79,7 @@ class ContextTokens:
 
     def _use(self, keys: Sequence[str | bytes]) -> TokenSigner:
         self._signer = TokenSigner(keys, clock=self._clock)
-        raw = [key.encode() if isinstance(key, str) else key for key in keys]
-        self._naming = tuple(hmac.digest(key, _NAMING, "sha256") for key in raw)
+        self._naming = tuple(hmac.digest(_raw(key), _NAMING, "sha256") for key in keys)
         return self._signer
 
     @property

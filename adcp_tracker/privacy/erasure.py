@@ -164,7 +164,7 @@ class PersonData:
         in_memory = self.buffer.erase(matcher.owns)
         in_flight = uploader.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
-        unreadable = self._remove_unreadable(uploader, result)
+        unreadable = sum(map(len, result.damages.values())) + uploader.queue.discard_quarantined()
         remembered, unsearched = self.memory.delete(self.memory.of_person(result.person))
         self._scrub_messages(uploader, result.person.identifying_texts())
         return ErasureReport(
@@ -199,11 +199,6 @@ class PersonData:
         self.buffer.flush()
         uploader.apply_arrived()
         return search(uploader, self.person, follow=self.follow)
-
-    def _remove_unreadable(self, uploader: Uploader, result: SearchResult) -> int:
-        """Remove what can't be searched, since it may contain the person's data."""
-        removed = sum(map(len, result.damages.values()))
-        return removed + uploader.queue.discard_quarantined()
 
     def _scrub_messages(self, uploader: Uploader, identifying_texts: frozenset[str]) -> None:
         """Remove the person from sellers' messages, also from freed pages of the database."""
