@@ -18,38 +18,22 @@ if TYPE_CHECKING:
     """Return whether there is a file or a directory at this path."""
 
 
-def write_holding_gil() -> Append:
-    """Return the C library's ``write``, called without releasing the GIL.
-
-    Raises:
-        OSError: If there is no C library to call.
-        AttributeError: If it has no ``write``.
-    """
+def write_holding_gil() -> Append | None:
+    """Return the C library's ``write``, called without releasing the GIL; ``None`` without one."""
     # Without declared argument types an int and bytes go through as they are, which is
     # quicker than checked conversions; the result is a C int, and records are small.
-    return ctypes.PyDLL(None).write
-
-
-def write_with_lock() -> Append:
-    """Return ``os.write`` in the same form."""
-    lock = threading.Lock()
-
-    def append(descriptor: int, data: bytes, _size: int) -> int:
-        with lock:
-            try:
-                return os.write(descriptor, data)
-            except OSError:
-                return -1
-
-    return append
-
-
-def fastest_write() -> Append:
-    """Return the fastest append function of this interpreter."""
     try:
-        return write_holding_gil()
-    except (OSError, AttributeError):  # pragma: no cover - no C library to be had
-        return write_with_lock()
+        return ctypes.PyDLL(None).write
+    except (OSError, AttributeError):
+        return None
+
+
+def write_releasing_gil(descriptor: int, data: bytes, _size: int) -> int:
+    """Call ``os.write`` in the same form."""
+    try:
+        return os.write(descriptor, data)
+    except OSError:
+        return -1
 
 
 def exists_holding_gil() -> Exists:

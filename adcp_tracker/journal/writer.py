@@ -38,7 +38,6 @@ _SMALLEST_SEGMENT_BYTES = 4096
 _LEAST_SEGMENTS = 16
 _GROWTH_BYTES = 512 * 1024
 _FULL_RECHECK_SECONDS = 0.25
-_SWITCH_SECONDS = 0.01
 _HOLD_SECONDS = 5.0
 _ATTEMPTS = 5
 _SLOW_SECONDS = 0.05
@@ -69,7 +68,7 @@ class JournalWriter:
         on_begin: Called before a segment is begun, once its directory is there.
         on_growth: Called from the appending thread each time about half a megabyte has come.
         on_fork: Called by the first append in a child whose fork Python was not told of.
-        append: How bytes get into the file.
+        append: How bytes get into the file, without releasing the GIL.
         sync: How a file gets on the disk.
         clock: Where the time is read.
     """
@@ -95,9 +94,8 @@ class JournalWriter:
         self._on_begin = on_begin
         self._on_growth = on_growth
         self._on_fork = on_fork
-        self._append = append or _syscalls.fastest_write()
+        self._append = append or _syscalls.write_holding_gil() or self._append_with_lock
         self._sync_data = sync
-        self._append_releasing_gil = _syscalls.write_with_lock()
         self._write = self._write_through if synchronous else self._append
         self._clock = clock or SystemClock()
         self._reset()
@@ -161,20 +159,29 @@ class JournalWriter:
             self._quick_writes = 0
             self._write = self._write_releasing_gil
 
+    def _append_with_lock(self, _descriptor: int, record: bytes, size: int) -> int:
+        """Append while other threads run, none of which can close the segment meanwhile."""
+        with self._syncs.lock:
+            return _syscalls.write_releasing_gil(self._descriptor, record, size)
+
     def _write_releasing_gil(self, descriptor: int, record: bytes, size: int) -> int:
         """Write a record; hold the GIL again once the disk is fast."""
         started = monotonic()
-        written = self._append_releasing_gil(descriptor, record, size)
+        written = self._append_with_lock(descriptor, record, size)
         is_quick = monotonic() - started < _QUICK_SECONDS
         self._quick_writes = self._quick_writes + 1 if is_quick else 0
         if self._quick_writes >= _QUICK_WRITES:
             self._write = self._append
         return written
 
-    def _write_through(self, descriptor: int, record: bytes, size: int) -> int:
-        """Write a record, and wait until the disk has it."""
+    def _write_through(self, _descriptor: int, record: bytes, size: int) -> int:
+        """Write a record, and wait until the disk has it.
+
+        The descriptor is read once more: the segment may have been closed since the call of
+        this function, but isn't between this reading and the write.
+        """
         since = self._syncs.begun
-        written = self._append(descriptor, record, size)
+        written = self._append(self._descriptor, record, size)
         if written == size:
             try:
                 self._sync(since)
@@ -423,10 +430,6 @@ class JournalWriter:
                 return
             self._descriptor, self._path = _CLOSED, None
             try:
-                if threading.active_count() > 1:
-                    # A thread may hold the number already: let it finish its write before the
-                    # number is free for somebody else's file.
-                    self._clock.sleep(_SWITCH_SECONDS)
                 if self._synchronous:
                     self._syncs.sync(descriptor, path)
             finally:

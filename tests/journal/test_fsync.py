@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker._platform import SystemClock
-from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal._syscalls import FsyncError
 from adcp_tracker.journal.buffer import WriteBuffer
 from adcp_tracker.journal.encryption import EncryptedJournalWriter, Encryption
@@ -25,6 +24,7 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import parse
 from adcp_tracker.journal.writer import JournalWriter
 from tests.support.destinations import wait_until
+from tests.support.journals import quick_write, stopped_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -131,7 +131,7 @@ def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
     directory: QueueDirectory, how: str
 ) -> None:
     """Whoever finds its segment closed, or another one in its place, is told as well."""
-    quick, disk = _syscalls.fastest_write(), Disk()
+    quick, disk = quick_write(), Disk()
     told: list[bool] = []
 
     def end_segment() -> None:
@@ -157,6 +157,37 @@ def test_a_segment_that_is_not_confirmed_at_its_end_fails_for_who_wrote_to_it(
     assert fails(lambda: journal.append(body(1), NOW_MS))
     assert not any(told)
     assert body(1) in written(directory)
+
+
+def test_what_is_appended_while_its_segment_is_closed_is_confirmed(
+    directory: QueueDirectory,
+) -> None:
+    """No sync that began before a record was written counts for it."""
+    confirmed: dict[int, bytes] = {}
+    has_tried = threading.Event()
+    goes_on: list[threading.Event] = []
+
+    def append(descriptor: int, data: bytes, size: int) -> int:
+        count = quick_write()(descriptor, data, size)
+        if b"A-1" in data:
+            has_tried.set()
+        return count
+
+    def sync(descriptor: int) -> None:
+        is_there = os.fstat(descriptor)
+        content = os.pread(descriptor, is_there.st_size, 0)
+        while goes_on:
+            goes_on.pop().set()
+            has_tried.wait(WAIT_S)
+        confirmed[is_there.st_ino] = content
+
+    journal = JournalWriter(directory, synchronous=True, sync=sync, append=append)
+    journal.append(body(0), NOW_MS)
+    with stopped_in("_write_through", lambda: journal.append(body(1), NOW_MS)) as may_go_on:
+        goes_on.append(may_go_on)
+        journal.roll()
+    assert body(1) in b"".join(confirmed.values())
+    assert written(directory) == [body(0), body(1)]
 
 
 def test_a_segment_is_closed_though_the_disk_does_not_confirm_it(directory: QueueDirectory) -> None:

@@ -20,14 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcp_tracker.exceptions import QueueFullError, UnsafeDirectoryError
-from adcp_tracker.journal import _syscalls
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.journal.records import DROPPED, encode_event, parse
 from adcp_tracker.journal.writer import JournalWriter
 from tests.support.descriptors import open_beneath
+from tests.support.journals import quick_write, stopped_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from adcp_tracker.journal import _syscalls
 
 NOW_MS = 1_767_225_600_123
 
@@ -38,11 +40,26 @@ def directory(tmp_path: Path) -> QueueDirectory:
     return QueueDirectory(tmp_path / "queue")
 
 
-@pytest.fixture(params=[_syscalls.write_holding_gil, _syscalls.write_with_lock])
-def append(request: pytest.FixtureRequest) -> _syscalls.Append:
-    """Return each way to append."""
-    choose: Callable[[], _syscalls.Append] = request.param
-    return choose()
+class SlowWrite:
+    """Appends as to a disk that takes its time once, for the second write."""
+
+    def __init__(self) -> None:
+        self._append = quick_write()
+        self.count = 0
+
+    def __call__(self, descriptor: int, data: bytes, size: int) -> int:
+        """Write, once slowly."""
+        self.count += 1
+        if self.count == 2:
+            time.sleep(0.06)
+        return self._append(descriptor, data, size)
+
+
+@pytest.fixture(params=[None, SlowWrite])
+def append(request: pytest.FixtureRequest) -> _syscalls.Append | None:
+    """Return each way to append: holding the GIL, and releasing it after a slow write."""
+    choose: Callable[[], _syscalls.Append] | None = request.param
+    return choose and choose()
 
 
 def written(directory: QueueDirectory) -> list[bytes]:
@@ -73,7 +90,7 @@ def test_nothing_is_created_before_the_first_event(directory: QueueDirectory) ->
 
 
 def test_an_event_is_on_disk_when_the_call_returns(
-    directory: QueueDirectory, append: _syscalls.Append
+    directory: QueueDirectory, append: _syscalls.Append | None
 ) -> None:
     """Each way to append puts whole records into the file, in order."""
     journal = JournalWriter(directory, append=append)
@@ -107,7 +124,9 @@ def test_the_writer_holds_its_segment_until_it_lets_go(directory: QueueDirectory
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-def test_segments_are_rolled_by_size(directory: QueueDirectory, append: _syscalls.Append) -> None:
+def test_segments_are_rolled_by_size(
+    directory: QueueDirectory, append: _syscalls.Append | None
+) -> None:
     """A full segment is followed by another, and no record is lost on the way."""
     journal = JournalWriter(directory, segment_bytes=500, append=append)
     for number in range(200):
@@ -128,7 +147,7 @@ def test_a_segment_is_rolled_by_age_only_when_old_enough(directory: QueueDirecto
 
 
 def test_threads_share_a_journal_while_it_rolls(
-    directory: QueueDirectory, append: _syscalls.Append
+    directory: QueueDirectory, append: _syscalls.Append | None
 ) -> None:
     """Eight threads lose and tear nothing, though segments change under them."""
     journal = JournalWriter(directory, segment_bytes=2000, append=append)
@@ -243,7 +262,7 @@ def test_room_that_comes_free_is_used(directory: QueueDirectory) -> None:
 
 def test_a_short_write_ends_its_segment(directory: QueueDirectory) -> None:
     """A record that the disk took in part is never followed by another in its segment."""
-    failing = ShortWrites(_syscalls.write_holding_gil())
+    failing = ShortWrites(quick_write())
     journal = JournalWriter(directory, append=failing)
     journal.append(body(1), NOW_MS)
     failing.next_length = 10
@@ -412,17 +431,29 @@ def test_after_a_slow_write_the_interpreter_lock_is_released_until_the_disk_is_q
     directory: QueueDirectory,
 ) -> None:
     """A slow disk stops the thread that writes, and no other."""
-    quick, holding = _syscalls.fastest_write(), []
-
-    def append(descriptor: int, data: bytes, size: int) -> int:
-        holding.append(data)
-        if len(holding) == 2:
-            time.sleep(0.06)
-        return quick(descriptor, data, size)
-
+    append = SlowWrite()
     journal = JournalWriter(directory, append=append)
     journal.append(body(0), NOW_MS)  # opens the segment
     for number in range(1, 200):
         journal.append(body(number), NOW_MS)
     assert written(directory) == [body(number) for number in range(200)]
-    assert 1 < len(holding) < 110
+    assert 1 < append.count < 110
+
+
+def test_what_is_appended_while_its_segment_is_closed_goes_into_another(
+    directory: QueueDirectory, tmp_path: Path
+) -> None:
+    """And not into a file that has the number of the closed one by then."""
+    journal = JournalWriter(directory, append=SlowWrite())
+    for number in range(3):
+        journal.append(body(number), NOW_MS)
+    closed = journal._descriptor  # noqa: SLF001 - nobody else is told
+    others: list[int] = []
+    with stopped_in("_write_releasing_gil", lambda: journal.append(body(3), NOW_MS)):
+        journal.roll()
+        while not others or others[-1] < closed:  # the lowest number that is free comes first
+            others.append(os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT))
+    for each in others:
+        os.close(each)
+    assert (tmp_path / "other").read_bytes() == b""
+    assert written(directory) == [body(number) for number in range(4)]
