@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.records import Record
 
 _MEMORY_BYTES = 16 * 1024 * 1024
-_TELL_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
 _REMEDY = "check the queue's volume"
 
 
@@ -227,7 +227,7 @@ class WriteBuffer:
 
     def flush_soon(self) -> None:
         """Flush, if the last time is more than a second ago."""
-        if self._clock.monotonic() - self._written_at >= _TELL_SECONDS:
+        if self._clock.monotonic() - self._written_at >= _RETRY_SECONDS:
             self.flush()
 
     def keep(self, error: OSError, body: bytes, accepted_ms: int, kind: bytes = EVENT) -> None:
@@ -279,7 +279,7 @@ class WriteBuffer:
 
     def _retry(self) -> None:
         while True:
-            threading.Event().wait(_TELL_SECONDS)
+            threading.Event().wait(_RETRY_SECONDS)
             with self._lock:
                 self.flush()
                 if not (self.waiting or self.drop_counts):
@@ -303,13 +303,13 @@ class WriteBuffer:
         self._written_at = self._clock.monotonic()
         if not self.drop_counts:
             return
-        told, self.drop_counts = self.drop_counts, Counter()
+        counts, self.drop_counts = self.drop_counts, Counter()
         try:
             self._journal.append_reserved(
-                orjson.dumps(told), int(self._clock.now() * 1000), DROPPED
+                orjson.dumps(counts), int(self._clock.now() * 1000), DROPPED
             )
         except FsyncError:
             return  # it is in its segment; a second record would be counted twice
         except OSError as error:
-            self.drop_counts.update(told)
+            self.drop_counts.update(counts)
             reraise_interruption(error)

@@ -45,7 +45,7 @@ ENCRYPTED: Final = {EVENT: ENCRYPTED_EVENT, ENVELOPED: ENCRYPTED_ENVELOPED}
 """What kind a record of a segment becomes when it is encrypted."""
 
 _IN_SEGMENTS: Final = {encrypted: plain for plain, encrypted in ENCRYPTED.items()}
-_AMONG_LETTERS: Final = {ENCRYPTED_DEAD_LETTER: ENVELOPED}
+_IN_DEAD_LETTERS: Final = {ENCRYPTED_DEAD_LETTER: ENVELOPED}
 _KEY_BYTES: Final = 32
 _KEY_ID_BYTES: Final = 6
 _SALT_BYTES: Final = 16
@@ -58,7 +58,7 @@ _NONCES_DRAWN: Final = 512
 _MAX_CIPHERS: Final = 256
 _INFO: Final = b"adcp_tracker records at rest"
 _ID_INFO: Final = b"adcp_tracker key id"
-_HOW: Final = (
+_COMMAND: Final = (
     "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
 )
 
@@ -79,7 +79,7 @@ class Encryption:
     nonces_per_salt = 1 << 24
 
     def __init__(self, keys: str | bytes | Sequence[str | bytes]) -> None:
-        self._decryption_error = _refusal()
+        self._decryption_error = _invalid_tag()
         decoded = _decoded(keys)
         self._keys = {_key_id(key): key for key in decoded}
         self._first = _key_id(decoded[0])
@@ -136,7 +136,7 @@ class Encryption:
         self, data: bytes, start: int = 0
     ) -> tuple[list[Record], list[CorruptSpan]]:
         """Parse dead letters, decrypted."""
-        return self._parse(data, start, _AMONG_LETTERS)
+        return self._parse(data, start, _IN_DEAD_LETTERS)
 
     def _parse(
         self, data: bytes, start: int, kinds: Mapping[bytes, bytes]
@@ -218,7 +218,7 @@ def _from_base64(text: bytes) -> bytes:
 def _decoded(keys: str | bytes | Sequence[str | bytes]) -> list[bytes]:
     given = as_tuple(keys)
     if not given:
-        raise ConfigurationError(f"encryption_keys: expected a key, got none; make one: {_HOW}")
+        raise ConfigurationError(f"encryption_keys: expected a key, got none; make one: {_COMMAND}")
     return [_key(place, key) for place, key in enumerate(given)]
 
 
@@ -235,7 +235,7 @@ def _key(place: int, given: object) -> bytes:
     sized = f" of {len(given)}" if isinstance(given, (str, bytes)) else ""
     raise ConfigurationError(
         f"encryption_keys[{place}]: expected {_KEY_BYTES} bytes, as bytes or as URL-safe "
-        f"base64, got {type(given).__name__}{sized}; make one: {_HOW}"
+        f"base64, got {type(given).__name__}{sized}; make one: {_COMMAND}"
     )
 
 
@@ -250,7 +250,7 @@ def _hkdf(key: bytes, salt: bytes | None, info: bytes, length: int) -> bytes:
     return HKDF(SHA256(), length, salt, info).derive(key)
 
 
-def _refusal() -> type[Exception]:
+def _invalid_tag() -> type[Exception]:
     """Return the exception class of a failed decryption."""
     try:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra's package

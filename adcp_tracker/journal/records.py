@@ -30,7 +30,7 @@ ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, ENCRYPTED_DEAD_LETTER = b"C", b"T", b"L"
 UNDECRYPTED = frozenset({ENCRYPTED_EVENT, ENCRYPTED_ENVELOPED, ENCRYPTED_DEAD_LETTER})
 """Kinds of records that are still encrypted when they have been read: their key is missing."""
 
-_SEALED_BY = re.compile(rb"([A-Za-z0-9_-]{8})\.")
+_KEY_ID = re.compile(rb"([A-Za-z0-9_-]{8})\.")
 _SEED_MASK = 0xFFFFFFFF
 _PLAIN = b" E\t"
 _PLAIN_LETTERS = ((8, b" "), (22, b" "), (23, b"E"), (24, b"\t"))
@@ -213,7 +213,7 @@ def _read(line: bytes, start: int, stop: int) -> Record | None:
 
 def key_id_of(record: Record) -> str:
     """Return the id of the key that a record was encrypted with."""
-    matched = _SEALED_BY.match(record.body)
+    matched = _KEY_ID.match(record.body)
     return matched[1].decode() if matched else "unknown"
 
 
