@@ -106,21 +106,21 @@ class ErasureReport:
     @property
     def remaining_steps(self) -> tuple[str, ...]:
         """What only you can do, in sentences."""
-        told = [_SENT_BEFORE, *_BY_HAND]
+        steps = [_SENT_BEFORE, *_BY_HAND]
         if self.sent:
-            told.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
+            steps.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
         if self.in_flight:
-            told.insert(0, _IN_FLIGHT.format(_count(self.in_flight, "event was", "events were")))
+            steps.insert(0, _IN_FLIGHT.format(_count(self.in_flight, "event was", "events were")))
         if self.unsearched:
             contexts = _count(self.unsearched, "remembered context is", "remembered contexts are")
-            told.insert(0, _UNSEARCHED.format(contexts))
+            steps.insert(0, _UNSEARCHED.format(contexts))
         if self.undecrypted:
-            told.insert(0, _UNDECRYPTED.format(_count(self.undecrypted, "event", "events")))
+            steps.insert(0, _UNDECRYPTED.format(_count(self.undecrypted, "event", "events")))
         if self.leftover_files:
-            told.insert(0, _LEFTOVER.format(", ".join(self.leftover_files)))
+            steps.insert(0, _LEFTOVER.format(", ".join(self.leftover_files)))
         if self.unreached:
-            told.insert(0, _UNREACHED.format(", ".join(self.unreached)))
-        return tuple(told)
+            steps.insert(0, _UNREACHED.format(", ".join(self.unreached)))
+        return tuple(steps)
 
     def as_json(self) -> dict[str, object]:
         """Return the report as a JSON-compatible dict."""
@@ -134,14 +134,14 @@ class PersonData:
 
     Attributes:
         buffer: This process's write buffer.
-        memory: The remembered contexts.
+        contexts: The remembered contexts.
         person: The person.
         follow: Also take the other events of the same orders.
         erase_copies: Erases the person from what a relay has shipped.
     """
 
     buffer: WriteBuffer
-    memory: ContextStore
+    contexts: ContextStore
     person: Person
     follow: bool = True
     erase_copies: Callable[[Person], object] | None = None
@@ -165,7 +165,7 @@ class PersonData:
         in_flight = uploader.discard_erased(matcher.owns)
         waiting = sum(number for (_, stand), number in stands.items() if stand in OPEN)
         unreadable = sum(map(len, result.damages.values())) + uploader.queue.discard_quarantined()
-        remembered, unsearched = self.memory.delete(self.memory.of_person(result.person))
+        remembered, unsearched = self.contexts.delete(self.contexts.of_person(result.person))
         self._scrub_messages(uploader, result.person.identifying_texts())
         return ErasureReport(
             events=len(result.events),
@@ -189,7 +189,7 @@ class PersonData:
         letters = [_letter(letter) for letter in result.letters]
         kept: list[dict[str, object]] = [
             {"kind": "remembered", "where": each.name, "context": _context(each.context)}
-            for each in self.memory.of_person(result.person)
+            for each in self.contexts.of_person(result.person)
             if each.context is not None
         ]
         return [*events, *letters, *kept, *_undecrypted(result.undecrypted)]
@@ -228,16 +228,16 @@ def _erase(uploader: Uploader | Relay, result: SearchResult) -> None:
 
 
 def _scrub_state(uploader: Uploader, identifying_texts: frozenset[str]) -> None:
-    def tells(message: str) -> bool:
+    def mentions(message: str) -> bool:
         folded = message.casefold()
-        return any(trait in folded for trait in identifying_texts)
+        return any(text in folded for text in identifying_texts)
 
     for batches in list(uploader.state.batches.values()):
         for batch in list(batches):
-            if tells(batch.last_message):
+            if mentions(batch.last_message):
                 uploader.state.replace(batch, attrs.evolve(batch, last_message=""))
     for state in uploader.state.destinations.values():
-        if state.pause is not None and tells(state.pause.message):
+        if state.pause is not None and mentions(state.pause.message):
             state.pause = attrs.evolve(state.pause, message="")
 
 
@@ -264,12 +264,12 @@ class DeliveryStatus:
         """Return an event's status for each of its destinations."""
         only = record.unpack()[0].get("only")
         return {
-            name: self._with(name, segment, record)
+            name: self._of_destination(name, segment, record)
             for name in self._state.destinations
             if only in (None, name)
         }
 
-    def _with(self, name: str, segment: str, record: Record) -> str:
+    def _of_destination(self, name: str, segment: str, record: Record) -> str:
         if self._state.destinations[name].cursors.get(segment, 0) <= record.start:
             return WAITING
         if any(_holds(each, segment, record) for each in self._state.batches[name]):
