@@ -317,7 +317,7 @@ def finish_event(
     Raises:
         InvalidEventError: If the event is invalid.
     """
-    _place(fields, context)
+    _add_page(fields, context)
     if is_absent(fields["event_id"]):
         fields["event_id"] = None
     event_time = fields["event_time"]
@@ -337,7 +337,7 @@ def finish_event(
     return _finish_tolerantly(fields, errors, found, now)
 
 
-def _place(fields: dict[str, Any], context: Context | None) -> None:
+def _add_page(fields: dict[str, Any], context: Context | None) -> None:
     """Add the request's page. With a page, the action source is the website."""
     source, url = fields.get("action_source"), fields.get("event_source_url")
     if source is None or source == "website":

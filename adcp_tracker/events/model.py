@@ -386,7 +386,7 @@ class Surface:
     extra: Mapping[str, object] = attrs.field(default=EMPTY, repr=False, hash=False)
 
 
-USER_MATCH: Final = part(UserMatch, refused=RAW_IDENTIFIERS, condition=_check_identifies)
+USER_MATCH: Final = part(UserMatch, rejected=RAW_IDENTIFIERS, condition=_check_identifies)
 """The check of a :class:`UserMatch`."""
 
 CUSTOM_DATA: Final = part(CustomData)

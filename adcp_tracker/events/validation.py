@@ -84,7 +84,7 @@ def part(  # noqa: C901 - the one loop over fields
     kind: type[attrs.AttrsInstance],
     *,
     expected: str | None = None,
-    refused: Mapping[str, tuple[str, str]] | None = None,
+    rejected: Mapping[str, tuple[str, str]] | None = None,
     condition: Condition | None = None,
 ) -> Nested:
     """Make the check of a part of an event from the rules of its class.
@@ -94,7 +94,7 @@ def part(  # noqa: C901 - the one loop over fields
     Args:
         kind: The class.
         expected: What an error says is expected of something else; left out, the class.
-        refused: Unknown keys that are not taken: what to expect instead, and what was found.
+        rejected: Unknown keys that are not taken: what to expect instead, and what was found.
         condition: Checks what one field asks of another. It gets the checked fields, or the
             given ones if some are wrong.
     """
@@ -122,7 +122,7 @@ def part(  # noqa: C901 - the one loop over fields
         if condition is not None:
             errors += _errors_of_condition(condition, source if errors else wire, omitted)
         if len(wire) != len(source):
-            errors += _add_unknown(wire, source, named, refused or {}, omitted)
+            errors += _add_unknown(wire, source, named, rejected or {}, omitted)
         if errors:
             raise InvalidField(errors)
         return wire
@@ -164,7 +164,7 @@ def _add_unknown(
     wire: JsonDict,
     source: Mapping[Any, object],
     named: frozenset[str],
-    refused: Mapping[str, tuple[str, str]],
+    rejected: Mapping[str, tuple[str, str]],
     omitted: Omitted,
 ) -> list[FieldError]:
     """Put keys that the protocol doesn't name beside those that it does."""
@@ -176,8 +176,8 @@ def _add_unknown(
         try:
             name = json_key(key)
             step = step_to(key)
-            if name in refused:
-                fail(UNKNOWN_FIELD, *refused[name])
+            if name in rejected:
+                fail(UNKNOWN_FIELD, *rejected[name])
             wire[name] = json_object(value) if name == _EXT else json_value(value)
         except InvalidField as error:
             if not is_absent(value):
