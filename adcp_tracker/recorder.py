@@ -46,7 +46,7 @@ _LONGEST_MESSAGE: Final = 4000
 _HOUR_SECONDS: Final = 3600.0
 _BROWSING: Final = frozenset(each.value for each in IGNORED_FOR_BOTS)
 """Types of events that happen again and again, so that nobody names each of them."""
-_REFUSED: Final = "INVALID_EVENT"
+_INVALID_CODE: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
 _TYPE: Final = re.compile(rb'\{"event_id":"[^"\\]*(?:\\.[^"\\]*)*","event_type":"([a-z_]+)"')
 _check_code: Final = identifier(MAX_CODE)
@@ -164,7 +164,7 @@ class Recorder:
             logger.error(
                 "on_commit.failed",
                 error=type(error).__name__,
-                at=_place(error),
+                at=_raised_at(error),
                 remedy="fix on_commit; the event was written at once",
             )
         was_done, late.is_done = late.is_done, True
@@ -275,7 +275,7 @@ class Recorder:
             self._pipeline.start()
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             reraise_interruption(error)
-            logger.error("flusher.not_started", error=type(error).__name__, at=_place(error))
+            logger.error("flusher.not_started", error=type(error).__name__, at=_raised_at(error))
 
     def reject(self, error: Exception, event_type: EventType | str) -> RejectedEvent:
         """Store an event that cannot be sent as a dead letter; raise if the tracker is strict."""
@@ -292,7 +292,7 @@ class Recorder:
             self._count_dropped("error")
             # Not its message: it may contain parts of the order.
             logger.error(
-                "event.failed", event_type=name, error=type(error).__name__, at=_place(error)
+                "event.failed", event_type=name, error=type(error).__name__, at=_raised_at(error)
             )
             return RejectedEvent(name, "", ())
         return self._store_rejected(error, name)
@@ -303,7 +303,7 @@ class Recorder:
         is_named = all(each.path != "$.event_id" for each in error.errors)
         event_id = str(kept.get("event_id", "")) if is_named else ""
         message = str(error)[:_LONGEST_MESSAGE]
-        envelope = {"code": _REFUSED, "message": message, "remedy": _REMEDY}
+        envelope = {"code": _INVALID_CODE, "message": message, "remedy": _REMEDY}
         line = encode_within(kept, MAX_EVENT_BYTES)
         self._buffer.append_enveloped(envelope, line, time.time_ns() // _NS_PER_MS)
         if not self._pipeline.started:
@@ -383,7 +383,7 @@ def _checked_code(given: object, event: Event) -> str:
     return clean_id(str(code))
 
 
-def _place(error: Exception) -> str:
+def _raised_at(error: Exception) -> str:
     """Return the file and line where an error was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
