@@ -508,7 +508,7 @@ class Skipped(Exception):  # noqa: N818 - no error
     """A row isn't to be imported; the message says why."""
 
 
-class RefusedRow(Exception):  # noqa: N818 - of the row, not of the program
+class RejectedRow(Exception):  # noqa: N818 - of the row, not of the program
     """No event of a row would do; the message says why."""
 
 
@@ -593,14 +593,14 @@ class RowReader:
 
         Raises:
             Skipped: If they aren't to be imported.
-            RefusedRow: If they can't be read.
+            RejectedRow: If they can't be read.
             InvalidEventError: If no event can be made of them.
         """
         first = rows[0]
         if first.problem:
-            raise RefusedRow(first.problem)
+            raise RejectedRow(first.problem)
         if len(rows) > MAX_LINES:
-            raise RefusedRow(f"Expected an order of at most {MAX_LINES:,} rows, got more.")
+            raise RejectedRow(f"Expected an order of at most {MAX_LINES:,} rows, got more.")
         self._check_wanted(first)
         found = {}
         for name, columns in self._fields:

@@ -31,7 +31,7 @@ from adcp_tracker.importing.mapping import (
     Defaults,
     ImportOptions,
     Plan,
-    RefusedRow,
+    RejectedRow,
     RowReader,
     Skipped,
     grouped,
@@ -61,7 +61,7 @@ _SAVED: Final = (
 _CHUNK: Final = 1024 * 1024
 _FIRST_EVENTS: Final = 3
 _FIRST_REASONS: Final = 5
-_TELL_ROWS: Final = 500
+_PROGRESS_ROWS: Final = 500
 _WAIT_SECONDS: Final = 0.05
 _UTC: Final = timezone.utc
 
@@ -201,8 +201,8 @@ class Import:
         destinations = () if tracker is None else tracker.destinations
         drops = tracker is None or tracker.settings.on_denied == "drop"
 
-        def look(built: Built) -> str:
-            _check_wanted(built.event, destinations)
+        def check(built: Built) -> str:
+            _check_accepted(built.event, destinations)
             if built.context is not None and drops:
                 return "consent"
             if len(report.first) < _FIRST_EVENTS:
@@ -211,7 +211,7 @@ class Import:
 
         target = None if errors is None else Path(errors)
         with _Rejects(self.source, target, 0) as rejects:
-            self._import(look, _defaults(tracker), report, rejects, None, on_progress)
+            self._import(check, _defaults(tracker), report, rejects, None, on_progress)
         report.errors = str(target) if target and report.rejected else ""
         return report
 
@@ -238,7 +238,7 @@ class Import:
             _import_one(group, reader, record, report, rejects)
             if save is not None:
                 save(group[-1].number, rejects.length)
-            if on_progress is not None and report.rows % _TELL_ROWS < len(group):
+            if on_progress is not None and report.rows % _PROGRESS_ROWS < len(group):
                 on_progress(group[-1].number, max(self.lines, group[-1].number))
 
 
@@ -300,7 +300,7 @@ def _import_one(
     except InvalidEventError as error:
         _reject(group, reasons(error, reader.plan), report, rejects)
         return
-    except RefusedRow as error:
+    except RejectedRow as error:
         _reject(group, str(error), report, rejects)
         return
     except (ValueError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
@@ -326,11 +326,11 @@ def _reject(group: list[Row], why: str, report: ImportReport, rejects: _Rejects)
     report.errors = rejects.name
 
 
-def _check_wanted(event: Event, destinations: Sequence[Destination]) -> None:
+def _check_accepted(event: Event, destinations: Sequence[Destination]) -> None:
     """Raise if no seller would take an event, as far as that is known here.
 
     Raises:
-        RefusedRow: If so.
+        RejectedRow: If so.
     """
     has_rules = any(getattr(each, "source_rule", None) for each in destinations)
     if event.is_baseline and not has_rules:
@@ -338,7 +338,7 @@ def _check_wanted(event: Event, destinations: Sequence[Destination]) -> None:
     decoded = orjson.loads(event.json)
     failures = [each.check(decoded) for each in destinations]
     if failures and all(failures) and failures[0] is not None:
-        raise RefusedRow(failures[0].message)
+        raise RejectedRow(failures[0].message)
 
 
 class _TrackerSink:
@@ -353,7 +353,7 @@ class _TrackerSink:
 
     def record(self, built: Built) -> str:
         """Record an event durably."""
-        _check_wanted(built.event, self._tracker.destinations)
+        _check_accepted(built.event, self._tracker.destinations)
         deadline = time.monotonic() + self._patience
         while True:
             try:
