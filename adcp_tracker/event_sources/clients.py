@@ -152,12 +152,12 @@ class AgentClient:
 
     Attributes:
         event_source_id: The event source whose events are counted.
-        line: The protocol version that is spoken.
+        version: The protocol version that is spoken.
         ask: Calls a tool with arguments.
     """
 
     event_source_id: str
-    line: AdcpVersion
+    version: AdcpVersion
     ask: Callable[[str, Mapping[str, object]], Answer]
 
     def list(self, account: Account | None) -> tuple[SourceReport, ...] | CheckResult:
@@ -186,7 +186,7 @@ class AgentClient:
     ) -> CheckResult | None:
         """Return also an error if the protocol version lacks one of the event types."""
         wrong = _check_count(sources, delete_missing=delete_missing)
-        return wrong or _check_versions(sources, self.line)
+        return wrong or _check_versions(sources, self.version)
 
     def count_received(
         self, account: Account | None, start: int, stop: int
@@ -251,14 +251,14 @@ def _check_count(sources: Sequence[EventSource], *, delete_missing: bool) -> Che
     return None
 
 
-def _check_versions(sources: Sequence[EventSource], line: AdcpVersion) -> CheckResult | None:
+def _check_versions(sources: Sequence[EventSource], version: AdcpVersion) -> CheckResult | None:
     """Return an error if an older version lacks an event type: it would fail the request."""
     for source in sources:
         for kind in source.event_types:
-            needed = NEWER_EVENT_TYPES.get(kind, line)
-            if parse_version(needed) > parse_version(line):
+            needed = NEWER_EVENT_TYPES.get(kind, version)
+            if parse_version(needed) > parse_version(version):
                 where = f"The event source {source.event_source_id!r}"
-                message = f"{where} has {kind!r}, of AdCP {needed}, destination speaks {line}."
+                message = f"{where} has {kind!r}, of AdCP {needed}, destination speaks {version}."
                 remedy = (
                     f"Set adcp_version to {needed} if the seller speaks it, or remove the type."
                 )
