@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[str, object], None]
 
-Made = TypeVar("Made")
+_Made = TypeVar("_Made")
 
 Durability = Literal["process", "power"]
 OnDenied = Literal["drop", "strip"]
@@ -631,10 +631,10 @@ def _credentials(
 
 
 def _build(
-    kind: Callable[..., Made],
+    kind: Callable[..., _Made],
     variables: tuple[EnvVar, ...],
     arguments: Mapping[str, object],
-) -> Made:
+) -> _Made:
     """Make an object; if an argument is invalid, name the variable that sets it."""
     try:
         return kind(**arguments)

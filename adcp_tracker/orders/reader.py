@@ -374,7 +374,7 @@ def choose_id(source: object, get: Get, plan: FieldPlan, trace: Trace | None = N
         value = unbox(value)
         if isinstance(value, (str, int, UUID)) and not isinstance(value, bool):
             if usual == UNSURE_ID and type(value) is int and not is_absent(get(PRIMARY_KEY)):
-                _warn_once(f"{type(source).__module__}.{type(source).__qualname__}")
+                _warn_of_number_as_id(f"{type(source).__module__}.{type(source).__qualname__}")
             named = parse_id(value)
             if named is None:
                 continue
@@ -386,7 +386,7 @@ def choose_id(source: object, get: Get, plan: FieldPlan, trace: Trace | None = N
 
 
 @cache
-def _warn_once(kind: str) -> None:
+def _warn_of_number_as_id(kind: str) -> None:
     logger.warning(
         "order.id_is_number",
         kind=kind,
