@@ -410,8 +410,10 @@ def explain(
     if as_json:
         _common.print_json(attrs.asdict(found))
     else:
-        for line in str(found).splitlines():
-            _common.print_line(line)
+        rows = [(each.name, each.source or "-", each.value) for each in found.fields]
+        _common.print_table(("field", "read from", "value"), rows)
+        for problem in found.problems:
+            _common.print_text(problem)
     return EXIT_ATTENTION if found.problems else EXIT_OK
 
 

@@ -27,6 +27,14 @@ def test_an_order_in_a_file_is_explained_field_by_field(tmp_path: Path) -> None:
     ended = run("explain", path)
 
     assert ended.code == 0
+    assert ended.out.splitlines()[0].split() == ["field", "read", "from", "value"]
+    starts = {
+        line.index(name)
+        for line in ended.out.splitlines()
+        for name in ("totalPrice", "qty")
+        if name in line
+    }
+    assert len(starts) == 1  # they stand below each other
     rows = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines()[1:]}
     assert rows["total"] == ["totalPrice", "59.9"]
     assert rows["email"][0] == "customer.email"
