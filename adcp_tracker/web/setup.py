@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.settings import Settings, destinations_from_env, settings_from_env
+from adcp_tracker.settings import VARIABLES, Settings, destinations_from_env, settings_from_env
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.consent import CallableConsent, consent_reader
@@ -78,10 +78,8 @@ def _with_framework_request(
 ) -> Mapping[str, object]:
     """Have a consent function called with the framework's request."""
     consent = options.get("consent")
-    if request is None or consent is None:
-        return options
-    reader = consent_reader(consent)
-    if not isinstance(reader, CallableConsent):
+    reader = None if consent is None else consent_reader(consent)
+    if request is None or not isinstance(reader, CallableConsent):
         return options
     function = reader.function
     return {**options, "consent": lambda given: function(request(given))}
@@ -111,4 +109,6 @@ def _check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
             )
         close = difflib.get_close_matches(str(name), sorted(known), 1, _SURELY_A_TYPO)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(sorted(known))}"
+        if (variable := f"ADCP_{name}".upper()) in {each.name for each in VARIABLES}:
+            hint = f"Set {variable}, or give it to one of destinations=[…]"
         raise ConfigurationError(f"Unknown option {name!r}. {hint}")

@@ -81,6 +81,7 @@ def test_debug_mode_makes_a_tracker_strict_unless_told(
         ({"directory": "x", "trusted_proxy": []}, "Did you mean 'trusted_proxies'?"),
         ({"directory": "x", "flush_intervall": 1}, "Did you mean 'flush_interval'?"),
         ({"directory": "x", "colour": "red"}, "Known are allowed_hosts, click_cookie, "),
+        ({"directory": "x", "api_key": "secret"}, "'api_key'. Set ADCP_API_KEY, or give it to"),
         ({"directory": "x", "destinations": SELLER}, "a list of destinations"),
         ({"directory": "x", "destinations": [SELLER, "agent"]}, r"got str at \[1\]"),
         ({"directory": "x", "destinations": [Interchange]}, r"got type at \[0\]"),
