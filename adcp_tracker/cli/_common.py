@@ -395,9 +395,8 @@ def state_of(counts: DestinationStats) -> str:
 
 def _state(counts: DestinationStats) -> Styled:
     word = state_of(counts)
-    return Styled(
-        word, {"paused": "red", "missing key": "red", "retrying": "yellow"}.get(word, "green")
-    )
+    colours = {"paused": "red", "missing key": "red", "retrying": "yellow"}
+    return Styled(word, colours.get(word, "green"))
 
 
 def _print_reasons(

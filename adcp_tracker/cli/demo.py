@@ -289,8 +289,8 @@ def _print(stats: Stats, totals: dict[str, int], seconds: float, seller: Sandbox
     _common.print_line(
         f"{totals['accepted']:,} events in {seconds:.2f} s "
         f"({totals['accepted'] / seconds:,.0f} events/s). The seller received "
-        f"{counts['received']:,} in {counts['requests']:,} requests; "
-        f"{counts['duplicates']:,} of them were repeats."
+        f"{counts['received']:,} events in {counts['requests']:,} requests, and already had "
+        f"{counts['duplicates']:,} of these events."
     )
 
 

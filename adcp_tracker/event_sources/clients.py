@@ -205,9 +205,8 @@ class AgentClient:
 
     def _use(self, account: Account | None, arguments: Mapping[str, object]) -> Answer:
         if account is None:
-            message = "Agents need to know which account the event sources belong to."
-            remedy = "Pass an account with account_id, or with brand and operator."
-            return CheckResult("error", message, remedy)
+            text = "Agents need to know which account the event sources belong to."
+            return CheckResult("error", text, "Pass account_id (--account), or brand and operator.")
         # A new key for each call, so that it never gets an old response.
         key = {"idempotency_key": secrets.token_hex(32), "account": account.as_json()}
         return self.ask("sync_event_sources", key | dict(arguments))

@@ -550,8 +550,8 @@ def _check_secure(path: Path, status: os.stat_result, kind: int) -> None:
     if status.st_uid != os.geteuid():
         raise UnsafeDirectoryError(
             f"{path}: expected user {os.geteuid()} to own it, got user {status.st_uid}; "
-            f"give each user a directory of its own; in a container's volume, use a folder below "
-            f"the mount"
+            "run this as that user, or give each user a directory of its own; "
+            "in a container's volume, use a folder below the mount"
         )
     if status.st_mode & _OTHERS:
         raise UnsafeDirectoryError(

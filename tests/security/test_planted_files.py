@@ -170,7 +170,7 @@ def test_a_file_of_another_user_is_refused(directory: QueueDirectory, name: str)
     path = directory.path / name
     path.touch(0o600)
     os.chown(path, 65534, 65534)
-    with pytest.raises(_REFUSED, match="got user 65534; give each user a directory"):
+    with pytest.raises(_REFUSED, match="got user 65534; run this as that user"):
         _use(directory, name)
 
 
