@@ -213,7 +213,7 @@ class Hooks:
         try:
             return hook(*arguments)
         except BaseException as error:  # noqa: BLE001 - a hook is anybody's code
-            # Its words are not logged: they may hold anything.
+            # The message isn't logged, since it may contain personal data.
             self._throttled_log.warning(
                 "hook.raised", error=type(error).__name__, remedy="fix the hook"
             )

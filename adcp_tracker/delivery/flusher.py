@@ -93,7 +93,7 @@ class ForkBarrier:
 
 
 def stats_of(leader: Leader) -> Stats:
-    """Return the counts of whoever leads."""
+    """Return the counts of an uploader or a relay."""
     return leader.stats()
 
 
@@ -214,8 +214,8 @@ class Flusher:
             if self._thread is not None and self._thread.is_alive():
                 return
             self._stopping = self._retiring = False
-            # Known before it runs: an error that strikes while it starts must not leave one
-            # behind that nobody knows of, or the next start would begin a second.
+            # Set before it starts: if an error strikes in between, a thread that isn't known here
+            # would run beside the one of the next start.
             thread = threading.Thread(target=self._run, name="adcp_tracker", daemon=True)
             self._thread = thread
             self._due_at = self._clock.monotonic()
@@ -392,7 +392,7 @@ class Flusher:
     def _run(self) -> None:
         while not self._should_end():
             self._run_safely(self._run_round)
-        if self._retiring:  # close the segment: nobody else will
+        if self._retiring:  # close the segment: no other thread will
             self._run_safely(self._maintenance)
 
     def _run_round(self) -> None:
@@ -415,7 +415,7 @@ class Flusher:
         except (AdcpTrackerError, OSError) as error:
             self._throttled_log.warning("flusher.failed", error=str(error))
         except BaseException as error:  # noqa: BLE001 - or nothing would be delivered any more
-            # Its words are not logged: they may hold anything.
+            # The message isn't logged, since it may contain personal data.
             self._throttled_log.warning("flusher.failed", reason=type(error).__name__)
         return False
 
@@ -549,7 +549,7 @@ class Flusher:
     def _drain(self, uploader: Leader) -> None:
         """Wait for requests in flight: another leader must not send them too.
 
-        Whatever goes wrong meanwhile, or has gone wrong before, is no reason not to.
+        Errors, in the meantime or before, don't end the wait.
         """
         try:
             while uploader.is_sending:

@@ -221,7 +221,7 @@ class OutcomeHandler:
         attempts = self.batch.attempts + 1
         unreadable = self.batch.unreadable + outcome.is_success
         if outcome.is_success and unreadable >= _UNREADABLE_TRIES:
-            # Seemingly accepted each time, so sending it for ever helps nobody.
+            # It seems to be accepted each time, so sending it again doesn't help.
             return self._delivered(Delivered(warnings=(outcome.message,), is_confirmed=False))
         budgeted = self.batch.budgeted + outcome.budgeted
         if outcome.budgeted and budgeted >= self.policy.budget:
@@ -278,8 +278,8 @@ class OutcomeHandler:
     def _raise_limits(self) -> None:
         """Double learned limits after many accepted requests near them.
 
-        What was learned from an answer that was none of the seller's own, or before it took
-        more, is so outgrown. A limit that stands costs one request in a hundred.
+        The limit may have come from a proxy, or may have been raised since. If it still stands,
+        this costs one request in a hundred.
         """
         state = self._destination
         if state.max_events is None or state.max_bytes is None:

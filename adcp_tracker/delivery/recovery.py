@@ -74,7 +74,7 @@ def repair(
     _drop_missing_segments(state, present, batcher)
     sizes = _settle_letters(state, letters, present)
     for destination in state.destinations.values():
-        if destination.pause is not None:  # whoever restarted may have fixed the cause
+        if destination.pause is not None:  # a restart may have fixed the cause
             destination.resume_at = 0.0
         destination.missing_keys = ""  # and given a key, or taken one away
     return sizes

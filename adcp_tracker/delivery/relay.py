@@ -191,13 +191,13 @@ class Relay:
         )
 
     def close_state(self) -> None:
-        """Have nothing to close: a forked child opens connections of its own."""
+        """Do nothing: a forked child opens connections of its own."""
 
     def reopen_state(self) -> None:
-        """Have nothing to open."""
+        """Do nothing, as in :meth:`close_state`."""
 
     def apply_arrived(self) -> None:
-        """Have nothing to apply: pieces are shipped one after the other."""
+        """Do nothing: pieces are shipped one after the other."""
 
     def close(self) -> None:
         """Tell the database whether anything is left here."""

@@ -91,10 +91,10 @@ class DestinationStats:
     ``accepted = delivered + unconfirmed + pending + dead + sum(dropped)`` at all times.
 
     Attributes:
-        accepted: Events taken up.
-        delivered: Events the seller has.
+        accepted: Events recorded for it.
+        delivered: Events the seller says it processed.
         pending: Events on disk, on their way.
-        dead: Events set aside with a reason.
+        dead: Dead letters.
         dropped: Events dropped, by reason.
         unconfirmed: Events the seller accepted without saying that it processed them.
         omitted: Fields that were unusable and left out of events, as ``field reason``, with the

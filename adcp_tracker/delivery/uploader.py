@@ -258,8 +258,9 @@ class Uploader:
     def discard_erased(self, is_unwanted: Callable[[bytes], bool]) -> int:
         """Drop events that were erased on disk from memory and batches.
 
-        Batches that lost some get a new identity. What is on its way cannot be called
-        back; it is settled as it was sent, and what would go again has shrunk by then.
+        Batches that lost some get a new identity. A request in flight can't be recalled: its
+        outcome is applied as if nothing had been erased. If it has to be sent again, it has
+        fewer events by then.
 
         Args:
             is_unwanted: Tells those events by their JSON.
@@ -322,8 +323,8 @@ class Uploader:
     def _prefetch(self, destination: Destination, sizes: Mapping[str, int]) -> None:
         """Freeze the next full batch while another is in flight.
 
-        So nobody waits for the reading of disks. Only where the seller takes what it is
-        sent: what it may yet refuse is not to be frozen in the same size once more.
+        So no request waits for the disk. Only if the seller accepts its batches: the next one
+        must not be frozen in a size that the seller may reject.
         """
         name = destination.name
         state, on_way = self.state.destinations[name], self._in_flight.get(name)
@@ -421,7 +422,7 @@ class Uploader:
         """Return a batch's events, or ``None`` if the disk fails at the moment."""
         try:
             return self._batcher.read(batch)
-        except FileNotFoundError:  # for good; whoever takes over goes on with what is left
+        except FileNotFoundError:  # for good; the next leader goes on with what is left
             raise
         except OSError as error:
             names = ", ".join(sorted({span.segment for span in batch.spans}))
@@ -550,7 +551,7 @@ class Uploader:
             map(self._is_finished, self._finished(sizes))
         ):
             return
-        # Whoever wrote to a segment entered its destinations before there was the segment.
+        # Writers register their destinations before they create a segment.
         self.state.ensure(self._config.names)
         for name in self._finished(sizes):
             if self._delete(name, sizes[name]):
@@ -735,7 +736,7 @@ class Sender:
         try:
             outcome: object = self._destination.send(batch)
         except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
-            # Its words are not logged: they may hold anything.
+            # The message isn't logged, since it may contain personal data.
             what = type(error).__name__
             logger.error("destination.raised", destination=name, error=what)
             return Retry("raised", f"the destination raised {what}")

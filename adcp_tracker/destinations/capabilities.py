@@ -73,7 +73,7 @@ def without_uids(event: bytes, taken: frozenset[str], version: str) -> tuple[byt
     """Return an event's JSON without the universal ids that a seller doesn't match.
 
     Only the user match is rewritten, so that numbers stay digit for digit. It is left out if
-    nothing in it identifies anybody any more.
+    nothing in it identifies the shopper any more.
 
     Args:
         event: The event's JSON.

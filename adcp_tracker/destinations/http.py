@@ -193,7 +193,7 @@ def outcome_from_exception(error: Exception, *, expired: bool) -> Retry | Paused
 
 
 def _is_malformed(error: BaseException) -> bool:
-    """Return whether a response breaks HTTP, and not just off."""
+    """Return whether a response is invalid HTTP, rather than cut off."""
     is_cut = str(error).startswith(("Server disconnected", "peer closed"))
     return isinstance(error, httpx.RemoteProtocolError) and not is_cut
 

@@ -267,9 +267,9 @@ def _children(value: object) -> list[object]:
 def _unreadable(response: Response) -> Retry:
     """Retry a few times: the seller reports success, but not of what.
 
-    A web page comes from somebody in between, and a stream begins before the seller has read
-    the events; so a page or a broken stream doesn't count as a success. Nor does a body that
-    says of itself that it is none: its tries are counted and end in dead letters.
+    A web page comes from a proxy in between, and a stream begins before the seller has read the
+    events; so a page or a broken stream doesn't count as a success. Nor does a body that says
+    that the request failed: its tries are counted and end in dead letters.
     """
     is_denied = any(map(_denies_success, unwrapped(response.json())))
     is_page = response.media_type in _PAGE_TYPES

@@ -162,7 +162,7 @@ class MySQL:
         cursor.execute(_LOCK_SCHEMA)
 
     def compact(self, tables: Collection[str]) -> None:
-        """Have nothing to do: InnoDB purges old versions of rows by itself."""
+        """Do nothing: InnoDB purges old versions of rows by itself."""
 
     def close_inherited(self, connections: Sequence[Connection]) -> None:
         """Leave a parent's connections as they are."""

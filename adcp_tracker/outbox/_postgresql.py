@@ -165,7 +165,7 @@ class PostgreSQL:
             connection.execute(f"VACUUM {', '.join(tables)}".encode())
 
     def close_inherited(self, connections: Sequence[Connection]) -> None:
-        """Have nothing to do: psycopg leaves a parent's sockets alone."""
+        """Do nothing: psycopg leaves a parent's sockets alone."""
 
     def condition(self, cursor: Cursor) -> Iterator[Condition]:
         """Look at rights, durability, standbys, old snapshots and dead rows."""

@@ -21,7 +21,7 @@ BLANK = b"{}"
 
 _EVENT_ID = b'{"event_id":"'
 _BEGINNING = len(_EVENT_ID) + len(b'","event_type":"')
-"""How much of two events with one id is the same at least: the id, and what follows it."""
+"""Two events with the same id have at least this many bytes in common at their start."""
 
 _RECORD_OVERHEAD = HEADER_BYTES + 1
 
@@ -210,8 +210,8 @@ class BatchBuilder:
     def _are_distinct(self, events: Sequence[bytes]) -> bool:
         """Return whether no two events, here or before, begin alike.
 
-        Then their ids are others too, which is known in a third of the time that it takes to
-        look for each one's end.
+        Then their ids differ, too. Comparing beginnings takes a third of the time of finding
+        the end of each id.
         """
         beginnings = {event[:_BEGINNING] for event in events}
         if len(beginnings) < len(events) or not beginnings.isdisjoint(self._prefixes):

@@ -452,8 +452,8 @@ class _SegmentScan:
         try:
             return self._destination.check(orjson.loads(event))
         except BaseException as error:  # noqa: BLE001 - a destination may be anybody's code
-            # A cancelled task's error or an exit, too: in this thread they would end nothing
-            # but delivery. Its words are not logged: they may hold anything. The seller decides.
+            # Also a cancelled task's error or an exit: in this thread they would only end
+            # delivery. The message isn't logged, since it may contain personal data.
             what = type(error).__name__
             logger.error("destination.raised", destination=self._destination.name, error=what)
             return None

@@ -349,7 +349,7 @@ class Lead:
         queue: Which queue.
         worker: The process that leads it, or did last; empty if none ever did.
         is_live: Whether its lease has not run out.
-        free_seconds: Since when nobody leads.
+        free_seconds: For how long the queue has had no leader; negative while it has one.
         is_wanted: Whether somebody asks for it.
     """
 
@@ -363,9 +363,9 @@ class Lead:
 def choose(leads: Sequence[Lead], queue: int, worker: str) -> str:
     """Return what a worker that doesn't lead a queue does about it: take it, ask for it or wait.
 
-    Each worker takes up to its share of the queues; what nobody takes for half a second is taken by
-    anybody. One that leads less than another by two asks for one of that one's queues. Only one
-    queue is handed over at a time, so that none changes hands for nothing.
+    A worker takes a free queue if it leads less than its share, and any queue that has been free
+    for half a second. It asks for a queue whose leader leads at least two more than itself. Only
+    one queue is handed over at a time, so that none changes hands for nothing.
 
     Args:
         leads: Who leads the queues that this worker may lead.
@@ -480,7 +480,7 @@ class LeaseLock:
             "microseconds": MICROSECONDS,
         }
         for left, is_own in self._tables.query(_LEASE, **values):
-            if left >= 0 and not is_own:  # whoever waits locks nothing
+            if left >= 0 and not is_own:  # waiting locks nothing
                 self._note_free(left)
                 return 0
 

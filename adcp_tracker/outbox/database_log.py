@@ -153,7 +153,7 @@ class DatabaseSegments:
         return {f"{segment:016d}{suffix}": size for segment, size in rows}
 
     def _is_behind(self, low: int) -> bool:
-        """Return whether there is something to do for the log. Whoever looks locks nothing."""
+        """Return whether there is something to do for the log, without locking anything."""
         began = time.monotonic()
         rows = self._tables.query(
             _LOOK, term=self._tables.term, seconds=_IDLE_SEGMENT_SECONDS, low=low
@@ -242,7 +242,7 @@ class DatabaseSegments:
 
     def is_closed(self, name: str) -> bool:
         """Return whether nothing is appended to the segment anymore."""
-        if self._end is not None:  # nobody else moves the end
+        if self._end is not None:  # only the leader moves the end
             return _number(name) < self._end[0]
         return bool(
             self._tables.query(
@@ -328,10 +328,10 @@ class DatabaseSegments:
         self._tables.write(keep)
 
     def sync(self) -> None:
-        """Have nothing to do: a commit is durable."""
+        """Do nothing: a commit is durable."""
 
     def remove_stale(self) -> None:
-        """Have nothing to do: a transaction leaves nothing behind."""
+        """Do nothing: a transaction leaves nothing behind."""
 
 
 def _patched(data: bytes, first: int, patches: Iterable[tuple[int, bytes]]) -> bytes:

@@ -320,7 +320,7 @@ class DatabaseWriter:
         record = encode_record(found.kept, accepted_ms, found.kind)
         forms = {(found.body, accepted_ms), (found.kept, accepted_ms)}
         try:
-            # The answer to a commit can be lost. While nobody can say, it isn't inserted either.
+            # The answer to a commit can be lost. While that can't be checked, nothing is inserted.
             if failed is None or not self._store.is_there(record, found.queue):
                 self._store.insert(record, found.queue)
         except DatabaseError:
@@ -350,13 +350,13 @@ class DatabaseWriter:
         return self._encryption.decode(body, accepted_ms, kind)
 
     def roll(self, older_than: float = 0.0) -> None:
-        """Have nothing to close: each record is committed."""
+        """Do nothing: each record is committed."""
 
     def freeze(self) -> None:
-        """Have nothing to hold across a fork."""
+        """Do nothing: no file is open across a fork."""
 
     def unfreeze(self) -> None:
-        """Have nothing to resume."""
+        """Do nothing, as in :meth:`freeze`."""
 
     def close_inherited(self) -> None:
         """Start anew in a child made by a fork."""
@@ -465,8 +465,8 @@ class DatabaseQueue:
 class DatabaseOutbox:
     """The state of a queue.
 
-    Each change has a random revision. A database that has none of those that it may have, as a
-    standby that lagged behind, is not gone on with from memory.
+    Each change has a random revision. If the database has another than this process left there, as
+    a standby that lagged behind, the process gives up the lead.
 
     Args:
         tables: The queue's tables.
@@ -517,7 +517,7 @@ class DatabaseOutbox:
         self._revisions = {revision}
 
     def close(self) -> None:
-        """Have nothing to close: connections belong to the database."""
+        """Do nothing: connections belong to the database."""
 
 
 class DatabaseDeadLetters:
@@ -621,7 +621,7 @@ class DatabaseNames:
         )
 
     def remove_stale(self) -> None:
-        """Have nothing to remove: a transaction leaves nothing behind."""
+        """Do nothing: a transaction leaves nothing behind."""
 
 
 class DatabaseContexts:
@@ -734,10 +734,10 @@ class ProducerStore:
         self.location = outbox.location
 
     def prepare(self) -> None:
-        """Have nothing to create: migrations do."""
+        """Do nothing: migrations do."""
 
     def open(self, term: int = 0) -> Queue:
-        """Refuse: this process can't read the queue.
+        """Raise an error: this process can't read the queue.
 
         Raises:
             DatabaseError: Always.
@@ -832,10 +832,10 @@ class NoLock:
         return False
 
     def release(self) -> None:
-        """Have nothing to release."""
+        """Do nothing: the lock is never held."""
 
     def close_inherited(self) -> None:
-        """Have nothing to close."""
+        """Do nothing, likewise."""
 
 
 @attrs.define
@@ -852,18 +852,18 @@ class NoNames:
         return iter(self.own)
 
     def add(self, names: Iterable[str]) -> None:
-        """Have nothing to add to."""
+        """Do nothing: workers know the names."""
 
     def add_own(self) -> None:
-        """Have nothing to add to."""
+        """Do nothing: workers know the names."""
 
     add_own_synced = add_own
 
     def remove(self, name: str) -> None:
-        """Have nothing to remove."""
+        """Do nothing, likewise."""
 
     def remove_stale(self) -> None:
-        """Have nothing to remove."""
+        """Do nothing, likewise."""
 
 
 @attrs.frozen
@@ -877,7 +877,7 @@ class NoContexts:
     error: Callable[[], OSError]
 
     def key(self) -> bytes:
-        """Refuse."""
+        """Raise the error."""
         raise self.error()
 
     def is_there(self) -> bool:
@@ -890,7 +890,7 @@ class NoContexts:
         return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Refuse."""
+        """Raise the error."""
         del name, data
         raise self.error()
 
@@ -898,9 +898,9 @@ class NoContexts:
         return iter(())
 
     def remove(self, names: Iterable[str]) -> None:
-        """Have nothing to delete."""
+        """Do nothing: no context is kept."""
 
     def remove_old(self, max_age: float, most: int) -> bool:
-        """Have nothing to delete."""
+        """Do nothing: no context is kept."""
         del max_age, most
         return False

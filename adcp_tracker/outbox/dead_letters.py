@@ -58,7 +58,7 @@ class DeadLetter:
         destination: Whose event it was.
         segment: The segment it was recorded in.
         offset: Where in it; with the segment and destination, this names the letter.
-        died_at: When it was set aside, in seconds since the epoch.
+        died_at: When it became a dead letter, in seconds since the epoch.
         code: Why, in one word.
         message: Why, for a person.
         remedy: What to do about it.

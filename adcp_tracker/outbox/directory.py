@@ -128,7 +128,7 @@ class DirectoryStore:
         return ContextFiles(self.directory, clock)
 
     def count_uncollected(self) -> int:
-        """Return none: each process writes to a segment of its own."""
+        """Return 0: each process writes to a segment of its own."""
         return 0
 
     def used_bytes(self) -> int:
@@ -184,7 +184,7 @@ class DirectoryQueue:
         replace_file(self._directory.stats_file, data)
 
     def hold(self, destination: str, seconds: float) -> None:
-        """Have nobody to tell: one process sends all of a directory."""
+        """Do nothing: one process sends all of a directory."""
 
     def held(self) -> dict[str, float]:
         """Return nothing; see :meth:`hold`."""
@@ -245,7 +245,7 @@ class FileLeaderLock:
         clock: Where the time is read.
 
     Attributes:
-        free_in: Always infinity: nobody knows when the holder ends.
+        free_in: Always infinity: it isn't known when the holder ends.
     """
 
     free_in = inf
@@ -452,7 +452,7 @@ class KnownDestinations:
     def remove_stale(self) -> None:
         """Remove what a process left that died while it added a name."""
         for path in self._folder.glob(f"{_DRAFT}*"):
-            path.unlink(missing_ok=True)  # whoever lives yet finds it gone and makes another
+            path.unlink(missing_ok=True)  # a process that is still alive makes another
 
     def _try(self, name: str, enter: Callable[[str], None]) -> None:
         try:

@@ -309,7 +309,7 @@ class Dialect(Protocol):
         """Free what rows of an earlier version still hold."""
 
     def close_inherited(self, connections: Sequence[Connection]) -> None:
-        """Let go of a parent's connections in a forked child; the parent goes on with them."""
+        """Drop a parent's connections in a forked child; the parent goes on with them."""
 
     def condition(self, cursor: Cursor) -> Iterator[Condition]:
         """Look at what the server's settings and state mean for a queue."""

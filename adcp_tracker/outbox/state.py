@@ -128,9 +128,9 @@ class Counts:
     """What became of a destination's events.
 
     Attributes:
-        accepted: All that were taken up for it.
+        accepted: Those recorded for it.
         delivered: Those the seller accepted, confirmed or not.
-        dead: Those set aside.
+        dead: Those that became dead letters.
         dropped: Those that were dropped, by reason.
         unconfirmed: Of those delivered, how many the seller doesn't say it processed. Stored
             as ``unprocessed``, as earlier versions did.

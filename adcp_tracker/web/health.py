@@ -90,7 +90,7 @@ def _check_queue(tracker: Tracker) -> Stats:
         QueueDirectory(tracker.settings.directory).check_usable()
         return tracker.stats(live=False)
     stats = tracker.stats(live=False)
-    if stats.stale:  # an answer that is late is none
+    if stats.stale:  # no answer in time
         raise OutboxError(stats.stale)
     tracker.prepare()
     return stats
