@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 _WIPE_ON_FORK = 18
-_PAGE = mmap.PAGESIZE
 
 
 class ForkDetector(Protocol):
@@ -42,7 +41,7 @@ class _ProcessMark:
 def fork_detector() -> ForkDetector:
     """Return a detector: ``detector[0]`` is true here, and false in a child made by a fork."""
     try:
-        page = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         page.madvise(_WIPE_ON_FORK)
     except (AttributeError, OSError, ValueError):  # pragma: no cover - not this kernel
         return _ProcessMark()

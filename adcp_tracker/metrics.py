@@ -408,7 +408,6 @@ def instrument(
     meter = metrics.get_meter("adcp_tracker", __version__, meter_provider)
     reader = _Reader(trackers)
     for metric in METRICS:
-        name, unit = f"adcp.{metric.dotted}", _UNITS.get(metric.unit, "")
         if metric.kind == "histogram":
             continue
         create = (
@@ -416,6 +415,7 @@ def instrument(
             if metric.kind == "counter"
             else meter.create_observable_gauge
         )
+        name, unit = f"adcp.{metric.dotted}", _UNITS.get(metric.unit, "")
         create(name, [_callback(metric, reader)], unit, metric.meaning)
     record = _recorder(meter)
     spans = _spans(trace.get_tracer("adcp_tracker", __version__, tracer_provider))

@@ -39,6 +39,8 @@ from adcp_tracker.orders.events import purchase_event, refund_event
 from adcp_tracker.orders.reader import to_order
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from adcp_tracker.cli.queue import QueueStatus
     from adcp_tracker.delivery.api import ReplayResult
     from adcp_tracker.delivery.stats import Stats
@@ -406,7 +408,7 @@ def _print_replayed(outcome: ReplayResult, stats: Stats, *, as_json: bool) -> in
     return code
 
 
-def _print_unknown(unknown: tuple[str, ...] | list[str]) -> None:
+def _print_unknown(unknown: Collection[str]) -> None:
     if unknown:
         _common.print_line(f"Unknown ids: {', '.join(unknown)}.")
 

@@ -170,8 +170,9 @@ sources = typer.Typer(
 )
 
 
+@sources.command("list")
 @command
-def _list(
+def list_sources(
     *,
     account: AccountId = None,
     brand: Brand = None,
@@ -190,8 +191,9 @@ def _list(
     return _show(reports, as_json=as_json, dry_run=False)
 
 
+@sources.command("sync")
 @command
-def _sync(  # noqa: PLR0913 - options, each by its name
+def sync(  # noqa: PLR0913 - options, each by its name
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Event sources, as TOML or JSON.")],
     delete_missing: Annotated[
@@ -221,10 +223,6 @@ def _sync(  # noqa: PLR0913 - options, each by its name
             wanted.sources, account=whose, delete_missing=delete_missing, dry_run=dry_run
         )
     return _show(reports, as_json=as_json, dry_run=dry_run)
-
-
-sources.command("list")(_list)
-sources.command("sync")(_sync)
 
 
 def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
@@ -274,8 +272,8 @@ def _styled_word(word: str) -> _common.Styled:
 
 
 def _count(health: Health | None) -> str:
-    known = health is not None and health.events_received_24h is not None
-    return f"{health.events_received_24h:,}" if health and known else ""
+    number = health.events_received_24h if health else None
+    return "" if number is None else f"{number:,}"
 
 
 def _print_more(source: SourceReport) -> None:

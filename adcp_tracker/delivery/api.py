@@ -182,10 +182,10 @@ def replay(
     Raises:
         OSError: If the disk does not take them all; those it did not take stay where they are.
     """
-    found = {
-        letter.id: letter if corrected is None else _correct(letter, corrected)
-        for letter in uploader.dead_letter_buffer.find(ids)
-    }
+    letters = uploader.dead_letter_buffer.find(ids)
+    if corrected is not None:
+        letters = [attrs.evolve(each, event=corrected, replayable=True) for each in letters]
+    found = {letter.id: letter for letter in letters}
     known = uploader.state.destinations
     again = [each for each in found.values() if each.replayable and each.destination in known]
     taken, trouble = _write_events(journal, again, on_progress)
@@ -251,10 +251,6 @@ def _write_events(
         if on_progress is not None:
             on_progress(number + 1, len(letters))
     return letters, None
-
-
-def _correct(letter: DeadLetter, event: bytes) -> DeadLetter:
-    return attrs.evolve(letter, event=event, replayable=True)
 
 
 def _envelope(letter: DeadLetter) -> dict[str, object]:

@@ -216,7 +216,8 @@ class Pipeline:
     def _run_on(
         self, shard: Store, command: Callable[[Uploader], Result], timeout: float
     ) -> Result:
-        flusher = Flusher(attrs.evolve(self._config, store=shard, relay_to=None), _do_nothing)
+        # Maintenance is left to the processes that deliver.
+        flusher = Flusher(attrs.evolve(self._config, store=shard, relay_to=None), lambda: None)
         try:
             return flusher.run(command, timeout)
         finally:
@@ -365,10 +366,6 @@ class Pipeline:
             task()
         if self.reporter is not None:
             self.reporter.send()
-
-
-def _do_nothing() -> None:
-    """Leave maintenance to the processes that deliver."""
 
 
 def _import_dependencies(*, uploads: bool) -> None:

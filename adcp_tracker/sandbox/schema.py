@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import attrs
 
@@ -363,12 +363,7 @@ def _event(dialect: Dialect) -> Check:
     )
 
 
-_EVENT: dict[Dialect, Check] = {
-    "interchange": _event("interchange"),
-    "3.0": _event("3.0"),
-    "3.1": _event("3.1"),
-    "3.2": _event("3.2"),
-}
+_EVENT: dict[Dialect, Check] = {dialect: _event(dialect) for dialect in get_args(Dialect)}
 _IDENTIFIERS = ("hashed_email", "hashed_phone", "uids", "click_id")
 _ADCP_ONLY = ("idempotency_key", "adcp_version", "adcp_major_version", "context", "ext")
 

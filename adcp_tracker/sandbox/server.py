@@ -377,7 +377,7 @@ class Sandbox:
     @property
     def received(self) -> list[GoodEvent]:
         """The accepted events it still keeps, live and test, without repeats."""
-        return list(self._seller.store.latest_good())
+        return self._seller.store.latest_good()
 
     @property
     def events(self) -> list[dict[str, Any]]:
