@@ -7,11 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
-import orjson
 
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker._platform import SystemClock
-from adcp_tracker.outbox.batch import BLANK, event_id
+from adcp_tracker.outbox.batch import BLANK, decoded_event_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -236,7 +235,7 @@ def delivered_notice(  # noqa: PLR0913 - the facts of a delivery, each by its na
 ) -> DeliveredNotice:
     """Return the notice of delivered events; those that were erased meanwhile are left out."""
     kept = [pair for pair in zip(events, times, strict=True) if pair[0] != BLANK]
-    ids = tuple(_id_of(event) for event, _ in kept)
+    ids = tuple(decoded_event_id(event) for event, _ in kept)
     accepted_at = tuple(time / 1000 for _, time in kept)
     return DeliveredNotice(destination, ids, accepted_at, sent, unconfirmed, is_test, at)
 
@@ -249,19 +248,10 @@ def rejected_notices(letters: Sequence[DeadLetter]) -> list[RejectedNotice]:
     return [
         RejectedNotice(
             group[0].destination,
-            tuple(_id_of(letter.event) for letter in group),
+            tuple(decoded_event_id(letter.event) for letter in group),
             code,
             remedy,
             group[0].died_at,
         )
         for (code, remedy), group in reasons.items()
     ]
-
-
-def _id_of(event: bytes) -> str:
-    """Return an event's id; decode the event only if that isn't plain to see."""
-    found = event_id(event)
-    if found is event or b"\\" in found:
-        decoded = orjson.loads(event)
-        return str(decoded.get("event_id", "")) if isinstance(decoded, dict) else ""
-    return found.decode()

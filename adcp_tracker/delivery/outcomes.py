@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import attrs
-import orjson
 
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._platform import SystemClock
@@ -25,7 +24,7 @@ from adcp_tracker.destinations.base import (
 )
 from adcp_tracker.destinations.error_codes import remedy_for
 from adcp_tracker.hooks import Hooks, PausedNotice, delivered_notice
-from adcp_tracker.outbox.batch import BatchEvents
+from adcp_tracker.outbox.batch import BatchEvents, decoded_event_id
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
 
@@ -376,7 +375,7 @@ class OutcomeHandler:
         """Return the named failures by index in the batch."""
         if not failures:
             return {}
-        places = {event_id(event): place for place, event in enumerate(self.events.payload)}
+        places = {decoded_event_id(event): place for place, event in enumerate(self.events.payload)}
         named: dict[int, EventFailure] = {}
         for failure in failures:
             place = failure.index
@@ -402,11 +401,6 @@ class OutcomeHandler:
             test_event_code=self.batch.test_event_code,
             event=member.event,
         )
-
-
-def event_id(event: bytes) -> str:
-    """Return an event's id."""
-    return str(orjson.loads(event).get("event_id"))
 
 
 _MOST_UNWRITTEN = 10_000

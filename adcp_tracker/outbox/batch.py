@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, overload
 
+import orjson
+
 from adcp_tracker.journal.records import HEADER_BYTES
 from adcp_tracker.outbox.state import Span
 
@@ -243,3 +245,12 @@ def event_id(event: bytes) -> bytes:
     if not event.startswith(_EVENT_ID):
         return event
     return event[len(_EVENT_ID) : event.find(b'"', len(_EVENT_ID))]
+
+
+def decoded_event_id(event: bytes) -> str:
+    """Return an event's id as text; decode the whole event only if that is needed."""
+    found = event_id(event)
+    if found is event or b"\\" in found:
+        decoded = orjson.loads(event)
+        return str(decoded.get("event_id", "")) if isinstance(decoded, dict) else ""
+    return found.decode()
