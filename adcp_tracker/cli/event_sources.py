@@ -93,7 +93,7 @@ def reconcile(  # noqa: PLR0913 - options, each by its name
         _common.print_json({"ok": agree, "destinations": [_document(result) for result in results]})
     else:
         for result in results:
-            _print(result)
+            _print_reconciliation(result)
     return EXIT_OK if agree else EXIT_ATTENTION
 
 
@@ -111,7 +111,7 @@ def _document(result: Reconciliation) -> dict[str, object]:
     return attrs.asdict(result) | {"rows": rows} | totals
 
 
-def _print(result: Reconciliation) -> None:
+def _print_reconciliation(result: Reconciliation) -> None:
     _common.print_line(f"{result.destination}:")
     if result.problem is not None:
         _common.print_line(result.problem.message, "red", indent=2)
@@ -119,13 +119,13 @@ def _print(result: Reconciliation) -> None:
         return
     if result.rows:
         columns = ("from (UTC)", "hours", "delivered", "received", "difference", "")
-        _common.print_table(columns, [_row(row) for row in result.rows])
+        _common.print_table(columns, [_hour_row(row) for row in result.rows])
     if result.note:
         _common.print_line(result.note, indent=2)
     _common.print_line(_verdict(result), "green" if result.agrees else "red", indent=2)
 
 
-def _row(row: HourRow) -> list[object]:
+def _hour_row(row: HourRow) -> list[object]:
     state = "" if row.is_final else "not final"
     return [_format_hour(row.hour), row.hours, row.delivered, row.received, row.difference, state]
 
@@ -234,11 +234,11 @@ def _show(reports: list[SourcesReport], *, as_json: bool, dry_run: bool) -> int:
     if dry_run:
         _common.print_line("Dry run: nothing was changed.")
     for report in reports:
-        _print_of_sources(report)
+        _print_sources(report)
     return EXIT_OK if is_well else EXIT_ATTENTION
 
 
-def _print_of_sources(report: SourcesReport) -> None:
+def _print_sources(report: SourcesReport) -> None:
     _common.print_line(f"{report.destination}:")
     if report.problem is not None:
         _common.print_line(report.problem.message, "red", indent=2)
@@ -248,12 +248,12 @@ def _print_of_sources(report: SourcesReport) -> None:
         _common.print_line("no event sources", indent=2)
         return
     columns = ("source", "name", "result", "by", "types", "health", "24 h", "matched")
-    _common.print_table(columns, [_row_of_sources(source) for source in report.sources])
+    _common.print_table(columns, [_source_row(source) for source in report.sources])
     for source in report.sources:
-        _print_more(source)
+        _print_details(source)
 
 
-def _row_of_sources(source: SourceReport) -> list[object]:
+def _source_row(source: SourceReport) -> list[object]:
     health = source.health
     return [
         source.event_source_id,
@@ -276,7 +276,7 @@ def _count(health: Health | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
-def _print_more(source: SourceReport) -> None:
+def _print_details(source: SourceReport) -> None:
     for error in source.errors:
         _common.print_line(f"{source.event_source_id} failed: {error}", "red", indent=2)
     for issue in source.health.issues if source.health else ():

@@ -670,15 +670,15 @@ class Sender:
 
     Args:
         destination: Where to.
-        on_done: Called from the sender's thread after each outcome.
+        on_outcome: Called from the sender's thread after each outcome.
         hooks: What is called around each request.
     """
 
     def __init__(
-        self, destination: Destination, on_done: Callable[[], None], hooks: Hooks | None = None
+        self, destination: Destination, on_outcome: Callable[[], None], hooks: Hooks | None = None
     ) -> None:
         self._destination = destination
-        self._on_outcome = on_done
+        self._on_outcome = on_outcome
         self._hooks = hooks or Hooks()
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()

@@ -158,16 +158,16 @@ class Batcher:
         """
         state = self._state.destinations[destination.name]
         draft, groups = state.copy(), BatchBuilder()
-        one = _SegmentScan(self._segments, destination, draft, self.missing_keys, now, groups)
+        scan = _SegmentScan(self._segments, destination, draft, self.missing_keys, now, groups)
         for name, size in sizes.items():
-            one.read(name, size)
+            scan.read(name, size)
         # An error until here leaves the cursors where they were: in front of what was read.
         state.cursors, state.counts = draft.cursors, draft.counts
         state.missing_keys = self.missing_keys.keys(destination.name, state.cursors)
         for code, events in groups:
             frozen = self._state.freeze(destination.name, events.spans(), len(events), code)
-            one.result.batches.append((frozen, events))
-        return one.result
+            scan.result.batches.append((frozen, events))
+        return scan.result
 
     def drop_oldest(
         self, name: str, sizes: Mapping[str, int], excess: int, now: float
@@ -294,17 +294,17 @@ class _SegmentScan:
         segments: Segments,
         destination: Recipient,
         state: DestinationState,
-        locks: MissingKeys,
+        missing_keys: MissingKeys,
         now: float,
         groups: _Groups,
     ) -> None:
         self._segments = segments
-        self._missing_keys = locks
+        self._missing_keys = missing_keys
         self._destination = destination
         self._state = state
         self._now = now
         self._limit = BatchLimit(*limits(destination, state))
-        self.groups = groups
+        self._groups = groups
         self.result = BatchResult()
 
     def read(self, name: str, size: int) -> None:
@@ -350,7 +350,7 @@ class _SegmentScan:
             return True
         self._state.cursors[name] = plain.stop
         self._state.counts.accepted += len(plain.events)
-        self.groups.add_plain(name, plain)
+        self._groups.add_plain(name, plain)
         return True
 
     def _take_records(self, name: str, data: bytes, start: int) -> None:
@@ -398,7 +398,7 @@ class _SegmentScan:
         counts = self._state.counts
         if record.kind == EVENT:
             counts.accepted += 1
-            self.groups.add(None, _located(name, record, record.body))
+            self._groups.add(None, _located(name, record, record.body))
         elif record.kind == ENVELOPED:
             self._add_enveloped(name, record)
         elif record.kind == DROPPED:
@@ -422,7 +422,7 @@ class _SegmentScan:
         code = test if isinstance(test, str) else None
         letter = self._rejection(envelope, event)
         if letter is None:
-            self.groups.add(code, _located(name, record, event))
+            self._groups.add(code, _located(name, record, event))
             return
         self._state.counts.dead += 1
         self.result.dead_letters.append(

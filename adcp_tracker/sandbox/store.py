@@ -275,7 +275,7 @@ Answer = dict[str, object] | ApiError
 
 
 @attrs.define
-class _Entry:
+class _KeyRecord:
     digest: bytes
     started_at: float
     answer: Answer | None = None
@@ -287,7 +287,7 @@ class IdempotencyStore:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, _KeyRecord] = OrderedDict()
 
     def begin(self, key: str, request: Mapping[str, object], ttl_s: float) -> Answer | None:
         """Reserve `key` for `request`, unless it has a response already.
@@ -302,7 +302,7 @@ class IdempotencyStore:
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
-                self._open(key, _Entry(digest, self._now()))
+                self._open(key, _KeyRecord(digest, self._now()))
                 return None
             if self._now() - entry.started_at > ttl_s:
                 raise ApiError(409, "IDEMPOTENCY_EXPIRED", "The response to this key has expired.")
@@ -312,7 +312,7 @@ class IdempotencyStore:
                 raise _in_flight()
             return entry.answer
 
-    def _open(self, key: str, entry: _Entry) -> None:
+    def _open(self, key: str, entry: _KeyRecord) -> None:
         self._entries[key] = entry
         if len(self._entries) > _KEPT_KEYS:
             self._entries.popitem(last=False)

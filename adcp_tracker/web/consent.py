@@ -124,7 +124,7 @@ def _ranges(bits: _Bits) -> tuple[tuple[int, int], ...]:
 GRANTED_WORDS = ("1", "true", "yes", "granted", "accepted", "accept", "allow", "all")
 DENIED_WORDS = ("0", "false", "no", "denied", "rejected", "reject", "deny", "none")
 
-_MAX_CHARACTERS = 8192
+_MAX_COOKIE_CHARACTERS = 8192
 _GCS = re.compile(r"G1([01-])([01-])")
 _GCS_SIGNALS = ("ad_storage", "analytics_storage")
 
@@ -300,7 +300,7 @@ def opts_out_globally(request: Request) -> bool:
 
 def _cookie(request: Request, name: str) -> str | None:
     raw = read_cookie(request.header("Cookie"), name)
-    return unquote(raw[:_MAX_CHARACTERS]).strip('" ') if raw else None
+    return unquote(raw[:_MAX_COOKIE_CHARACTERS]).strip('" ') if raw else None
 
 
 def _spoken(word: str | None, granted: frozenset[str], denied: frozenset[str]) -> Consent:
