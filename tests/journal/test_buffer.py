@@ -77,11 +77,13 @@ def test_where_no_uploader_runs_what_waits_is_written_without_another_event(
 ) -> None:
     """A quiet shop's last order is not left in memory; the thread ends when nothing waits."""
     buffer = WriteBuffer(journal, SystemClock(), memory_bytes=30, retries=True)
+    before = set(threading.enumerate())
     for error in (OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "disk")):
         journal.error = error
         buffer.append(b"x" * 20, NOW_MS)
         buffer.append(b"x" * 20, NOW_MS)
-        (thread,) = (each for each in threading.enumerate() if each.name == "adcp-retry")
+        started = set(threading.enumerate()) - before
+        (thread,) = (each for each in started if each.name == "adcp-retry")
         journal.error = None
         thread.join(20)
         assert not thread.is_alive()
