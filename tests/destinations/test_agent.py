@@ -396,7 +396,7 @@ def test_trouble_before_the_events_costs_them_nothing(
 @pytest.mark.slow
 def test_an_agent_that_cannot_list_its_tools_is_asked_once(seller: Sandbox) -> None:
     """A question nobody answers holds up the first try only."""
-    destination = agent(seller.mcp_url, timeout=Timeouts(read=1.0))
+    destination = agent(seller.mcp_url, timeout=Timeouts(read=3.0))
     seller.fail(on="tools/list", connection="stall", times=None)
     first, second = destination.send(batch()), destination.send(batch())
     destination.close()

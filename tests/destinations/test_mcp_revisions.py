@@ -225,7 +225,7 @@ def test_a_servers_own_request_is_answered(method: str, reply: dict[str, Any]) -
         ping = json.dumps({"jsonrpc": "2.0", "id": "p-1", "method": method}).encode()
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         connection.sendall(b"data: " + ping + b"\n\n")
-        if replied.wait(5.0):
+        if replied.wait(20.0):
             body = {"jsonrpc": "2.0", "id": asked["id"], "result": REPORT}
             connection.sendall(b"data: " + json.dumps(body).encode() + b"\n\n")
         connection.close()

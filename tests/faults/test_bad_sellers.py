@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 _ELSEWHERE = "/elsewhere"
 _BRIEF = Timeouts(connect=1.0, read=0.3, write=1.0, total=0.6)
+_PATIENT = Timeouts(connect=20.0, read=20.0, write=20.0, total=60.0)
 
 
 def be_slow(seller: RawSeller, connection: socket.socket, request: RawRequest) -> None:
@@ -130,7 +131,7 @@ def test_a_success_whose_body_does_not_come_is_unconfirmed_after_three_tries(
             event_source_id="pixel",
             api_key="key",
             base_url=raw.origin,
-            timeout=_BRIEF,
+            timeout=_PATIENT,
             now=clock.now,
         )
         track_before(make, 20, _clock=clock)
