@@ -15,6 +15,7 @@ import pytest
 
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.tracker import Tracker
+from tests.faults import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--faults-rounds", type=int, default=1, help="how often each fault test is repeated"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle how much is tried; a worker of pytest-xdist has the options, not the command line."""
+    if config.getoption("--faults-full", default=False):
+        share.examples = share.ALL
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

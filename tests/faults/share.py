@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 
-_EXAMPLES = 2000 if "--faults-full" in sys.argv else 20
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-share = settings(
-    max_examples=_EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+    Test = TypeVar("Test", bound=Callable[..., Any])
+
+SHARE, ALL = 20, 2000
+
+examples = SHARE
+"""How many; settled by the options before any test is read, as decorators ask for it."""
+
+
+def share(test: Test) -> Test:
+    """Try a test with so many examples."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )(test)
