@@ -393,7 +393,12 @@ def test_a_tasks_status_counts_where_there_is_no_error(task: object, kind: type)
 
 
 json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["VALIDATION_ERROR", "/events/2/event_id", "events[30].user_match"]),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
@@ -432,7 +437,16 @@ json = st.recursive(
 )
 
 
+def pointing_at(number: int) -> dict[str, object]:
+    """Return an error for one event of a request."""
+    issue = {"pointer": f"/events/{number}/event_id", "message": "No."}
+    return {"error": {"code": "VALIDATION_ERROR", "message": "No.", "issues": [issue]}}
+
+
 @given(json, st.integers(100, 999), st.integers(1, 20))
+@example(pointing_at(1), 400, 2)
+@example(pointing_at(2), 400, 2)
+@example(pointing_at(-1), 400, 2)
 def test_any_json_becomes_an_outcome(body: object, status: int, count: int) -> None:
     """No answer raises, and no event is named that was not sent."""
     plain, task = (

@@ -178,8 +178,18 @@ keys = st.sampled_from(
 )
 
 
+sound: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.text(max_size=6),
+    "event_types": st.lists(st.sampled_from(["purchase", "lead", "other"]), max_size=3),
+    "allowed_domains": st.lists(st.sampled_from(["shop.example", "a b"]), max_size=2),
+}
+
+
 @pytest.mark.slow
-@given(table=st.dictionaries(keys | st.text(max_size=5), json_values, max_size=4))
+@given(
+    table=st.dictionaries(keys | st.text(max_size=5), json_values, max_size=4)
+    | st.fixed_dictionaries({"event_source_id": st.just("w")}, optional=sound)
+)
 def test_no_table_breaks_the_reader(table: dict[str, object]) -> None:
     """Whatever a table holds, it is a valid source or a clear mistake."""
     try:

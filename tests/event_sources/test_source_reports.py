@@ -98,8 +98,17 @@ fields = st.sampled_from(
 )
 
 
+named = st.builds(
+    lambda name, rest: {**rest, "event_source_id": name},
+    st.text(min_size=1, max_size=6),
+    st.dictionaries(fields, json_values | st.lists(st.text(max_size=6)), max_size=5),
+)
+
+
 @given(
-    items=st.lists(st.dictionaries(fields, json_values, max_size=5) | json_values, max_size=3),
+    items=st.lists(
+        named | st.dictionaries(fields, json_values, max_size=5) | json_values, max_size=3
+    ),
 )
 def test_no_answer_breaks_the_reader(items: list[object]) -> None:
     """Whatever a seller answers, sources have an id and everything else is of its type."""

@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 
 from adcp_tracker import Interchange
 from adcp_tracker.context import RequestContext
-from adcp_tracker.destinations.base import Batch, EventFailure, Outcome, Paused, Rejected, Retry
+from adcp_tracker.destinations.base import EventFailure, Outcome, Paused, Rejected, Retry
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.records import parse
 from adcp_tracker.tracker import Tracker
 from adcp_tracker.web.capture import Capture
 from adcp_tracker.web.request import AsgiRequest
-from tests.destinations.rawseller import RawSeller, answering, http, raw_seller
 from tests.faults.share import share
 from tests.support.booked import balanced, track
 from tests.support.destinations import ScriptedDestination, wait_until
@@ -105,7 +104,7 @@ def test_no_header_reaches_an_event_or_a_cookie_with_a_control_character(
     ],
 )
 def test_no_setting_splits_a_request(setting: str, value: str) -> None:
-    """It is refused when it is given, or it cannot leave as more than it is."""
+    """It is refused when it is given, and the error does not show it."""
     settings: dict[str, Any] = {
         "advertiser_id": "1",
         "event_source_id": "pixel",
@@ -113,26 +112,10 @@ def test_no_setting_splits_a_request(setting: str, value: str) -> None:
         "base_url": "http://127.0.0.1:9",
         setting: value,
     }
-    if setting != "event_source_id":
-        with pytest.raises(ConfigurationError) as caught:
-            Interchange(**settings)
-        assert "Set-Cookie" not in str(caught.value) or setting != "api_key"
-        return
-    with raw_seller(answering(http(500))) as raw:
-        settings["base_url"] = raw.origin
-        try:
-            shop = Interchange(**settings)
-        except ConfigurationError:
-            return
-        shop.send(Batch([b"{}"], b"identity"))
-        _expect_one_request(raw)
-        shop.close()
-
-
-def _expect_one_request(raw: RawSeller) -> None:
-    (request,) = raw.requests
-    assert "x" not in request.headers
-    orjson.loads(request.body)
+    with pytest.raises(ConfigurationError) as caught:
+        Interchange(**settings)
+    assert value not in str(caught.value)
+    assert "Set-Cookie" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
