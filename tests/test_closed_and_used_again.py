@@ -31,7 +31,7 @@ tracker = Tracker(
 tracker.track_lead(lead_id="1")
 tracker.close()
 tracker.track_lead(lead_id="2")
-assert not tracker.flush(10).pending
+assert not tracker.flush(60).pending
 closed, parent_closes = os.pipe()
 child = os.fork()
 if child == 0:
@@ -68,7 +68,7 @@ def test_a_child_of_a_fork_uploads_although_the_tracker_was_closed_once(
     command += [seller_process.url, ADVERTISER, SOURCE, TOKEN]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         try:
-            seller_process.wait_for(3, timeout=15)
+            seller_process.wait_for(3, timeout=60)
         finally:
             process.communicate()
     assert process.returncode == 0

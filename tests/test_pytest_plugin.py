@@ -195,7 +195,7 @@ def test_the_seller_of_the_fixture_gets_what_is_tracked(pytester: pytest.Pyteste
         def test_delivery(adcp_seller):
             with Tracker.from_env() as tracker:
                 tracker.track_purchase({"id": "1", "total": "1.00", "currency": "EUR"})
-                adcp_seller.wait_for(1)
+                adcp_seller.wait_for(1, timeout=20)
             assert [event["event_id"] for event in adcp_seller.events] == ["1"]
     """
     _run(pytester, test).assert_outcomes(passed=1)

@@ -103,7 +103,7 @@ def test_a_destination_can_be_down(tmp_path: Path) -> None:
     seller = RecordingDestination(answer=lambda _: Paused("FORBIDDEN", "No.", "Ask."))
     with Tracker([seller], directory=tmp_path / "queue") as tracker:
         tracker.track_purchase(ORDER)
-        counts = tracker.flush(timeout=2.0).total()
+        counts = tracker.flush(timeout=20.0).total()
 
     assert counts.pending == 1
     assert seller.events == []

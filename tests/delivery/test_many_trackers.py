@@ -19,15 +19,16 @@ from tests.support.destinations import ScriptedDestination, wait_until
 _HANGING = """
 import sys, time
 from adcp_tracker import Tracker
-from tests.support.destinations import ScriptedDestination
-trackers = []
+from tests.support.destinations import ScriptedDestination, wait_until
+trackers, sellers = [], []
 for number in range(20):
     seller = ScriptedDestination()
     seller.gate.clear()
     tracker = Tracker([seller], directory=f"{sys.argv[1]}/{number}", flush_interval=0.02)
     tracker.track_lead(event_id="A-1", email="a@example.com")
     trackers.append(tracker)
-time.sleep(1.0)
+    sellers.append(seller)
+wait_until(lambda: all(seller.batches for seller in sellers), 60.0)
 print(time.time(), flush=True)
 """
 

@@ -134,7 +134,7 @@ def test_stopping_resets_open_connections(seller: Sandbox) -> None:
         seller.stop()
         with pytest.raises(ConnectionResetError):
             idle.recv(1)
-        waiting.join(5)
+        waiting.join(20)
         assert not waiting.is_alive()
 
 
@@ -206,7 +206,7 @@ def test_the_command_says_where_it_listens(tmp_path: Path) -> None:
         url = f"{said}/advertisers/{ADVERTISER}/log-event"
         assert request("POST", url, json={}, headers=AUTHORIZED).status_code == 401
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @contextlib.contextmanager

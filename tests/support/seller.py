@@ -34,6 +34,7 @@ PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 _START_S = 20.0
 _STOP_S = 10.0
+_ANSWER_S = 20.0
 _POLL_S = 0.01
 
 
@@ -89,7 +90,8 @@ class SellerProcess:
             self.process.wait(_STOP_S)
 
     def _ask(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
-        answer = httpx.request(method, f"{self.origin}/_sandbox/{path}", json=content, verify=PLAIN)
+        url = f"{self.origin}/_sandbox/{path}"
+        answer = httpx.request(method, url, json=content, verify=PLAIN, timeout=_ANSWER_S)
         answer.raise_for_status()
         return answer.json()
 
@@ -125,7 +127,7 @@ class SellerProcess:
         """The ids of the live events it took, each event once."""
         return [event["event_id"] for event in self.events]
 
-    def wait_for(self, count: int, timeout: float = 10.0) -> None:
+    def wait_for(self, count: int, timeout: float = 20.0) -> None:
         """Wait until `count` events, live and test together, were taken."""
         deadline = time.monotonic() + timeout
         got = -1
