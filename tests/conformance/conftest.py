@@ -2,7 +2,7 @@
 
 ::
 
-    python -m pytest tests/conformance --conformance-examples 20000
+    python -m pytest tests/conformance -m conformance --conformance-examples 20000
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m pytest tests/crash --crash-rounds 100 --crash-points all
+    python -m pytest tests/crash -m crash --crash-rounds 1 --crash-points all
 """
 
 from __future__ import annotations

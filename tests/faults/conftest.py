@@ -2,7 +2,7 @@
 
 A share runs by default, all of it by command::
 
-    python -m pytest tests/faults --faults-full --faults-rounds 100
+    python -m pytest tests/faults -m faults --faults-full --faults-rounds 100
 """
 
 from __future__ import annotations
