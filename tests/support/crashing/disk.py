@@ -48,16 +48,27 @@ class File:
         content: What the process sees.
         certain: What the last sync has put on the disk.
         later: The writes since then, and truncations with no data.
+        synced: How many came before these.
     """
 
     content: bytearray = attrs.field(factory=bytearray)
     certain: bytes = b""
     later: list[tuple[int, bytes | None]] = attrs.field(factory=list)
+    synced: int = 0
 
     def change(self, place: int, data: bytes | None) -> None:
         """Write at a place, or cut off there."""
         _change(self.content, place, data)
         self.later.append((place, data))
+
+    def sync(self, content: bytes, changes: int) -> None:
+        """Put on the disk what there was after so many changes, unless more of it is there.
+
+        Of two syncs at once, the one that began first may end last.
+        """
+        if changes > self.synced:
+            del self.later[: changes - self.synced]
+            self.certain, self.synced = content, changes
 
 
 @attrs.define(eq=False)
@@ -72,8 +83,9 @@ class _Open:
 class _Sync:
     """A sync under way: it takes what there was when it began."""
 
+    begun: int
     content: bytes
-    later: int
+    changes: int
     names: Names
 
 
@@ -91,6 +103,7 @@ class Disk:
         self._ordered: Names = {root: None}
         self._open: dict[int, _Open] = {}
         self._under_way: dict[int, _Sync] = {}
+        self._newest: dict[str, int] = {}
 
     def replay(self, calls: Iterable[Call], until: int) -> None:
         """Do what was done before a line of the log."""
@@ -209,21 +222,31 @@ class Disk:
         opened = self._open.get(call.number(0))
         if opened is not None:
             file = opened.file
-            content, later = (bytes(file.content), len(file.later)) if file else (b"", 0)
-            self._under_way[call.begun] = _Sync(content, later, dict(self._names))
+            content, changes = b"", 0
+            if file is not None:
+                content, changes = bytes(file.content), file.synced + len(file.later)
+            sync = _Sync(call.begun, content, changes, dict(self._names))
+            self._under_way[call.begun] = sync
 
     def _fdatasync(self, call: Call) -> None:
         opened, sync = self._open.get(call.number(0)), self._under_way.pop(call.begun, None)
         if opened is None or sync is None:
             return
-        self._ordered = sync.names
-        if opened.file is None:
+        if self._is_newest("", sync):
+            self._ordered = sync.names
+        if opened.file is not None:
+            opened.file.sync(sync.content, sync.changes)
+        elif self._is_newest(opened.path, sync):
             self._keep_names(opened.path, sync.names)
-        else:
-            opened.file.certain = sync.content
-            del opened.file.later[: sync.later]
 
     _fsync = _fdatasync
+
+    def _is_newest(self, folder: str, sync: _Sync) -> bool:
+        """Return whether no sync of a folder's names, or of any with "", has begun later."""
+        newest = self._newest.get(folder, -1) < sync.begun
+        if newest:
+            self._newest[folder] = sync.begun
+        return newest
 
     def _keep_names(self, folder: str, names: Names) -> None:
         for path in [each for each in self._synced if os.path.dirname(each) == folder]:  # noqa: PTH120 - a text
