@@ -114,7 +114,7 @@ class DevelopmentReporter:
         self._warn(event_id, event_type, errors)
 
     def _warn(self, event_id: str, event_type: str, errors: Iterable[FieldError]) -> None:
-        """Print a rejected event on the developer's terminal, whatever logging is set up."""
+        """Warn of a rejected event on the developer's terminal, however logging is set up."""
         lines = [
             f"{event_type} {event_id!r} was rejected and won't be sent:",
             *(f"  {each}" for each in errors),

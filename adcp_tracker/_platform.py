@@ -92,7 +92,7 @@ def reraise_interruption(error: Exception) -> None:
 
 
 def _arguments(frame: FrameType) -> Iterator[object]:
-    """Return what a function was called with, as far as it's still bound to the parameters."""
+    """Return the values of a frame's parameters: its arguments, unless they were rebound."""
     code, values = frame.f_code, frame.f_locals
     extra = bool(code.co_flags & CO_VARARGS)
     for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + extra]:

@@ -149,7 +149,7 @@ def _after_fork_in_child() -> None:
 def _hook_pools() -> None:
     """Have the exit hook run in children that end by ``os._exit``, which skips it.
 
-    Looked for before each fork: by then, whatever forks is loaded.
+    Called before each fork: by then, the module that forks is loaded.
     """
     for name in ("multiprocessing.util", "billiard.util"):
         util = sys.modules.get(name)
@@ -171,7 +171,7 @@ def _at_pool_exit(**_: object) -> None:
 
 
 def _at_exit() -> None:
-    """Have all deliver at the same time, within the longest timeout that one of them has."""
+    """Have all trackers deliver at the same time, within the longest of their timeouts."""
     waiting = list(_registered_objects)
     deadline = time.monotonic() + _longest_timeout()
     _call_each([each.request_flush for each in waiting])
@@ -194,13 +194,13 @@ def _call_each(calls: list[Callable[[], None]]) -> None:
             call()
         except OSError as error:
             logger.error("process_hook.failed", step=name, error=str(error))
-        except Exception as error:  # noqa: BLE001 - the others are to be told all the same
+        except Exception as error:  # noqa: BLE001 - the other calls are made all the same
             # The message isn't logged, since it may contain personal data.
             logger.error("process_hook.failed", step=name, error=type(error).__name__)
 
 
 def _chain_sigterm() -> None:
-    """Install our handler in front of the host's, never in place of it."""
+    """Install our handler in front of the host's, which it calls."""
     previous = signal.getsignal(signal.SIGTERM)
     if previous in (signal.SIG_IGN, None) or isinstance(previous, _Sigterm):
         return

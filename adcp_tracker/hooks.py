@@ -1,4 +1,4 @@
-"""Tell an application what became of its events, in a thread of its own."""
+"""Notify an application of deliveries, rejections and pauses, from a separate thread."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class OnSend(Protocol):
     """Is called before each request, in the thread that sends it."""
 
     def __call__(self, destination: str, batch: Batch) -> Callable[[Outcome], None]:
-        """Return what is called with the outcome afterwards, in the same thread."""
+        """Return a function to call with the outcome, in the same thread."""
 
 
 class Hooks:

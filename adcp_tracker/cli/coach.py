@@ -40,7 +40,7 @@ _QUEUE: Final = "queue"
 
 @attrs.frozen
 class View:
-    """Some events, and what is known of them.
+    """Some events, with what their seller says of them.
 
     Attributes:
         name: ``queue``, or the destination they were sent to.

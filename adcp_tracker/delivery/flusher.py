@@ -232,7 +232,7 @@ class Flusher:
     def wake_soon(self) -> None:
         """Wake the thread soon, after half a megabyte was written.
 
-        Not at once each time, so that what comes quickly goes in few, large batches.
+        Not at once each time, so that many events in a short time make few, large batches.
         """
         now = self._clock.monotonic()
         if now - self._woken_at >= _GATHER_SECONDS:
@@ -409,7 +409,7 @@ class Flusher:
                 self._sleep(min(self._config.idle_seconds, self._leader_lock.free_in))
 
     def _run_safely(self, do: Callable[[], object]) -> object:
-        """Do something and return what it returns; log every error and go on."""
+        """Call `do` and return what it returns. Log every error and go on."""
         try:
             return do()
         except (AdcpTrackerError, OSError) as error:

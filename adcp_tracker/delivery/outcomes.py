@@ -485,7 +485,7 @@ class DeadLetterBuffer:
             now: Seconds since the epoch.
 
         Raises:
-            OSError: If the disk does not take it; what is left is there for the next time.
+            OSError: If the disk does not take it; the next call tries again.
         """
         self._store.add(self._unwritten, now)
         self._unwritten.clear()

@@ -148,7 +148,7 @@ class Pipeline:
         return self._add_local_counts(self.flusher.last_stats())
 
     def run(self, command: Callable[[Uploader], Result], timeout: float) -> Result:
-        """Run `command` in the process that uploads, which this one becomes for it.
+        """Take the lead, and run `command` in the thread that uploads.
 
         Raises:
             ConfigurationError: If this process can't read the queue, or run a thread.
@@ -188,7 +188,7 @@ class Pipeline:
         return (self._config.relay_to or self.store).shards()
 
     def ship_all(self, timeout: float) -> tuple[str, ...]:
-        """Have every relay ship what it has.
+        """Wait until every relay has shipped its events.
 
         Returns:
             The machines that could not be asked.
@@ -369,7 +369,7 @@ class Pipeline:
 
 
 def _import_dependencies(*, uploads: bool) -> None:
-    """Import now, in the caller's thread, what is imported later otherwise.
+    """Import modules now, in the caller's thread, rather than later.
 
     The children of a fork share it, and a fork in the middle of a thread's import would leave
     the child waiting for it forever.

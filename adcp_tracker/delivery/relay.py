@@ -2,8 +2,8 @@
 
 The directory stays the place where events are written. The process that leads it ships whole
 records, byte for byte, and deletes a segment once it is shipped whole. How far each segment has
-come is kept in the database and moved in the transaction that adds the records: so nothing is
-shipped twice, whatever dies meanwhile.
+come is kept in the database and moved in the transaction that adds the records. So nothing is
+shipped twice, even if a process or the database is killed meanwhile.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ WHERE emptied < %(asked)s AND NOT is_closed ORDER BY host, directory
 
 
 class ConflictError(OutboxError, OSError):
-    """The segment was shipped by somebody else, or further than this process heard."""
+    """Another process shipped the segment, or the answer to a commit was lost."""
 
 
 @attrs.frozen
@@ -329,7 +329,7 @@ class Relay:
     def _fail(self, error: OutboxError) -> None:
         self._failures += 1
         self._error = type(error).__name__
-        self._is_loaded = False  # what was committed may be more than what was heard
+        self._is_loaded = False  # the answer to a commit may be lost
         delay = self._config.policy.delay(self._failures)
         self._next_attempt_at = self._clock.now() + delay
         self._log.warning("relay.waiting", error=str(error), remedy="check the queue's database")

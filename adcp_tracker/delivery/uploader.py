@@ -152,7 +152,7 @@ class Uploader:
         clamp_future_deadlines(self.state, self._config.policy, now)
 
     def _follow_others(self, monotonic: float) -> None:
-        """Read, about once a second, how long sellers told other leaders to wait."""
+        """Read, about once a second, how long sellers asked other leaders to wait."""
         if self._config.store.is_shared and monotonic - self._looked_at >= _HELD_SECONDS:
             self._looked_at = monotonic
             now = self._clock.now()
@@ -482,7 +482,7 @@ class Uploader:
         return frozen.batches[0] if frozen.batches else None
 
     def _take_over(self, found: BatchResult) -> None:
-        """Store what was read besides events to send."""
+        """Store dead letters and corrupt bytes that were found among the events."""
         self.dead_letter_buffer.add(found.dead_letters)
         self._note_rejected(found.dead_letters)
         self._made_progress |= found.advanced
@@ -595,7 +595,7 @@ class Uploader:
         )
 
     def _due(self, name: str, sizes: Mapping[str, int]) -> float:
-        """Return when a destination with work is to be tried next."""
+        """Return the time of the next attempt for a destination with work."""
         state, locks = self.state.destinations[name], self._batcher.missing_keys
         unbatched = any(
             cursor < size and not locks.blocks(each, cursor)

@@ -50,7 +50,7 @@ _NO_TASK: Final[Mapping[str, object]] = {}
 
 @attrs.frozen
 class AgentCard:
-    """What an agent says of itself.
+    """An agent's description of itself.
 
     Attributes:
         url: Where it takes messages.
@@ -132,7 +132,7 @@ class A2aClient:
         url: The configured address.
         http: Makes the HTTP requests.
         credential: The ``Authorization`` header; ``None`` if something else authenticates.
-        card: What the agent says of itself, once that is known.
+        card: The agent's card, once it is known.
         session_count: How often the card was looked for.
     """
 

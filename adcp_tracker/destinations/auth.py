@@ -74,7 +74,7 @@ class RequestSigner(httpx.Auth):
         return f"RequestSigner(key_id={self._key_id!r}, key='***')"
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign the request; each try anew, so that it has a nonce and a time of its own."""
+        """Sign the request. Each try is signed anew, with its own nonce and time."""
         digest = base64.b64encode(hashlib.sha256(request.content).digest()).decode()
         request.headers["Content-Digest"] = f"sha-256=:{digest}:"
         covered = {

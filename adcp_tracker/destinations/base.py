@@ -66,7 +66,7 @@ class Delivered:
         failures: Events that become dead letters.
         received: How many events the seller says it received; ``None`` if it doesn't say.
         processed: How many it says it processed. Fewer than received without failures is
-            legal; then nobody can tell which are missing.
+            allowed; then it isn't known which are missing.
         warnings: The seller's warnings, without control characters.
         match_quality: The share of events that the seller could match, 0–1.
         replayed: Whether this is the response to an earlier try.
@@ -207,7 +207,7 @@ class Destination(Protocol):
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Return why this destination can't send `event`, if it can't.
 
-        Only called for events that use more than every seller understands.
+        Only called for events with something that not every seller supports.
         """
 
     def close(self) -> None:
@@ -239,7 +239,7 @@ class SourceRules(Protocol):
 
 @runtime_checkable
 class SupportsRules(Protocol):
-    """A destination that can be told what its event source accepts, and rejects by it."""
+    """A destination that rejects what its event source doesn't accept, once that is known."""
 
     source_rule: SourceRules | None
 
@@ -286,9 +286,8 @@ class Timeouts:
         connect: To connect, for each address of the host; and then again to encrypt.
         read: Between two chunks of the response.
         write: Between two chunks of the request.
-        total: For everything together. It can't interrupt the lookup of a name or the
-            attempts to connect: a call that is too late by then is cut off as soon as it is
-            connected.
+        total: For everything together. It can't interrupt a name lookup or an attempt to
+            connect: a call that is late by then is cut off once it is connected.
     """
 
     connect: float = 5.0

@@ -509,7 +509,7 @@ def _is_hosts(record: logging.LogRecord) -> bool:
 def quiet_httpx() -> Iterator[None]:
     """Keep httpx from logging the library's own requests at INFO in the host's log.
 
-    The host's requests, and whatever httpx warns of, are logged as before.
+    The host's requests and httpx's warnings are logged as before.
     """
     log = logging.getLogger("httpx")
     if _is_hosts not in log.filters:

@@ -275,7 +275,7 @@ class _Dropped:
 
 @attrs.frozen
 class _Anything:
-    """A destination as far as it matters to what is dropped."""
+    """Stands for a destination whose events are dropped: nothing is sent, so all fits."""
 
     name: str
     max_events: int = 1 << 60

@@ -666,14 +666,14 @@ class DatabaseContexts:
             return True
 
     def read(self, name: str) -> bytes | None:
-        """Return what is kept under a name."""
+        """Return the data of a name."""
         rows = self._tables.query(
             "SELECT data FROM adcp_context WHERE queue = %(queue)s AND name = %(name)s", name=name
         )
         return bytes(rows[0][0]) if rows else None
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep data under a name, in place of what was there."""
+        """Store the data of a name, replacing older data."""
         end = self._tables.database.dialect.on_conflict("queue, name", "data", "kept_at")
         self._tables.query(
             f"INSERT INTO adcp_context VALUES (%(queue)s, %(name)s, %(data)s, %(now)s) {end}",  # noqa: S608 - a constant
@@ -689,7 +689,7 @@ class DatabaseContexts:
         return iter([(name, bytes(data)) for name, data in rows])
 
     def remove(self, names: Iterable[str]) -> None:
-        """Delete what is kept under some names."""
+        """Delete some names with their data."""
         statement = "DELETE FROM adcp_context WHERE queue = %(queue)s AND name = %(name)s"
         names = list(names)
         self._tables.database.run(
@@ -697,7 +697,7 @@ class DatabaseContexts:
         )
 
     def remove_old(self, max_age: float, most: int) -> bool:
-        """Delete what is too old, and the oldest beyond `most`; return whether it was too much."""
+        """Delete old data, and the oldest beyond `most`; return whether there was more."""
         self._tables.query(
             "DELETE FROM adcp_context WHERE queue = %(queue)s AND kept_at < %(oldest)s",
             oldest=self._clock.now() - max_age,

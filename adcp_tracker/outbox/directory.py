@@ -86,7 +86,7 @@ class DirectoryStore:
         self._open_outbox = outbox
 
     def prepare(self) -> None:
-        """Create what is missing and check what is there."""
+        """Create missing folders and check the others."""
         self.directory.prepare()
 
     def shards(self) -> tuple[DirectoryStore, ...]:
@@ -603,7 +603,7 @@ class ContextFiles:
         return bool(self._is_there(self._root))
 
     def read(self, name: str) -> bytes | None:
-        """Return what is kept under a name.
+        """Return the data of a name.
 
         Raises:
             UnsafeDirectoryError: If the folder or the file is a link, another user's, or open
@@ -617,7 +617,7 @@ class ContextFiles:
         return _read(self._folder / name)
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep data under a name, in place of what was there; all of it or nothing.
+        """Store the data of a name, replacing older data; all of it or nothing.
 
         Raises:
             UnsafeDirectoryError: If the folder is a link, another user's, or open to others.
@@ -631,7 +631,7 @@ class ContextFiles:
         hidden.replace(self._folder / name)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        """Yield every name and what is kept under it.
+        """Yield every name with its data.
 
         Raises:
             UnsafeDirectoryError: If the folder or a file is a link, another user's, or open to
@@ -645,7 +645,7 @@ class ContextFiles:
                 yield path.name, data
 
     def remove(self, names: Iterable[str]) -> None:
-        """Delete what is kept under some names, durably.
+        """Delete some names with their data, durably.
 
         Raises:
             UnsafeDirectoryError: If the folder is a link, another user's, or open to others.
@@ -656,7 +656,7 @@ class ContextFiles:
             sync_directory(self._folder)
 
     def remove_old(self, max_age: float, most: int) -> bool:
-        """Delete what is too old, and the oldest beyond `most`; return whether it was too much.
+        """Delete old data, and the oldest beyond `most`; return whether there was more.
 
         Raises:
             UnsafeDirectoryError: If the folder is a link, another user's, or open to others.

@@ -244,7 +244,7 @@ class Connection(Protocol):
         """Commit."""
 
     def close(self) -> None:
-        """Close it; what was not committed has not happened."""
+        """Close it, and roll back what was not committed."""
 
 
 def queue_of(body: bytes, queues: Sequence[int]) -> int:

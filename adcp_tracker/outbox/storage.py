@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class DamagedOutboxError(OutboxError):
-    """What was read back is not what was written."""
+    """The state that was read is not the state that was written."""
 
 
 @attrs.frozen
@@ -106,7 +106,7 @@ class Segments(Protocol):
         """Keep bytes that were no record, up to a limit."""
 
     def sync(self) -> None:
-        """Make durable what was appended since the last call."""
+        """Make records durable that were appended since the last call."""
 
     def remove_stale(self) -> None:
         """Remove what a process left behind that died while it began a segment."""
@@ -169,19 +169,19 @@ class Contexts(Protocol):
         """Return whether a context was ever remembered."""
 
     def read(self, name: str) -> bytes | None:
-        """Return what is kept under a name."""
+        """Return the data of a name."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep data under a name, in place of what was there."""
+        """Store the data of a name, replacing older data."""
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        """Yield every name and what is kept under it."""
+        """Yield every name with its data."""
 
     def remove(self, names: Iterable[str]) -> None:
-        """Delete what is kept under some names, durably."""
+        """Delete some names with their data, durably."""
 
     def remove_old(self, max_age: float, most: int) -> bool:
-        """Delete what is too old, and the oldest beyond `most`; return whether it was too much."""
+        """Delete old data, and the oldest beyond `most`; return whether there was more."""
 
 
 class LeaderLock(Protocol):

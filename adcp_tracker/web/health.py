@@ -102,7 +102,7 @@ def health_at(path: str, tracker: Tracker, *, delivers: bool = False) -> Health 
     Args:
         path: The path of a request.
         tracker: The process's tracker.
-        delivers: Whether to deliver is all that the process does.
+        delivers: Whether the process does nothing but deliver.
     """
     name = path.rpartition("/")[2]
     if name == "healthz":

@@ -31,7 +31,7 @@ _OPTIONAL_TEXTS = (
 
 @attrs.frozen(kw_only=True)
 class CaptureSettings:
-    """Settings of what is captured from requests.
+    """Settings for capturing the context of requests.
 
     Attributes:
         platform: The platform in front of the site: ``cloudflare``, ``aws_alb``, ``heroku`` or
