@@ -115,6 +115,7 @@ def make_settings(directory: str | None, **overrides: object) -> Settings:
         is_url = is_queue_url(place)
         settings |= {"directory": None if is_url else place, "queue": place if is_url else None}
     settings |= overrides
+    # A tracker of several queues can't upload, and a command that doesn't upload needn't.
     found = Settings(**{**settings, "uploader": "external"})
     is_external = len(found.queues) > 1 and "uploader" not in overrides
     return found if is_external else Settings(**settings)
