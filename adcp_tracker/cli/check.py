@@ -51,43 +51,20 @@ if TYPE_CHECKING:
 
 
 _STYLES = {"client": "green", "trusted proxy": "", "not read": ""}
+_USUAL_CODE: Final = "adcp-tracker-check"
+_LITTLE_ROOM: Final = 100_000_000
+_UTC: Final = timezone.utc
+_USUAL: Final = (EventType.PURCHASE, EventType.LEAD, EventType.PAGE_VIEW)
+_NEEDS_MORE: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
+_KINDS: Final = (*_USUAL, *(kind for kind in EventType if kind not in {*_USUAL, *_NEEDS_MORE}))
+_MONEY: Final[tuple[Mapping[str, object] | None, ...]] = ({"value": 1, "currency": "USD"}, None)
+_PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check", None)
+"""Candidates for a test event, those most like a conversion first."""
 
-
-def _explain_client_ip(
-    settings: CaptureSettings, peer: str, headers: Sequence[str], *, as_json: bool
-) -> int:
-    origin = client_ip.explain(settings.proxy_trust(), peer, map(_header, headers))
-    if as_json:
-        _common.print_json(attrs.asdict(origin))
-    else:
-        _print(origin)
-    return EXIT_OK if origin.client_ip else EXIT_ATTENTION
-
-
-def _print(origin: ClientInfo) -> None:
-    _common.print_table(
-        ("from", "address", "verdict"),
-        [
-            (hop.source, hop.text, _common.Styled(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
-            for hop in origin.hops
-        ],
-    )
-    _common.print_line()
-    if origin.client_ip:
-        _common.print_line(f"The client is {origin.client_ip}.", "green")
-        return
-    _common.print_line("The client's address is unknown, so none is sent.", "red")
-    _common.print_line(
-        "If the last hop above is your proxy, name its network with --trusted-proxy, or set "
-        "--trusted-hops."
-    )
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise ConfigurationError(f"--header: expected 'Name: value', got {text!r}")
-    return name.strip(), value.strip()
+_CURRENCY_REMEDY: Final = (
+    "The same event without its value of 1 USD was accepted. If this event source accepts "
+    "other currencies only, run adcp-tracker sources list, so that the library knows them."
+)
 
 
 @command
@@ -164,22 +141,6 @@ def check(  # noqa: PLR0913 - options, each by its name
             "green" if is_well else "red",
         )
     return EXIT_OK if is_well else EXIT_ATTENTION
-
-
-_USUAL_CODE: Final = "adcp-tracker-check"
-_LITTLE_ROOM: Final = 100_000_000
-_UTC: Final = timezone.utc
-_USUAL: Final = (EventType.PURCHASE, EventType.LEAD, EventType.PAGE_VIEW)
-_NEEDS_MORE: Final = frozenset({EventType.CUSTOM, EventType.WATCH_MILESTONE})
-_KINDS: Final = (*_USUAL, *(kind for kind in EventType if kind not in {*_USUAL, *_NEEDS_MORE}))
-_MONEY: Final[tuple[Mapping[str, object] | None, ...]] = ({"value": 1, "currency": "USD"}, None)
-_PAGES: Final[tuple[str | None, ...]] = ("https://example.com/adcp-tracker-check", None)
-"""Candidates for a test event, those most like a conversion first."""
-
-_CURRENCY_REMEDY: Final = (
-    "The same event without its value of 1 USD was accepted. If this event source accepts "
-    "other currencies only, run adcp-tracker sources list, so that the library knows them."
-)
 
 
 @attrs.frozen
@@ -388,6 +349,43 @@ def _rejection(code: str, message: str, failures: tuple[EventFailure, ...]) -> C
     remedy = next((each.remedy for each in failures if each.remedy), "")
     remedy = remedy or "The connection works; check which events this event source accepts."
     return CheckResult("error", f"The seller rejected the test event: {code}: {message}", remedy)
+
+
+def _explain_client_ip(
+    settings: CaptureSettings, peer: str, headers: Sequence[str], *, as_json: bool
+) -> int:
+    origin = client_ip.explain(settings.proxy_trust(), peer, map(_header, headers))
+    if as_json:
+        _common.print_json(attrs.asdict(origin))
+    else:
+        _print(origin)
+    return EXIT_OK if origin.client_ip else EXIT_ATTENTION
+
+
+def _print(origin: ClientInfo) -> None:
+    _common.print_table(
+        ("from", "address", "verdict"),
+        [
+            (hop.source, hop.text, _common.Styled(hop.verdict, _STYLES.get(hop.verdict, "yellow")))
+            for hop in origin.hops
+        ],
+    )
+    _common.print_line()
+    if origin.client_ip:
+        _common.print_line(f"The client is {origin.client_ip}.", "green")
+        return
+    _common.print_line("The client's address is unknown, so none is sent.", "red")
+    _common.print_line(
+        "If the last hop above is your proxy, name its network with --trusted-proxy, or set "
+        "--trusted-hops."
+    )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigurationError(f"--header: expected 'Name: value', got {text!r}")
+    return name.strip(), value.strip()
 
 
 @command

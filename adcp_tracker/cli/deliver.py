@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from adcp_tracker.tracker import Tracker
 
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_LOOK_SECONDS = 5.0
+_STEP_SECONDS = 1.0
+
+
 @command
 def flush(
     *,
@@ -97,11 +102,6 @@ def _print_remaining(stats: Stats, timeout: float) -> None:
         _common.print_line(
             f"{timeout:g} s were not enough. Use a longer --timeout, or flush again."
         )
-
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
-_LOOK_SECONDS = 5.0
-_STEP_SECONDS = 1.0
 
 
 @command

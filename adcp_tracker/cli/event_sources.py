@@ -30,6 +30,20 @@ if TYPE_CHECKING:
     from adcp_tracker.event_sources.model import Health, Setup, SourceReport, SourcesReport
 
 
+_MOST_HOURS = 35 * 24
+_STYLES = {
+    "created": "green",
+    "updated": "yellow",
+    "deleted": "yellow",
+    "failed": "red",
+    "unconfirmed": "red",
+    "good": "green",
+    "excellent": "green",
+    "receiving": "green",
+    "insufficient": "red",
+    "needs_attention": "red",
+}
+
 AccountId = Annotated[
     str | None,
     typer.Option("--account", metavar="ID", help="The account id at an agent."),
@@ -55,9 +69,6 @@ def parse_account(account: str | None, brand: str | None, operator: str | None) 
     if account is None:
         operator = operator or brand
     return Account(account_id=account, brand=brand, operator=operator)
-
-
-_MOST_HOURS = 35 * 24
 
 
 @command
@@ -151,18 +162,6 @@ def _format_hour(hour: int) -> str:
     return datetime.fromtimestamp(hour * 3600, timezone.utc).strftime("%Y-%m-%d %H:00")
 
 
-_STYLES = {
-    "created": "green",
-    "updated": "yellow",
-    "deleted": "yellow",
-    "failed": "red",
-    "unconfirmed": "red",
-    "good": "green",
-    "excellent": "green",
-    "receiving": "green",
-    "insufficient": "red",
-    "needs_attention": "red",
-}
 sources = typer.Typer(
     help="List or register event sources at sellers.",
     no_args_is_help=True,

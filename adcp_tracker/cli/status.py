@@ -44,6 +44,11 @@ _MINUTE = 60
 _SILENT_SECONDS = 60.0
 _PATIENCE_SECONDS = 2.0
 EXPECTED_DROPS = frozenset({"consent", "crawler", "erased", "link_preview", "operator", "prefetch"})
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_ADDRESS: Final = re.compile(r"(?:(?:\[(?P<six>[^]]*)\]|(?P<host>[^:]*)):)?(?P<port>[0-9]{1,5})")
+_LOOPBACK: Final = "127.0.0.1"
+_LARGEST_PORT: Final = 65_535
+_REQUEST_SECONDS: Final = 10.0
 
 
 @command
@@ -194,13 +199,6 @@ def age(seconds: float) -> str:
     if hours:
         return f"{hours:,} h {minutes} min"
     return f"{minutes} min {whole % _MINUTE} s" if minutes else f"{whole} s"
-
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_ADDRESS: Final = re.compile(r"(?:(?:\[(?P<six>[^]]*)\]|(?P<host>[^:]*)):)?(?P<port>[0-9]{1,5})")
-_LOOPBACK: Final = "127.0.0.1"
-_LARGEST_PORT: Final = 65_535
-_REQUEST_SECONDS: Final = 10.0
 
 
 @command
