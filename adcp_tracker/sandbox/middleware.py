@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import zlib
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 
+from adcp_tracker.destinations.validation import is_loopback
 from adcp_tracker.sandbox.failures import ApiError
 from adcp_tracker.sandbox.store import SeenRequest
 from adcp_tracker.sandbox.timeline import Exchange
@@ -215,7 +215,7 @@ def refuse_other_hosts(request: Request) -> Response | None:
     Prevents DNS rebinding: a web page can point its own name to 127.0.0.1 and read the
     responses, but its requests still carry that name.
     """
-    if _is_loopback(_requested_host(request.scope)):
+    if is_loopback(_requested_host(request.scope).lower()):
         return None
     return PlainTextResponse("This seller only answers requests to localhost.", 421)
 
@@ -284,12 +284,3 @@ def _requested_host(scope: Scope) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -163,13 +163,15 @@ def render_letters(seller: Seller) -> str:
         "<button type='button' data-replay='all'>Replay all</button>"
         "<button type='button' data-replay='chosen'>Replay chosen</button>"
     )
-    if not any(letter.replayable for letter in letters):
-        replay = ""
-    return (
-        f"<p class='actions'>{replay}<a class='button' download "
-        "href='/_sandbox/dead-letters/export'>Export</a></p>"
-        + "".join(_render_group(*name, found) for name, found in ordered)
-    )
+    sections = "".join(_render_group(*name, found) for name, found in ordered)
+    return _render_letter_actions(letters, replay) + sections
+
+
+def _render_letter_actions(letters: list[DeadLetter], replay: str, query: str = "") -> str:
+    """Return the buttons for some dead letters; no `replay` if none can be replayed."""
+    shown = replay if any(letter.replayable for letter in letters) else ""
+    export = f"/_sandbox/dead-letters/export{query}"
+    return f"<p class='actions'>{shown}<a class='button' download href='{export}'>Export</a></p>"
 
 
 def _render_group(reason: str, destination: str, letters: list[DeadLetter]) -> str:
@@ -178,14 +180,11 @@ def _render_group(reason: str, destination: str, letters: list[DeadLetter]) -> s
     more = f", the newest {_MOST_SHOWN} shown" if len(letters) > _MOST_SHOWN else ""
     group = escape(orjson.dumps({"reason": reason, "destination": destination}).decode())
     replay = f"<button type='button' data-replay='{group}'>Replay these</button>"
-    if not any(letter.replayable for letter in letters):
-        replay = ""
     return (
         f"<section class='letters'><h3>{len(letters):,} × {escape(reason)} "
         f"<small>at {escape(destination)}{more}</small></h3>"
         f"<p>{escape(first.message)}</p><p class='summary'>{escape(first.remedy)}</p>"
-        f"<p class='actions'>{replay}<a class='button' download "
-        f"href='/_sandbox/dead-letters/export?{query}'>Export</a></p>"
+        f"{_render_letter_actions(letters, replay, f'?{query}')}"
         f"<ul>{''.join(map(_render_letter, letters[:_MOST_SHOWN]))}</ul></section>"
     )
 
