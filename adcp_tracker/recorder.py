@@ -45,7 +45,7 @@ _NS_PER_MS: Final = 1_000_000
 _LONGEST_MESSAGE: Final = 4000
 _HOUR_SECONDS: Final = 3600.0
 _BROWSING: Final = frozenset(each.value for each in IGNORED_FOR_BOTS)
-"""Types of events that happen again and again, so that nobody names each of them."""
+"""Types of events that a visit repeats, and that rarely have an id of their own."""
 _INVALID_CODE: Final = "INVALID_EVENT"
 _CODE: Final = "$.test_event_code"
 _TYPE: Final = re.compile(rb'\{"event_id":"[^"\\]*(?:\\.[^"\\]*)*","event_type":"([a-z_]+)"')
@@ -202,7 +202,7 @@ class Recorder:
         return self._handle_outside(event, pending)
 
     def _handle_outside(self, event: Event, pending: PendingRecord) -> bool:
-        """Do what is set for events outside of a transaction; return whether it is done."""
+        """Handle an event outside of a transaction; return ``False`` if the journal has to."""
         if self._outside == "refuse":
             name = event.event_type.value
             message = f"{name}: expected an open transaction, got none; open one around the call"
@@ -247,7 +247,7 @@ class Recorder:
             )
 
     def _capturing(self) -> _development.Capture | None:
-        """Return what takes the events of a test; they are neither written nor sent."""
+        """Return the capture of a running test, which takes events in place of the journal."""
         return _development.capture_for(remote=self._remote)
 
     def note_random_id(self, event_type: EventType | str) -> None:
@@ -298,7 +298,7 @@ class Recorder:
         return self._store_rejected(error, name)
 
     def _store_rejected(self, error: InvalidEventError, event_type: str) -> RejectedEvent:
-        """Write a dead letter first, and report it then."""
+        """Write a dead letter, and only then report it."""
         kept = {"event_type": event_type, **error.event}
         is_named = all(each.path != "$.event_id" for each in error.errors)
         event_id = str(kept.get("event_id", "")) if is_named else ""
@@ -321,7 +321,7 @@ class Recorder:
 
 @attrs.define(eq=False)
 class _LateWrite:
-    """A write that is made once, after a commit. No caller is left then that could be told."""
+    """A write that is made once, after a commit, when no caller is left to raise to."""
 
     write: Callable[[], None]
     buffer: WriteBuffer
@@ -339,7 +339,7 @@ class _LateWrite:
 
 
 def _envelope(event: Event, code: str | None, *, plain: bool) -> dict[str, object]:
-    """Return what is written beside an event; nothing for most of them."""
+    """Return the envelope that is written with an event; most need none."""
     envelope: dict[str, object] = {}
     if code is not None:
         envelope["test"] = code

@@ -40,7 +40,7 @@ _GIB = 1024 * 1024 * 1024
 _MOST_QUEUES = 10_000
 _SURELY_A_TYPO = 0.85
 _SHARED = frozenset({"event_source_id", "allow_http"})
-"""Settings of every destination, which make none by themselves."""
+"""Settings that destinations share, so that one alone doesn't describe a destination."""
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
@@ -160,8 +160,8 @@ def _setting(
 
     Args:
         meaning: What it sets, in one sentence.
-        default: What counts without it.
-        parse: Makes a value of an environment variable's text; ``None`` if none sets it.
+        default: The default.
+        parse: Parses the text of its environment variable; ``None`` if it has no variable.
         words: The default in words; left out, the default itself.
         check: Raises ConfigurationError for an invalid value, given its name and the value.
         others: More arguments of ``attrs.field``.
@@ -485,8 +485,8 @@ class EnvVar:
         name: The variable.
         setting: What it sets, as named in code.
         meaning: What it sets, in one sentence.
-        parse: Makes a value of its text.
-        default: What counts without it, in words.
+        parse: Parses its text.
+        default: The default, in words.
     """
 
     name: str
@@ -576,7 +576,7 @@ def settings_from_env(
 
     Args:
         environ: The variables; left out, those of the process.
-        code_only: Names of options that no variable sets; one that looks like it is refused.
+        code_only: Options that can be set only in code; a variable named like one is rejected.
 
     Raises:
         ConfigurationError: If a variable is misspelt or its value is invalid.
