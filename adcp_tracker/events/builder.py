@@ -1,4 +1,4 @@
-"""build_event, event ids."""
+"""Build an event from its fields and the request's context, and derive its id."""
 
 from __future__ import annotations
 
@@ -96,10 +96,11 @@ class TrackOptions(EventFields, total=False):
     """What each ``track_…`` method takes besides the fields.
 
     Attributes:
-        key: What makes this event itself: the same key always makes the same event id.
+        key: Identifies this event, such as a subscription's id. The same key always gives the
+            same event id.
         context: The request it came with, or the token of one; left out, the current one.
-        default_region: Where a phone number without a plus is, as in ``GB``; left out,
-            the tracker's.
+        default_region: The region of phone numbers without a country code, such as ``GB``;
+            left out, the tracker's.
         test_event_code: Marks this event as a test; 1–255 characters.
     """
 
@@ -156,7 +157,7 @@ def derive_event_id(event_type: str, *parts: object) -> str:
 
 
 def random_id() -> str:
-    """Return a random event id. An event that is tracked twice with one counts twice."""
+    """Return a random event id. An event that is tracked again gets another, and counts twice."""
     return os.urandom(_DIGEST_BYTES).hex()
 
 
@@ -282,7 +283,7 @@ def _match(
 
 
 def tame(value: Unvalidated) -> Unvalidated:
-    """Return a value whose truth can be tested; that of an array or a shop's class may raise."""
+    """Return the value, or a placeholder if testing its truth raises, as an array's does."""
     if type(value) in _TAME:
         return value
     try:

@@ -2,7 +2,7 @@
 
 All the protocol's rules are checked once, for the whole event, when it is made. An event that
 exists is valid and has its final JSON, so nothing after it checks or writes again. Its fields
-are read back from that JSON when somebody first asks for one: most callers ask for none.
+are read back from that JSON on first access, which most callers never need.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def event_of(
     *,
     is_baseline: bool | None = None,
 ) -> Event:
-    """Return the event that a checked mapping is."""
+    """Return the event of a checked mapping."""
     event = _new(Event)
     _set_id(event, wire["event_id"])
     _set_json(event, _dumps(wire, None, _OPTIONS))
@@ -254,7 +254,8 @@ def encode_event(fields: dict[Any, Any], omitted: list[FieldError] | None = None
 
     Args:
         fields: By their names.
-        omitted: Gets what was optional, broken and left out; without it, everything is an error.
+        omitted: Receives the errors of optional fields, which are left out. Without it, they are
+            raised too.
 
     Raises:
         InvalidField: If a rule is broken; it lists every broken one.
@@ -292,7 +293,7 @@ def _structure_event(wire: object, _: type[Event]) -> Event:
 
 
 def _structure_part(nested: Nested) -> Callable[[Any, object], Any]:
-    """Make the hook that reads a part of an event, and leaves it to the event to check it."""
+    """Make the hook that reads a part of an event. It is checked with the whole event."""
     return lambda wire, _: nested.view(wire) if isinstance(wire, Mapping) else wire
 
 

@@ -173,7 +173,7 @@ def hash_phone(raw: object, default_region: str | None = None, *, path: str = PH
 
 
 def _formatted(raw: object) -> str | None:
-    """Return the text of a ``PhoneNumber``; ``None`` of anything else."""
+    """Return the text of a ``PhoneNumber``; ``None`` for anything else."""
     # Such an object can only exist if the library is loaded.
     library = sys.modules.get("phonenumbers")
     if library is None or not isinstance(raw, library.PhoneNumber):

@@ -54,7 +54,7 @@ MAX_WORD: Final = 128
 """Length of a content type, and of a surface's property type and namespace."""
 
 MAX_PERCENT: Final = 100
-"""A whole progress."""
+"""The progress of content that was watched to its end."""
 
 CLICK_IDS: Final = (
     "gclid",
@@ -197,7 +197,7 @@ MAX_EVENT_BYTES: Final = 256 * 1024
 
 
 class _Empty(Mapping[str, object]):
-    """One immutable nothing for all parts; a dict for each would cost more than the check of it."""
+    """An empty mapping that all parts share; a dict for each would take longer than its check."""
 
     def __getitem__(self, key: str) -> NoReturn:
         raise KeyError(key)

@@ -387,7 +387,7 @@ _MAX_ID_DIGITS: Final = 27
 def clean_id(text: str) -> str:
     """Return an id without blanks, line breaks and invisible characters around it.
 
-    Files and pasted texts end in them, and nobody means them as a part of the id.
+    Files and pasted texts often end in them. They are never meant as a part of the id.
     """
     text = str.strip(text)
     return text if text.isprintable() else text.strip(_UNSEEN)
@@ -504,7 +504,7 @@ def parse_ip(value: object) -> object:
 
 
 def parse_country(value: object) -> object:
-    """Return a country's code of two letters; ``None`` of anything else."""
+    """Return a country's code of two letters; ``None`` for anything else."""
     if not isinstance(value, str):
         for name in ("code", "iso_3166_1_a2", "iso_code", "alpha_2"):
             code = _part(value, name)
@@ -520,7 +520,7 @@ def parse_created_at(value: object) -> object:
 
 
 def present(value: object) -> object:
-    """Return the value; ``None`` if it stands for none."""
+    """Return the value, or ``None`` if it stands for no value."""
     return None if is_absent(value) else value
 
 

@@ -336,14 +336,14 @@ def _checked_number(value: Unvalidated, most: int | None, expected: str) -> obje
 
 
 def _cached(digits: str) -> orjson.Fragment:
-    """Keep a number's own digits for orjson, which knows no Decimal; prices come again."""
+    """Return a number's own digits for orjson, which has no Decimal. Kept, as prices repeat."""
     if len(_number_cache) >= _MAX_CACHED:
         _number_cache.clear()
     return _number_cache.setdefault(digits, orjson.Fragment(digits))
 
 
 def integer(least: int) -> Check:
-    """Make the check of an integer from `least`; ``True`` is none."""
+    """Make the check of an integer from `least`; ``True`` isn't one."""
 
     def check(value: Unvalidated) -> int:
         if type(value) is int and least <= value < MAX_NUMBER:
