@@ -33,14 +33,14 @@ Convert = Callable[[Any], object]
 Get = Callable[[str], object]
 
 _Step = tuple[int, tuple[str, ...], type, Convert]
-"""A field's place, the names to read it from, the type that needs no conversion, and that."""
+"""A field's place, its names, the type that needs no conversion, and the conversion."""
 
 TEXT: Final = (str, parse_text)
 """How a field is converted that has no conversion of its own."""
 
 _MAX_KEYS: Final = 1000
 _ESSENTIAL: Final = 4
-"""So many fields of an order, and of a line, are read even if that takes a query."""
+"""How many fields, the first of an order or a line, are read even if that takes a query."""
 _SHOPIFY_KEYS: Final = frozenset({SHOPIFY_KEY, "legacy_resource_id"})
 _WITH_TO_DICT: Final = frozenset({"pandas", "stripe"})
 
@@ -74,7 +74,7 @@ def get_attribute(source: object, name: str) -> Any:  # noqa: ANN401 - the shop'
 
 
 def has_attribute(source: object, name: str) -> bool:
-    """Return whether an object has an attribute; one whose own code raises has not."""
+    """Return whether an object has an attribute; ``False`` if its own code raises."""
     try:
         return hasattr(source, name)
     except Exception as error:  # noqa: BLE001 - the shop's own code may raise anything
@@ -281,7 +281,7 @@ def unfold(source: object) -> object:
 
 
 def getter(source: object, plan: FieldPlan) -> Get:
-    """Return what gets a value by its name; of an object, only what is loaded or essential."""
+    """Return a function that gets a value by its name; of an ORM, what is loaded or essential."""
     if isinstance(source, dict):
         return source.get
     if not has_attribute(source, "_state") and not has_attribute(source, "_sa_instance_state"):

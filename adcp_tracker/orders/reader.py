@@ -189,7 +189,7 @@ def order_values(source: object) -> Sequence[Any]:
 
 
 def _read_dictionary(source: dict[Any, Any]) -> list[Any]:
-    """Read a dictionary, and at once if none of its values depends on another."""
+    """Read a dictionary in one pass if none of its values depends on another."""
     plan, values = _orders.read_dict(source)
     order_id, total, currency, ip = values[0], values[_TOTAL], values[_CURRENCY], values[_CLIENT_IP]
     if (
@@ -213,10 +213,10 @@ def dispatch_order(source: object) -> Sequence[Any]:
 
 
 def quick_values(source: object) -> Sequence[Any]:
-    """Read the values of an order, and those of an :class:`Order` as they are.
+    """Read the values of an order; those of an :class:`Order` aren't converted.
 
-    Most of them need no conversion. What does need one passes no check of its field, and
-    :func:`converted_values` makes up for it then.
+    Most need no conversion. One that does fails the check of its field, and the event is made
+    once more, of :func:`converted_values`.
     """
     kind = type(source)
     if kind is dict:
@@ -645,7 +645,7 @@ def read_item(
     elif isinstance(source, (str, bytes)):
         return source
     else:
-        # A list is the values of a line that was read, so one that is a line itself is not kept.
+        # A list stands for a line that was read, so a shop's own list mustn't stay one.
         source = tuple(source) if type(source) is list else source
         plan, values = _read_any_item(source, trace, given or {})
         if not (plan.steps or plan.related or given):
