@@ -209,7 +209,7 @@ class CsvSource:
         self.columns = _labels(self._cells)
 
     def _detect_delimiter(self) -> str:
-        """Return what separates the names in the header: the likely character it has most of."""
+        """Return the delimiter: of the usual ones, the one that the header has most of."""
         with _open_text(self._path, self._encoding) as text:
             for line in islice(_lines(text), 100):
                 start = line.lstrip("\ufeff").strip()

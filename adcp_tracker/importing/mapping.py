@@ -509,7 +509,7 @@ class Skipped(Exception):  # noqa: N818 - no error
 
 
 class RejectedRow(Exception):  # noqa: N818 - of the row, not of the program
-    """No event of a row would do; the message says why."""
+    """A row can't become an event that sellers accept; the message says why."""
 
 
 class Defaults(NamedTuple):

@@ -101,7 +101,7 @@ class ImportReport:
     first: list[Event] = attrs.field(factory=list, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for JSON; of the events, only their number."""
+        """Return the report as a JSON-compatible dict, without the events of a dry run."""
         return attrs.asdict(self, filter=lambda field, _: field.name != "first") | {
             "reasons": {str(row): why for row, why in self.reasons.items()}
         }
@@ -327,7 +327,7 @@ def _reject(group: list[Row], why: str, report: ImportReport, rejects: _Rejects)
 
 
 def _check_accepted(event: Event, destinations: Sequence[Destination]) -> None:
-    """Raise if no seller would take an event, as far as that is known here.
+    """Raise if no seller would accept an event, as far as that is known here.
 
     Raises:
         RejectedRow: If so.
