@@ -94,7 +94,7 @@ class GroupCommit:
         sync_data: What syncs a file.
 
     Attributes:
-        lock: Held while a sync is on its way, and to put another file in the place of one.
+        lock: Held during a sync, and while one segment takes the place of another.
         begun: How many have begun; read before and after a write.
     """
 
@@ -114,7 +114,7 @@ class GroupCommit:
         except OSError as error:
             self._failed, self._path = self.begun, path
             self._cause = OSError(error.errno, error.strerror)
-            self.begun += 1  # what is written from now on is none of its
+            self.begun += 1  # this sync doesn't cover what is written from now on
 
     def has_failed(self, since: int) -> bool:
         """Return whether a sync has failed since so many had begun."""

@@ -141,7 +141,7 @@ class WriteBuffer:
             accepted_ms: When it was accepted, in milliseconds since the epoch.
 
         Raises:
-            QueueFullError: If the queue is full, and only if it was told to raise then.
+            QueueFullError: If the queue is full, and only with ``raise_when_full``.
         """
         try:
             self._journal.append(event, accepted_ms)
@@ -191,7 +191,7 @@ class WriteBuffer:
         """Drop events from memory that must be erased.
 
         Args:
-            is_unwanted: Tells those events by their JSON.
+            is_unwanted: Returns whether an event must be erased, by its JSON.
 
         Returns:
             How many there were.
@@ -240,7 +240,7 @@ class WriteBuffer:
             kind: The record's kind.
 
         Raises:
-            QueueFullError: If the queue is full, and only if it was told to raise then.
+            QueueFullError: If the queue is full, and only with ``raise_when_full``.
         """
         reraise_interruption(error)
         if isinstance(error, QueueFullError) and self._raise_when_full:

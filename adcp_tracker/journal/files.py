@@ -4,7 +4,7 @@
 
     directory/           0700, ours
         leader.lock      held by the process that uploads
-        leader.wanted    somebody else asks to upload
+        leader.wanted    another process asks to upload
         books.json       the last counts, for other processes to read
         segments/        journals, one writer each
         state/           the outbox
@@ -174,9 +174,9 @@ class QueueDirectory:
         _make_secure(self.remembered)
 
     def check(self, folder: Path) -> bool:
-        """Look at one of its folders as :meth:`prepare` does, and say whether it is there.
+        """Check one of its folders as :meth:`prepare` does; return whether it is there.
 
-        Whatever removes files or adds to them looks anew, as folders may be swapped meanwhile.
+        Called before files are removed or written, since a folder may be swapped meanwhile.
 
         Raises:
             UnsafeDirectoryError: If it is a link, another user's, or open to others.
@@ -202,7 +202,7 @@ class QueueDirectory:
         return aside
 
     def waiting_bytes(self) -> int:
-        """Return how much room segments take; about, where there are very many."""
+        """Return how many bytes segments take; an estimate if there are very many."""
         try:
             names = os.listdir(self.segments)  # noqa: PTH208 - a fifth of the time for many
         except FileNotFoundError:
@@ -212,7 +212,7 @@ class QueueDirectory:
         return step * sum(size_of(f"{folder}/{name}") for name in names[::step])
 
     def used_bytes(self) -> int:
-        """Return how much room segments, dead letters and evidence take."""
+        """Return how many bytes segments, dead letters and quarantined files take."""
         return sum(
             size_of(entry.path)
             for folder in (self.segments, self.dead, self.quarantine)
@@ -262,7 +262,7 @@ def _check_one_name(path: Path, status: os.stat_result) -> None:
 
 
 def check_secure_file(path: Path) -> None:
-    """Look at a file, if it is there, without opening it.
+    """Check a file's owner and rights, if it is there, without opening it.
 
     Raises:
         UnsafeDirectoryError: If it is a link, another user's, or open to others.
@@ -440,9 +440,9 @@ def sync_directory(path: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put a whole new content in place of a file, so that no reader sees half of it.
+    """Replace the content of a file at once, so that no reader sees half of it.
 
-    One process at a time may do so. What it leaves when it dies meanwhile, the next replaces.
+    One process at a time may do so. If it dies meanwhile, the next one removes what it left.
 
     Raises:
         UnsafeDirectoryError: If its folder is a link, another user's, or open to others.
@@ -456,13 +456,13 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def write_named_file(path: str | os.PathLike[str], data: bytes, mode: int = _FILE_MODE) -> None:
-    """Put a whole new content in place of a file that a user named, wherever that is.
+    """Replace the content of a file that a user named, wherever that is, at once.
 
-    Its folder may be anybody's, such as a project's or ``/tmp``, but not one in which everybody
-    may replace the file.
+    Its folder may belong to another user, as ``/tmp`` does, but mustn't let every user replace
+    the file.
 
     Raises:
-        ValueError: If its folder is such a one.
+        ValueError: If its folder lets them.
         OSError: If it can't be written; what was there stays.
     """
     target = Path(path)
@@ -486,7 +486,7 @@ def write_named_file(path: str | os.PathLike[str], data: bytes, mode: int = _FIL
 
 
 def _make_secure(folder: Path) -> None:
-    """Look at a folder that is there, as it mostly is, or make it."""
+    """Make a folder if it is missing, and check its owner and rights."""
     try:
         status = folder.lstat()
     except FileNotFoundError:

@@ -48,7 +48,7 @@ class SegmentStore:
         encryption: What decrypts records.
 
     Attributes:
-        parse: Reads records as :func:`.records.parse` does, opened as far as there are keys.
+        parse: Reads records as :func:`.records.parse` does, decrypted as far as keys allow.
     """
 
     def __init__(self, directory: QueueDirectory, encryption: Encryption | None = None) -> None:
@@ -108,7 +108,7 @@ class SegmentStore:
         self._growing |= self._listed.keys() - known.keys()
 
     def _look_again(self, name: str) -> None:
-        """Ask for a segment's size again: somebody changed it from outside."""
+        """Ask for a segment's size again, since something outside has changed it."""
         if name in self._listed:
             self._growing.add(name)
 
@@ -124,7 +124,7 @@ class SegmentStore:
     def reading(self, name: str) -> Iterator[Callable[[int, int], bytes]]:
         """Open a segment for several reads.
 
-        Beside a thread that computes, each system call may cost a turn of its.
+        Each system call releases the GIL, and may then wait for a thread that computes.
         """
         with opened(self._folder / name, os.O_RDONLY) as descriptor:
             yield lambda start, length: os.pread(descriptor, length, start)

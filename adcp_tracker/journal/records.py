@@ -186,8 +186,8 @@ def _accepted_times(lines: list[bytes], events: list[bytes]) -> list[int] | None
         headers[place::HEADER_BYTES] != letter * count for place, letter in _PLAIN_LETTERS
     ):
         return None
-    # As a list of JSON they are read in a quarter of the time that int() takes. What of them
-    # can be read otherwise than it was written makes another time, and so another checksum.
+    # As a list of JSON they are read in a quarter of the time that int() takes. A time that is
+    # read as another one than was written gives another checksum.
     cells = headers.replace(_PLAIN, b',"').replace(b" ", b'",')[:-2]
     try:
         read = orjson.loads(b'["' + cells + b"]") if lines else []

@@ -67,9 +67,9 @@ class JournalWriter:
         synchronous: Wait until the disk itself has each record (``durability="power"``).
         on_begin: Called before a segment is begun, once its directory is there.
         on_growth: Called from the appending thread each time about half a megabyte has come.
-        on_fork: Called by the first append in a child whose fork Python was not told of.
-        append: How bytes get into the file, without releasing the GIL.
-        sync: How a file gets on the disk.
+        on_fork: Called by the first append in a child whose fork ran no hooks.
+        append: Appends bytes to a file, without releasing the GIL.
+        sync: Syncs a file.
         clock: Where the time is read.
     """
 
@@ -287,7 +287,7 @@ class JournalWriter:
         with self._lock:
             if written > 0:
                 # The torn record stands alone: nothing follows it in its segment, and
-                # nobody was promised it.
+                # no caller was told that it is there.
                 self._close()
             if self._descriptor == _CLOSED:
                 self._open()
@@ -314,7 +314,7 @@ class JournalWriter:
     def _open(self) -> None:
         """Begin a segment and write to it from now on."""
         descriptor, path = self._create_segment()
-        # Whoever waits for a sync goes by these, so that they change together.
+        # A thread that waits for a sync reads both, so they change together.
         with self._syncs.lock:
             self._use_segment(descriptor, path)
 
@@ -344,7 +344,7 @@ class JournalWriter:
             raise
 
     def _create(self) -> tuple[int, Path]:
-        """Make a segment."""
+        """Make a segment file; try again if a new leader removes it as an unfinished one."""
         for attempt in range(_ATTEMPTS):
             stem = f"{int(self._clock.now() * 1e9):020d}-{os.getpid()}-{secrets.token_hex(4)}"
             path = self._directory.segments / f"{stem}{SUFFIX}"
@@ -419,11 +419,11 @@ class JournalWriter:
             return path is not None and was_replaced(self._descriptor, path)
         except NotADirectoryError:
             return True
-        except OSError:  # nobody can tell for now
+        except OSError:  # not to be told for now
             return False
 
     def _close(self) -> None:
-        # Whoever has just written to it, and finds it closed, may rely on the sync here.
+        # A thread that has just written to it, and finds it closed, relies on the sync here.
         with self._syncs.lock:
             descriptor, path = self._descriptor, self._path
             if path is None:
