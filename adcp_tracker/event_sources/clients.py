@@ -184,7 +184,7 @@ class AgentClient:
     def validate(
         self, sources: Sequence[EventSource], *, delete_missing: bool
     ) -> CheckResult | None:
-        """Return also an error if the protocol version lacks one of the event types."""
+        """Return an error also if the protocol version lacks one of the event types."""
         wrong = _check_count(sources, delete_missing=delete_missing)
         return wrong or _check_versions(sources, self.version)
 
@@ -270,7 +270,7 @@ def _format_hour(hour: int) -> str:
 
 
 def _parse_entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
-    """Return hour, count and event source of each valid entry."""
+    """Yield hour, count and event source of each valid entry."""
     for entry in listed:
         if not isinstance(entry, dict):
             continue

@@ -47,7 +47,7 @@ class StoredContext:
         name: The hidden name it is kept under.
         context: The context; ``None`` if it can't be read.
         fault: Why it can't.
-        owners: Hidden names of whom it belongs to.
+        owners: Hidden names of the shopper's e-mail address and phone number.
     """
 
     name: str
@@ -131,7 +131,7 @@ class ContextTokens:
         return reading.context
 
     def warn(self, entry: str, error: Exception, **fields: str) -> None:
-        """Log an error that costs a context and nothing else; its words only if they are ours."""
+        """Log an error that loses a context and nothing else; its message only if it is ours."""
         reraise_interruption(error)
         is_ours = isinstance(error, (AdcpTrackerError, OSError))
         told = str(error) if is_ours else type(error).__name__
@@ -148,7 +148,7 @@ class ContextStore:
         most: How many are kept.
 
     Attributes:
-        nonempty: Whether any was found or kept; asked for each purchase outside of requests.
+        nonempty: Whether any was found or kept; read by each purchase outside of a request.
         look_again_at: When to look whether another process has remembered the first one.
         monotonic: Where that time is read.
     """
@@ -300,7 +300,7 @@ def _lines(data: bytes) -> list[str]:
 
 
 def strip_if_denied(context: Context) -> Context:
-    """Return what may be kept of a context."""
+    """Return a context, without the shopper's identifiers if they denied consent."""
     return without_identifiers(context) if context.consent is Consent.DENIED else context
 
 

@@ -247,7 +247,7 @@ _PIECE_BYTES = 4 * 1024 * 1024
 
 
 class Match(NamedTuple):
-    """One event of the person's in a segment.
+    """One event of the person in a segment.
 
     Attributes:
         segment: The segment's name.
