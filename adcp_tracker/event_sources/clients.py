@@ -256,8 +256,8 @@ def _check_versions(sources: Sequence[EventSource], version: AdcpVersion) -> Che
         for kind in source.event_types:
             needed = NEWER_EVENT_TYPES.get(kind, version)
             if parse_version(needed) > parse_version(version):
-                where = f"The event source {source.event_source_id!r}"
-                message = f"{where} has {kind!r}, of AdCP {needed}, destination speaks {version}."
+                where = f"The event source {source.event_source_id!r} has {kind!r}"
+                message = f"{where}, of AdCP {needed}, but this destination speaks {version}."
                 remedy = (
                     f"Set adcp_version to {needed} if the seller speaks it, or remove the type."
                 )

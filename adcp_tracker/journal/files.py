@@ -256,8 +256,8 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 def _check_one_name(path: Path, status: os.stat_result) -> None:
     if status.st_nlink > 1:
         raise UnsafeDirectoryError(
-            f"{path}: expected a file of one name, got one with {status.st_nlink}, all of which "
-            f"would be written to; put a copy of it in its place"
+            f"{path}: expected a file with one hard link, got one with {status.st_nlink}; replace "
+            f"it with a copy"
         )
 
 
