@@ -251,12 +251,11 @@ def _unknown(name: str) -> FieldError:
     """Return the error for an unknown field name, with a suggestion if one is similar."""
     from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype a name
 
-    details = [*_DETAILS]
     # "emial" is nearly one of them, and "ip" the end of one; "id" is neither.
-    meant = get_close_matches(name, details, 1, 0.75) or [
-        each for each in details if each.endswith(f"_{name}")
+    meant = get_close_matches(name, _DETAILS, 1, 0.75) or [
+        each for each in _DETAILS if each.endswith(f"_{name}")
     ]
-    expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(details)}"
+    expected = f"{meant[0]}, as it seems" if meant else f"one of {', '.join(_DETAILS)}"
     path = f"$.{name}" if is_name(name) else "$"
     return FieldError(path, expected, "a name that no detail of an event has", UNKNOWN_FIELD)
 

@@ -106,21 +106,21 @@ class ErasureReport:
     @property
     def remaining_steps(self) -> tuple[str, ...]:
         """What only you can do, in sentences."""
-        steps = [_SENT_BEFORE, *_BY_HAND]
-        if self.sent:
-            steps.insert(0, _SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
-        if self.in_flight:
-            steps.insert(0, _IN_FLIGHT.format(_count(self.in_flight, "event was", "events were")))
+        steps = []
+        if self.unreached:
+            steps.append(_UNREACHED.format(", ".join(self.unreached)))
+        if self.leftover_files:
+            steps.append(_LEFTOVER.format(", ".join(self.leftover_files)))
+        if self.undecrypted:
+            steps.append(_UNDECRYPTED.format(_count(self.undecrypted, "event", "events")))
         if self.unsearched:
             contexts = _count(self.unsearched, "remembered context is", "remembered contexts are")
-            steps.insert(0, _UNSEARCHED.format(contexts))
-        if self.undecrypted:
-            steps.insert(0, _UNDECRYPTED.format(_count(self.undecrypted, "event", "events")))
-        if self.leftover_files:
-            steps.insert(0, _LEFTOVER.format(", ".join(self.leftover_files)))
-        if self.unreached:
-            steps.insert(0, _UNREACHED.format(", ".join(self.unreached)))
-        return tuple(steps)
+            steps.append(_UNSEARCHED.format(contexts))
+        if self.in_flight:
+            steps.append(_IN_FLIGHT.format(_count(self.in_flight, "event was", "events were")))
+        if self.sent:
+            steps.append(_SENT.format(", ".join(sorted(self.sent)), sum(self.sent.values())))
+        return (*steps, _SENT_BEFORE, *_BY_HAND)
 
     def as_json(self) -> dict[str, object]:
         """Return the report as a JSON-compatible dict."""

@@ -124,9 +124,8 @@ class PersonMatcher:
         text = event.decode(errors="replace").casefold()
         if not any(term in text for term in self._terms):
             return False
-        try:
-            decoded = orjson.loads(event)
-        except orjson.JSONDecodeError:  # a kind of record that this version doesn't know
+        decoded = _decoded(event)
+        if decoded is None:
             return any(each in text for each in self._texts)
         return self._person.owns(decoded)
 
