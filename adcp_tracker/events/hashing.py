@@ -77,14 +77,14 @@ They have a possible length and no national prefix after the country code.
 """
 
 _is_certain_e164: Final = CERTAIN_E164.fullmatch
-_find_label: Final = re.compile(
+_cut_label: Final = re.compile(
     r"\A\s*(?:tel|phone|mobile|cell|callto)\s*[.:]+\s*", re.IGNORECASE
 ).sub
-_find_old_mexican: Final = re.compile(
+_replace_old_mexican: Final = re.compile(
     r"\A([+\uff0b]\s*52)[\s().-]*1(?=(?:[\s().-]*[0-9]){10}\Z)"
 ).sub
-_find_plus_zeros: Final = re.compile(r"\A[\s(]*[+\uff0b]+[\s(]*0+").sub
-_find_00: Final = re.compile(r"\A[\s(]*00[\s)]*(?=[1-9])").sub
+_replace_plus_zeros: Final = re.compile(r"\A[\s(]*[+\uff0b]+[\s(]*0+").sub
+_replace_00: Final = re.compile(r"\A[\s(]*00[\s)]*(?=[1-9])").sub
 _has_plus: Final = re.compile(r"\A[\s(\[.-]*[+\uff0b]").match
 _is_sha256: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 
@@ -166,7 +166,7 @@ def hash_phone(raw: object, default_region: str | None = None, *, path: str = PH
     text = raw if isinstance(raw, str) else _formatted(raw)
     if text is None or len(text) > _MAX_PHONE:
         _reject(path, "a phone number or its SHA-256", describe(raw))
-    number = _find_label("", str.__str__(text).translate(_invisible).strip())
+    number = _cut_label("", str.__str__(text).translate(_invisible).strip())
     if _is_sha256(number.lower()):
         return number.lower()
     return sha256(to_e164(number, default_region, path).encode()).hexdigest()
@@ -196,14 +196,14 @@ def to_e164(raw: str, default_region: str | None, path: str) -> str:
     region = None if default_region is None else default_region.strip().upper()
     number = None
     if _has_plus(raw):
-        plain = _find_plus_zeros("+", raw)
-        number = _read(_find_old_mexican(r"\1", plain), None, must_be_valid=plain != raw)
+        plain = _replace_plus_zeros("+", raw)
+        number = _read(_replace_old_mexican(r"\1", plain), None, must_be_valid=plain != raw)
     else:
-        abroad = _find_00("+", raw)
+        abroad = _replace_00("+", raw)
         if region is not None:
             number = _read(raw, region, must_be_valid=True)
         if number is None and abroad != raw:
-            number = _read(_find_old_mexican(r"\1", abroad), None, must_be_valid=True)
+            number = _read(_replace_old_mexican(r"\1", abroad), None, must_be_valid=True)
         elif region is None:
             expected = (
                 "a number in E.164 form, such as +12065551234, or a default_region to read it by"

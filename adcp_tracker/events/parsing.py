@@ -374,7 +374,7 @@ def _decimals(amount: Decimal) -> int:
 
 
 _LAZY_TEXTS: Final = frozenset({"__proxy__", "LazyString", "LazyProxy", "_LazyString"})
-_find_port: Final = re.compile(
+_match_port: Final = re.compile(
     r"([0-9]{1,3}(?:\.[0-9]{1,3}){3}):[0-9]{1,5}|\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?"
 ).fullmatch
 _is_country: Final = re.compile(r"[A-Za-z]{2}").fullmatch
@@ -499,7 +499,7 @@ def parse_ip(value: object) -> object:
         known = type(value).__name__ in {"IPv4Address", "IPv6Address"}
         return str(value) if known else None if is_absent(value) else value
     text = clean_id(value)
-    found = _find_port(text)
+    found = _match_port(text)
     return (found[1] or found[2] if found else text) or None
 
 

@@ -42,7 +42,7 @@ Condition = Callable[[JsonDict, Any], None]
 
 EXTRA: Final = "extra"
 _EXT: Final = "ext"
-_indices: Final = re.compile(r"\[[0-9]+\]").sub
+_replace_indices: Final = re.compile(r"\[[0-9]+\]").sub
 
 
 @attrs.frozen
@@ -60,7 +60,7 @@ class Omission:
     @classmethod
     def of(cls, error: FieldError) -> Omission:
         """Return the omission of what has `error`."""
-        return cls(_indices("[]", error.path.lstrip("$").lstrip(".")), error.code)
+        return cls(_replace_indices("[]", error.path.lstrip("$").lstrip(".")), error.code)
 
 
 def omissions_of(errors: Iterable[FieldError]) -> tuple[Omission, ...]:

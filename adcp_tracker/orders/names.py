@@ -254,12 +254,12 @@ _WORDS_FOR_PIECES: Final = """
     quantidade antal ilosc aantal
 """
 _QUANTITY_WORDS: Final = frozenset(_WORDS_FOR_PIECES.split())
-_find_hump: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])").sub
+_split_humps: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])").sub
 
 
 def canonical(name: str) -> str:
     """Return a name in small letters with underscores, such as ``total_price``."""
-    return _find_hump("_", name).lower().replace(" ", "_").replace("-", "_")
+    return _split_humps("_", name).lower().replace(" ", "_").replace("-", "_")
 
 
 def looks_like_quantity(name: str) -> bool:
