@@ -83,7 +83,7 @@ def test_what_is_suspicious_in_a_queue_is_shown_with_the_line_to_change(tmp_path
     for line in (
         "100% of the IP addresses are private",
         "set trusted_proxies",
-        "Half of the events have one browser.",
+        "At least half of the events have the same browser.",
         "as if they were in cents",
         "from_minor(",
     ):
