@@ -20,7 +20,7 @@ from adcp_tracker.cli.sandbox import sandbox
 from adcp_tracker.cli.status import metrics, status
 
 app = typer.Typer(
-    help="Inspect and deliver a queue of conversion events. Configured by ADCP_* variables.",
+    help="Inspect and deliver a queue of events. Set up by ADCP_* variables or a site's settings.",
     epilog=(
         "Exit codes: 0 success; 1 something needs attention; 2 wrong command or configuration; "
         "3 disk, directory or state can't be used; 4 another process uploads and did not hand "
