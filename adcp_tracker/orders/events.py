@@ -289,14 +289,13 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     refund_id: str | None = None,
     amount: Decimal | int | str | None = None,
     items: Sequence[object] | None = None,
-    context: Context | None = None,  # noqa: ARG001 - see below
     default_region: str | None = None,
     strict: bool = True,
     **overrides: Unpack[EventFields],
 ) -> Event:
     """Make the refund of an order or a part of it. Its value is positive.
 
-    The request's context isn't used, because most refunds are made by the shop's staff. The
+    It doesn't take the request's context, because most refunds are made by the shop's staff. The
     shopper's identifiers come from the order.
 
     Args:
@@ -307,7 +306,6 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
         amount: The amount paid back, also with a minus. Left out, the price of `items`, or
             the order's total.
         items: The refunded lines; left out, all of the order's if all of it is refunded.
-        context: Not used. It is accepted so that all events are made in the same way.
         default_region: The region of phone numbers without a country code.
         strict: See :func:`build_event`.
         **overrides: Fields that replace those of the order, see :class:`.EventFields`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adcp_tracker.context import RequestContext
+from adcp_tracker.context import RequestContext, bind_context
 from adcp_tracker.events.builder import build_event
 from adcp_tracker.events.hashing import hash_email, hash_phone
 from adcp_tracker.events.model import (
@@ -253,7 +253,8 @@ def test_a_refund_of_lines_is_worth_their_price() -> None:
 
 def test_a_refund_is_of_the_orders_shopper() -> None:
     """Whoever clicks on "refund" in the shop's back office is somebody else."""
-    event = refund_event(ORDER, now=NOW, context=CONTEXT)
+    with bind_context(CONTEXT):
+        event = refund_event(ORDER, now=NOW)
     assert event.user_match is not None
     assert event.user_match.hashed_email == hash_email("alice@example.com")
     assert event.user_match.client_ip is None
