@@ -163,7 +163,7 @@ def test_no_test_sends_beyond_this_machine_by_accident(pytester: pytest.Pytester
             with make("queue") as tracker:
                 tracker.track_purchase({"id": "1", "total": "1.00", "currency": "EUR"})
                 tracker.track("purchse")
-                assert tracker.flush(1).pending == 0
+                assert tracker.flush(20).pending == 0
     """
     _run(pytester, test).assert_outcomes(passed=1)
     assert not (pytester.path / "queue").exists()

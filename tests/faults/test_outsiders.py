@@ -63,7 +63,7 @@ def test_a_database_that_somebody_else_holds_costs_no_event(make: Make, tmp_path
         other.rollback()
     tracker.close(10.0)
     assert balanced(make(uploader="external")).delivered == 4
-    make(seller).flush(1.0)
+    make(seller).flush(20.0)
     assert seller.ids == ids
 
 

@@ -51,9 +51,9 @@ def test_what_a_newer_version_wrote_is_read_and_its_rows_are_kept(
     _rewrite(tmp_path / "queue", lambda _, row: {**row, "priority": 3, "hints": {"a": [1]}})
     seller = ScriptedDestination()
     tracker = make(seller)
-    tracker.flush(5.0)
+    tracker.flush(20.0)
     wait_until(lambda: seller.ids == ids)
-    assert tracker.close(5.0).total().delivered == 5
+    assert tracker.close(20.0).total().delivered == 5
     outbox = open_outbox(QueueDirectory(tmp_path / "queue"))
     assert outbox.load()["schedule:scripted"] == b"of a newer version"
     outbox.close()
@@ -66,7 +66,7 @@ def test_what_an_older_version_wrote_has_defaults(make: Make, tmp_path: Path) ->
     _rewrite(tmp_path / "queue", lambda _, row: {name: row[name] for name in first & row.keys()})
     seller = ScriptedDestination()
     tracker = make(seller)
-    tracker.flush(5.0)
+    tracker.flush(20.0)
     assert seller.ids == ids
     assert balanced(tracker).delivered == 5
 
@@ -83,7 +83,7 @@ def test_records_of_a_newer_version_cost_nothing_but_themselves(make: Make, tmp_
         file.write(encode_record(with_envelope({"colour": "blue"}, event), NOW_MS, ENVELOPED))
     seller = ScriptedDestination()
     tracker = make(seller)
-    tracker.flush(5.0)
+    tracker.flush(20.0)
     assert seller.ids == [*ids, "L-new"]
     assert balanced(tracker).dropped == {"unknown_kind": 1}
 
@@ -113,9 +113,9 @@ def test_dead_letters_of_another_version_are_kept_and_stop_nothing(
     assert strange in path.read_bytes()
     more = track(tracker, 2, first=2)
     wait_until(lambda: seller.ids == [*ids[1:], *more])
-    tracker.close(5.0)
+    tracker.close(20.0)
     again = make(seller)
     track(again, 1, first=4)
-    again.flush(5.0)
+    again.flush(20.0)
     assert "L-4" in seller.ids
     assert again.dead_letters.list() == []

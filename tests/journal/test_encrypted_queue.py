@@ -109,7 +109,7 @@ def test_nothing_on_disk_can_be_read(queue: Path) -> None:
         )
         tracker.track_purchase({"id": "order-secret", "total": "77012345.67", "currency": "EUR"})
         tracker.track_purchase({"id": "broken-secret", "total": "nothing", "currency": "EUR"})
-        tracker.flush(5.0)
+        tracker.flush(20.0)
         assert len(tracker.dead_letters.list()) == 2
         destination.always = lambda _: DOWN
         tracker.track_lead(event_id="late-secret", email="late@example.com")

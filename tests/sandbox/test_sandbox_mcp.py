@@ -309,7 +309,7 @@ def test_keys_are_kept_within_bounds() -> None:
 
 def test_keys_in_flight(client: McpClient, seller: Sandbox) -> None:
     """A second try while the first is handled is told to wait, and then gets its answer."""
-    seller.fail(latency_ms=400)
+    seller.fail(latency_ms=2000)
     first = threading.Thread(target=client.use, args=("log_event",), kwargs=arguments())
     other = McpClient(client.url, dict(client.headers))
     first.start()

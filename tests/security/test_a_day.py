@@ -175,7 +175,7 @@ def test_a_day_leaves_no_secret_and_no_shopper_behind(
     (directory / "state" / "cache.db").write_bytes(b"damaged " * 500)
     again = _tracker(directory, sellers)
     shown += [repr(each) for each in _shop(again)]
-    again.flush(3.0)
+    again.flush(20.0)
     again.close(3.0)
     shown += _strictly_wrong(tmp_path / "strict", sellers)
 
