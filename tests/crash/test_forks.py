@@ -9,14 +9,15 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from adcp_tracker import Tracker
-from adcp_tracker._platform import SystemClock
 from adcp_tracker.destinations.base import Retry
 from tests.support.destinations import ScriptedDestination, wait_until
+from tests.support.journals import stopped_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,21 +29,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 _MOMENT_S = 0.3
 _WAIT_S = 20.0
 _FORKS = 3
-
-
-class _Lingering(SystemClock):
-    """A clock under which closing a segment takes long enough for a fork."""
-
-    def __init__(self) -> None:
-        self.is_closing = threading.Event()
-        self.may_go_on = threading.Event()
-
-    def sleep(self, seconds: float) -> None:  # type: ignore[override]  # the system's is static
-        """Sleep, for the first time as long as it takes to be forked meanwhile."""
-        if not self.is_closing.is_set():
-            self.is_closing.set()
-            self.may_go_on.wait(_MOMENT_S)
-        SystemClock.sleep(seconds)
 
 
 @contextmanager
@@ -61,17 +47,14 @@ def _child() -> Iterator[None]:
 
 def test_a_child_never_holds_a_segment_that_another_thread_was_closing(tmp_path: Path) -> None:
     """Else the parent's segment would count as being written for as long as the child lives."""
-    clock, seller = _Lingering(), ScriptedDestination()
-    tracker = Tracker([seller], directory=tmp_path, handle_sigterm=False, _clock=clock)
+    seller = ScriptedDestination()
+    tracker = Tracker([seller], directory=tmp_path, handle_sigterm=False, durability="power")
     tracker.track("purchase", event_id="A-1", email="shopper@shop.example")
-    closing = threading.Thread(target=tracker.close, args=(_WAIT_S,))
-    closing.start()
-    assert clock.is_closing.wait(_WAIT_S)
-    with _child():
-        clock.may_go_on.set()
-        closing.join(_WAIT_S)
-        assert seller.ids == ["A-1"]
-        assert list((tmp_path / "segments").iterdir()) == []
+    with stopped_in("sync", partial(tracker.close, _WAIT_S)) as may_go_on:
+        threading.Timer(_MOMENT_S, may_go_on.set).start()  # the fork waits for it
+        with _child():
+            wait_until(lambda: seller.ids == ["A-1"])
+            wait_until(lambda: not list((tmp_path / "segments").iterdir()))
 
 
 def _fork_unseen() -> int:
@@ -179,6 +162,7 @@ import ctypes, os, sys, types
 sys.modules["uwsgi"] = types.SimpleNamespace(has_threads=True)
 from adcp_tracker import Tracker
 from tests.support.destinations import ScriptedDestination, wait_until
+from tests.support.journals import stopped_in
 seller = ScriptedDestination()
 tracker = Tracker([seller], directory=sys.argv[1], flush_interval=0.1)
 worker = ctypes.PyDLL(None).fork()

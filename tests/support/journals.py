@@ -25,7 +25,7 @@ def quick_write() -> _syscalls.Append:
 
 
 @contextmanager
-def stopped_in(name: str, call: Callable[[], None]) -> Iterator[threading.Event]:
+def stopped_in(name: str, call: Callable[[], object]) -> Iterator[threading.Event]:
     """Call something in another thread, which stands where a function begins for the block.
 
     Args:
