@@ -51,6 +51,17 @@ _SHOPPER: Final = (
 _DENIED: Final = frozenset({"denied", "no", "false", "0", "n"})
 _GRANTED: Final = frozenset({"granted", "yes", "true", "1", "y", "unspecified", "unknown"})
 _UTC: Final = timezone.utc
+_DAY_MINUTES: Final = 24 * 60
+_PATHS: Final = {
+    "$.custom_data.value": "total",
+    "$.custom_data.currency": "currency",
+    "$.custom_data.order_id": "order_id",
+    "$.event_id": "order_id",
+    "$.action_source": "action_source",
+    "$.custom_event_name": "custom_event_name",
+}
+"""Which field of a file each field of an event comes from."""
+
 _MATCH: Final = b'"user_match":{'
 _without_copy_number: Final = partial(re.compile(r" \(\d+\)$").sub, "")
 
@@ -182,6 +193,8 @@ PRESETS: Final[Mapping[str, Preset]] = {
     ),
 }
 """The presets by name."""
+
+_PLAIN: Final = Preset("Any file", {}, action_source="in_store")
 
 
 def _is_choice(choices: Iterable[str]) -> Any:  # noqa: ANN401 - attrs's own type
@@ -317,9 +330,6 @@ def zone_of(name: str) -> tzinfo | None:
         return None
 
 
-_DAY_MINUTES: Final = 24 * 60
-
-
 @attrs.frozen
 class Plan:
     """Which column of a file is read as which field.
@@ -408,9 +418,6 @@ def _columns_by_name(source: Source) -> dict[str, list[str]]:
     return found
 
 
-_PLAIN: Final = Preset("Any file", {}, action_source="in_store")
-
-
 def _reject_timeless(options: ImportOptions, source: Source) -> NoReturn:
     wanted = "" if options.preset is None else f", as files of {options.preset} have,"
     raise ConfigurationError(
@@ -482,16 +489,6 @@ def _where(
         if column is not None:
             wanted[column] = frozenset(values)
     return wanted
-
-
-_PATHS: Final = {
-    "$.custom_data.value": "total",
-    "$.custom_data.currency": "currency",
-    "$.custom_data.order_id": "order_id",
-    "$.event_id": "order_id",
-    "$.action_source": "action_source",
-    "$.custom_event_name": "custom_event_name",
-}
 
 
 def reasons(error: InvalidEventError, plan: Plan) -> str:
