@@ -10,7 +10,7 @@ import attrs
 from adcp_tracker._logging import logger
 from adcp_tracker.delivery.stats import DestinationStats
 from adcp_tracker.destinations.base import CheckResult
-from adcp_tracker.event_sources.clients import Received, client_for
+from adcp_tracker.event_sources.clients import HOUR_SECONDS, Received, client_for
 from adcp_tracker.event_sources.model import SourceReport, SourcesReport, unique_sources
 from adcp_tracker.event_sources.rules import from_report
 
@@ -274,7 +274,6 @@ def _differs(source: EventSource, before: SourceReport, name: str) -> bool:
     return bool(shown or name == "name") and (wish or "") != shown
 
 
-HOUR_SECONDS: Final = 3600
 DAY_HOURS: Final = 24
 LATE_HOURS: Final = 1
 """How many hours late a seller may still count events."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Answer = dict[str, object] | CheckResult
 
 _SOURCES_PER_CALL: Final = 50
-_HOUR: Final = 3600
+HOUR_SECONDS: Final = 3600
 _UTC: Final = timezone.utc
 
 
@@ -266,7 +266,7 @@ def _check_versions(sources: Sequence[EventSource], version: AdcpVersion) -> Che
 
 
 def _format_hour(hour: int) -> str:
-    return datetime.fromtimestamp(hour * _HOUR, _UTC).strftime("%Y-%m-%dT%H:00:00Z")
+    return datetime.fromtimestamp(hour * HOUR_SECONDS, _UTC).strftime("%Y-%m-%dT%H:00:00Z")
 
 
 def _parse_entries(listed: list[object]) -> Iterator[tuple[int, int, str | None]]:
@@ -286,6 +286,6 @@ def _parse_hour(text: object) -> int | None:
     try:
         moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=_UTC)
-        return int(zoned.timestamp() // _HOUR)
+        return int(zoned.timestamp() // HOUR_SECONDS)
     except (ValueError, OverflowError):
         return None
