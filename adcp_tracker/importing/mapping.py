@@ -419,10 +419,10 @@ def _columns_by_name(source: Source) -> dict[str, list[str]]:
 
 
 def _reject_timeless(options: ImportOptions, source: Source) -> NoReturn:
-    wanted = "" if options.preset is None else f", as files of {options.preset} have,"
+    wanted = "" if options.preset is None else f", as files of {options.preset} have"
     raise ConfigurationError(
-        f"created_at: expected a column with the time of each conversion{wanted} got none among "
-        f"{', '.join(source.columns)}. Name it with --map created_at=COLUMN."
+        f"created_at: expected a column with the time of each conversion{wanted}, got none "
+        f"among {', '.join(source.columns)}. Name it with --map created_at=COLUMN."
     )
 
 

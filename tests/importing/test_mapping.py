@@ -162,8 +162,8 @@ def test_given_columns_are_not_guessed_besides(tmp_path: Path) -> None:
         ({"timezone": "Mars"}, "timezone: expected a time zone"),
         ({"dates": "ymd"}, "dates: expected one of mdy, dmy"),
         ({"delimiter": ";;"}, "delimiter: expected one character"),
-        ({"columns": {"order_id": "id"}}, "created_at: expected a column with the time"),
-        ({"preset": "hubspot"}, "created_at: expected a column with the time"),
+        ({"columns": {"order_id": "id"}}, "the time of each conversion, got none among "),
+        ({"preset": "hubspot"}, "conversion, as files of hubspot have, got none among "),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, options: dict[str, Any], says: str) -> None:
