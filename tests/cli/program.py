@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAME = f"interchange:{ADVERTISER}/{SOURCE}"
 COMMAND = (sys.executable, "-m", "adcp_tracker")
 _LONGEST_SECONDS = 60
+_MOST_FLUSHES = 60
 
 
 @attrs.frozen
@@ -69,6 +70,15 @@ def run(*arguments: str | Path, **environment: str) -> Ended:
         ended = Ended(int(server.stdout.readline()), out.read_text(), err.read_text())
     assert "Traceback" not in ended.err, ended.err
     return ended
+
+
+def flush_until_tried(*arguments: str | Path, **environment: str) -> Ended:
+    """Run ``flush`` for a seller that fails, until it was tried once; a machine may be busy."""
+    for _ in range(_MOST_FLUSHES):
+        ended = run("flush", *arguments, "--timeout", "1", **environment)
+        if "The last attempt failed" in ended.out:
+            return ended
+    raise AssertionError(f"expected an attempt in {_MOST_FLUSHES} flushes, got {ended.out}")
 
 
 @functools.cache

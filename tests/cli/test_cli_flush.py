@@ -9,7 +9,7 @@ import pytest
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import FileLeaderLock
-from tests.cli.program import NAME, fill, pointing_at, run
+from tests.cli.program import NAME, fill, flush_until_tried, pointing_at, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_seller_that_is_down_is_tried_again(tmp_path: Path, seller: Sandbox) -
     """The reason of the last try is shown."""
     fill(tmp_path, "A-1")
     seller.fail(status=503, times=None)
-    ended = run("flush", "--directory", tmp_path, "--timeout", "1", **pointing_at(seller))
+    ended = flush_until_tried("--directory", tmp_path, **pointing_at(seller))
     assert ended.code == 1
     assert f"{NAME} retries automatically. The last attempt failed: " in ended.out
     assert "retrying" in ended.out

@@ -14,7 +14,7 @@ from adcp_tracker.cli.status import age, size
 from adcp_tracker.delivery.stats import DestinationStats, Stats, write_stats
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import DirectoryStore, FileLeaderLock
-from tests.cli.program import NAME, fill, pointing_at, run
+from tests.cli.program import NAME, fill, flush_until_tried, pointing_at, run
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def test_a_queue_that_nobody_uploads_from_says_what_to_start(
     """A seller that failed is not tried again by itself then."""
     fill(tmp_path, "A-1")
     seller.fail(status=503, times=None)
-    run("flush", "--directory", tmp_path, "--timeout", "1", **pointing_at(seller))
+    flush_until_tried("--directory", tmp_path, **pointing_at(seller))
     ended = run("status", "--directory", tmp_path, **pointing_at(seller))
     assert "No process uploads.\n  Start your application, or run " in ended.out
     assert f"{NAME} retries once a process uploads. The last attempt failed: " in ended.out

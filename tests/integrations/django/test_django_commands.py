@@ -56,7 +56,7 @@ def test_flush_says_what_is_left(env: dict[str, str], seller_process: SellerProc
     """With the seller down, it exits with 1 and the events stay."""
     leave(env, "L-1")
     seller_process.fail(status=503, times=None)
-    flushed = manage(env, "adcp", "flush", "--timeout", "3")
+    flushed = manage(env, "adcp", "flush", "--timeout", "10")
     assert flushed.returncode == 1
     assert "Still pending: 1 delivery; kept on disk." in flushed.stdout
     assert "retries automatically" in flushed.stdout
