@@ -582,7 +582,7 @@ class Uploader:
             self._throttled_log.warning(
                 "segment.not_deleted",
                 reason=f"{name}: {error}",
-                remedy="check the queue's volume and to the rights of the file",
+                remedy="check the queue's volume and the rights of the file",
             )
             return False
 
