@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from tests.support.crashing.disk import VARIANTS, Disk
-from tests.support.crashing.syscalls import Call
+from tests.support.crashing.syscalls import Call, are_in_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,3 +89,19 @@ def test_what_was_written_after_a_sync_began_is_not_on_the_disk_when_it_ends(
         writing(4, b"second", 5),
     ]
     assert left_after(calls, tmp_path, "ordered") == {"a": b"first "}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        Call("write", ("4", b"b"), 1, begun=2, ended=4),
+        Call("dup3", ("7", "4", "O_CLOEXEC"), 4, begun=2, ended=4),
+    ],
+    ids=lambda call: call.name,
+)
+def test_calls_that_overlap_have_no_order(second: Call) -> None:
+    """Two threads wrote by one descriptor, or one changed its file while another wrote."""
+    first = Call("write", ("4", b"a"), 1, begun=1, ended=3)
+    assert not are_in_order([first, second])
+    assert are_in_order([attrs.evolve(first, ended=1), second])
+    assert are_in_order([attrs.evolve(first, arguments=("5", b"a")), second])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 CALLS = (
@@ -66,6 +66,25 @@ def takes_effect(call: Call) -> int:
     A number that is closed may be another thread's new file before the close returns.
     """
     return call.begun if call.name == "close" else call.ended
+
+
+def are_in_order(calls: Iterable[Call]) -> bool:
+    """Return whether the log tells the order of what was done with each descriptor.
+
+    Of two calls that overlap, the one that ends first may be the one that did its work last.
+    """
+    ended: dict[int, int] = {}
+    for call in sorted(calls, key=lambda each: each.begun):
+        if call.name in {"write", "writev", "pwrite64", "pwritev"}:
+            number = call.number(0)
+        elif call.name in {"dup2", "dup3"}:
+            number = call.result
+        else:
+            continue
+        if call.begun < ended.get(number, -1):
+            return False
+        ended[number] = call.ended
+    return True
 
 
 def is_possible() -> bool:
