@@ -46,11 +46,7 @@ def _session(tracker: Tracker) -> Session:
 def facts(number: int) -> dict[str, object]:
     """Give the order's own fields, and those of its request, without its items."""
     return {
-        "order_id": order_id(number),
-        "total": Decimal("129.90"),
-        "currency": "EUR",
-        "email": email(number),
-        "phone": phone(number),
+        **_own(number),
         "client_ip": client_ip(number),
         "client_user_agent": USER_AGENT,
         "event_source_url": PAGE,
@@ -59,13 +55,16 @@ def facts(number: int) -> dict[str, object]:
 
 def order_in_view(number: int) -> dict[str, object]:
     """Give the order as a view has it, which leaves it to the request who the shopper is."""
+    return {**_own(number), "items": items()}
+
+
+def _own(number: int) -> dict[str, object]:
     return {
         "order_id": order_id(number),
         "total": Decimal("129.90"),
         "currency": "EUR",
         "email": email(number),
         "phone": phone(number),
-        "items": items(),
     }
 
 
