@@ -22,6 +22,7 @@ from adcp_tracker.cli.queue import (
 )
 from adcp_tracker.delivery.stats import DestinationStats
 from adcp_tracker.event_sources import api
+from adcp_tracker.event_sources.clients import HOUR_SECONDS
 from adcp_tracker.event_sources.model import Account, read_sources
 from adcp_tracker.exceptions import ConfigurationError
 
@@ -159,7 +160,7 @@ def _verdict(result: Reconciliation) -> str:
 
 
 def _format_hour(hour: int) -> str:
-    return datetime.fromtimestamp(hour * 3600, timezone.utc).strftime("%Y-%m-%d %H:00")
+    return datetime.fromtimestamp(hour * HOUR_SECONDS, timezone.utc).strftime("%Y-%m-%d %H:00")
 
 
 sources = typer.Typer(

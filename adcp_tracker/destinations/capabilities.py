@@ -271,8 +271,7 @@ class AgentInfo:
         majors, versions = self.capabilities.major_versions, self.capabilities.versions
         spoken = ", ".join(versions)
         if majors and _MAJOR not in majors:
-            spoken = ", ".join(map(str, sorted(majors)))
-            message = f"The agent speaks AdCP {spoken}, not {_MAJOR}."
+            message = f"The agent speaks AdCP {', '.join(map(str, sorted(majors)))}, not {_MAJOR}."
             yield CheckResult("error", message, "Ask the seller for another agent.")
         elif versions and version not in versions:
             message = f"The agent speaks AdCP {spoken}, but not {version}."
