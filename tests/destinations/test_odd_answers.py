@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,10 +48,8 @@ def with_head(head: str, body: bytes = BODY) -> bytes:
 
 def outcome_of(answer: bytes) -> Outcome:
     """Return what becomes of four events if a REST seller answers so."""
-    client = HttpClient(TIMES)
-    with raw_seller(answering(answer)) as seller:
+    with closing(HttpClient(TIMES)) as client, raw_seller(answering(answer)) as seller:
         response = client.request("POST", seller.origin, {}, b"{}")
-        client.close()
     return outcome_from_http(response, 4) if isinstance(response, Response) else response
 
 
@@ -110,10 +109,8 @@ def test_an_answer_that_is_shorter_than_it_said_is_read_if_it_is_whole() -> None
         connection.sendall(http(200, BODY, length=len(BODY) + 9))
         connection.close()
 
-    client = HttpClient(TIMES)
-    with raw_seller(hang_up) as seller:
+    with closing(HttpClient(TIMES)) as client, raw_seller(hang_up) as seller:
         response = client.request("POST", seller.origin, {}, b"{}")
-        client.close()
     assert isinstance(response, Response)
     assert response.truncated
     assert isinstance(outcome_from_http(response, 4), Delivered)
@@ -204,11 +201,9 @@ def agents_outcome(content_type: str, text: str) -> Outcome:
             opened = {"jsonrpc": "2.0", "id": message.get("id"), "result": {}}
             connection.sendall(http(200, json.dumps(opened).encode()))
 
-    client = HttpClient(TIMES)
-    with raw_seller(script) as seller:
+    with closing(HttpClient(TIMES)) as client, raw_seller(script) as seller:
         session = McpSession(seller.origin, client, None)
         answer = session.call("log_event", RequestBody(b"{", (), b"}"))
-        client.close()
     return answer if isinstance(answer, (Retry, Paused)) else session.outcome(answer, 4)
 
 
@@ -250,11 +245,9 @@ def test_an_a2a_agents_odd_answer_is_read(encoding: str) -> None:
     parts = [{"data": REPORT}]
     task = {"task": {"status": {"state": "TASK_STATE_COMPLETED"}, "artifacts": [{"parts": parts}]}}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": task}).encode(encoding)
-    client = HttpClient(TIMES)
-    with raw_seller(answering(http(200, body))) as seller:
+    with closing(HttpClient(TIMES)) as client, raw_seller(answering(http(200, body))) as seller:
         agent = A2aClient(seller.origin, client, None, AgentCard(seller.origin))
         answer = agent.call("log_event", RequestBody(b"{", (), b"}"))
-        client.close()
     assert not isinstance(answer, (Retry, Paused))
     outcome = agent.outcome(answer, 4)
     assert isinstance(outcome, Delivered)

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import tracemalloc
 import zlib
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,12 +50,8 @@ def empty_blocks(size: int) -> bytes:
 
 def call(answer: bytes, auth: httpx.Auth | None = None) -> Response | Retry | Paused:
     """Make one call to a seller that answers so."""
-    client = HttpClient(TIMES, auth=auth)
-    try:
-        with raw_seller(answering(answer)) as seller:
-            return client.request("POST", seller.origin, {}, b"{}")
-    finally:
-        client.close()
+    with closing(HttpClient(TIMES, auth=auth)) as client, raw_seller(answering(answer)) as seller:
+        return client.request("POST", seller.origin, {}, b"{}")
 
 
 @pytest.fixture
@@ -122,15 +119,14 @@ def test_an_answer_that_a_signing_hook_reads_is_bounded_too(
 
 
 def test_a_challenge_within_bounds_is_answered() -> None:
-    """The limit_response is in no signing hook's way."""
+    """The limit on responses is in no signing hook's way."""
     answers = (
         http(401, gzip.compress(b"who?"), f"{CHALLENGE}Content-Encoding: gzip\r\n"),
         http(200, b"{}"),
     )
     client = HttpClient(TIMES, auth=_Reading("shop", "s3cr3t"))
-    with raw_seller(answering(*answers)) as seller:
+    with closing(client), raw_seller(answering(*answers)) as seller:
         reply = client.request("POST", seller.origin, {}, b"{}")
-        client.close()
     assert isinstance(reply, Response)
     assert reply.status == 200
     assert seller.requests[1].headers["authorization"].startswith("Digest ")
