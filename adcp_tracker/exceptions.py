@@ -67,11 +67,6 @@ class InvalidEventError(AdcpTrackerError, ValueError):
         self.event = {} if event is None else event
         super().__init__("; ".join(map(str, self.errors)))
 
-    @property
-    def faults(self) -> tuple[FieldError, ...]:
-        """The same errors, for code written before they had their name."""
-        return self.errors
-
     def __reduce__(
         self,
     ) -> tuple[type[InvalidEventError], tuple[tuple[FieldError, ...]], dict[str, object]]:

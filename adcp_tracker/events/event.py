@@ -427,8 +427,3 @@ class RejectedEvent:
     event_type: str
     event_id: str
     errors: tuple[FieldError, ...]
-
-    @property
-    def faults(self) -> tuple[FieldError, ...]:
-        """The same errors, for code written before they had their name."""
-        return self.errors
