@@ -46,15 +46,23 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 _MISTAKEN_REGIONS = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}
 
 
-def _path(given: object) -> str | None:
-    if given is None:
-        return None
+def directory_path(given: object) -> str:
+    """Return the path of a queue's directory, with a leading ``~`` expanded.
+
+    Raises:
+        ConfigurationError: If it isn't a path, or the home directory is unknown.
+    """
     if not given or not isinstance(given, (str, os.PathLike)):
         got = "an empty string" if given == "" else type(given).__name__
-        raise ConfigurationError(
-            f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}"
-        )
-    return str(given)
+    elif (path := os.path.expanduser(str(given))).startswith("~"):  # noqa: PTH111 - stays text
+        got = "one in a home directory that isn't known"
+    else:
+        return path
+    raise ConfigurationError(f"directory: expected a path, such as '/var/lib/shop/adcp', got {got}")
+
+
+def _directory(given: object) -> str | None:
+    return None if given is None else directory_path(given)
 
 
 def _queues(given: object) -> tuple[int, ...]:
@@ -245,9 +253,9 @@ class Settings:
     """
 
     directory: str | None = _setting(
-        "The directory where events wait, on a local disk.",
+        "The directory where events wait, on a local disk. A leading `~` is your home directory.",
         words="required without `queue`",
-        converter=_path,
+        converter=_directory,
     )
     queue: str | None = _setting(
         "The URL of a PostgreSQL, MariaDB or MySQL database where events wait, such as "

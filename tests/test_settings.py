@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,10 +24,10 @@ from adcp_tracker.settings import (
     destinations_from_env,
     settings_from_env,
 )
+from adcp_tracker.web.setup import configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from adcp_tracker.outbox.schema import PendingRecord
 
@@ -99,6 +100,19 @@ def test_a_tracker_is_made_of_the_environment(tmp_path: Path) -> None:
         handle_sigterm=False,
     )
     tracker.close()
+
+
+def test_a_directory_may_be_in_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leading ~ is expanded as by a shell, however the directory is given; others stay."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = f"{tmp_path}/queue"
+    assert Tracker.from_env({"ADCP_DIRECTORY": "~/queue"}).settings.directory == home
+    assert configure({"directory": "~/queue"}, environ={}).tracker.settings.directory == home
+    for given in ("~/queue", Path("~/queue")):
+        assert Settings(directory=given).directory == home  # type: ignore[arg-type]  # is converted
+    assert Settings(directory="queue/~").directory == "queue/~"
 
 
 def test_http_is_allowed_by_a_variable_for_every_destination() -> None:
@@ -279,6 +293,7 @@ SHOP: dict[str, Any] = {
         ({"directory": None}, "got neither; pass directory='/var/lib/shop/adcp'"),
         ({"directory": ""}, "got an empty string"),
         ({"directory": 5}, "directory: expected a path"),
+        ({"directory": "~nobody-of-this-name/q"}, "got one in a home directory that isn't known"),
         ({"strict": "false"}, "strict: expected True or False, got 'false'"),
         ({"handle_sigterm": 1}, "handle_sigterm: expected True or False, got 1"),
         ({"default_region": 49}, "default_region: expected a string or None, got int"),

@@ -26,11 +26,7 @@ from adcp_tracker.cli._common import (
     print_stats,
     seconds,
 )
-from adcp_tracker.cli.queue import (
-    open_existing_queue,
-    require_leader,
-    uploading,
-)
+from adcp_tracker.cli.queue import open_existing_queue, require_leader, uploading
 from adcp_tracker.cli.status import serving
 from adcp_tracker.delivery.stats import add_up
 from adcp_tracker.exceptions import ConfigurationError

@@ -30,6 +30,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.importing import Import, ImportOptions
 from adcp_tracker.importing.mapping import first_value, grouped
 from adcp_tracker.journal.files import QueueDirectory
+from adcp_tracker.settings import directory_path
 from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def _queue_path(directory: str | None) -> AbstractContextManager[str]:
     if directory is None:
         return tempfile.TemporaryDirectory(prefix="adcp-tracker-demo-")
 
-    path = Path(directory)
+    path = Path(directory_path(directory))
     if path.is_dir() and any(path.iterdir()):
         raise ConfigurationError(
             f"{path}: expected a new or empty directory, got one with files in it. "

@@ -27,7 +27,7 @@ from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import is_queue_url, open_store
 from adcp_tracker.outbox.state import State
 from adcp_tracker.outbox.storage import DamagedOutboxError, Shards
-from adcp_tracker.settings import Settings, destinations_from_env, settings_from_env
+from adcp_tracker.settings import Settings, destinations_from_env, directory_path, settings_from_env
 from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _place(given: str | None) -> str:
         given = os.environ.get("ADCP_DIRECTORY") or os.environ.get("ADCP_QUEUE")
     if not given:
         raise ConfigurationError("No directory is given. Use --directory or set ADCP_DIRECTORY.")
-    return given
+    return directory_path(given)  # which leaves a URL as it is
 
 
 @attrs.frozen

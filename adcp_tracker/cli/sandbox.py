@@ -19,6 +19,7 @@ from adcp_tracker.cli._common import EXIT_OK, AsJson, command
 from adcp_tracker.cli.queue import make_settings, open_existing_queue, stopping
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.outbox.directory import is_queue_url
+from adcp_tracker.settings import directory_path
 from adcp_tracker.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -213,4 +214,4 @@ def _place(directory: str) -> str:
         return f"ADCP_DIRECTORY=$PWD/{_DIRECTORY}"
     if is_queue_url(directory):
         return "ADCP_QUEUE=…"  # it may have a password
-    return f"ADCP_DIRECTORY={shlex.quote(str(Path(directory).absolute()))}"
+    return f"ADCP_DIRECTORY={shlex.quote(str(Path(directory_path(directory)).absolute()))}"

@@ -183,6 +183,17 @@ def test_a_queue_open_to_others_is_refused_with_the_remedy(tmp_path: Path) -> No
     assert f"chmod go-rwx {tmp_path}/queue" in ended.err
 
 
+def test_a_directory_may_be_in_the_home_directory(tmp_path: Path) -> None:
+    """A shell leaves the ~ of --directory=~/queue and of a variable in a file as it is."""
+    fill(tmp_path / "queue", "A-1")
+    for given in ({"ADCP_DIRECTORY": "~/queue"}, {}):
+        options = () if given else ("--directory=~/queue",)
+        ended = run("status", *options, "--json", HOME=str(tmp_path), **given)
+        assert (ended.json["directory"], ended.json["pending"]) == (f"{tmp_path}/queue", 1)
+    ended = run("demo", "--directory=~/queue", HOME=str(tmp_path))
+    assert f"{tmp_path}/queue: expected a new or empty directory" in ended.err
+
+
 def test_a_directory_is_asked_for() -> None:
     """Without one, the line names both ways to give it."""
     ended = run("status")

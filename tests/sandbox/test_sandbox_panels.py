@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from adcp_tracker import Interchange, Tracker
-from adcp_tracker.cli.sandbox import QueueDeadLetters
+from adcp_tracker.cli.sandbox import QueueDeadLetters, _environment
+from adcp_tracker.sandbox import SandboxConfig
 from tests.support.seller import ADVERTISER, SOURCE, TOKEN, run_seller
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ def watched(seller: Sandbox, tracker: Tracker, tmp_path: Path) -> Tracker:
     """The tracker, whose dead letters the page shows as of another process."""
     seller.show_dead_letters(QueueDeadLetters(str(tmp_path / "queue")))
     return tracker
+
+
+def test_the_variable_to_set_is_what_the_page_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory in the home directory is written out, as in quotes a shell leaves the ~."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first, *_ = _environment(SandboxConfig(), None, "http://a", "http://b", "~/queue")
+    assert first == f"ADCP_DIRECTORY={tmp_path}/queue"
 
 
 def refuse(seller: Sandbox, tracker: Tracker, *lead_ids: str) -> None:
