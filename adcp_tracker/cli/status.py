@@ -70,7 +70,7 @@ def status(
     queue = open_existing_queue(directory, _PATIENCE_SECONDS)
     names = configured_names()
     found = read_status(queue, names)
-    errors = _errors(found, expect_uploader=expect_uploader)
+    errors = _errors(found, expect_uploader=expect_uploader, with_causes=as_json)
     warnings = _warnings(found.stats)
     state = _state(found, errors, warnings)
     if as_json:
@@ -90,8 +90,14 @@ def _state(found: QueueStatus, errors: list[str], warnings: list[str]) -> str:
     return "idle" if found.leader is None else "ok"
 
 
-def _errors(found: QueueStatus, *, expect_uploader: bool) -> list[str]:
-    """Return what keeps events from being delivered."""
+def _errors(found: QueueStatus, *, expect_uploader: bool, with_causes: bool) -> list[str]:
+    """Return what keeps events from being delivered.
+
+    Args:
+        found: The status.
+        expect_uploader: Whether it is an error that no process uploads.
+        with_causes: Whether to say why a destination is paused, which stands below the counts, too.
+    """
     stats, errors = found.stats, []
     if found.damage:
         errors.append(f"The queue's state can't be read: {found.damage}")
@@ -106,7 +112,7 @@ def _errors(found: QueueStatus, *, expect_uploader: bool) -> list[str]:
         )
     for name, counts in stats.destinations.items():
         if counts.paused:
-            errors.append(f"{name} is paused: {counts.paused}")
+            errors.append(f"{name} is paused" + (f": {counts.paused}" if with_causes else "."))
         if counts.missing_keys:
             errors.append(f"{name} has events that can't be decrypted.")
         if counts.dead:

@@ -122,6 +122,24 @@ def test_dropped_events_are_a_warning(tmp_path: Path) -> None:
     ) in ended.out
 
 
+def test_why_a_destination_is_paused_is_said_once(tmp_path: Path) -> None:
+    """Below the counts for a person, and among the errors for a script."""
+    fill(tmp_path, "A-1")
+    queue = QueueDirectory(tmp_path)
+    lock = FileLeaderLock(queue, SystemClock())
+    assert lock.try_acquire()
+    reason = "AUTH_INVALID: The token is wrong. Use another."
+    stats = Stats({"seller": DestinationStats(paused=reason)}, taken_at=time.time(), leader=1)
+    write_stats(DirectoryStore(queue).open(), stats)
+    ended = run("status", "--directory", tmp_path)
+    scripted = run("status", "--directory", tmp_path, "--json")
+    lock.release()
+    assert (ended.code, ended.out.count(reason)) == (1, 1)
+    assert f"seller is paused; no event is lost: {reason}\n" in ended.out
+    assert "State: error\n  seller is paused.\n" in ended.out
+    assert scripted.json["errors"] == [f"seller is paused: {reason}"]
+
+
 def test_a_queue_that_nobody_uploads_from_says_what_to_start(
     tmp_path: Path, seller: Sandbox
 ) -> None:
