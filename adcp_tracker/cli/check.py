@@ -168,8 +168,10 @@ def run_checks(
     require_destinations(found)
     names = ", ".join(destination.name for destination in found)
     yield CheckItem("configuration", CheckResult("ok", f"Events are sent to {names}."))
-    for finding in _check_settings(settings):
-        yield CheckItem("configuration", finding)
+    if settings.test_event_code is not None:
+        message = "Every event is sent as a test, so none counts as a conversion."
+        remedy = "Unset ADCP_TEST_EVENT_CODE in production."
+        yield CheckItem("configuration", CheckResult("warning", message, remedy))
     for finding in _check_directory(settings):
         yield CheckItem("directory", finding)
     queue = None if settings.directory is None else QueueDirectory(settings.directory)
@@ -179,15 +181,6 @@ def run_checks(
         for finding in _check_destination(destination, code if send_event else None):
             yield CheckItem(destination.name, finding)
         destination.close()
-
-
-def _check_settings(settings: Settings) -> Iterator[CheckResult]:
-    if settings.test_event_code is not None:
-        yield CheckResult(
-            "warning",
-            "Every event is sent as a test, so none counts as a conversion.",
-            "Unset ADCP_TEST_EVENT_CODE in production.",
-        )
 
 
 def _check_directory(settings: Settings) -> Iterator[CheckResult]:
@@ -281,17 +274,12 @@ def _send_test_event(destination: Destination, code: str) -> Iterator[CheckResul
     """Send a test event; if it is rejected, try whether its value is the reason."""
     outcome = destination.send(_test_batch(destination, code))
     found = list(_describe_outcome(outcome, code))
-    if _is_rejected(outcome) and any("currenc" in each.message.lower() for each in found):
+    is_refused = isinstance(outcome, (Delivered, Rejected)) and found[0].level == "error"
+    if is_refused and "currenc" in found[0].message.lower():
         again = destination.send(_test_batch(destination, code, money=(None,)))
         if isinstance(again, Delivered) and not again.failures:
             found = [CheckResult("warning", found[0].message, _CURRENCY_REMEDY)]
     yield from found
-
-
-def _is_rejected(outcome: Outcome) -> bool:
-    return isinstance(outcome, Rejected) or (
-        isinstance(outcome, Delivered) and bool(outcome.failures)
-    )
 
 
 def _probe(destination: Destination) -> list[CheckResult]:
@@ -301,10 +289,7 @@ def _probe(destination: Destination) -> list[CheckResult]:
 
 
 def _test_batch(
-    destination: Destination,
-    code: str,
-    *,
-    money: Sequence[Mapping[str, object] | None] = _MONEY,
+    destination: Destination, code: str, *, money: Sequence[Mapping[str, object] | None] = _MONEY
 ) -> Batch:
     """Build a test event that the destination accepts."""
     made = (_test_event(*choice) for choice in product(_KINDS, money, _PAGES))
