@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -149,6 +150,7 @@ _LONGEST: Final = 4000
 _T = TypeVar("_T")
 _GAP: Final = "  "
 _REFRESH_SECONDS: Final = 0.1
+_FINAL_COMMAND: Final = re.compile(r"(?<=: )adcp-tracker( \S+){1,3}$")
 
 
 @attrs.frozen
@@ -184,7 +186,7 @@ def _write(line: str, style: str = "") -> None:
 
 
 def print_text(text: str, style: str = "", *, indent: int = 0, unknown: int = 0) -> None:
-    """Print sentences, broken between words.
+    """Print sentences, broken between words, but never within a command at their end.
 
     Args:
         text: The sentences.
@@ -196,9 +198,10 @@ def print_text(text: str, style: str = "", *, indent: int = 0, unknown: int = 0)
     if width <= 0:
         print_line(text, style, indent=indent)
         return
-    lines = textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
+    whole = _FINAL_COMMAND.sub(lambda found: found[0].replace(" ", "\xa0"), printable(text))
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
     for line in lines or [""]:
-        print_line(line, style, indent=indent)
+        print_line(line.replace("\xa0", " "), style, indent=indent)
 
 
 def _width() -> int:

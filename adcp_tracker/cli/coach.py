@@ -19,6 +19,7 @@ from adcp_tracker._advice import (
 )
 from adcp_tracker.cli import _common
 from adcp_tracker.cli._common import EXIT_ATTENTION, EXIT_OK, AsJson, Directory, command, plural
+from adcp_tracker.cli.dead_letters import remedy_of
 from adcp_tracker.cli.queue import destinations, make_settings, open_existing_queue, read_status
 from adcp_tracker.event_sources.rules import declared, load
 from adcp_tracker.exceptions import ConfigurationError
@@ -82,7 +83,10 @@ def coach(*, directory: Directory = None, as_json: AsJson = False) -> int:
     queues = [shard.open() for shard in store.shards()]
     letters = [letter for each in queues for letter in each.dead_letters]
     views = [_view_of_queue(queues, letters, _accepted_currencies(store, directory)), *sent]
-    reasons = Counter((each.reason, each.destination, each.remedy) for each in letters)
+    remedies = {(each.reason, each.remedy): remedy_of(each) for each in letters}
+    reasons = Counter(
+        (each.reason, each.destination, remedies[each.reason, each.remedy]) for each in letters
+    )
     if as_json:
         _common.print_json(_document(store, views, reasons))
     else:

@@ -110,7 +110,7 @@ def _print_groups(letters: list[DeadLetter]) -> None:
     for found in sorted(groups.values(), key=len, reverse=True):
         first = found[0]
         _common.print_line(f"{len(found):,} × {first.code} at {first.destination}", "yellow")
-        for line in (first.message, first.remedy):
+        for line in (first.message, remedy_of(first)):
             if line:
                 _common.print_text(line, indent=2, unknown=_COLUMNS)
         _common.print_table(
@@ -162,9 +162,9 @@ def show(
     if as_json:
         _common.print_json(letter.summary() | {"died_at": _died_at(letter)})
         return EXIT_OK
+    shown = _document(letter) | {"remedy": remedy_of(letter)}
     for name in _SHOWN:
-        value = _died_at(letter) if name == "died_at" else getattr(letter, name)
-        _common.print_line(f"{name}: {value}")
+        _common.print_line(f"{name}: {shown[name]}")
     _common.print_line("event:")
     for line in json.dumps(letter.summary()["event"], indent=2).splitlines():
         _common.print_line(line, indent=len(line) - len(line.lstrip()))
@@ -396,9 +396,10 @@ def _print_replayed(outcome: ReplayResult, stats: Stats, *, as_json: bool) -> in
         return code
     _common.print_line(f"{plural(len(outcome.replayed), 'dead letter')} will be sent again.")
     if outcome.refused:
+        first = outcome.refused[0]
         _common.print_line(
-            f"Invalid events, not sent: {', '.join(outcome.refused)}. "
-            "For the reason, run: adcp-tracker dead show ID; to correct one: dead edit ID"
+            f"Invalid events, not sent: {', '.join(outcome.refused)}. For the reason, run: "
+            f"adcp-tracker dead show {first}; to correct it, run: adcp-tracker dead edit {first}"
         )
     _print_unknown(outcome.unknown)
     if stats.pending:
@@ -411,6 +412,11 @@ def _print_replayed(outcome: ReplayResult, stats: Stats, *, as_json: bool) -> in
 def _print_unknown(unknown: Collection[str]) -> None:
     if unknown:
         _common.print_line(f"Unknown ids: {', '.join(unknown)}.")
+
+
+def remedy_of(letter: DeadLetter) -> str:
+    """Return what to do about a dead letter, with its id after a command that needs it."""
+    return f"{letter.remedy} {letter.id}" if letter.remedy.endswith("dead edit") else letter.remedy
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:

@@ -226,6 +226,21 @@ def test_letters_are_listed_by_reason_within_eighty_columns(tmp_path: Path) -> N
     assert "5 of 5 dead letters." in lines
 
 
+def test_a_command_in_a_remedy_can_be_pasted(tmp_path: Path, seller: Sandbox) -> None:
+    """It has the id of the newest dead letter with that reason, and stands in one line."""
+    fill(tmp_path, "A-1", "A-2", value="-1")
+    here = {"ADCP_DIRECTORY": str(tmp_path)}
+    assert run("flush", **here, **pointing_at(seller)).code == 0
+    newest, _ = run("dead", "list", "--json", **here).json["letters"]
+    letter, edit = newest["id"], f"adcp-tracker dead edit {newest['id']}"
+    for command in (("dead", "list"), ("dead", "show", letter), ("coach",)):
+        for width in ("", "60", "80"):
+            ended = run(*command, **here, COLUMNS=width)
+            assert [line for line in ended.out.splitlines() if line.endswith(edit)], ended.out
+    replayed = run("dead", "replay", letter, **here)
+    assert f"run: adcp-tracker dead show {letter}; to correct it, run: {edit}\n" in replayed.out
+
+
 def test_letters_are_exported(tmp_path: Path) -> None:
     """Every letter with its event is a line of JSON, in a file that only its owner can read."""
     ids = bury(tmp_path / "queue", 3)

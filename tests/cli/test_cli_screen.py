@@ -62,6 +62,15 @@ def test_plain_tables_stand_in_columns() -> None:
     )
 
 
+def test_a_command_at_the_end_of_a_text_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be pasted, however narrow the screen is."""
+    monkeypatch.setenv("COLUMNS", "30")
+    text = "To drop it and what waits for it, run: adcp-tracker retire interchange:1/s"
+    assert printed_by(lambda: _common.print_text(text, indent=2)) == (
+        "  To drop it and what waits\n  for it, run:\n  adcp-tracker retire interchange:1/s\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
