@@ -108,22 +108,15 @@ def _zone_name(given: str | None) -> str | None:
         ) from None
 
 
-def _number(text: str) -> float:
+def _number(text: str, kind: type[float] = float, expected: str = "a number") -> float:
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        raise ConfigurationError(f"expected a number, got {format_quantity(text)}") from None
+        raise ConfigurationError(f"expected {expected}, got {format_quantity(text)}") from None
 
 
-def _size(text: str) -> int | None:
-    if text.lower() == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigurationError(
-            f"expected a number of bytes, got {format_quantity(text)}"
-        ) from None
+def _size(text: str) -> float | None:
+    return None if text.lower() == "none" else _number(text, int, "a number of bytes")
 
 
 def _flag(text: str) -> bool:
