@@ -312,22 +312,17 @@ def _test_event(kind: EventType, money: Mapping[str, object] | None, page: str |
 
 
 def _describe_outcome(outcome: Outcome, code: str) -> Iterator[CheckResult]:
-    if isinstance(outcome, Delivered):
-        yield from _describe_delivered(outcome, code)
-    elif isinstance(outcome, Rejected):
+    if isinstance(outcome, Rejected):
         yield _rejection(outcome.code, outcome.message, outcome.failures)
-    else:
+    elif not isinstance(outcome, Delivered):
         yield to_check_result(outcome)
-
-
-def _describe_delivered(outcome: Delivered, code: str) -> Iterator[CheckResult]:
-    if outcome.failures:
+    elif outcome.failures:
         first = outcome.failures[0]
         yield _rejection(first.code, first.message, outcome.failures)
-        return
-    yield CheckResult("ok", f"Accepted a test event with code {code!r}.")
-    for warning in outcome.warnings:
-        yield CheckResult("warning", f"The seller warns: {warning}")
+    else:
+        yield CheckResult("ok", f"Accepted a test event with code {code!r}.")
+        for warning in outcome.warnings:
+            yield CheckResult("warning", f"The seller warns: {warning}")
 
 
 def _rejection(code: str, message: str, failures: tuple[EventFailure, ...]) -> CheckResult:

@@ -114,13 +114,8 @@ def _document(result: Reconciliation) -> dict[str, object]:
         attrs.asdict(row) | {"hour": _format_hour(row.hour), "difference": row.difference}
         for row in result.rows
     ]
-    totals = {
-        "delivered": result.delivered,
-        "received": result.received,
-        "difference": result.difference,
-        "agrees": result.agrees,
-    }
-    return attrs.asdict(result) | {"rows": rows} | totals
+    names = ("delivered", "received", "difference", "agrees")
+    return attrs.asdict(result) | {"rows": rows} | {name: getattr(result, name) for name in names}
 
 
 def _print_reconciliation(result: Reconciliation) -> None:
