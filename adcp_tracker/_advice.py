@@ -209,10 +209,7 @@ class EventSample:
 
 
 def _signs(
-    event: Mapping[str, object],
-    match: Mapping[str, object],
-    data: Mapping[str, object],
-    now: float,
+    event: Mapping[str, object], match: Mapping[str, object], data: Mapping[str, object], now: float
 ) -> Iterator[str]:
     """Yield the names of the counts that an event adds to."""
     if not match.keys() - _NETWORK and not match.keys() >= _NETWORK:

@@ -28,7 +28,7 @@ from adcp_tracker.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from adcp_tracker.event_sources.api import HourRow, Reconciliation
-    from adcp_tracker.event_sources.model import Health, Setup, SourceReport, SourcesReport
+    from adcp_tracker.event_sources.model import Setup, SourceReport, SourcesReport
 
 
 _MOST_HOURS = 35 * 24
@@ -46,16 +46,14 @@ _STYLES = {
 }
 
 AccountId = Annotated[
-    str | None,
-    typer.Option("--account", metavar="ID", help="The account id at an agent."),
+    str | None, typer.Option("--account", metavar="ID", help="The account id at an agent.")
 ]
 Brand = Annotated[
     str | None,
     typer.Option(metavar="DOMAIN", help="The brand's domain, for an account at an agent."),
 ]
 Operator = Annotated[
-    str | None,
-    typer.Option(metavar="DOMAIN", help="The operator's domain. [default: the brand]"),
+    str | None, typer.Option(metavar="DOMAIN", help="The operator's domain. [default: the brand]")
 ]
 
 
@@ -76,8 +74,7 @@ def parse_account(account: str | None, brand: str | None, operator: str | None) 
 def reconcile(  # noqa: PLR0913 - options, each by its name
     *,
     hours: Annotated[
-        int,
-        typer.Option(min=1, max=_MOST_HOURS, metavar="N", help="How many hours to look back."),
+        int, typer.Option(min=1, max=_MOST_HOURS, metavar="N", help="How many hours to look back.")
     ] = 24,
     account: AccountId = None,
     brand: Brand = None,
@@ -159,9 +156,7 @@ def _format_hour(hour: int) -> str:
 
 
 sources = typer.Typer(
-    help="List or register event sources at sellers.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="List or register event sources at sellers.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -250,6 +245,7 @@ def _print_sources(report: SourcesReport) -> None:
 
 def _source_row(source: SourceReport) -> list[object]:
     health = source.health
+    received = health.events_received_24h if health else None
     return [
         source.event_source_id,
         source.name,
@@ -257,18 +253,13 @@ def _source_row(source: SourceReport) -> list[object]:
         source.managed_by,
         "all" if not source.event_types else ", ".join(source.event_types),
         _styled_word(health.status if health else ""),
-        _count(health),
+        "" if received is None else f"{received:,}",
         f"{health.match_rate:.0%}" if health and health.match_rate is not None else "",
     ]
 
 
 def _styled_word(word: str) -> _common.Styled:
     return _common.Styled(word or "-", _STYLES.get(word, ""))
-
-
-def _count(health: Health | None) -> str:
-    number = health.events_received_24h if health else None
-    return "" if number is None else f"{number:,}"
 
 
 def _print_details(source: SourceReport) -> None:

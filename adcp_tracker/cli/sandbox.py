@@ -193,11 +193,7 @@ def _announcement(
 
 
 def _environment(
-    settings: SandboxConfig,
-    token: str | None,
-    base_url: str,
-    agent_url: str,
-    directory: str,
+    settings: SandboxConfig, token: str | None, base_url: str, agent_url: str, directory: str
 ) -> list[str]:
     advertiser, sources = next(iter(settings.advertisers.items()), ("none", ()))
     key = token or (settings.tokens[0] if settings.tokens else "any")
