@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -11,7 +11,7 @@ from adcp_tracker._formatting import describe, is_similar
 from adcp_tracker._logging import logger
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.parsing import is_absent
-from adcp_tracker.exceptions import ConfigurationError, InvalidEventError
+from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.orders._shapes import get_attribute, log_failure
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.orders.reader import (
@@ -287,9 +287,10 @@ def log_first(order: object, placed: Order, context: object) -> None:
     explained_kinds.add(kind)
     try:
         _, trace = _traced(order)
-    except InvalidEventError:
+        problems = _problems(placed, context)
+    except Exception as error:  # noqa: BLE001 - a log entry costs no purchase
+        reraise_interruption(error)
         return
-    problems = _problems(placed, context)
     found = " ".join(f"{name}={source}" for name, source in trace.items())
     missing = [name for name in _FIELDS if name not in trace]
     log = logger.warning if problems else logger.info
@@ -329,9 +330,9 @@ def _field(name: str, value: object, trace: Trace) -> ExplainedField:
 
 
 def _first_line(order: object, placed: Order, trace: Trace) -> list[ExplainedField]:
-    if not placed.items or not isinstance(placed.items[0], OrderItem):
+    first = next(iter(_lines(placed)), None)
+    if not isinstance(first, OrderItem):
         return []
-    first = placed.items[0]
     names: Trace = {}
     source = trace.get("items", "items")
     lines: Any = value_at(order, source)
@@ -353,7 +354,7 @@ def _first_line(order: object, placed: Order, trace: Trace) -> list[ExplainedFie
 
 def _problems(order: Order, context: object) -> list[str]:
     problems = []
-    lines: Any = order.items or ()
+    lines = _lines(order)
     summed = [getattr(line, "price", None) is not None and line.quantity for line in lines]
     if order.total is None and not (summed and all(summed)):
         problems.append("It has no value, so sellers can't optimize for it.")
@@ -367,6 +368,11 @@ def _problems(order: Order, context: object) -> list[str]:
     if not known and not pair:
         problems.append("Nothing identifies the shopper, so no seller can match it.")
     return problems
+
+
+def _lines(order: Order) -> Sequence[OrderItem]:
+    """Return an order's lines; none if its items are something else, which stays as it is."""
+    return order.items if isinstance(order.items, (list, tuple)) else ()
 
 
 def _name_of(kind: type) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from adcp_tracker import Order, RequestContext, explain, register_order
 from adcp_tracker.exceptions import InvalidEventError
+from adcp_tracker.orders.mapping import explained_kinds
 from adcp_tracker.orders.reader import to_order
 from adcp_tracker.testing import RecordingTracker
 
@@ -95,6 +96,18 @@ def test_the_first_order_of_a_class_is_logged_once(caplog: pytest.LogCaptureFixt
         (logging.WARNING, False),
     ]
     assert "alice" not in caplog.text
+
+
+@pytest.mark.parametrize("items", [5, 2.5, "MUG-01", {"sku": "MUG-01"}, object(), [None], [5]])
+def test_items_that_are_no_lines_cost_no_purchase(items: object) -> None:
+    """Such as a number of pieces: not in the first order of a class, nor when it is explained."""
+    order = type("Odd", (dict,), {})(id=1, total=5, currency="EUR", items=items)
+    assert explain(order).fields[0].value == "1"
+    explained_kinds.discard(Order)
+    with RecordingTracker(strict=False) as tracker:
+        tracker.track_purchase(order)
+        tracker.track_purchase(Order("2", 5, "EUR", [SimpleNamespace(price=5)]))  # type: ignore[list-item]
+        assert [each.event_id for each in tracker.events] == ["1", "2"]
 
 
 def test_a_setting_fills_in_what_orders_lack() -> None:
