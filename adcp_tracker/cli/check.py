@@ -373,7 +373,7 @@ def explain(
     *,
     as_json: AsJson = False,
 ) -> int:
-    """Show which name each field of an order is read from, and what isn't found.
+    """Show which name each field of an order is read from, and what isn't found or read.
 
     Tracks nothing. Personal data is described, not shown. Exits with 1 if the purchase lacks a
     value, a currency, or anything that identifies the shopper.
@@ -384,6 +384,8 @@ def explain(
     else:
         rows = [(each.name, each.source or "-", each.value) for each in found.fields]
         _common.print_table(("field", "read from", "value"), rows)
+        if found.unread:
+            _common.print_text(f"Not read: {', '.join(found.unread)}.")
         for problem in found.problems:
             _common.print_text(problem)
     return EXIT_ATTENTION if found.problems else EXIT_OK

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
 
-from adcp_tracker._formatting import describe, is_similar
+from adcp_tracker._formatting import describe, is_name, is_similar
 from adcp_tracker._logging import logger
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.parsing import is_absent
 from adcp_tracker.exceptions import ConfigurationError
-from adcp_tracker.orders._shapes import get_attribute, log_failure
-from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
+from adcp_tracker.orders._shapes import get_attribute, log_failure, unfold
+from adcp_tracker.orders.names import ALL_ITEM_NAMES, ALL_NAMES, ITEM_NAMES, ORDER_NAMES, canonical
 from adcp_tracker.orders.reader import (
     Order,
     OrderItem,
@@ -207,6 +207,7 @@ explained_kinds: Final[set[type]] = set()
 """The classes whose first order was logged."""
 
 _MAX_EXPLAINED: Final = 256
+_MOST_UNREAD: Final = 100
 
 
 @attrs.frozen
@@ -232,11 +233,15 @@ class Explanation:
         kind: The order's class.
         fields: Every field of an order, and those of its first line.
         problems: What the purchase lacks, in words.
+        unread: Names in the order and its first line that the library doesn't know, such as a
+            misspelt one. Only those that look like names in code are shown. Empty for a class
+            given to :func:`.register_order`.
     """
 
     kind: str
     fields: tuple[ExplainedField, ...]
     problems: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -250,6 +255,7 @@ class Explanation:
             f"  {field.name:<{width}}  {field.source or '-':<{origin}}  {field.value}".rstrip()
             for field in self.fields
         ]
+        lines += [f"Not read: {', '.join(self.unread)}."] if self.unread else []
         return "\n".join([f"{self.kind} is read as an order:", *lines, *self.problems])
 
 
@@ -268,10 +274,12 @@ def explain(order: object, context: object = None) -> Explanation:
     values, trace = _traced(order)
     placed = make_order(values)
     fields = [_field(name, values[index], trace) for index, name in enumerate(_FIELDS)]
+    line = _source_of_line(order, trace) if _lines(placed) else None
     return Explanation(
         _name_of(type(order)),
-        (*fields, *_first_line(order, placed, trace)),
+        (*fields, *_first_line(placed, line)),
         tuple(_problems(placed, context)),
+        _unread(order, line),
     )
 
 
@@ -329,17 +337,37 @@ def _field(name: str, value: object, trace: Trace) -> ExplainedField:
     return ExplainedField(name, source, str(value) if name in _PUBLIC else describe(value))
 
 
-def _first_line(order: object, placed: Order, trace: Trace) -> list[ExplainedField]:
+def _unread(order: object, line: object) -> tuple[str, ...]:
+    """Return the names that the library doesn't know; none if the class is registered."""
+    if dispatch_order.dispatch(type(order)) is not dispatch_order.dispatch(object):
+        return ()
+    of_line = (f"items[0].{name}" for name in _unknown(line, ALL_ITEM_NAMES))
+    return (*_unknown(order, ALL_NAMES), *of_line)
+
+
+def _unknown(source: object, known: Collection[str]) -> list[str]:
+    source = unfold(source)
+    names = source if isinstance(source, dict) else getattr(source, "__dict__", ())
+    shown = (name for name in names if is_name(name) and not name.startswith("_"))
+    return [name for name in shown if canonical(name) not in known][:_MOST_UNREAD]
+
+
+def _source_of_line(order: object, trace: Trace) -> object:
+    """Return the first line as the shop has it; ``None`` if there is none, or one of ours."""
+    lines: Any = value_at(order, trace.get("items", "items"))
+    if hasattr(lines, "all"):
+        lines = lines.all()
+    is_list = isinstance(lines, Iterable) and not isinstance(lines, Mapping)
+    line = next(iter(lines), None) if is_list else None
+    return None if isinstance(line, OrderItem) else line
+
+
+def _first_line(placed: Order, line: object) -> list[ExplainedField]:
     first = next(iter(_lines(placed)), None)
     if not isinstance(first, OrderItem):
         return []
     names: Trace = {}
-    source = trace.get("items", "items")
-    lines: Any = value_at(order, source)
-    if hasattr(lines, "all"):
-        lines = lines.all()
-    line = next(iter(lines), None) if isinstance(lines, Iterable) else None
-    if line is not None and not isinstance(lines, Mapping) and not isinstance(line, OrderItem):
+    if line is not None:
         read_item(line, names)
     return [
         ExplainedField(

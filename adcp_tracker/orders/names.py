@@ -272,6 +272,14 @@ _IDS_OF_CONVERSIONS: Final = """
     record_id conversion_id
 """
 
+ALL_NAMES: Final = frozenset({SHOPIFY_KEY, *SHOPIFY_ID_NAMES}).union(
+    *ORDER_NAMES.values(), CONTACT_FIELDS, CLIENT_FIELDS
+)
+"""All names that an order is read from."""
+
+ALL_ITEM_NAMES: Final = frozenset(PRODUCT_FIELDS).union(*ITEM_NAMES.values())
+"""All names that a line of an order is read from."""
+
 CONVERSION_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "order_id": (*ORDER_ID_NAMES, *_IDS_OF_CONVERSIONS.split()),
     "event_id": ("event_id",),

@@ -54,6 +54,15 @@ def test_what_a_purchase_lacks_sets_the_exit_code(tmp_path: Path) -> None:
     assert len(ended.json["problems"]) == 2
 
 
+def test_a_misspelt_name_is_listed(tmp_path: Path) -> None:
+    """Below the table, and under a key of its own for a script."""
+    path = tmp_path / "order.json"
+    path.write_text(json.dumps({**ORDER, "totl": 5, "alice@example.com": 1}))
+
+    assert "\nNot read: totl.\n" in run("explain", path).out
+    assert run("explain", path, "--json").json["unread"] == ["totl"]
+
+
 def make_order() -> dict[str, object]:
     """Make an order, as a function of the shop's own does."""
     return ORDER

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adcp_tracker import Order, RequestContext, explain, register_order
+from adcp_tracker._formatting import is_name
 from adcp_tracker.exceptions import InvalidEventError
 from adcp_tracker.orders.mapping import explained_kinds
 from adcp_tracker.orders.reader import to_order
@@ -49,6 +53,44 @@ def test_what_is_explained_is_what_is_read() -> None:
     sources = {field.name: field.source for field in explain(hooked(code="A")).fields}
     assert sources["order_id"] == "the hook's order_id"
     assert explain(Order("A", 5, "EUR")).missing
+
+
+def test_names_that_the_library_does_not_know_are_listed() -> None:
+    """Those of the order and of its first line, such as typos; what could be data is not shown."""
+    order: dict[Any, object] = {
+        **ORDER,
+        "totl": "secret-1",
+        "grandTotal": 5,  # known, though another name was read
+        "alice@example.com": "secret-2",
+        "4111111111111111": "secret-3",
+        7: "secret-4",
+        "_id": "secret-5",
+        "line_items": [{"sku": "MUG-01", "qtty": 2, "product": {"colour": 1}}, {"sky": 1}],
+    }
+    found = explain(order)
+    assert found.unread == ("totl", "items[0].qtty")
+    assert "\nNot read: totl, items[0].qtty." in str(found)
+    assert not [word for word in ("alice@", "4111", "secret") if word in str(found)]
+    assert explain(ORDER).unread == explain(Order("A", 5, "EUR")).unread == ()
+    assert "Not read" not in str(explain(ORDER))
+    assert explain(SimpleNamespace(id=1, totl=5, _state=2)).unread == ("totl",)
+    many = {"id": 1, **{f"key_{number}": number for number in range(200)}}
+    assert len(explain(many).unread) == 100
+
+
+def test_names_of_a_registered_class_are_not_listed() -> None:
+    """Nobody knows which of them its functions read."""
+    kind = type("WithFunction", (SimpleNamespace,), {})
+    register_order(kind, total=lambda order: order.money)
+    assert explain(kind(id=1, money=5)).unread == ()
+
+
+@given(st.dictionaries(st.text() | st.integers(), st.integers(), max_size=20))
+def test_no_key_that_may_be_data_is_shown(source: dict[str | int, int]) -> None:
+    """Whatever the keys of an order are."""
+    unread = explain({**source, "order_id": "A-1", "total": 5}).unread
+    assert all(map(is_name, unread))
+    assert set(unread) <= set(source)
 
 
 def test_a_payload_that_is_no_order_is_not_explained() -> None:
