@@ -246,16 +246,6 @@ class Batcher:
                     start += end
 
 
-class _Groups(Protocol):
-    """Where a scan puts the events that it reads."""
-
-    def add(self, test_event_code: str | None, event: LocatedEvent) -> None:
-        """Add an event."""
-
-    def add_plain(self, segment: str, plain: PlainRecords) -> None:
-        """Add live events of one segment."""
-
-
 class _Dropped:
     """Counts events instead of keeping them."""
 
@@ -286,26 +276,22 @@ class _Anything:
         del event
 
 
+@attrs.define(eq=False)
 class _SegmentScan:
     """One pass over the segments for one destination."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what is read, for whom, and into what
-        self,
-        segments: Segments,
-        destination: Recipient,
-        state: DestinationState,
-        missing_keys: MissingKeys,
-        now: float,
-        groups: _Groups,
-    ) -> None:
-        self._segments = segments
-        self._missing_keys = missing_keys
-        self._destination = destination
-        self._state = state
-        self._now = now
-        self._limit = BatchLimit(*limits(destination, state))
-        self._groups = groups
-        self.result = BatchResult()
+    _segments: Segments
+    _destination: Recipient
+    _state: DestinationState
+    _missing_keys: MissingKeys
+    _now: float
+    _groups: BatchBuilder | _Dropped
+    _limit: BatchLimit = attrs.field(init=False)
+    result: BatchResult = attrs.field(factory=BatchResult, init=False)
+
+    @_limit.default
+    def _whole_limit(self) -> BatchLimit:
+        return BatchLimit(*limits(self._destination, self._state))
 
     def read(self, name: str, size: int) -> None:
         """Read one segment as far as events fit and the disk allows."""
@@ -420,33 +406,37 @@ class _SegmentScan:
             self._state.counts.omitted.update(each for each in omitted if isinstance(each, str))
         test = envelope.get("test")
         code = test if isinstance(test, str) else None
-        letter = self._rejection(envelope, event)
-        if letter is None:
+        reason = self._rejection(envelope, event)
+        if reason is None:
             self._groups.add(code, _located(name, record, event))
             return
         self._state.counts.dead += 1
         self.result.dead_letters.append(
-            attrs.evolve(
-                letter, segment=name, offset=record.start, test_event_code=code, event=event
+            DeadLetter(
+                self._destination.name,
+                name,
+                record.start,
+                self._now,
+                *reason,
+                test_event_code=code,
+                replayable="code" not in envelope,
+                event=event,
             )
         )
 
     def _is_mine(self, envelope: Mapping[str, object]) -> bool:
         return envelope.get("only", self._destination.name) == self._destination.name
 
-    def _rejection(self, envelope: Mapping[str, object], event: bytes) -> DeadLetter | None:
-        """Return the dead letter of an event that must not be sent, if any."""
+    def _rejection(
+        self, envelope: Mapping[str, object], event: bytes
+    ) -> tuple[str, str, str] | None:
+        """Return the code, message and remedy if an event must not be sent."""
         if "code" in envelope:
-            return self._dead_letter(
-                str(envelope["code"]),
-                str(envelope.get("message", "")),
-                str(envelope.get("remedy", "")),
-                replayable=False,
-            )
+            words = (str(envelope.get(name, "")) for name in ("code", "message", "remedy"))
+            code, message, remedy = words
+            return code, message, remedy
         refusal = self._check(event) if envelope.get("look") else None
-        if refusal is None:
-            return None
-        return self._dead_letter(refusal.code, refusal.message, refusal.remedy, replayable=True)
+        return None if refusal is None else (refusal.code, refusal.message, refusal.remedy)
 
     def _check(self, event: bytes) -> Rejection | None:
         try:
@@ -457,18 +447,6 @@ class _SegmentScan:
             what = type(error).__name__
             logger.error("destination.raised", destination=self._destination.name, error=what)
             return None
-
-    def _dead_letter(self, code: str, message: str, remedy: str, *, replayable: bool) -> DeadLetter:
-        return DeadLetter(
-            destination=self._destination.name,
-            segment="",
-            offset=0,
-            died_at=self._now,
-            code=code,
-            message=message,
-            remedy=remedy,
-            replayable=replayable,
-        )
 
 
 def _located(segment: str, record: Record, event: bytes) -> LocatedEvent:
