@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -14,7 +13,7 @@ from adcp_tracker.journal.records import HEADER_BYTES
 from adcp_tracker.outbox.state import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from adcp_tracker.journal.records import PlainRecords
 
@@ -46,7 +45,7 @@ class LocatedEvent(NamedTuple):
     accepted_ms: int
 
 
-class BatchEvents(Sequence[LocatedEvent]):
+class BatchEvents:
     """The events of a batch in their frozen order, and where their records are.
 
     Attributes:
@@ -111,16 +110,8 @@ class BatchEvents(Sequence[LocatedEvent]):
             LocatedEvent, self._segments, self._starts, self._stops, self.payload, self.times
         )
 
-    @overload
-    def __getitem__(self, place: int) -> LocatedEvent: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> BatchEvents: ...
-
-    def __getitem__(self, place: int | slice) -> LocatedEvent | BatchEvents:
-        if isinstance(place, slice):
-            return BatchEvents(tuple(self)[place])
-        return tuple(self)[place]
+    def __getitem__(self, places: slice) -> BatchEvents:
+        return BatchEvents(tuple(self)[places])
 
 
 class BatchLimit:
