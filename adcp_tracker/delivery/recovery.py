@@ -137,7 +137,5 @@ def _is_undecided(letter: DeadLetterKey, state: State) -> bool:
     if destination is None:
         return False
     return letter.offset >= destination.cursors.get(letter.segment, 0) or any(
-        span.segment == letter.segment and span.start <= letter.offset < span.stop
-        for batch in state.batches[letter.destination]
-        for span in batch.spans
+        batch.holds(letter.segment, letter.offset) for batch in state.batches[letter.destination]
     )

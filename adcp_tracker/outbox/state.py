@@ -95,6 +95,12 @@ class FrozenBatch:
         """The size of its records in bytes."""
         return sum(span.stop - span.start for span in self.spans)
 
+    def holds(self, segment: str, offset: int) -> bool:
+        """Return whether the record at an offset of a segment is one of its events."""
+        return any(
+            each.segment == segment and each.start <= offset < each.stop for each in self.spans
+        )
+
     @property
     def identity(self) -> bytes:
         """Identifies its exact bytes and generation."""

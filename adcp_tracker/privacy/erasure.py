@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from adcp_tracker.journal.buffer import WriteBuffer
     from adcp_tracker.journal.records import Record
     from adcp_tracker.outbox.dead_letters import DeadLetter
-    from adcp_tracker.outbox.state import FrozenBatch
     from adcp_tracker.privacy.context_store import ContextStore
     from adcp_tracker.privacy.matching import Match, Person
 
@@ -272,15 +271,9 @@ class DeliveryStatus:
     def _of_destination(self, name: str, segment: str, record: Record) -> str:
         if self._state.destinations[name].cursors.get(segment, 0) <= record.start:
             return WAITING
-        if any(_holds(each, segment, record) for each in self._state.batches[name]):
+        if any(each.holds(segment, record.start) for each in self._state.batches[name]):
             return PENDING
         return DEAD if (name, segment, record.start) in self._dead else SENT
-
-
-def _holds(batch: FrozenBatch, segment: str, record: Record) -> bool:
-    return any(
-        span.segment == segment and span.start <= record.start < span.stop for span in batch.spans
-    )
 
 
 def _event(status: DeliveryStatus, match: Match) -> dict[str, object]:
