@@ -91,11 +91,9 @@ class BytesOnlyDisk(_Disk):  # type: ignore[misc]  # diskcache is not typed
 
     def get(self, key: object, raw: object) -> object:
         """Return the key as it was given."""
-        return (
-            _check_plain(bytes(key) if isinstance(key, memoryview) else key)
-            if raw
-            else _raise_pickled()
-        )
+        if not raw:
+            _raise_pickled()
+        return _check_plain(bytes(key) if isinstance(key, memoryview) else key)
 
     def store(self, value: object, read: object, key: object = None) -> tuple[object, ...]:  # noqa: ARG002 - diskcache's signature
         """Return the value as the database takes it."""

@@ -495,7 +495,8 @@ class KnownDestinations:
         for attempt in range(_ATTEMPTS):
             draft = self._folder / f"{_DRAFT}{secrets.token_hex(8)}"
             try:
-                _make(draft, name.encode())
+                with opened(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
+                    write_all(descriptor, name.encode())
                 draft.replace(path)
             except FileNotFoundError:  # a new leader swept it away
                 if attempt == _ATTEMPTS - 1:
@@ -505,11 +506,6 @@ class KnownDestinations:
                 raise
             else:
                 return
-
-
-def _make(path: Path, content: bytes) -> None:
-    with opened(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
-        write_all(descriptor, content)
 
 
 _FIRST = Shards()
