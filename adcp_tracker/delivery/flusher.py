@@ -97,10 +97,6 @@ def stats_of(leader: Leader) -> Stats:
     return leader.stats()
 
 
-def _is_drained(leader: Leader) -> bool:
-    return leader.is_drained()
-
-
 def is_other_live_thread(thread: threading.Thread) -> bool:
     """Return whether a thread is alive and isn't the current one."""
     return thread is not threading.current_thread() and thread.is_alive()
@@ -256,7 +252,7 @@ class Flusher:
             flush.done.wait(timeout)
         finally:
             self._flushes.remove(flush)
-        return self._run_or(_is_drained, _HANDOVER_SECONDS, default=False)
+        return self._run_or(lambda leader: leader.is_drained(), _HANDOVER_SECONDS, default=False)
 
     def run(self, command: Callable[[Any], Result], timeout: float) -> Result:
         """Run a command in the leader's thread.

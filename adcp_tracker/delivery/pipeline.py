@@ -124,11 +124,10 @@ class Pipeline:
         self.journal.check_fork()
         if not live:
             return self._add_local_counts(self.flusher.last_stats())
+        found = None
         if self._uploads and not (self._closed or self.flusher.is_running):
-            found = self._try_run(stats_of, _CLAIM_SECONDS) or self.flusher.stats()
-        else:
-            found = self.flusher.stats()
-        return self._add_local_counts(found)
+            found = self._try_run(stats_of, _CLAIM_SECONDS)
+        return self._add_local_counts(found or self.flusher.stats())
 
     def close(self, timeout: float | None) -> Stats:
         """Deliver what can be delivered within `timeout` seconds, and end the flusher."""
@@ -306,14 +305,12 @@ class Pipeline:
 
     def _add_local_counts(self, stats: Stats) -> Stats:
         """Add what only this process knows."""
-        in_memory, failed, overdue = (
-            self.buffer.in_memory,
-            self._failed_inserts,
-            self.flusher.overdue,
+        return attrs.evolve(
+            stats,
+            in_memory=self.buffer.in_memory,
+            failed_inserts=self._failed_inserts,
+            overdue=self.flusher.overdue,
         )
-        if not (in_memory or failed or overdue):
-            return stats
-        return attrs.evolve(stats, in_memory=in_memory, failed_inserts=failed, overdue=overdue)
 
     @property
     def _uploads(self) -> bool:

@@ -298,10 +298,7 @@ def current_stats(store: Store) -> Stats:
 
     Whatever has become of the process that published them: nothing that waits is left out.
     """
-    shards = store.shards()
-    if len(shards) == 1:
-        return _current_stats(store)
-    return add_up([_current_stats(shard) for shard in shards])
+    return add_up([_current_stats(shard) for shard in store.shards()])
 
 
 def _current_stats(store: Store) -> Stats:
