@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -410,11 +410,7 @@ def instrument(
     for metric in METRICS:
         if metric.kind == "histogram":
             continue
-        create = (
-            meter.create_observable_counter
-            if metric.kind == "counter"
-            else meter.create_observable_gauge
-        )
+        create = getattr(meter, f"create_observable_{metric.kind}")
         name, unit = f"adcp.{metric.dotted}", _UNITS.get(metric.unit, "")
         create(name, [_callback(metric, reader)], unit, metric.meaning)
     record = _recorder(meter)
@@ -525,11 +521,9 @@ def _require(module: str, extra: str) -> None:
         ConfigurationError: If it isn't.
     """
     try:
-        found = find_spec(module)
-    except ModuleNotFoundError:  # its parent is missing, too
-        found = None
-    if found is None:
+        import_module(module)
+    except ImportError:
         raise ConfigurationError(
             f"metrics: expected {module} to be installed, and it isn't; "
             f"run: pip install 'adcp-tracker[{extra}]'"
-        )
+        ) from None
