@@ -14,7 +14,7 @@ import os
 import re
 from collections import Counter
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from adcp_tracker._formatting import format_setting
@@ -22,7 +22,7 @@ from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 ROW: Final = "adcp_row"
@@ -175,8 +175,6 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 def _undecodable(text: str) -> bool:
     """Return whether a text has bytes that its encoding doesn't have."""
-    if text.isascii():
-        return False
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -442,7 +440,10 @@ class ParquetSource:
         """Yield its rows, numbered from 1."""
         with self._reading() as file:
             try:
-                yield from _numbered(file.iter_batches(batch_size=_BATCH_ROWS))
+                batches = file.iter_batches(batch_size=_BATCH_ROWS)
+                rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+                for number, values in enumerate(rows, 1):
+                    yield Row(number, values, values)
             except self._errors:
                 raise ConfigurationError(
                     f"{self._path}: it is damaged and can't be read to its end."
@@ -453,11 +454,3 @@ class ParquetSource:
         return lambda row, why: _append_json(
             descriptor, {ROW: row.number, REASONS: why, **row.values}
         )
-
-
-def _numbered(batches: Iterable[Any]) -> Iterator[Row]:
-    number = 0
-    for batch in batches:
-        for values in batch.to_pylist():
-            number += 1
-            yield Row(number, values, values)

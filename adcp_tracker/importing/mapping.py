@@ -288,7 +288,10 @@ class ImportOptions:
         Raises:
             ConfigurationError: If it isn't TOML, or has an unknown or invalid option.
         """
-        given = _read_toml(Path(path))
+        try:
+            given: dict[str, Any] = parse_toml(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:  # also of bytes that are no text
+            raise ConfigurationError(f"{path}: expected TOML: {error}") from None
         names = [field.name for field in attrs.fields(cls)]
         for name in given:
             if name not in names:
@@ -303,14 +306,6 @@ class ImportOptions:
             return cls(**given)
         except (TypeError, AttributeError):
             raise ConfigurationError(f"{path}: an option has a value of the wrong type.") from None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = parse_toml(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also of bytes that are no text
-        raise ConfigurationError(f"{path}: expected TOML: {error}") from None
-    return loaded
 
 
 def zone_of(name: str) -> tzinfo | None:
@@ -563,6 +558,12 @@ def first_value(values: dict[str, Any], columns: Sequence[str]) -> object:
     return None
 
 
+def _values(row: Row, fields: Sequence[tuple[str, Sequence[str]]]) -> dict[str, object]:
+    """Return what a row has of some fields."""
+    found = ((name, first_value(row.values, columns)) for name, columns in fields)
+    return {name: value for name, value in found if value is not None}
+
+
 class RowReader:
     """Makes an event of the rows of a conversion.
 
@@ -578,7 +579,9 @@ class RowReader:
         options = plan.options
         self.plan = plan
         self._fields = [(name, each) for name, each in plan.fields.items() if name not in _ITEM]
-        self._items = [(name, plan.fields[name]) for name in _ITEM if name in plan.fields]
+        self._items = [
+            (name.removeprefix("item_"), plan.fields[name]) for name in _ITEM if name in plan.fields
+        ]
         self._constants = options.constants
         self._types = {_folded(key): each for key, each in options.event_types.items()}
         self._currency = options.currency or defaults.currency
@@ -599,11 +602,7 @@ class RowReader:
         if len(rows) > MAX_LINES:
             raise RejectedRow(f"Expected an order of at most {MAX_LINES:,} rows, got more.")
         self._check_wanted(first)
-        found = {}
-        for name, columns in self._fields:
-            value = first_value(first.values, columns)
-            if value is not None:
-                found[name] = value
+        found = _values(first, self._fields)
         values = {**found, **self._constants}
         kind = self._event_type(values)
         options = self._options(values, kind, found)
@@ -720,12 +719,9 @@ class RowReader:
         return tuple(line for line in lines if "id" in line)
 
     def _line(self, row: Row) -> dict[str, object]:
-        line = {}
-        for name, columns in self._items:
-            value = first_value(row.values, columns)
-            if value is not None:
-                key = name.removeprefix("item_")
-                line[key] = self._amount(value) if key == "price" else value
+        line = _values(row, self._items)
+        if "price" in line:
+            line["price"] = self._amount(line["price"])
         return line
 
     def _refund(
@@ -783,12 +779,9 @@ def _shopper(values: Mapping[str, Any]) -> dict[str, Any]:
 def _context(values: Mapping[str, Any]) -> RequestContext | None:
     """Return what a person consented to."""
     given = values.get("consent")
-    if given is None:
+    if given is None or _folded(given) in _GRANTED:
         return None
-    word = _folded(given)
-    if word in _GRANTED:
-        return None
-    if word in _DENIED:
+    if _folded(given) in _DENIED:
         return RequestContext(consent=Consent.DENIED)
     _fail("consent", "granted or denied", describe(given))
 

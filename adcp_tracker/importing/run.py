@@ -428,6 +428,7 @@ class _Rejects:
 _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+@attrs.define(eq=False)
 class _Progress:
     """What is done of an import, in a file that survives the process.
 
@@ -439,20 +440,16 @@ class _Progress:
         errors_bytes: How much of that file is accounted for.
     """
 
-    def __init__(
-        self,
-        descriptor: int,
-        facts: dict[str, object],
-        report: ImportReport,
-        errors: Path,
-        errors_bytes: int,
-    ) -> None:
-        self._descriptor = descriptor
-        self._facts = facts
-        self.report = report
-        self.errors = errors
-        self.errors_bytes = errors_bytes
-        self._row = report.resumed_after
+    _descriptor: int
+    _facts: dict[str, object]
+    report: ImportReport
+    errors: Path
+    errors_bytes: int
+    _row: int = attrs.field(init=False)
+
+    @_row.default
+    def _last_row(self) -> int:
+        return self.report.resumed_after
 
     @classmethod
     @contextmanager
