@@ -67,8 +67,7 @@ def _endpoint(seller: Seller, action: _Action) -> Callable[[Request], Awaitable[
         body = await request.body()
         try:
             content = _decode(request, body)
-            is_slow = request.url.path.startswith(_SLOW)
-            if is_slow:
+            if request.url.path.startswith(_SLOW):
                 result = await run_in_threadpool(action, seller, request, content)
             else:
                 result = action(seller, request, content)

@@ -89,10 +89,7 @@ class McpResponses:
 
     def over_http(self, refusal: ApiError) -> Response:
         """Return an error as an HTTP status with a minimal body."""
-        error = {"code": _TOOL_ERROR, "message": refusal.message}
-        response = Response(
-            self._message({"error": error}), refusal.status, media_type="application/json"
-        )
+        response = self.protocol_error(_TOOL_ERROR, refusal.message, refusal.status)
         response.headers.update(refusal.headers)
         return response
 
@@ -219,7 +216,7 @@ def negotiate(arguments: Mapping[str, object], config: SandboxConfig) -> AdcpVer
         wanted = (int(release[1]), int(release[2]))
     except ValueError:  # more digits than int() accepts
         raise _unsupported(config) from None
-    spoken = [version for version in config.versions if _parse_version(version) <= wanted]
+    spoken = [each for each in config.versions if tuple(map(int, each.split("."))) <= wanted]
     if wanted[0] != _MAJOR or not spoken:
         raise _unsupported(config)
     return spoken[-1]
@@ -229,11 +226,6 @@ def find_idempotency_key(arguments: Mapping[str, object]) -> str | None:
     """Return the idempotency key if it is valid."""
     key = arguments.get("idempotency_key")
     return key if isinstance(key, str) and not IDEMPOTENCY_KEY(key) else None
-
-
-def _parse_version(version: str) -> tuple[int, int]:
-    major, _, minor = version.partition(".")
-    return int(major), int(minor)
 
 
 def _unsupported(config: SandboxConfig) -> ApiError:

@@ -36,7 +36,6 @@ from adcp_tracker.sandbox.seller import Seller
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
     from typing import Any
 
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -341,12 +340,7 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _crash(self) -> None:

@@ -302,7 +302,9 @@ class IdempotencyStore:
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
-                self._open(key, _KeyRecord(digest, self._now()))
+                self._entries[key] = _KeyRecord(digest, self._now())
+                if len(self._entries) > _KEPT_KEYS:
+                    self._entries.popitem(last=False)
                 return None
             if self._now() - entry.started_at > ttl_s:
                 raise ApiError(409, "IDEMPOTENCY_EXPIRED", "The response to this key has expired.")
@@ -311,11 +313,6 @@ class IdempotencyStore:
             if entry.answer is None:
                 raise _in_flight()
             return entry.answer
-
-    def _open(self, key: str, entry: _KeyRecord) -> None:
-        self._entries[key] = entry
-        if len(self._entries) > _KEPT_KEYS:
-            self._entries.popitem(last=False)
 
     def finish(self, key: str, answer: Answer) -> None:
         """Store the response to `key`."""

@@ -220,15 +220,13 @@ class Timeline:
         self._lock = threading.Lock()
         self._last = 0
         self._requests = 0
-        self._entries: deque[Entry] = deque(maxlen=max_entries)
         self.listener: Callable[[Entry], None] | None = None
-        self.clear()
+        self.clear(max_entries)
 
-    def clear(self, max_entries: int | None = None) -> None:
+    def clear(self, max_entries: int) -> None:
         """Remove all entries; numbers go on."""
         with self._lock:
-            size = self._entries.maxlen if max_entries is None else max_entries
-            self._entries = deque(maxlen=size)
+            self._entries: deque[Entry] = deque(maxlen=max_entries)
             self._exchanges: OrderedDict[int, Exchange] = OrderedDict()
             self._exchange_bytes = 0
             self._origins: OrderedDict[str, str] = OrderedDict()
