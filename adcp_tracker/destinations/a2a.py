@@ -174,7 +174,7 @@ class A2aClient:
     def payload(answer: Answer) -> dict[str, object] | None:
         """Return a skill's result, or ``None`` if it failed."""
         task = _task(answer.message)
-        bodies = [*_artifact_bodies(task), *_status_bodies(task)]
+        bodies = list(_bodies(task))
         is_fine = bool(bodies) and not any(map(find_error, bodies))
         return bodies[0] if is_fine and _state(task) not in TASK_STATUSES else None
 
@@ -226,7 +226,7 @@ def outcome_from_a2a(message: object, response: Response, count: int) -> Outcome
     if not response.is_success:
         return outcome_from_http(response, count)
     task = _task(message)
-    bodies = [*_artifact_bodies(task), *_status_bodies(task)]
+    bodies = list(_bodies(task))
     found = next(filter(None, map(adcp_error, bodies)), None)
     found = found or next(filter(None, map(find_error, bodies)), None)
     if found is not None:
@@ -234,8 +234,10 @@ def outcome_from_a2a(message: object, response: Response, count: int) -> Outcome
         return outcome_from_error(read_error(found, replayed=replayed), response, count)
     state = _state(task)
     if state in TASK_STATUSES:
-        words = SellerError(f"task_{state}", sanitize(" ".join(_status_texts(task))))
-        return apply_rule(TASK_STATUSES[state], words, response, count)
+        texts = (part.get("text") for part in _status_parts(task))
+        words = " ".join(text for text in texts if isinstance(text, str))
+        said = SellerError(f"task_{state}", sanitize(words))
+        return apply_rule(TASK_STATUSES[state], said, response, count)
     report = next(filter(has_report, bodies), bodies[0] if bodies else None)
     if state in _LATER:
         report = {"status": state, **(report or {})}
@@ -260,28 +262,16 @@ def _state(task: Mapping[str, object]) -> str:
     return state.removeprefix("TASK_STATE_").lower().replace("_", "-")
 
 
-def _artifact_bodies(task: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    for artifact in _dicts(task.get("artifacts")):
-        yield from _bodies(_dicts(artifact.get("parts")))
-
-
 def _status_parts(task: Mapping[str, object]) -> Iterable[dict[str, object]]:
     status = task.get("status")
     message = status.get("message") if isinstance(status, dict) else None
     return _dicts(message.get("parts")) if isinstance(message, dict) else ()
 
 
-def _status_bodies(task: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    yield from _bodies(_status_parts(task))
-
-
-def _status_texts(task: Mapping[str, object]) -> Iterator[str]:
-    texts = (part.get("text") for part in _status_parts(task))
-    yield from (text for text in texts if isinstance(text, str))
-
-
-def _bodies(parts: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
-    for part in parts:
+def _bodies(task: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """Yield the objects in the parts of its artifacts and of its status."""
+    artifacts = (_dicts(artifact.get("parts")) for artifact in _dicts(task.get("artifacts")))
+    for part in itertools.chain(*artifacts, _status_parts(task)):
         text = part.get("text")
         body = part.get("data", decode_text(text) if isinstance(text, str) else None)
         if isinstance(body, dict):

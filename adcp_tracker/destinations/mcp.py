@@ -64,13 +64,10 @@ def outcome_from_mcp(message: object, response: Response, count: int) -> Outcome
         response: The HTTP response.
         count: How many events were sent.
     """
-    if not isinstance(message, dict):
-        return (
-            outcome_from_task(None, response, count)
-            if response.is_success
-            else outcome_from_http(response, count)
-        )
-    error, result = message.get("error"), message.get("result")
+    if not isinstance(message, dict) and not response.is_success:
+        return outcome_from_http(response, count)
+    body = message if isinstance(message, dict) else {}
+    error, result = body.get("error"), body.get("result")
     content = result.get("structuredContent") if isinstance(result, dict) else None
     if isinstance(error, dict) and adcp_error(content) is None:
         return outcome_from_rpc_error(error, response, count)
@@ -103,7 +100,8 @@ def _result(result: Mapping[str, object], response: Response, count: int) -> Out
         replayed = any(isinstance(b, dict) and b.get("replayed") is True for b in (content, text))
         return outcome_from_error(read_error(found, replayed=replayed), response, count)
     if result.get("isError") is True:
-        return Retry("tool_error", _tool_text(result), budgeted=True)
+        words = sanitize(" ".join(_texts(result))) or "The tool failed without saying why."
+        return Retry("tool_error", words, budgeted=True)
     if result.get("resultType") == "input_required":
         return Paused("MCP_INPUT_REQUIRED", "The tool asks for more input.", _ASK)
     if not response.is_success:
@@ -153,10 +151,6 @@ def _texts(result: Mapping[str, object]) -> list[str]:
     items = content[:_MOST_TEXTS] if isinstance(content, list) else []
     texts = (item.get("text") for item in items if isinstance(item, dict))
     return [text for text in texts if isinstance(text, str)]
-
-
-def _tool_text(result: Mapping[str, object]) -> str:
-    return sanitize(" ".join(_texts(result))) or "The tool failed without saying why."
 
 
 _BOM = b"\xef\xbb\xbf"
