@@ -6,6 +6,7 @@ import json
 import math
 import re
 import unicodedata
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -100,14 +101,12 @@ def decode(body: bytes | str) -> object:
     NaN are accepted.
     """
     try:
-        payload: object = orjson.loads(body)
+        return orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
         text = body if isinstance(body, str) else _as_text(body)
-        try:
-            payload = _decoder.decode(text.strip(_AROUND))
-        except (ValueError, RecursionError):
-            return None
-    return payload
+    with suppress(ValueError, RecursionError):
+        return _decoder.decode(text.strip(_AROUND))
+    return None
 
 
 def _as_text(body: bytes) -> str:

@@ -318,10 +318,9 @@ def _search_once(uploader: Uploader | Relay, person: Person) -> SearchResult:
 
 def _decoded(event: bytes) -> object:
     try:
-        decoded: object = orjson.loads(event)
+        return orjson.loads(event)
     except orjson.JSONDecodeError:  # a kind of record that this version doesn't know
         return None
-    return decoded
 
 
 def read_pieces(
