@@ -149,19 +149,14 @@ class Interchange:
     def send(self, batch: Batch) -> Outcome:
         """Deliver `batch` in one request, or in a second one if compression is rejected."""
         body = request_body(self.event_source_id, batch, b"{", b"}")
-        response = self._post(body, compress=self._compresses)
-        if (
-            isinstance(response, Response)
-            and response.status == _COMPRESSION_REFUSED
-            and self._compresses
-        ):
+        response = self._post(body)
+        is_refused = isinstance(response, Response) and response.status == _COMPRESSION_REFUSED
+        if is_refused and self._compresses:
             self._compresses = False
-            response = self._post(body, compress=False)
-        return (
-            outcome_from_http(response, len(batch.events))
-            if isinstance(response, Response)
-            else response
-        )
+            response = self._post(body)
+        if isinstance(response, Response):
+            return outcome_from_http(response, len(batch.events))
+        return response
 
     def check(self, event: Mapping[str, object]) -> EventFailure | None:
         """Return why the Interchange can't accept `event`, if it can't.
@@ -233,12 +228,12 @@ class Interchange:
         """Drop the connection without closing it: it belongs to the parent of a fork."""
         self._http.after_fork()
 
-    def _post(self, body: RequestBody, *, compress: bool) -> Response | Retry | Paused:
-        headers = self._headers()
-        if compress:
-            headers["Content-Encoding"] = "gzip"
-        url = self._url("log-event")
-        return self._http.request("POST", url, headers, gzip(body) if compress else body)
+    def _post(self, body: RequestBody) -> Response | Retry | Paused:
+        url, headers = self._url("log-event"), self._headers()
+        if not self._compresses:
+            return self._http.request("POST", url, headers, body)
+        headers["Content-Encoding"] = "gzip"
+        return self._http.request("POST", url, headers, gzip(body))
 
     def _url(self, path: str) -> str:
         return join_url(self.base_url, f"advertisers/{quote(self.advertiser_id, safe='')}/{path}")
