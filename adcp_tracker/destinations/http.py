@@ -326,10 +326,11 @@ class HttpClient:
             self._client = None
         if self._client is None:
             self._pid, self._is_secure = os.getpid(), is_secure
+            times = self.timeouts  # waiting for the pool counts as connecting
             self._client = httpx.Client(
                 auth=self.auth,
                 transport=self.transport,
-                timeout=self._timeout(),
+                timeout=httpx.Timeout(times.connect, read=times.read, write=times.write),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
                 event_hooks={"response": [limit_response]},
@@ -338,12 +339,6 @@ class HttpClient:
                 verify=is_secure,
             )
         return self._client
-
-    def _timeout(self) -> httpx.Timeout:
-        times = self.timeouts
-        return httpx.Timeout(
-            connect=times.connect, read=times.read, write=times.write, pool=times.connect
-        )
 
     def _exchange(
         self,
