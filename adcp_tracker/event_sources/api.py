@@ -250,11 +250,8 @@ def _planned_action(source: EventSource, known: Mapping[str, SourceReport]) -> S
     before = known.get(source.event_source_id)
     action = "created"
     if before is not None:
-        action = (
-            "updated"
-            if any(_differs(source, before, name) for name in _COMPARED_FIELDS)
-            else "unchanged"
-        )
+        is_other = any(_differs(source, before, name) for name in _COMPARED_FIELDS)
+        action = "updated" if is_other else "unchanged"
     types, currencies = source.event_types or None, source.value_currencies or None
     return SourceReport(
         source.event_source_id,

@@ -207,11 +207,7 @@ def save(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> N
     Raises:
         OSError: If it cannot be written.
     """
-    known = dict(load(directory))
-    for destination, rule in rules.items():
-        known.pop(destination, None)
-        if rule is not None:
-            known[destination] = rule
+    known = {**load(directory), **rules}
     directory.prepare()
     replace_file(
         directory.path / _FILE,
@@ -223,6 +219,7 @@ def save(directory: QueueDirectory, rules: Mapping[str, SourceRule | None]) -> N
                     "value_currencies": sorted(rule.value_currencies),
                 }
                 for name, rule in sorted(known.items())
+                if rule is not None
             }
         ),
     )
