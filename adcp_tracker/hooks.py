@@ -10,7 +10,7 @@ import attrs
 
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker._platform import SystemClock
-from adcp_tracker.outbox.batch import BLANK, decoded_event_id
+from adcp_tracker.outbox.batch import decoded_event_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -221,23 +221,6 @@ class Hooks:
 
 def _weight(notice: Notice) -> int:
     return 1 if isinstance(notice, PausedNotice) else 1 + len(notice.event_ids)
-
-
-def delivered_notice(  # noqa: PLR0913 - the facts of a delivery, each by its name
-    destination: str,
-    events: Iterable[bytes],
-    times: Iterable[int],
-    *,
-    sent: int,
-    unconfirmed: int,
-    is_test: bool,
-    at: float,
-) -> DeliveredNotice:
-    """Return the notice of delivered events; those that were erased meanwhile are left out."""
-    kept = [pair for pair in zip(events, times, strict=True) if pair[0] != BLANK]
-    ids = tuple(decoded_event_id(event) for event, _ in kept)
-    accepted_at = tuple(time / 1000 for _, time in kept)
-    return DeliveredNotice(destination, ids, accepted_at, sent, unconfirmed, is_test, at)
 
 
 def rejected_notices(letters: Sequence[DeadLetter]) -> list[RejectedNotice]:

@@ -23,8 +23,8 @@ from adcp_tracker.destinations.base import (
     TooLarge,
 )
 from adcp_tracker.destinations.error_codes import remedy_for
-from adcp_tracker.hooks import Hooks, PausedNotice, delivered_notice
-from adcp_tracker.outbox.batch import BatchEvents, decoded_event_id
+from adcp_tracker.hooks import DeliveredNotice, Hooks, PausedNotice
+from adcp_tracker.outbox.batch import BLANK, BatchEvents, decoded_event_id
 from adcp_tracker.outbox.dead_letters import DeadLetter
 from adcp_tracker.outbox.state import Pause
 
@@ -193,11 +193,15 @@ class OutcomeHandler:
             times = [time for place, time in enumerate(times) if place not in failed]
         self._destination.measures.deliver(times, self.now, len(self.events))
         if self.hooks.delivered:
-            had = [each for place, each in enumerate(self.events.payload) if place not in failed]
-            notice = delivered_notice(
-                self.batch.destination,
-                had,
-                times,
+            had = [
+                each
+                for place, each in enumerate(self.events)
+                if place not in failed and each.event != BLANK  # erased meanwhile
+            ]
+            notice = DeliveredNotice(
+                destination=self.batch.destination,
+                event_ids=tuple(decoded_event_id(each.event) for each in had),
+                accepted_at=tuple(each.accepted_ms / 1000 for each in had),
                 sent=len(self.events),
                 unconfirmed=unconfirmed,
                 is_test=self.batch.test_event_code is not None,
