@@ -73,23 +73,22 @@ class ForkBarrier:
         if fork is not None:
             fork.over.set()
 
-    def wait(self, before: Callable[[], object] | None, after: Callable[[], object] | None) -> None:
+    def wait(self, leader: Leader | None = None) -> None:
         """Pause if the process is about to fork, once for each fork.
 
         Args:
-            before: Called first, to close what must not be open then.
-            after: Called at the end.
+            leader: Its state is closed meanwhile.
         """
         fork, thread = self._fork, threading.current_thread()
         if fork is None or thread in fork.paused:
             return
-        if before is not None:
-            before()
+        if leader is not None:
+            leader.close_state()
         fork.paused.add(thread)
         fork.changed.set()
         fork.over.wait(FORK_WAIT_SECONDS)
-        if after is not None:
-            after()
+        if leader is not None:
+            leader.reopen_state()
 
 
 def stats_of(leader: Leader) -> Stats:
@@ -397,7 +396,7 @@ class Flusher:
             return
         try:
             self._run_maintenance()
-            self._wait_for_fork()
+            self._fork_barrier.wait()
         finally:
             if self._retiring:  # another process uploads
                 self._stopping = True
@@ -476,17 +475,11 @@ class Flusher:
 
     def _serve_requests(self, uploader: Leader) -> None:
         """Run commands, answer flushes and do maintenance between two rounds."""
-        self._wait_for_fork(uploader)
+        self._fork_barrier.wait(uploader)
         while self._commands:
             self._commands.popleft()(uploader)
         self._answer_flushes(uploader)
         self._run_maintenance(uploader)
-
-    def _wait_for_fork(self, uploader: Leader | None = None) -> None:
-        if uploader is None:
-            self._fork_barrier.wait(None, None)
-        else:
-            self._fork_barrier.wait(uploader.close_state, uploader.reopen_state)
 
     def _answer_flushes(self, uploader: Leader) -> None:
         if not self._flushes or uploader.is_sending:
@@ -549,7 +542,7 @@ class Flusher:
         """
         try:
             while uploader.is_sending:
-                self._run_safely(lambda: self._wait_for_fork(uploader))
+                self._run_safely(lambda: self._fork_barrier.wait(uploader))
                 self._sleep(_BUSY_POLL_SECONDS)
                 self._run_safely(uploader.apply_arrived)
             self._run_safely(lambda: self._publish(uploader))
