@@ -323,10 +323,6 @@ class Tables:
             f"{self.database.location} queue {self.queue}: another process leads by now"
         )
 
-    def update(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement in a leader's transaction of its own."""
-        return self.write(lambda cursor: self.run(cursor, statement, **values))
-
 
 def went_back(tables: Tables, what: str) -> LeadLostError:
     """Log that the database lost what this leader committed, and return the error to raise."""

@@ -414,9 +414,8 @@ class DatabaseQueue:
 
     def write_stats(self, data: bytes) -> None:
         """Publish counts for other processes."""
-        self._tables.update(
-            "UPDATE adcp_queue SET stats = %(data)s WHERE queue = %(queue)s", data=data
-        )
+        statement = "UPDATE adcp_queue SET stats = %(data)s WHERE queue = %(queue)s"
+        self._tables.write(lambda cursor: self._tables.run(cursor, statement, data=data))
 
     def hold(self, destination: str, seconds: float) -> None:
         """Have every leader wait before the next request to a destination."""
