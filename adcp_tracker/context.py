@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
+from adcp_tracker._formatting import describe
+from adcp_tracker._logging import logger
+from adcp_tracker._platform import reraise_interruption
+from adcp_tracker.exceptions import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,6 +31,36 @@ class Consent(enum.Enum):
     GRANTED = "granted"
     DENIED = "denied"
     UNKNOWN = "unknown"
+
+
+_ANSWERS = {None: Consent.UNKNOWN, True: Consent.GRANTED, False: Consent.DENIED}
+
+
+def checked_consent(answer: object) -> Consent:
+    """Return an answer as a :class:`Consent`.
+
+    Raises:
+        ConfigurationError: If it isn't ``True``, ``False``, ``None`` or a Consent.
+    """
+    if isinstance(answer, Consent):
+        return answer
+    if answer is None or isinstance(answer, bool):
+        return _ANSWERS[answer]
+    raise ConfigurationError(
+        f"consent: expected True, False, None or a Consent, got {type(answer).__name__}; "
+        "other values aren't interpreted, because the string 'no' is truthy"
+    )
+
+
+def _as_consent(given: Consent) -> Consent:
+    """Convert an answer; one that can't be told counts as denied, which costs no purchase."""
+    if type(given) is Consent:
+        return given
+    try:
+        return checked_consent(given)
+    except ConfigurationError as error:
+        logger.error("consent.failed", error=str(error), taken_for=Consent.DENIED.value)
+        return Consent.DENIED
 
 
 class Context(Protocol):
@@ -74,7 +109,8 @@ class RequestContext:
         event_source_url: The page's absolute URL, without anything that could be private.
         click_id: The advertiser's click id that brought the shopper.
         click_id_type: Which kind of click id, such as ``gclid``.
-        consent: Whether the shopper consents to being measured.
+        consent: Whether the shopper consents to being measured. ``True``, ``False`` and ``None``
+            are converted; anything else counts as denied, and is logged.
         automated: Why no person looked at the page; ``None`` if one probably did.
     """
 
@@ -83,7 +119,7 @@ class RequestContext:
     event_source_url: str | None = None
     click_id: str | None = None
     click_id_type: str | None = None
-    consent: Consent = Consent.UNKNOWN
+    consent: Consent = attrs.field(default=Consent.UNKNOWN, converter=_as_consent)
     automated: Automated | None = None
 
     def __repr__(self) -> str:
@@ -111,6 +147,26 @@ class DeferredContext:
     def resolve(self) -> RequestContext:
         """Return the whole context; always the same one."""
         raise NotImplementedError
+
+
+def read_context(given: Context) -> RequestContext:
+    """Return the whole of a context.
+
+    Raises:
+        ConfigurationError: If it isn't one.
+    """
+    if isinstance(given, DeferredContext):
+        return given.resolve()
+    if isinstance(given, RequestContext):
+        return given
+    try:
+        return RequestContext(*[getattr(given, each.name) for each in attrs.fields(RequestContext)])
+    except Exception as error:  # noqa: BLE001 - of a class of the shop's own
+        reraise_interruption(error)
+        raise ConfigurationError(
+            f"context: expected a RequestContext, a token of one or None, got {describe(given)}. "
+            "Leave it out, and the middleware's is taken"
+        ) from None
 
 
 def without_identifiers(context: Context) -> RequestContext:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from adcp_tracker import _development
 from adcp_tracker._platform import SystemClock
-from adcp_tracker.context import DeferredContext, current_context
+from adcp_tracker.context import DeferredContext, RequestContext, current_context
 from adcp_tracker.delivery.api import DeadLetterApi, remove_destination
 from adcp_tracker.delivery.outcomes import RetryPolicy
 from adcp_tracker.delivery.pipeline import Pipeline
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
-from adcp_tracker.events.builder import build_event, derive_event_id, with_currency
+from adcp_tracker.events.builder import build_event, keyed_id, with_currency
 from adcp_tracker.events.model import EventType
 from adcp_tracker.events.parsing import clean_id, is_absent
 from adcp_tracker.exceptions import ConfigurationError
@@ -208,6 +208,7 @@ class Tracker:
 
         Raises:
             InvalidEventError: If the event is invalid, and the tracker is strict.
+            ConfigurationError: If `context` isn't one, and the tracker is strict.
             QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
         if context is None:
@@ -219,11 +220,11 @@ class Tracker:
             if context is None:
                 store = self._context_store  # asked by its attributes: most shops never use it
                 if store.nonempty or store.monotonic() >= store.look_again_at:
-                    context = store.restore(None, values[0])
-            elif isinstance(context, str):
-                context = self._context_store.restore(context, values[0])
-            if isinstance(context, DeferredContext):
+                    context = store.recall(values[0])
+            elif isinstance(context, DeferredContext):
                 context = context.resolve()  # its parts are asked for one by one from here on
+            elif type(context) is not RequestContext:
+                context = self._context_store.read(context, strict=self._strict)
             now = datetime.now(_UTC)
             region = default_region or values[COUNTRY] or self._default_region
             if details:
@@ -279,6 +280,7 @@ class Tracker:
 
         Raises:
             InvalidEventError: If the event is invalid, and the tracker is strict.
+            ConfigurationError: If `context` isn't one, and the tracker is strict.
             QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
         if isinstance(order, Refund):
@@ -292,8 +294,12 @@ class Tracker:
             if self._order_defaults is not None:
                 values = self._order_defaults.fill(values)
             placed = make_order(values)
-            if isinstance(context, str) or (context is None and current_context() is None):
-                context = self._context_store.restore(context, placed.order_id)
+            is_shoppers = isinstance(context, str)
+            if context is not None:
+                context = self._context_store.read(context, strict=self._strict)
+            elif current_context() is None:
+                context, is_shoppers = self._context_store.recall(placed.order_id), True
+            if is_shoppers:
                 placed = fill_from_context(placed, context)
             event = refund_event(
                 placed,
@@ -338,19 +344,20 @@ class Tracker:
 
         Raises:
             InvalidEventError: If the event is invalid, and the tracker is strict.
+            ConfigurationError: If `context` isn't one, and the tracker is strict.
             QueueFullError: If the queue is full, and the tracker has ``when_full="raise"``.
         """
         try:
             if context is None:
                 context = current_context()
-            elif isinstance(context, str):
-                context = self._context_store.restore(context)
+            if context is not None:
+                context = self._context_store.read(context, strict=self._strict)
             if is_absent(details.get("event_id")):
                 named = clean_id(key) if isinstance(key, str) else key
                 if is_absent(named):
                     self._recorder.note_random_id(event_type)
                 else:
-                    details["event_id"] = derive_event_id(event_type_name(event_type), named)
+                    details["event_id"] = keyed_id(event_type_name(event_type), named)
             if self._default_currency is not None:
                 given = details.get("custom_data")
                 details["custom_data"] = with_currency(given, self._default_currency)

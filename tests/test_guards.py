@@ -31,6 +31,15 @@ ORDER = {"id": "A-1", "total": "59.90", "currency": "EUR", "email": EMAIL}
 WRONG = {**ORDER, "currency": "euro"}
 
 
+class _Undecided:
+    def __bool__(self) -> bool:
+        raise ValueError
+
+
+UNREADABLE = RequestContext(_Undecided())  # type: ignore[arg-type]
+"""A context that no event can be built with."""
+
+
 class _BrokenHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         raise RuntimeError(f"log server is down: {record.getMessage()}")
@@ -67,7 +76,7 @@ def test_a_log_that_raises_costs_no_event_and_no_delivery(tmp_path: Path) -> Non
         [seller], directory=tmp_path, handle_sigterm=False, flush_interval=0.02, on_drop=on_drop
     ) as tracker:
         assert isinstance(tracker.track_purchase(WRONG), RejectedEvent)
-        assert isinstance(tracker.track_purchase(ORDER, context=5), RejectedEvent)  # type: ignore[arg-type]
+        assert isinstance(tracker.track_purchase(ORDER, context=UNREADABLE), RejectedEvent)
         assert isinstance(tracker.track_purchase(ORDER), Event)
         total = tracker.flush(10.0).total()
         assert (total.accepted, total.dead, total.delivered) == (3, 1, 1)

@@ -283,7 +283,10 @@ def test_drops_after_a_close_are_logged_at_exit(tmp_path: Path, uploader: str) -
             refused = RequestContext(consent=Consent.DENIED)
             tracker.track_lead(event_id=str(number), email="a@example.com", context=refused)
         tracker.close()
-        tracker.track_lead(event_id='broken', context=5)
+        class Undecided:
+            def __bool__(self):
+                raise ValueError
+        tracker.track_lead(event_id='broken', context=RequestContext(Undecided()))
     """
     assert run(tmp_path, body)[0] == 0
     with Tracker(

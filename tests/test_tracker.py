@@ -32,7 +32,6 @@ from adcp_tracker import (
     RequestContext,
     Tracker,
     UnusableDirectoryError,
-    UserMatch,
     bind_context,
 )
 from adcp_tracker.journal import files
@@ -325,23 +324,6 @@ def test_an_empty_test_code_is_none(make: Make) -> None:
     tracker.track_lead("L-3", email=EMAIL, test_event_code="TEST1\n")
     assert tracker.flush(10.0).total().delivered == 3
     assert [batch.test_event_code for batch in destination.batches] == [None, "TEST1"]
-
-
-@pytest.mark.parametrize("context", [5, object(), {"client_ip": "8.8.8.8"}])
-def test_no_context_however_broken_raises(make: Make, context: Any) -> None:  # noqa: ANN401 - also wrong ones
-    """Not even where the event needs nothing of it."""
-    tracker = make(ScriptedDestination())
-    whole: dict[str, Any] = {
-        "user_match": UserMatch(click_id="c"),
-        "event_source_url": "https://shop.example/",
-    }
-    for result in (
-        tracker.track_lead("L-1", context=context, **whole),
-        tracker.track_refund(ORDER, context=context),
-        tracker.track_purchase(ORDER, context=context),
-    ):
-        assert isinstance(result, RejectedEvent)
-    assert tracker.flush(10.0).total().dropped == {"error": 3}
 
 
 @pytest.mark.parametrize("place", ["keyword", "order", "order with details", "context"])

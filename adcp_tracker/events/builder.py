@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import attrs
 
-from adcp_tracker._formatting import is_name
+from adcp_tracker._formatting import describe, is_name
 from adcp_tracker._platform import reraise_interruption
 from adcp_tracker.events.event import Event, encode_event, event_of, redact_rejected
 from adcp_tracker.events.hashing import identify
@@ -134,9 +134,12 @@ def refund_id(order_id: str, refund_id: str | None = None) -> str:
     Returns:
         The order's id and the refund's. It isn't cut if it is too long for an event id,
         because a cut id could be that of another refund.
+
+    Raises:
+        InvalidEventError: If the refund's id is an object without a text of its own.
     """
     named = parse_id(refund_id)
-    return f"{order_id}:refund" if named is None else f"{order_id}:refund:{named}"
+    return f"{order_id}:refund" if named is None else f"{order_id}:refund:{_key_text(named)}"
 
 
 def derive_event_id(event_type: str, *parts: object) -> str:
@@ -147,13 +150,35 @@ def derive_event_id(event_type: str, *parts: object) -> str:
     Args:
         event_type: The event's type; the id begins with it.
         *parts: The business key. The id contains only its digest, 32 hex digits.
+
+    Raises:
+        InvalidEventError: If a part is an object without a text of its own.
     """
     digest = blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
-        text = str(part).encode("utf-8", "surrogatepass")
+        text = _key_text(part).encode("utf-8", "surrogatepass")
         digest.update(b"%d:" % len(text))
         digest.update(text)
     return f"{event_type}:{digest.hexdigest()}"
+
+
+def keyed_id(event_type: str, key: Unvalidated) -> Unvalidated:
+    """Derive an event id from a key; return one without a text itself, to be found invalid."""
+    try:
+        return derive_event_id(event_type, key)
+    except InvalidEventError:
+        return key
+
+
+def _key_text(key: object) -> str:
+    """Return the text of a key: the same in each process, as the address of an object isn't."""
+    kind = type(key)
+    try:
+        if kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__:
+            return str(key)
+    except Exception as error:  # noqa: BLE001 - whatever the shop's class does
+        reraise_interruption(error)
+    raise InvalidEventError([FieldError("$.event_id", "a key with a text", describe(key))])
 
 
 def random_id() -> str:

@@ -193,7 +193,7 @@ def to_e164(raw: str, default_region: str | None, path: str) -> str:
         # The package phonenumberslite has the same module, without the names of places.
         expected = "phonenumbers or phonenumberslite installed, to read a number in this form"
         _reject(path, expected, describe(raw))
-    region = None if default_region is None else default_region.strip().upper()
+    region = default_region.strip().upper() if isinstance(default_region, str) else None
     number = None
     if _has_plus(raw):
         plain = _replace_plus_zeros("+", raw)

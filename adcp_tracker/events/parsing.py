@@ -286,7 +286,7 @@ def parse_money(value: object, depth: int = 3) -> tuple[object, object]:
         amount = _part(value, "value")
         if isinstance(value, Mapping) and type(amount) is int:
             return None, None  # Adyen's, in minor units
-    if isinstance(amount, (str, int, float, Decimal)) or hasattr(amount, "item"):
+    if isinstance(amount, (str, int, float, Decimal)) or hasattr(type(amount), "item"):
         return parse_amount(amount), currency
     return None, None
 

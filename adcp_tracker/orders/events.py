@@ -46,7 +46,7 @@ from adcp_tracker.events.parsing import (
 )
 from adcp_tracker.events.rules import WRONG_TYPE, Check, InvalidField, below, json_value
 from adcp_tracker.events.validation import JsonDict, checks_of, fields_of
-from adcp_tracker.exceptions import FieldError
+from adcp_tracker.exceptions import FieldError, InvalidEventError
 from adcp_tracker.orders.reader import (
     ITEMS,
     Order,
@@ -321,12 +321,9 @@ def refund_event(  # noqa: PLR0913 - what a refund is known by, each by its name
     full = items is None and (value is None or _same(value, total))
     lines = _refunded(placed.items if full else parse_items(items))
     data = _data_of(placed, lines, total if full else value, errors)
-    if not full and parse_id(refund_id) is None:
-        refund_id = partial_refund_id(data)
-    known = isinstance(placed.order_id, str)
     basics = {
         "now": now,
-        "event_id": builder.refund_id(placed.order_id, refund_id) if known else _id(placed),
+        "event_id": _refund_id(placed, refund_id, None if full else data),
         "event_time": now,
         "default_region": default_region or placed.country,
         "strict": strict,
@@ -475,8 +472,7 @@ def partial_refund_id(data: JsonDict) -> str:
     """Derive the id of a partial refund from its amount and lines."""
     contents = data.get("contents", ())
     lines = [(line["id"], line.get("quantity")) for line in contents if type(line) is dict]
-    amount = data.get("value")
-    value = None if amount is None else str(amount)
+    amount = value = data.get("value")
     if isinstance(amount, (int, Decimal)):
         value = str(Decimal(amount).normalize(_WIDE))
     return derive_event_id("part", value, *itertools.chain.from_iterable(lines))
@@ -504,6 +500,19 @@ def _refunded_line(given: Unvalidated) -> Unvalidated:
     return [item_id, _positive(quantity), _positive(price), *rest]
 
 
+def _refund_id(order: Order, refund_id: str | None, part: JsonDict | None) -> Unvalidated:
+    """Return the id of a refund's event; without a refund's id, it is derived from the part."""
+    order_id = _id(order)
+    if not isinstance(order_id, str):
+        return order_id
+    try:
+        if part is not None and parse_id(refund_id) is None:
+            refund_id = partial_refund_id(part)
+        return builder.refund_id(order_id, refund_id)
+    except InvalidEventError:
+        return MISSING_ID
+
+
 def _id(order: Order) -> Unvalidated:
     order_id: Unvalidated = order.order_id
     return MISSING_ID if is_absent(order_id) else order_id
@@ -512,7 +521,8 @@ def _id(order: Order) -> Unvalidated:
 def _same(amount: Unvalidated, total: Unvalidated) -> bool:
     try:
         return bool(amount == total)
-    except ArithmeticError:  # A signalling NaN does not even compare.
+    except Exception as error:  # noqa: BLE001 - a signalling NaN's, or of a class of the shop's
+        reraise_interruption(error)
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -189,18 +190,16 @@ class ContextApi:
         Args:
             order_id: The order, or its id.
         """
-        return self._store.restore(None, _order_id(order_id)) or RequestContext()
+        return self._store.recall(_order_id(order_id)) or RequestContext()
 
 
 def _order_id(order: object) -> str | None:
     """Return the id that the purchase of an order will have; anything else is an id itself."""
-    if isinstance(order, (str, int, UUID)):
-        return clean_id(str(order))
     try:
-        try:
-            named: object = to_order(order).order_id
-        except AdcpTrackerError:
-            named = order
+        named: object = order
+        if not isinstance(order, (str, int, UUID)):
+            with suppress(AdcpTrackerError):
+                named = to_order(order).order_id
         return None if named is None else clean_id(str(named))
     except Exception as error:  # noqa: BLE001 - nothing may break a checkout
         reraise_interruption(error)

@@ -14,7 +14,13 @@ import attrs
 from adcp_tracker._formatting import as_tuple
 from adcp_tracker._logging import ThrottledLogger, logger
 from adcp_tracker._platform import SystemClock, reraise_interruption
-from adcp_tracker.context import Consent, RequestContext, without_identifiers
+from adcp_tracker.context import (
+    Consent,
+    RequestContext,
+    current_context,
+    read_context,
+    without_identifiers,
+)
 from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import AdcpTrackerError, ConfigurationError
 
@@ -112,7 +118,7 @@ class ContextTokens:
         if context is None:
             return ""
         try:
-            return self.signer.issue(strip_if_denied(context))
+            return self.signer.issue(strip_if_denied(read_context(context)))
         except Exception as error:  # noqa: BLE001 - nothing may break a checkout
             self.warn("context.not_captured", error)
             return ""
@@ -202,12 +208,12 @@ class ContextStore:
         self.nonempty = True
         return True
 
-    def recall(self, order_id: str) -> RequestContext | None:
+    def recall(self, order_id: object) -> RequestContext | None:
         """Return the context that was remembered for an order, in whichever process."""
-        if not self.maybe_nonempty():
+        if order_id is None or not self.maybe_nonempty():
             return None
         try:
-            for name in self._tokens.hashed_names(_ORDER, order_id):
+            for name in self._tokens.hashed_names(_ORDER, clean_id(str(order_id))):
                 data = self._contexts.read(name)
                 if data is not None:
                     return self._tokens.restore(_lines(data)[0])
@@ -215,11 +221,28 @@ class ContextStore:
             self._tokens.warn("context.not_recalled", error)
         return None
 
-    def restore(self, token: str | None, order_id: object = None) -> RequestContext | None:
-        """Return the context of a token; without one, what was remembered for an order."""
-        if token is not None:
-            return self._tokens.restore(token)
-        return None if order_id is None else self.recall(clean_id(str(order_id)))
+    def read(self, given: Context | str, *, strict: bool) -> RequestContext | None:
+        """Return the context that is given, itself or by its token.
+
+        What is neither costs no event outside strict: it is logged and left out. The current
+        request may not be the shopper's, so only its consent is taken.
+
+        Raises:
+            ConfigurationError: If it is neither, and the tracker is strict.
+        """
+        if isinstance(given, str):
+            return self._tokens.restore(given)
+        try:
+            return read_context(given)
+        except ConfigurationError as error:
+            if strict:
+                raise
+            self._tokens.warn("context.not_restored", error)
+        current = current_context()
+        if current is None or current is given:
+            return None
+        known = self.read(current, strict=False)
+        return known and RequestContext(consent=known.consent)
 
     def of_person(self, person: Person) -> list[StoredContext]:
         """Return what is remembered of a person, and everything that can't be read.

@@ -22,7 +22,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from adcp_tracker._logging import ThrottledLogger
 from adcp_tracker._platform import SystemClock, reraise_interruption
-from adcp_tracker.context import Consent, DeferredContext, RequestContext, current_context
+from adcp_tracker.context import (
+    Consent,
+    DeferredContext,
+    RequestContext,
+    checked_consent,
+    current_context,
+)
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.click_ids import (
     Click,
@@ -36,7 +42,6 @@ from adcp_tracker.web.click_ids import (
 from adcp_tracker.web.client_ip import ClientInfo
 from adcp_tracker.web.consent import (
     HEADER_READERS,
-    checked_consent,
     consent_reader,
     opts_out_globally,
 )

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from adcp_tracker.context import Consent
+from adcp_tracker.context import Consent, checked_consent
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.web.click_ids import read_cookie
 
@@ -237,25 +237,8 @@ class GoogleConsentMode:
         return Consent.GRANTED if spoken == {Consent.GRANTED} else Consent.UNKNOWN
 
 
-_ANSWERS = {None: Consent.UNKNOWN, True: Consent.GRANTED, False: Consent.DENIED}
 _GRANTED = frozenset({"granted", "1"})
 _DENIED = frozenset({"denied", "0"})
-
-
-def checked_consent(answer: object) -> Consent:
-    """Return an answer as a :class:`Consent`.
-
-    Raises:
-        ConfigurationError: If it isn't ``True``, ``False``, ``None`` or a Consent.
-    """
-    if isinstance(answer, Consent):
-        return answer
-    if answer is None or isinstance(answer, bool):
-        return _ANSWERS[answer]
-    raise ConfigurationError(
-        f"consent: expected True, False, None or a Consent, got {type(answer).__name__}; "
-        "other values aren't interpreted, because the string 'no' is truthy"
-    )
 
 
 @attrs.frozen

@@ -27,7 +27,9 @@ from tests.support import pages
 DOCS: Final = pages.ROOT / "docs"
 _ROW: Final = re.compile(r"^\| `(ADCP_\w+)` \| (.*?) \| (.*?) \| (.*) \|$", re.MULTILINE)
 _MEMBER: Final = re.compile(r"^\.\. (?:auto\w+|py:function|py:data):: ([\w.]+)", re.MULTILINE)
-_ENTRY: Final = re.compile(r"\b_?(?:logger|throttled_log)\.(?:warning|error)\(\s*\"([\w.]+)\"")
+_ENTRY: Final = re.compile(
+    r"(?:\b_?(?:logger|throttled_log)\.(?:warning|error)|\._?warn)\(\s*\"([\w.]+)\""
+)
 _REASON: Final = re.compile(r"\b(?:drop|dropped|count_dropped)(?:\(|\[)\"(\w+)\"")
 
 

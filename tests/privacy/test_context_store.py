@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from adcp_tracker._platform import SystemClock
 from adcp_tracker.context import Consent, RequestContext, bind_context
+from adcp_tracker.events.parsing import clean_id
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.journal.files import QueueDirectory
 from adcp_tracker.outbox.directory import ContextFiles
@@ -428,7 +429,7 @@ def test_threads_may_remember_the_same_order(make: Make) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.dictionaries(st.text(), st.text(min_size=1, max_size=40), max_size=5))
+@given(st.dictionaries(st.text().map(clean_id), st.text(min_size=1, max_size=40), max_size=5))
 def test_any_order_id_finds_its_own(
     tmp_path_factory: pytest.TempPathFactory, orders: dict[str, str]
 ) -> None:
