@@ -289,12 +289,9 @@ class Recorder:
             self._count_dropped("interrupted")
             raise error
         if not isinstance(error, InvalidEventError):
-            self._count_dropped("error")
             # Not its message: it may contain parts of the order.
-            logger.error(
-                "event.failed", event_type=name, error=type(error).__name__, at=_raised_at(error)
-            )
-            return RejectedEvent(name, "", ())
+            got = f"{type(error).__name__}, raised at {_raised_at(error)}"
+            error = InvalidEventError([FieldError("$", "arguments that can be read", got)])
         return self._store_rejected(error, name)
 
     def _store_rejected(self, error: InvalidEventError, event_type: str) -> RejectedEvent:

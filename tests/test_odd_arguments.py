@@ -23,12 +23,14 @@ from adcp_tracker import (
     RequestContext,
     Tracker,
     bind_context,
+    register_order,
 )
 from adcp_tracker.events.builder import EventFields
 from adcp_tracker.exceptions import ConfigurationError
 from adcp_tracker.orders.mapping import explained_kinds
 from adcp_tracker.orders.names import ITEM_NAMES, ORDER_NAMES
 from adcp_tracker.testing import RecordingTracker
+from tests.support.destinations import ScriptedDestination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,8 +134,8 @@ def trackers(tmp_path: Path) -> Iterator[list[Tracker]]:
 
 
 def _is_kept(result: Event | RejectedEvent) -> bool:
-    """Return whether an event, or a dead letter that says what is wrong with it, is on disk."""
-    return isinstance(result, Event) or bool(result.errors)
+    """Return whether an event, or a dead letter with its data, is on disk."""
+    return isinstance(result, Event) or all("raised" not in each.got for each in result.errors)
 
 
 def test_no_purchase_is_lost(trackers: list[Tracker]) -> None:
@@ -226,6 +228,26 @@ def test_an_answer_that_cannot_be_told_is_a_no(
     """A word isn't interpreted, and costs no purchase either."""
     assert RequestContext(consent=given).consent is consent
     assert ("consent.failed" in caplog.text) == (type(given) not in {bool, type(None)})
+
+
+def test_what_cannot_be_read_leaves_a_dead_letter(tmp_path: Path) -> None:
+    """It says which line raised, and nothing of what the exception said."""
+
+    def read(_: object) -> Order:
+        raise LookupError("alice@example.com")
+
+    class Basket:
+        pass
+
+    register_order(Basket, read)
+    with Tracker([ScriptedDestination()], directory=tmp_path, handle_sigterm=False) as tracker:
+        rejected = tracker.track_purchase(Basket())
+        assert tracker.flush(10.0).total().dead == 1
+        (letter,) = tracker.dead_letters.list()
+    assert isinstance(rejected, RejectedEvent)
+    assert f"got LookupError, raised at {__file__}:" in letter.message
+    assert "alice" not in letter.message
+    assert letter.summary()["event"] == {"event_type": "purchase"}
 
 
 @pytest.mark.parametrize("key", [object(), _Mute(), 10**5000], ids=type)

@@ -74,7 +74,7 @@ def test_no_relation_is_loaded_for_an_event(
     seller.wait_for(1)
     assert seller.events[0]["user_match"]["hashed_email"] == ALICE
     assert "SynchronousOnlyOperation" not in caplog.text
-    assert "event.failed" not in caplog.text
+    assert "event.invalid" not in caplog.text
 
 
 @pytest.mark.usefixtures("_no_sales")
