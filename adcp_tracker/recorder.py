@@ -371,7 +371,7 @@ def _checked_code(given: object, event: Event) -> str:
         InvalidEventError: If it is invalid, with what may be kept of the event.
     """
     code = str.__str__(given) if isinstance(given, str) else given
-    errors = errors_of(_check_code, code, _CODE) if code != "" else []
+    errors = [] if type(code) is str and not code else errors_of(_check_code, code, _CODE)
     if errors:
         kept = redact_rejected(
             event.event_id, event.event_type, event.event_time, event.custom_data, errors

@@ -16,7 +16,7 @@ from adcp_tracker.delivery.pipeline import Pipeline
 from adcp_tracker.delivery.uploader import UploaderConfig
 from adcp_tracker.event_sources.api import EventSourceApi
 from adcp_tracker.event_sources.rules import EventRules
-from adcp_tracker.events.builder import build_event, keyed_id, with_currency
+from adcp_tracker.events.builder import build_event, keyed_id, tame, with_currency
 from adcp_tracker.events.model import EventType
 from adcp_tracker.events.parsing import clean_id, is_absent
 from adcp_tracker.exceptions import ConfigurationError
@@ -226,7 +226,8 @@ class Tracker:
             elif type(context) is not RequestContext:
                 context = self._context_store.read(context, strict=self._strict)
             now = datetime.now(_UTC)
-            region = default_region or values[COUNTRY] or self._default_region
+            region = default_region if isinstance(default_region, str) else None
+            region = region or values[COUNTRY] or self._default_region
             if details:
                 event = purchase_event(
                     make_order(values),
@@ -293,7 +294,7 @@ class Tracker:
             values = order_values(order)
             if self._order_defaults is not None:
                 values = self._order_defaults.fill(values)
-            placed = make_order(values)
+            placed = make_order([*map(tame, values)])
             is_shoppers = isinstance(context, str)
             if context is not None:
                 context = self._context_store.read(context, strict=self._strict)
@@ -301,13 +302,14 @@ class Tracker:
                 context, is_shoppers = self._context_store.recall(placed.order_id), True
             if is_shoppers:
                 placed = fill_from_context(placed, context)
+            region = default_region if isinstance(default_region, str) else None
             event = refund_event(
                 placed,
                 now=datetime.now(_UTC),
                 refund_id=refund_id,
                 amount=amount,
                 items=items,
-                default_region=default_region or placed.country or self._default_region,
+                default_region=region or placed.country or self._default_region,
                 strict=self._strict,
                 **details,
             )
@@ -358,6 +360,7 @@ class Tracker:
                     self._recorder.note_random_id(event_type)
                 else:
                     details["event_id"] = keyed_id(event_type_name(event_type), named)
+            region = default_region if isinstance(default_region, str) else None
             if self._default_currency is not None:
                 given = details.get("custom_data")
                 details["custom_data"] = with_currency(given, self._default_currency)
@@ -365,7 +368,7 @@ class Tracker:
                 event_type,
                 now=datetime.now(_UTC),
                 context=context,
-                default_region=default_region or self._default_region,
+                default_region=region or self._default_region,
                 strict=self._strict,
                 **details,
             )

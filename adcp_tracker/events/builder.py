@@ -247,7 +247,7 @@ def assemble(  # noqa: PLR0913, PLR0917 - what an event is made of
     match = _match(get("user_match"), identifiers, default_region, context, errors)
     fields = {
         "event_id": event_id,
-        "event_type": event_type,
+        "event_type": tame(event_type),
         "event_time": event_time,
         "user_match": match,
         "custom_data": get("custom_data"),
@@ -298,7 +298,7 @@ def _match(
     unknown: dict[str, object] = {}
     for key, value in (match or {}).items():
         name = key.removeprefix("hashed_") if key in _HASHED else key
-        (given if name in given else unknown)[name] = value
+        (given if name in given else unknown)[name] = tame(value)
     found = identify(*given.values(), default_region, context, errors)  # type: ignore[call-arg]  # seven
     if found is None:
         # A mapping without identifiers is an error; no mapping at all isn't.

@@ -277,7 +277,8 @@ def parse_money(value: object, depth: int = 3) -> tuple[object, object]:
         part = _part(value, name)
         if part is not None and depth:
             return parse_money(part, depth - 1)
-    currency = next(filter(None, (_part(value, name) for name in _MONEY_CURRENCIES)), None)
+    currencies = (_part(value, name) for name in _MONEY_CURRENCIES)
+    currency = next((each for each in currencies if not is_absent(each)), None)
     amount = _part(value, "amount")
     scaled = _scaled(value, amount) if isinstance(value, Mapping) else None
     if scaled is not None:

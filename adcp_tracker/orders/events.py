@@ -471,7 +471,7 @@ def merge(data: JsonDict, more: object, errors: list[FieldError]) -> JsonDict:
 def partial_refund_id(data: JsonDict) -> str:
     """Derive the id of a partial refund from its amount and lines."""
     contents = data.get("contents", ())
-    lines = [(line["id"], line.get("quantity")) for line in contents if type(line) is dict]
+    lines = [(line.get("id"), line.get("quantity")) for line in contents if type(line) is dict]
     amount = value = data.get("value")
     if isinstance(amount, (int, Decimal)):
         value = str(Decimal(amount).normalize(_WIDE))

@@ -16,6 +16,7 @@ import attrs
 from adcp_tracker._formatting import describe
 from adcp_tracker._logging import logger
 from adcp_tracker._platform import reraise_interruption
+from adcp_tracker.events.builder import tame
 from adcp_tracker.events.event import converter
 from adcp_tracker.events.model import EMPTY, UniversalId
 from adcp_tracker.events.parsing import (
@@ -717,7 +718,8 @@ def parse_items(  # noqa: PLR0911 - a line a kind
 
     Returns:
         A tuple of what `read` returns; it is empty for ``None``. :class:`TooManyLines` if
-        there are more than :data:`MAX_LINES`. The value unchanged if it doesn't hold lines.
+        there are more than :data:`MAX_LINES`. The value, see :func:`.tame`, if it doesn't hold
+        lines.
     """
     if type(value) is list:
         if len(value) > MAX_LINES:
@@ -731,7 +733,7 @@ def parse_items(  # noqa: PLR0911 - a line a kind
     if has_attribute(value, "all"):
         value = _fetched(value)
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        return value
+        return tame(value)
     try:
         lines = list(islice(value, MAX_LINES + 1))
     except Exception as error:  # noqa: BLE001 - the shop's own generator or query
@@ -747,7 +749,7 @@ def _parse_lines(value: object) -> object:
         lines: object = tuple(map(_read_line, _whole_lines(value)))
     else:
         lines = parse_items(value)
-    return lines if lines != () else None
+    return None if type(lines) is tuple and not lines else lines
 
 
 def _read_line(line: object) -> object:
