@@ -53,7 +53,7 @@ def checked_consent(answer: object) -> Consent:
 
 
 def _as_consent(given: Consent) -> Consent:
-    """Convert an answer; one that can't be told counts as denied, which costs no purchase."""
+    """Convert an answer. One that isn't understood counts as denied, and never raises."""
     if type(given) is Consent:
         return given
     try:

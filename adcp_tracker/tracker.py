@@ -182,7 +182,7 @@ class Tracker:
         names = [destination.name for destination in self.destinations]
         return f"Tracker(location={self._pipeline.store.location!r}, destinations={names!r})"
 
-    def track_purchase(
+    def track_purchase(  # noqa: C901 - written out, as each call would show in every purchase
         self,
         order: object,
         *,
@@ -226,8 +226,9 @@ class Tracker:
             elif type(context) is not RequestContext:
                 context = self._context_store.read(context, strict=self._strict)
             now = datetime.now(_UTC)
-            region = default_region if isinstance(default_region, str) else None
-            region = region or values[COUNTRY] or self._default_region
+            if default_region is not None:
+                default_region = tame(default_region)
+            region = default_region or values[COUNTRY] or self._default_region
             if details:
                 event = purchase_event(
                     make_order(values),
@@ -302,14 +303,14 @@ class Tracker:
                 context, is_shoppers = self._context_store.recall(placed.order_id), True
             if is_shoppers:
                 placed = fill_from_context(placed, context)
-            region = default_region if isinstance(default_region, str) else None
+            default_region = tame(default_region)
             event = refund_event(
                 placed,
                 now=datetime.now(_UTC),
                 refund_id=refund_id,
                 amount=amount,
                 items=items,
-                default_region=region or placed.country or self._default_region,
+                default_region=default_region or placed.country or self._default_region,
                 strict=self._strict,
                 **details,
             )
@@ -360,7 +361,7 @@ class Tracker:
                     self._recorder.note_random_id(event_type)
                 else:
                     details["event_id"] = keyed_id(event_type_name(event_type), named)
-            region = default_region if isinstance(default_region, str) else None
+            default_region = tame(default_region)
             if self._default_currency is not None:
                 given = details.get("custom_data")
                 details["custom_data"] = with_currency(given, self._default_currency)
@@ -368,7 +369,7 @@ class Tracker:
                 event_type,
                 now=datetime.now(_UTC),
                 context=context,
-                default_region=region or self._default_region,
+                default_region=default_region or self._default_region,
                 strict=self._strict,
                 **details,
             )

@@ -227,12 +227,12 @@ def test_a_context_of_another_class_is_one() -> None:
         (1, Consent.DENIED),
     ],
 )
-def test_an_answer_that_cannot_be_told_is_a_no(
+def test_an_answer_that_is_not_understood_is_a_no(
     caplog: pytest.LogCaptureFixture,
     given: Any,  # noqa: ANN401 - also wrong ones
     consent: Consent,
 ) -> None:
-    """A word isn't interpreted, and costs no purchase either."""
+    """A word isn't interpreted, and doesn't raise in a checkout either."""
     assert RequestContext(consent=given).consent is consent
     assert ("consent.failed" in caplog.text) == (type(given) not in {bool, type(None)})
 
@@ -255,6 +255,21 @@ def test_what_cannot_be_read_leaves_a_dead_letter(tmp_path: Path) -> None:
     assert f"got LookupError, raised at {__file__}:" in letter.message
     assert "alice" not in letter.message
     assert letter.summary()["event"] == {"event_type": "purchase"}
+
+
+@pytest.mark.parametrize("region", [_Null(), object(), SimpleNamespace(code="GB")], ids=type)
+def test_no_other_region_is_guessed(region: Any) -> None:  # noqa: ANN401 - wrong ones
+    """A number isn't read in the tracker's region instead; that it is left out is told."""
+    with RecordingTracker(strict=False, default_region="DE") as tracker:
+        order = {**ORDER, "phone": "030 123456"}
+        event = tracker.track_purchase(order, default_region=region)
+        refund = tracker.track_refund(order, default_region=region)
+        lead = tracker.track_lead(
+            "L-1", phone="030 123456", email="a@b.example", default_region=region
+        )
+    for each in (event, refund, lead):
+        assert isinstance(each, Event)
+        assert [omission.field for omission in each.omissions] == ["user_match.hashed_phone"]
 
 
 @pytest.mark.parametrize("key", [object(), _Mute(), 10**5000], ids=type)
