@@ -52,10 +52,8 @@ def checked_consent(answer: object) -> Consent:
     )
 
 
-def _as_consent(given: Consent) -> Consent:
+def _as_consent(given: object) -> Consent:
     """Convert an answer. One that isn't understood counts as denied, and never raises."""
-    if type(given) is Consent:
-        return given
     try:
         return checked_consent(given)
     except ConfigurationError as error:
@@ -119,8 +117,13 @@ class RequestContext:
     event_source_url: str | None = None
     click_id: str | None = None
     click_id_type: str | None = None
-    consent: Consent = attrs.field(default=Consent.UNKNOWN, converter=_as_consent)
+    consent: Consent = Consent.UNKNOWN
     automated: Automated | None = None
+
+    def __attrs_post_init__(self) -> None:
+        # Not by a converter, with which pyright takes the class for no Context.
+        if type(self.consent) is not Consent:
+            object.__setattr__(self, "consent", _as_consent(self.consent))
 
     def __repr__(self) -> str:
         present = [field.name for field in attrs.fields(type(self)) if getattr(self, field.name)]

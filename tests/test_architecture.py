@@ -45,7 +45,7 @@ NEVER = {
 """What a layer must not import, although it is lower."""
 
 MOST_FILES = 130
-MOST_LINES_OF_CODE = 28_511
+MOST_LINES_OF_CODE = 28_512
 MOST_MEAN_FUNCTION_LINES = 9.0
 MOST_BRANCHES = 15
 
